@@ -1,0 +1,1 @@
+"""What a product is: profiles, payload codecs, identity, credentials and the registry."""

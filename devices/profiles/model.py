@@ -1,0 +1,158 @@
+"""What a product model is, as its TOML file says it."""
+
+import re
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+_SPAN_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_span_s(value: object) -> object:
+    """Seconds from a number, or from words such as ``90s``, ``10m``, ``1.5h``, ``2d``."""
+    if not isinstance(value, str):
+        return value
+    match = _SPAN.fullmatch(value.strip())
+    if match is None:
+        message = f"{value!r} is not a span of time such as 90s, 10m, 1.5h or 2d"
+        raise ValueError(message)
+    return float(match[1]) * _SPAN_UNITS[match[2]]
+
+
+SpanS = Annotated[float, BeforeValidator(parse_span_s), Field(ge=0)]
+"""A span of time in seconds; TOML may say ``"10m"``."""
+
+
+def _slug(text: str) -> str:
+    if re.fullmatch(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*", text) is None or len(text) > 40:
+        message = f"{text!r} is not 1 to 40 lower-case letters, digits, - or _"
+        raise ValueError(message)
+    return text
+
+
+Slug = Annotated[str, AfterValidator(_slug)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MetricKind(StrEnum):
+    """How the numbers of a metric behave."""
+
+    GAUGE = "gauge"  # a level: temperature, battery
+    COUNTER = "counter"  # only rises, and falls back to about zero when it is reset
+    DELTA = "delta"  # an amount since the last reading: steps, shots, kilometres
+    STATE = "state"  # a boolean, or a small set of codes
+
+
+class Severity(StrEnum):
+    """How bad, in rising order."""
+
+    INFO = "info"
+    MINOR = "minor"
+    MAJOR = "major"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for info to 3 for critical."""
+        return list(Severity).index(self)
+
+
+class Metric(_Strict):
+    """One quantity that a product measures."""
+
+    kind: MetricKind
+    unit: str = "1"  # a UCUM code
+    minimum: float | None = None  # physical range; outside it a reading is quarantined
+    maximum: float | None = None
+    function: Slug | None = None  # the device function that it tells of; names the default problem
+    description: str = ""
+
+
+class Event(_Strict):
+    """Something that a product says happened, by code."""
+
+    severity: Severity = Severity.INFO
+    description: str = ""
+
+
+class Command(_Strict):
+    """Something that a product can be told to do."""
+
+    description: str = ""
+    expires_after: SpanS = 3600.0
+
+
+class Watch(_Strict):
+    """A detector over one metric, or over the device as a whole."""
+
+    name: Slug
+    detector: Slug  # threshold, silence, usage_drop, record, or a third party's
+    metric: str | None = None  # None for silence
+    problem: Slug | None = None  # default: the metric's function, else the metric's name
+    severity: Severity = Severity.MINOR
+    for_: SpanS = Field(default=0.0, alias="for")
+    keep_firing_for: SpanS = 0.0
+    parameters: dict[str, float | str | bool] = {}
+
+
+class Action(_Strict):
+    """One thing that a playbook can do about a problem, best first."""
+
+    kind: Literal["agent_case", "self_help_message"]
+    team: str = "Customer care"
+    channel: str | None = None  # for what the owner sees: email, sms, push, phone
+    template: str | None = None
+    sla_h: float | None = Field(default=None, gt=0)
+    minimum_severity: Severity = Severity.INFO
+
+
+class Playbook(_Strict):
+    """What to do about a problem, in words and in actions."""
+
+    problem: Slug
+    title: str  # what an agent reads first, such as "The boiler runs too hot"
+    likely_cause: str = ""
+    what_to_say: str = ""
+    what_not_to_do: str = ""
+    actions: tuple[Action, ...] = ()
+
+
+class Profile(_Strict):
+    """A product model: what it measures, says, obeys, and what to watch it for."""
+
+    model: Slug
+    title: str
+    description: str = ""
+    reporting_interval: SpanS | None = None
+    metrics: dict[str, Metric] = {}
+    events: dict[str, Event] = {}
+    commands: dict[str, Command] = {}
+    watches: tuple[Watch, ...] = ()
+    playbooks: tuple[Playbook, ...] = ()
+    automatic: bool = False  # kinds, ranges, cadence and habits are learnt; generic watches apply
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> "Profile":
+        names = [watch.name for watch in self.watches]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            message = f"watch names stand twice: {', '.join(sorted(twice))}"
+            raise ValueError(message)
+        for watch in self.watches:
+            if watch.metric is not None and watch.metric not in self.metrics:
+                message = f"watch {watch.name}: no metric named {watch.metric!r}"
+                raise ValueError(message)
+        return self
+
+    def problem_of(self, watch: Watch) -> str:
+        """The problem that a watch's alarms belong to: its own, else its metric's function, else a default."""
+        if watch.problem is not None:
+            return watch.problem
+        if watch.metric is None:
+            return "connection"
+        return self.metrics[watch.metric].function or watch.metric.replace("_", "-").lower()

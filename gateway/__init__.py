@@ -1,0 +1,1 @@
+"""The doors, the ingest pipeline, the detectors, the API and the composition root."""

@@ -1,0 +1,67 @@
+"""Between the doors and the pipeline: packets in, verdicts out.
+
+An acknowledgement belongs to a batch, not to a packet: the pipeline settles packets only after the transaction that
+stored them has committed, so a door never has to know what storing means.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+from devices.errors import QuarantineReason
+
+
+class Route(IntEnum):
+    """What a topic carries."""
+
+    TELEMETRY = 0
+    EVENTS = 1
+    STATUS = 2
+    COMMAND_ACK = 3
+    UNKNOWN = 4  # a topic that no route knows: quarantined
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one packet; shown by `careloop devices tail` and told in an MQTT 5 PUBACK."""
+
+    stored: int = 0
+    filled: int = 0  # readings that completed a stored one with absent metrics
+    duplicates: int = 0
+    quarantined: int = 0
+    reason: QuarantineReason | None = None  # of the first quarantined reading
+    detail: str = ""
+
+
+class Origin(Protocol):
+    """Where packets came from: a connection of the listen door, or the subscription."""
+
+    def settle(self, tokens: Sequence[int], verdicts: Sequence[Verdict]) -> None:
+        """Acknowledge packets whose transaction has committed; called in the order of submission."""
+        ...
+
+
+class Packet(NamedTuple):
+    """One PUBLISH as it arrived."""
+
+    origin: Origin
+    token: int  # the origin's own mark for this packet
+    route: Route
+    device_id: str  # from the topic; "" when the topic names none
+    topic: str
+    payload: bytes
+    received_s: float  # receipt time on the gateway's clock, epoch seconds
+    codec: str  # name of the route's payload codec
+
+
+class Intake(Protocol):
+    """The pipeline, as a door sees it."""
+
+    def submit(self, packets: Sequence[Packet]) -> bool:
+        """Take packets, always; False asks the door to stop reading until `when_ready` calls back."""
+        ...
+
+    def when_ready(self, resume: Callable[[], None]) -> None:
+        """Call `resume` once, in the event loop, when there is room again."""
+        ...
