@@ -1,0 +1,99 @@
+"""How careloop talks to CRMs, and when it does not."""
+
+from datetime import time
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from devices.profiles.model import SpanS
+
+
+class MessageType(StrEnum):
+    """What a message to a CRM says."""
+
+    ALARM_RAISED = "alarm.raised"
+    ALARM_CLEARED = "alarm.cleared"
+    CASE_OPENED = "case.opened"
+    CASE_UPDATED = "case.updated"
+    CASE_RESOLVED = "case.resolved"
+    CASE_RETRACTED = "case.retracted"
+    OUTREACH_SUPPRESSED = "outreach.suppressed"
+    CONSENT_REVOKED = "consent.revoked"
+    DEVICE_SILENT = "device.silent"
+    ENDPOINT_DISABLED = "endpoint.disabled"
+
+
+DEFAULT_TYPES: Final = (
+    MessageType.CASE_OPENED,
+    MessageType.CASE_UPDATED,
+    MessageType.CASE_RESOLVED,
+    MessageType.CASE_RETRACTED,
+    MessageType.ENDPOINT_DISABLED,
+)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        message = f"{name!r} is not an IANA time zone such as Europe/Berlin"
+        raise ValueError(message) from error
+    return name
+
+
+TimeZoneName = Annotated[str, AfterValidator(_known_zone)]
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+
+
+class QuietHoursSettings(_Section):
+    """When an owner is left in peace, in the owner's own time zone; `start` equal to `end` means no hour of the night."""
+
+    start: time = time(20)
+    end: time = time(8)
+    days: tuple[Weekday, ...] = ("sunday",)  # quiet from midnight to midnight
+
+    @model_validator(mode="after")
+    def _leaves_some_time(self) -> "QuietHoursSettings":
+        if len(set(self.days)) == 7:  # a week
+            message = "at least one day of the week must not be quiet"
+            raise ValueError(message)
+        return self
+
+
+class EndpointSettings(_Section):
+    """One CRM, helpdesk or webhook receiver."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+    adapter: str = "webhook"
+    url: str
+    types: tuple[MessageType, ...] = DEFAULT_TYPES
+    secret: SecretStr = SecretStr("")
+    secret_file: str = ""
+
+
+class CrmSettings(_Section):
+    """When a case opens, whom it reaches, and when an owner may be contacted."""
+
+    endpoints: tuple[EndpointSettings, ...] = ()  # the first that takes case.updated carries steps that the owner sees
+    kill_switch: bool = False  # true: no case opens and no owner is contacted; what CRMs already know is kept true
+    stale_after: SpanS = 86400.0  # a device whose newest reading is older is history, and opens no case
+    reopen_within: SpanS = 86400.0  # a relapse this soon after the resolution re-opens the case
+    quiet_hours: QuietHoursSettings = QuietHoursSettings()
+    time_zones: tuple[TimeZoneName, ...] = ()  # for owners without one: a step must be allowed in all of these
+    inbox_batch: Annotated[int, Field(ge=1, le=1000)] = 200  # alarm notices per transaction
+    poll_interval: Annotated[SpanS, Field(gt=0)] = 1.0  # real seconds between looks at an idle inbox
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "CrmSettings":
+        names = [endpoint.name for endpoint in self.endpoints]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            message = f"endpoint names stand twice: {', '.join(twice)}"
+            raise ValueError(message)
+        return self
