@@ -57,14 +57,14 @@ class Edition:
 
 
 EXTENSION = """
-SELECT installed_version, current_setting('timescaledb.license', missing_ok => true)
+SELECT installed_version, current_setting('timescaledb.license', true)
 FROM pg_available_extensions WHERE name = 'timescaledb'
 """
 
 CREATE_EXTENSION = "CREATE EXTENSION IF NOT EXISTS timescaledb"
 
 # The loader defines this setting; creating the extension where it is not preloaded would end the session.
-IS_PRELOADED = "SELECT current_setting('timescaledb.disable_load', missing_ok => true) IS NOT NULL"
+IS_PRELOADED = "SELECT current_setting('timescaledb.disable_load', true) IS NOT NULL"
 
 
 async def detect_edition(conn: AsyncConnection[TupleRow]) -> Edition:

@@ -1,0 +1,46 @@
+"""Folders and ports for services, and tidying up after runs that were killed."""
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.database.embedded import EmbeddedPostgres
+
+
+@pytest.fixture(scope="session")
+def service_folder() -> Iterator[Path]:
+    """A folder that services running under another account can pass through, unlike pytest's own."""
+    root = Path(tempfile.gettempdir()) / f"careloop-tests-{os.geteuid()}"
+    root.mkdir(mode=0o711, exist_ok=True)
+    for abandoned in root.iterdir():
+        if not Path(f"/proc/{abandoned.name}").exists():
+            _clear(abandoned)
+    folder = root / str(os.getpid())
+    folder.mkdir(mode=0o711)
+    yield folder
+    _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove the folder of a run, and any server that the run has left behind."""
+    for connection in folder.glob("*/connection.json"):
+        EmbeddedPostgres(connection.parent).remove()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port on the loopback address that nobody listens on."""
+    return find_free_port()
+
+
+def find_free_port() -> int:
+    """A TCP port on the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
