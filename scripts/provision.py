@@ -156,7 +156,7 @@ def download(work: Path) -> list[Path]:
 
 
 def sources(apt: Apt) -> list[str]:
-    """Lines for a sources.list: this machine's own mirrors, with the other suite, if Debian's keys sign what they have."""
+    """Lines for a sources.list: this machine's mirrors with the other suite, where Debian's keys have signed it."""
     keyring = next((path for path in KEYRINGS if Path(path).exists()), None)
     if keyring is None:
         raise ProvisionError("Debian's keys are missing: install the package debian-archive-keyring")
@@ -229,9 +229,8 @@ def wrap_program(program: Path, loader: Path) -> None:
     """Replace the program by a script that hands it to the loader, which keeps the system's own libraries out."""
     real = program.with_name(f"{program.name}.real")
     program.rename(real)
-    program.write_text(
-        f'#!/bin/sh\nexec "{loader}" --inhibit-cache --library-path "{loader.parent}" --argv0 "{program}" "{real}" "$@"\n'
-    )
+    command = f'"{loader}" --inhibit-cache --library-path "{loader.parent}" --argv0 "{program}" "{real}"'
+    program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
 
 

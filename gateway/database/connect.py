@@ -29,17 +29,17 @@ def is_embedded(settings: Settings) -> bool:
 def configured_url(database: DatabaseSettings) -> str:
     """The connection string of the settings, with the password from its file. Raises ConfigError."""
     try:
-        parts = conninfo_to_dict(database.url)
+        conninfo_to_dict(database.url)
     except psycopg.ProgrammingError as error:
         raise ConfigError([Fault("database.url", "a text that is no connection string", f"({error})")]) from error
     if not database.password_file:
-        return make_conninfo(**parts)
+        return database.url
     try:
         password = Path(database.password_file).expanduser().read_text("utf-8").strip()
     except OSError as error:
         fault = Fault("database.password_file", database.password_file, f"a file that can be read ({error.strerror})")
         raise ConfigError([fault]) from error
-    return make_conninfo(**{**parts, "password": password})
+    return make_conninfo(database.url, password=password)
 
 
 def reachable_url(settings: Settings) -> str:

@@ -155,7 +155,7 @@ async def _only_one_at_a_time(conn: AsyncConnection[TupleRow]) -> AsyncGenerator
     """Hold the lock of the schema; it is the session's, so it also ends with a killed process."""
     try:
         async with asyncio.timeout(LOCK_TIMEOUT_S):
-            while await _one(conn, TRY_LOCK) is not True:
+            while await _one(conn, TRY_LOCK) is not True:  # noqa: ASYNC110 - the lock is in the database
                 await asyncio.sleep(LOCK_POLL_S)
     except TimeoutError as error:
         raise Retryable("schema_locked", "another careloop has been migrating this database for a long time") from error
@@ -197,7 +197,9 @@ APPLIED = "SELECT package, version, sha256 FROM schema_migration ORDER BY packag
 
 async def applied_checksums(conn: AsyncConnection[TupleRow]) -> dict[tuple[str, int], str]:
     """The checksum of every applied migration, by package and version."""
-    return {(package, version): checksum for package, version, checksum in await (await conn.execute(APPLIED)).fetchall()}
+    return {
+        (package, version): checksum for package, version, checksum in await (await conn.execute(APPLIED)).fetchall()
+    }
 
 
 ENTER = "INSERT INTO schema_migration (package, version, name, sha256) VALUES (%s, %s, %s, %s)"

@@ -40,7 +40,7 @@ class Provisioned:
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Where downloaded programs are kept: once for all users as root, whose own home is closed to PostgreSQL's account."""
+    """Where downloaded programs are kept; as root not in its home, which is closed to PostgreSQL's account."""
     if "CARELOOP_CACHE" in environ:
         return Path(environ["CARELOOP_CACHE"]).absolute()
     if os.geteuid() == 0:

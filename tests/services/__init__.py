@@ -1,1 +1,1 @@
-"""Real services for tests: PostgreSQL, TimescaleDB and Mosquitto, started by fixtures and stopped when they are done."""
+"""Real services for tests: PostgreSQL, TimescaleDB and Mosquitto, started and stopped by fixtures."""

@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -16,8 +16,6 @@ from gateway.database.provisioned import Provisioned
 from tests.services.folders import find_free_port
 
 START_TIMEOUT_S = 10.0
-
-_numbers = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +93,7 @@ class Mosquitto:
 @pytest.fixture
 def mosquitto(provisioned: Provisioned, service_folder: Path) -> Iterator[Mosquitto]:
     """A running broker; `stop` and `start("more lines")` configure it anew."""
-    folder = service_folder / f"mosquitto-{next(_numbers)}"
-    folder.mkdir()
-    broker = Mosquitto(provisioned, folder)
+    broker = Mosquitto(provisioned, Path(mkdtemp(prefix="mosquitto-", dir=service_folder)))
     broker.start()
     yield broker
     broker.kill()

@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
@@ -24,8 +24,6 @@ PROVISION = Path(__file__).resolve().parents[2] / "scripts" / "provision.py"
 # Servers shared by a whole run never see the machine crash. Those of fault tests are their own, and do sync.
 SHARED_SERVER = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "64MB"}
 
-_numbers = count(1)
-
 
 class DatabaseServer:
     """A server and a migrated template in it, from which databases are cloned."""
@@ -33,6 +31,7 @@ class DatabaseServer:
     def __init__(self, url: str) -> None:
         """Make the template."""
         self.url = url
+        self._numbers = count(1)
         self._execute("CREATE DATABASE {name}", TEMPLATE)
         with ThreadPoolExecutor(1) as thread:  # the main thread's event loop belongs to the tests
             thread.submit(asyncio.run, migrate(replace_database(url, TEMPLATE))).result()
@@ -41,9 +40,9 @@ class DatabaseServer:
         self._execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = {text}", TEMPLATE)
 
     @contextmanager
-    def fresh_database(self) -> Iterator[str]:
+    def fresh_database(self) -> Generator[str]:
         """The URL of a database that nobody has used yet."""
-        name = f"test_{next(_numbers)}"
+        name = f"test_{next(self._numbers)}"
         self._execute("CREATE DATABASE {name} TEMPLATE migrated", name)
         try:
             yield replace_database(self.url, name)
