@@ -40,10 +40,10 @@ class DatabaseServer:
         self._execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = {text}", TEMPLATE)
 
     @contextmanager
-    def fresh_database(self) -> Generator[str]:
+    def fresh_database(self, template: str = TEMPLATE) -> Generator[str]:
         """The URL of a database that nobody has used yet."""
         name = f"test_{next(self._numbers)}"
-        self._execute("CREATE DATABASE {name} TEMPLATE migrated", name)
+        self._execute(f"CREATE DATABASE {{name}} TEMPLATE {template}", name)
         try:
             yield replace_database(self.url, name)
         finally:
@@ -112,3 +112,11 @@ def timescale_database_url(timescale_server: DatabaseServer) -> Iterator[str]:
 def database_url(request: pytest.FixtureRequest) -> str:
     """A fresh migrated database; the test runs once on plain PostgreSQL and once on TimescaleDB."""
     return str(request.getfixturevalue(f"{request.param}_database_url"))
+
+
+@pytest.fixture(params=["plain", "timescale"])
+def empty_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database without careloop's schema; the test runs on plain PostgreSQL and on TimescaleDB."""
+    server: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
+    with server.fresh_database(template="template0") as url:
+        yield url
