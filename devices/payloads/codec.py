@@ -1,7 +1,7 @@
 """What a payload codec makes of bytes: readings, events, and what could not be read."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Protocol
 
 import msgspec
@@ -14,7 +14,7 @@ MAX_SEQ: Final = 2**63 - 1
 MAX_CODE: Final = 128
 MAX_FIRMWARE: Final = 128
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -63,12 +63,6 @@ class Codec(Protocol):
         ...
 
 
-def datetime_us(ts: datetime) -> int:
-    """Microseconds since the Unix epoch, exact: `timestamp()` is a float, and slower."""
-    since = ts - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
 def timestamp_us(ts: object) -> int | None:
     """Microseconds since the Unix epoch of a `ts` as devices send it; None where it is none.
 
@@ -76,7 +70,7 @@ def timestamp_us(ts: object) -> int | None:
     """
     if isinstance(ts, str):
         try:
-            ts_us = datetime_us(msgspec.convert(ts, AwareDatetime))
+            ts_us = (msgspec.convert(ts, AwareDatetime) - EPOCH) // timedelta(microseconds=1)
         except msgspec.ValidationError:
             return None
         return ts_us if 0 <= ts_us <= MAX_TS_US else None

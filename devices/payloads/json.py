@@ -9,12 +9,13 @@ then judged one by one, so that a bad reading in the middle of a day's backlog c
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Final, TypeVar, cast
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 from devices.errors import QuarantineReason, Rejected
 from devices.payloads.codec import (
+    EPOCH,
     MAX_CODE,
     MAX_FIRMWARE,
     MAX_SEQ,
@@ -23,8 +24,6 @@ from devices.payloads.codec import (
     Bad,
     DecodedEvent,
     DecodedReading,
-    datetime_us,
-    timestamp_us,
 )
 from devices.payloads.elements import elements
 from devices.payloads.judge import judge_event, judge_reading
@@ -35,7 +34,14 @@ _Code = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CODE)]
 _Judged = TypeVar("_Judged")
 
 
-class _WireReading(msgspec.Struct, frozen=True, gc=False):
+class _NumbersOnly(msgspec.Struct, frozen=True, gc=False):
+    metrics: dict[str, float]
+    ts: AwareDatetime | float | int | None = None
+    seq: _Seq | None = None
+    firmware: _Firmware | None = None
+
+
+class _Mixed(msgspec.Struct, frozen=True, gc=False):
     metrics: dict[str, float | bool | None]
     ts: AwareDatetime | float | int | None = None
     seq: _Seq | None = None
@@ -69,8 +75,13 @@ class JsonCodec:
     name: str = "json"
 
     def __init__(self) -> None:
-        self._readings = msgspec.json.Decoder(list[_WireReading] | _WireReading)
-        self._events = msgspec.json.Decoder(list[_WireEvent] | _WireEvent)
+        self._numbers_only: msgspec.json.Decoder[list[_NumbersOnly] | _NumbersOnly] = msgspec.json.Decoder(
+            list[_NumbersOnly] | _NumbersOnly
+        )
+        self._mixed: msgspec.json.Decoder[list[_Mixed] | _Mixed] = msgspec.json.Decoder(list[_Mixed] | _Mixed)
+        self._events: msgspec.json.Decoder[list[_WireEvent] | _WireEvent] = msgspec.json.Decoder(
+            list[_WireEvent] | _WireEvent
+        )
 
     def decode_readings(self, payload: bytes) -> Sequence[DecodedReading | Bad]:
         """Readings in the order in which the payload has them."""
@@ -88,41 +99,29 @@ class JsonCodec:
 
     def _all_readings(self, payload: bytes) -> list[DecodedReading]:
         _must_be_plain(payload)
-        found = self._readings.decode(payload)
-        wires = found if isinstance(found, list) else [found]
-        # Searching the bytes is many times cheaper than looking at every value.
-        if b"null" in payload or b"true" in payload or b"false" in payload:
+        try:
+            found = self._numbers_only.decode(payload)
+        except msgspec.ValidationError:  # most likely a boolean or null among the metrics
+            mixed = self._mixed.decode(payload)
             return [
-                DecodedReading(
-                    _wire_us(wire.ts),
-                    wire.seq,
-                    wire.firmware or None,
-                    _numbers(wire.metrics),
-                )
-                for wire in wires
+                DecodedReading(_wire_us(wire.ts), wire.seq, wire.firmware or None, _numbers(wire.metrics))
+                for wire in (mixed if isinstance(mixed, list) else [mixed])
             ]
-        return [
-            DecodedReading(
-                _wire_us(wire.ts),
-                wire.seq,
-                wire.firmware or None,
-                cast("dict[str, float]", wire.metrics),
-            )
-            for wire in wires
-        ]
+        readings: list[DecodedReading] = []
+        for wire in found if isinstance(found, list) else [found]:
+            if "" in wire.metrics:
+                raise _NotPlainError
+            readings.append(DecodedReading(_wire_us(wire.ts), wire.seq, wire.firmware or None, wire.metrics))
+        return readings
 
     def _all_events(self, payload: bytes) -> list[DecodedEvent]:
         _must_be_plain(payload)
         found = self._events.decode(payload)
-        wires = found if isinstance(found, list) else [found]
         return [
             DecodedEvent(
-                _wire_us(wire.ts),
-                wire.seq,
-                wire.code,
-                None if wire.data is None else msgspec.json.encode(wire.data),
+                _wire_us(wire.ts), wire.seq, wire.code, None if wire.data is None else msgspec.json.encode(wire.data)
             )
-            for wire in wires
+            for wire in (found if isinstance(found, list) else [found])
         ]
 
 
@@ -141,21 +140,29 @@ def _one_by_one(payload: bytes, judge: Callable[[object], _Judged]) -> list[_Jud
 
 
 def _must_be_plain(payload: bytes) -> None:
-    """Send the slow way what the fast way would let pass: NUL, empty names, bad UTF-8 in fields nobody reads."""
-    if b"\\u0000" in payload or b'""' in payload:
-        raise _NotPlainError
+    """Send the slow way what the decoder would let pass: NUL, and bad UTF-8 in fields that nobody reads."""
     if not payload.isascii():
-        payload.decode()
+        _ = payload.decode()
+    # One byte is found many times faster than six, and telemetry has no use for backslashes.
+    if b"\\" in payload and b"\\u0000" in payload:
+        raise _NotPlainError
 
 
 def _numbers(metrics: dict[str, float | bool | None]) -> dict[str, float]:
+    if "" in metrics:
+        raise _NotPlainError
     return {name: float(value) for name, value in metrics.items() if value is not None}
 
 
 def _wire_us(ts: datetime | float | None) -> int | None:
-    if ts is None:
+    """Microseconds since the epoch, exact; spelt out, for this runs once per reading."""
+    if isinstance(ts, datetime):
+        since = ts - EPOCH
+        ts_us = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+        if 0 <= ts_us <= MAX_TS_US:
+            return ts_us
+    elif ts is None:
         return None
-    ts_us = datetime_us(ts) if isinstance(ts, datetime) else timestamp_us(ts)
-    if ts_us is None or not 0 <= ts_us <= MAX_TS_US:
-        raise _NotPlainError
-    return ts_us
+    elif 0 <= ts <= MAX_TS_US / 1000:
+        return round(ts * 1000)
+    raise _NotPlainError
