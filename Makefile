@@ -1,0 +1,68 @@
+# Every target makes what it needs first: `make demo` works in a fresh clone.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+BIN := .venv/bin
+RUNTIME := .venv/runtime.stamp
+DEV := .venv/dev.stamp
+ARGS ?=
+
+.PHONY: help
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  ARGS="..." is passed on to demo, test and bench.'
+
+.PHONY: demo
+demo: $(RUNTIME) ## from a simulated fleet to a closed case, everything embedded; then the scorecard
+	$(BIN)/careloop demo $(ARGS)
+
+.PHONY: test
+test: $(DEV) provision ## all tests, against real databases and a real broker
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: lint test ## everything that has to hold before a change goes in
+
+.PHONY: lint
+lint: $(DEV) ## form, types and floors of the code
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(DEV) ## put the code into form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: bench
+bench: $(RUNTIME) provision ## the benchmarks, each beside its baselines, as ratios
+	$(BIN)/careloop bench ingest $(ARGS)
+	$(BIN)/careloop bench detect $(ARGS)
+	$(BIN)/careloop bench latency $(ARGS)
+
+.PHONY: provision
+provision: $(RUNTIME) ## TimescaleDB and Mosquitto for tests and benchmarks, unpacked into a cache
+	@$(BIN)/python scripts/provision.py
+
+.PHONY: lock
+lock: ## renew the lock files (needs uv)
+	uv pip compile pyproject.toml --group build $(LOCK_OPTIONS) -o requirements.lock
+	uv pip compile pyproject.toml --group dev -c requirements.lock $(LOCK_OPTIONS) -o requirements-dev.lock
+
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --quiet --upgrade
+
+.PHONY: clean
+clean: ## remove what make has made here (not the cache of services)
+	rm -rf .venv build dist artifacts *.egg-info .hypothesis .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME): requirements.lock pyproject.toml scripts/setup.sh
+	@scripts/setup.sh requirements.lock
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	@scripts/setup.sh requirements-dev.lock
+	@touch $@
