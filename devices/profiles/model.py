@@ -91,6 +91,7 @@ class Watch(_Strict):
     """A detector over one metric, or over the device as a whole."""
 
     name: Slug
+    description: str = ""  # what it means for the owner
     detector: Slug  # threshold, silence, usage_drop, record, or a third party's
     metric: str | None = None  # None for silence
     problem: Slug | None = None  # default: the metric's function, else the metric's name

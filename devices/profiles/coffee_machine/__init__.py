@@ -1,0 +1,1 @@
+"""Profile of a coffee machine; profile.toml says everything."""

@@ -1,0 +1,1 @@
+"""Profile of an electric bicycle; profile.toml says everything."""

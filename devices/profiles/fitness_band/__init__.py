@@ -1,0 +1,1 @@
+"""Profile of a fitness band; profile.toml says everything."""

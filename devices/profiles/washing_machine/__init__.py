@@ -1,0 +1,1 @@
+"""Profile of a washing machine; profile.toml says everything."""
