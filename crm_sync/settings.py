@@ -5,8 +5,9 @@ from enum import StrEnum
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from crm_sync.delivery.settings import DeliverySettings
 from devices.profiles.model import SpanS
 
 
@@ -66,15 +67,12 @@ class QuietHoursSettings(_Section):
         return self
 
 
-class EndpointSettings(_Section):
-    """One CRM, helpdesk or webhook receiver."""
+class EndpointSettings(DeliverySettings):
+    """One CRM, helpdesk or webhook receiver; where it is and how patiently it is told: DeliverySettings."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
     adapter: str = "webhook"
-    url: str
     types: tuple[MessageType, ...] = DEFAULT_TYPES
-    secret: SecretStr = SecretStr("")
-    secret_file: str = ""
 
 
 class CrmSettings(_Section):

@@ -1,0 +1,36 @@
+"""Ways to CRMs, helpdesks and webhook receivers; installed packages register more as `careloop.crm_adapters`."""
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
+from typing import cast
+
+from crm_sync.adapters.contract import AdapterFactory, CrmAdapter
+from crm_sync.settings import EndpointSettings
+from devices.errors import ConfigError, Fault
+
+
+def load_adapters() -> Mapping[str, AdapterFactory]:
+    """Every registered adapter by name."""
+    found = entry_points(group="careloop.crm_adapters")
+    return {each.name: cast("AdapterFactory", each.load()) for each in found}
+
+
+def build_adapters(
+    endpoints: Iterable[EndpointSettings], factories: Mapping[str, AdapterFactory]
+) -> Mapping[str, CrmAdapter]:
+    """The adapter of each endpoint, by the endpoint's name. Raises ConfigError with every fault at once."""
+    adapters: dict[str, CrmAdapter] = {}
+    faults: list[Fault] = []
+    for endpoint in endpoints:
+        factory = factories.get(endpoint.adapter)
+        if factory is None:
+            setting = f"crm.endpoints.{endpoint.name}.adapter"
+            faults.append(Fault(setting, repr(endpoint.adapter), ", ".join(sorted(factories))))
+            continue
+        try:
+            adapters[endpoint.name] = factory(endpoint)
+        except ConfigError as error:
+            faults.extend(error.faults)
+    if faults:
+        raise ConfigError(faults)
+    return adapters

@@ -1,0 +1,112 @@
+"""What an adapter to a CRM, a helpdesk or a webhook receiver must be, and the only answers it can give.
+
+The engine delivers one case's messages to one endpoint in order, one at a time; an adapter turns a delivery into
+calls and the answer into exactly one `Result`. It never retries by itself, except to refresh a token once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from crm_sync.settings import MessageType
+from crm_sync.signing import Signed
+
+if TYPE_CHECKING:
+    from crm_sync.settings import EndpointSettings
+
+
+class Result(StrEnum):
+    """What became of an attempt; each tells the engine what to do next."""
+
+    OK = "ok"  # it is there: go on with the case's next message
+    UNKNOWN = "unknown"  # it may be there: look it up where the CRM can be asked, else send the same id again
+    RETRYABLE = "retryable"  # it is not there: again on the schedule
+    RATE_LIMITED = "rate_limited"  # too many requests: leave the whole endpoint alone; uses up no attempt
+    AUTH = "auth"  # careloop is not let in: again on the schedule, and a person is told
+    CONFLICT = "conflict"  # the CRM holds something else under this key: for a person
+    PERMANENT = "permanent"  # the same request will never succeed: dead letter
+    GONE = "gone"  # the endpoint is no more: disable it
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One attempt's result and what is worth keeping of the answer."""
+
+    result: Result
+    code: str  # a closed word: http_503, timeout, blocked_target ...
+    detail: str = ""
+    field: str | None = None  # what the CRM objected to, where it said so
+    status: int | None = None
+    external_id: str | None = None  # what the CRM calls the case
+    retry_after_s: float | None = None  # as the other side asked
+    tries: int | None = None  # fewer attempts than the schedule has, for answers that seldom change
+    answer: str = ""  # its beginning, redacted
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message on its way."""
+
+    key: str  # the case's id: the same for all its messages, at most 64 characters, no dots
+    message_id: str  # the same in every attempt, and after a replay
+    type: MessageType
+    body: bytes
+    external_id: str | None  # what the CRM calls the case, if it has said so
+    attempt: int  # 1 for the first
+    uncertain: bool  # an earlier attempt may have succeeded without our knowing
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a CRM can do, as far as the engine decides by it."""
+
+    lookup: Literal["strong", "eventual", "scan", "none"] = "none"
+    lookup_lag_s: float = 0.0  # how long "not found" means nothing after a create
+    native_upsert: bool = False  # atomic, by a unique key
+    idempotency_key: str | None = None  # the header's name
+    idempotency_ttl_s: float = 0.0
+    read_back: bool = False  # fields can be dropped silently
+    webhooks: Literal["signed", "token", "none"] = "none"
+    max_in_flight: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether an endpoint could be delivered to now, found out without delivering anything."""
+
+    ok: bool
+    detail: str
+
+
+class CrmAdapter(Protocol):
+    """The way to one endpoint; made once per endpoint by an `AdapterFactory`."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the CRM can do."""
+        ...
+
+    async def deliver(self, delivery: Delivery) -> Outcome:
+        """Tell the CRM; every answer and every failure is an outcome."""
+        ...
+
+    async def find_case(self, key: str) -> Sequence[str]:
+        """Every external id that the CRM holds under a case's key: none, one, or a conflict. Raises Retryable."""
+        ...
+
+    async def health(self) -> Health:
+        """Look whether the endpoint could be delivered to."""
+        ...
+
+    def verify_inbound(self, headers: Mapping[str, str], body: bytes, now_s: float) -> Signed:
+        """Believe a callback of this CRM. Raises BadSignature, and nothing else."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections."""
+        ...
+
+
+AdapterFactory = Callable[["EndpointSettings"], CrmAdapter]
+"""What the entry points of `careloop.crm_adapters` name; raises ConfigError."""

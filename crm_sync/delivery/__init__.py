@@ -1,0 +1,1 @@
+"""Out of the outbox and into CRMs: claim, ask once more, send, settle."""

@@ -1,0 +1,117 @@
+"""How one endpoint is reached, and how patiently."""
+
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Final
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from crm_sync.guard import Allowance, BlockedTarget, check_url
+from crm_sync.signing import parse_secret
+from devices.profiles.model import SpanS
+
+LEASE_S: Final = 60.0
+"""How long a worker may be silent before its message is taken by another."""
+
+_MINUTE: Final = 60.0
+_HOUR: Final = 3600.0
+STANDARD_SCHEDULE: Final = (
+    0.0,
+    5.0,
+    5 * _MINUTE,
+    30 * _MINUTE,
+    *(hours * _HOUR for hours in (2, 5, 10, 14, 20, 24)),
+)
+"""The delays before each attempt that Standard Webhooks recommends: ten attempts within 75 hours and 35 minutes."""
+
+PositiveSpanS = Annotated[SpanS, Field(gt=0)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BreakerSettings(_Section):
+    """When an origin that keeps failing is left alone; waiting for it uses up no attempt."""
+
+    failures: Annotated[int, Field(ge=1)] = 5  # in a row…
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5  # …or this share of the last `calls` within `window`
+    calls: Annotated[int, Field(ge=2)] = 20
+    window: PositiveSpanS = _MINUTE
+    probe_after: PositiveSpanS = 30.0  # then one message tries; each failure doubles the wait…
+    probe_at_most: PositiveSpanS = 15 * _MINUTE  # …up to this
+
+
+class DeliverySettings(_Section):
+    """Where an endpoint is, how messages to it are signed, and when they are tried again."""
+
+    url: str
+    secret: SecretStr = SecretStr("")  # whsec_…; signs messages, and callbacks unless those have their own
+    secret_file: str = ""  # read the secret from this file instead
+    previous_secret: SecretStr = SecretStr("")  # while a secret is being replaced: signs too, and is believed too
+    callback_secret: SecretStr = SecretStr("")  # signs callbacks, where the CRM must have a secret of its own
+
+    allow_http: bool = False  # http:// for what runs inside
+    allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()  # networks inside that may be reached, "10.20.0.0/16"
+    ports: tuple[Port, ...] = ()  # besides 80 and 443
+    ca_file: str = ""  # PEM file of the authority that signed the endpoint's certificate; empty: the public ones
+
+    connect_timeout: Annotated[SpanS, Field(gt=0, le=LEASE_S / 4)] = 5.0
+    timeout: Annotated[SpanS, Field(gt=0, le=LEASE_S / 2)] = 15.0  # of a whole attempt
+    schedule: Annotated[tuple[SpanS, ...], Field(min_length=1, max_length=50)] = STANDARD_SCHEDULE
+    jitter: Annotated[float, Field(ge=0, le=0.9)] = 0.2  # each delay is longer or shorter by up to this share
+    refusal_tries: Annotated[int, Field(ge=1)] = 4  # attempts after which 404 and its like are believed
+    max_in_flight: Annotated[int, Field(ge=1, le=100)] = 8  # requests at the same time, each for another case
+    disable_after: PositiveSpanS = 120 * _HOUR  # of nothing but failure
+    breaker: BreakerSettings = BreakerSettings()
+
+    @property
+    def allowance(self) -> Allowance:
+        """What the guard lets this endpoint reach."""
+        return Allowance(http=self.allow_http, networks=self.allow_networks, ports=self.ports)
+
+    @field_validator("schedule")
+    @classmethod
+    def _starts_at_once(cls, schedule: tuple[float, ...]) -> tuple[float, ...]:
+        if schedule[0] != 0:
+            message = "the first attempt is made at once: the schedule starts with 0"
+            raise ValueError(message)
+        return schedule
+
+    @field_validator("secret", "previous_secret", "callback_secret")
+    @classmethod
+    def _is_a_secret(cls, secret: SecretStr) -> SecretStr:
+        if secret.get_secret_value():
+            try:
+                parse_secret(secret.get_secret_value())
+            except ValueError as error:
+                raise _fault("a text that is none", str(error)) from None
+        return secret
+
+    @model_validator(mode="after")
+    def _may_be_reached(self) -> "DeliverySettings":
+        try:
+            url = httpx.URL(self.url)
+        except httpx.InvalidURL as error:
+            raise _fault("a text that is no URL", str(error), "url") from error
+        try:
+            check_url(url, self.allowance)
+        except BlockedTarget as error:
+            raise _fault(repr(url), error.detail, "url") from error  # repr() hides passwords
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_secret(self) -> "DeliverySettings":
+        if bool(self.secret.get_secret_value()) == bool(self.secret_file):
+            raise _fault("both or none of secret and secret_file", "exactly one of them", "secret")
+        return self
+
+
+def _fault(found: str, allowed: str, *field: str) -> ValidationError:
+    """A fault that shows what was `found` in words: pydantic would show the secret, or the whole table with it."""
+    error = PydanticCustomError("delivery", "{allowed}", {"allowed": allowed})
+    return ValidationError.from_exception_data(
+        "DeliverySettings", [InitErrorDetails(type=error, loc=field, input=found)]
+    )
