@@ -1,0 +1,31 @@
+"""A case's moves: each one checked against the life cycle, written, and recorded with who, when and why."""
+
+from dataclasses import replace
+
+from crm_sync.cases import queries
+from crm_sync.model import MOVES, Case, CaseState, MoveRefused, Resolution
+from crm_sync.cases.queries import Connection, Transition
+
+
+async def move(conn: Connection, case: Case, end: CaseState, by: Transition, now_s: float) -> Case:
+    """Take a held case to `end` and return it as it then stands. Raises MoveRefused."""
+    if end not in MOVES[case.state]:
+        raise MoveRefused(case.case_id, case.state, end)
+    moved = replace(case, state=end, updated_at_s=now_s, closed_at_s=None if end.is_live else now_s)
+    await queries.update_case(conn, moved)
+    await queries.add_transition(conn, moved, replace(by, start=case.state, end=end), now_s)
+    return moved
+
+
+async def observe(conn: Connection, case: Case, by: Transition, now_s: float) -> None:
+    """Record that something was seen which leaves a case in its state."""
+    await queries.add_transition(conn, case, replace(by, start=case.state, end=case.state), now_s)
+
+
+async def close(  # noqa: PLR0913  # who, why and when belong to every end
+    conn: Connection, case: Case, end: CaseState, resolution: Resolution, by: Transition, now_s: float
+) -> Case:
+    """End a live case, with the steps that were still held for its owner."""
+    closed = await move(conn, replace(case, resolution=resolution), end, by, now_s)
+    await queries.withdraw_steps(conn, case.case_id, "case_closed", now_s)
+    return closed
