@@ -1,0 +1,1 @@
+"""The registry: devices, what they sign in with, their assets, owners and grants."""

@@ -1,0 +1,207 @@
+"""What the rest of careloop asks of the registry, and the little that a running gateway writes into it.
+
+A change of devices or credentials is notified on CHANNEL when it is committed: the payload is the device's id, or
+`*` where many have changed.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, cast
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow, args_row, class_row
+
+from devices.errors import QuarantineReason, Rejected
+from devices.ids import partition_of
+from devices.registry.model import AssetView, Credential, Device, FirmwareSeen, Grant, GrantState, Source
+
+Connection = AsyncConnection[TupleRow]
+
+CHANNEL: Final = "careloop_registry"
+
+LOAD_DEVICES: Final = """
+SELECT device_id, tenant_id, model, region, partition FROM device
+WHERE revoked_at IS NULL AND (%(device_id)s::text IS NULL OR device_id = %(device_id)s)
+"""
+
+
+async def load_devices(conn: Connection, device_id: str | None = None) -> list[Device]:
+    """Every device that is not removed, or the one of this id."""
+    async with conn.cursor(row_factory=args_row(Device)) as cursor:
+        return await (await cursor.execute(LOAD_DEVICES, {"device_id": device_id})).fetchall()
+
+
+LOAD_CREDENTIALS: Final = """
+SELECT c.credential_id, c.tenant_id, c.device_id, c.scheme, c.salt, c.digest
+FROM device_credential c JOIN device d USING (device_id)
+WHERE c.revoked_at IS NULL AND d.revoked_at IS NULL
+  AND (%(device_id)s::text IS NULL OR c.device_id = %(device_id)s)
+ORDER BY c.credential_id DESC
+"""
+
+
+async def load_credentials(conn: Connection, device_id: str | None = None) -> list[Credential]:
+    """What may be signed in with now, newest first: of every device, or of one."""
+    async with conn.cursor(row_factory=args_row(Credential)) as cursor:
+        return await (await cursor.execute(LOAD_CREDENTIALS, {"device_id": device_id})).fetchall()
+
+
+DEVICE_EXISTS: Final = "SELECT EXISTS (SELECT FROM device WHERE device_id = %s AND revoked_at IS NULL)"
+
+
+async def device_exists(conn: Connection, device_id: str) -> bool:
+    """Whether there is such a device, and it is not removed."""
+    row = await (await conn.execute(DEVICE_EXISTS, (device_id,))).fetchone()
+    return row is not None and row[0] is True
+
+
+# A removed device comes back only when somebody adds it again: neither a message of its own nor an old file does that.
+REGISTER_DEVICE: Final = """
+INSERT INTO device (tenant_id, device_id, partition, model, source)
+VALUES (%(tenant_id)s, %(device_id)s, %(partition)s, %(model)s, %(source)s)
+ON CONFLICT (device_id) DO UPDATE
+SET model = COALESCE(EXCLUDED.model, device.model), revoked_at = NULL
+WHERE device.tenant_id = EXCLUDED.tenant_id AND (device.revoked_at IS NULL OR EXCLUDED.source = 'add')
+  AND (device.revoked_at IS NOT NULL OR device.model IS DISTINCT FROM COALESCE(EXCLUDED.model, device.model))
+"""
+MAKE_ASSET: Final = """
+INSERT INTO asset (tenant_id, asset_id, device_id, model)
+SELECT tenant_id, device_id, device_id, model FROM device WHERE device_id = %s
+ON CONFLICT DO NOTHING
+"""
+
+
+async def register_device(
+    conn: Connection, tenant_id: str, device_id: str, model: str | None, source: Source
+) -> Device:
+    """Make a device known, with an asset of its own where it has none; doing it again changes nothing.
+
+    Raises Rejected (unknown_device) where it was removed, unless the source is `add`, or is another tenant's.
+    """
+    parameters = {
+        "tenant_id": tenant_id,
+        "device_id": device_id,
+        "partition": partition_of(device_id),
+        "model": model,
+        "source": source,
+    }
+    _ = await conn.execute(REGISTER_DEVICE, parameters)
+    found = await load_devices(conn, device_id)
+    if not found or found[0].tenant_id != tenant_id:
+        detail = f"{device_id} was removed" if not found else f"{device_id} is another tenant's"
+        raise Rejected(QuarantineReason.UNKNOWN_DEVICE, detail)
+    _ = await conn.execute(MAKE_ASSET, (device_id,))
+    return found[0]
+
+
+# A device repeats its firmware in every reading: only a change from what it ran just before that moment is kept.
+RECORD_FIRMWARE: Final = """
+INSERT INTO firmware_history (tenant_id, device_id, firmware, since, received_at)
+SELECT DISTINCT ON (seen.device_id, seen.since) seen.*
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+     AS seen (tenant_id, device_id, firmware, since, received_at)
+LEFT JOIN LATERAL (
+    SELECT firmware FROM firmware_history earlier
+    WHERE earlier.device_id = seen.device_id AND earlier.since <= seen.since
+    ORDER BY earlier.since DESC, earlier.received_at DESC LIMIT 1
+) AS before ON true
+WHERE before.firmware IS DISTINCT FROM seen.firmware
+ON CONFLICT DO NOTHING
+"""
+
+
+async def record_firmware(conn: Connection, rows: Sequence[FirmwareSeen]) -> None:
+    """Keep what is a change of firmware; several changes of one device in one call must come as separate calls."""
+    if not rows:
+        return
+    columns = zip(
+        *((row.tenant_id, row.device_id, row.firmware, row.since, row.received_at) for row in rows), strict=True
+    )
+    _ = await conn.execute(RECORD_FIRMWARE, [list(column) for column in columns])
+
+
+ASSET_OF: Final = """
+SELECT a.tenant_id, a.asset_id, a.device_id, COALESCE(a.model, d.model) AS model,
+       COALESCE(a.region, d.region) AS region, a.serial, a.purchased_on, a.warranty_until, a.lifecycle_stage,
+       f.firmware, o.owner_ref, o.account_ref, o.time_zone, o.language
+FROM asset a
+JOIN device d USING (device_id)
+LEFT JOIN ownership s ON s.asset_id = a.asset_id AND s.until IS NULL
+LEFT JOIN owner o ON o.tenant_id = s.tenant_id AND o.owner_ref = s.owner_ref
+LEFT JOIN LATERAL (
+    SELECT firmware FROM firmware_history h WHERE h.device_id = a.device_id
+    ORDER BY since DESC, received_at DESC LIMIT 1
+) AS f ON true
+WHERE a.device_id = %s
+"""
+
+
+async def asset_of(conn: Connection, device_id: str) -> AssetView | None:
+    """The asset that a device is in, with its present owner and firmware."""
+    async with conn.cursor(row_factory=class_row(AssetView)) as cursor:
+        return await (await cursor.execute(ASSET_OF, (device_id,))).fetchone()
+
+
+# The last word counts, not the last date: clocks differ, and a person's last word is what was recorded last.
+GRANT_STATE: Final = """
+SELECT CASE WHEN valid_until IS NULL OR valid_until > %(at)s THEN state END
+FROM grant_record
+WHERE tenant_id = %(tenant_id)s AND owner_ref = %(owner_ref)s AND purpose = %(purpose)s
+  AND recipient = %(recipient)s AND valid_from <= %(at)s
+ORDER BY grant_id DESC LIMIT 1
+"""
+
+
+async def grant_state(  # noqa: PLR0917 - the five parts of a grant's key, and when
+    conn: Connection, tenant_id: str, owner_ref: str, purpose: str, recipient: str, at: datetime
+) -> GrantState | None:
+    """What the owner's last word on this purpose and recipient is at `at`; None where there is none, or it ran out."""
+    parameters = {
+        "tenant_id": tenant_id,
+        "owner_ref": owner_ref,
+        "purpose": purpose,
+        "recipient": recipient,
+        "at": at,
+    }
+    row = await (await conn.execute(GRANT_STATE, parameters)).fetchone()
+    return None if row is None else cast("GrantState | None", row[0])
+
+
+GRANTS_OF: Final = """
+SELECT DISTINCT ON (purpose, recipient)
+       owner_ref, purpose, recipient, state, basis, source, recorded_at, valid_from, valid_until
+FROM grant_record WHERE tenant_id = %s AND owner_ref = %s
+ORDER BY purpose, recipient, grant_id DESC
+"""
+
+
+async def grants_of(conn: Connection, tenant_id: str, owner_ref: str) -> list[Grant]:
+    """The owner's last word on each purpose and recipient."""
+    async with conn.cursor(row_factory=class_row(Grant)) as cursor:
+        return await (await cursor.execute(GRANTS_OF, (tenant_id, owner_ref))).fetchall()
+
+
+RECORD_GRANT: Final = """
+INSERT INTO grant_record (tenant_id, owner_ref, purpose, recipient, state, basis, source, recorded_at, valid_from,
+                          valid_until)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
+
+async def record_grant(conn: Connection, tenant_id: str, grant: Grant) -> None:
+    """Add a word of an owner, who must be known; it counts from now on."""
+    _ = await conn.execute(
+        RECORD_GRANT,
+        (
+            tenant_id,
+            grant.owner_ref,
+            grant.purpose,
+            grant.recipient,
+            grant.state,
+            grant.basis,
+            grant.source,
+            grant.recorded_at,
+            grant.valid_from,
+            grant.valid_until,
+        ),
+    )
