@@ -1,0 +1,74 @@
+"""Lets a fleet live, step by step: all that happens in a stretch of simulated time is published and acknowledged."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from simulators.fleet.ledger import Ledger
+from simulators.fleet.link import Account, Target
+from simulators.fleet.publish import Publisher
+from simulators.fleet.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How time passes: steps of `step_s` simulated seconds, at most `ahead` of them on their way at once."""
+
+    step_s: float = 3600.0
+    ahead: int = 3
+    speed: float | None = None  # simulated seconds a second; None: as fast as acknowledgements come
+
+
+class Driver:
+    """Publishes a world to a gateway or broker.
+
+    `reached` is told, in order, of each moment up to which everything has been acknowledged; a gateway's clock that
+    is held there never overtakes what was delivered.
+    """
+
+    def __init__(
+        self, world: World, target: Target, pace: Pace, ledger: Ledger, reached: Callable[[float], None]
+    ) -> None:
+        self._world = world
+        self._pace = pace
+        self._ledger = ledger
+        self._reached = reached
+        self._target = target
+        self.now_s = world.span.start_s  # up to here everything is acknowledged
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        """Live the whole span; returns when the last acknowledgement has come, or when `stop` is set."""
+        accounts = [Account(d.device_id, d.secret, d.product.sync.mqtt) for d in self._world.devices]
+        publisher = Publisher(self._target, accounts, self._ledger, self._settled)
+        began = time.monotonic()
+        try:
+            for step, end_s in enumerate(self._ends()):
+                for errand in self._world.errands_until(end_s):
+                    publisher.add(errand.device_id, step, errand.act, errand.packet)
+                publisher.complete(step)
+                while self._must_wait(publisher.unsettled, end_s, began):
+                    publisher.pump(0.02)
+                    if self.stop.is_set():
+                        return
+            while publisher.unsettled and not self.stop.is_set():
+                publisher.pump(0.02)
+        finally:
+            publisher.close()
+
+    def _ends(self) -> list[float]:
+        span, step_s = self._world.span, self._pace.step_s
+        count = int((span.end_s - span.start_s) // step_s) + 1
+        ends = [span.start_s + (n + 1) * step_s for n in range(count)]
+        return [min(end, span.end_s) for end in ends if end - step_s < span.end_s]
+
+    def _must_wait(self, unsettled: int, end_s: float, began: float) -> bool:
+        if unsettled >= self._pace.ahead:
+            return True
+        speed = self._pace.speed
+        return speed is not None and time.monotonic() - began < (end_s - self._world.span.start_s) / speed
+
+    def _settled(self, step: int) -> None:
+        self.now_s = min(self._world.span.start_s + (step + 1) * self._pace.step_s, self._world.span.end_s)
+        self._reached(self.now_s)
