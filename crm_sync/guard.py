@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Final
+from typing import Final, Protocol
 
 import httpx
 
@@ -207,3 +207,23 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
                 failure = error
         assert failure is not None  # there was at least one address
         raise failure
+
+
+class Target(Protocol):
+    """An endpoint, as far as the guard looks at it."""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        ...
+
+    @property
+    def allowance(self) -> Allowance:
+        """What it may be."""
+        ...
+
+
+async def check_target(target: Target, resolve: Resolve = resolve_host) -> str:
+    """Where an endpoint would be reached, found without sending anything. Raises BlockedTarget, Retryable."""
+    addresses = await checked_addresses(httpx.URL(target.url), target.allowance, resolve)
+    return ", ".join(str(address) for address in addresses)

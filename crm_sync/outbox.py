@@ -12,7 +12,7 @@ from typing import Final, cast
 
 import msgspec
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
+from psycopg.rows import tuple_row
 
 from crm_sync.settings import MessageType
 from devices.clock import to_datetime
@@ -53,7 +53,7 @@ class QueuedMessage:
     created_at: datetime  # real time
 
 
-async def enqueue(conn: AsyncConnection[TupleRow], message: OutboxMessage) -> None:
+async def enqueue(conn: AsyncConnection[object], message: OutboxMessage) -> None:
     """Write one message in the caller's transaction."""
     await enqueue_all(conn, [message])
 
@@ -72,7 +72,7 @@ VALUES (%(message_id)s, %(tenant_id)s, %(stream_id)s, %(seq)s, %(type)s, %(body)
 """
 
 
-async def enqueue_all(conn: AsyncConnection[TupleRow], messages: Iterable[OutboxMessage]) -> None:
+async def enqueue_all(conn: AsyncConnection[object], messages: Iterable[OutboxMessage]) -> None:
     """Write messages in the caller's transaction, each to the end of its stream, in the order given.
 
     Streams are taken in sorted order, so that two transactions that write to the same ones never wait for each other.
@@ -80,8 +80,9 @@ async def enqueue_all(conn: AsyncConnection[TupleRow], messages: Iterable[Outbox
     # sorted() is stable: messages of one stream stay in their order
     for message in sorted(messages, key=lambda each: (each.tenant_id, each.endpoint, each.stream_key)):
         key = {"tenant_id": message.tenant_id, "endpoint": message.endpoint, "stream_key": message.stream_key}
-        cursor = await conn.execute(_NEXT_IN_STREAM, key)
-        row = await cursor.fetchone()
+        async with conn.cursor(row_factory=tuple_row) as cursor:
+            await cursor.execute(_NEXT_IN_STREAM, key)
+            row = await cursor.fetchone()
         assert row is not None  # an upsert always returns its row
         values = {
             "message_id": message.message_id,

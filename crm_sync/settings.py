@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from crm_sync.delivery.settings import DeliverySettings
+from crm_sync.endpoints import DeliverySettings
 from devices.profiles.model import SpanS
 
 

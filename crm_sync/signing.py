@@ -23,7 +23,7 @@ MAX_SECRET_BYTES: Final = 64
 MAX_SIGNATURES: Final = 16
 """Signatures looked at in one header: two while a secret is being replaced, a few more of versions unknown here."""
 
-_SECRET_PREFIX: Final = "whsec_"
+_PREFIX: Final = "whsec_"
 _ID: Final = re.compile(r"[!-\-/-~]{1,256}")  # visible ASCII without the dot, which separates what is signed
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,11}")  # whole seconds; str.isdigit would let other scripts' digits pass
 
@@ -55,20 +55,20 @@ class Signed:
 
 
 def parse_secret(text: str) -> bytes:
-    """The key of a secret written as ``whsec_`` and base64 of 24 to 64 bytes. Raises ValueError, which never holds it."""
+    """The key in a secret: ``whsec_`` and base64 of 24 to 64 bytes. Raises a ValueError that does not hold it."""
     try:
-        key = base64.b64decode(text.strip().removeprefix(_SECRET_PREFIX), validate=True)
+        key = base64.b64decode(text.strip().removeprefix(_PREFIX), validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if not MIN_SECRET_BYTES <= len(key) <= MAX_SECRET_BYTES:
-        message = f"a secret is {_SECRET_PREFIX} and base64 of {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} random bytes"
+        message = f"a secret is {_PREFIX} and base64 of {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} random bytes"
         raise ValueError(message)
     return key
 
 
 def format_secret(key: bytes) -> str:
     """A key as people pass it on."""
-    return _SECRET_PREFIX + base64.b64encode(key).decode()
+    return _PREFIX + base64.b64encode(key).decode()
 
 
 def sign(keys: Sequence[bytes], message_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:

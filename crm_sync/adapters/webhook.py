@@ -1,0 +1,194 @@
+"""Standard Webhooks to any receiver: signed, deduplicated there by ``webhook-id``, so that every retry is safe."""
+
+import re
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import httpx
+import msgspec
+
+from crm_sync.adapters.contract import Capabilities, Delivery, Health, Outcome, Result
+from crm_sync.adapters.http import Exchange, open_client, parse_retry_after_s, post, redact
+from crm_sync.guard import BlockedTarget, Resolve, check_target, resolve_host
+from crm_sync.outbox import MAX_BODY_BYTES
+from crm_sync.settings import EndpointSettings
+from crm_sync.signing import Signed, parse_secret, sign, verify
+from devices.errors import ConfigError, Fault, Retryable
+
+_BY_STATUS: Final[Mapping[int, Result]] = {
+    400: Result.PERMANENT,
+    401: Result.AUTH,
+    403: Result.AUTH,
+    408: Result.RETRYABLE,
+    409: Result.CONFLICT,
+    410: Result.GONE,
+    411: Result.PERMANENT,
+    412: Result.CONFLICT,
+    413: Result.PERMANENT,
+    414: Result.PERMANENT,
+    415: Result.PERMANENT,
+    422: Result.PERMANENT,
+    425: Result.RETRYABLE,
+    429: Result.RATE_LIMITED,
+    431: Result.PERMANENT,
+    503: Result.RETRYABLE,
+}
+_EXTERNAL_ID: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
+
+
+class _Answer(msgspec.Struct):
+    """What a receiver may say in JSON: what it calls the case, in either word; both are optional."""
+
+    external_id: str | int | None = None
+    id: str | int | None = None
+
+
+_DECODER: Final = msgspec.json.Decoder(_Answer)
+
+
+class WebhookAdapter:
+    """One receiver; see docs/webhooks.md for what it implements."""
+
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        *,
+        resolve: Resolve = resolve_host,
+        real_now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._secrets = read_secrets(settings)
+        self._keys = [parse_secret(secret) for secret in self._secrets]
+        callback_secret = settings.callback_secret.get_secret_value()
+        self._callback_keys = [parse_secret(callback_secret)] if callback_secret else self._keys
+        self._resolve = resolve
+        self._real_now_s = real_now_s
+        self._client = open_client(settings, resolve)
+        self._headers = {
+            "content-type": "application/json",
+            "accept": "application/json",
+            "accept-encoding": "identity",
+            "user-agent": f"careloop/{version('careloop')}",
+        }
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """A receiver cannot be asked what it has; it recognises a repeated id."""
+        return Capabilities(idempotency_key="webhook-id", webhooks="signed", max_in_flight=self._settings.max_in_flight)
+
+    async def deliver(self, delivery: Delivery) -> Outcome:
+        """Sign and send the message's bytes as they are."""
+        if len(delivery.body) >= MAX_BODY_BYTES:
+            return Outcome(Result.PERMANENT, "oversized", f"{len(delivery.body)} bytes")
+        now_s = int(self._real_now_s())
+        headers = self._headers | sign(self._keys, delivery.message_id, now_s, delivery.body)
+        settings = self._settings
+        try:
+            exchange = await post(self._client, settings.url, headers, delivery.body, settings.timeout)
+        except BlockedTarget as error:
+            return Outcome(Result.PERMANENT, error.reason, error.detail)
+        except Retryable as error:
+            return Outcome(Result.RETRYABLE, error.reason, error.detail)
+        if exchange.status is None:
+            return _unanswered(exchange)
+        return self._answered(exchange, exchange.status)
+
+    def _answered(self, exchange: Exchange, status: int) -> Outcome:
+        result, tries = classify_status(status, self._settings.refusal_tries)
+        return Outcome(
+            result,
+            code=f"http_{status}",
+            detail="redirects are not followed" if httpx.codes.is_redirect(status) else "",
+            status=status,
+            external_id=_external_id(exchange.body) if result is Result.OK else None,
+            retry_after_s=parse_retry_after_s(exchange.headers.get("retry-after"), self._real_now_s()),
+            tries=tries,
+            answer=redact(exchange.body, self._secrets),
+        )
+
+    async def find_case(self, key: str) -> Sequence[str]:
+        """Nothing: a receiver cannot be asked, which its capabilities say."""
+        del key
+        return ()
+
+    async def health(self) -> Health:
+        """Resolve and judge the target; nothing is sent."""
+        try:
+            addresses = await check_target(self._settings, self._resolve)
+        except (BlockedTarget, Retryable) as error:
+            return Health(ok=False, detail=str(error))
+        return Health(ok=True, detail=f"may be reached at {addresses}")
+
+    def verify_inbound(self, headers: Mapping[str, str], body: bytes, now_s: float) -> Signed:
+        """Believe a callback signed with the callback's own secret, or else the endpoint's. Raises BadSignature."""
+        return verify(self._callback_keys, headers, body, now_s)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def read_secrets(settings: EndpointSettings) -> list[str]:
+    """The secrets that sign, the present one first. Raises ConfigError."""
+    present = settings.secret.get_secret_value()
+    if settings.secret_file:
+        setting = f"crm.endpoints.{settings.name}.secret_file"
+        try:
+            present = Path(settings.secret_file).expanduser().read_text("utf-8").strip()
+            parse_secret(present)
+        except OSError as error:
+            fault = Fault(setting, settings.secret_file, f"a file that can be read ({error.strerror})")
+            raise ConfigError([fault]) from error
+        except ValueError as error:  # UnicodeDecodeError is one
+            raise ConfigError([Fault(setting, "a file that holds none", str(error))]) from None
+    return [secret for secret in (present, settings.previous_secret.get_secret_value()) if secret]
+
+
+def classify_status(status: int, refusal_tries: int) -> tuple[Result, int | None]:
+    """What a status means, and after how many attempts it is believed where that is not the engine's to decide.
+
+    A status about this very message ends it at once; one about the address (a redirect, 404) may be a deployment that
+    is not finished, and is believed only when it stays.
+    """
+    if httpx.codes.is_success(status):
+        return Result.OK, None
+    known = _BY_STATUS.get(status)
+    if known is not None:
+        return known, None
+    if httpx.codes.is_redirect(status) or httpx.codes.is_client_error(status):
+        return Result.PERMANENT, refusal_tries
+    return Result.UNKNOWN, None
+
+
+def _unanswered(exchange: Exchange) -> Outcome:
+    """No status came: what was never sent is not there, what was sent may be."""
+    result = Result.UNKNOWN if exchange.sent else Result.RETRYABLE
+    failure = exchange.failure
+    if isinstance(failure, (TimeoutError, httpx.TimeoutException)):
+        return Outcome(result, "timeout" if exchange.sent else "connect_timeout")
+    if _is_caused_by_tls(failure):
+        return Outcome(result, "tls", detail=str(failure)[:500])
+    code = "connection_lost" if exchange.sent else "connect_failed"
+    return Outcome(result, code, detail=str(failure)[:500])
+
+
+def _is_caused_by_tls(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _external_id(body: bytes) -> str | None:
+    try:
+        answer = _DECODER.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    found = answer.id if answer.external_id is None else answer.external_id
+    text = "" if found is None else str(found)
+    return text if _EXTERNAL_ID.fullmatch(text) else None

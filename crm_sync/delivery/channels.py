@@ -1,0 +1,42 @@
+"""The endpoints of the settings as the engine sees them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import httpx
+
+from crm_sync.adapters import build_adapters, load_adapters
+from crm_sync.adapters.contract import CrmAdapter
+from crm_sync.delivery.breaker import Breaker
+from crm_sync.guard import port_of
+from crm_sync.settings import EndpointSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One endpoint, the way to it, and whether that is open."""
+
+    settings: EndpointSettings
+    adapter: CrmAdapter
+    breaker: Breaker  # shared by the endpoints of one origin
+
+
+def open_channels(endpoints: Sequence[EndpointSettings]) -> list[Channel]:
+    """The channel of each endpoint. Raises ConfigError with every fault at once."""
+    adapters = build_adapters(endpoints, load_adapters())
+    breakers: dict[tuple[str, str, int], Breaker] = {}
+    return [
+        Channel(each, adapters[each.name], breakers.setdefault(_origin(each.url), Breaker(each.breaker)))
+        for each in endpoints
+    ]
+
+
+async def close_channels(channels: Sequence[Channel]) -> None:
+    """Give back the adapters' connections."""
+    for channel in channels:
+        await channel.adapter.close()
+
+
+def _origin(text: str) -> tuple[str, str, int]:
+    url = httpx.URL(text)
+    return url.scheme, url.host, port_of(url)

@@ -1,0 +1,100 @@
+"""Writes down what came of an attempt, in one transaction: the attempt, its stream, and how its endpoint is doing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from crm_sync.adapters.contract import Outcome, Result
+from crm_sync.delivery import queries
+from crm_sync.delivery.queries import Claim, Connection
+from crm_sync.delivery.step import Move, Step, next_step
+from crm_sync.outbox import OutboxMessage, enqueue_all
+from crm_sync.settings import EndpointSettings, MessageType
+from devices.clock import to_datetime
+
+MIN_FAILED_ATTEMPTS: Final = 10
+"""An endpoint is not disabled for having failed for days when it was hardly asked in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """One attempt, and the moment at which it is settled."""
+
+    claim: Claim
+    attempt_id: int
+    outcome: Outcome
+    duration_s: float
+    now_s: float  # real
+    gateway_now_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was written."""
+
+    step: Step
+    kept_lease: bool  # False: another worker has the stream by now, and nothing was changed
+    disabled_reason: str | None = None  # the endpoint has just been disabled
+
+
+async def settle(
+    conn: Connection,
+    settlement: Settlement,
+    endpoint: EndpointSettings,
+    others: Sequence[EndpointSettings],
+    random: Callable[[], float],
+) -> Settled:
+    """Advance, reschedule or dead-letter; `others` are told when the endpoint is disabled by it."""
+    claimed, outcome, now_s = settlement.claim, settlement.outcome, settlement.now_s
+    step = next_step(outcome, endpoint, claimed.message.type, failures=claimed.failures, now_s=now_s, random=random)
+    if not await _move(conn, claimed, step, outcome, now_s):
+        return Settled(step, kept_lease=False)
+    await queries.settle_attempt(conn, settlement.attempt_id, outcome, now_s=now_s, duration_s=settlement.duration_s)
+    tenant_id, name, case_id = claimed.message.tenant_id, claimed.message.endpoint, claimed.message.stream_key
+    if outcome.external_id is not None:
+        await queries.record_external_id(conn, tenant_id, name, case_id, outcome.external_id, now_s=now_s)
+    if outcome.result is Result.OK:
+        await queries.note_success(conn, tenant_id, name)
+        return Settled(step, kept_lease=True)
+    failing = await queries.note_failure(conn, tenant_id, name, now_s=now_s, pause_until_s=step.pause_until_s)
+    too_long = failing.attempts >= MIN_FAILED_ATTEMPTS and now_s - failing.since_s >= endpoint.disable_after
+    if failing.disabled or not (step.disable or too_long):
+        return Settled(step, kept_lease=True)
+    reason = "gone" if step.disable else "failing"
+    await queries.disable(conn, tenant_id, name, reason=reason, now_s=now_s)
+    await enqueue_all(conn, _announcements(tenant_id, endpoint, others, reason, settlement))
+    return Settled(step, kept_lease=True, disabled_reason=reason)
+
+
+async def _move(conn: Connection, claimed: Claim, step: Step, outcome: Outcome, now_s: float) -> bool:
+    match step.move:
+        case Move.DELIVERED:
+            return await queries.advance(conn, claimed, "delivered", reason=None, now_s=now_s)
+        case Move.SKIP:
+            return await queries.advance(conn, claimed, "dead", reason=outcome.code, now_s=now_s)
+        case Move.PARK:
+            return await queries.park(conn, claimed, reason=outcome.code, now_s=now_s)
+        case Move.AGAIN:
+            return await queries.reschedule(conn, claimed, failures=step.failures, next_attempt_s=step.next_attempt_s)
+
+
+def _announcements(
+    tenant_id: str,
+    endpoint: EndpointSettings,
+    others: Sequence[EndpointSettings],
+    reason: str,
+    settlement: Settlement,
+) -> list[OutboxMessage]:
+    data = {"endpoint": endpoint.name, "reason": reason, "disabled_at": to_datetime(settlement.now_s)}
+    return [
+        OutboxMessage(
+            tenant_id=tenant_id,
+            endpoint=other.name,
+            stream_key=f"endpoint_{endpoint.name}",
+            type=MessageType.ENDPOINT_DISABLED,
+            data=data,
+            at_s=settlement.gateway_now_s,
+        )
+        for other in others
+        if MessageType.ENDPOINT_DISABLED in other.types
+    ]
