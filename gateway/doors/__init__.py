@@ -1,0 +1,1 @@
+"""The front doors: where readings come in, and where their acknowledgements go out."""

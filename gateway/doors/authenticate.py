@@ -1,0 +1,136 @@
+"""Who may connect, decided in memory; the registry in the database is followed as it changes."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from typing import Protocol
+
+from devices.credentials import verify
+from devices.registry.model import Credential
+from devices.registry.queries import Connection, load_credentials, load_devices
+
+
+class Authenticator(Protocol):
+    """Turns what a CONNECT brings into a device, or nothing."""
+
+    def authenticate(
+        self, username: str | None, password: bytes | None, client_id: str, certificate_names: Sequence[str]
+    ) -> str | None:
+        """The device that proved who it is. `certificate_names` are those of a verified client certificate."""
+        ...
+
+    def is_slow(self, username: str | None, password: bytes | None) -> bool:
+        """Whether `authenticate` would take milliseconds, so that it belongs into a thread."""
+        ...
+
+
+class RegistryAuthenticator:
+    """The registry's live credentials, in memory.
+
+    A device proves itself with its password under its id as user name, or with a client certificate that bears its id;
+    with both, the certificate must not name another device. A chosen password costs a scrypt once; after that a keyed
+    digest of it, which never leaves memory, makes reconnecting cheap.
+    """
+
+    def __init__(self, *, with_certificates: bool = False) -> None:
+        """`with_certificates`: also know the devices that have no password."""
+        self._with_certificates = with_certificates
+        self._credentials: dict[str, tuple[Credential, ...]] = {}
+        self._devices: frozenset[str] = frozenset()
+        self._proved: dict[str, bytes] = {}
+        self._key = secrets.token_bytes(32)
+
+    def authenticate(
+        self, username: str | None, password: bytes | None, client_id: str, certificate_names: Sequence[str]
+    ) -> str | None:
+        """The device that proved who it is, or None; `client_id` proves nothing."""
+        del client_id
+        certified = [name for name in certificate_names if name in self._devices]
+        if password is not None:
+            if not username or not self._knows_password(username, password):
+                return None
+            return username if not certified or username in certified else None
+        if username:
+            return username if username in certified else None
+        return certified[0] if len(certified) == 1 else None
+
+    def is_slow(self, username: str | None, password: bytes | None) -> bool:
+        """Whether a scrypt would have to be computed."""
+        if not username or password is None:
+            return False
+        if not any(credential.scheme == "scrypt" for credential in self._credentials.get(username, ())):
+            return False
+        return not self._has_proved(username, password)
+
+    def add(self, credential: Credential) -> None:
+        """Let a device in with one more credential."""
+        device_id = credential.device_id
+        others = [
+            known for known in self._credentials.get(device_id, ()) if known.credential_id != credential.credential_id
+        ]
+        self._credentials[device_id] = (*others, credential)
+        self._devices |= {device_id}
+
+    def remove(self, device_id: str) -> None:
+        """Let a device in no longer."""
+        self._credentials.pop(device_id, None)
+        self._proved.pop(device_id, None)
+        self._devices -= {device_id}
+
+    async def refresh(self, conn: Connection) -> frozenset[str]:
+        """Take everything from the database anew; the devices that lost a credential, or were revoked."""
+        fresh: dict[str, list[Credential]] = {}
+        for credential in await load_credentials(conn):
+            fresh.setdefault(credential.device_id, []).append(credential)
+        devices = (
+            frozenset(device.device_id for device in await load_devices(conn)) if self._with_certificates else None
+        )
+        lost = {
+            device_id for device_id, known in self._credentials.items() if _ids(known) - _ids(fresh.get(device_id, ()))
+        }
+        if devices is not None:
+            lost |= self._devices - devices
+            self._devices = devices
+        self._credentials = {device_id: tuple(credentials) for device_id, credentials in fresh.items()}
+        for device_id in lost:
+            self._proved.pop(device_id, None)
+        return frozenset(lost)
+
+    async def refresh_device(self, conn: Connection, device_id: str) -> bool:
+        """Take one device from the database anew; whether it lost a credential, or was revoked."""
+        fresh = tuple(await load_credentials(conn, device_id))
+        lost = bool(_ids(self._credentials.get(device_id, ())) - _ids(fresh))
+        if self._with_certificates:
+            live = bool(await load_devices(conn, device_id))
+            lost = lost or (device_id in self._devices and not live)
+            self._devices = self._devices | {device_id} if live else self._devices - {device_id}
+        if lost:
+            self._proved.pop(device_id, None)
+        if fresh:
+            self._credentials[device_id] = fresh
+        else:
+            self._credentials.pop(device_id, None)
+        return lost
+
+    def _knows_password(self, username: str, password: bytes) -> bool:
+        credentials = self._credentials.get(username, ())
+        if credentials and self._has_proved(username, password):
+            return True
+        for credential in credentials:
+            if verify(credential, password):
+                if credential.scheme == "scrypt":
+                    self._proved[username] = self._digest(username, password)
+                return True
+        return False
+
+    def _has_proved(self, username: str, password: bytes) -> bool:
+        proved = self._proved.get(username)
+        return proved is not None and hmac.compare_digest(proved, self._digest(username, password))
+
+    def _digest(self, username: str, password: bytes) -> bytes:
+        return hmac.digest(self._key, username.encode() + b"\0" + password, hashlib.sha256)
+
+
+def _ids(credentials: Sequence[Credential]) -> set[int]:
+    return {credential.credential_id for credential in credentials}

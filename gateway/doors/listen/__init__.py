@@ -1,0 +1,1 @@
+"""The `listen` door: devices connect to careloop itself."""

@@ -1,0 +1,80 @@
+"""Whether a CONNECT is let in, and what it is told."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.doors.listen.context import DoorContext
+from gateway.doors.mqtt import write
+from gateway.doors.mqtt.codes import MQTT_5, ReasonCode
+from gateway.doors.mqtt.packets import Connect
+from gateway.doors.mqtt.stream import TOPIC_ALIAS_MAXIMUM
+from gateway.intake import Route
+
+_LONGEST_CLIENT_ID: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Not let in; the detail is for the client's developer and says nothing that a stranger may not know."""
+
+    code: ReasonCode
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Let in as `device_id`."""
+
+    device_id: str
+    connack: bytes
+    keep_alive_s: int
+
+
+def refuse_early(connect: Connect, address: str, door: DoorContext) -> Refusal | None:
+    """Why a CONNECT is refused before anybody looks at its password."""
+    if connect.authentication_method is not None:
+        return Refusal(ReasonCode.BAD_AUTHENTICATION_METHOD, "no extended authentication here")
+    if len(connect.client_id) > _LONGEST_CLIENT_ID:
+        return Refusal(ReasonCode.CLIENT_ID_NOT_VALID, f"a client id has at most {_LONGEST_CLIENT_ID} characters")
+    if not connect.client_id and connect.version != MQTT_5 and not connect.clean_start:
+        return Refusal(ReasonCode.CLIENT_ID_NOT_VALID, "an empty client id needs a clean session")
+    if not door.failed_logins.allows(address, connect.username or ""):
+        return Refusal(ReasonCode.CONNECTION_RATE_EXCEEDED, "too many failed logins; wait a minute")
+    return None
+
+
+def admit(connect: Connect, device_id: str | None, address: str, door: DoorContext) -> Admission | Refusal:
+    """Let the device in that authentication has found, if any, with the answer to its CONNECT."""
+    name = connect.username or ""
+    if device_id is None:
+        door.failed_logins.failed(address, name)
+        if connect.username is None and connect.password is None:
+            return Refusal(ReasonCode.NOT_AUTHORIZED, "a user name and a password, or a client certificate, are needed")
+        return Refusal(
+            ReasonCode.BAD_USER_NAME_OR_PASSWORD, "the user name is the device id; check it and the password"
+        )
+    door.failed_logins.succeeded(address, name)
+    if connect.will is not None:
+        match = door.routes.match(connect.will.topic)
+        if match.device_id != device_id or match.route is Route.UNKNOWN:
+            return Refusal(ReasonCode.NOT_AUTHORIZED, "the will's topic is not one of this device's")
+    keep_alive_s = _keep_alive_s(connect, door)
+    if connect.version != MQTT_5:
+        return Admission(device_id, write.connack(connect.version), keep_alive_s)
+    properties = write.connack_properties(
+        receive_maximum=door.settings.receive_maximum,
+        max_packet_bytes=door.settings.max_packet_bytes,
+        topic_alias_maximum=TOPIC_ALIAS_MAXIMUM,
+        session_expiry_s=0 if connect.session_expiry_s else None,
+        server_keep_alive_s=keep_alive_s if keep_alive_s != connect.keep_alive_s else None,
+        assigned_client_id=None if connect.client_id else door.new_client_id(),
+    )
+    return Admission(device_id, write.connack(connect.version, properties), keep_alive_s)
+
+
+def _keep_alive_s(connect: Connect, door: DoorContext) -> int:
+    """The keep-alive in force: MQTT 5 lets the server shorten it, 3.1.1 does not."""
+    most_s = int(door.settings.max_keep_alive)
+    if connect.version == MQTT_5 and most_s and not 0 < connect.keep_alive_s <= most_s:
+        return most_s
+    return connect.keep_alive_s

@@ -1,0 +1,419 @@
+"""One device's connection to the listen door."""
+
+import asyncio
+from collections.abc import Sequence
+from enum import Enum, IntFlag
+from typing import Final, cast
+
+from gateway.doors.listen.acknowledge import Acknowledgements
+from gateway.doors.listen.admit import Admission, Refusal, admit, refuse_early
+from gateway.doors.listen.commands import Commands
+from gateway.doors.listen.context import DoorContext
+from gateway.doors.listen.subscriptions import Subscriptions
+from gateway.doors.listen.tls import certificate_names
+from gateway.doors.mqtt import write
+from gateway.doors.mqtt.codes import MQTT_5, ReasonCode
+from gateway.doors.mqtt.packets import (
+    Connect,
+    Disconnect,
+    Incoming,
+    Pingreq,
+    Puback,
+    Publish,
+    Subscribe,
+    Unsubscribe,
+    Violation,
+    Will,
+)
+from gateway.doors.mqtt.stream import PacketStream
+from gateway.doors.routes import Match
+from gateway.intake import Packet, Route, Verdict
+
+_LINGER_S: Final = 2.0
+"""How long a client may take to read our last words; closing earlier could make its kernel throw them away."""
+
+_MOST_SLOW_LOGINS: Final = 64
+_REMEMBERED_TOPICS: Final = 32
+
+
+class _State(Enum):
+    ARRIVED = "arrived"
+    LOGGING_IN = "logging_in"
+    OPEN = "open"
+    CLOSING = "closing"  # our last words are written; what still comes is thrown away
+    CLOSED = "closed"
+
+
+class _Hold(IntFlag):
+    """Why the connection is not being read."""
+
+    LOGIN = 1
+    INTAKE = 2
+    WINDOW = 4
+    WRITING = 8
+    STOPPING = 16
+
+
+class Connection(asyncio.Protocol):
+    """Takes a device's packets to the pipeline and its acknowledgements back; the `Origin` of those packets."""
+
+    def __init__(self, door: DoorContext) -> None:
+        self._door = door
+        self._loop = asyncio.get_running_loop()
+        self._stream = PacketStream(door.settings.max_packet_bytes)
+        self._state = _State.ARRIVED
+        self._holds = _Hold(0)
+        self._early: list[Incoming] = []  # packets that came before the login was decided
+        self._known: dict[str, Match] = {}
+        self._acknowledgements = Acknowledgements(with_reasons=False)
+        self._window = door.settings.receive_maximum
+        self._alive_s = 0.0  # 1.5 times the keep-alive; 0: none
+        self._heard_s = 0.0
+        self._device_id = ""
+        self._version = 0
+        self._with_bye = False
+        self._will: Will | None = None
+        self._session_expiry_s = 0
+        self._address = ""
+        self._transport: asyncio.Transport  # set by connection_made, which comes first
+        self._timer: asyncio.TimerHandle
+        self._commands: Commands
+        self._subscriptions: Subscriptions
+
+    # -- the socket ----------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A device's socket is open; it has a while to introduce itself."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._address = str((transport.get_extra_info("peername") or ("",))[0])
+        self._door.arrived(self)
+        self._timer = self._loop.call_later(self._door.settings.connect_timeout, self._give_up)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the device."""
+        if self._state is _State.CLOSING:
+            return
+        packets = self._stream.feed(data)
+        if not packets:
+            return
+        self._heard_s = self._loop.time()
+        if self._state is _State.OPEN:
+            self._take(packets)
+        else:
+            self._early += packets
+            if self._state is _State.ARRIVED:
+                self._greet()
+
+    def pause_writing(self) -> None:
+        """The device does not read its acknowledgements: read no more of its packets."""
+        self._hold(_Hold.WRITING)
+
+    def resume_writing(self) -> None:
+        """The device reads again."""
+        self._release(_Hold.WRITING)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        del exc
+        self._leave()
+        self._state = _State.CLOSED
+        self._timer.cancel()
+        self._door.gone(self)
+        self._door.counters.disconnected += 1
+
+    # -- logging in ----------------------------------------------------------------------------------------------------
+
+    def _greet(self) -> None:
+        first = self._early.pop(0)
+        if isinstance(first, Violation):
+            self._turn_away(first)
+            return
+        connect = cast("Connect", first)  # the stream lets nothing else come first
+        self._state = _State.LOGGING_IN
+        self._version = connect.version
+        self._with_bye = connect.version == MQTT_5
+        early = refuse_early(connect, self._address, self._door)
+        if early is not None:
+            self._refuse(early)
+            return
+        names = certificate_names(self._transport.get_extra_info("peercert"))
+        authenticator = self._door.authenticator
+        if not authenticator.is_slow(connect.username, connect.password):
+            device_id = authenticator.authenticate(connect.username, connect.password, connect.client_id, names)
+            self._decide(connect, device_id)
+        elif self._door.slow_logins_waiting >= _MOST_SLOW_LOGINS:
+            self._refuse(Refusal(ReasonCode.SERVER_BUSY, "too many logins at once; try again"))
+        else:
+            self._log_in_slowly(connect, names)
+
+    def _log_in_slowly(self, connect: Connect, names: Sequence[str]) -> None:
+        self._hold(_Hold.LOGIN)
+        door = self._door
+        door.slow_logins_waiting += 1
+        answer = self._loop.run_in_executor(
+            door.slow_logins,
+            door.authenticator.authenticate,
+            connect.username,
+            connect.password,
+            connect.client_id,
+            names,
+        )
+
+        def decided(answer: asyncio.Future[str | None]) -> None:
+            door.slow_logins_waiting -= 1
+            if self._state is _State.LOGGING_IN and not answer.cancelled():
+                self._decide(connect, answer.result())
+                self._release(_Hold.LOGIN)
+
+        answer.add_done_callback(decided)
+
+    def _decide(self, connect: Connect, device_id: str | None) -> None:
+        decision = admit(connect, device_id, self._address, self._door)
+        if isinstance(decision, Refusal):
+            self._refuse(decision)
+        else:
+            self._enter(connect, decision)
+
+    def _enter(self, connect: Connect, admission: Admission) -> None:
+        door = self._door
+        device_id = admission.device_id
+        if door.roll.enter(device_id, self):
+            door.counters.taken_over += 1
+            door.log.warning("listen.taken_over", device_id=device_id)
+        door.counters.logins += 1
+        self._state = _State.OPEN
+        self._device_id = device_id
+        self._will = connect.will
+        self._session_expiry_s = connect.session_expiry_s
+        self._acknowledgements = Acknowledgements(with_reasons=connect.version == MQTT_5 and connect.wants_reasons)
+        self._subscriptions = Subscriptions(device_id, connect.version)
+        self._commands = Commands(connect)
+        self._transport.write(admission.connack)
+        self._timer.cancel()
+        self._alive_s = 1.5 * admission.keep_alive_s
+        if self._alive_s:
+            self._timer = self._loop.call_later(self._alive_s, self._check_alive)
+        early, self._early = self._early, []
+        self._take(early)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._door.counters.refused[refusal.code.name.lower()] += 1
+        self._door.log.warning("listen.refused", reason=refusal.code.name.lower(), detail=refusal.detail)
+        self._close(write.connack_refusal(self._version, refusal.code, refusal.detail))
+
+    def _turn_away(self, violation: Violation) -> None:
+        """What came first is no CONNECT that can be taken."""
+        self._count(violation)
+        version = self._stream.version
+        self._close(write.connack_refusal(version, violation.code, violation.detail) if version else b"")
+
+    def _give_up(self) -> None:
+        self._door.counters.timeouts += 1
+        self._door.log.warning("listen.no_connect")
+        self._close(b"")
+
+    # -- packets -------------------------------------------------------------------------------------------------------
+
+    def _take(self, packets: Sequence[Incoming]) -> None:
+        """Hand PUBLISHes to the pipeline in one piece, as far as nothing else stands between them."""
+        known, make = self._known, Packet._make  # _make takes 2/3 of the time of a call
+        received_s = self._door.clock.now_s()
+        batch: list[Packet] = []
+        for packet in packets:
+            if packet.__class__ is not Publish:
+                self._submit(batch)
+                batch = []
+                self._answer(packet)
+                if self._state is not _State.OPEN:
+                    return
+                continue
+            topic, packet_id, payload = cast("Publish", packet)
+            match = known.get(topic) or self._match(topic)
+            if match is None:
+                if not self._refuse_publish(packet_id, batch):
+                    return
+                continue
+            route, device_id, codec = match
+            batch.append(make((self, packet_id, route, device_id, topic, payload, received_s, codec)))
+        self._submit(batch)
+        if self._acknowledgements.unacknowledged > self._window and self._version == MQTT_5:
+            self._violate(Violation(ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, f"more than {self._window} unacknowledged"))
+
+    def _match(self, topic: str) -> Match | None:
+        """What a topic seen for the first time carries; None when it is another device's."""
+        match = self._door.routes.match(topic)
+        if match.device_id not in ("", self._device_id):
+            return None
+        match = Match(match.route, self._device_id, match.codec)
+        if len(self._known) < _REMEMBERED_TOPICS and match.route is not Route.COMMAND_ACK:
+            self._known[topic] = match
+        return match
+
+    def _refuse_publish(self, packet_id: int, before: list[Packet]) -> bool:
+        """Refuse a PUBLISH to another device's topic; whether the connection may go on."""
+        door = self._door
+        door.counters.foreign_topics += 1
+        door.log.warning("listen.foreign_topic", device_id=self._device_id)
+        if self._version != MQTT_5:  # 3.1.1 has no word for it (section 3.3.5): the connection ends
+            self._submit(before)
+            self._close(b"")
+            return False
+        if packet_id:
+            answer = self._acknowledgements.refuse(packet_id, ReasonCode.NOT_AUTHORIZED, len(before))
+            if answer:
+                self._transport.write(answer)
+        return True
+
+    def _submit(self, batch: list[Packet]) -> None:
+        if not batch:
+            return
+        counters = self._door.counters
+        counters.published += len(batch)
+        counters.published_bytes += sum([len(packet.payload) for packet in batch])
+        self._acknowledgements.submitted(len(batch), sum([packet.token != 0 for packet in batch]))
+        if self._acknowledgements.unsettled > self._window:
+            self._hold(_Hold.WINDOW)
+        if not self._door.intake.submit(batch):
+            self._hold(_Hold.INTAKE)
+            self._door.valve.wait(lambda: self._release(_Hold.INTAKE))
+
+    def _answer(self, packet: Incoming) -> None:
+        """Do what a packet other than PUBLISH asks."""
+        match packet:
+            case Pingreq():
+                self._transport.write(write.PINGRESP)
+            case Puback(packet_id):
+                self._commands.acknowledged(packet_id)
+            case Subscribe(packet_id, filters):
+                codes = [self._subscriptions.add(topic_filter, qos) for topic_filter, qos in filters]
+                self._transport.write(write.suback(self._version, packet_id, codes))
+            case Unsubscribe(packet_id, filters):
+                codes = [self._subscriptions.remove(topic_filter) for topic_filter in filters]
+                self._transport.write(write.unsuback(self._version, packet_id, codes))
+            case Disconnect(with_will, session_expiry_s):
+                if session_expiry_s and not self._session_expiry_s:
+                    self._violate(Violation(ReasonCode.PROTOCOL_ERROR, "a session that was not asked for cannot last"))
+                    return
+                if not with_will:
+                    self._will = None
+                self._close(b"")
+            case Violation():
+                self._violate(packet)
+            case _:  # a second CONNECT is a Violation already
+                pass
+
+    def settle(self, tokens: Sequence[int], verdicts: Sequence[Verdict]) -> None:
+        """Acknowledge packets whose transaction has committed."""
+        acknowledgements = self._acknowledgements
+        answer = acknowledgements.settle(tokens, verdicts)
+        counters = self._door.counters
+        counters.quarantined += sum([verdict.quarantined > 0 for verdict in verdicts])
+        if self._state is not _State.OPEN:
+            return
+        if answer:
+            counters.acknowledged += sum([token != 0 for token in tokens])
+            self._transport.write(answer)
+        if self._holds:
+            if acknowledgements.unsettled <= self._window // 2:
+                self._release(_Hold.WINDOW)
+            if _Hold.STOPPING in self._holds and not acknowledgements.unsettled:
+                self.dismiss(ReasonCode.SERVER_SHUTTING_DOWN)
+
+    def send_command(self, command_id: str, payload: bytes) -> bool:
+        """Send a command; False when the device has not subscribed to it, or cannot take one more now."""
+        if self._state is not _State.OPEN:
+            return False
+        topic = f"devices/{self._device_id}/commands/{command_id}"
+        qos = self._subscriptions.qos_of(topic)
+        packet = None if qos is None else self._commands.write(topic, payload, qos)
+        if packet is None:
+            return False
+        self._transport.write(packet)
+        return True
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def dismiss(self, code: ReasonCode) -> None:
+        """Say goodbye and close; a shutdown of ours is no device's last will."""
+        if code is ReasonCode.SERVER_SHUTTING_DOWN:
+            self._will = None
+        self._close(write.disconnect(code) if self._with_bye and self._state is _State.OPEN else b"")
+
+    def finish(self) -> None:
+        """Read no more; say goodbye once everything read is settled."""
+        self._hold(_Hold.STOPPING)
+        if not self._acknowledgements.unsettled:
+            self.dismiss(ReasonCode.SERVER_SHUTTING_DOWN)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._will = None
+        self._transport.abort()
+
+    def _violate(self, violation: Violation) -> None:
+        self._count(violation)
+        self._close(write.disconnect(violation.code, violation.detail) if self._with_bye else b"")
+
+    def _count(self, violation: Violation) -> None:
+        reason = violation.code.name.lower()
+        self._door.counters.violations[reason] += 1
+        self._door.log.warning(
+            "listen.violation", reason=reason, detail=violation.detail, device_id=self._device_id or None
+        )
+
+    def _check_alive(self) -> None:
+        """Close when nothing was heard for 1.5 times the keep-alive; time in which we did not listen does not count."""
+        silent_s = 0.0 if self._holds else self._loop.time() - self._heard_s
+        if silent_s < self._alive_s:
+            self._timer = self._loop.call_later(self._alive_s - silent_s, self._check_alive)
+            return
+        self._door.counters.timeouts += 1
+        self._door.log.warning("listen.keep_alive_missed", device_id=self._device_id)
+        self.dismiss(ReasonCode.KEEP_ALIVE_TIMEOUT)
+
+    def _leave(self) -> None:
+        """The device is no longer here: free its seat and publish its will. Does something once."""
+        if self._state is not _State.OPEN:
+            return
+        self._state = _State.CLOSING
+        self._door.roll.leave(self._device_id, self)
+        will, self._will = self._will, None
+        if will is not None and (match := self._match(will.topic)) is not None:
+            self._door.counters.wills += 1
+            received_s = self._door.clock.now_s()
+            self._submit(
+                [Packet(self, 0, match.route, match.device_id, will.topic, will.payload, received_s, match.codec)]
+            )
+
+    def _close(self, last_words: bytes) -> None:
+        """Write `last_words` and close, but let the client read them first."""
+        if self._state in (_State.CLOSING, _State.CLOSED):
+            return
+        self._leave()
+        self._state = _State.CLOSING
+        self._timer.cancel()
+        transport = self._transport
+        if transport.is_closing():
+            return
+        self._timer = self._loop.call_later(_LINGER_S, transport.abort)
+        if last_words:
+            transport.write(last_words)
+        if last_words and transport.can_write_eof():
+            transport.write_eof()
+            transport.resume_reading()
+        else:
+            transport.close()
+
+    def _hold(self, reason: _Hold) -> None:
+        if not self._holds and self._state is not _State.CLOSING and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._door.counters.held += 1
+        self._holds |= reason
+
+    def _release(self, reason: _Hold) -> None:
+        if reason not in self._holds:
+            return
+        self._holds &= ~reason
+        if not self._holds and self._state is not _State.CLOSING and not self._transport.is_closing():
+            self._heard_s = self._loop.time()
+            self._transport.resume_reading()

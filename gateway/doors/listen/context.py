@@ -1,0 +1,121 @@
+"""What all connections of the listen door share."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from devices.clock import Clock
+from gateway.doors.authenticate import Authenticator
+from gateway.doors.listen.counters import ListenCounters
+from gateway.doors.listen.throttle import FailedLogins
+from gateway.doors.mqtt.codes import ReasonCode
+from gateway.doors.routes import Routes
+from gateway.doors.settings import ListenSettings
+from gateway.doors.sparing import SparingLog
+from gateway.intake import Intake
+
+
+class Seated(Protocol):
+    """A connection, as the roll and the door see it."""
+
+    def dismiss(self, code: ReasonCode) -> None:
+        """Say goodbye and close."""
+        ...
+
+    def finish(self) -> None:
+        """Read no more; say goodbye once everything read is settled."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once."""
+        ...
+
+    def send_command(self, command_id: str, payload: bytes) -> bool:
+        """Send a command; False when the device has not subscribed, or cannot take one more now."""
+        ...
+
+
+class Roll:
+    """Which device sits on which connection; one connection a device."""
+
+    def __init__(self) -> None:
+        self._seats: dict[str, Seated] = {}
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    def find(self, device_id: str) -> Seated | None:
+        """The connection of a device."""
+        return self._seats.get(device_id)
+
+    def enter(self, device_id: str, newcomer: Seated) -> bool:
+        """Seat a device; whether that took over an earlier connection of it, which has been dismissed."""
+        earlier = self._seats.pop(device_id, None)
+        if earlier is not None:
+            earlier.dismiss(ReasonCode.SESSION_TAKEN_OVER)
+        self._seats[device_id] = newcomer
+        return earlier is not None
+
+    def leave(self, device_id: str, leaver: Seated) -> None:
+        """Free a seat, unless somebody else has it by now."""
+        if self._seats.get(device_id) is leaver:
+            del self._seats[device_id]
+
+
+class Valve:
+    """Connections that wait for the pipeline to have room; it is asked once for all of them."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._waiting: list[Callable[[], None]] = []
+
+    def wait(self, resume: Callable[[], None]) -> None:
+        """Call `resume` when there is room."""
+        self._waiting.append(resume)
+        if len(self._waiting) == 1:
+            self._intake.when_ready(self._open)
+
+    def _open(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for resume in waiting:
+            resume()
+
+
+def _set_event() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
+@dataclass(slots=True)
+class DoorContext:
+    """The door's parts, passed to each of its connections."""
+
+    settings: ListenSettings
+    intake: Intake
+    authenticator: Authenticator
+    routes: Routes
+    clock: Clock
+    log: SparingLog
+    counters: ListenCounters
+    failed_logins: FailedLogins
+    valve: Valve
+    slow_logins: Executor
+    roll: Roll = field(default_factory=Roll)
+    connections: set[Seated] = field(default_factory=set[Seated])
+    slow_logins_waiting: int = 0
+    empty: asyncio.Event = field(default_factory=_set_event)  # set while nobody is connected
+    new_client_id: Callable[[], str] = lambda: "careloop"
+
+    def arrived(self, connection: Seated) -> None:
+        """A socket was opened."""
+        self.connections.add(connection)
+        self.empty.clear()
+
+    def gone(self, connection: Seated) -> None:
+        """A socket was closed."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self.empty.set()

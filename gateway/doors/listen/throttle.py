@@ -1,0 +1,90 @@
+"""How fast strangers may come, and how often they may guess."""
+
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from devices.ids import is_device_id
+
+_REMEMBERED: Final = 10_000
+
+
+class Pace:
+    """A token bucket that says how long to wait, rather than refusing."""
+
+    def __init__(self, per_s: float, monotonic: Callable[[], float]) -> None:
+        self._per_s = per_s
+        self._burst = max(per_s, 1.0)
+        self._monotonic = monotonic
+        self._tokens = self._burst
+        self._at_s = monotonic()
+
+    def take(self) -> float:
+        """Take a token; the seconds to wait before using it."""
+        now_s = self._monotonic()
+        self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._per_s) - 1.0
+        self._at_s = now_s
+        return max(0.0, -self._tokens / self._per_s)
+
+
+class FailedLogins:
+    """Who has failed to log in too often: remote addresses and user names, each with a bucket that slowly refills.
+
+    A user name that has succeeded from an address is not held up there by what others do, until it fails there itself:
+    nobody locks a device out by guessing at its password from elsewhere. What is remembered is bounded; the oldest is
+    forgotten first.
+    """
+
+    def __init__(self, burst: int, per_minute: float, monotonic: Callable[[], float]) -> None:
+        """`burst` failures in a row are free; 0 turns the limit off."""
+        self._burst = burst
+        self._per_s = per_minute / 60.0
+        self._monotonic = monotonic
+        self._failures: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()  # key: level, at
+        self._trusted: OrderedDict[tuple[str, str], None] = OrderedDict()  # address, user name
+
+    def allows(self, address: str, username: str) -> bool:
+        """Whether a login may be tried."""
+        address, username = _network(address), _name(username)
+        if self._burst == 0 or (address, username) in self._trusted:
+            return True
+        limit = self._burst - 0.5
+        return self._level(("address", address)) < limit and self._level(("name", username)) < limit
+
+    def failed(self, address: str, username: str) -> None:
+        """A login was tried in vain."""
+        address, username = _network(address), _name(username)
+        self._trusted.pop((address, username), None)
+        for key in (("address", address), ("name", username)):
+            self._failures[key] = (self._level(key) + 1.0, self._monotonic())
+            self._failures.move_to_end(key)
+        while len(self._failures) > _REMEMBERED:
+            self._failures.popitem(last=False)
+
+    def succeeded(self, address: str, username: str) -> None:
+        """A login went well."""
+        key = (_network(address), _name(username))
+        self._trusted[key] = None
+        self._trusted.move_to_end(key)
+        if len(self._trusted) > _REMEMBERED:
+            self._trusted.popitem(last=False)
+
+    def _level(self, key: tuple[str, str]) -> float:
+        level, at_s = self._failures.get(key, (0.0, 0.0))
+        return max(0.0, level - (self._monotonic() - at_s) * self._per_s)
+
+
+def _network(address: str) -> str:
+    """An IPv6 address by its /64, which is what one customer has."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False).network_address)
+    except ValueError:
+        return address
+
+
+def _name(username: str) -> str:
+    """User names are device ids; whatever is not one shares one bucket, so that long names cost no memory."""
+    return username if is_device_id(username) else ""

@@ -1,0 +1,1 @@
+"""The `subscribe` door: careloop is a client of a broker."""
