@@ -32,10 +32,14 @@ import psycopg
 from devices.errors import ConfigError, Fault, Retryable
 from gateway.database.postmaster import (
     POLL_S,
+    ServerLog,
     cluster_name,
+    forget_stranger,
+    last_words,
     read_pid_file,
     running_server,
     stop_server,
+    wait_until,
 )
 from gateway.database.unprivileged import Account, account_for, data_folder, wheel_programs
 
@@ -46,6 +50,7 @@ SETTING = "state.folder"
 """The setting that errors name: the database is kept below it."""
 
 STOP_TIMEOUT_S = 30.0
+PORT_ATTEMPTS = 10
 START_TIMEOUT_S = 300.0
 """Long, because recovery after a crash under load replays up to `max_wal_size` of log."""
 
@@ -158,8 +163,9 @@ class EmbeddedPostgres:
             return
         try:
             stop_server(self.data, STOP_TIMEOUT_S)
-            if self._process is not None:
-                self._process.wait(STOP_TIMEOUT_S)
+            if self._process is not None and not wait_until(lambda: self.pid is None, STOP_TIMEOUT_S):
+                self._process.kill()
+                self._process.wait()
         finally:
             self._process = None
             self._lock.close()
@@ -197,45 +203,60 @@ class EmbeddedPostgres:
     def _start(self) -> Connection:
         account = account_for(self.data)
         programs = self._programs or wheel_programs(account)
-        connection = _read_connection(self.folder)
-        if connection is None:
-            connection = self._initialise(programs, account)
+        connection = self._cluster(programs, account)
         data = Path(connection.data)
         _check_version(data, programs)
-        stop_server(data, STOP_TIMEOUT_S)  # one that a killed gateway left behind
-        (data / "postmaster.pid").unlink(missing_ok=True)  # else a stranger with that process id would block the start
-        for _ in range(10):  # a free port may be taken by somebody else before the server has it
+        if not stop_server(data, STOP_TIMEOUT_S):  # one that a killed gateway left behind
+            raise Retryable("database_not_stopping", f"process {running_server(data)} on {data} does not end")
+        forget_stranger(data)
+        for _ in range(PORT_ATTEMPTS):
             connection = replace(connection, port=_free_port(preferred=connection.port))
             if self._launch(connection, programs, account):
                 break
         else:
-            raise Retryable("database_not_starting", "no free port on the loopback address")
+            raise Retryable("database_not_starting", "others were always faster to take a free port")
         _ensure_database(connection)
         _write_connection(self.folder, connection)
         return connection
 
-    def _initialise(self, programs: Path, account: Account | None) -> Connection:
-        """Make a new cluster; it gets its final name, and connection.json, only when it is complete."""
-        data = data_folder(self.folder, account)
-        if data.exists():
-            raise _unusable(
-                f"{data}, a database without {self.folder / 'connection.json'}, which holds its password",
-                "the folder with that file restored from a backup; or a new folder",
-            )
-        password = secrets.token_urlsafe(24)
-        workplace = data.with_name(f"{data.name}.new")
-        shutil.rmtree(workplace, ignore_errors=True)
+    def _cluster(self, programs: Path, account: Account | None) -> Connection:
+        """What connection.json says, or a new cluster. A port of 0 says that no server has run on it yet."""
+        connection = _read_connection(self.folder)
+        if connection is None:
+            data = data_folder(self.folder, account)
+            if data.exists():
+                raise _unusable(
+                    f"{data}, a database without {self.folder / 'connection.json'}, which holds its password",
+                    "the folder with that file restored from a backup; or a new folder",
+                )
+            return self._initialise(data, programs, account)
+        data = Path(connection.data)
+        if not data.exists():
+            if connection.port != 0:
+                raise _unusable(
+                    f"{self.folder}, whose database {data} is gone",
+                    "the folder restored from a backup; or a new folder",
+                )
+            return self._initialise(data, programs, account)
+        return connection
+
+    def _initialise(self, data: Path, programs: Path, account: Account | None) -> Connection:
+        """Make a new cluster; it gets its final name when it is complete, and its password is known by then."""
+        for unfinished in data.parent.glob(f"{data.name}.new.*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        # A name of its own, since the initdb of a killed gateway may still be writing into its.
+        workplace = data.with_name(f"{data.name}.new.{os.getpid()}")
         workplace.mkdir(parents=True, mode=0o700)
         if account is not None:
             data.parent.chmod(0o711)  # the account passes through; only root sees what else is there
             account.give(workplace)
+        connection = Connection(str(data), 0, secrets.token_urlsafe(24))
         try:
-            _initdb(programs, workplace, password, account)
+            _initdb(programs, workplace, connection.password, account)
+            _write_connection(self.folder, connection)
             (workplace / "cluster").rename(data)
         finally:
             shutil.rmtree(workplace, ignore_errors=True)
-        connection = Connection(str(data), 0, password)
-        _write_connection(self.folder, connection)
         return connection
 
     def _launch(self, connection: Connection, programs: Path, account: Account | None) -> bool:
@@ -244,8 +265,8 @@ class EmbeddedPostgres:
         settings = {**SERVER_SETTINGS, **self._settings, "port": str(connection.port)}
         settings["cluster_name"] = cluster_name(data)
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        log = self.folder / "start.log"
-        with log.open("wb") as output:
+        log = ServerLog(self.folder / "start.log", data / "log")
+        with log.start.open("wb") as output:
             self._process = _spawn([programs / "postgres", "-D", data, *arguments], data, account, output)
         deadline = time.monotonic() + self._start_timeout_s
         while self._process.poll() is None:
@@ -253,12 +274,12 @@ class EmbeddedPostgres:
             if pid_file is not None and pid_file.pid == self._process.pid and pid_file.ready:
                 return True
             if time.monotonic() > deadline:
-                raise Retryable("database_not_starting", f"not ready after {self._start_timeout_s:g} s; see {log}")
+                raise Retryable("database_not_starting", f"not ready after {self._start_timeout_s:g} s: {log.news()}")
             time.sleep(POLL_S)
-        said = _last_words(log)
-        if "could not bind" in said:
+        news = log.news()
+        if "could not create any TCP/IP sockets" in news:
             return False
-        raise Retryable("database_not_starting", f"PostgreSQL gave up: {said}")
+        raise Retryable("database_not_starting", f"PostgreSQL gave up: {news}")
 
 
 def read_url(folder: Path) -> str | None:
@@ -299,9 +320,10 @@ def _initdb(programs: Path, workplace: Path, password: str, account: Account | N
         *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--data-checksums"),
         *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
     ]
-    with (workplace / "initdb.log").open("w+b") as output:
+    log = workplace / "initdb.log"
+    with log.open("wb") as output:
         if _spawn(command, workplace, account, output).wait() != 0:
-            raise Retryable("database_not_starting", f"initdb gave up: {_last_words(workplace / 'initdb.log')}")
+            raise Retryable("database_not_starting", f"initdb gave up: {last_words(log.read_bytes())}")
 
 
 def _spawn(
@@ -356,11 +378,6 @@ def _ensure_database(connection: Connection) -> None:
 def replace_database(url: str, database: str) -> str:
     """The same server's URL with another database."""
     return f"{url.rpartition('/')[0]}/{database}"
-
-
-def _last_words(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()
-    return " | ".join(lines[-5:]) or "it said nothing"
 
 
 def _unusable(found: str, allowed: str) -> ConfigError:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 
 POLL_S = 0.01
+ORPHANS_NOTICE_S = 2.0
+PROC = Path("/proc")
 
 FAST_SHUTDOWN = signal.SIGINT
 """Roll back what is open, disconnect everybody, write a checkpoint, end."""
@@ -40,6 +43,28 @@ def read_pid_file(data: Path) -> PidFile | None:
         return None
 
 
+class ServerLog:
+    """What a server says from now on: first on its standard error, then in the log folder it keeps itself."""
+
+    def __init__(self, start: Path, folder: Path) -> None:
+        """Remember how much has been said before."""
+        self.start = start
+        self._folder = folder
+        self._before = {path: path.stat().st_size for path in folder.glob("*.log")}
+
+    def news(self) -> str:
+        """The last lines since."""
+        said = self.start.read_bytes()
+        for path in sorted(self._folder.glob("*.log")):
+            said += path.read_bytes()[self._before.get(path, 0) :]
+        return last_words(said)
+
+
+def last_words(said: bytes) -> str:
+    """The end of a log, on one line."""
+    return " | ".join(said.decode(errors="replace").splitlines()[-6:]) or "it said nothing"
+
+
 def cluster_name(data: Path) -> str:
     """A name made from the data folder, which its server and all its children carry in their command lines.
 
@@ -57,37 +82,74 @@ def running_server(data: Path) -> int | None:
 
 
 def orphans(data: Path) -> list[int]:
-    """Children that outlived a killed server; a new one cannot start before they are gone."""
+    """Children that outlived a killed server; a new one must not start before they are gone."""
     title = f"postgres: {cluster_name(data)}".encode()
-    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [pid for pid in pids if _command_line(pid).startswith(title)]
+    return [pid for pid in _process_ids() if _command_line(pid).startswith(title)]
+
+
+def forget_stranger(data: Path) -> None:
+    """Remove a stale pid file whose process id is in use, by a stranger or by an unreaped corpse.
+
+    PostgreSQL takes either for a running server. Any other stale pid file stays: PostgreSQL looks through it for
+    what else may be left of the old server.
+    """
+    pid_file = read_pid_file(data)
+    if pid_file is not None and running_server(data) is None and _exists(pid_file.pid):
+        (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _process_ids() -> list[int]:
+    if PROC.exists():
+        return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+    return [int(word) for word in _ps("-axo", "pid=").split()]
 
 
 def _command_line(pid: int) -> bytes:
     """The command line of a process; empty when it is gone, or dead and not yet reaped."""
+    if not PROC.exists():
+        return _ps("-o", "command=", "-p", str(pid))
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return (PROC / str(pid) / "cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return b""
 
 
-def stop_server(data: Path, timeout_s: float) -> None:
-    """Stop the server of the data folder: fast, then at once; and see off the children of a killed one."""
+def _ps(*arguments: str) -> bytes:
+    """What ps says, on systems without /proc."""
+    return subprocess.run(["/bin/ps", *arguments], capture_output=True, check=False).stdout
+
+
+def stop_server(data: Path, timeout_s: float) -> bool:
+    """Stop the server of the data folder: fast, then at once; and see off the children of a killed one.
+
+    False when something of it is still there: then no other server may be started on the folder.
+    """
     pid = running_server(data)
-    if pid is not None:
-        _signal(pid, FAST_SHUTDOWN)
-        if not wait_until(lambda: running_server(data) is None, timeout_s):
-            _signal(pid, IMMEDIATE_SHUTDOWN)
-            wait_until(lambda: running_server(data) is None, timeout_s)
-    end_orphans(data, timeout_s)
+    for shutdown in (FAST_SHUTDOWN, IMMEDIATE_SHUTDOWN):
+        if pid is not None:
+            _signal(pid, shutdown)
+            if wait_until(lambda: running_server(data) is None, timeout_s):
+                break
+    return running_server(data) is None and _end_orphans(data, timeout_s)
 
 
-def end_orphans(data: Path, timeout_s: float) -> None:
-    """Wait for the children of a killed server, which end by themselves as soon as they notice; insist at the end."""
-    if not wait_until(lambda: not orphans(data), timeout_s=min(timeout_s, 2.0)):
-        for pid in orphans(data):
-            _signal(pid, signal.SIGKILL)
-        wait_until(lambda: not orphans(data), timeout_s)
+def _end_orphans(data: Path, timeout_s: float) -> bool:
+    """Wait for the children of a killed server, which end by themselves when they notice; insist at the end."""
+    if wait_until(lambda: not orphans(data), min(timeout_s, ORPHANS_NOTICE_S)):
+        return True
+    for pid in orphans(data):
+        _signal(pid, signal.SIGKILL)
+    return wait_until(lambda: not orphans(data), timeout_s)
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -16,6 +17,7 @@ import pytest
 from devices.errors import ConfigError, Retryable
 from gateway.database.embedded import EmbeddedPostgres, read_url
 from gateway.database.postmaster import orphans, running_server, wait_until
+from tests.services.folders import find_free_port
 
 PATIENCE_S = 30.0
 
@@ -177,12 +179,48 @@ def test_moves_to_another_port_when_its_own_is_taken(postgres: EmbeddedPostgres)
         assert query(moved, "SELECT 1") == 1
 
 
+def test_tries_another_port_when_somebody_was_faster(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        ports = iter([int(somebody.getsockname()[1]), find_free_port()])
+
+        def next_port(preferred: int) -> int:
+            return next(ports, preferred)
+
+        monkeypatch.setattr("gateway.database.embedded._free_port", next_port)
+        assert query(postgres.start(), "SELECT 1") == 1
+
+
 def test_an_interrupted_first_start_leaves_nothing_in_the_way(postgres: EmbeddedPostgres) -> None:
-    unfinished = postgres.data.with_name(f"{postgres.data.name}.new")
+    unfinished = postgres.data.with_name(f"{postgres.data.name}.new.1")
     (unfinished / "cluster").mkdir(parents=True)
     (unfinished / "cluster" / "PG_VERSION").write_text("18\n")
     assert query(postgres.start(), "SELECT 1") == 1
     assert not unfinished.exists()
+
+
+def test_killed_before_the_first_start_was_complete(postgres: EmbeddedPostgres) -> None:
+    """The password is written before the data appears: whatever the instant, the next start knows what to do."""
+    postgres.start()
+    data = postgres.data
+    postgres.stop()
+    connection = postgres.folder / "connection.json"
+    connection.write_text(json.dumps({**json.loads(connection.read_text()), "port": 0}))
+    assert query(postgres.start(), "SELECT 1") == 1
+    postgres.stop()
+    connection.write_text(json.dumps({**json.loads(connection.read_text()), "port": 0}))
+    shutil.rmtree(data)
+    assert query(postgres.start(), "SELECT 1") == 1
+
+
+def test_data_that_is_gone_is_not_replaced_by_an_empty_database(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    data = postgres.data
+    postgres.stop()
+    shutil.rmtree(data)
+    with pytest.raises(ConfigError, match=f"whose database {data} is gone"):
+        postgres.start()
 
 
 def test_data_without_its_password_is_not_overwritten(postgres: EmbeddedPostgres) -> None:
