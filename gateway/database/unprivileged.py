@@ -34,9 +34,9 @@ class Account:
     gid: int
 
     def enters(self, folder: Path) -> bool:
-        """Whether the account may pass through the folder and every folder above it, going by the mode bits."""
+        """Whether the account may pass through the folder and those above it, as far as they exist, by their modes."""
         path = folder.resolve()
-        return all(self._passes(part.stat()) for part in (path, *path.parents))
+        return all(self._passes(part.stat()) for part in (path, *path.parents) if part.exists())
 
     def runs(self, program: Path) -> bool:
         """Whether the account may run the program."""
