@@ -1,0 +1,159 @@
+"""Detector state of one partition as bytes, and back.
+
+Every array carries its name, type and shape; every series carries the model, watch and metric that it belongs to, and
+every detector its version. A profile that has changed since takes up what still answers to the same names; alarms that
+are up outlive a new version of their detector, whose own state begins anew.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from devices.profiles import AUTOMATIC
+from devices.profiles.model import Profile
+from gateway.detect.arrays import Indices
+from gateway.detect.episodes import EPISODE_FIELDS
+from gateway.detect.fleet import Fleet
+from gateway.detect.station import OWNER_FIELDS, Station
+
+FORMAT: Final = 1
+_OWN: Final = frozenset(field.name for field in EPISODE_FIELDS)
+_OWNER: Final = frozenset(field.name for field in OWNER_FIELDS)
+
+
+class SavedArray(msgspec.Struct, frozen=True, array_like=True):
+    """One field of all saved series."""
+
+    name: str
+    dtype: str
+    lanes: int  # 0 for a scalar
+    data: bytes
+
+
+class SavedWatch(msgspec.Struct, frozen=True, array_like=True):
+    """Whose series these are."""
+
+    model: str
+    watch: str
+    metric: str | None
+
+
+class SavedStation(msgspec.Struct, frozen=True, array_like=True):
+    """All series of one detector."""
+
+    detector: str
+    version: int
+    watches: list[SavedWatch]
+    device: bytes  # int32 per series, into the devices
+    watch: bytes  # int32 per series, into the watches
+    arrays: list[SavedArray]
+
+
+class SavedState(msgspec.Struct, frozen=True, array_like=True):
+    """A partition."""
+
+    format: int
+    engine: int
+    devices: list[str]
+    models: list[str]  # per device
+    stations: list[SavedStation]
+
+
+def save_state(stations: Mapping[str, Station], fleet: Fleet, partition: int, engine: int) -> bytes:
+    """The state of all devices of a partition."""
+    member = fleet.members(partition)
+    devices = np.flatnonzero(member)
+    place = np.full(len(member), -1, np.int32)  # in the saved list
+    place[devices] = np.arange(len(devices))
+    return msgspec.msgpack.encode(
+        SavedState(
+            format=FORMAT,
+            engine=engine,
+            devices=[fleet.ids[device] for device in devices],
+            models=[fleet.rosters[fleet.roster_of[device]].profile.model for device in devices],
+            stations=[_save_station(station, place) for station in stations.values()],
+        )
+    )
+
+
+def _save_station(station: Station, place: "np.ndarray[tuple[int], np.dtype[np.int32]]") -> SavedStation:
+    table = station.table
+    owner = table.column("device")
+    index = np.flatnonzero(owner >= 0)
+    index = index[place[owner[index]] >= 0]
+    index = index[np.isfinite(table.column("newest_s")[index])]  # a slot that nothing was judged in has nothing to tell
+    arrays = [
+        SavedArray(name, field.dtype, field.lanes, np.ascontiguousarray(table.column(name)[index]).tobytes())
+        for name, field in table.fields.items()
+        if name not in _OWNER
+    ]
+    return SavedStation(
+        detector=station.name,
+        version=station.detector.version,
+        watches=[SavedWatch(binding.model, binding.watch, binding.metric) for binding in station.bindings],
+        device=place[owner[index]].tobytes(),
+        watch=table.column("watch")[index].astype(np.int32).tobytes(),
+        arrays=arrays,
+    )
+
+
+def load_state(stations: Mapping[str, Station], fleet: Fleet, profiles: Mapping[str, Profile], state: bytes) -> None:
+    """Take up what still has a place; a state of another format is left alone, and everything is learnt anew."""
+    saved = msgspec.msgpack.decode(state, type=SavedState)
+    if saved.format != FORMAT:
+        return
+    numbers = np.full(len(saved.devices), -1, np.int64)
+    models = np.array(saved.models, dtype=object)
+    for model in dict.fromkeys(saved.models):
+        profile = profiles.get(model)
+        if profile is None and model == AUTOMATIC.model:
+            profile = AUTOMATIC
+        if profile is not None:
+            mine = np.flatnonzero(models == model)
+            numbers[mine] = fleet.admit(fleet.roster(profile), [saved.devices[i] for i in mine])
+    for kept in saved.stations:
+        station = stations.get(kept.detector)
+        if station is not None:
+            _load_station(station, fleet, numbers, kept)
+
+
+def _load_station(station: Station, fleet: Fleet, numbers: Indices, kept: SavedStation) -> None:
+    device = numbers[np.frombuffer(kept.device, np.int32)]
+    watch = np.frombuffer(kept.watch, np.int32)
+    for number, saved in enumerate(kept.watches):
+        mine = np.flatnonzero((watch == number) & (device >= 0))
+        if not len(mine):
+            continue
+        roster = fleet.rosters[fleet.roster_of[device[mine[0]]]]
+        found = roster.column_of(station, saved.watch, saved.metric) if roster.profile.model == saved.model else None
+        if found is not None:
+            slots = _slots(station, fleet, device[mine], found)
+            _fill(station, slots, mine, kept)
+
+
+def _slots(station: Station, fleet: Fleet, devices: Indices, found: tuple[int, int]) -> Indices:
+    column, number = found
+    roster = fleet.rosters[fleet.roster_of[devices[0]]]
+    seats = fleet.seat_of[devices]
+    missing = roster.slots[seats, column] < 0
+    if missing.any():
+        opened = station.open(devices[missing], np.full(int(missing.sum()), number))
+        roster.slots[seats[missing], column] = opened
+    return roster.slots[seats, column].astype(np.int64)
+
+
+def _fill(station: Station, slots: Indices, mine: Indices, kept: SavedStation) -> None:
+    state = station.table.rows(slots)
+    same = kept.version == station.detector.version
+    for array in kept.arrays:
+        field = station.table.fields.get(array.name)
+        if field is None or field.lanes != array.lanes or not (same or array.name in _OWN):
+            continue
+        values = np.frombuffer(array.data, array.dtype)
+        if array.lanes:
+            state.set_vector(array.name, values.reshape(-1, array.lanes)[mine])
+        else:
+            state[array.name] = values[mine]
+    state.flush()

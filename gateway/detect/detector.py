@@ -1,0 +1,204 @@
+"""What a detector is: explicit, named, versioned state per series, and a pure step over many series at once.
+
+To add one, write a class with the members of `SeriesDetector` and register it as an entry point of the group
+``careloop.detectors``; watches name it by the entry point's name.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from devices.errors import ConfigError, Fault
+from devices.profiles.model import Metric, Watch, parse_span_s
+from gateway.detect.arrays import Floats, Indices, Mask
+from gateway.detect.model import Kind
+from gateway.detect.settings import DetectSettings
+from gateway.detect.table import Field, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A number that a watch may give to its detector; NaN as default means that it may be left out."""
+
+    name: str
+    default: float = float("nan")
+    minimum: float = float("-inf")
+    maximum: float = float("inf")
+    span: bool = False  # a span of time: seconds, or words such as "10m"
+
+
+class Parameters:
+    """The parameters of every watch of a detector, looked up for many series at once."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Floats] = {}
+        self._same: dict[str, float] = {}
+
+    def append(self, values: Mapping[str, float]) -> None:
+        """Add a watch."""
+        for name, value in values.items():
+            column = np.append(self._values.get(name, np.empty(0)), value)
+            self._values[name] = column
+            self._same.pop(name, None)
+            if np.all(column == column[0]) or np.isnan(column).all():
+                self._same[name] = float(column[0])
+
+    def of(self, name: str, watch: Indices) -> Floats | float:
+        """A parameter for each series, or one number where all watches agree."""
+        same = self._same.get(name)
+        return self._values[name].take(watch) if same is None else same
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One sample for each of n distinct series."""
+
+    ts_s: Floats  # [n], device time
+    value: Floats  # [n], finite
+    late: Mask  # [n], older than a sample of the series that was judged before
+    firing: Mask  # [n], the series' alarm is up: learn slowly, or the fault becomes the norm
+    watch: Indices  # [n], for `parameter`
+    parameters: Parameters
+
+    def parameter(self, name: str) -> Floats | float:
+        """A parameter of each sample's watch: [n], or one number where all watches agree."""
+        return self.parameters.of(name, self.watch)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a detector makes of a batch, [n] each; between breach and calm an alarm stays as it is."""
+
+    breach: Mask  # the trouble is there
+    calm: Mask  # the trouble is gone; never together with breach
+    score: Floats  # 0 to 1, one scale for all series
+    judged: Mask | None = None  # False: no opinion on this sample; None: an opinion on all that are not late
+    began_s: Floats | None = None  # device time at which the trouble began, where it is not the breaching sample's
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One decision, to be explained."""
+
+    metric: str
+    unit: str  # UCUM
+    event: Literal["raised", "updated", "unknown", "cleared"]
+    began_s: float
+    ts_s: float
+    value: float  # of the sample that decided
+    parameters: Mapping[str, float]
+    evidence: tuple[tuple[float, float], ...]  # recent samples, where the detector asked for them
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """An explanation for people."""
+
+    text: str
+    expected: str
+    observed: str
+    window_s: float
+    evidence: tuple[tuple[float, float], ...] = field(default=())
+
+
+class Detector(Protocol):
+    """What every detector says of itself."""
+
+    name: str
+    version: int  # state of another version is not restored
+    kind: Kind
+    fields: Sequence[Field]
+    parameters: Sequence[Parameter]
+
+    def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
+        """Parameters that follow from the metric or the settings where a watch does not give them."""
+        ...
+
+    def check(self, parameters: Mapping[str, float]) -> str | None:
+        """What is wrong with parameters that are right one by one, in words; None if nothing is."""
+        ...
+
+
+@runtime_checkable
+class SeriesDetector(Detector, Protocol):
+    """Judges the samples of one metric of one device."""
+
+    evidence_points: int  # how many recent samples to keep for explanations
+
+    def judge(self, state: Rows, batch: Batch) -> Findings:
+        """Judge one sample for each of many series, and bring their state up to date."""
+        ...
+
+    def explain(self, state: Rows, moment: Moment) -> Words:
+        """Put one decision into words; `state` is the one series, after the sample that decided."""
+        ...
+
+
+@runtime_checkable
+class DeadlineDetector(Detector, Protocol):
+    """Expects a sign of life of a device before a deadline, in healthy time."""
+
+    def heard(self, state: Rows, alive_s: Floats, watch: Indices, parameters: Parameters) -> Floats:
+        """Note a sign of life of each device; gives the next deadline, inf for none."""
+        ...
+
+    def explain(self, state: Rows, moment: Moment) -> Words:
+        """Put one decision into words; `began_s` is the last sign of life, `ts_s` the present."""
+        ...
+
+
+def load_detectors() -> dict[str, Detector]:
+    """Every installed detector, by the name that watches call it."""
+    detectors: dict[str, Detector] = {}
+    for entry in entry_points(group="careloop.detectors"):
+        make: object = entry.load()
+        detector: object = make() if callable(make) else make
+        if not isinstance(detector, SeriesDetector | DeadlineDetector):
+            raise ConfigError([Fault(f"careloop.detectors: {entry.name}", entry.value, "a class that is a detector")])
+        detectors[entry.name] = detector
+    return detectors
+
+
+def resolve_parameters(
+    detector: Detector, watch: Watch, metric: Metric | None, settings: DetectSettings, where: str
+) -> dict[str, float]:
+    """The parameters of a watch as numbers, defaults filled in. Raises ConfigError with every fault at once."""
+    known = {parameter.name: parameter for parameter in detector.parameters}
+    values = {name: parameter.default for name, parameter in known.items()}
+    values.update(detector.defaults(metric, settings))
+    faults: list[Fault] = []
+    for name, given in watch.parameters.items():
+        setting = f"{where}: watch {watch.name}: parameters.{name}"
+        if name not in known:
+            faults.append(Fault(setting, repr(given), f"one of {', '.join(sorted(known)) or 'none'}"))
+            continue
+        number = _number(given, known[name])
+        if number is None:
+            faults.append(Fault(setting, repr(given), _allowed(known[name])))
+        else:
+            values[name] = number
+    if not faults and (wrong := detector.check(values)) is not None:
+        faults.append(Fault(f"{where}: watch {watch.name}", "its parameters", wrong))
+    if faults:
+        raise ConfigError(faults)
+    return values
+
+
+def _number(given: float | str | bool, parameter: Parameter) -> float | None:
+    try:
+        value = float(parse_span_s(given)) if parameter.span else float(given)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError):
+        return None
+    return value if parameter.minimum <= value <= parameter.maximum else None
+
+
+def _allowed(parameter: Parameter) -> str:
+    bounds = [
+        *([f"at least {parameter.minimum:g}"] if np.isfinite(parameter.minimum) else []),
+        *([f"at most {parameter.maximum:g}"] if np.isfinite(parameter.maximum) else []),
+    ]
+    what = "a span of time such as 10m" if parameter.span else "a number"
+    return " ".join([what, *([" and ".join(bounds)] if bounds else [])])

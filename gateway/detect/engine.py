@@ -1,0 +1,318 @@
+"""All detectors over all devices: samples and the passing of time in, alarm changes out.
+
+The work of one database transaction is one turn: `begin`, any of `judge`, `alive` and `due`, then `commit`; `rollback`
+puts every slot that the turn touched back to what it was.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from devices.profiles.model import Profile
+from gateway.detect.arrays import Floats, Indices
+from gateway.detect.checkpoint import load_state, save_state
+from gateway.detect.detector import Batch, Detector, Findings, load_detectors
+from gateway.detect.episodes import Phase, Rules, Step, step
+from gateway.detect.fleet import Fleet, Lane, Roster
+from gateway.detect.model import AlarmChange, AlarmEvent, Samples
+from gateway.detect.settings import DetectSettings
+from gateway.detect.station import FOR, KEEP_FIRING_FOR, Station
+from gateway.detect.table import Journal, Rows
+from gateway.detect.telling import Decision, tell
+from gateway.detect.waves import waves
+
+EVENTS: Final[Mapping[int, AlarmEvent]] = {Step.RAISED: "raised", Step.UPDATED: "updated", Step.CLEARED: "cleared"}
+
+# Orders the changes of one call as if its samples had come one by one: sample, station, watch.
+_Place = tuple[int, int, int]
+_Told = list[tuple[_Place, AlarmChange]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wave:
+    """Readings of distinct devices of one roster."""
+
+    place: Indices  # [k], in the order of all readings of this call
+    seats: Indices  # [k]
+    ts_s: Floats  # [k]
+    values: Floats  # [k, m]
+
+
+class Engine:
+    """The state of all detectors, and the one way to move it."""
+
+    version: int = 1
+
+    def __init__(
+        self,
+        profiles: Mapping[str, Profile],
+        settings: DetectSettings,
+        detectors: Mapping[str, Detector] | None = None,
+    ) -> None:
+        """Bind every profile's watches; `detectors` are the installed ones by default. Raises ConfigError."""
+        self._settings = settings
+        self._journal = Journal()
+        named = load_detectors() if detectors is None else detectors
+        self._stations = {name: Station(name, named[name], self._journal) for name in sorted(named)}
+        self._order = {name: place for place, name in enumerate(self._stations, start=1)}
+        self._fleet = Fleet(self._stations, settings)
+        self._profiles = dict(profiles)
+        self._dirty: set[int] = set()
+        self._dirty_before: set[int] = set()
+        self._to_forget: list[str] = []
+        for profile in profiles.values():
+            self._fleet.roster(profile)
+
+    def judge(self, samples: Sequence[Samples]) -> list[AlarmChange]:
+        """Judge readings in the order of their arrival; the outcome does not depend on how they are batched."""
+        told: _Told = []
+        first = 0
+        for some in samples:
+            self._judge(some, first, told)
+            first += len(some.ts_s)
+        return _in_order(told)
+
+    def alive(self, device_ids: Sequence[str], alive_s: float) -> list[AlarmChange]:
+        """Signs of life other than readings; devices that never sent a reading are not yet listened for."""
+        told: _Told = []
+        distinct = list(dict.fromkeys(device_ids))
+        found = self._fleet.find(distinct)
+        known = np.flatnonzero(found >= 0)
+        devices = found[known]
+        self._touch(devices)
+        for number, roster in enumerate(self._fleet.rosters):
+            here = self._fleet.roster_of[devices] == number
+            seats = self._fleet.seat_of[devices[here]]
+            at_s = np.full(len(seats), np.nan)
+            self._heard(roster, _Wave(known[here], seats, at_s, np.empty((0, 0))), np.full(len(seats), alive_s), told)
+        return _in_order(told)
+
+    def due(self, alive_s: float, now_s: float) -> list[AlarmChange]:
+        """Silences whose deadline lies before `alive_s`, in healthy time; they are decided at `now_s`."""
+        changes: list[AlarmChange] = []
+        for station in self._stations.values():
+            if station.deadline is None:
+                continue
+            index = station.deadlines.overdue(alive_s)
+            if len(index):
+                changes += self._fall_silent(station, index, alive_s, now_s)
+        return changes
+
+    def next_due_s(self) -> float:
+        """No silence can be due before this moment of healthy time, by what was heard so far; inf for never."""
+        wheels = [station.deadlines for station in self._stations.values() if station.deadline is not None]
+        return min((wheel.next_s() for wheel in wheels), default=float("inf"))
+
+    def begin(self) -> None:
+        """Open a turn."""
+        self._journal.begin()
+        self._dirty_before = set(self._dirty)
+
+    def commit(self) -> None:
+        """Close the turn: what was judged stands."""
+        self._journal.commit()
+        self._forget_now()
+
+    def rollback(self) -> None:
+        """Close the turn as if nothing in it had happened."""
+        self._journal.rollback()
+        self._dirty |= self._dirty_before
+        for station in self._stations.values():
+            station.deadlines.forget_all()
+        self._forget_now()
+
+    def dirty(self) -> set[int]:
+        """Partitions whose state has changed since their last checkpoint."""
+        return set(self._dirty)
+
+    def checkpoint(self, partition: int) -> bytes:
+        """The state of a partition's devices, for `restore`."""
+        state = save_state(self._stations, self._fleet, partition, self.version)
+        self._dirty.discard(partition)
+        return state
+
+    def restore(self, partition: int, state: bytes) -> None:
+        """Take over a checkpoint, beside what is there; what no watch answers to any more is left out."""
+        load_state(self._stations, self._fleet, self._profiles, state)
+        self._dirty.discard(partition)
+        for station in self._stations.values():
+            station.deadlines.forget_all()
+
+    def forget(self, device_id: str) -> None:
+        """Drop everything known of a device, once the open turn is over."""
+        self._to_forget.append(device_id)
+        if not self._journal.open:
+            self._forget_now()
+
+    @property
+    def bytes_per_series(self) -> Mapping[str, int]:
+        """What one series takes in memory, per detector."""
+        return {name: station.table.bytes_per_slot for name, station in self._stations.items()}
+
+    def _forget_now(self) -> None:
+        for device_id in self._to_forget:
+            self._fleet.forget(device_id)
+        self._to_forget.clear()
+
+    def _touch(self, devices: Indices) -> None:
+        self._dirty.update(np.unique(self._fleet.partition_of[devices]).tolist())
+
+    def _judge(self, samples: Samples, first: int, told: _Told) -> None:
+        number = self._fleet.roster(samples.profile)
+        devices = self._fleet.admit(number, samples.device_ids)
+        self._touch(devices)
+        roster = self._fleet.rosters[number]
+        seats = self._fleet.seat_of[devices]
+        layout = roster.layout(samples.metrics)
+        alive_s = np.broadcast_to(np.asarray(samples.alive_s, np.float64), samples.ts_s.shape)
+        for at in waves(samples.device, len(samples.device_ids)):
+            wave = _Wave(first + at, seats[samples.device[at]], samples.ts_s[at], samples.values[at])
+            self._heard(roster, wave, alive_s[at], told)
+            for lane in layout:
+                self._judge_lane(roster, lane, wave, told)
+
+    def _judge_lane(self, roster: Roster, lane: Lane, wave: _Wave, told: _Told) -> None:
+        """Bring readings of distinct devices before one detector, all its watches at once."""
+        values = wave.values[:, lane.metrics]
+        reading, which = np.nonzero(np.isfinite(values))
+        if not len(reading):
+            return
+        seats = wave.seats[reading]
+        columns = lane.columns[which]
+        slots = roster.slots[seats, columns]
+        if (slots < 0).any():
+            new = np.flatnonzero(slots < 0)
+            roster.open(lane, seats[new], which[new])
+            slots = roster.slots[seats, columns]
+            kept = slots >= 0
+            reading, which, slots = reading[kept], which[kept], slots[kept]
+        station, ts_s, value = lane.station, wave.ts_s[reading], values[reading, which]
+        assert station.series is not None
+        state = station.table.rows(slots.astype(np.int64))
+        newest_s = state["newest_s"]
+        late = ts_s < newest_s
+        up = state["phase"] >= Phase.ACTIVE
+        batch = Batch(ts_s, value, late, up, lane.watches[which], station.parameters)
+        findings = station.series.judge(state, batch)
+        state["newest_s"] = np.fmax(newest_s, ts_s)
+        if station.evidence_points:
+            station.remember(state, ts_s, value)
+        news = ~late & (findings.breach | (state["phase"] > Phase.IDLE))
+        if findings.judged is not None:
+            news &= findings.judged
+        state.flush()
+        if news.any():
+            self._advance(station, state, batch, findings, (np.flatnonzero(news), wave.place[reading]), told)
+
+    def _advance(
+        self,
+        station: Station,
+        state: Rows,
+        batch: Batch,
+        findings: Findings,
+        where: tuple[Indices, Indices],
+        told: _Told,
+    ) -> None:
+        """Move the episodes of the series at `where[0]`, and tell what changed."""
+        news, place = where
+        some = Findings(
+            breach=findings.breach[news],
+            calm=findings.calm[news],
+            score=findings.score[news],
+            began_s=None if findings.began_s is None else findings.began_s[news],
+        )
+        rules = Rules(
+            for_s=station.parameters.of(FOR, batch.watch[news]),
+            keep_firing_for_s=station.parameters.of(KEEP_FIRING_FOR, batch.watch[news]),
+            update_every_s=self._settings.update_every,
+            update_score=self._settings.update_score,
+        )
+        steps = step(state.at(news), batch.ts_s[news], some, rules)
+        for i in np.flatnonzero(steps):  # changes, not devices
+            at = int(news[i])
+            one = state.at(np.array([at]))
+            decision = Decision(
+                device_id=self._fleet.ids[int(one["device"][0])],
+                event=EVENTS[int(steps[i])],
+                ts_s=float(batch.ts_s[at]),
+                value=float(batch.value[at]),
+                score=float(some.score[i]),
+            )
+            key = (int(place[at]), self._order[station.name], int(batch.watch[at]))
+            told.append((key, tell(station, one, decision)))
+
+    def _heard(self, roster: Roster, wave: _Wave, alive_s: Floats, told: _Told) -> None:
+        """Note signs of life; `wave.ts_s` is NaN where they carry no device time."""
+        for lane in roster.deadline_lanes:
+            station = lane.station
+            assert station.deadline is not None
+            for column, number in zip(lane.columns, lane.watches, strict=True):
+                state = station.table.rows(roster.slots[wave.seats, column].astype(np.int64))
+                if not len(state):
+                    continue
+                newest_s, silent = state["newest_s"], state["phase"] >= Phase.ACTIVE
+                # Without a device time, as much of it has passed since the last sign as of healthy time.
+                elapsed_s = np.fmax(alive_s - np.where(np.isnan(state["heard_s"]), alive_s, state["heard_s"]), 0.0)
+                ts_s = np.where(np.isnan(wave.ts_s), newest_s + elapsed_s, wave.ts_s)
+                # What returns with old data returns no sooner than its silence was told.
+                back_s = np.where(silent, np.fmax(ts_s, state["told_s"]), ts_s)
+                watch = np.full(len(state), number)
+                deadline_s = station.deadline.heard(state, alive_s, watch, station.parameters)
+                state["newest_s"] = np.fmax(newest_s, back_s)
+                station.deadlines.set(state, deadline_s)
+                if silent.any():
+                    state["phase"] = np.where(silent, Phase.IDLE, state["phase"])
+                    state["told_s"] = np.where(silent, back_s, state["told_s"])
+                state.flush()
+                for i in np.flatnonzero(silent):
+                    change = self._tell_deadline(station, state.at(np.array([i])), "cleared", float(back_s[i]), 0.0)
+                    told.append(((int(wave.place[i]), 0, int(number)), change))
+
+    def _fall_silent(self, station: Station, index: Indices, alive_s: float, now_s: float) -> list[AlarmChange]:
+        """Raise silences, and say of the devices' other alarms that nothing is known."""
+        state = station.table.rows(index)
+        began_s = np.fmin(state["newest_s"], now_s)
+        quiet_s = alive_s - state["heard_s"]
+        score = quiet_s / (quiet_s + (state["deadline_s"] - state["heard_s"]))
+        state["phase"], state["began_s"], state["told_s"] = float(Phase.ACTIVE), began_s, now_s
+        devices = state["device"].astype(np.int64)
+        state.flush()
+        self._touch(devices)
+        changes: list[AlarmChange] = []
+        for i in range(len(index)):
+            one = station.table.rows(index[[i]])
+            changes.append(self._tell_deadline(station, one, "raised", now_s, float(score[i])))
+            changes += self._lose_sight(int(devices[i]), now_s)
+        return changes
+
+    def _lose_sight(self, device: int, now_s: float) -> list[AlarmChange]:
+        roster = self._fleet.rosters[self._fleet.roster_of[device]]
+        changes: list[AlarmChange] = []
+        for station, slots in roster.slots_of(int(self._fleet.seat_of[device])):
+            if station.series is None:
+                continue
+            phase = station.table.rows(slots)["phase"]
+            for slot in slots[(phase == Phase.ACTIVE) | (phase == Phase.PENDING)]:
+                state = station.table.rows(np.array([slot]))
+                active = state["phase"][0] == Phase.ACTIVE
+                # A wait for `for` does not go on over a silence: nobody knows what was in between.
+                state["phase"] = float(Phase.UNKNOWN if active else Phase.IDLE)
+                ts_s = max(now_s, float(state["began_s"][0]))
+                score = float(state["told_score"][0])
+                state.flush()
+                if active:
+                    decision = Decision(self._fleet.ids[device], "unknown", ts_s, float("nan"), score)
+                    changes.append(tell(station, state, decision))
+        return changes
+
+    def _tell_deadline(
+        self, station: Station, state: Rows, event: AlarmEvent, ts_s: float, score: float
+    ) -> AlarmChange:
+        device_id = self._fleet.ids[int(state["device"][0])]
+        return tell(station, state, Decision(device_id, event, ts_s, float("nan"), score))
+
+
+def _in_order(told: _Told) -> list[AlarmChange]:
+    return [change for _, change in sorted(told, key=lambda item: item[0])]

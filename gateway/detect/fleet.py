@@ -1,0 +1,215 @@
+"""Which slots belong to which device: the directory, and per profile the matrix of devices by watches."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Final
+
+import numpy as np
+
+from devices.errors import ConfigError, Fault
+from devices.ids import PARTITIONS, partition_of
+from devices.profiles.model import Profile, Watch
+from gateway.detect.arrays import Indices, Mask
+from gateway.detect.generic import DEVICE_WATCHES, metric_watches
+from gateway.detect.settings import DetectSettings
+from gateway.detect.station import Station
+from gateway.detect.waves import ranks
+
+FIRST_CAPACITY: Final = 256
+LAYOUTS_KEPT: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The watches of one station that apply to readings with certain metrics."""
+
+    station: Station
+    columns: Indices  # in the roster's matrix
+    watches: Indices  # numbers at the station
+    metrics: Indices  # columns of the readings' values; empty for deadline stations
+
+
+class Roster:
+    """The devices of one profile: a matrix of slots, one row per device, one column per watch."""
+
+    def __init__(self, profile: Profile, stations: Mapping[str, Station], settings: DetectSettings) -> None:
+        self.profile = profile
+        self.slots = np.full((FIRST_CAPACITY, 0), -1, np.int32)  # [seats, columns]; -1 where nothing is watched yet
+        self.devices = np.full(FIRST_CAPACITY, -1, np.int64)  # [seats], the device's number in the directory
+        self.seats = 0
+        self._free: list[int] = []
+        self._stations = stations
+        self._settings = settings
+        self._watches: list[tuple[Watch, Station, int]] = []  # per column
+        self._layouts: dict[tuple[str, ...], tuple[Lane, ...]] = {}
+        self._metrics: set[str] = set()
+        self.deadline_lanes: tuple[Lane, ...] = ()
+        for watch in DEVICE_WATCHES if profile.automatic else profile.watches:
+            self._add(watch)
+        self.deadline_lanes = self._lanes(lambda station: station.deadline is not None, {})
+
+    def _add(self, watch: Watch) -> None:
+        station = self._stations.get(watch.detector)
+        if station is None:
+            where = f"profile {self.profile.model}: watch {watch.name}: detector"
+            raise ConfigError([Fault(where, repr(watch.detector), f"one of {', '.join(sorted(self._stations))}")])
+        self._watches.append((watch, station, station.bind(self.profile, watch, self._settings)))
+        self.slots = np.column_stack([self.slots, np.full(len(self.slots), -1, np.int32)])
+
+    def layout(self, metrics: tuple[str, ...]) -> tuple[Lane, ...]:
+        """What applies to readings with these metrics, per station."""
+        found = self._layouts.get(metrics)
+        if found is None:
+            if self.profile.automatic:
+                self._learn(metrics)
+            if len(self._layouts) >= LAYOUTS_KEPT:
+                self._layouts.clear()
+            where = {metric: column for column, metric in enumerate(metrics)}
+            found = self._layouts[metrics] = self._lanes(lambda station: station.series is not None, where)
+        return found
+
+    def _learn(self, metrics: Sequence[str]) -> None:
+        for metric in metrics:
+            if metric not in self._metrics and len(self._metrics) < self._settings.metrics_in_all:
+                self._metrics.add(metric)
+                for watch in metric_watches(metric):
+                    self._add(watch)
+
+    def _lanes(self, chosen: Callable[[Station], bool], where: Mapping[str, int]) -> tuple[Lane, ...]:
+        lanes: list[Lane] = []
+        for station in self._stations.values():
+            mine = [
+                (column, number, where.get(watch.metric or "", -1))
+                for column, (watch, at, number) in enumerate(self._watches)
+                if at is station and chosen(at) and (at.series is None or watch.metric in where)
+            ]
+            if mine:
+                columns, numbers, metric_columns = np.array(mine, np.int64).T
+                lanes.append(Lane(station, columns, numbers, metric_columns))
+        return tuple(lanes)
+
+    def column_of(self, station: Station, watch: str, metric: str | None) -> tuple[int, int] | None:
+        """Column and number at the station of a watch by name, made where the profile is automatic."""
+        if metric is not None and self.profile.automatic:
+            self._learn([metric])
+        for column, (known, at, number) in enumerate(self._watches):
+            if at is station and known.name == watch and known.metric == metric:
+                return column, number
+        return None
+
+    def seat(self, devices: Indices) -> Indices:
+        """Seats for devices that are new here, with their deadline watches opened."""
+        reused = [self._free.pop() for _ in range(min(len(devices), len(self._free)))]
+        first, self.seats = self.seats, self.seats + len(devices) - len(reused)
+        if self.seats > len(self.slots):
+            extra = max(self.seats, 2 * len(self.slots)) - len(self.slots)
+            self.slots = np.vstack([self.slots, np.full((extra, self.slots.shape[1]), -1, np.int32)])
+            self.devices = np.concatenate([self.devices, np.full(extra, -1, np.int64)])
+        seats = np.concatenate([np.array(reused, np.int64), np.arange(first, self.seats, dtype=np.int64)])
+        self.devices[seats] = devices
+        for lane in self.deadline_lanes:
+            for column, number in zip(lane.columns, lane.watches, strict=True):
+                self.slots[seats, column] = lane.station.open(devices, np.full(len(seats), number))
+        return seats
+
+    def open(self, lane: Lane, seats: Indices, which: Indices) -> None:
+        """Open slots for pairs of seat and position in the lane, each pair once; automatic profiles have a bound."""
+        if self.profile.automatic:
+            keep = self._within_bound(lane, seats)
+            seats, which = seats[keep], which[keep]
+        if len(seats):
+            index = lane.station.open(self.devices[seats], lane.watches[which])
+            self.slots[seats, lane.columns[which]] = index
+
+    def _within_bound(self, lane: Lane, seats: Indices) -> Mask:
+        mine = [column for column, (_, station, _) in enumerate(self._watches) if station is lane.station]
+        used = (self.slots[np.ix_(seats, mine)] >= 0).sum(axis=1)
+        distinct, key = np.unique(seats, return_inverse=True)
+        return used + ranks(key, len(distinct)) < self._settings.metrics_per_device
+
+    def slots_of(self, seat: int) -> list[tuple[Station, Indices]]:
+        """The slots of one device, per watch."""
+        return [
+            (station, self.slots[[seat], column].astype(np.int64))
+            for column, (_, station, _) in enumerate(self._watches)
+            if self.slots[seat, column] >= 0
+        ]
+
+    def leave(self, seat: int) -> list[tuple[Station, Indices]]:
+        """Empty a seat; gives the slots that it had."""
+        given_back = self.slots_of(seat)
+        self.slots[seat] = -1
+        self.devices[seat] = -1
+        self._free.append(seat)
+        return given_back
+
+
+class Fleet:
+    """All devices that were ever heard of."""
+
+    def __init__(self, stations: Mapping[str, Station], settings: DetectSettings) -> None:
+        self.ids: list[str] = []
+        self.rosters: list[Roster] = []
+        self.roster_of = np.empty(0, np.int32)  # [devices]; -1 for a device that was forgotten
+        self.seat_of = np.empty(0, np.int64)  # [devices]
+        self.partition_of = np.empty(0, np.int16)  # [devices]
+        self._numbers: dict[str, int] = {}
+        self._by_model: dict[str, int] = {}
+        self._stations = stations
+        self._settings = settings
+
+    def roster(self, profile: Profile) -> int:
+        """The number of a profile's roster, made when it is new."""
+        number = self._by_model.get(profile.model)
+        if number is None:
+            self.rosters.append(Roster(profile, self._stations, self._settings))
+            number = self._by_model[profile.model] = len(self.rosters) - 1
+        return number
+
+    def find(self, device_ids: Sequence[str]) -> Indices:
+        """The devices' numbers, -1 for the unknown."""
+        return np.fromiter(map(self._numbers.get, device_ids, repeat(-1)), np.int64, len(device_ids))
+
+    def admit(self, roster: int, device_ids: Sequence[str]) -> Indices:
+        """The devices' numbers, all of them in this roster; new ones get a seat, movers a new one."""
+        found = self.find(device_ids)
+        if (found < 0).any():
+            self._enrol([device_ids[i] for i in np.flatnonzero(found < 0)])
+            found = self.find(device_ids)
+        homeless = found[self.roster_of[found] != roster]
+        if len(homeless):
+            for device in homeless[self.roster_of[homeless] >= 0]:  # rare: the device's product model was corrected
+                self._vacate(int(device))
+            self.roster_of[homeless] = roster
+            self.seat_of[homeless] = self.rosters[roster].seat(homeless)
+        return found
+
+    def _enrol(self, device_ids: Sequence[str]) -> None:
+        first = len(self.ids)
+        self._numbers.update(zip(device_ids, range(first, first + len(device_ids)), strict=True))
+        self.ids.extend(device_ids)
+        if len(self.ids) > len(self.roster_of):
+            extra = max(len(self.ids), 2 * len(self.roster_of), FIRST_CAPACITY) - len(self.roster_of)
+            self.roster_of = np.concatenate([self.roster_of, np.full(extra, -1, np.int32)])
+            self.seat_of = np.concatenate([self.seat_of, np.full(extra, -1, np.int64)])
+            self.partition_of = np.concatenate([self.partition_of, np.zeros(extra, np.int16)])
+        partitions = np.fromiter(map(partition_of, device_ids), np.int16, len(device_ids))
+        self.partition_of[first : len(self.ids)] = partitions
+
+    def forget(self, device_id: str) -> None:
+        """Give back everything that is kept of a device."""
+        device = self._numbers.get(device_id)
+        if device is not None and self.roster_of[device] >= 0:
+            self._vacate(device)
+
+    def _vacate(self, device: int) -> None:
+        for station, index in self.rosters[self.roster_of[device]].leave(int(self.seat_of[device])):
+            station.table.release(index)
+            station.deadlines.forget_all()
+        self.roster_of[device] = -1
+
+    def members(self, partition: int) -> Mask:
+        """Which devices belong to a partition and are not forgotten, [devices]."""
+        count = len(self.ids)
+        return (self.partition_of[:count] == partition % PARTITIONS) & (self.roster_of[:count] >= 0)

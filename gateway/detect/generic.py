@@ -1,0 +1,30 @@
+"""The watches of a device without a profile: whatever it sends is watched, with what is learnt from it."""
+
+import re
+import zlib
+from collections.abc import Sequence
+from typing import Final
+
+from devices.profiles.model import Severity, Watch
+
+DEVICE_WATCHES: Final[Sequence[Watch]] = (
+    Watch(name="silence", detector="silence", problem="connection", severity=Severity.MINOR),
+)
+_LONGEST: Final = 28  # of a metric's part in a watch's name, which may have 40 letters
+
+
+def metric_watches(metric: str) -> Sequence[Watch]:
+    """The generic watches over one metric."""
+    slug = _slug(metric)
+    return (
+        Watch(name=f"record-{slug}", detector="record", metric=metric, problem=slug, severity=Severity.MINOR),
+        Watch(name=f"usage-drop-{slug}", detector="usage_drop", metric=metric, problem=slug, severity=Severity.MAJOR),
+    )
+
+
+def _slug(metric: str) -> str:
+    plain = re.sub(r"[^a-z0-9]+", "-", metric.lower()).strip("-")
+    if plain == metric.replace("_", "-") and len(plain) <= _LONGEST and plain[:1].isalpha():
+        return plain
+    # Names that differ only in what a slug cannot say must not share a watch.
+    return f"m-{plain[: _LONGEST - 11].strip('-')}-{zlib.crc32(metric.encode()):08x}".replace("--", "-")

@@ -1,0 +1,23 @@
+"""The settings of detection: what applies where a watch does not say otherwise."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from devices.profiles.model import SpanS
+
+
+class DetectSettings(BaseModel):
+    """Defaults for watches, and bounds on what is kept per device."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    silence_grace: SpanS = 60.0  # added to every silence deadline: the road from device to gateway takes time too
+    silence_shortest: Annotated[SpanS, Field(gt=0)] = 3600.0  # no learnt silence is shorter than this
+    silence_warm_up: SpanS = 3 * 86_400.0  # how long a device is listened to before its cadence counts as known
+    update_every: Annotated[SpanS, Field(gt=0)] = (
+        86_400.0  # an active alarm is told again once in this much device time
+    )
+    update_score: Annotated[float, Field(gt=0, le=1)] = 0.15  # or when its score has risen by as much
+    metrics_per_device: Annotated[int, Field(ge=1, le=256)] = 32  # automatic profile: further metrics are not watched
+    metrics_in_all: Annotated[int, Field(ge=1, le=4096)] = 256  # automatic profile: different names over all devices

@@ -1,0 +1,118 @@
+"""One detector at work: the state of all its series, and the watches that they belong to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from devices.errors import ConfigError, Fault
+from devices.profiles.model import Profile, Severity, Watch
+from gateway.detect.arrays import Floats, Indices
+from gateway.detect.deadlines import QUEUED, Deadlines
+from gateway.detect.detector import (
+    DeadlineDetector,
+    Detector,
+    Parameters,
+    SeriesDetector,
+    resolve_parameters,
+)
+from gateway.detect.episodes import EPISODE_FIELDS
+from gateway.detect.settings import DetectSettings
+from gateway.detect.table import Field, Journal, Rows, Table
+
+OWNER_FIELDS: Final[Sequence[Field]] = (
+    Field("device", "i4", -1, group="owner"),  # the device's slot; -1 for a slot given back
+    Field("watch", "i4", -1, group="owner"),  # the watch's number at this station
+)
+FOR: Final = "watch.for"
+KEEP_FIRING_FOR: Final = "watch.keep_firing_for"
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A watch of a profile, ready to be used."""
+
+    model: str
+    watch: str
+    metric: str | None
+    unit: str
+    problem: str
+    severity: Severity
+    parameters: dict[str, float]
+
+
+class Station:
+    """A detector, its table, and the watches that name it."""
+
+    def __init__(self, name: str, detector: Detector, journal: Journal) -> None:
+        self.name = name
+        self.detector = detector
+        self.series = detector if isinstance(detector, SeriesDetector) else None
+        self.deadline = detector if isinstance(detector, DeadlineDetector) else None
+        self.evidence_points = self.series.evidence_points if self.series else 0
+        self.table = Table([*self._own_fields(), *detector.fields], journal)
+        self.deadlines = Deadlines(self.table)
+        self.bindings: list[Binding] = []
+        self.parameters = Parameters()
+        if len(self.table.fields) != len(self._own_fields()) + len(detector.fields):
+            raise ConfigError([Fault(f"detector {name}: fields", "a name twice", "names that are not yet taken")])
+
+    def _own_fields(self) -> list[Field]:
+        fields = [*OWNER_FIELDS, *EPISODE_FIELDS]
+        if self.deadline is not None:
+            fields.append(QUEUED)
+        if self.evidence_points:
+            fields += [
+                Field("recent", initial=0.0),  # how many samples were kept, ever
+                Field("recent_ts_s", "f8", lanes=self.evidence_points),
+                Field("recent_value", "f4", lanes=self.evidence_points),
+            ]
+        return fields
+
+    def bind(self, profile: Profile, watch: Watch, settings: DetectSettings) -> int:
+        """Take on a watch; gives its number here. Raises ConfigError."""
+        metric = profile.metrics.get(watch.metric) if watch.metric is not None else None
+        where = f"profile {profile.model}"
+        if (watch.metric is None) != (self.series is None):
+            wanted = "a metric" if self.series else "no metric: it watches the device as a whole"
+            raise ConfigError([Fault(f"{where}: watch {watch.name}: metric", repr(watch.metric), wanted)])
+        parameters = resolve_parameters(self.detector, watch, metric, settings, where)
+        self.parameters.append({**parameters, FOR: watch.for_, KEEP_FIRING_FOR: watch.keep_firing_for})
+        self.bindings.append(
+            Binding(
+                model=profile.model,
+                watch=watch.name,
+                metric=watch.metric,
+                unit=metric.unit if metric else "1",
+                problem=profile.problem_of(watch),
+                severity=watch.severity,
+                parameters=parameters,
+            )
+        )
+        return len(self.bindings) - 1
+
+    def open(self, devices: Indices, watches: Indices) -> Indices:
+        """New slots, in their initial state, for these devices and watches."""
+        index = self.table.allocate(len(devices))
+        state = self.table.rows(index)
+        state["device"], state["watch"] = devices.astype(np.int32), watches.astype(np.int32)
+        state.flush()
+        return index
+
+    def remember(self, state: Rows, ts_s: Floats, value: Floats) -> None:
+        """Keep samples for later explanations."""
+        kept = state["recent"]
+        lane = kept.astype(np.int64) % self.evidence_points
+        state.set_cell("recent_ts_s", lane, ts_s)
+        state.set_cell("recent_value", lane, value)
+        state["recent"] = kept + 1
+
+    def recall(self, state: Rows) -> tuple[tuple[float, float], ...]:
+        """The samples kept of one series, oldest first."""
+        if not self.evidence_points:
+            return ()
+        kept = int(state["recent"][0])
+        lanes = np.arange(max(0, kept - self.evidence_points), kept) % self.evidence_points
+        ts_s, value = state.vector("recent_ts_s")[0, lanes], state.vector("recent_value")[0, lanes]
+        return tuple((float(at), float(f"{number:.7g}")) for at, number in zip(ts_s, value, strict=True))

@@ -1,0 +1,87 @@
+"""A limit on a metric, with hysteresis; how long it must be passed is the watch's `for`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from devices.profiles.model import Metric
+from gateway.detect.arrays import Floats
+from gateway.detect.detector import Batch, Findings, Moment, Parameter, Words
+from gateway.detect.model import Kind
+from gateway.detect.settings import DetectSettings
+from gateway.detect.table import Field, Rows
+from gateway.detect.words import say_instant, say_metric, say_quantity, say_span
+
+
+class Threshold:
+    """Breach above `above` or below `below`; calm once back by `hysteresis`."""
+
+    name: Final = "threshold"
+    version: Final = 1
+    kind: Final = Kind.THRESHOLD
+    fields: Sequence[Field] = ()
+    parameters: Sequence[Parameter] = (
+        Parameter("above"),
+        Parameter("below"),
+        Parameter("hysteresis", default=0.0, minimum=0.0),
+    )
+    evidence_points: Final = 24
+
+    def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
+        """Nothing follows from metric or settings."""
+        del metric, settings
+        return {}
+
+    def check(self, parameters: Mapping[str, float]) -> str | None:
+        """At least one limit, and room between two."""
+        above, below = parameters["above"], parameters["below"]
+        if np.isnan(above) and np.isnan(below):
+            return "a number for above, below or both"
+        if below + parameters["hysteresis"] > above - parameters["hysteresis"]:
+            return "below less than above, by more than twice the hysteresis"
+        return None
+
+    def judge(self, state: Rows, batch: Batch) -> Findings:
+        """Compare each value with its limits; comparisons with a limit that is not there are never true."""
+        del state
+        above, below = batch.parameter("above"), batch.parameter("below")
+        back = batch.parameter("hysteresis")
+        value = batch.value
+        breach = (value > above) | (value < below)
+        near = (value > np.subtract(above, back)) | (value < np.add(below, back))
+        return Findings(breach=breach, calm=~(breach | near), score=np.where(breach, _score(value, above, below), 0.0))
+
+    def explain(self, state: Rows, moment: Moment) -> Words:
+        """Say which limit, how far, and since when."""
+        del state
+        above, below = moment.parameters["above"], moment.parameters["below"]
+        high = (
+            moment.value > above
+            or np.isnan(below)
+            or (not np.isnan(above) and above - moment.value < moment.value - below)
+        )
+        limit = say_quantity(above if high else below, moment.unit)
+        now = f"{say_metric(moment.metric)} {say_quantity(moment.value, moment.unit)}"
+        span_s = moment.ts_s - moment.began_s
+        since = f" since {say_instant(moment.began_s, moment.ts_s)}"
+        if moment.event == "cleared":
+            text = f"{now}, back within its limit of {limit}; it was beyond it{since}"
+        else:
+            lasting = f" for {say_span(span_s)}{since}" if span_s > 0 else ""
+            text = f"{now}, {'above' if high else 'below'} its limit of {limit}{lasting}"
+        return Words(
+            text=text,
+            expected=f"{'at most' if high else 'at least'} {limit}",
+            observed=say_quantity(moment.value, moment.unit),
+            window_s=span_s,
+        )
+
+
+def _score(value: Floats, above: Floats | float, below: Floats | float) -> Floats:
+    """0.5 at the limit, towards 1 as the excess grows to the limit's own size and beyond."""
+    excess = np.fmax(np.subtract(value, above), np.subtract(below, value))
+    limit = np.where(value > above, above, below)
+    scale = np.maximum(np.abs(limit), 1e-9)
+    ratio = excess / scale
+    return 0.5 + 0.5 * ratio / (1.0 + ratio)
