@@ -16,7 +16,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,7 +162,8 @@ def sources(apt: Apt) -> list[str]:
         raise ProvisionError("Debian's keys are missing: install the package debian-archive-keyring")
     lines: list[str] = []
     problems: list[str] = []
-    for base, suite in mirrors():
+    listed = subprocess.run(["apt-get", "update", "--print-uris"], capture_output=True, text=True, check=False).stdout
+    for base, suite in mirrors(listed, os_release().get("VERSION_CODENAME", "")):
         line = f"deb [signed-by={keyring}] {base} {suite} main"
         try:
             apt.use([line])
@@ -180,13 +181,14 @@ def sources(apt: Apt) -> list[str]:
     return lines
 
 
-def mirrors() -> Iterable[tuple[str, str]]:
-    """Every place this machine has its own release from, with the suite to ask for there instead."""
-    codename = os_release().get("VERSION_CODENAME", "")
-    listed = subprocess.run(["apt-get", "update", "--print-uris"], capture_output=True, text=True, check=False)
+def mirrors(listed: str, codename: str) -> list[tuple[str, str]]:
+    """Every place this machine has its own release from, with the suite to ask for there instead.
+
+    `listed` is what `apt-get update --print-uris` says, which understands every form of apt's sources.
+    """
     swaps = {codename: SUITE, f"{codename}-security": f"{SUITE}-security"}
-    found = [(match["base"], match["suite"]) for match in RELEASE_LINE.finditer(listed.stdout)]
-    return dict.fromkeys((base, swaps[suite]) for base, suite in found if suite in swaps)
+    found = [(match["base"], match["suite"]) for match in RELEASE_LINE.finditer(listed)]
+    return list(dict.fromkeys((base, swaps[suite]) for base, suite in found if suite in swaps))
 
 
 def os_release() -> dict[str, str]:
@@ -201,11 +203,15 @@ def closure(apt: Apt) -> list[str]:
     fresh = set(ROOTS)
     while fresh:
         wanted |= fresh
-        shown = apt.run("apt-cache", "--no-all-versions", "show", *sorted(fresh))
-        depends = re.findall(r"^(?:Pre-)?Depends: (.*)$", shown, re.MULTILINE)
-        names = {alternatives.split("|")[0].split()[0] for line in depends for alternatives in line.split(",")}
-        fresh = {name.partition(":")[0] for name in names if LIBRARY.fullmatch(name.partition(":")[0])} - wanted
+        fresh = libraries(apt.run("apt-cache", "--no-all-versions", "show", *sorted(fresh))) - wanted
     return sorted(wanted)
+
+
+def libraries(shown: str) -> set[str]:
+    """The libraries that the packages depend on, going by their descriptions; of alternatives the first."""
+    depends = re.findall(r"^(?:Pre-)?Depends: (.*)$", shown, re.MULTILINE)
+    names = {re.split(r"[\s:(|]", one.strip(), maxsplit=1)[0] for line in depends for one in line.split(",")}
+    return {name for name in names if LIBRARY.fullmatch(name)}
 
 
 def wrap(tree: Path) -> Provisioned:

@@ -203,6 +203,11 @@ class EmbeddedPostgres:
     def _start(self) -> Connection:
         account = account_for(self.data)
         programs = self._programs or wheel_programs(account)
+        if account is not None and not account.runs(programs / "postgres"):
+            raise _unusable(
+                f"PostgreSQL's programs in {programs}, which its account {account.name} cannot reach",
+                "programs in a folder that everybody may enter",
+            )
         connection = self._cluster(programs, account)
         data = Path(connection.data)
         _check_version(data, programs)
