@@ -149,7 +149,7 @@ def download(work: Path) -> list[Path]:
     (work / "status").touch()
     apt = Apt(work)
     apt.use(sources(apt))
-    say(f"downloading {', '.join(ROOTS)} of Debian {SUITE}, once (100 MB)")
+    say(f"downloading {', '.join(ROOTS)} of Debian {SUITE}, once (40 MB)")
     packages = work / "packages"
     apt.run("apt-get", "download", *closure(apt), cwd=packages)
     return sorted(packages.glob("*.deb"))
