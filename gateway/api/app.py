@@ -1,0 +1,57 @@
+"""The API's application, put together from its routers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Depends, FastAPI
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+from psycopg_pool import AsyncConnectionPool
+
+from crm_sync.settings import CrmSettings
+from devices.clock import Clock
+from gateway.api.alarms import alarms_router
+from gateway.api.callbacks import callbacks_router
+from gateway.api.cases import cases_router
+from gateway.api.clock import clock_router
+from gateway.api.counts import counts_router
+from gateway.api.deliveries import deliveries_router
+from gateway.api.devices import devices_router
+from gateway.api.health import ReadinessProbe, health_router
+from gateway.api.problems import install_problems
+from gateway.api.quarantine import quarantine_router
+from gateway.api.token import require_token
+from gateway.pipeline.pipeline import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class ApiParts:
+    """What the API looks at."""
+
+    pool: AsyncConnectionPool[AsyncConnection[DictRow]]
+    tenant_id: str
+    token: str
+    clock: Clock
+    pipeline: Pipeline
+    crm: CrmSettings
+    probe: ReadinessProbe
+    is_connected: Callable[[str], bool]
+    database: str  # the edition, in words
+
+
+def build_api(parts: ApiParts) -> FastAPI:
+    """The API over the parts of a running gateway."""
+    app = FastAPI(title="careloop", version="1", docs_url=None, redoc_url=None)
+    install_problems(app)
+    app.include_router(health_router(parts.probe))
+    guarded = APIRouter(prefix="/v1", dependencies=[Depends(require_token(parts.token))])
+    guarded.include_router(counts_router(parts.pool, parts.tenant_id, parts.pipeline, parts.clock, parts.database))
+    guarded.include_router(devices_router(parts.pool, parts.tenant_id, parts.pipeline.taps, parts.is_connected))
+    guarded.include_router(alarms_router(parts.pool, parts.tenant_id))
+    guarded.include_router(cases_router(parts.pool, parts.tenant_id))
+    guarded.include_router(quarantine_router(parts.pool, parts.tenant_id))
+    guarded.include_router(deliveries_router(parts.pool, parts.tenant_id))
+    guarded.include_router(clock_router(parts.clock))
+    app.include_router(guarded)
+    app.include_router(callbacks_router(parts.pool, parts.crm, parts.clock), prefix="/v1")
+    return app

@@ -1,0 +1,53 @@
+"""How far the world has come, for whoever plays it: only the scaled clock can be held."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException
+from pydantic import BaseModel, BeforeValidator
+
+from devices.clock import Clock, ScaledClock, to_datetime
+from gateway.settings import parse_instant_s
+
+
+def _instant_s(value: object) -> object:
+    return parse_instant_s(value) if isinstance(value, str) else value
+
+
+class Hold(BaseModel):
+    """Up to where the clock may run; null lets it run freely."""
+
+    hold_until: Annotated[float | None, BeforeValidator(_instant_s)]
+
+
+class ClockView(BaseModel):
+    """The gateway's clock."""
+
+    kind: str
+    now: str
+
+
+def view_clock(clock: Clock) -> ClockView:
+    """The clock's kind and its present moment in RFC 3339."""
+    kind = "scaled" if isinstance(clock, ScaledClock) else "system"
+    return ClockView(kind=kind, now=to_datetime(clock.now_s()).isoformat())
+
+
+def clock_router(clock: Clock) -> APIRouter:
+    """``GET`` and ``PUT /clock``."""
+    router = APIRouter(tags=["clock"])
+
+    @router.get("/clock")
+    async def show_clock() -> ClockView:
+        """The present moment on the gateway's clock."""
+        return view_clock(clock)
+
+    @router.put("/clock")
+    async def hold_clock(hold: Hold) -> ClockView:
+        """Let the scaled clock run on, up to `hold_until`."""
+        if not isinstance(clock, ScaledClock):
+            raise HTTPException(HTTPStatus.CONFLICT, "only the scaled clock can be held; this is the system clock")
+        clock.hold_at(hold.hold_until)
+        return view_clock(clock)
+
+    return router

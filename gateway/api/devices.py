@@ -1,0 +1,209 @@
+"""Devices and their readings, as the API shows them."""
+
+from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated, Literal, LiteralString
+
+import msgspec
+from fastapi import APIRouter, HTTPException, Query
+from fastapi.responses import StreamingResponse
+from psycopg import AsyncConnection, sql
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+from pydantic import BaseModel
+
+from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from gateway.pipeline.taps import Taps
+
+
+class Device(BaseModel):
+    """A device of the registry."""
+
+    device_id: str
+    model: str | None
+    region: str | None
+    source: str
+    registered_at: datetime
+    firmware: str | None
+    asset_id: str | None
+    owner_ref: str | None
+
+
+class DeviceDetail(Device):
+    """A device, and what the gateway holds of it."""
+
+    connected: bool
+    stored: int
+    first_ts: datetime | None
+    last_ts: datetime | None
+    quarantined: int
+
+
+class Reading(BaseModel):
+    """One stored reading; `metrics` is left out when only the time was asked for."""
+
+    ts: datetime
+    received_at: datetime | None = None
+    seq: int | None = None
+    metrics: dict[str, object] | None = None
+
+
+LIST_DEVICES: LiteralString = """
+SELECT d.device_id, d.model, d.region, d.source, d.registered_at,
+       (SELECT firmware FROM firmware_history f WHERE f.device_id = d.device_id ORDER BY since DESC LIMIT 1) AS firmware,
+       a.asset_id, o.owner_ref
+FROM device d
+LEFT JOIN asset a ON a.device_id = d.device_id
+LEFT JOIN ownership o ON o.asset_id = a.asset_id AND o.until IS NULL
+WHERE d.tenant_id = %(tenant_id)s AND d.revoked_at IS NULL
+  AND (%(device_id)s::text IS NULL OR d.device_id = %(device_id)s)
+  AND (%(after)s::text IS NULL OR d.device_id > %(after)s)
+ORDER BY d.device_id
+LIMIT %(limit)s
+"""
+
+
+async def list_devices(conn: AsyncConnection[DictRow], wanted: dict[str, object]) -> list[DictRow]:
+    """Registered devices of a tenant, by id."""
+    return await (await conn.execute(LIST_DEVICES, wanted)).fetchall()
+
+
+LIST_TABLES: LiteralString = "SELECT model, table_name FROM reading_table ORDER BY model"
+
+
+async def list_tables(conn: AsyncConnection[DictRow]) -> dict[str, str]:
+    """The table of each product model's readings."""
+    rows = await (await conn.execute(LIST_TABLES)).fetchall()
+    return {row["model"]: row["table_name"] for row in rows}
+
+
+COUNT_OF_DEVICE: LiteralString = """
+SELECT count(*) AS stored, min(ts) AS first_ts, max(ts) AS last_ts FROM {table} WHERE device_id = %(device_id)s
+"""
+
+COUNT_QUARANTINED: LiteralString = "SELECT count(*) AS quarantined FROM quarantine WHERE device_id = %(device_id)s"
+
+
+async def summarise_device(conn: AsyncConnection[DictRow], device_id: str) -> dict[str, object]:
+    """How many readings of a device are stored, from when to when, and how many lie in quarantine."""
+    stored, moments = 0, list[datetime]()
+    for table in (await list_tables(conn)).values():
+        query = sql.SQL(COUNT_OF_DEVICE).format(table=sql.Identifier(table))
+        row = await (await conn.execute(query, {"device_id": device_id})).fetchone()
+        if row is not None and row["stored"]:
+            stored += row["stored"]
+            moments += [row["first_ts"], row["last_ts"]]
+    row = await (await conn.execute(COUNT_QUARANTINED, {"device_id": device_id})).fetchone()
+    return {
+        "stored": stored,
+        "first_ts": min(moments, default=None),
+        "last_ts": max(moments, default=None),
+        "quarantined": row["quarantined"] if row else 0,
+    }
+
+
+READINGS_OF_DEVICE: LiteralString = """
+SELECT (extract(epoch FROM ts) * 1000000)::bigint AS ts_us, received_at, seq,
+       coalesce(extra, '{{}}') || jsonb_strip_nulls(to_jsonb(r)
+           - array['device_id', 'ts', 'extra', 'received_at', 'seq', 'batch_seq', 'batch_row']) AS metrics
+FROM {table} r
+WHERE device_id = %(device_id)s AND ts > %(after)s AND ts < %(until)s
+ORDER BY ts LIMIT %(limit)s
+"""
+
+TIMES_OF_DEVICE: LiteralString = """
+SELECT (extract(epoch FROM ts) * 1000000)::bigint AS ts_us FROM {table}
+WHERE device_id = %(device_id)s AND ts > %(after)s AND ts < %(until)s
+ORDER BY ts LIMIT %(limit)s
+"""
+
+
+async def list_readings(
+    conn: AsyncConnection[DictRow], query: LiteralString, wanted: dict[str, object], limit: int
+) -> list[DictRow]:
+    """Readings of a device over all tables that hold some of it, by time."""
+    rows: list[DictRow] = []
+    for table in (await list_tables(conn)).values():
+        rows += await (await conn.execute(sql.SQL(query).format(table=sql.Identifier(table)), wanted)).fetchall()
+    return sorted(rows, key=lambda row: row["ts_us"])[:limit]
+
+
+_NEVER = datetime(1, 1, 1, tzinfo=UTC)
+_ALWAYS = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+def _moment(ts_us: int) -> datetime:
+    return datetime.fromtimestamp(ts_us // 1_000_000, UTC).replace(microsecond=ts_us % 1_000_000)
+
+
+def devices_router(
+    pool: AsyncConnectionPool[AsyncConnection[DictRow]],
+    tenant_id: str,
+    taps: Taps,
+    is_connected: Callable[[str], bool],
+) -> APIRouter:
+    """``/devices`` and what lies below it."""
+    router = APIRouter(tags=["devices"])
+
+    async def find(device_id: str) -> DictRow:
+        async with pool.connection() as conn:
+            conn.row_factory = dict_row
+            wanted = {"tenant_id": tenant_id, "device_id": device_id, "after": None, "limit": 1}
+            rows = await list_devices(conn, wanted)
+        if not rows:
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"no device {device_id}")
+        return rows[0]
+
+    @router.get("/devices")
+    async def devices(cursor: Cursor = None, limit: Limit = 100) -> Page[Device]:
+        """Registered devices, by id."""
+        after = decode_cursor(cursor, str) or [None]
+        async with pool.connection() as conn:
+            conn.row_factory = dict_row
+            wanted = {"tenant_id": tenant_id, "device_id": None, "after": after[0], "limit": limit}
+            rows = await list_devices(conn, wanted)
+        end = encode_cursor(rows[-1]["device_id"]) if len(rows) == limit else None
+        return Page(items=[Device.model_validate(row) for row in rows], next=end)
+
+    @router.get("/devices/{device_id}")
+    async def device(device_id: str) -> DeviceDetail:
+        """One device, and what the gateway holds of it."""
+        found = await find(device_id)
+        async with pool.connection() as conn:
+            conn.row_factory = dict_row
+            summary = await summarise_device(conn, device_id)
+        return DeviceDetail.model_validate({**found, **summary, "connected": is_connected(device_id)})
+
+    @router.get("/devices/{device_id}/readings", response_model_exclude_none=True)
+    async def readings(  # noqa: PLR0917 - each is a query parameter
+        device_id: str,
+        fields: Annotated[Literal["all", "ts"], Query(description="`ts` leaves out all but the times.")] = "all",
+        since: Annotated[datetime | None, Query(alias="from", description="At or after this device time.")] = None,
+        until: Annotated[datetime | None, Query(alias="to", description="Before this device time.")] = None,
+        cursor: Cursor = None,
+        limit: Annotated[int, Query(ge=1, le=20_000)] = 1000,
+    ) -> Page[Reading]:
+        """Stored readings of a device, oldest first."""
+        await find(device_id)
+        after = decode_cursor(cursor, int)
+        start = _moment(int(after[0])) if after else since - timedelta(microseconds=1) if since else _NEVER
+        wanted = {"device_id": device_id, "after": start, "until": until or _ALWAYS, "limit": limit}
+        async with pool.connection() as conn:
+            conn.row_factory = dict_row
+            query = TIMES_OF_DEVICE if fields == "ts" else READINGS_OF_DEVICE
+            rows = await list_readings(conn, query, wanted, limit)
+        items = [Reading(ts=_moment(row.pop("ts_us")), **row) for row in [dict(row) for row in rows]]
+        return Page(items=items, next=encode_cursor(rows[-1]["ts_us"]) if len(rows) == limit else None)
+
+    @router.get("/devices/{device_id}/tail", response_class=StreamingResponse)
+    async def tail(device_id: str) -> StreamingResponse:
+        """What becomes of each of the device's packets, a JSON object a line, for as long as the caller listens."""
+
+        async def lines() -> AsyncGenerator[bytes]:
+            async for fate in taps.watch(device_id):
+                yield msgspec.json.encode(fate) + b"\n"
+
+        return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+    return router

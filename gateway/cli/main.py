@@ -1,0 +1,56 @@
+"""The `careloop` command: a group whose commands come from entry points and are imported only when they are asked for."""
+
+import sys
+from importlib.metadata import EntryPoint, entry_points, version
+
+import click
+from rich.console import Console
+
+from devices.errors import CareloopError, ConfigError
+
+
+class EntryPointGroup(click.Group):
+    """A group of the commands that installed packages register as ``careloop.commands``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all registered commands."""
+        del ctx
+        return sorted(_registered())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        del ctx
+        found = _registered().get(cmd_name)
+        if found is None:
+            return None
+        command: object = found.load()
+        if not isinstance(command, click.Command):
+            message = f"{found.value} is registered as a careloop command but is not a click command"
+            raise click.ClickException(message)
+        return command
+
+
+def _registered() -> dict[str, EntryPoint]:
+    return {found.name: found for found in entry_points(group="careloop.commands")}
+
+
+@click.group(cls=EntryPointGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("careloop"), prog_name="careloop")
+def careloop() -> None:
+    """Connected products tell the CRM that their owner will soon need help."""
+
+
+def main() -> None:
+    """Run the command line; exit 0 when done, 1 when something is wrong, 2 for usage or configuration."""
+    console = Console(stderr=True, highlight=False)
+    try:
+        careloop()
+    except ConfigError as error:
+        for fault in error.faults:
+            console.print(
+                f"[bold red]{fault.setting}[/]: found {fault.found}; allowed: {fault.allowed}", soft_wrap=True
+            )
+        sys.exit(2)
+    except CareloopError as error:
+        console.print(f"[bold red]{error.reason}[/]: {error.detail}", soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,65 @@
+"""Follows the registry in the database, so that devices and who may connect change while the gateway runs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from psycopg import Error, sql
+
+from devices.registry.queries import CHANNEL, Connection, load_devices
+from gateway.doors.authenticate import RegistryAuthenticator
+from gateway.doors.sparing import Log
+from gateway.pipeline.directory import DeviceDirectory
+
+_RECONNECT_S: Final = 1.0
+_REFRESH_S: Final = 600.0
+
+LISTEN: Final = sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL))
+
+
+async def watch_registry(
+    directory: DeviceDirectory,
+    authenticator: RegistryAuthenticator,
+    connect: Callable[[], Awaitable[Connection]],
+    on_lost: Callable[[str], None],
+    log: Log,
+) -> None:
+    """Keep both as the database says, until cancelled; `on_lost` gets each device that lost a credential.
+
+    `connect` opens a connection of its own in autocommit mode. While the database cannot be reached, what was last
+    known holds.
+    """
+    while True:
+        try:
+            async with await connect() as conn:
+                await _follow(conn, directory, authenticator, on_lost)
+        except (Error, OSError) as error:
+            log.warning("registry.not_followed", detail=type(error).__name__)
+            await asyncio.sleep(_RECONNECT_S)
+
+
+async def _follow(
+    conn: Connection,
+    directory: DeviceDirectory,
+    authenticator: RegistryAuthenticator,
+    on_lost: Callable[[str], None],
+) -> None:
+    await conn.execute(LISTEN)  # before the first reading of the registry: nothing falls between
+    while True:
+        directory.replace(await load_devices(conn))
+        for device_id in await authenticator.refresh(conn):
+            on_lost(device_id)
+        async for notify in conn.notifies(timeout=_REFRESH_S):
+            if notify.payload == "*":
+                break
+            await _refresh_device(conn, directory, notify.payload)
+            if await authenticator.refresh_device(conn, notify.payload):
+                on_lost(notify.payload)
+
+
+async def _refresh_device(conn: Connection, directory: DeviceDirectory, device_id: str) -> None:
+    found = await load_devices(conn, device_id)
+    if found:
+        directory.put(found[0])
+    else:
+        directory.remove(device_id)

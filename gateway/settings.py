@@ -1,0 +1,243 @@
+"""careloop's settings: commented defaults in the package, then the user's TOML, then ``CARELOOP_*`` of the environment."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Final, Literal, cast
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from crm_sync.settings import CrmSettings
+from devices.clock import Clock, ScaledClock, SystemClock
+from devices.errors import ConfigError, Fault
+from gateway.detect.settings import DetectSettings
+from gateway.doors.settings import ListenSettings, RouteSettings, SubscribeSettings
+from gateway.pipeline.settings import BatchSettings, IngestSettings
+
+ENVIRONMENT_PREFIX: Final = "CARELOOP_"
+
+Tree = dict[str, object]
+ExpandedPath = Annotated[Path, AfterValidator(Path.expanduser)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TenantSettings(_Section):
+    """Whose devices these are."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "default"
+
+
+class StateSettings(_Section):
+    """Where the gateway keeps what is not in the database."""
+
+    folder: ExpandedPath = Path("~/.local/share/careloop").expanduser()
+
+
+class DatabaseSettings(_Section):
+    """Which database; an empty URL means the embedded one."""
+
+    url: str = ""
+    password_file: str = ""
+    pool_size: Annotated[int, Field(ge=2, le=200)] = 8
+
+
+class ClockSettings(_Section):
+    """Which clock decides silence, quiet hours and expiry."""
+
+    kind: Literal["system", "scaled"] = "system"
+    start: Annotated[
+        str, BeforeValidator(lambda value: value.isoformat() if isinstance(value, datetime) else value)
+    ] = ""
+    speed: Annotated[float, Field(gt=0)] = 1.0
+    held: bool = False
+
+    @model_validator(mode="after")
+    def _start_is_an_instant(self) -> "ClockSettings":
+        if self.kind == "scaled":
+            parse_instant_s(self.start)
+        return self
+
+
+class ProfilesSettings(_Section):
+    """Where device profiles lie, besides the shipped ones."""
+
+    folders: tuple[ExpandedPath, ...] = ()
+
+
+class ApiSettings(_Section):
+    """The HTTP API."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    token: SecretStr = SecretStr("")
+    token_file: str = ""
+
+
+class LogSettings(_Section):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+class Settings(_Section):
+    """Everything that can be set, built once and passed down."""
+
+    tenant: TenantSettings
+    state: StateSettings
+    database: DatabaseSettings
+    listen: ListenSettings
+    subscribe: SubscribeSettings
+    routes: tuple[RouteSettings, ...] = ()
+    batch: BatchSettings
+    ingest: IngestSettings
+    clock: ClockSettings
+    profiles: ProfilesSettings
+    detect: DetectSettings
+    api: ApiSettings
+    crm: CrmSettings
+    log: LogSettings
+
+    @model_validator(mode="after")
+    def _has_a_door(self) -> "Settings":
+        if not (self.listen.enabled or self.subscribe.enabled):
+            message = "at least one of listen.enabled and subscribe.enabled must be true"
+            raise ValueError(message)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and where each of them was said."""
+
+    settings: Settings
+    values: Mapping[str, object]  # by dotted name, as given
+    origins: Mapping[str, str]  # by dotted name: "default", the file's path, or the environment variable's name
+
+
+def parse_instant_s(text: str) -> float:
+    """Epoch seconds of an RFC 3339 instant with an offset. Raises ValueError."""
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        message = f"{text!r} names no offset from UTC"
+        raise ValueError(message)
+    return instant.timestamp()
+
+
+def build_clock(settings: ClockSettings) -> Clock:
+    """The clock that the settings ask for."""
+    if settings.kind == "system":
+        return SystemClock()
+    start_s = parse_instant_s(settings.start)
+    return ScaledClock(start_s, settings.speed, start_s if settings.held else None)
+
+
+def load_settings(config: Path | None, environment: Mapping[str, str]) -> Settings:
+    """The settings in force. Raises ConfigError with every fault at once."""
+    return load(config, environment).settings
+
+
+def load(config: Path | None, environment: Mapping[str, str]) -> Loaded:
+    """The settings in force and the origin of each. Raises ConfigError with every fault at once."""
+    layers = [
+        (
+            "default",
+            tomllib.loads(files("gateway").joinpath("settings.default.toml").read_text("utf-8")),
+        )
+    ]
+    if config is not None:
+        layers.append((str(config), _read_toml(config)))
+    tree: Tree = {}
+    origins: dict[str, str] = {}
+    for origin, layer in layers:
+        _merge(tree, layer)
+        origins.update((name, origin) for name, _ in _leaves(layer))
+    for variable, name, value in _from_environment(environment):
+        _merge(tree, _nested(name, value))
+        origins[name] = variable
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_faults(error, origins)) from error
+    return Loaded(settings, dict(_leaves(tree)), origins)
+
+
+def _read_toml(path: Path) -> Tree:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError([Fault("--config", str(path), f"a file that can be read ({error.strerror})")]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([Fault("--config", str(path), f"a TOML file ({error})")]) from error
+
+
+def _merge(tree: Tree, layer: Mapping[str, object]) -> None:
+    for key, value in layer.items():
+        below = tree.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            _merge(cast("Tree", below), cast("Tree", value))
+        else:
+            tree[key] = value
+
+
+def _leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(cast("Tree", value), f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _nested(name: str, value: object) -> Tree:
+    head, _, rest = name.partition(".")
+    return {head: _nested(rest, value) if rest else value}
+
+
+def _from_environment(
+    environment: Mapping[str, str],
+) -> Iterator[tuple[str, str, object]]:
+    """Each variable that is a setting: its name, the setting's dotted name, the value."""
+    for variable, text in sorted(environment.items()):
+        name = variable.removeprefix(ENVIRONMENT_PREFIX)
+        if name == variable or "__" not in name:
+            continue
+        yield variable, name.lower().replace("__", "."), _parse_value(text)
+
+
+def _parse_value(text: str) -> object:
+    """A TOML value where the text is one (``true``, ``7``, ``["a"]``), else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _faults(error: ValidationError, origins: Mapping[str, str]) -> list[Fault]:
+    faults: list[Fault] = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"]) or "settings"
+        found = "nothing" if item["type"] == "missing" else _shown(item["input"])
+        origin = origins.get(name)
+        faults.append(Fault(name, f"{found} ({origin})" if origin else found, item["msg"]))
+    return faults
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
