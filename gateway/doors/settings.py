@@ -140,7 +140,9 @@ class SubscribeSettings(_Section):
     password_file: str = ""
     client_id: Annotated[str, AfterValidator(_client_id)] = "careloop-gateway"  # names the session on the broker
     protocol: Literal["auto", "5", "3.1.1"] = "auto"  # auto: 5, and 3.1.1 where the broker refuses it
-    session_expiry: SpanS = 7 * 86_400.0  # how long the broker keeps our session while we are away
+    session_expiry: Annotated[SpanS, Field(le=4_294_967_295)] = (
+        7 * 86_400.0
+    )  # how long the broker keeps our session while we are away
     receive_maximum: Annotated[int, Field(ge=1, le=65_534)] = 10_000
     keep_alive: Annotated[SpanS, Field(ge=5, le=65_535)] = 30.0
     connect_timeout: PositiveSpanS = 10.0

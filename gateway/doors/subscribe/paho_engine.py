@@ -1,0 +1,255 @@
+"""The subscription to a broker, on paho-mqtt: every transport and TLS option that it has."""
+
+import asyncio
+import random
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from paho.mqtt.enums import MQTTProtocolVersion
+
+from devices.clock import Clock
+from devices.errors import ConfigError, Fault
+from gateway.doors.routes import Routes
+from gateway.doors.settings import SubscribeSettings
+from gateway.doors.sparing import Log
+from gateway.doors.subscribe.connection import BrokerConnection, BrokerLost, Surroundings
+from gateway.intake import Intake, Packet
+
+_TICK_S: Final = 0.5
+_STOP_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribeStats:
+    """What the subscription has seen since it started."""
+
+    connected: int  # times
+    lost: int  # times a connection ended, or did not come about
+    received: int
+    redelivered: int  # marked by the broker as sent before
+    acknowledged: int
+    too_late: int  # settled when their connection was gone: the broker sends them again
+    unsettled: int  # now with the pipeline
+
+
+class PahoSubscription:
+    """A client of the user's broker with a session that the broker keeps while we are away.
+
+    The network runs in a thread of its own, which hands packets to the event loop in bunches. When the pipeline is
+    full the thread stops reading; for QoS 1 the receive maximum bounds what can be under way in any case.
+    """
+
+    def __init__(  # noqa: PLR0917 - the same order as the listen door's
+        self,
+        settings: SubscribeSettings,
+        intake: Intake,
+        routes: Routes,
+        clock: Clock,
+        log: Log,
+        jitter: random.Random | None = None,
+    ) -> None:
+        """Read the certificates and the password. Raises ConfigError."""
+        self._settings = settings
+        self._intake = intake
+        self._log = log
+        self._jitter = jitter or random.Random()  # noqa: S311 - spreads reconnects, hides nothing
+        tls, password = _secrets(settings)
+        self._around = Surroundings(
+            settings, password, tls, routes.topic_filters(), routes.match, clock.now_s, self._on_settled
+        )
+        self._version = MQTTProtocolVersion.MQTTv311 if settings.protocol == "3.1.1" else MQTTProtocolVersion.MQTTv5
+        self._stopping = threading.Event()
+        self._waker, self._wakee = socket.socketpair()
+        for end in (self._waker, self._wakee):
+            end.setblocking(False)  # noqa: FBT003 - its name
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._healthy = False
+        self._has_subscribed = False
+        self._held_since_s: float | None = None
+        # Each of these is written by one thread only.
+        self._connected = self._lost = self._received = self._redelivered = 0  # the network thread
+        self._settled = self._acknowledged = self._too_late = 0  # the event loop
+
+    @property
+    def healthy(self) -> bool:
+        """Whether we are connected and subscribed."""
+        return self._healthy
+
+    @property
+    def stats(self) -> SubscribeStats:
+        """What the subscription has seen since it started."""
+        return SubscribeStats(
+            connected=self._connected,
+            lost=self._lost,
+            received=self._received,
+            redelivered=self._redelivered,
+            acknowledged=self._acknowledged,
+            too_late=self._too_late,
+            unsettled=self._received - self._settled,
+        )
+
+    async def start(self) -> None:
+        """Begin to connect; `healthy` tells when that has succeeded."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="careloop-subscribe", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Read no more, acknowledge what is settled meanwhile, say goodbye; the session stays on the broker."""
+        self._stopping.set()
+        self._wake()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+        self._waker.close()
+        self._wakee.close()
+
+    # -- in the event loop ---------------------------------------------------------------------------------------------
+
+    def _deliver(self, packets: Sequence[Packet]) -> None:
+        if not self._intake.submit(packets) and self._held_since_s is None:
+            self._held_since_s = time.monotonic()
+            self._intake.when_ready(self._read_on)
+
+    def _read_on(self) -> None:
+        self._held_since_s = None
+        self._wake()
+
+    def _on_settled(self, packets: int, acknowledged: int, too_late: int) -> None:
+        self._settled += packets
+        self._acknowledged += acknowledged
+        self._too_late += too_late
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(OSError):  # full: it will wake anyway; closed: it is gone
+            self._waker.send(b"\0")
+
+    # -- in the network thread -----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """Connect, serve, and begin again, until told to stop."""
+        failures = 0
+        while not self._stopping.is_set():
+            connection = BrokerConnection(self._around, self._version, is_first=not self._has_subscribed)
+            try:
+                self._serve(connection)
+            except BrokerLost as lost:
+                self._fall_back(lost)
+                reason = str(lost)
+            except Exception as error:  # noqa: BLE001 - the thread's supervisor: it logs, and tries anew
+                reason = f"{type(error).__name__}: {error}"
+            else:
+                return
+            finally:
+                connection.close()
+                failures = 0 if self._healthy else failures + 1
+                self._healthy = False
+                self._redelivered += connection.redelivered
+            self._lost += 1
+            self._log.warning("subscribe.lost", host=self._settings.host, port=self._settings.port, reason=reason)
+            self._stopping.wait(self._delay_s(failures))
+
+    def _serve(self, connection: BrokerConnection) -> None:
+        """Serve one connection to its end, or to ours."""
+        connection.open()
+        due_s = time.monotonic() + self._settings.connect_timeout
+        while not self._stopping.is_set():
+            reading = self._may_read()
+            connection.wait(self._wakee, _TICK_S, reading=reading)
+            self._drain_wakee()
+            if reading:
+                self._hand_over(connection.read())
+            connection.write()
+            if connection.is_subscribed and not self._healthy:
+                self._connected += 1
+                self._healthy = self._has_subscribed = True
+                self._log.info("subscribe.ready", host=self._settings.host, port=self._settings.port)
+            elif not connection.is_subscribed and time.monotonic() > due_s:
+                raise BrokerLost("the broker did not answer in time")
+        self._leave(connection)
+
+    def _leave(self, connection: BrokerConnection) -> None:
+        """Acknowledge what the pipeline still settles, then close."""
+        due_s = time.monotonic() + _STOP_S
+        while self._received > self._settled and time.monotonic() < due_s:
+            connection.wait(self._wakee, _TICK_S, reading=False)
+            self._drain_wakee()
+            connection.write()
+        connection.write()
+
+    def _hand_over(self, packets: list[Packet]) -> None:
+        if not packets or self._loop is None:
+            return
+        self._received += len(packets)
+        try:
+            self._loop.call_soon_threadsafe(self._deliver, packets)
+        except RuntimeError:  # the loop is closed: nobody will ever settle these, so the broker keeps them
+            self._stopping.set()
+
+    def _may_read(self) -> bool:
+        """Whether the pipeline can take more.
+
+        While it is full for long we still read now and then, so that the broker's answer to our ping gets through;
+        what that brings is bounded.
+        """
+        unsettled = self._received - self._settled
+        if unsettled >= 2 * self._settings.receive_maximum:
+            return False
+        held_since_s = self._held_since_s
+        return held_since_s is None or time.monotonic() - held_since_s > self._settings.keep_alive / 2
+
+    def _drain_wakee(self) -> None:
+        with suppress(BlockingIOError):
+            while len(self._wakee.recv(4096)) == 4096:  # noqa: PLR2004 - as many as were asked for: there may be more
+                pass
+
+    def _fall_back(self, lost: BrokerLost) -> None:
+        """Try the other version next, as long as the broker has not shown which one it speaks."""
+        if self._settings.protocol != "auto" or not lost.wants_older or self._has_subscribed:
+            return
+        older, newer = MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5
+        self._version = older if self._version is newer else newer
+
+    def _delay_s(self, failures: int) -> float:
+        """Exponential, with jitter: a fleet of gateways must not come back all at once."""
+        settings = self._settings
+        longest_s = min(settings.reconnect_max, settings.reconnect_min * 2.0 ** min(failures, 30))
+        return longest_s * self._jitter.uniform(0.5, 1.0)
+
+
+def _secrets(settings: SubscribeSettings) -> tuple[ssl.SSLContext | None, str]:
+    """The TLS context and the password. Raises ConfigError naming every file that cannot be used."""
+    faults: list[Fault] = []
+    password = ""
+    try:
+        password = settings.read_password()
+    except (OSError, UnicodeDecodeError) as error:
+        faults.append(Fault("subscribe.password_file", settings.password_file, f"a file that can be read ({error})"))
+    context: ssl.SSLContext | None = None
+    if settings.tls.enabled:
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        tls = settings.tls
+        try:
+            if tls.ca:
+                context.load_verify_locations(Path(tls.ca).expanduser())
+        except (OSError, ssl.SSLError) as error:
+            faults.append(Fault("subscribe.tls.ca", tls.ca, f"a PEM file of authorities ({error})"))
+        try:
+            if tls.certificate:
+                context.load_cert_chain(Path(tls.certificate).expanduser(), Path(tls.key).expanduser())
+        except (OSError, ssl.SSLError) as error:
+            found = f"{tls.certificate} with {tls.key}"
+            faults.append(Fault("subscribe.tls.certificate", found, f"a PEM certificate and its key ({error})"))
+    if faults:
+        raise ConfigError(faults)
+    return context, password
