@@ -1,18 +1,21 @@
 """The brief: what an agent reads before the call, in plain words and without any personal data."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from crm_sync.model import AlarmState, CaseAlarm, Subject
+from crm_sync.model import AlarmState, CaseAlarm, Resolution, Subject
 from devices.profiles.model import Playbook, Profile
 
 MAX_ALARMS: Final = 6
 MAX_POINTS: Final = 6
 MAX_TEXT: Final = 1200  # characters of one section, so that the whole message stays well below 20 kB
 
+_WARRANTY_SOON_DAYS: Final = 60
+_WHOLE_FROM: Final = 1000  # values from here on need no decimals
 _UNITS: Final = {"Cel": "°C", "1": "", "m/s2": "m/s²", "Ohm": "Ω", "deg": "°", "/min": "per minute", "mm[Hg]": "mmHg"}
 _NO_SPACE: Final = frozenset({"%", "°"})
 
@@ -66,6 +69,21 @@ def write_brief(facts: CaseFacts) -> str:
             sections.append(f"{heading}\n{_clip(text.strip())}")
     sections.append(f"The product\n{_product_line(facts)}")
     return "\n\n".join(sections)
+
+
+_ENDINGS: Final[Mapping[Resolution, str]] = {
+    Resolution.RECOVERED_IN_TELEMETRY: "The product works normally again since {moment}. Nothing is left to do.",
+    Resolution.ALARM_RETRACTED: "This was a false alarm, noticed {moment}. Please do not contact the owner about it.",
+    Resolution.RESOLVED_BY_AGENT: "An agent resolved this case {moment}.",
+    Resolution.REJECTED_BY_AGENT: "An agent turned this case down {moment}.",
+    Resolution.WITHDRAWN: "This case was withdrawn {moment}. Please do not contact the owner about it.",
+}
+
+
+def write_ending(resolution: Resolution, subject: Subject, at_s: float, now_s: float) -> str:
+    """What remains to be said of a case that has ended at `at_s`."""
+    moment = _Local(subject.time_zone).moment(at_s, now_s)
+    return _ENDINGS[resolution].format(moment=_without_on(moment) if "since" in _ENDINGS[resolution] else moment)
 
 
 def _opening(facts: CaseFacts, local: "_Local") -> str:
@@ -134,7 +152,7 @@ def _warranty(until: date | None, today: date) -> str:
     if until < today:
         return f"Out of warranty since {_day(until)}."
     left = (until - today).days
-    if left <= 60:
+    if left <= _WARRANTY_SOON_DAYS:
         when = "today" if left == 0 else "tomorrow" if left == 1 else f"in {left} days"
         return f"In warranty, which ends {when} ({_day(until)})."
     return f"In warranty until {_day(until)}."
@@ -180,9 +198,9 @@ def _zone(name: str | None) -> ZoneInfo | None:
 
 def number(value: float) -> str:
     """A value as people write it: no more than four significant digits, no exponent for what people can read."""
-    if value == int(value) and abs(value) < 1e15:
-        return str(int(value))
-    if abs(value) >= 1000:
+    if not math.isfinite(value):
+        return "none"
+    if value.is_integer() or abs(value) >= _WHOLE_FROM:
         return str(round(value))
     return f"{value:.4g}"
 

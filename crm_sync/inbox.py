@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime
+from typing import Final, Literal, LiteralString
 
 import msgspec
 from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
 
+Connection = AsyncConnection[TupleRow]
 AlarmEvent = Literal["raised", "updated", "unknown", "cleared", "retracted"]
 
 
@@ -42,14 +45,14 @@ class AlarmNotice:
     explanation: AlarmExplanation
 
 
-_PUT_ALARMS = """
+_PUT_ALARMS: Final[LiteralString] = """
 INSERT INTO inbox (tenant_id, device_id, alarm_id, event, notice, recorded_at)
 VALUES (%s, %s, %s, %s, %s::jsonb, to_timestamp(%s))
 ON CONFLICT DO NOTHING
 """
 
 
-async def put_alarms(conn: AsyncConnection, notices: Sequence[AlarmNotice]) -> None:
+async def put_alarms(conn: Connection, notices: Sequence[AlarmNotice]) -> None:
     """Hand alarm notices over, in the caller's transaction; the order given is the order they are worked in."""
     rows = [
         (
@@ -65,3 +68,88 @@ async def put_alarms(conn: AsyncConnection, notices: Sequence[AlarmNotice]) -> N
     if rows:
         async with conn.cursor() as cursor:
             await cursor.executemany(_PUT_ALARMS, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """A notice that waits; `raw` is decoded by whoever works it, so that an unreadable one harms only itself."""
+
+    inbox_id: int
+    device_id: str
+    alarm_id: str
+    raw: bytes
+
+
+def decode_notice(raw: bytes) -> AlarmNotice:
+    """The notice of a row. Raises msgspec.DecodeError."""
+    return msgspec.json.decode(raw, type=AlarmNotice)
+
+
+_TAKE_TURN: Final[LiteralString] = """
+SELECT pg_try_advisory_xact_lock((%s::bigint << 32) | 'inbox'::regclass::oid::bigint)
+"""
+_TURN: Final = 0x636C  # "cl"; with the table's oid it names this inbox, in whatever schema it lives
+
+
+async def take_turn(conn: Connection) -> bool:
+    """Become the only one who works the inbox until the transaction ends; False while somebody else is."""
+    cursor = await conn.execute(_TAKE_TURN, [_TURN])
+    row = await cursor.fetchone()
+    return row is not None and row[0] is True
+
+
+_WAITING: Final[LiteralString] = """
+SELECT inbox_id, device_id, alarm_id, notice::text FROM inbox WHERE state = 'pending' ORDER BY inbox_id LIMIT %s
+"""
+
+
+async def waiting(conn: Connection, limit: int) -> list[InboxRow]:
+    """The next notices, in order."""
+    cursor = await conn.execute(_WAITING, [limit])
+    return [InboxRow(inbox_id, device, alarm, text.encode()) async for inbox_id, device, alarm, text in cursor]
+
+
+_LAST_ENDINGS: Final[LiteralString] = """
+SELECT alarm_id, max(inbox_id) FROM inbox
+ WHERE state = 'pending' AND event IN ('cleared', 'retracted') AND alarm_id = ANY(%s)
+ GROUP BY alarm_id
+"""
+
+
+async def last_endings(conn: Connection, alarm_ids: Sequence[str]) -> dict[str, int]:
+    """Of these alarms, those for which an ending waits further down the inbox, and its place."""
+    cursor = await conn.execute(_LAST_ENDINGS, [list(alarm_ids)])
+    return {alarm_id: inbox_id async for alarm_id, inbox_id in cursor}
+
+
+_FINISH: Final[LiteralString] = "UPDATE inbox SET state = 'done', processed_at = %s WHERE inbox_id = ANY(%s)"
+
+
+async def finish(conn: Connection, inbox_ids: Sequence[int], at: datetime) -> None:
+    """Mark notices as worked, in the transaction that worked them."""
+    await conn.execute(_FINISH, [at, list(inbox_ids)])
+
+
+_PARK: Final[LiteralString] = "UPDATE inbox SET state = 'parked', error = %s, processed_at = %s WHERE inbox_id = %s"
+
+
+async def park(conn: Connection, inbox_id: int, error: str, at: datetime) -> None:
+    """Set aside a notice that cannot be worked, so that it does not stop those behind it."""
+    await conn.execute(_PARK, [error, at, inbox_id])
+
+
+_UNPARK: Final[LiteralString] = "UPDATE inbox SET state = 'pending', error = NULL WHERE state = 'parked'"
+
+
+async def unpark(conn: Connection) -> int:
+    """Let every parked notice be worked again, after a fix; returns how many."""
+    cursor = await conn.execute(_UNPARK)
+    return cursor.rowcount
+
+
+_PRUNE: Final[LiteralString] = "DELETE FROM inbox WHERE state = 'done' AND processed_at < %s"
+
+
+async def prune(conn: Connection, before: datetime) -> None:
+    """Forget notices that were worked before this moment; what came of them is kept by their cases."""
+    await conn.execute(_PRUNE, [before])

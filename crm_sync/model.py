@@ -147,9 +147,9 @@ _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 _ID_LENGTH: Final = 22  # 128 bits in base 62
 
 
-def case_id_of(tenant_id: str, alarm_id: str, ts_s: float) -> str:
-    """The id of the case that an alarm opens at `ts_s`: the same whenever and by whomever it is worked out."""
-    return f"case_{_digest(f'{tenant_id}/{alarm_id}/{ts_s}')}"
+def case_id_of(tenant_id: str, alarm_id: str, recorded_at_s: float) -> str:
+    """The id of the case that an alarm's notice opens: the same whenever and by whomever it is worked out."""
+    return f"case_{_digest(f'{tenant_id}/{alarm_id}/{recorded_at_s}')}"
 
 
 def step_id_of(case_id: str, action: int, relapses: int) -> str:

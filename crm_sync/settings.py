@@ -2,7 +2,7 @@
 
 from datetime import time
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -50,10 +50,11 @@ def _known_zone(name: str) -> str:
 
 TimeZoneName = Annotated[str, AfterValidator(_known_zone)]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+WEEKDAYS: Final[tuple[Weekday, ...]] = get_args(Weekday)
 
 
 class QuietHoursSettings(_Section):
-    """When an owner is left in peace, in the owner's own time zone; `start` equal to `end` means no hour of the night."""
+    """When an owner is left in peace, on the owner's own clock; no hour of the night if `start` equals `end`."""
 
     start: time = time(20)
     end: time = time(8)
@@ -61,7 +62,7 @@ class QuietHoursSettings(_Section):
 
     @model_validator(mode="after")
     def _leaves_some_time(self) -> "QuietHoursSettings":
-        if len(set(self.days)) == 7:  # a week
+        if set(self.days) == set(WEEKDAYS):
             message = "at least one day of the week must not be quiet"
             raise ValueError(message)
         return self

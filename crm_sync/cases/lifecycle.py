@@ -1,10 +1,20 @@
 """A case's moves: each one checked against the life cycle, written, and recorded with who, when and why."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
-from crm_sync.cases import queries
-from crm_sync.model import MOVES, Case, CaseState, MoveRefused, Resolution
+from crm_sync.cases import queries, step_queries
 from crm_sync.cases.queries import Connection, Transition
+from crm_sync.model import MOVES, Case, CaseState, MoveRefused, Resolution
+
+END_OF: Final[Mapping[Resolution, CaseState]] = {
+    Resolution.RECOVERED_IN_TELEMETRY: CaseState.RESOLVED,
+    Resolution.RESOLVED_BY_AGENT: CaseState.RESOLVED,
+    Resolution.REJECTED_BY_AGENT: CaseState.RESOLVED,
+    Resolution.ALARM_RETRACTED: CaseState.RETRACTED,
+    Resolution.WITHDRAWN: CaseState.RETRACTED,
+}
 
 
 async def move(conn: Connection, case: Case, end: CaseState, by: Transition, now_s: float) -> Case:
@@ -22,10 +32,11 @@ async def observe(conn: Connection, case: Case, by: Transition, now_s: float) ->
     await queries.add_transition(conn, case, replace(by, start=case.state, end=case.state), now_s)
 
 
-async def close(  # noqa: PLR0913  # who, why and when belong to every end
-    conn: Connection, case: Case, end: CaseState, resolution: Resolution, by: Transition, now_s: float
-) -> Case:
-    """End a live case, with the steps that were still held for its owner."""
+async def close(conn: Connection, case: Case, resolution: Resolution, by: Transition, now_s: float) -> Case:
+    """End a live case, and with it the steps that were still held for its owner."""
+    end = END_OF[resolution]
+    if case.state in {CaseState.PROPOSED, CaseState.APPROVED}:
+        end = CaseState.EXPIRED  # there is nothing left to decide
     closed = await move(conn, replace(case, resolution=resolution), end, by, now_s)
-    await queries.withdraw_steps(conn, case.case_id, "case_closed", now_s)
+    await step_queries.withdraw_steps(conn, case.case_id, "case_closed", now_s)
     return closed

@@ -2,14 +2,15 @@
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from typing import Any, Final, Literal, LiteralString
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, dict_row
 from psycopg.types.json import Jsonb
 
-from crm_sync.model import AlarmState, Case, CaseAlarm, CaseState, Resolution, Subject
 from crm_sync.inbox import AlarmNotice
+from crm_sync.model import AlarmState, Case, CaseAlarm, CaseState, Resolution, Subject
+from crm_sync.policy.model import GateAnswer
 from devices.clock import to_datetime
 from devices.profiles.model import Severity
 
@@ -29,11 +30,27 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """An endpoint that is to hear of a case: pending until the first attempt, then announced, or withdrawn."""
+    """An endpoint that is to hear of a case, what it wants to hear, and whether it may have heard."""
 
     endpoint: str
     types: frozenset[str]
-    state: str
+    state: str  # pending until the first attempt, then announced; withdrawn before it, taken_back after it
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the endpoint is to hear on."""
+        return self.state in {"pending", "announced"}
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionAbout:
+    """What a gate was asked about, and who would have been reached."""
+
+    subject: Subject
+    what: Literal["case", "step", "message"]
+    recipient: str  # an endpoint, or a channel to the owner
+    case_id: str | None = None
+    alarm_id: str | None = None
 
 
 _FIND_ALARM: Final[LiteralString] = "SELECT * FROM case_alarm WHERE alarm_id = %s FOR NO KEY UPDATE"
@@ -237,6 +254,18 @@ async def announcements_of(conn: Connection, case_id: str) -> tuple[Announcement
     return tuple([Announcement(name, frozenset(types), state) async for name, types, state in cursor])
 
 
+_ANNOUNCEMENT_OF: Final[LiteralString] = """
+SELECT endpoint, types, state FROM case_endpoint WHERE case_id = %s AND endpoint = %s
+"""
+
+
+async def announcement_of(conn: Connection, case_id: str, endpoint: str) -> Announcement | None:
+    """What one endpoint knows of a case; None if it is not to hear of it."""
+    cursor = await conn.execute(_ANNOUNCEMENT_OF, [case_id, endpoint])
+    row = await cursor.fetchone()
+    return None if row is None else Announcement(row[0], frozenset(row[1]), row[2])
+
+
 _EXPECT_ANNOUNCEMENT: Final[LiteralString] = """
 INSERT INTO case_endpoint (case_id, endpoint, tenant_id, types, state) VALUES (%s, %s, %s, %s, 'pending')
 ON CONFLICT (case_id, endpoint) DO UPDATE SET state = 'pending', types = excluded.types
@@ -337,3 +366,33 @@ def _values_of(case: Case) -> dict[str, object]:
 
 def _epoch_s(at: datetime | None) -> float | None:
     return None if at is None else at.timestamp()
+
+
+_ADD_DECISION: Final[LiteralString] = """
+INSERT INTO decision (
+    tenant_id, case_id, alarm_id, asset_id, device_id, owner_ref, subject, recipient, gate, outcome, reason, inputs,
+    until_at, decided_at
+) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
+
+async def add_decision(conn: Connection, about: DecisionAbout, answer: GateAnswer, now_s: float) -> None:
+    """Keep a gate's answer and its inputs, so that nobody has to guess why a person was or was not contacted."""
+    subject = about.subject
+    values = [
+        subject.tenant_id,
+        about.case_id,
+        about.alarm_id,
+        subject.asset_id,
+        subject.device_id,
+        subject.owner_ref,
+        about.what,
+        about.recipient,
+        answer.gate,
+        answer.outcome,
+        answer.reason,
+        Jsonb(dict(answer.inputs)),
+        None if answer.until_s is None else to_datetime(answer.until_s),
+        to_datetime(now_s),
+    ]
+    await conn.execute(_ADD_DECISION, values)

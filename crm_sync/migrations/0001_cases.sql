@@ -117,7 +117,7 @@ CREATE TABLE case_endpoint (
     endpoint          text NOT NULL,
     tenant_id         text NOT NULL,
     types             text[] NOT NULL,  -- the message types that it takes
-    state             text NOT NULL CHECK (state IN ('pending', 'announced', 'withdrawn')),
+    state             text NOT NULL CHECK (state IN ('pending', 'announced', 'withdrawn', 'taken_back')),
     external_version  bigint,           -- the newest version that it called back with
     PRIMARY KEY (case_id, endpoint)
 );
@@ -137,6 +137,7 @@ CREATE TABLE held_step (
     reason      text,
     due_at      timestamptz NOT NULL,
     decided_at  timestamptz NOT NULL,
+    message_id  text UNIQUE,  -- that carries it
     settled_at  timestamptz
 );
 CREATE INDEX held_step_due ON held_step (due_at) WHERE state = 'held';

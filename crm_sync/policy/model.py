@@ -10,6 +10,7 @@ class Gate(StrEnum):
 
     KILL_SWITCH = "kill_switch"
     FRESHNESS = "freshness"
+    OPEN_CASE = "open_case"  # has a person just dealt with it?
     GRANT = "grant"
     QUIET_HOURS = "quiet_hours"
     STILL_TRUE = "still_true"  # asked again right before sending
@@ -36,7 +37,7 @@ class Reason(StrEnum):
     CASE_CLOSED = "case_closed"
     OWNER_CHANGED = "owner_changed"
     NEVER_ANNOUNCED = "never_announced"
-    SUPERSEDED = "superseded"
+    HANDLED = "handled"  # an agent has just dealt with it
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,16 @@ from datetime import datetime, time
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from crm_sync.settings import QuietHoursSettings
+from crm_sync.settings import WEEKDAYS, QuietHoursSettings
 
 MINUTE_S: Final = 60
 SEARCH_DAYS: Final = 8  # more than a week: if no minute of it is allowed, none ever is
-_WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 def is_quiet(quiet: QuietHoursSettings, zone: ZoneInfo, at_s: float) -> bool:
     """Whether the wall clock of `zone` shows a quiet hour at this instant."""
     local = datetime.fromtimestamp(at_s, zone)
-    if _WEEKDAYS[local.weekday()] in quiet.days:
+    if WEEKDAYS[local.weekday()] in quiet.days:
         return True
     return _is_within(quiet.start, quiet.end, local.time())
 

@@ -1,0 +1,92 @@
+"""What is at hand where cases are worked: settings, product profiles, and the product that a notice is about."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from crm_sync.brief import generic_playbook
+from crm_sync.cases.queries import Connection
+from crm_sync.inbox import AlarmNotice
+from crm_sync.model import CaseAlarm, Subject
+from crm_sync.policy.gates import ANY_CRM
+from crm_sync.settings import CrmSettings, EndpointSettings, MessageType
+from devices.profiles.model import Action, Playbook, Profile, Severity
+from devices.registry.queries import asset_of
+
+_HOUR_S: Final = 3600.0
+_DEFAULT_ACTION: Final = Action(kind="agent_case")
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Settings and profiles, and what follows from them alone."""
+
+    settings: CrmSettings
+    profiles: Mapping[str, Profile]
+
+    def profile_of(self, subject: Subject) -> Profile | None:
+        """The profile of a product, if there is one."""
+        return None if subject.model is None else self.profiles.get(subject.model)
+
+    def playbook_of(self, subject: Subject, problem: str, kind: str) -> Playbook:
+        """What to do about a problem: the profile's playbook, else a general one for this kind of alarm."""
+        profile = self.profile_of(subject)
+        written = {} if profile is None else {playbook.problem: playbook for playbook in profile.playbooks}
+        return written.get(problem) or generic_playbook(profile, problem, kind)
+
+    def case_endpoints(self) -> tuple[EndpointSettings, ...]:
+        """The endpoints that take cases."""
+        return tuple(each for each in self.settings.endpoints if MessageType.CASE_OPENED in each.types)
+
+    def recipients(self) -> tuple[str, ...]:
+        """Whose receipt of a case a grant must allow; with no endpoint configured, that of a CRM to come."""
+        return tuple(each.name for each in self.case_endpoints()) or (ANY_CRM,)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A notice on its way into a case, with all that is known of it."""
+
+    notice: AlarmNotice
+    before: CaseAlarm | None  # the alarm as it was known
+    alarm: CaseAlarm  # the alarm as the notice leaves it
+    subject: Subject
+    now_s: float  # the gateway's clock
+    has_ended: bool = False  # a later notice of the same alarm waits, and says that it is over
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Who looks after a case, and until when somebody must have."""
+
+    team: str
+    sla_s: float | None
+
+
+def assign(playbook: Playbook, severity: Severity) -> Assignment:
+    """The team of the best agent action for this severity; below all of them, their first team and no deadline."""
+    agent_actions = [action for action in playbook.actions if action.kind == "agent_case"] or [_DEFAULT_ACTION]
+    for action in agent_actions:
+        if action.minimum_severity.rank <= severity.rank:
+            return Assignment(action.team, None if action.sla_h is None else action.sla_h * _HOUR_S)
+    return Assignment(agent_actions[0].team, None)
+
+
+async def find_subject(conn: Connection, tenant_id: str, device_id: str) -> Subject:
+    """The product behind a device and its present owner; a device that the registry does not know is its own asset."""
+    view = await asset_of(conn, device_id)
+    if view is None:
+        return Subject(tenant_id, device_id, asset_id=device_id)
+    return Subject(
+        tenant_id,
+        device_id,
+        asset_id=view.asset_id,
+        model=view.model,
+        serial=view.serial,
+        warranty_until=view.warranty_until,
+        firmware=view.firmware,
+        region=view.region,
+        owner_ref=view.owner_ref,
+        account_ref=view.account_ref,
+        time_zone=view.time_zone,
+    )

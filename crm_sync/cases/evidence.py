@@ -1,0 +1,77 @@
+"""What a live case learns: further alarms of the same problem, and what becomes of those it has."""
+
+from dataclasses import replace
+
+from crm_sync.brief import CaseFacts, write_brief
+from crm_sync.cases import announce, queries
+from crm_sync.cases.announce import News
+from crm_sync.cases.desk import Arrival, Desk, assign
+from crm_sync.cases.lifecycle import observe
+from crm_sync.cases.queries import Connection, Transition
+from crm_sync.model import AlarmState, Case, CaseAlarm
+from crm_sync.settings import MessageType
+from devices.profiles.model import Severity
+
+
+async def attach(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -> None:
+    """Add an alarm to a held live case."""
+    await queries.attach_alarm(conn, arrival.alarm.alarm_id, case.case_id)
+    await _learn(conn, desk, case, arrival, "alarm_attached")
+
+
+async def refresh(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -> None:
+    """Take up what a held live case's own alarm now says; the CRM hears of it where it changes what to do."""
+    if arrival.before is not None and arrival.before.state is AlarmState.UNKNOWN:
+        await _learn(conn, desk, case, arrival, "heard_again")
+    elif arrival.alarm.severity.rank > case.severity.rank:
+        await _learn(conn, desk, case, arrival, "severity_raised")
+
+
+async def fall_silent(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -> None:
+    """Note on a held live case that its product no longer speaks: that is not recovery."""
+    if arrival.before is None or arrival.before.state is not AlarmState.UNKNOWN:
+        await _learn(conn, desk, case, arrival, "silent")
+
+
+async def lose(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -> None:
+    """Note on a held live case that one of its alarms is over while others are not."""
+    if arrival.before is None or not arrival.before.state.is_over:
+        await _learn(conn, desk, case, arrival, f"alarm_{arrival.alarm.state}")
+
+
+async def _learn(conn: Connection, desk: Desk, case: Case, arrival: Arrival, change: str) -> None:
+    alarms = await queries.alarms_of(conn, case.case_id)
+    learnt = rewrite(desk, case, arrival, alarms)
+    by = Transition(None, learnt.state, "telemetry", change, arrival.alarm.alarm_id)
+    await observe(conn, learnt, by, arrival.now_s)
+    await announce.tell(conn, learnt, arrival.subject, News(MessageType.CASE_UPDATED, change), arrival.now_s)
+
+
+def rewrite(
+    desk: Desk,
+    case: Case,
+    arrival: Arrival,
+    alarms: tuple[CaseAlarm, ...],
+    resolved_before_s: float | None = None,
+) -> Case:
+    """A case with severity, team, deadline and brief as these alarms make them; a deadline never moves back."""
+    first = alarms[0]
+    grave = [alarm.severity for alarm in alarms if alarm.state is not AlarmState.RETRACTED]
+    severity: Severity = max(case.severity, *grave, key=lambda each: each.rank)
+    playbook = desk.playbook_of(arrival.subject, case.problem, first.kind)
+    assignment = assign(playbook, severity)
+    due = [due_s for due_s in (case.sla_due_at_s, _due_s(assignment.sla_s, arrival.now_s)) if due_s is not None]
+    facts = CaseFacts(
+        arrival.subject, desk.profile_of(arrival.subject), playbook, alarms, arrival.now_s, resolved_before_s
+    )
+    return replace(
+        case,
+        severity=severity,
+        team=assignment.team,
+        sla_due_at_s=min(due, default=None),
+        brief=write_brief(facts),
+    )
+
+
+def _due_s(sla_s: float | None, now_s: float) -> float | None:
+    return None if sla_s is None else now_s + sla_s

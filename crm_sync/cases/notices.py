@@ -1,0 +1,42 @@
+"""One alarm notice, worked: what it says of its alarm is kept, and its case follows."""
+
+from typing import Final
+
+from crm_sync.cases import announce, evidence, opening, queries, recovery
+from crm_sync.cases.desk import Arrival, Desk, find_subject
+from crm_sync.cases.queries import Connection
+from crm_sync.inbox import AlarmNotice
+from crm_sync.model import AlarmState
+
+_STATES: Final = {
+    "raised": AlarmState.ACTIVE,
+    "updated": AlarmState.ACTIVE,
+    "unknown": AlarmState.UNKNOWN,
+    "cleared": AlarmState.CLEARED,
+    "retracted": AlarmState.RETRACTED,
+}
+
+
+async def take_notice(conn: Connection, desk: Desk, notice: AlarmNotice, now_s: float, *, has_ended: bool) -> None:
+    """Work one notice in the caller's transaction; `has_ended` if a later one that waits ends its alarm."""
+    before = await queries.find_alarm(conn, notice.alarm_id)
+    state = _STATES[notice.event]
+    if before is not None and before.state.is_over and state is not AlarmState.ACTIVE:
+        return  # over is over: neither silence nor a second ending changes that
+    subject = await find_subject(conn, notice.tenant_id, notice.device_id)
+    alarm = await queries.save_alarm(conn, subject, notice, state, now_s)
+    await announce.tell_alarm(conn, desk.settings, notice, subject.asset_id)
+    arrival = Arrival(notice, before, alarm, subject, now_s, has_ended)
+    if state is AlarmState.ACTIVE and (before is None or before.case_id is None or before.state.is_over):
+        await opening.take_in(conn, desk, arrival)
+        return
+    case = None if alarm.case_id is None else await queries.lock_case(conn, alarm.case_id)
+    if case is None or not case.state.is_live:
+        return  # nobody works on it any more: the alarm's own record is enough
+    match state:
+        case AlarmState.ACTIVE:
+            await evidence.refresh(conn, desk, case, arrival)
+        case AlarmState.UNKNOWN:
+            await evidence.fall_silent(conn, desk, case, arrival)
+        case AlarmState.CLEARED | AlarmState.RETRACTED:
+            await recovery.take_back(conn, desk, case, arrival)

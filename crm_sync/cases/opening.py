@@ -1,0 +1,208 @@
+"""From an alarm to its case: attached to the one that is live, opened, opened again, or suppressed with a reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from crm_sync.brief import CaseFacts, write_brief
+from crm_sync.cases import announce, evidence, queries, steps
+from crm_sync.cases.announce import News, Suppressed
+from crm_sync.cases.desk import Arrival, Desk, assign
+from crm_sync.cases.lifecycle import move
+from crm_sync.cases.queries import Connection, DecisionAbout, Transition
+from crm_sync.model import Case, CaseState, case_id_of
+from crm_sync.policy import gates
+from crm_sync.policy.gates import ANY_CRM
+from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
+from crm_sync.settings import MessageType
+from devices.errors import Retryable
+from devices.profiles.model import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What one gate said about one recipient."""
+
+    recipient: str
+    answer: GateAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whether a case may open, for whom, and every gate's answer on the way."""
+
+    answers: Sequence[Answered]
+    admitted: frozenset[str]  # recipients
+    refusal: GateAnswer | None  # the first answer that shut the door for all
+
+
+async def take_in(conn: Connection, desk: Desk, arrival: Arrival) -> None:
+    """Give an active alarm that has no case to the one it belongs to. However often and whenever: one live case."""
+    subject, problem = arrival.subject, arrival.notice.problem
+    live = await queries.lock_live_case(conn, subject.tenant_id, subject.asset_id, problem)
+    if live is not None:
+        await evidence.attach(conn, desk, live, arrival)
+        return
+    last = await queries.lock_last_case(conn, subject.tenant_id, subject.asset_id, problem)
+    recent = last if last is not None and _is_recent(desk, last, arrival.now_s) else None
+    if recent is not None and await _is_handled(conn, recent, arrival):
+        await _leave_to_the_agent(conn, recent, arrival)
+        return
+    admission = await _admit(conn, desk, arrival)
+    if admission.refusal is not None:
+        await _suppress(conn, desk, arrival, admission.refusal)
+        return
+    if recent is not None and recent.state is CaseState.RESOLVED:
+        case = await _reopen(conn, desk, recent, arrival, admission)
+    else:
+        case = await _open(conn, desk, last, arrival, admission)
+    if case is None:
+        await _join(conn, desk, arrival)
+        return
+    await steps.plan(conn, desk, case, arrival.subject, arrival.now_s)
+
+
+async def _join(conn: Connection, desk: Desk, arrival: Arrival) -> None:
+    subject = arrival.subject
+    live = await queries.lock_live_case(conn, subject.tenant_id, subject.asset_id, arrival.notice.problem)
+    if live is None:
+        raise Retryable("case_moved", f"the case of {arrival.alarm.alarm_id} opened and closed meanwhile")
+    await evidence.attach(conn, desk, live, arrival)
+
+
+def _is_recent(desk: Desk, case: Case, now_s: float) -> bool:
+    return case.closed_at_s is not None and now_s - case.closed_at_s <= desk.settings.reopen_within
+
+
+async def _is_handled(conn: Connection, case: Case, arrival: Arrival) -> bool:
+    """Whether an agent has just dealt with this fault, so that one more sign of it is no news.
+
+    That is so while a sign that the agent knew has not gone, or if the agent called the fault no fault; a sign that is
+    graver than all the agent saw is news.
+    """
+    if case.resolution is None or not case.resolution.is_agents:
+        return False
+    if arrival.alarm.severity.rank > case.severity.rank:
+        return False
+    if case.outcome == "false":
+        return True
+    known = await queries.alarms_of(conn, case.case_id)
+    return any(not alarm.state.is_over for alarm in known if alarm.alarm_id != arrival.alarm.alarm_id)
+
+
+async def _leave_to_the_agent(conn: Connection, case: Case, arrival: Arrival) -> None:
+    await queries.attach_alarm(conn, arrival.alarm.alarm_id, case.case_id)
+    inputs = {"case": case.case_id, "resolution": case.resolution, "outcome": case.outcome}
+    answer = GateAnswer(Gate.OPEN_CASE, Outcome.REFUSE, Reason.HANDLED, inputs)
+    about = DecisionAbout(arrival.subject, "case", ANY_CRM, case.case_id, arrival.alarm.alarm_id)
+    await queries.add_decision(conn, about, answer, arrival.now_s)
+
+
+async def _admit(conn: Connection, desk: Desk, arrival: Arrival) -> Admission:
+    """Ask the gates in their order; the first no that holds for every recipient ends it."""
+    answers: list[Answered] = []
+    for answer in (
+        gates.kill_switch(desk.settings),
+        gates.freshness(arrival.notice, desk.settings.stale_after, has_ended=arrival.has_ended),
+    ):
+        answers.append(Answered(ANY_CRM, answer))
+        if answer.outcome is not Outcome.ALLOW:
+            return Admission(answers, frozenset(), answer)
+    granted = [
+        Answered(recipient, await gates.case_grant(conn, arrival.subject, recipient, arrival.now_s))
+        for recipient in desk.recipients()
+    ]
+    answers += granted
+    admitted = frozenset(each.recipient for each in granted if each.answer.outcome is Outcome.ALLOW)
+    return Admission(answers, admitted, None if admitted else granted[0].answer)
+
+
+async def _suppress(conn: Connection, desk: Desk, arrival: Arrival, refusal: GateAnswer) -> None:
+    """Record why no case opens, once per reason: an alarm that is updated again and again stays one decision."""
+    reason = str(refusal.reason)
+    if arrival.alarm.suppressed == reason:
+        return
+    alarm_id = arrival.alarm.alarm_id
+    await queries.suppress_alarm(conn, alarm_id, reason)
+    await queries.add_decision(
+        conn, DecisionAbout(arrival.subject, "case", ANY_CRM, None, alarm_id), refusal, arrival.now_s
+    )
+    suppressed = Suppressed(arrival.subject, arrival.notice.problem, refusal, alarm_id=alarm_id)
+    await announce.tell_suppressed(conn, desk.settings, suppressed, arrival.now_s)
+
+
+async def _open(conn: Connection, desk: Desk, last: Case | None, arrival: Arrival, admission: Admission) -> Case | None:
+    """A new case; None where another transaction has just opened one, which the database lets only one do."""
+    notice, subject, now_s = arrival.notice, arrival.subject, arrival.now_s
+    playbook = desk.playbook_of(subject, notice.problem, notice.kind)
+    assignment = assign(playbook, arrival.alarm.severity)
+    case = Case(
+        case_id=case_id_of(notice.tenant_id, notice.alarm_id, notice.recorded_at_s),
+        tenant_id=notice.tenant_id,
+        asset_id=subject.asset_id,
+        device_id=notice.device_id,
+        problem=notice.problem,
+        state=CaseState.PROPOSED,
+        severity=arrival.alarm.severity,
+        title=playbook.title,
+        brief=write_brief(CaseFacts(subject, desk.profile_of(subject), playbook, (arrival.alarm,), now_s)),
+        team=assignment.team,
+        owner_ref=subject.owner_ref,
+        account_ref=subject.account_ref,
+        opened_at_s=now_s,
+        updated_at_s=now_s,
+        closed_at_s=None,
+        sla_due_at_s=None if assignment.sla_s is None else now_s + assignment.sla_s,
+        resolution=None,
+        outcome=None,
+        version=0,
+        relapses=0,
+        relapse_of=None if last is None else last.case_id,
+    )
+    if not await queries.insert_case(conn, case):
+        return None
+    proposed = Transition(None, CaseState.PROPOSED, "telemetry", "alarm_raised", notice.alarm_id)
+    await queries.add_transition(conn, case, proposed, now_s)
+    for end in (CaseState.APPROVED, CaseState.OPEN):
+        case = await move(conn, case, end, Transition(None, end, "policy", "auto"), now_s)
+    news = News(MessageType.CASE_OPENED, "opened")
+    return await _announce(conn, desk, case, arrival, admission=admission, news=news)
+
+
+async def _reopen(conn: Connection, desk: Desk, case: Case, arrival: Arrival, admission: Admission) -> Case:
+    """Open a resolved case again: to the person who worked on it, a relapse is the same matter."""
+    resolved_at_s = case.closed_at_s
+    again = replace(
+        case,
+        severity=Severity(max(case.severity, arrival.alarm.severity, key=lambda each: each.rank)),
+        owner_ref=arrival.subject.owner_ref,
+        account_ref=arrival.subject.account_ref,
+        relapses=case.relapses + 1,
+        sla_due_at_s=None,
+        resolution=None,
+        outcome=None,
+    )
+    by = Transition(None, CaseState.OPEN, "telemetry", "relapse", arrival.alarm.alarm_id)
+    opened = await move(conn, again, CaseState.OPEN, by, arrival.now_s)
+    rewritten = evidence.rewrite(desk, opened, arrival, (arrival.alarm,), resolved_before_s=resolved_at_s)
+    return await _announce(
+        conn, desk, rewritten, arrival, admission=admission, news=News(MessageType.CASE_UPDATED, "reopened")
+    )
+
+
+async def _announce(
+    conn: Connection, desk: Desk, case: Case, arrival: Arrival, *, admission: Admission, news: News
+) -> Case:
+    await queries.attach_alarm(conn, arrival.alarm.alarm_id, case.case_id)
+    known = {each.endpoint for each in await queries.announcements_of(conn, case.case_id) if each.is_heard}
+    fresh = [each for each in desk.case_endpoints() if each.name in admission.admitted - known]
+    for endpoint in fresh:
+        await queries.expect_announcement(conn, case, endpoint.name, [str(kind) for kind in endpoint.types])
+    for each in admission.answers:
+        about = DecisionAbout(arrival.subject, "case", each.recipient, case.case_id, arrival.alarm.alarm_id)
+        await queries.add_decision(conn, about, each.answer, arrival.now_s)
+        if each.answer.outcome is not Outcome.ALLOW:
+            suppressed = Suppressed(arrival.subject, case.problem, each.answer, case.case_id, arrival.alarm.alarm_id)
+            await announce.tell_suppressed(conn, desk.settings, suppressed, arrival.now_s)
+    opened_for = frozenset(endpoint.name for endpoint in fresh)
+    told, _ = await announce.tell(conn, case, arrival.subject, replace(news, opened_for=opened_for), arrival.now_s)
+    return told

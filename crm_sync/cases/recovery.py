@@ -1,0 +1,36 @@
+"""How telemetry ends a case: every alarm of it is over. Silence ends nothing."""
+
+from dataclasses import replace
+
+from crm_sync.brief import write_ending
+from crm_sync.cases import announce, evidence, queries
+from crm_sync.cases.announce import News
+from crm_sync.cases.desk import Arrival, Desk
+from crm_sync.cases.lifecycle import close
+from crm_sync.cases.queries import Connection, Transition
+from crm_sync.model import AlarmState, Case, CaseState, Resolution
+from crm_sync.settings import MessageType
+
+
+async def take_back(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -> None:
+    """Take up on a held live case that one of its alarms has cleared, or was retracted."""
+    alarms = await queries.alarms_of(conn, case.case_id)
+    if any(not alarm.state.is_over for alarm in alarms):
+        await evidence.lose(conn, desk, case, arrival)
+    elif any(alarm.state is AlarmState.CLEARED for alarm in alarms):
+        await _end(conn, case, arrival, Resolution.RECOVERED_IN_TELEMETRY)
+    else:
+        await _end(conn, case, arrival, Resolution.ALARM_RETRACTED)
+
+
+async def _end(conn: Connection, case: Case, arrival: Arrival, resolution: Resolution) -> None:
+    ended = replace(case, brief=write_ending(resolution, arrival.subject, arrival.notice.ts_s, arrival.now_s))
+    by = Transition(None, case.state, "telemetry", resolution, arrival.alarm.alarm_id)
+    closed = await close(conn, ended, resolution, by, arrival.now_s)
+    await announce.tell(conn, closed, arrival.subject, farewell(closed), arrival.now_s)
+
+
+def farewell(case: Case, but: str | None = None) -> News:
+    """What a closed case's CRMs are told."""
+    kind = MessageType.CASE_RESOLVED if case.state is CaseState.RESOLVED else MessageType.CASE_RETRACTED
+    return News(kind, str(case.resolution), but=but)

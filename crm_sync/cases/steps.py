@@ -1,0 +1,143 @@
+"""Steps that the owner sees: chosen when a case opens, held until a decent hour, and sent through the CRM."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from crm_sync.cases import announce, queries, step_queries
+from crm_sync.cases.announce import News, Suppressed
+from crm_sync.cases.desk import Desk, find_subject
+from crm_sync.cases.queries import Connection, DecisionAbout
+from crm_sync.cases.step_queries import Step
+from crm_sync.model import Case, Subject, step_id_of
+from crm_sync.policy import gates
+from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
+from crm_sync.settings import CrmSettings, MessageType
+from devices.profiles.model import Action, Playbook
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    number: int  # its place in the playbook
+    action: Action
+    channel: str
+
+
+async def plan(conn: Connection, desk: Desk, case: Case, subject: Subject, now_s: float) -> None:
+    """Choose the best allowed step of the playbook that the owner sees, and send it or hold it for its hour.
+
+    What was refused on the way is kept as a decision. Only one endpoint carries the step, so that the owner hears once.
+    """
+    kind = (await queries.alarms_of(conn, case.case_id))[0].kind
+    playbook = desk.playbook_of(subject, case.problem, kind)
+    carrier = await _carrier(conn, desk, case)
+    if carrier is None:
+        return
+    for candidate in _candidates(playbook, case):
+        answers = await ask_gates(conn, desk.settings, subject, candidate.channel, now_s)
+        await _record(conn, DecisionAbout(subject, "step", candidate.channel, case.case_id), answers, now_s)
+        if answers[-1].outcome is Outcome.REFUSE:
+            suppressed = Suppressed(subject, case.problem, answers[-1], case.case_id)
+            await announce.tell_suppressed(conn, desk.settings, suppressed, now_s)
+            continue
+        step = replace(
+            _step(case, subject, carrier, candidate, now_s),
+            text=playbook.what_to_say,
+            due_at_s=answers[-1].until_s or now_s,
+        )
+        if await step_queries.insert_step(conn, step) and step.due_at_s <= now_s:
+            await _send(conn, case, subject, step, now_s)
+        return
+
+
+async def release_due(conn: Connection, desk: Desk, step: Step, now_s: float) -> None:
+    """Send a held step whose hour has come, if every gate still says yes; the transaction is about this alone."""
+    case = await queries.lock_case(conn, step.case_id)
+    held = await step_queries.lock_held_step(conn, step.step_id)
+    if case is None or held is None:
+        return
+    subject = await find_subject(conn, step.tenant_id, case.device_id)
+    answers = [still_wanted(case, subject, held)]
+    if answers[0].outcome is Outcome.ALLOW:
+        answers += await ask_gates(conn, desk.settings, subject, held.channel, now_s)
+    await _record(conn, DecisionAbout(subject, "step", held.channel, case.case_id), answers, now_s)
+    answer = answers[-1]
+    if answer.outcome is Outcome.HOLD and answer.until_s is not None:
+        await step_queries.hold_step(conn, held.step_id, answer.until_s)
+    elif answer.outcome is Outcome.REFUSE:
+        await step_queries.settle_step(conn, held.step_id, "withdrawn", answer.reason, now_s)
+        suppressed = Suppressed(subject, case.problem, answer, case.case_id)
+        await announce.tell_suppressed(conn, desk.settings, suppressed, now_s)
+    else:
+        await _send(conn, case, subject, held, now_s)
+
+
+async def ask_gates(
+    conn: Connection, settings: CrmSettings, subject: Subject, channel: str, now_s: float
+) -> list[GateAnswer]:
+    """Every gate's answer up to the first that is not yes, in the order of the contact policy."""
+    answers = [gates.kill_switch(settings)]
+    if answers[-1].outcome is Outcome.ALLOW:
+        answers.append(await gates.step_grant(conn, subject, channel, now_s))
+    if answers[-1].outcome is Outcome.ALLOW:
+        answers.append(await gates.quiet_hours(conn, settings, subject, now_s))
+    return answers
+
+
+def still_wanted(case: Case, subject: Subject, step: Step) -> GateAnswer:
+    """Whether the reason for a step still holds: the case is live, and the product is still the same person's."""
+    inputs = {"case_state": str(case.state)}
+    if not case.state.is_live:
+        return GateAnswer(Gate.STILL_TRUE, Outcome.REFUSE, Reason.CASE_CLOSED, inputs)
+    if subject.owner_ref != step.owner_ref:
+        return GateAnswer(Gate.STILL_TRUE, Outcome.REFUSE, Reason.OWNER_CHANGED, inputs)
+    return GateAnswer(Gate.STILL_TRUE, Outcome.ALLOW, None, inputs)
+
+
+def _candidates(playbook: Playbook, case: Case) -> list[_Candidate]:
+    return [
+        _Candidate(number, action, action.channel)
+        for number, action in enumerate(playbook.actions)
+        if action.kind == "self_help_message"
+        and action.channel is not None
+        and action.minimum_severity.rank <= case.severity.rank
+    ]
+
+
+async def _carrier(conn: Connection, desk: Desk, case: Case) -> str | None:
+    knows = {each.endpoint for each in await queries.announcements_of(conn, case.case_id) if each.is_heard}
+    for endpoint in desk.settings.endpoints:
+        if endpoint.name in knows and MessageType.CASE_UPDATED in endpoint.types:
+            return endpoint.name
+    return None
+
+
+def _step(case: Case, subject: Subject, carrier: str, candidate: _Candidate, now_s: float) -> Step:
+    assert subject.owner_ref is not None  # no owner, no grant
+    return Step(
+        step_id=step_id_of(case.case_id, candidate.number, case.relapses),
+        tenant_id=case.tenant_id,
+        case_id=case.case_id,
+        endpoint=carrier,
+        owner_ref=subject.owner_ref,
+        kind=candidate.action.kind,
+        channel=candidate.channel,
+        template=candidate.action.template,
+        text="",
+        due_at_s=now_s,
+        decided_at_s=now_s,
+    )
+
+
+async def _send(conn: Connection, case: Case, subject: Subject, step: Step, now_s: float) -> None:
+    outreach = {"step": step.step_id, "channel": step.channel, "template": step.template, "text": step.text}
+    news = News(MessageType.CASE_UPDATED, "outreach", outreach, only=step.endpoint)
+    _, messages = await announce.tell(conn, case, subject, news, now_s)
+    if messages:
+        await step_queries.queue_step(conn, step.step_id, messages[0].message_id)
+    else:
+        await step_queries.settle_step(conn, step.step_id, "withdrawn", Reason.NEVER_ANNOUNCED, now_s)
+
+
+async def _record(conn: Connection, about: DecisionAbout, answers: Sequence[GateAnswer], now_s: float) -> None:
+    for answer in answers:
+        await queries.add_decision(conn, about, answer, now_s)

@@ -1,0 +1,76 @@
+"""Works the inbox: alarm notices in order, many in a transaction, each of them once."""
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow, tuple_row
+from psycopg_pool import AsyncConnectionPool
+
+from crm_sync import inbox
+from crm_sync.cases.desk import Desk
+from crm_sync.cases.notices import take_notice
+from crm_sync.inbox import InboxRow, decode_notice
+from devices.clock import Clock, to_datetime
+from devices.errors import Retryable
+
+Connection = AsyncConnection[TupleRow]
+Pool = AsyncConnectionPool[Connection]
+
+
+class InboxWorker:
+    """Turns notices into cases.
+
+    However many workers there are in however many processes, one at a time has the turn; the order of a device's
+    notices is the order in which they were put.
+    """
+
+    def __init__(self, desk: Desk, pool: Pool, clock: Clock, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._desk = desk
+        self._pool = pool
+        self._clock = clock
+        self._log = log
+
+    async def work_batch(self) -> int:
+        """Work the next notices in one transaction; returns how many, 0 where another has the turn.
+
+        A notice that fails by itself is parked with its error. Raises psycopg.OperationalError and Retryable where
+        the batch as a whole is to be tried again.
+        """
+        async with self._pool.connection() as conn, conn.transaction():
+            conn.row_factory = tuple_row  # others of this pool may have left it otherwise
+            if not await inbox.take_turn(conn):
+                return 0
+            rows = await inbox.waiting(conn, self._desk.settings.inbox_batch)
+            if not rows:
+                return 0
+            endings = await inbox.last_endings(conn, [row.alarm_id for row in rows])
+            now_s = self._clock.now_s()
+            parked = [
+                row.inbox_id
+                for row in rows
+                if not await self._work(conn, row, now_s, has_ended=endings.get(row.alarm_id, 0) > row.inbox_id)
+            ]
+            done = [row.inbox_id for row in rows if row.inbox_id not in parked]
+            await inbox.finish(conn, done, to_datetime(now_s))
+        self._log.info("inbox.worked", notices=len(done), parked=len(parked))
+        return len(rows)
+
+    async def _work(self, conn: Connection, row: InboxRow, now_s: float, *, has_ended: bool) -> bool:
+        """Work one notice behind a savepoint; False if it had to be parked."""
+        try:
+            async with conn.transaction():
+                await take_notice(conn, self._desk, decode_notice(row.raw), now_s, has_ended=has_ended)
+        except Exception as error:
+            if _concerns_all(error):
+                raise
+            self._log.exception("inbox.parked", inbox_id=row.inbox_id, device_id=row.device_id, alarm_id=row.alarm_id)
+            await inbox.park(conn, row.inbox_id, f"{type(error).__name__}: {error}"[:2000], to_datetime(now_s))
+            return False
+        return True
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Whether the database or the moment is to blame rather than the notice; what exceeds a limit is the notice's."""
+    if isinstance(error, psycopg.errors.ProgramLimitExceeded):
+        return False
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | Retryable)

@@ -1,0 +1,134 @@
+"""The contact policy, asked once more right before a message leaves.
+
+What was decided may no longer hold: the owner revoked a grant, the product recovered, the night began. A case that no
+CRM can know of yet is then withdrawn in silence. One that a CRM may know of is taken back aloud, so that both sides
+agree in the end.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from crm_sync.brief import write_ending
+from crm_sync.cases import announce, queries, step_queries, steps
+from crm_sync.cases.announce import News, Suppressed
+from crm_sync.cases.desk import Desk, find_subject
+from crm_sync.cases.lifecycle import close, observe
+from crm_sync.cases.queries import Announcement, Connection, DecisionAbout, Transition
+from crm_sync.model import Case, Resolution, Subject
+from crm_sync.outbox import QueuedMessage
+from crm_sync.policy import gates
+from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason, SendDecision, Verdict
+from crm_sync.settings import MessageType
+
+_SEND: Final = SendDecision(Verdict.SEND)
+_OF_CASES: Final = frozenset(
+    {MessageType.CASE_OPENED, MessageType.CASE_UPDATED, MessageType.CASE_RESOLVED, MessageType.CASE_RETRACTED}
+)
+
+
+class SendCheck:
+    """Asks the gates again; its answers and what follows from them are written in the caller's transaction."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def may_send(self, conn: Connection, message: QueuedMessage, now_s: float, /) -> SendDecision:
+        """Whether a message may leave at `now_s` on the gateway's clock."""
+        if message.type not in _OF_CASES:
+            return _SEND
+        case = await queries.read_case(conn, message.stream_key)
+        if case is None:
+            return _SEND  # of another life of this database; its receiver knows better than we do
+        announced = await queries.announcement_of(conn, case.case_id, message.endpoint)
+        if announced is None:
+            return SendDecision(Verdict.WITHDRAW, Reason.NEVER_ANNOUNCED)
+        if message.type is MessageType.CASE_OPENED and announced.is_heard:
+            return await self._may_open(conn, case, announced, now_s)
+        if message.type is MessageType.CASE_UPDATED and announced.state == "announced":
+            return await self._may_update(conn, case, message, now_s)
+        if message.type is not MessageType.CASE_UPDATED and announced.state in {"announced", "taken_back"}:
+            return _SEND  # a farewell names nobody, and keeps both sides in agreement
+        return SendDecision(Verdict.WITHDRAW, Reason.NEVER_ANNOUNCED)
+
+    async def _may_open(self, conn: Connection, case: Case, announced: Announcement, now_s: float) -> SendDecision:
+        subject = await find_subject(conn, case.tenant_id, case.device_id)
+        may_be_known = announced.state == "announced"
+        if not may_be_known and gates.kill_switch(self._desk.settings).outcome is not Outcome.ALLOW:
+            return SendDecision(Verdict.HOLD, Reason.KILL_SWITCH)
+        answer = _still_true(case, subject, may_be_known=may_be_known)
+        if answer.outcome is Outcome.ALLOW:
+            answer = await gates.case_grant(conn, subject, announced.endpoint, now_s)
+        if answer.outcome is Outcome.ALLOW:
+            if not may_be_known:
+                await queries.set_announcement(conn, case.case_id, announced.endpoint, "announced")
+            return _SEND
+        held = await queries.try_lock_case(conn, case.case_id)
+        if held is None:
+            return SendDecision(Verdict.HOLD, answer.reason)  # somebody is changing the case; ask again
+        await self._withdraw(conn, held, announced, answer, now_s)
+        return SendDecision(Verdict.WITHDRAW, answer.reason)
+
+    async def _withdraw(
+        self, conn: Connection, case: Case, announced: Announcement, answer: GateAnswer, now_s: float
+    ) -> None:
+        """Take a held case back from one endpoint; from the last one, end it."""
+        subject = await find_subject(conn, case.tenant_id, case.device_id)
+        may_be_known = announced.state == "announced"
+        state = "taken_back" if may_be_known else "withdrawn"
+        await queries.set_announcement(conn, case.case_id, announced.endpoint, state)
+        await self._explain(conn, case, announced.endpoint, answer, now_s)
+        by = Transition(None, case.state, "policy", str(answer.reason), announced.endpoint)
+        heard_by = [each for each in await queries.announcements_of(conn, case.case_id) if each.is_heard]
+        if case.state.is_live and not heard_by:
+            ended = replace(case, brief=write_ending(Resolution.WITHDRAWN, subject, now_s, now_s))
+            case = await close(conn, ended, Resolution.WITHDRAWN, by, now_s)
+        else:
+            await observe(conn, case, by, now_s)
+        if may_be_known:
+            news = News(MessageType.CASE_RETRACTED, str(answer.reason), only=announced.endpoint)
+            await announce.tell(conn, case, subject, news, now_s)
+
+    async def _may_update(self, conn: Connection, case: Case, message: QueuedMessage, now_s: float) -> SendDecision:
+        subject = await find_subject(conn, case.tenant_id, case.device_id)
+        step = await step_queries.lock_step_of_message(conn, message.message_id)
+        if step is not None:
+            answers = [steps.still_wanted(case, subject, step)]
+            if answers[0].outcome is Outcome.ALLOW:
+                answers += await steps.ask_gates(conn, self._desk.settings, subject, step.channel, now_s)
+            answer = answers[-1]
+        else:
+            answer = _same_owner(case, subject)
+        if answer.outcome is Outcome.ALLOW:
+            answer = await gates.case_grant(conn, subject, message.endpoint, now_s)
+        if answer.outcome is Outcome.HOLD:
+            return SendDecision(Verdict.HOLD, answer.reason, answer.until_s)
+        if answer.outcome is Outcome.REFUSE:
+            await self._explain(conn, case, message.endpoint if step is None else step.channel, answer, now_s)
+        if step is not None:
+            state = "sent" if answer.outcome is Outcome.ALLOW else "withdrawn"
+            await step_queries.settle_step(conn, step.step_id, state, answer.reason, now_s)
+        return _SEND if answer.outcome is Outcome.ALLOW else SendDecision(Verdict.WITHDRAW, answer.reason)
+
+    async def _explain(self, conn: Connection, case: Case, recipient: str, answer: GateAnswer, now_s: float) -> None:
+        """Keep why something did not leave, about the person whom it would have concerned."""
+        subject = await find_subject(conn, case.tenant_id, case.device_id)
+        concerned = replace(subject, owner_ref=case.owner_ref)
+        about = DecisionAbout(concerned, "message", recipient, case.case_id)
+        await queries.add_decision(conn, about, answer, now_s)
+        suppressed = Suppressed(subject, case.problem, answer, case.case_id)
+        await announce.tell_suppressed(conn, self._desk.settings, suppressed, now_s)
+
+
+def _still_true(case: Case, subject: Subject, *, may_be_known: bool) -> GateAnswer:
+    """Whether what a case's opening says still holds; one that a CRM may know of is closed by what follows it."""
+    if not case.state.is_live and not may_be_known:
+        recovered = case.resolution is Resolution.RECOVERED_IN_TELEMETRY
+        reason = Reason.RECOVERED if recovered else Reason.CASE_CLOSED
+        return GateAnswer(Gate.STILL_TRUE, Outcome.REFUSE, reason, {"case_state": str(case.state)})
+    return _same_owner(case, subject)
+
+
+def _same_owner(case: Case, subject: Subject) -> GateAnswer:
+    if subject.owner_ref != case.owner_ref:
+        return GateAnswer(Gate.STILL_TRUE, Outcome.REFUSE, Reason.OWNER_CHANGED)
+    return GateAnswer(Gate.STILL_TRUE, Outcome.ALLOW)

@@ -1,0 +1,124 @@
+"""crm_sync at work: the inbox, the steps held for their hour, and delivery, side by side."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow, tuple_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from crm_sync import inbox
+from crm_sync.cases import step_queries, steps
+from crm_sync.cases.desk import Desk
+from crm_sync.delivery.channels import close_channels, open_channels
+from crm_sync.delivery.deliverer import Deliverer
+from crm_sync.inbox_worker import InboxWorker
+from crm_sync.send_check import SendCheck
+from crm_sync.settings import CrmSettings
+from devices.clock import Clock, to_datetime
+from devices.errors import Retryable
+from devices.profiles.model import Profile
+
+STEPS_PER_LOOK: Final = 100
+KEEP_WORKED_S: Final = 7 * 86400.0  # notices that were worked stay this long, for questions
+RETRY_S: Final = 1.0
+
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+Log = structlog.typing.FilteringBoundLogger
+
+
+class CrmSync:
+    """Turns alarms into cases, and keeps CRMs informed, for as long as `run` runs."""
+
+    def __init__(
+        self,
+        settings: CrmSettings,
+        pool: Pool,
+        clock: Clock,
+        profiles: Mapping[str, Profile],
+        log: Log,
+        *,
+        tenant_id: str = "default",
+    ) -> None:
+        """Raises ConfigError where an endpoint cannot be set up."""
+        self._settings = settings
+        self._pool = pool
+        self._clock = clock
+        self._log = log
+        self._desk = Desk(settings, profiles)
+        self._inbox = InboxWorker(self._desk, pool, clock, log)
+        self._channels = open_channels(settings.endpoints)
+        self._deliverer = Deliverer(
+            tenant_id, self._channels, pool, SendCheck(self._desk).may_send, clock=clock, log=log
+        )
+        self._notices_wait = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look at the inbox now: alarms were committed to it."""
+        self._notices_wait.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._work_inbox(), name="crm inbox")
+                tasks.create_task(self._release_steps(), name="crm held steps")
+                tasks.create_task(self._deliverer.run(), name="crm delivery")
+        finally:
+            await close_channels(self._channels)
+
+    async def _work_inbox(self) -> None:
+        while True:
+            self._notices_wait.clear()
+            if await self._survive(self._inbox.work_batch) > 0:
+                self._deliverer.wake()
+                continue
+            await self._wait(self._notices_wait)
+
+    async def _release_steps(self) -> None:
+        pruned_at_s = 0.0
+        while True:
+            if await self._survive(self._release_due) > 0:
+                self._deliverer.wake()
+            now_s = self._clock.now_s()
+            if now_s - pruned_at_s > KEEP_WORKED_S / 24:
+                pruned_at_s = now_s
+                await self._survive(self._prune)
+            await asyncio.sleep(self._settings.poll_interval)
+
+    async def _release_due(self) -> int:
+        now_s = self._clock.now_s()
+        async with self._pool.connection() as conn:
+            conn.row_factory = tuple_row
+            due = await step_queries.due_steps(conn, now_s, STEPS_PER_LOOK)
+        for step in due:
+            async with self._pool.connection() as conn, conn.transaction():
+                conn.row_factory = tuple_row
+                await steps.release_due(conn, self._desk, step, now_s)
+        return len(due)
+
+    async def _prune(self) -> int:
+        async with self._pool.connection() as conn:
+            await inbox.prune(conn, to_datetime(self._clock.now_s() - KEEP_WORKED_S))
+        return 0
+
+    async def _survive(self, work: Callable[[], Awaitable[int]]) -> int:
+        """Do a piece of work; where the database is away, say so and let it be tried again."""
+        try:
+            return await work()
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError, Retryable) as error:
+            self._log.warning("crm.database_unavailable", error=type(error).__name__, detail=str(error)[:200])
+        except Exception:  # noqa: BLE001 - the supervisor's boundary: one faulty case must not stop the others
+            self._log.exception("crm.work_failed")
+        await asyncio.sleep(RETRY_S)
+        return 0
+
+    async def _wait(self, event: asyncio.Event) -> None:
+        try:
+            async with asyncio.timeout(self._settings.poll_interval):
+                await event.wait()
+        except TimeoutError:
+            pass
