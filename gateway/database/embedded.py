@@ -19,6 +19,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -97,8 +98,9 @@ class Connection:
 class EmbeddedPostgres:
     """One PostgreSQL server on a folder of its own.
 
-    The methods block, for as long as a server takes to start or stop; from asyncio call them in a thread.
-    `start` may be called again after the server has died: it recovers and, if it can, keeps its port.
+    The methods block, for as long as a server takes to start or stop; from asyncio call them in a thread. A `stop`
+    that comes during a `start`, whose caller was cancelled, waits for it. `start` may be called again after the
+    server has died: it recovers and, if it can, keeps its port.
 
     Raises ConfigError when the folder cannot be used, Retryable when the server does not come up.
     """
@@ -116,6 +118,7 @@ class EmbeddedPostgres:
         self._programs = programs
         self._settings = settings
         self._start_timeout_s = start_timeout_s
+        self._turn = threading.RLock()
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -147,29 +150,31 @@ class EmbeddedPostgres:
 
     def start(self) -> str:
         """Start the server, making the database on first use, and return where to connect."""
-        if self.pid is not None:
+        with self._turn:
+            if self.pid is not None:
+                return self.url
+            self._take_lock()
+            try:
+                self._connection = self._start()
+            except BaseException:
+                self.stop()
+                raise
             return self.url
-        self._take_lock()
-        try:
-            self._connection = self._start()
-        except BaseException:
-            self.stop()
-            raise
-        return self.url
 
     def stop(self) -> None:
         """Stop the server with a checkpoint, so that the next start is quick; harmless when it does not run."""
-        if self._lock is None:
-            return
-        try:
-            stop_server(self.data, STOP_TIMEOUT_S)
-            if self._process is not None and not wait_until(lambda: self.pid is None, STOP_TIMEOUT_S):
-                self._process.kill()
-                self._process.wait()
-        finally:
-            self._process = None
-            self._lock.close()
-            self._lock = None
+        with self._turn:
+            if self._lock is None:
+                return
+            try:
+                stop_server(self.data, STOP_TIMEOUT_S)
+                if self._process is not None and not wait_until(lambda: self.pid is None, STOP_TIMEOUT_S):
+                    self._process.kill()
+                    self._process.wait()
+            finally:
+                self._process = None
+                self._lock.close()
+                self._lock = None
 
     def remove(self) -> None:
         """Stop the server and delete the folder with everything in it, wherever the data was kept."""

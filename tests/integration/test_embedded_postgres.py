@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -267,6 +268,17 @@ def test_remove_leaves_nothing(tmp_path: Path) -> None:
     server.remove()
     assert not data.exists()
     assert not server.folder.exists()
+
+
+def test_a_stop_during_a_start_leaves_nothing_running(postgres: EmbeddedPostgres) -> None:
+    """As when a gateway is told to end while its database is still starting, in a thread that nobody can cancel."""
+    starting = threading.Thread(target=postgres.start)
+    starting.start()
+    assert wait_until((postgres.folder / "connection.json").exists, PATIENCE_S)
+    postgres.stop()
+    starting.join(PATIENCE_S)
+    assert not starting.is_alive()
+    assert running_server(postgres.data) is None
 
 
 def test_a_terminals_interrupt_does_not_reach_the_server(postgres: EmbeddedPostgres) -> None:
