@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from simulators.fleet.ledger import Ledger
-from simulators.fleet.link import Account, Target
+from simulators.fleet.link import Target
+from simulators.fleet.playable import Playable
 from simulators.fleet.publish import Publisher
-from simulators.fleet.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Driver:
     """
 
     def __init__(
-        self, world: World, target: Target, pace: Pace, ledger: Ledger, reached: Callable[[float], None]
+        self, world: Playable, target: Target, pace: Pace, ledger: Ledger, reached: Callable[[float], None]
     ) -> None:
         self._world = world
         self._pace = pace
@@ -40,8 +40,7 @@ class Driver:
 
     def run(self) -> None:
         """Live the whole span; returns when the last acknowledgement has come, or when `stop` is set."""
-        accounts = [Account(d.device_id, d.secret, d.product.sync.mqtt) for d in self._world.devices]
-        publisher = Publisher(self._target, accounts, self._ledger, self._settled)
+        publisher = Publisher(self._target, self._world.accounts(), self._ledger, self._settled)
         began = time.monotonic()
         try:
             for step, end_s in enumerate(self._ends()):

@@ -22,7 +22,8 @@ class _Page:
 class DeviceRecord:
     """Distinct acknowledged readings of one device.
 
-    `ts_ms` are those that can be stored, sorted; `digests` are theirs; `unstorable` are digests of the others.
+    `ts_ms` are the times of those that can be stored, `digests` are theirs; a time stands twice where two readings
+    contradict each other. `unstorable` are the digests of the others.
     """
 
     ts_ms: NDArray[np.int64]
@@ -77,9 +78,10 @@ class Ledger:
             nothing = np.empty(0, dtype=np.uint64)
             return DeviceRecord(np.empty(0, dtype=np.int64), nothing, nothing)
         ts_ms, digests = np.concatenate(page.ts_ms), np.concatenate(page.digests)
-        storable = ts_ms != UNSTORABLE
-        distinct, first = np.unique(ts_ms[storable], return_index=True)
-        return DeviceRecord(distinct, digests[storable][first], np.unique(digests[~storable]))
+        identities = np.unique(np.stack([ts_ms.view(np.uint64), digests]), axis=1)
+        times, marks = identities[0].view(np.int64), identities[1]
+        storable = times != UNSTORABLE
+        return DeviceRecord(times[storable], marks[storable], marks[~storable])
 
     def records(self) -> Mapping[str, DeviceRecord]:
         """The distinct acknowledged readings of every device."""

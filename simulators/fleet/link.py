@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,6 +117,17 @@ class Link:
             self._client.loop_misc()
         elif self._wanted:
             self._connect()
+
+    def try_to_connect(self, within_s: float) -> str | None:
+        """Connect and disconnect again; what the other side had against it, or None."""
+        self._connect()
+        deadline = time.monotonic() + within_s
+        while self.socket is not None and not self._connected and time.monotonic() < deadline:
+            self._client.loop(0.05)
+        if not self._connected:
+            return self.refusal or "no answer"
+        self._client.disconnect()
+        return None
 
     def work(self, most_in_flight: int) -> bool:
         """Do what can be done now; True if something was."""

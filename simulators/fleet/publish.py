@@ -121,3 +121,16 @@ class Publisher:
             step = self._next_step
             self._next_step += 1
             self._settled(step)
+
+
+def wait_until_let_in(target: Target, account: Account, within_s: float = 15.0) -> None:
+    """Wait until a gateway that has just been told of its devices knows this one. Raises Refused."""
+    deadline = time.monotonic() + within_s
+    while True:
+        link = Link(account, target, lambda _packet: None, lambda _errand: None)
+        refusal = link.try_to_connect(2.0)
+        if refusal is None:
+            return
+        if time.monotonic() > deadline:
+            raise Refused(f"{account.device_id} is not let in: {refusal}")
+        time.sleep(0.2)

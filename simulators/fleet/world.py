@@ -10,8 +10,10 @@ import numpy as np
 from devices.profiles.model import MetricKind, Profile
 from simulators.fleet.faults import FaultKind, FaultPlan, Label, is_watched, when
 from simulators.fleet.habits import DAY_S, Person, Span, make_person
+from simulators.fleet.link import Account
 from simulators.fleet.network import Act, Mess, Sending, broken_payload, deliver, make_mess, skewed
 from simulators.fleet.packets import Encoder, Packet, broken, events, telemetry
+from simulators.fleet.playable import DeviceErrand
 from simulators.fleet.products import PRODUCTS
 from simulators.fleet.products.product import Product, Scene
 
@@ -56,15 +58,6 @@ class Device:
     next_seq: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceErrand:
-    """One thing that a device does, ready to be done."""
-
-    device_id: str
-    act: Act
-    packet: Packet | None
-
-
 @dataclass(slots=True)
 class World:
     """A fleet and its time."""
@@ -82,8 +75,12 @@ class World:
         """Every labelled fault."""
         return [label for device in self.devices for label in device.labels]
 
+    def accounts(self) -> list[Account]:
+        """Who connects."""
+        return [Account(device.device_id, device.secret, device.product.sync.mqtt) for device in self.devices]
+
     def errands_until(self, end_s: float) -> Iterator[DeviceErrand]:
-        """What all devices do from where the last call ended until `end_s`."""
+        """What all devices do from where the last call ended until `end_s`, in order for each device."""
         for device in self.devices:
             while device.next_sending < len(device.sendings):
                 sending = device.sendings[device.next_sending]
@@ -109,7 +106,7 @@ def _errands(device: Device, sending: Sending) -> Iterator[DeviceErrand]:
             device.next_seq += len(sending.happenings)
             yield DeviceErrand(device.device_id, Act.SEND, packet)
         case _:
-            yield DeviceErrand(device.device_id, sending.act, None)
+            yield DeviceErrand(device.device_id, sending.act)
 
 
 def _packet(device: Device, sending: Sending) -> Packet:

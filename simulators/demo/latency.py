@@ -1,0 +1,38 @@
+"""From alarm to CRM in real time, seen from outside."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from simulators.crm.records import Book
+from simulators.fleet.clocks import ClockHand
+from simulators.fleet.ledger import Ledger
+from simulators.scorecard import SeenAlarm
+
+
+def alarm_to_crm_s(alarms: Mapping[str, SeenAlarm], book: Book, ledger: Ledger, hand: ClockHand) -> list[float]:
+    """Seconds from the alarm that opened a case to the first request about the case, one for each.
+
+    An alarm is recorded in the transaction that stores the deciding reading, whose PUBACK follows it at once: that is
+    the moment taken. A silence is decided by the clock: there it is the moment at which the gateway's clock was moved.
+    """
+    waits: list[float] = []
+    for message in book.messages.values():
+        if message.kind != "case.opened" or message.case_id is None:
+            continue
+        known = [at for name in message.alarm_ids if (at := _known_at(alarms.get(name), ledger, hand)) is not None]
+        if known:
+            waits.append(max(0.0, book.first_heard[message.case_id] - min(known)))
+    return waits
+
+
+def _known_at(alarm: SeenAlarm | None, ledger: Ledger, hand: ClockHand) -> float | None:
+    if alarm is None:
+        return None
+    acknowledged = ledger.acknowledged_at(alarm.device_id, alarm.decided_at_s)
+    return hand.told_at(alarm.known_at_s) if acknowledged is None else acknowledged
+
+
+def percentile(values: list[float], share: float) -> float | None:
+    """The value below which `share` percent lie; None of nothing."""
+    return float(np.percentile(values, share)) if values else None

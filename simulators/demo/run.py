@@ -1,0 +1,207 @@
+"""Runs a demo: sandbox, gateway and fleet come up, a world is lived through, everything is compared, all goes down."""
+
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+
+from simulators.api_client import ApiClient, GatewayAway, Json
+from simulators.crm.agent import AgentHabits
+from simulators.crm.misbehave import Misbehaviour
+from simulators.crm.sandbox import Sandbox, SandboxServer
+from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
+from simulators.demo.gateway_process import ENDPOINT, GatewayPlan, GatewayProcess
+from simulators.demo.latency import alarm_to_crm_s, percentile
+from simulators.demo.progress import Progress
+from simulators.demo.state import Standing
+from simulators.fleet.clocks import ClockHand, WorldClock
+from simulators.fleet.drive import Driver, Pace
+from simulators.fleet.faults import Label
+from simulators.fleet.ledger import Ledger
+from simulators.fleet.link import Target
+from simulators.fleet.playable import Playable
+from simulators.fleet.publish import wait_until_let_in
+from simulators.reckoning import reckon_cases, reckon_delivery, seen_alarms
+from simulators.scorecard import Scorecard, match, score
+
+LOOK_EVERY_S: Final = 0.3
+DRAIN_WITHIN_S: Final = 90.0
+
+
+class Cast(Protocol):
+    """Who plays: a world, how it introduces itself, and what is known of its faults."""
+
+    @property
+    def world(self) -> Playable:
+        """The devices and what they do."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[Label]:
+        """The truth about its faults."""
+        ...
+
+    def write_registry(self, path: Path) -> None:
+        """Write the registry file."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPlan:
+    """How the demo is run."""
+
+    seed: int
+    folder: Path
+    database_url: str = ""
+    pace: Pace = field(default_factory=Pace)
+    misbehaviour: Misbehaviour = field(default_factory=Misbehaviour)
+    habits: AgentHabits = field(default_factory=AgentHabits)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a demo came to."""
+
+    scorecard: Scorecard
+    database: str
+    alarms: Sequence[Json]
+    cases: Sequence[Json]
+
+
+class Stage:
+    """Everything that runs during a demo; a context manager that takes it all down again."""
+
+    def __init__(self, plan: DemoPlan, world_starts_s: float) -> None:
+        self._began = time.monotonic()
+        self._plan = plan
+        rng = np.random.default_rng(plan.seed)
+        secret = new_secret(rng)
+        self.clock = WorldClock(world_starts_s)
+        self.ledger = Ledger()
+        self._callback_url: str | None = None
+        sandbox = SandboxPlan(secret, plan.misbehaviour, plan.habits, plan.seed)
+        self._crm: SandboxServer = make_sandbox(sandbox, self.clock, lambda: self._callback_url)
+        self._crm.__enter__()
+        self.gateway = GatewayProcess(
+            GatewayPlan(
+                folder=plan.folder,
+                start_s=world_starts_s,
+                token=secrets.token_urlsafe(24),
+                crm_url=self._crm.url,
+                crm_secret=secret,
+                database_url=plan.database_url,
+            )
+        )
+        self._driver: Driver | None = None
+        self._api: ApiClient | None = None
+        self.hand: ClockHand | None = None
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The CRM."""
+        return self._crm.sandbox
+
+    @property
+    def api(self) -> ApiClient:
+        """The gateway's API, once it is up."""
+        if self._api is None:
+            raise GatewayAway("the gateway is not ready yet")
+        return self._api
+
+    def __enter__(self) -> "Stage":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._driver is not None:
+            self._driver.stop.set()
+        if self.hand is not None:
+            self.hand.stop()
+        if self._api is not None:
+            self._api.close()
+        self._crm.__exit__()
+        self.gateway.stop()
+
+    def open(self, cast: Cast) -> str:
+        """Bring the gateway up and introduce the devices; says on which database it runs."""
+        registry = self._plan.folder / "registry.json"
+        cast.write_registry(registry)
+        self.gateway.wait_until_ready()
+        address = self.gateway.address
+        self._api = ApiClient(address.api_url, address.api_token)
+        self.gateway.import_registry(registry)
+        self._callback_url = f"{address.api_url}/v1/callbacks/{ENDPOINT}"
+        self.hand = ClockHand(self._api.hold_clock)
+        target = Target(address.listen_host, address.listen_port)
+        wait_until_let_in(target, cast.world.accounts()[0])
+        self._driver = Driver(cast.world, target, self._plan.pace, self.ledger, self._reach)
+        return Standing.of(self._api.counts()).database
+
+    def play(self, progress: Progress) -> float:
+        """Live through the whole span; the real seconds that it took."""
+        driver, hand = self._driver, self.hand
+        if driver is None or hand is None:
+            raise GatewayAway("the gateway is not open yet")
+        failures: list[Exception] = []
+
+        def drive() -> None:
+            try:
+                driver.run()
+            except Exception as error:  # noqa: BLE001  # handed to the thread that shows it
+                failures.append(error)
+
+        began = time.monotonic()
+        thread = threading.Thread(target=drive, name="fleet", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(LOOK_EVERY_S)
+            if not self.gateway.running:
+                driver.stop.set()
+                raise GatewayAway(f"the gateway ended\n{self.gateway.last_words()}")
+            if hand.failure is not None:
+                raise hand.failure
+            progress.show(driver.now_s, Standing.of(self.api.counts()), "devices report")
+        if failures:
+            raise failures[0]
+        return time.monotonic() - began
+
+    def drain(self, progress: Progress) -> None:
+        """Wait until nothing is on its way to the CRM any more."""
+        deadline = time.monotonic() + DRAIN_WITHIN_S
+        quiet = 0
+        while quiet < 3:  # an answer to one message may make the next
+            standing = Standing.of(self.api.counts())
+            quiet = quiet + 1 if standing.drained else 0
+            waiting = standing.waiting_inbox + standing.waiting_outbox
+            progress.show(self.clock.now_s(), standing, f"waiting for {waiting} messages to reach the CRM")
+            if time.monotonic() > deadline:
+                raise GatewayAway(f"{waiting} messages had not reached the CRM after {DRAIN_WITHIN_S:.0f} s")
+            time.sleep(0.15)
+
+    def judge(self, cast: Cast, device_ids: Sequence[str], playing_s: float) -> Outcome:
+        """Compare what was sent, what is held, and what the CRM knows."""
+        api, hand = self.api, self.hand
+        assert hand is not None
+        delivery = reckon_delivery(self.ledger, api, device_ids)
+        alarms, cases = list(api.pages("/v1/alarms", limit=1000)), list(api.pages("/v1/cases", limit=1000))
+        seen = seen_alarms(alarms)
+        waits = alarm_to_crm_s({alarm.alarm_id: alarm for alarm in seen}, self.sandbox.book, self.ledger, hand)
+        card = Scorecard(
+            delivery=delivery,
+            detection=score(cast.labels, match(cast.labels, seen), len(device_ids) * cast.world.span.days),
+            cases=reckon_cases(cases, self.sandbox.book),
+            alarm_to_crm_p50_s=percentile(waits, 50),
+            alarm_to_crm_p99_s=percentile(waits, 99),
+            readings_per_s=delivery.acknowledged / playing_s,
+            elapsed_s=time.monotonic() - self._began,
+        )
+        return Outcome(card, Standing.of(api.counts()).database, alarms, cases)
+
+    def _reach(self, moment_s: float) -> None:
+        self.clock.reach(moment_s)
+        if self.hand is not None:
+            self.hand.move_to(moment_s)
