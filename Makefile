@@ -25,11 +25,17 @@ test: $(DEV) provision ## all tests, against real databases and a real broker
 .PHONY: check
 check: lint test ## everything that has to hold before a change goes in
 
-.PHONY: lint
-lint: $(DEV) ## form, types and floors of the code
+.PHONY: lint form types floors
+lint: form types floors ## form, types and floors of the code
+
+form: $(DEV)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+types: $(DEV)
 	$(BIN)/basedpyright
+
+floors: $(DEV)
 	$(BIN)/lint-imports
 
 .PHONY: format
