@@ -1,0 +1,315 @@
+"""What others ask about cases: read only, on the caller's connection."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, LiteralString, TypeVar
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row, dict_row
+
+from crm_sync.cases.queries import alarm_of_row, case_of_row
+from crm_sync.model import Case, CaseAlarm, CaseState
+
+Connection = AsyncConnection[Any]
+Row = TypeVar("Row", bound="_OfCase")
+
+
+@dataclass(frozen=True, slots=True)
+class _OfCase:
+    case_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointView(_OfCase):
+    """What one endpoint knows of a case: pending, announced, withdrawn or taken_back."""
+
+    endpoint: str
+    state: str
+    external_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionView(_OfCase):
+    """One move of a case; an observation where it stayed in its state."""
+
+    from_state: str | None
+    to_state: str
+    actor: str
+    reason: str
+    note: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StepView(_OfCase):
+    """A step that the owner sees: held, queued, sent or withdrawn."""
+
+    step_id: str
+    endpoint: str
+    kind: str
+    channel: str
+    template: str | None
+    state: str
+    reason: str | None
+    due_at: datetime
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionView:
+    """What one gate answered, and from which inputs."""
+
+    case_id: str | None
+    alarm_id: str | None
+    asset_id: str
+    device_id: str
+    owner_ref: str | None
+    subject: str
+    recipient: str
+    gate: str
+    outcome: str
+    reason: str | None
+    inputs: Mapping[str, object]
+    until_at: datetime | None
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CaseView:
+    """A case with all that explains it."""
+
+    case: Case
+    alarms: tuple[CaseAlarm, ...]
+    endpoints: tuple[EndpointView, ...]
+    transitions: tuple[TransitionView, ...]
+    decisions: tuple[DecisionView, ...]
+    steps: tuple[StepView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFilter:
+    """Which cases; None lets all pass."""
+
+    state: CaseState | None = None
+    device_id: str | None = None
+    owner_ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CasePage:
+    """Some cases, newest first, and the cursor of the next page: None on the last one."""
+
+    items: tuple[CaseView, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CaseCounts:
+    """Cases in numbers; `duplicate` counts live cases beyond one per asset and problem, and must be 0."""
+
+    total: int
+    by_state: Mapping[str, int]
+    duplicate: int
+    suppressed: int  # alarms that no case took in
+    withdrawn: int  # cases that no CRM was ever told of, or that were taken back
+    inbox_pending: int
+    inbox_parked: int
+
+
+_LIST_CASES: Final[LiteralString] = """
+SELECT * FROM service_case
+ WHERE tenant_id = %(tenant_id)s
+   AND (%(state)s::text IS NULL OR state = %(state)s)
+   AND (%(device_id)s::text IS NULL OR device_id = %(device_id)s)
+   AND (%(owner_ref)s::text IS NULL OR owner_ref = %(owner_ref)s)
+   AND (%(cursor)s::text IS NULL
+        OR (opened_at, case_id) < (SELECT opened_at, case_id FROM service_case WHERE case_id = %(cursor)s))
+ ORDER BY opened_at DESC, case_id DESC
+ LIMIT %(limit)s
+"""
+
+
+async def list_cases(conn: Connection, tenant_id: str, which: CaseFilter, cursor: str | None, limit: int) -> CasePage:
+    """A page of cases; the cursor is the last page's `next`."""
+    values = {
+        "tenant_id": tenant_id,
+        "state": which.state,
+        "device_id": which.device_id,
+        "owner_ref": which.owner_ref,
+        "cursor": cursor,
+        "limit": limit + 1,
+    }
+    async with conn.cursor(row_factory=dict_row) as rows:
+        await rows.execute(_LIST_CASES, values)
+        found = [case_of_row(row) async for row in rows]
+    page = found[:limit]
+    return CasePage(await _views(conn, page), page[-1].case_id if len(found) > limit else None)
+
+
+_GET_CASE: Final[LiteralString] = "SELECT * FROM service_case WHERE tenant_id = %s AND case_id = %s"
+
+
+async def get_case(conn: Connection, tenant_id: str, case_id: str) -> CaseView | None:
+    """One case, or None."""
+    async with conn.cursor(row_factory=dict_row) as rows:
+        await rows.execute(_GET_CASE, [tenant_id, case_id])
+        row = await rows.fetchone()
+    return None if row is None else (await _views(conn, [case_of_row(row)]))[0]
+
+
+async def _views(conn: Connection, cases: Sequence[Case]) -> tuple[CaseView, ...]:
+    ids = [case.case_id for case in cases]
+    alarms = await _alarms(conn, ids)
+    endpoints = _by_case(await _endpoints(conn, ids))
+    transitions = _by_case(await _transitions(conn, ids))
+    steps = _by_case(await _steps(conn, ids))
+    decisions: dict[str | None, list[DecisionView]] = defaultdict(list)
+    for decision in await _decisions_of_cases(conn, ids):
+        decisions[decision.case_id].append(decision)
+    return tuple(
+        CaseView(
+            case,
+            tuple(alarms.get(case.case_id, ())),
+            tuple(endpoints.get(case.case_id, ())),
+            tuple(transitions.get(case.case_id, ())),
+            tuple(decisions.get(case.case_id, ())),
+            tuple(steps.get(case.case_id, ())),
+        )
+        for case in cases
+    )
+
+
+def _by_case(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    grouped: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[row.case_id].append(row)
+    return grouped
+
+
+_ALARMS: Final[LiteralString] = "SELECT * FROM case_alarm WHERE case_id = ANY(%s) ORDER BY started_at, alarm_id"
+
+
+async def _alarms(conn: Connection, ids: list[str]) -> dict[str, list[CaseAlarm]]:
+    grouped: dict[str, list[CaseAlarm]] = defaultdict(list)
+    async with conn.cursor(row_factory=dict_row) as rows:
+        await rows.execute(_ALARMS, [ids])
+        async for row in rows:
+            grouped[row["case_id"]].append(alarm_of_row(row))
+    return grouped
+
+
+_ENDPOINTS: Final[LiteralString] = """
+SELECT e.case_id, e.endpoint, e.state, r.external_id
+  FROM case_endpoint e
+  LEFT JOIN external_ref r USING (tenant_id, endpoint, case_id)
+ WHERE e.case_id = ANY(%s)
+ ORDER BY e.endpoint
+"""
+
+
+async def _endpoints(conn: Connection, ids: list[str]) -> list[EndpointView]:
+    async with conn.cursor(row_factory=class_row(EndpointView)) as rows:
+        return await (await rows.execute(_ENDPOINTS, [ids])).fetchall()
+
+
+_TRANSITIONS: Final[LiteralString] = """
+SELECT case_id, from_state, to_state, actor, reason, note, at
+  FROM case_transition WHERE case_id = ANY(%s) ORDER BY transition_id
+"""
+
+
+async def _transitions(conn: Connection, ids: list[str]) -> list[TransitionView]:
+    async with conn.cursor(row_factory=class_row(TransitionView)) as rows:
+        return await (await rows.execute(_TRANSITIONS, [ids])).fetchall()
+
+
+_STEPS: Final[LiteralString] = """
+SELECT case_id, step_id, endpoint, kind, channel, template, state, reason, due_at, settled_at
+  FROM held_step WHERE case_id = ANY(%s) ORDER BY decided_at, step_id
+"""
+
+
+async def _steps(conn: Connection, ids: list[str]) -> list[StepView]:
+    async with conn.cursor(row_factory=class_row(StepView)) as rows:
+        return await (await rows.execute(_STEPS, [ids])).fetchall()
+
+
+_DECISIONS_OF_CASES: Final[LiteralString] = """
+SELECT case_id, alarm_id, asset_id, device_id, owner_ref, subject, recipient, gate, outcome, reason, inputs, until_at,
+       decided_at
+  FROM decision WHERE case_id = ANY(%s) ORDER BY decision_id
+"""
+
+
+async def _decisions_of_cases(conn: Connection, ids: list[str]) -> list[DecisionView]:
+    async with conn.cursor(row_factory=class_row(DecisionView)) as rows:
+        return await (await rows.execute(_DECISIONS_OF_CASES, [ids])).fetchall()
+
+
+_LIST_DECISIONS: Final[LiteralString] = """
+SELECT case_id, alarm_id, asset_id, device_id, owner_ref, subject, recipient, gate, outcome, reason, inputs, until_at,
+       decided_at
+  FROM decision
+ WHERE tenant_id = %(tenant_id)s
+   AND (%(owner_ref)s::text IS NULL OR owner_ref = %(owner_ref)s)
+   AND (%(device_id)s::text IS NULL OR device_id = %(device_id)s)
+   AND (outcome <> 'allow' OR NOT %(refusals_only)s)
+ ORDER BY decision_id DESC
+ LIMIT %(limit)s
+"""
+
+
+async def list_decisions(
+    conn: Connection,
+    tenant_id: str,
+    *,
+    owner_ref: str | None = None,
+    device_id: str | None = None,
+    refusals_only: bool = False,
+    limit: int = 100,
+) -> list[DecisionView]:
+    """The newest decisions about a person or a product; with `refusals_only` they answer "why was I not contacted"."""
+    values = {
+        "tenant_id": tenant_id,
+        "owner_ref": owner_ref,
+        "device_id": device_id,
+        "refusals_only": refusals_only,
+        "limit": limit,
+    }
+    async with conn.cursor(row_factory=class_row(DecisionView)) as rows:
+        return await (await rows.execute(_LIST_DECISIONS, values)).fetchall()
+
+
+_COUNT_CASES: Final[LiteralString] = """
+SELECT state, count(*) AS cases FROM service_case WHERE tenant_id = %s GROUP BY state ORDER BY state
+"""
+
+_COUNT_OTHERS: Final[LiteralString] = """
+SELECT (SELECT coalesce(sum(live - 1), 0)::bigint FROM (
+           SELECT count(*) AS live FROM service_case
+            WHERE tenant_id = %(tenant_id)s AND state IN ('proposed', 'approved', 'open', 'waiting')
+            GROUP BY asset_id, problem
+       ) AS of_problem) AS duplicate,
+       (SELECT count(*) FROM case_alarm
+         WHERE tenant_id = %(tenant_id)s AND case_id IS NULL AND suppressed IS NOT NULL) AS suppressed,
+       (SELECT count(*) FROM service_case c
+         WHERE c.tenant_id = %(tenant_id)s
+           AND EXISTS (SELECT FROM case_endpoint e WHERE e.case_id = c.case_id)
+           AND NOT EXISTS (SELECT FROM case_endpoint e
+                            WHERE e.case_id = c.case_id AND e.state IN ('pending', 'announced'))) AS withdrawn,
+       (SELECT count(*) FROM inbox WHERE tenant_id = %(tenant_id)s AND state = 'pending') AS inbox_pending,
+       (SELECT count(*) FROM inbox WHERE tenant_id = %(tenant_id)s AND state = 'parked') AS inbox_parked
+"""
+
+
+async def count_cases(conn: Connection, tenant_id: str) -> CaseCounts:
+    """Cases, suppressed alarms and waiting notices in numbers."""
+    async with conn.cursor(row_factory=dict_row) as rows:
+        await rows.execute(_COUNT_CASES, [tenant_id])
+        by_state = {str(state): 0 for state in CaseState} | {row["state"]: row["cases"] async for row in rows}
+        await rows.execute(_COUNT_OTHERS, {"tenant_id": tenant_id})
+        others = await rows.fetchone()
+    assert others is not None  # one row of sub-selects
+    return CaseCounts(total=sum(by_state.values()), by_state=by_state, **others)
