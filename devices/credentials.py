@@ -36,11 +36,19 @@ class Checkable(Protocol):
     """What a password can be checked against: a Hashed, or a Credential of the registry."""
 
     @property
-    def scheme(self) -> Scheme: ...
+    def scheme(self) -> Scheme:
+        """How the digest was made."""
+        ...
+
     @property
-    def salt(self) -> bytes: ...
+    def salt(self) -> bytes:
+        """What was mixed into it."""
+        ...
+
     @property
-    def digest(self) -> bytes: ...
+    def digest(self) -> bytes:
+        """What is left of the secret."""
+        ...
 
 
 def new_secret() -> str:

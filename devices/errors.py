@@ -1,10 +1,10 @@
 """Errors, named by what the caller does next.
 
-    CareloopError
-    ├── Rejected      put it in quarantine, then acknowledge it
-    ├── Retryable     try again, not before `retry_after_s`
-    ├── Permanent     dead-letter it: the same call will never succeed
-    └── ConfigError   exit 2, naming every wrong setting
+CareloopError
+├── Rejected      put it in quarantine, then acknowledge it
+├── Retryable     try again, not before `retry_after_s`
+├── Permanent     dead-letter it: the same call will never succeed
+└── ConfigError   exit 2, naming every wrong setting
 """
 
 from collections.abc import Sequence

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final, Protocol, cast
 
@@ -95,7 +94,7 @@ def read_profile(name: str, source: _Source) -> Profile:
 
 def _installed() -> Iterator[_Found]:
     for entry in sorted(entry_points(group="careloop.profiles"), key=lambda entry: entry.name):
-        yield _Found(f"{entry.value}/profile.toml", cast("Traversable", files(entry.value) / "profile.toml"))
+        yield _Found(f"{entry.value}/profile.toml", files(entry.value) / "profile.toml")
 
 
 def _in_folders(folders: Sequence[Path], faults: list[Fault]) -> Iterator[_Found]:

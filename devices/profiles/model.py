@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+_LONGEST_SLUG = 40
 _SPAN_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -26,8 +27,8 @@ SpanS = Annotated[float, BeforeValidator(parse_span_s), Field(ge=0)]
 
 
 def _slug(text: str) -> str:
-    if re.fullmatch(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*", text) is None or len(text) > 40:
-        message = f"{text!r} is not 1 to 40 lower-case letters, digits, - or _"
+    if re.fullmatch(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*", text) is None or len(text) > _LONGEST_SLUG:
+        message = f"{text!r} is not 1 to {_LONGEST_SLUG} lower-case letters, digits, - or _"
         raise ValueError(message)
     return text
 
