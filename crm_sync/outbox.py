@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import msgspec
 from psycopg import AsyncConnection
@@ -53,7 +53,7 @@ class QueuedMessage:
     created_at: datetime  # real time
 
 
-async def enqueue(conn: AsyncConnection[object], message: OutboxMessage) -> None:
+async def enqueue(conn: AsyncConnection[Any], message: OutboxMessage) -> None:
     """Write one message in the caller's transaction."""
     await enqueue_all(conn, [message])
 
@@ -72,7 +72,7 @@ VALUES (%(message_id)s, %(tenant_id)s, %(stream_id)s, %(seq)s, %(type)s, %(body)
 """
 
 
-async def enqueue_all(conn: AsyncConnection[object], messages: Iterable[OutboxMessage]) -> None:
+async def enqueue_all(conn: AsyncConnection[Any], messages: Iterable[OutboxMessage]) -> None:
     """Write messages in the caller's transaction, each to the end of its stream, in the order given.
 
     Streams are taken in sorted order, so that two transactions that write to the same ones never wait for each other.

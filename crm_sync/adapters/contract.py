@@ -4,16 +4,12 @@ The engine delivers one case's messages to one endpoint in order, one at a time;
 calls and the answer into exactly one `Result`. It never retries by itself, except to refresh a token once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
-from crm_sync.settings import MessageType
-from crm_sync.signing import Signed
-
-if TYPE_CHECKING:
-    from crm_sync.settings import EndpointSettings
+from crm_sync.settings import EndpointSettings, MessageType
 
 
 class Result(StrEnum):
@@ -63,11 +59,6 @@ class Capabilities:
 
     lookup: Literal["strong", "eventual", "scan", "none"] = "none"
     lookup_lag_s: float = 0.0  # how long "not found" means nothing after a create
-    native_upsert: bool = False  # atomic, by a unique key
-    idempotency_key: str | None = None  # the header's name
-    idempotency_ttl_s: float = 0.0
-    read_back: bool = False  # fields can be dropped silently
-    webhooks: Literal["signed", "token", "none"] = "none"
     max_in_flight: int = 8
 
 
@@ -99,14 +90,10 @@ class CrmAdapter(Protocol):
         """Look whether the endpoint could be delivered to."""
         ...
 
-    def verify_inbound(self, headers: Mapping[str, str], body: bytes, now_s: float) -> Signed:
-        """Believe a callback of this CRM. Raises BadSignature, and nothing else."""
-        ...
-
     async def close(self) -> None:
         """Give back connections."""
         ...
 
 
-AdapterFactory = Callable[["EndpointSettings"], CrmAdapter]
+AdapterFactory = Callable[[EndpointSettings], CrmAdapter]
 """What the entry points of `careloop.crm_adapters` name; raises ConfigError."""

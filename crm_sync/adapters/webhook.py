@@ -16,7 +16,7 @@ from crm_sync.adapters.http import Exchange, open_client, parse_retry_after_s, p
 from crm_sync.guard import BlockedTarget, Resolve, check_target, resolve_host
 from crm_sync.outbox import MAX_BODY_BYTES
 from crm_sync.settings import EndpointSettings
-from crm_sync.signing import Signed, parse_secret, sign, verify
+from crm_sync.signing import parse_secret, sign
 from devices.errors import ConfigError, Fault, Retryable
 
 _BY_STATUS: Final[Mapping[int, Result]] = {
@@ -63,8 +63,6 @@ class WebhookAdapter:
         self._settings = settings
         self._secrets = read_secrets(settings)
         self._keys = [parse_secret(secret) for secret in self._secrets]
-        callback_secret = settings.callback_secret.get_secret_value()
-        self._callback_keys = [parse_secret(callback_secret)] if callback_secret else self._keys
         self._resolve = resolve
         self._real_now_s = real_now_s
         self._client = open_client(settings, resolve)
@@ -78,7 +76,7 @@ class WebhookAdapter:
     @property
     def capabilities(self) -> Capabilities:
         """A receiver cannot be asked what it has; it recognises a repeated id."""
-        return Capabilities(idempotency_key="webhook-id", webhooks="signed", max_in_flight=self._settings.max_in_flight)
+        return Capabilities(max_in_flight=self._settings.max_in_flight)
 
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Sign and send the message's bytes as they are."""
@@ -123,10 +121,6 @@ class WebhookAdapter:
             return Health(ok=False, detail=str(error))
         return Health(ok=True, detail=f"may be reached at {addresses}")
 
-    def verify_inbound(self, headers: Mapping[str, str], body: bytes, now_s: float) -> Signed:
-        """Believe a callback signed with the callback's own secret, or else the endpoint's. Raises BadSignature."""
-        return verify(self._callback_keys, headers, body, now_s)
-
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -146,6 +140,12 @@ def read_secrets(settings: EndpointSettings) -> list[str]:
         except ValueError as error:  # UnicodeDecodeError is one
             raise ConfigError([Fault(setting, "a file that holds none", str(error))]) from None
     return [secret for secret in (present, settings.previous_secret.get_secret_value()) if secret]
+
+
+def callback_keys(settings: EndpointSettings) -> list[bytes]:
+    """The keys that callbacks may be signed with: the callbacks' own, or else the endpoint's. Raises ConfigError."""
+    own = settings.callback_secret.get_secret_value()
+    return [parse_secret(secret) for secret in ([own] if own else read_secrets(settings))]
 
 
 def classify_status(status: int, refusal_tries: int) -> tuple[Result, int | None]:

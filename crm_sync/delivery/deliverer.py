@@ -9,13 +9,12 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
 
 import psycopg
 import structlog
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from crm_sync.adapters.contract import CrmAdapter, Delivery, Outcome, Result
@@ -31,17 +30,18 @@ from devices.clock import Clock
 from devices.errors import Retryable
 
 POLL_S: Final = 0.5  # real seconds between looks at an idle outbox; wake() cuts it short
+MIN_HOLD_S: Final = 0.1
 RECHECK_S: Final = 3.0  # a held message is asked about again this soon, since a scaled clock may run fast
 DRAIN_S: Final = 5.0  # requests under way may end within this when the engine stops
 SETTLE_RETRY_S: Final = 1.0
 
-Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
 
 class MaySend(Protocol):
     """The contact policy, asked once more right before sending."""
 
-    async def __call__(self, conn: AsyncConnection[TupleRow], message: QueuedMessage, now_s: float, /) -> SendDecision:
+    async def __call__(self, conn: AsyncConnection[Any], message: QueuedMessage, now_s: float, /) -> SendDecision:
         """Whether the message may go out at `now_s` on the gateway's clock."""
         ...
 
@@ -52,14 +52,6 @@ class RealTime:
 
     now_s: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
-
-
-@dataclass(frozen=True, slots=True)
-class _Sending:
-    """A claim that the policy let through."""
-
-    claim: Claim
-    attempt_id: int
 
 
 class Deliverer:
@@ -99,7 +91,17 @@ class Deliverer:
                 if not await self._look():
                     await self._idle()
         finally:
-            await self._drain()
+            await self.drain(DRAIN_S)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait for the requests under way, and cut off those that take longer: their leases end by themselves."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
 
     async def _look(self) -> bool:
         """One round; False when there is nothing more to do for now."""
@@ -123,10 +125,8 @@ class Deliverer:
             return False
         async with self._pool.connection() as conn, conn.transaction():
             claims = await queries.claim(conn, self._tenant_id, rooms, now_s=self._real.now_s(), lease_s=LEASE_S)
-            admitted = [await self._admit(conn, each) for each in claims]
-        for sending in admitted:
-            if sending is not None:
-                self._begin(sending)
+        for claimed in claims:
+            self._begin(claimed)
         return bool(claims)
 
     def _rooms(self, now_s: float) -> dict[str, int]:
@@ -142,42 +142,11 @@ class Deliverer:
                     probed.add(id(channel.breaker))
         return rooms
 
-    async def _admit(self, conn: AsyncConnection[TupleRow], claimed: Claim) -> _Sending | None:
-        """Ask the policy, and note the attempt or settle without one; trouble with one message holds only that one."""
-        now_s = self._real.now_s()
-        gateway_now_s = self._clock.now_s()
-        try:
-            async with conn.transaction():
-                decision = await self._may_send(conn, claimed.message, gateway_now_s)
-        except psycopg.OperationalError:
-            raise
-        except Exception:  # noqa: BLE001 - the supervisor's boundary: the other messages are not to blame
-            self._log.exception("delivery.policy_failed", message_id=claimed.message.message_id)
-            decision = SendDecision(Verdict.HOLD)
-        match decision.verdict:
-            case Verdict.SEND:
-                return _Sending(claimed, await queries.begin_attempt(conn, claimed, now_s))
-            case Verdict.HOLD:
-                wait_s = RECHECK_S if decision.until_s is None else decision.until_s - gateway_now_s
-                again_s = now_s + min(max(wait_s, 0.1), RECHECK_S)
-                await queries.reschedule(conn, claimed, failures=claimed.failures, next_attempt_s=again_s)
-            case Verdict.WITHDRAW:
-                reason = None if decision.reason is None else decision.reason.value
-                await queries.advance(conn, claimed, "withdrawn", reason=reason, now_s=now_s)
-                self._log.info(
-                    "delivery.withdrawn",
-                    endpoint=claimed.message.endpoint,
-                    message_id=claimed.message.message_id,
-                    reason=reason,
-                )
-        return None
-
-    def _begin(self, sending: _Sending) -> None:
-        message = sending.claim.message
-        channel = self._channels[message.endpoint]
+    def _begin(self, claimed: Claim) -> None:
+        channel = self._channels[claimed.message.endpoint]
         channel.breaker.begin()
-        self._in_flight[message.endpoint] += 1
-        task = asyncio.create_task(self._deliver(channel, sending), name=f"deliver {message.message_id}")
+        self._in_flight[channel.settings.name] += 1
+        task = asyncio.create_task(self._work(channel, claimed), name=f"deliver {claimed.message.message_id}")
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -185,19 +154,57 @@ class Deliverer:
         self._tasks.discard(task)
         self._wake.set()  # there is room again, and perhaps a next message of the same case
 
-    async def _deliver(self, channel: Channel, sending: _Sending) -> None:
-        """Send one message and settle it."""
-        started_s = time.monotonic()
+    async def _work(self, channel: Channel, claimed: Claim) -> None:
+        """One claim from beginning to end; what goes wrong on the way is settled when the lease has ended."""
         try:
-            outcome = await self._send(channel, sending.claim)
-            channel.breaker.settle(self._real.now_s(), failed=counts_against_origin(outcome))
-        except asyncio.CancelledError:
-            channel.breaker.abandon()
-            raise
+            await self._deliver(channel, claimed)
+        except (psycopg.Error, PoolTimeout, OSError) as error:
+            self._log.warning(
+                "delivery.database_unavailable", message_id=claimed.message.message_id, error=type(error).__name__
+            )
         finally:
+            channel.breaker.abandon()  # nothing more, if it was settled
             self._in_flight[channel.settings.name] -= 1
-        settled = await self._settle(channel, sending, outcome, time.monotonic() - started_s)
-        self._report(sending.claim, outcome, settled)
+
+    async def _deliver(self, channel: Channel, claimed: Claim) -> None:
+        async with self._pool.connection() as conn, conn.transaction():
+            attempt_id = await self._admit(conn, claimed)
+        if attempt_id is None:
+            return
+        started_s = time.monotonic()
+        outcome = await self._send(channel, claimed)
+        duration_s = time.monotonic() - started_s
+        channel.breaker.settle(self._real.now_s(), failed=counts_against_origin(outcome))
+        settled = await self._settle(channel, claimed, attempt_id, outcome, duration_s)
+        self._report(claimed, outcome, settled)
+
+    async def _admit(self, conn: AsyncConnection[Any], claimed: Claim) -> int | None:
+        """Ask the policy, and note the attempt that it allows; None where it does not, or the lease is another's."""
+        now_s, gateway_now_s = self._real.now_s(), self._clock.now_s()
+        decision = await self._ask(conn, claimed, gateway_now_s)
+        match decision.verdict:
+            case Verdict.SEND:
+                return await queries.begin_attempt(conn, claimed, now_s)
+            case Verdict.HOLD:
+                wait_s = RECHECK_S if decision.until_s is None else decision.until_s - gateway_now_s
+                again_s = now_s + min(max(wait_s, MIN_HOLD_S), RECHECK_S)
+                await queries.reschedule(conn, claimed, failures=claimed.failures, next_attempt_s=again_s)
+            case Verdict.WITHDRAW:
+                await queries.advance(conn, claimed, "withdrawn", reason=decision.reason, now_s=now_s)
+                facts = {"message_id": claimed.message.message_id, "reason": decision.reason}
+                self._log.info("delivery.withdrawn", endpoint=claimed.message.endpoint, **facts)
+        return None
+
+    async def _ask(self, conn: AsyncConnection[Any], claimed: Claim, gateway_now_s: float) -> SendDecision:
+        """What the policy says; where it fails, the message is held, so that it is neither lost nor sent unasked."""
+        try:
+            async with conn.transaction():
+                return await self._may_send(conn, claimed.message, gateway_now_s)
+        except psycopg.OperationalError:
+            raise
+        except Exception:  # noqa: BLE001 - the supervisor's boundary: the other messages are not to blame
+            self._log.exception("delivery.policy_failed", message_id=claimed.message.message_id)
+            return SendDecision(Verdict.HOLD)
 
     async def _send(self, channel: Channel, claimed: Claim) -> Outcome:
         message = claimed.message
@@ -212,20 +219,26 @@ class Deliverer:
         )
         try:
             found = await _look_up(channel.adapter, delivery)
-            return await channel.adapter.deliver(delivery) if found is None else found
+            outcome = await channel.adapter.deliver(delivery) if found is None else found
         except Exception as error:  # noqa: BLE001 - the supervisor's boundary: a faulty adapter must not stop the others
             self._log.exception("delivery.adapter_failed", endpoint=message.endpoint, message_id=message.message_id)
-            return Outcome(Result.UNKNOWN, "adapter_failed", detail=type(error).__name__)
+            outcome = Outcome(Result.UNKNOWN, "adapter_failed", detail=type(error).__name__)
+        if outcome.result is not Result.UNKNOWN:
+            return outcome
+        # a look-up before this would find nothing and mean nothing
+        return replace(
+            outcome, retry_after_s=max(outcome.retry_after_s or 0, channel.adapter.capabilities.lookup_lag_s)
+        )
 
-    async def _settle(self, channel: Channel, sending: _Sending, outcome: Outcome, duration_s: float) -> Settled | None:
+    async def _settle(
+        self, channel: Channel, claimed: Claim, attempt_id: int, outcome: Outcome, duration_s: float
+    ) -> Settled | None:
         """Write down what came of it; while the database is away, try for as long as the lease lasts."""
         deadline_s = time.monotonic() + LEASE_S - duration_s
         others = [other.settings for name, other in self._channels.items() if name != channel.settings.name]
         while True:
+            settlement = Settlement(claimed, attempt_id, outcome, duration_s, self._real.now_s(), self._clock.now_s())
             try:
-                settlement = Settlement(
-                    sending.claim, sending.attempt_id, outcome, duration_s, self._real.now_s(), self._clock.now_s()
-                )
                 async with self._pool.connection() as conn, conn.transaction():
                     return await settle(conn, settlement, channel.settings, others, self._real.random)
             except (psycopg.OperationalError, PoolTimeout, OSError) as error:
@@ -252,15 +265,6 @@ class Deliverer:
         log("delivery.settled", **facts, then=settled.step.move.value)
         if settled.disabled_reason is not None:
             self._log.error("endpoint.disabled", endpoint=claimed.message.endpoint, reason=settled.disabled_reason)
-
-    async def _drain(self) -> None:
-        if not self._tasks:
-            return
-        _, late = await asyncio.wait(self._tasks, timeout=DRAIN_S)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
 
 
 async def _look_up(adapter: CrmAdapter, delivery: Delivery) -> Outcome | None:

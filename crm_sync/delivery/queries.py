@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, LiteralString
+from typing import Any, Literal, LiteralString
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, tuple_row
@@ -11,7 +11,7 @@ from crm_sync.adapters.contract import Outcome
 from crm_sync.outbox import QueuedMessage
 from crm_sync.settings import MessageType
 
-Connection = AsyncConnection[object]
+Connection = AsyncConnection[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,26 +97,33 @@ def _claim(row: TupleRow) -> Claim:
     )
 
 
-_LOSE_ATTEMPTS = """
-UPDATE delivery_attempt
-   SET result = 'unknown', code = 'worker_lost', settled_at = to_timestamp(%s)
- WHERE message_id = %s AND result IS NULL
-"""
-
 _BEGIN_ATTEMPT = """
 INSERT INTO delivery_attempt (tenant_id, message_id, lease_token, started_at)
-VALUES (%s, %s, %s, to_timestamp(%s))
+SELECT tenant_id, %s, lease_token, to_timestamp(%s)
+  FROM outbox_stream
+ WHERE stream_id = %s AND lease_token = %s AND leased_until IS NOT NULL
 RETURNING attempt_id
 """
 
+_LOSE_OTHERS = """
+UPDATE delivery_attempt
+   SET result = 'unknown', code = 'worker_lost', settled_at = to_timestamp(%s)
+ WHERE message_id = %s AND attempt_id <> %s AND result IS NULL
+"""
 
-async def begin_attempt(conn: Connection, claimed: Claim, now_s: float) -> int:
-    """Note that a request is about to leave; one that never came back belonged to a worker that died."""
-    message = claimed.message
-    await conn.execute(_LOSE_ATTEMPTS, [now_s, message.message_id])
-    values = [message.tenant_id, message.message_id, claimed.lease_token, now_s]
-    ((attempt_id,),) = await _rows(conn, _BEGIN_ATTEMPT, values)
-    return int(attempt_id)
+
+async def begin_attempt(conn: Connection, claimed: Claim, now_s: float) -> int | None:
+    """Note that a request is about to leave; None when the lease is another's by now.
+
+    An earlier attempt that never came back belonged to a worker that died.
+    """
+    message_id = claimed.message.message_id
+    rows = await _rows(conn, _BEGIN_ATTEMPT, [message_id, now_s, claimed.stream_id, claimed.lease_token])
+    if not rows:
+        return None
+    attempt_id = int(rows[0][0])
+    await conn.execute(_LOSE_OTHERS, [now_s, message_id, attempt_id])
+    return attempt_id
 
 
 _SETTLE_ATTEMPT = """

@@ -1,0 +1,471 @@
+"""Deliveries to a receiver that answers as receivers do."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from standardwebhooks import Webhook
+
+from crm_sync.delivery.queries import claim
+from crm_sync.delivery.records import list_deliveries
+from crm_sync.delivery.replay import Replayed, replay, resume_endpoint
+from crm_sync.outbox import enqueue
+from crm_sync.policy.model import Reason, SendDecision, Verdict
+from crm_sync.settings import MessageType
+from tests.services.delivery_rig import SECRET, START_S, Rig, endpoint, message, open_rig
+from tests.services.receiver import Answer, Receiver, hang, huge_body, reply, reset, slow_body
+
+OPENED, UPDATED, RESOLVED = MessageType.CASE_OPENED, MessageType.CASE_UPDATED, MessageType.CASE_RESOLVED
+MINUTE, HOUR = 60.0, 3600.0
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def rig(plain_database_url: str, receiver: Receiver) -> AsyncIterator[Rig]:
+    settings = endpoint(receiver.url, timeout=0.5, connect_timeout=0.5)
+    async with open_rig(plain_database_url, settings) as rig:
+        yield rig
+
+
+async def test_a_message_arrives_signed_as_the_standard_says(rig: Rig, receiver: Receiver) -> None:
+    receiver.usually = reply(201, b'{"external_id": 4711}')
+    opened = message("case_a", title="Kalt geworden: Kaffeemaschine €")
+    await rig.enqueue(opened)
+    await rig.run()
+    (heard,) = receiver.heard
+    assert heard.headers["webhook-id"] == opened.message_id
+    assert heard.headers["webhook-timestamp"] == str(int(START_S))
+    library = Webhook(SECRET)
+    signature = library.sign(opened.message_id, datetime.fromtimestamp(START_S, UTC), heard.body.decode())
+    assert heard.headers["webhook-signature"] == signature
+    assert heard.data["title"] == "Kalt geworden: Kaffeemaschine €"
+    detail = await rig.one(opened)
+    assert (detail.summary.state, detail.external_id) == ("delivered", "4711")
+    assert [attempt.result for attempt in detail.attempts] == ["ok"]
+
+
+async def test_a_failure_is_tried_again_on_the_schedule_with_the_same_id_and_bytes(
+    rig: Rig, receiver: Receiver
+) -> None:
+    receiver.script.extend([reply(500), reply(503), reply(200)])
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    await rig.run()
+    await rig.run(later_s=4.9)
+    assert len(receiver.heard) == 1
+    await rig.run(later_s=0.2)
+    assert len(receiver.heard) == 2
+    await rig.run(later_s=5 * MINUTE)
+    assert [attempt.result for attempt in (await rig.one(opened)).attempts] == ["unknown", "retryable", "ok"]
+    assert len({heard.headers["webhook-id"] for heard in receiver.heard}) == 1
+    assert len({heard.body for heard in receiver.heard}) == 1
+    assert len({heard.headers["webhook-timestamp"] for heard in receiver.heard}) == 3
+
+
+async def test_the_schedule_ends_after_ten_attempts_within_three_days(rig: Rig, receiver: Receiver) -> None:
+    receiver.usually = reply(503)
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    for later_s in (0, 5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR):
+        assert (await rig.one(opened)).summary.state == "pending"
+        await rig.run(later_s=later_s)
+    detail = await rig.one(opened)
+    assert len(receiver.heard) == len(detail.attempts) == 10
+    assert (detail.summary.state, detail.summary.reason) == ("dead", "http_503")
+    await rig.run(later_s=240 * HOUR)
+    assert len(receiver.heard) == 10
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+async def test_too_many_requests_pause_the_endpoint_and_use_up_no_attempt(
+    rig: Rig, receiver: Receiver, form: str
+) -> None:
+    until = datetime.fromtimestamp(START_S + 120, UTC)
+    receiver.script.append(reply(429, retry_after="120" if form == "seconds" else format_datetime(until, usegmt=True)))
+    await rig.enqueue(message("case_a"))
+    await rig.run()
+    await rig.enqueue(message("case_b"))  # another case waits as well: the endpoint asked, not the case
+    await rig.run(later_s=119)
+    assert len(receiver.heard) == 1
+    await rig.run(later_s=2)
+    assert [each.state for each in await rig.listed()] == ["delivered", "delivered"]
+    assert await rig.rows("SELECT max(failures) AS failures FROM outbox_stream") == [{"failures": 0}]
+
+
+async def test_service_unavailable_is_not_asked_again_before_it_wants_to_be(rig: Rig, receiver: Receiver) -> None:
+    receiver.script.append(reply(503, retry_after="600"))
+    await rig.enqueue(message("case_a"))
+    await rig.run()
+    await rig.run(later_s=599)
+    assert len(receiver.heard) == 1
+    await rig.run(later_s=2)
+    assert len(receiver.heard) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "result", "code"),
+    [
+        (hang(), "unknown", "timeout"),
+        (reset(), "unknown", "connection_lost"),
+        (slow_body(503), "retryable", "http_503"),
+        (slow_body(200), "ok", "http_200"),
+        (huge_body(200), "ok", "http_200"),
+        (huge_body(422), "permanent", "http_422"),
+        (reply(200, b"<html>\xff\x00 not JSON"), "ok", "http_200"),
+        (reply(204, b""), "ok", "http_204"),
+        (reply(401), "auth", "http_401"),
+        (reply(409), "conflict", "http_409"),
+        (reply(408), "retryable", "http_408"),
+        (reply(418), "permanent", "http_418"),
+        (reply(502), "unknown", "http_502"),
+    ],
+)
+async def test_every_answer_has_one_class(rig: Rig, receiver: Receiver, answer: Answer, result: str, code: str) -> None:
+    receiver.usually = answer
+    note = message("case_a", UPDATED)
+    await rig.enqueue(note)
+    await rig.run()
+    (attempt,) = (await rig.one(note)).attempts
+    assert (attempt.result, attempt.code) == (result, code)
+    assert attempt.answer is None or len(attempt.answer.encode()) <= 4096
+
+
+async def test_nobody_listening_is_retried(plain_database_url: str) -> None:
+    async with Receiver() as receiver:
+        nowhere = endpoint(receiver.url)
+    async with open_rig(plain_database_url, nowhere) as rig:
+        note = message("case_a", UPDATED)
+        await rig.enqueue(note)
+        await rig.run()
+        (attempt,) = (await rig.one(note)).attempts
+    assert (attempt.result, attempt.code) == ("retryable", "connect_failed")
+
+
+async def test_a_redirect_is_a_failure_and_is_not_followed(rig: Rig, receiver: Receiver) -> None:
+    async with Receiver() as elsewhere:
+        receiver.usually = reply(307, location=elsewhere.url)
+        note = message("case_a", UPDATED)
+        await rig.enqueue(note)
+        for later_s in (0, 5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR):
+            await rig.run(later_s=later_s)
+        assert elsewhere.heard == []
+    detail = await rig.one(note)
+    assert {attempt.code for attempt in detail.attempts} == {"http_307"}
+    assert len(detail.attempts) == 4  # believed when it stays
+    assert detail.summary.state == "dead"
+
+
+async def test_a_case_that_nobody_takes_parks_its_own_stream_only(rig: Rig, receiver: Receiver) -> None:
+    receiver.script.append(reply(422, b'{"error": "no such queue", "token": "Bearer abcdefghijkl"}'))
+    poison, behind, other = message("case_a"), message("case_a", UPDATED), message("case_b")
+    await rig.enqueue(poison)
+    await rig.run()
+    await rig.enqueue(behind, other)
+    await rig.run(later_s=100 * HOUR)
+    assert [each.state for each in await rig.listed()] == ["dead", "pending", "delivered"]
+    assert [heard.headers["webhook-id"] for heard in receiver.heard] == [poison.message_id, other.message_id]
+    (attempt,) = (await rig.one(poison)).attempts
+    assert attempt.answer is not None
+    assert "no such queue" in attempt.answer
+    assert "abcdefghijkl" not in attempt.answer
+
+
+async def test_a_parked_stream_goes_on_after_its_dead_head_was_sent_again(rig: Rig, receiver: Receiver) -> None:
+    receiver.script.append(reply(422))
+    opened, updated = message("case_a"), message("case_a", UPDATED)
+    await rig.enqueue(opened, updated)
+    await rig.run()
+    async with rig.pool.connection() as conn:
+        assert await replay(conn, "default", updated.message_id) is Replayed.PARKED
+        assert await replay(conn, "default", opened.message_id) is Replayed.AGAIN
+    await rig.run(later_s=60)
+    first, again, second = receiver.heard
+    assert first.headers["webhook-id"] == again.headers["webhook-id"] == opened.message_id
+    assert first.headers["webhook-timestamp"] != again.headers["webhook-timestamp"]
+    assert second.headers["webhook-id"] == updated.message_id
+    assert [each.state for each in await rig.listed()] == ["delivered", "delivered"]
+
+
+async def test_a_note_that_nobody_takes_is_passed_over_and_can_be_sent_again(rig: Rig, receiver: Receiver) -> None:
+    receiver.script.extend([reply(200), reply(422), reply(200)])
+    opened, note, resolved = message("case_a"), message("case_a", UPDATED), message("case_a", RESOLVED)
+    await rig.enqueue(opened, note, resolved)
+    await rig.run()
+    assert [each.state for each in await rig.listed()] == ["delivered", "dead", "delivered"]
+    async with rig.pool.connection() as conn:
+        assert await replay(conn, "default", note.message_id) is Replayed.AGAIN
+        assert await replay(conn, "default", "msg_nobody") is Replayed.UNKNOWN
+    await rig.run()
+    assert [each.state for each in await rig.listed()] == ["delivered"] * 3
+    assert [heard.headers["webhook-id"] for heard in receiver.heard][-1] == note.message_id
+
+
+async def test_a_pending_message_can_be_tried_sooner(rig: Rig, receiver: Receiver) -> None:
+    receiver.script.extend([reply(500), reply(500)])
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    await rig.run()
+    await rig.run(later_s=6)
+    async with rig.pool.connection() as conn:
+        assert await replay(conn, "default", opened.message_id) is Replayed.SOONER
+    await rig.run()
+    assert (await rig.one(opened)).summary.state == "delivered"
+
+
+async def test_messages_of_a_case_arrive_in_order_under_many_workers(rig: Rig, receiver: Receiver) -> None:
+    cases = [f"case_{number}" for number in range(12)]
+    for number in range(5):
+        await rig.enqueue(*(message(case, UPDATED, number=number) for case in reversed(cases)))
+    receiver.script.extend([reply(500), reset(), reply(503)])
+    engines = [rig.engine() for _ in range(4)]
+
+    async def work(number: int) -> None:
+        while await engines[number].deliver_due():
+            pass
+        await engines[number].drain(20)
+
+    for _ in range(40):
+        await asyncio.gather(*(work(number) for number in range(4)))
+        rig.hands.now_s += 10
+        if all(each.state == "delivered" for each in await rig.listed()):
+            break
+    taken: dict[object, list[object]] = {}
+    for heard in receiver.heard:
+        numbers = taken.setdefault(heard.data["case_id"], [])
+        if heard.data["number"] not in numbers:
+            numbers.append(heard.data["number"])
+    assert taken == {case: [0, 1, 2, 3, 4] for case in cases}
+    assert len(receiver.heard) == 60 + 3  # nothing was sent twice but what had failed
+
+
+async def test_a_dead_workers_message_is_sent_again_and_its_late_settlement_is_refused(
+    rig: Rig, receiver: Receiver
+) -> None:
+    receiver.script.append(hang())
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    slow = rig.engine()
+    await slow.deliver_due()
+    await receiver.hears(1)
+    await rig.run(later_s=59)
+    assert len(receiver.heard) == 1  # the lease holds
+    rig.hands.now_s += 2
+    receiver.script.append(reply(422))  # the second worker's attempt dies for good
+    await rig.run()
+    await slow.drain(20)  # the first one's request times out only now, and changes nothing
+    detail = await rig.one(opened)
+    assert [(attempt.result, attempt.code) for attempt in detail.attempts] == [
+        ("unknown", "worker_lost"),
+        ("permanent", "http_422"),
+    ]
+    assert (detail.summary.state, detail.summary.stream) == ("dead", "parked")
+
+
+async def test_a_worker_that_is_killed_while_sending_loses_nothing(rig: Rig, receiver: Receiver) -> None:
+    receiver.script.append(hang())
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    engine = rig.engine()
+    await engine.deliver_due()
+    await receiver.hears(1)
+    await engine.drain(0)  # cancelled in the middle
+    await rig.run()
+    assert len(receiver.heard) == 1
+    await rig.run(later_s=61)
+    assert (await rig.one(opened)).summary.state == "delivered"
+    assert len({heard.headers["webhook-id"] for heard in receiver.heard}) == 1
+
+
+async def test_two_workers_never_claim_one_stream(rig: Rig) -> None:
+    await rig.enqueue(*(message(f"case_{number}") for number in range(6)))
+    async with rig.pool.connection() as first, rig.pool.connection() as second:
+        one = await claim(first, "default", {"crm": 4}, now_s=rig.hands.now_s, lease_s=60)
+        two = await claim(second, "default", {"crm": 4}, now_s=rig.hands.now_s, lease_s=60)
+    assert len(one) == 4
+    assert len(two) == 2
+    assert {each.stream_id for each in one}.isdisjoint(each.stream_id for each in two)
+
+
+async def test_gone_disables_the_endpoint_tells_the_others_and_drops_nothing(
+    plain_database_url: str, receiver: Receiver
+) -> None:
+    async with Receiver() as second:
+        endpoints = [endpoint(receiver.url), endpoint(second.url, name="ops")]
+        async with open_rig(plain_database_url, *endpoints) as rig:
+            receiver.script.append(reply(410))
+            await rig.enqueue(message("case_a"), message("case_b"))
+            await rig.run()
+            await rig.run(later_s=100 * HOUR)
+            assert {heard.path for heard in receiver.heard} == {"/hook"}
+            assert len(receiver.heard) <= 2  # both were under way when the answer came
+            (told,) = second.heard
+            assert told.data["endpoint"] == "crm"
+            assert told.data["reason"] == "gone"
+            pending = await rig.listed(state="pending", endpoint="crm")
+            assert all(each.endpoint_disabled for each in pending)
+            assert pending
+            async with rig.pool.connection() as conn:
+                assert await resume_endpoint(conn, "default", "crm")
+            await rig.run()
+            assert await rig.listed(state="pending") == ()
+
+
+async def test_an_endpoint_that_fails_for_five_days_is_disabled(rig: Rig, receiver: Receiver) -> None:
+    receiver.usually = reply(503)
+    for number in range(12):
+        await rig.enqueue(message(f"case_{number}", UPDATED))
+        await rig.run(later_s=11 * HOUR)
+    assert await rig.rows("SELECT disabled_reason FROM endpoint_state") == [{"disabled_reason": "failing"}]
+    sent = len(receiver.heard)
+    await rig.run(later_s=HOUR)
+    assert len(receiver.heard) == sent
+
+
+async def test_one_success_starts_the_five_days_anew(rig: Rig, receiver: Receiver) -> None:
+    for number in range(12):
+        receiver.usually = reply(200 if number == 6 else 503)
+        await rig.enqueue(message(f"case_{number}", UPDATED))
+        await rig.run(later_s=11 * HOUR)
+    assert await rig.rows("SELECT 1 FROM endpoint_state WHERE disabled_at IS NOT NULL") == []
+
+
+async def test_the_breaker_spares_a_dead_origin_and_uses_up_no_attempt(rig: Rig, receiver: Receiver) -> None:
+    receiver.usually = reply(503)
+    await rig.enqueue(*(message(f"case_{number}", UPDATED) for number in range(8)))
+    await rig.run()
+    assert len(receiver.heard) == 8  # they were under way together
+    await rig.enqueue(*(message(f"case_{number}", UPDATED) for number in range(8, 20)))
+    await rig.run(later_s=20)
+    assert len(receiver.heard) == 8
+    await rig.run(later_s=11)
+    assert len(receiver.heard) == 9  # one probe
+    receiver.usually = reply(200)
+    await rig.run(later_s=59)
+    assert len(receiver.heard) == 9  # the wait has doubled
+    await rig.run(later_s=2)
+    assert {each.state for each in await rig.listed()} <= {"delivered", "pending"}
+    await rig.run(later_s=10 * MINUTE)
+    assert {each.state for each in await rig.listed()} == {"delivered"}
+    attempts = await rig.rows("SELECT count(*) AS n FROM delivery_attempt GROUP BY message_id ORDER BY n DESC LIMIT 1")
+    assert attempts[0]["n"] <= 3
+
+
+async def test_the_policy_is_asked_right_before_sending(rig: Rig, receiver: Receiver) -> None:
+    held, withdrawn, after = message("case_h"), message("case_w"), message("case_w", UPDATED)
+    rig.decisions["case_h"] = SendDecision(Verdict.HOLD, Reason.QUIET_HOURS, until_s=START_S + 8 * HOUR)
+    rig.decisions["case_w"] = SendDecision(Verdict.WITHDRAW, Reason.NO_GRANT)
+    await rig.enqueue(held, withdrawn, after)
+    await rig.run()
+    assert receiver.heard == []
+    states = {each.message_id: (each.state, each.reason) for each in await rig.listed()}
+    assert states[held.message_id] == ("pending", None)
+    assert states[withdrawn.message_id] == states[after.message_id] == ("withdrawn", "no_grant")
+    rig.decisions.clear()
+    await rig.run(later_s=4)
+    assert [heard.headers["webhook-id"] for heard in receiver.heard] == [held.message_id]
+    assert rig.asked.count(held.message_id) == 2
+    assert (await rig.one(held)).summary.attempts == 1
+
+
+async def test_a_policy_that_fails_on_one_message_holds_only_that_one(
+    rig: Rig, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = rig.may_send
+
+    async def fail_on_a(conn: object, queued: object, now_s: float) -> SendDecision:
+        decision = await asked(conn, queued, now_s)  # pyright: ignore[reportArgumentType]
+        if getattr(queued, "stream_key", "") == "case_a":
+            raise KeyError("case_a")
+        return decision
+
+    monkeypatch.setattr(rig, "may_send", fail_on_a)
+    await rig.enqueue(message("case_a"), message("case_b"))
+    await rig.run()
+    assert [each.state for each in await rig.listed()] == ["pending", "delivered"]
+
+
+async def test_an_endpoint_takes_only_so_many_requests_at_once(plain_database_url: str, receiver: Receiver) -> None:
+    async with open_rig(plain_database_url, endpoint(receiver.url, max_in_flight=3)) as rig:
+        await rig.enqueue(*(message(f"case_{number}") for number in range(10)))
+        await rig.run()
+    assert len(receiver.heard) == 10
+    assert receiver.most_in_flight <= 3
+
+
+async def test_a_name_that_has_moved_inside_is_blocked_visibly(plain_database_url: str, receiver: Receiver) -> None:
+    public = endpoint(receiver.url)
+    settings = public.model_copy(update={"url": f"http://crm.invalid:{receiver.port}/hook", "allow_networks": ()})
+
+    async def resolve(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    async with open_rig(plain_database_url, settings, resolve=resolve) as rig:
+        opened = message("case_a")
+        await rig.enqueue(opened)
+        await rig.run()
+        detail = await rig.one(opened)
+    assert (detail.summary.state, detail.summary.reason) == ("dead", "blocked_target")
+    assert receiver.heard == []
+
+
+async def test_run_delivers_when_woken_and_stops_when_cancelled(rig: Rig, receiver: Receiver) -> None:
+    engine = rig.engine()
+    running = asyncio.create_task(engine.run())
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    engine.wake()
+    await receiver.hears(1)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert (await rig.one(opened)).summary.state == "delivered"  # what was under way was settled
+
+
+async def test_nothing_is_left_of_a_decision_that_was_rolled_back(rig: Rig) -> None:
+    async def decide_and_fail() -> None:
+        async with rig.pool.connection() as conn:
+            await enqueue(conn, message("case_a"))
+            raise RuntimeError("rolled back")
+
+    with pytest.raises(RuntimeError):
+        await decide_and_fail()
+    assert await rig.listed() == ()
+
+
+async def test_concurrent_writers_of_many_cases_never_block_each_other_for_good(rig: Rig) -> None:
+    async def write(seed: int) -> None:
+        for number in range(10):
+            order = [f"case_{(number * seed + step) % 5}" for step in range(5)]
+            await rig.enqueue(*(message(case, UPDATED, seed=seed, number=number) for case in order))
+
+    await asyncio.gather(*(write(seed) for seed in (1, 2, 3, 4)))
+    streams = await rig.rows("SELECT next_seq FROM outbox_stream")
+    assert [row["next_seq"] for row in streams] == [41] * 5
+
+
+async def test_pages_of_deliveries_hold_each_message_once(rig: Rig) -> None:
+    await rig.enqueue(*(message(f"case_{number}") for number in range(7)))
+    seen: list[str] = []
+    cursor = None
+    async with rig.pool.connection() as conn:
+        while True:
+            page = await list_deliveries(conn, "default", cursor=cursor, limit=3)
+            seen += [each.message_id for each in page.items]
+            cursor = page.next
+            if cursor is None:
+                break
+    assert len(seen) == len(set(seen)) == 7
+
+
+async def test_the_gateways_times_do_not_touch_the_schedule(rig: Rig) -> None:
+    await rig.enqueue(message("case_a"))
+    (listed,) = await rig.listed()
+    assert listed.next_attempt_at is not None
+    assert listed.next_attempt_at - listed.created_at < timedelta(seconds=1)

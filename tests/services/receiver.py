@@ -1,0 +1,153 @@
+"""A webhook receiver whose answers a test chooses, down to the bytes on the wire."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, cast
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One request as it arrived."""
+
+    path: str
+    headers: dict[str, str]  # names in lower case
+    body: bytes
+
+    @property
+    def data(self) -> dict[str, object]:
+        """The message's data."""
+        return cast("dict[str, object]", msgspec.json.decode(self.body)["data"])
+
+
+Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+def reply(status: int, body: bytes = b"{}", **headers: str) -> Answer:
+    """A plain answer; `retry_after` becomes Retry-After."""
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        await writer.drain()
+
+    return answer
+
+
+def reset() -> Answer:
+    """The connection breaks after the request was read."""
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        cast("asyncio.Transport", writer.transport).abort()
+
+    return answer
+
+
+def hang() -> Answer:
+    """No answer, ever."""
+
+    async def answer(_: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    return answer
+
+
+def slow_body(status: int) -> Answer:
+    """A status at once, and a body that never ends."""
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(f"HTTP/1.1 {status} Slow\r\nContent-Length: 1000\r\n\r\n".encode() + b"{")
+        await writer.drain()
+        await asyncio.Event().wait()
+
+    return answer
+
+
+def huge_body(status: int) -> Answer:
+    """A body that goes on for as long as anybody reads."""
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(f"HTTP/1.1 {status} Huge\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        chunk = b"x" * 8192
+        while True:
+            writer.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+            await writer.drain()
+
+    return answer
+
+
+class Receiver:
+    """Listens on a port of the loopback address; answers from `script` first, then with `usually`."""
+
+    def __init__(self) -> None:
+        self.heard: list[Heard] = []
+        self.script: deque[Answer] = deque()
+        self.usually: Answer = reply(200)
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self._changed = asyncio.Condition()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """Where messages go."""
+        return f"http://127.0.0.1:{self.port}/hook"
+
+    async def hears(self, count: int) -> None:
+        """Wait until so many requests have come."""
+        async with asyncio.timeout(20), self._changed:
+            await self._changed.wait_for(lambda: len(self.heard) >= count)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            while True:
+                await self._converse(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the sender, or the test, is done with us
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:-2])}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        async with self._changed:
+            self.heard.append(Heard(head[0].split(" ")[1], headers, body))
+            self._changed.notify_all()
+        answer = self.script.popleft() if self.script else self.usually
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await answer(writer)
+        finally:
+            self.in_flight -= 1
