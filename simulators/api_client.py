@@ -1,7 +1,7 @@
 """The gateway's HTTP API, as the simulators ask it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -108,7 +108,7 @@ def epoch_s(value: object) -> float:
 
 
 @contextmanager
-def _translated(path: str) -> Iterator[None]:
+def _translated(path: str) -> Generator[None]:
     try:
         yield
     except (httpx.HTTPError, ValueError) as error:

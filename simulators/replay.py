@@ -1,13 +1,15 @@
 """Real data played as devices: each CSV file is one device, each of its lines a reading."""
 
+import base64
 import csv
 import gzip
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import msgspec
 import numpy as np
@@ -54,6 +56,10 @@ class Series:
         """The latest moment."""
         return max(line.ts_ms for line in self.lines) / 1000
 
+    def give_secret(self, rng: np.random.Generator) -> None:
+        """Give the device a secret of its own."""
+        self.secret = base64.urlsafe_b64encode(rng.bytes(32)).rstrip(b"=").decode()
+
     def shifted(self, by_s: float) -> "Series":
         """The same series at another time."""
         by_ms = round(by_s * 1000)
@@ -72,16 +78,21 @@ def read_series(path: Path, prefix: str = "") -> Series:
     device_id = device_id_of(path, prefix)
     if not is_device_id(device_id):
         raise UnreadableSeries(f"{path}: no device id can be made of its name")
-    opened = gzip.open(path, "rt", encoding="utf-8-sig", newline="") if path.suffix == ".gz" else None
-    with opened or path.open(encoding="utf-8-sig", newline="") as file:
-        try:
+    try:
+        with _opened(path) as file:
             return Series(device_id, list(_lines(path, csv.reader(file))))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UnreadableSeries(f"{path}: {error}") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UnreadableSeries(f"{path}: {error}") from error
+
+
+def _opened(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 def _lines(path: Path, rows: Iterator[list[str]]) -> Iterator[Line]:
-    header = next(rows, [])
+    header: list[str] = next(rows, list[str]())
     names = [_METRIC.sub("_", name.strip()) or f"column_{n}" for n, name in enumerate(header[1:], start=1)]
     if not names:
         raise UnreadableSeries(f"{path} line 1: a header of a timestamp and at least one column is needed")
@@ -152,3 +163,12 @@ class Playback:
 def _packet(device_id: str, lines: Sequence[Line]) -> Packet:
     elements = [msgspec.json.encode({"ts": line.ts_ms, "metrics": line.metrics}) for line in lines]
     return telemetry(device_id, elements, np.array([line.ts_ms for line in lines], dtype=np.int64))
+
+
+def write_playback_registry(playback: Playback, path: Path) -> None:
+    """The registry file of devices without a profile; it holds their secrets, so only its owner may read it."""
+    devices = [
+        {"device_id": series.device_id, "password": series.secret, "generated": True} for series in playback.series
+    ]
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({"devices": devices}, indent=1), encoding="utf-8")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Self
@@ -205,7 +205,7 @@ class GatewayProcess:
 
 
 @contextlib.contextmanager
-def scratch_folder(keep: Path | None) -> Iterator[Path]:
+def scratch_folder(keep: Path | None) -> Generator[Path]:
     """A folder for one run, removed afterwards unless it was named; others may pass through it to what they own."""
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import numpy as np
 
@@ -44,6 +44,11 @@ class Cast(Protocol):
     @property
     def labels(self) -> Sequence[Label]:
         """The truth about its faults."""
+        ...
+
+    @property
+    def device_ids(self) -> list[str]:
+        """The devices."""
         ...
 
     def write_registry(self, path: Path) -> None:
@@ -113,7 +118,7 @@ class Stage:
             raise GatewayAway("the gateway is not ready yet")
         return self._api
 
-    def __enter__(self) -> "Stage":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -182,17 +187,17 @@ class Stage:
                 raise GatewayAway(f"{waiting} messages had not reached the CRM after {DRAIN_WITHIN_S:.0f} s")
             time.sleep(0.15)
 
-    def judge(self, cast: Cast, device_ids: Sequence[str], playing_s: float) -> Outcome:
+    def judge(self, cast: Cast, playing_s: float) -> Outcome:
         """Compare what was sent, what is held, and what the CRM knows."""
         api, hand = self.api, self.hand
         assert hand is not None
-        delivery = reckon_delivery(self.ledger, api, device_ids)
+        delivery = reckon_delivery(self.ledger, api, cast.device_ids)
         alarms, cases = list(api.pages("/v1/alarms", limit=1000)), list(api.pages("/v1/cases", limit=1000))
         seen = seen_alarms(alarms)
         waits = alarm_to_crm_s({alarm.alarm_id: alarm for alarm in seen}, self.sandbox.book, self.ledger, hand)
         card = Scorecard(
             delivery=delivery,
-            detection=score(cast.labels, match(cast.labels, seen), len(device_ids) * cast.world.span.days),
+            detection=score(cast.labels, match(cast.labels, seen), len(cast.device_ids) * cast.world.span.days),
             cases=reckon_cases(cases, self.sandbox.book),
             alarm_to_crm_p50_s=percentile(waits, 50),
             alarm_to_crm_p99_s=percentile(waits, 99),

@@ -11,8 +11,8 @@ from simulators.api_client import Json
 class Standing:
     """The gateway in the numbers that the display shows."""
 
-    alarms: Mapping[str, int] = field(default_factory=dict)  # by state
-    cases: Mapping[str, int] = field(default_factory=dict)  # by state
+    alarms: Mapping[str, int] = field(default_factory=dict[str, int])  # by state
+    cases: Mapping[str, int] = field(default_factory=dict[str, int])  # by state
     quarantined: int = 0
     waiting_inbox: int = 0
     waiting_outbox: int = 0

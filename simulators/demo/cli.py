@@ -1,0 +1,117 @@
+"""`careloop demo`: everything on one machine, in a minute."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import click
+from rich.console import Console
+
+from devices.profiles import load_profiles
+from simulators.api_client import GatewayAway
+from simulators.demo.casts import FleetCast, ReplayCast, span_until_today
+from simulators.demo.gateway_process import scratch_folder
+from simulators.demo.progress import LineProgress, LiveProgress, Progress
+from simulators.demo.run import DemoPlan, Outcome, Stage
+from simulators.demo.story import choose, print_story
+from simulators.demo.verdict import print_scorecard
+from simulators.fleet.link import Refused
+from simulators.fleet.world import Settings
+from simulators.reckoning import seen_alarms
+from simulators.replay import UnreadableSeries
+from simulators.scorecard import match
+
+
+@click.command()
+@click.option("--devices", default=160, show_default=True, type=click.IntRange(1, 5000), help="How many devices live.")
+@click.option("--days", default=28.0, show_default=True, type=click.FloatRange(1, 366), help="For how many days.")
+@click.option("--seed", default=1, show_default=True, help="The same seed makes the same fleet with the same faults.")
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write the scorecard as JSON.")
+@click.option("--serve/--no-serve", default=False, help="Keep the gateway up afterwards, until Ctrl-C.")
+@click.option(
+    "--replay",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Play this CSV file of real data (timestamp,value) instead of a fleet; may be given several times.",
+)
+@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Keep settings, logs and data here.")
+def demo(  # noqa: PLR0917 - each is an option of the command
+    devices: int, days: float, seed: int, report: Path | None, serve: bool, files: tuple[Path, ...], folder: Path | None
+) -> None:
+    """Run everything on this machine: a database, the gateway, a fleet that lives DAYS in a minute, and a CRM.
+
+    Devices fall ill as the simulator decides; careloop must notice, open one case each, and close it again. Afterwards
+    one fault is told from its first reading to its end, and a scorecard compares what the simulator and the CRM know
+    with what the gateway holds. Exit code 1 if anything was lost, doubled or missing.
+    """
+    console = Console(highlight=False)
+    signal.signal(signal.SIGTERM, _interrupt)
+    span = span_until_today(days)
+    try:
+        with scratch_folder(folder) as place:
+            plan = DemoPlan(seed=seed, folder=place, database_url=os.environ.get("CARELOOP_DATABASE__URL", ""))
+            with Stage(plan, span.start_s) as stage:
+                stage.gateway.launch()
+                if files:
+                    cast = ReplayCast.read(files, span.start_s, seed)
+                else:
+                    cast = FleetCast.make(Settings(devices=devices, span=span, seed=seed), load_profiles())
+                outcome = _run(console, stage, cast)
+                _tell(console, stage, cast, outcome)
+                if report is not None:
+                    report.write_text(json.dumps(outcome.scorecard.as_json(), indent=2) + "\n", encoding="utf-8")
+                if serve:
+                    _serve(console, stage)
+    except (GatewayAway, Refused, UnreadableSeries, OSError) as error:
+        console.print(str(error), style="bold red")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("stopped", style="dim")
+        sys.exit(130)
+    sys.exit(1 if outcome.scorecard.broken() else 0)
+
+
+def _run(console: Console, stage: Stage, cast: FleetCast | ReplayCast) -> Outcome:
+    database = stage.open(cast)
+    title = f"careloop demo: {len(cast.device_ids)} devices live {cast.world.span.days:.0f} days on {database}"
+    kind = LiveProgress if console.is_terminal else LineProgress
+    progress: Progress = kind(console, cast.world.span, stage.ledger, stage.sandbox, title)
+    with progress:
+        playing_s = stage.play(progress)
+        stage.drain(progress)
+    return stage.judge(cast, playing_s)
+
+
+def _tell(console: Console, stage: Stage, cast: FleetCast | ReplayCast, outcome: Outcome) -> None:
+    console.print()
+    book = stage.sandbox.book
+    if isinstance(cast, FleetCast):
+        findings = match(cast.labels, seen_alarms(outcome.alarms))
+        print_story(console, choose(cast.world, findings.found, outcome.alarms, outcome.cases), book)
+    else:
+        for alarm in sorted(outcome.alarms, key=lambda alarm: str(alarm["started_at"]))[:12]:
+            console.print(f"  {alarm['device_id']}  {alarm['watch']}  {alarm['started_at']}  {alarm['state']}")
+        console.print()
+    print_scorecard(console, outcome.scorecard, stage.sandbox, outcome.database)
+
+
+def _serve(console: Console, stage: Stage) -> None:
+    address = stage.gateway.address
+    console.print("\nThe gateway stays up; Ctrl-C ends it.", style="bold")
+    console.print(f"  API    {address.api_url}/v1/counts")
+    console.print(f"  token  {address.api_token}")
+    console.print(
+        f"  try    curl -H 'Authorization: Bearer {address.api_token}' {address.api_url}/v1/cases", soft_wrap=True
+    )
+    console.print(f"  MQTT   {address.listen_host}:{address.listen_port}")
+    while stage.gateway.running:
+        time.sleep(0.5)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,179 @@
+"""One fault, told from its first reading to its closure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from devices.clock import to_datetime
+from simulators.api_client import Json, epoch_s
+from simulators.crm.records import Book
+from simulators.fleet.faults import FaultKind, Label
+from simulators.fleet.world import Device, World
+from simulators.scorecard import SeenAlarm
+
+_IN_WORDS: Final[Mapping[FaultKind, str]] = {
+    FaultKind.ABANDONED: "its owner stopped using it",
+    FaultKind.STUCK: "a sensor got stuck",
+    FaultKind.DECLINE: "its owner used it less and less",
+    FaultKind.BATTERY_DRAIN: "its battery began to fail",
+    FaultKind.EVENT_STORM: "it began to flood us with events",
+    FaultKind.SILENCE: "its radio module died",
+    FaultKind.OVER_TEMPERATURE: "it began to run too hot",
+    FaultKind.BAD_FIRMWARE: "a new firmware made it worse",
+}
+_CLOSED: Final = frozenset({"resolved", "retracted", "expired"})
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A fault, the alarm that found it, the case that came of it."""
+
+    label: Label
+    device: Device
+    alarm: Json
+    case: Json
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    at_s: float
+    who: str
+    text: str
+
+
+def choose(
+    world: World, found: Mapping[int, SeenAlarm], alarms: Sequence[Json], cases: Sequence[Json]
+) -> Thread | None:
+    """The fault whose story is the most complete: healed, with a case that telemetry closed, if there is one."""
+    by_id = {str(alarm["alarm_id"]): alarm for alarm in alarms}
+    devices = {device.device_id: device for device in world.devices}
+    threads: list[Thread] = []
+    for n, label in enumerate(world.labels):
+        seen = found.get(n)
+        case = _case_of(seen.alarm_id, cases) if seen is not None else None
+        if seen is not None and case is not None:
+            threads.append(Thread(label, devices[label.device_id], by_id[seen.alarm_id], case))
+    return max(threads, key=_completeness, default=None)
+
+
+def _case_of(alarm_id: str, cases: Sequence[Json]) -> Json | None:
+    for case in cases:
+        if any(str(alarm.get("alarm_id")) == alarm_id for alarm in _items(case, "alarms")):
+            return case
+    return None
+
+
+def _completeness(thread: Thread) -> tuple[bool, bool, bool, bool, float]:
+    return (
+        str(thread.case["state"]) == "resolved" and thread.label.ends_at_s is not None,
+        str(thread.case.get("resolution")) == "recovered_in_telemetry",
+        thread.label.kind is FaultKind.OVER_TEMPERATURE,
+        str(thread.case["state"]) in _CLOSED,
+        -epoch_s(thread.alarm["raised_at"]),
+    )
+
+
+def tell(thread: Thread, book: Book) -> RenderableType:
+    """The story, as it is printed."""
+    device, case = thread.device, thread.case
+    person = device.person
+    title = Text(f"One fault, from its first reading to its end: {device.device_id}", style="bold")
+    intro = Text(
+        f"A {device.product.model.replace('-', ' ')} of {person.owner_ref} in {person.time_zone}. "
+        f"The simulator's truth, which careloop never sees: on {_when(thread.label.starts_at_s)} "
+        f"{_IN_WORDS[thread.label.kind]}"
+        + (f"; on {_when(thread.label.ends_at_s)} that was over." if thread.label.ends_at_s else ".")
+    )
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="dim", no_wrap=True)
+    lines.add_column(style="cyan", no_wrap=True)
+    lines.add_column(ratio=1)
+    for moment in sorted(_moments(thread, book), key=lambda moment: moment.at_s):
+        lines.add_row(_when(moment.at_s), moment.who, moment.text)
+    brief = Padding(Text(str(case["brief"]).strip(), style="italic"), (0, 0, 0, 4))
+    return Group(
+        title, Padding(intro, (0, 0, 1, 2)), Padding(lines, (0, 0, 1, 2)), Text("  What the agent read:"), brief
+    )
+
+
+def _moments(thread: Thread, book: Book) -> Iterator[_Moment]:
+    label, alarm, case = thread.label, thread.alarm, thread.case
+    first = _first_reading(thread)
+    if first is not None:
+        yield first
+    explanation = cast("Json", alarm.get("explanation") or {})
+    for event in _items(alarm, "events"):
+        name, at_s = str(event["event"]), epoch_s(event["ts"])
+        said = cast("Json", event.get("explanation") or explanation)
+        if name == "raised":
+            yield _Moment(at_s, "detection", f"{_named(alarm)}: {said.get('text', '')}")
+        elif name in {"cleared", "unknown", "retracted"}:
+            yield _Moment(at_s, "detection", f"{_named(alarm)} {name}: {said.get('text', '')}")
+    for move in _items(case, "transitions"):
+        note = f" ({move['note']})" if move.get("note") else ""
+        words = str(move["reason"]).replace("_", " ")
+        yield _Moment(epoch_s(move["at"]), "case", f"{move['to_state']}: {words}, by {move['actor']}{note}")
+    yield from _told_owner(case)
+    record = book.of_case(str(case["case_id"]))
+    if record is not None:
+        kinds = ", ".join(dict.fromkeys(kind for _, kind, _ in record.history))
+        at_s = epoch_s(case["opened_at"]) + 1e-3
+        yield _Moment(at_s, "CRM", f"record {record.number}, “{record.title}”; heard {kinds}; now {record.state}")
+    if label.ends_at_s is not None:
+        yield _Moment(label.ends_at_s, "(truth)", "the fault is gone")
+
+
+def _told_owner(case: Json) -> Iterator[_Moment]:
+    """What the gates said to steps that the owner would see; the last word of each channel."""
+    last: dict[str, Json] = {}
+    for decision in _items(case, "decisions"):
+        if decision.get("subject") == "step" or decision.get("outcome") != "allow":
+            last[str(decision["recipient"])] = decision
+    for recipient, decision in last.items():
+        reason = str(decision.get("reason") or "").replace("_", " ")
+        words = {"allow": "allowed", "hold": f"held: {reason}", "refuse": f"not contacted: {reason}"}
+        said = words.get(str(decision["outcome"]), str(decision["outcome"]))
+        yield _Moment(epoch_s(decision["decided_at"]) + 2e-3, "owner", f"{recipient}: {said}")
+
+
+def _first_reading(thread: Thread) -> _Moment | None:
+    """The first reading that the fault could show in."""
+    encoder, label = thread.device.encoder, thread.label
+    rows = (encoder.ts_ms / 1000 >= label.starts_at_s).nonzero()[0]
+    metric = thread.alarm.get("metric")
+    if not len(rows):
+        return None
+    values = encoder.life.metrics.get(str(metric))
+    if metric is None or values is None:
+        last = encoder.ts_ms[encoder.ts_ms / 1000 < label.starts_at_s]
+        return _Moment(float(last[-1]) / 1000, "device", "its last reading before the fault") if len(last) else None
+    row = next((int(row) for row in rows if values[row] == values[row]), None)  # not NaN
+    if row is None:
+        return None
+    return _Moment(float(encoder.ts_ms[row]) / 1000, "device", f"first reading of the fault: {metric} {values[row]:g}")
+
+
+def _named(alarm: Json) -> str:
+    return f"{alarm['watch']} ({alarm['severity']})"
+
+
+def _items(tree: Json, name: str) -> Sequence[Json]:
+    return cast("Sequence[Json]", tree.get(name) or ())
+
+
+def _when(moment_s: float) -> str:
+    return f"{to_datetime(moment_s):%a %d %b %H:%M}"
+
+
+def print_story(console: Console, thread: Thread | None, book: Book) -> None:
+    """Print the story, or why there is none."""
+    if thread is None:
+        console.print("No fault was found, became a case and can be told.", style="dim")
+        return
+    console.print(tell(thread, book))
+    console.print()

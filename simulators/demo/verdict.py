@@ -1,0 +1,104 @@
+"""The scorecard as it is printed."""
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from simulators.crm.misbehave import Whim
+from simulators.crm.sandbox import Sandbox
+from simulators.scorecard import DetectionScore, Scorecard
+
+
+def print_scorecard(console: Console, card: Scorecard, sandbox: Sandbox, database: str) -> None:
+    """Print what came of it, in words for somebody who has to decide."""
+    console.print(Text("Scorecard", style="bold"))
+    console.print(Padding(_table(card, sandbox, database), (0, 0, 1, 2)))
+    if card.detection.injected:
+        console.print(Padding(_kinds(card.detection), (0, 0, 1, 2)))
+    broken = card.broken()
+    for words in broken:
+        console.print(f"  BROKEN: {words}", style="bold red", highlight=False)
+    if not broken:
+        console.print("  Nothing acknowledged was lost, nothing is there twice, gateway and CRM agree.", style="green")
+
+
+def _table(card: Scorecard, sandbox: Sandbox, database: str) -> Table:
+    delivery, detection, cases = card.delivery, card.detection, card.cases
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column(ratio=1)
+    rows.add_row(
+        "readings",
+        f"{delivery.published:,} published, {delivery.acknowledged:,} acknowledged: {delivery.stored:,} stored"
+        f" + {delivery.quarantined:,} in quarantine; {delivery.lost} lost, {delivery.duplicate_rows} stored twice",
+    )
+    if detection.injected:
+        rows.add_row("found", _found(detection))
+        rows.add_row(
+            "false alarms", f"{detection.false_alarms_per_device_30d:.2f} per device and month" + _right(detection)
+        )
+        if detection.median_time_to_detect_h is not None:
+            rows.add_row(
+                "how soon", f"half of the faults within {detection.median_time_to_detect_h:.1f} h of their beginning"
+            )
+    rows.add_row(
+        "cases",
+        f"{cases.opened} opened, {cases.resolved} resolved, {cases.retracted} retracted; {cases.duplicate} double",
+    )
+    rows.add_row(
+        "CRM", f"{cases.records} records, {cases.duplicate_records} double, {cases.missing} missing" + _met(sandbox)
+    )
+    if card.alarm_to_crm_p50_s is not None and card.alarm_to_crm_p99_s is not None:
+        rows.add_row(
+            "alarm to CRM",
+            f"{card.alarm_to_crm_p50_s:.2f} s for half of them, {card.alarm_to_crm_p99_s:.2f} s for 99 of 100, in real time",
+        )
+    rows.add_row(
+        "speed", f"{card.readings_per_s:,.0f} readings a second while the fleet lived; {card.elapsed_s:.0f} s in all"
+    )
+    rows.add_row("database", database)
+    return rows
+
+
+def _found(detection: DetectionScore) -> str:
+    watched = sum(kind.watched for kind in detection.by_kind.values())
+    found = sum(kind.detected_watched for kind in detection.by_kind.values())
+    return f"{found} of {watched} faults that a watch looks for" + (f" ({found / watched:.0%})" if watched else "")
+
+
+def _right(detection: DetectionScore) -> str:
+    if detection.precision is None:
+        return ""
+    return f"; {detection.precision:.0%} of what it reported was true"
+
+
+def _met(sandbox: Sandbox) -> str:
+    words = {
+        Whim.LATE: "late",
+        Whim.THROTTLE: "throttled",
+        Whim.UNAVAILABLE: "unavailable",
+        Whim.FAIL_AFTER: "500 though done",
+        Whim.CUT_AFTER: "cut though done",
+        Whim.TWICE: "handled twice",
+    }
+    met = [f"{sandbox.whims[whim]} {text}" for whim, text in words.items() if sandbox.whims.get(whim)]
+    return f"; of {sandbox.requests} requests it answered {', '.join(met)}" if met else ""
+
+
+def _kinds(detection: DetectionScore) -> Table:
+    rows = Table(box=None, padding=(0, 2), header_style="dim")
+    rows.add_column("fault")
+    rows.add_column("injected", justify="right")
+    rows.add_column("found", justify="right")
+    rows.add_column("median time to detect")
+    for kind, found in detection.by_kind.items():
+        soon = "" if found.median_time_to_detect_h is None else f"{found.median_time_to_detect_h:.1f} h"
+        rows.add_row(
+            kind.value.replace("_", " "),
+            str(found.injected),
+            str(found.detected),
+            soon if found.watched else f"{soon} not watched yet".strip(),
+            style="" if found.watched else "dim",
+        )
+    return rows
