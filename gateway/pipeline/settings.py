@@ -40,7 +40,7 @@ class IngestSettings(_Section):
     far_future: SpanS = 86_400.0  # how far ahead of the gateway's clock a device's time may be
     max_payload_bytes: Annotated[int, Field(ge=1)] = 262_144
     checkpoint_every: SpanS = 60.0  # how often detector state is written down; real time
-    silence_grace: SpanS = 300.0  # after an outage of ours, before silences are judged again; the gateway's clock
+    outage_grace: SpanS = 300.0  # after an outage of ours, until silences are judged again; the gateway's clock
 
 
 @dataclass(frozen=True, slots=True)

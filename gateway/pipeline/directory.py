@@ -1,0 +1,31 @@
+"""The devices that the gateway knows, in memory."""
+
+from collections.abc import Iterable
+
+from devices.registry.model import Device
+
+
+class DeviceDirectory:
+    """Registered devices by id; the pipeline looks up each packet's device here."""
+
+    def __init__(self, devices: Iterable[Device] = ()) -> None:
+        self._devices = {str(device.device_id): device for device in devices}
+
+    def __len__(self) -> int:
+        return len(self._devices)
+
+    def get(self, device_id: str) -> Device | None:
+        """The device, or None when it is not registered."""
+        return self._devices.get(device_id)
+
+    def put(self, device: Device) -> None:
+        """Know a device, or know it anew."""
+        self._devices[str(device.device_id)] = device
+
+    def remove(self, device_id: str) -> None:
+        """Know a device no longer."""
+        self._devices.pop(device_id, None)
+
+    def replace(self, devices: Iterable[Device]) -> None:
+        """Know exactly these devices."""
+        self._devices = {str(device.device_id): device for device in devices}

@@ -1,0 +1,197 @@
+"""The pipeline's work once the database is owned: batch after batch, and what has to be done between them."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from devices.clock import Clock
+from devices.errors import Rejected
+from devices.payloads import Codec
+from devices.registry.model import Device
+from devices.registry.queries import load_devices, register_device
+from gateway.detect.model import AlarmChange
+from gateway.intake import Origin, Packet, Route, Verdict
+from gateway.pipeline.decode import AUTOMATIC, Sources, decode_batch
+from gateway.pipeline.directory import DeviceDirectory
+from gateway.pipeline.health import HealthyClock
+from gateway.pipeline.judge import Engine, Judge
+from gateway.pipeline.promotion import Promotion
+from gateway.pipeline.queue import PacketQueue
+from gateway.pipeline.recovery import Recovered
+from gateway.pipeline.replay import Replays
+from gateway.pipeline.settings import PipelineSettings
+from gateway.pipeline.stats import PipelineStats
+from gateway.pipeline.taps import Taps
+from gateway.pipeline.writer import BatchWriter, Moment
+from gateway.pipeline.written import Written, verdicts_of
+from gateway.store.checkpoints import Checkpoint
+from gateway.store.store import Connection, Store
+
+_HOUSEKEEPING_S: Final = 0.2
+_REPLAYS_S: Final = 1.0
+_UNKNOWN_FOR_S: Final = 5.0  # before a device that is not registered is looked up again
+_MOST_UNKNOWN: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the pipeline is put together from."""
+
+    settings: PipelineSettings
+    store: Store
+    engine: Engine
+    devices: DeviceDirectory
+    codecs: Mapping[str, Codec]
+    clock: Clock
+    log: structlog.typing.FilteringBoundLogger
+    queue: PacketQueue
+    stats: PipelineStats
+    taps: Taps
+    doors_healthy: Callable[[], bool]
+    on_alarms: Callable[[], None]
+
+
+class Ingest:
+    """Takes batches in, judges silences, writes checkpoints, and replays quarantine; one thing at a time."""
+
+    def __init__(self, parts: Parts, recovered: Recovered) -> None:
+        settings, store = parts.settings, parts.store
+        self._parts = parts
+        self._sources = Sources(settings, parts.devices, parts.codecs, store.profiles, store.tables)
+        judge = Judge(parts.engine, store.profiles, parts.log)
+        self._writer = BatchWriter(store, judge, self._sources, parts.stats, parts.log)
+        self._writer.batch_seq = recovered.batch_seq
+        self._health = HealthyClock(settings.ingest.outage_grace, recovered.healthy_s)
+        self._replays = Replays(parts.queue)
+        self._promotion = Promotion()
+        self._unknown: dict[str, float] = {}
+        self._housekeeping_at_s = self._replays_at_s = 0.0
+        self._checkpoint_at_s = self._loop_s() + settings.ingest.checkpoint_every
+
+    @property
+    def is_working(self) -> bool:
+        """Whether transactions go through."""
+        return self._writer.is_working
+
+    async def take_in(self, packets: Sequence[Packet]) -> None:
+        """Store and judge packets, then settle them. Raises OwnershipLostError."""
+        await self._meet(packets)
+        oldest_s = min(packet.received_s for packet in packets)
+        moment = self._moment(oldest_s)
+        batch = decode_batch(self._sources, packets, moment.now_s)
+        written = await self._writer.write(batch, moment)
+        verdicts = verdicts_of(written)
+        settle(packets, verdicts)
+        self._account(written, self._parts.clock.now_s() - oldest_s)
+        self._parts.taps.tell(packets, verdicts)
+        self._announce(written.changes)
+        await self._promote(written)
+
+    async def keep_house(self) -> None:
+        """What is due between batches. Raises OwnershipLostError."""
+        loop_s = self._loop_s()
+        if loop_s < self._housekeeping_at_s:
+            return
+        self._housekeeping_at_s = loop_s + _HOUSEKEEPING_S
+        self._parts.stats.queued_packets = self._parts.queue.packets
+        self._announce(await self._writer.decide(self._moment(self._parts.queue.oldest_received_s())))
+        if loop_s >= self._replays_at_s:
+            self._replays_at_s = loop_s + _REPLAYS_S
+            await self._writer.until_done(self._replays.go_on)
+        if loop_s >= self._checkpoint_at_s:
+            await self.checkpoint()
+
+    async def checkpoint(self) -> None:
+        """Write down the state of the partitions that have changed. Raises OwnershipLostError."""
+        self._checkpoint_at_s = self._loop_s() + self._parts.settings.ingest.checkpoint_every
+        engine = self._parts.engine
+        changed = [
+            Checkpoint(number, engine.version, 0, engine.checkpoint(number)) for number in sorted(engine.dirty())
+        ]
+        if changed:
+            await self._writer.checkpoint(changed, self._health.now_s)
+            self._parts.log.debug("detect.checkpointed", partitions=len(changed), batch_seq=self._writer.batch_seq)
+
+    def _moment(self, oldest_s: float | None) -> Moment:
+        """Now; the healthy clock does not run ahead of a packet that waits, nor while the doors hold back."""
+        now_s = self._parts.clock.now_s()
+        is_healthy = self._parts.doors_healthy() and self._writer.is_working and not self._parts.queue.is_full
+        until_s = now_s if oldest_s is None else min(now_s, oldest_s)
+        return Moment(now_s, self._health.advance(until_s, is_healthy=is_healthy))
+
+    async def _meet(self, packets: Sequence[Packet]) -> None:
+        """Look up devices that the directory does not know; register them where the policy says so."""
+        known = self._parts.devices
+        strange = {
+            packet.device_id
+            for packet in packets
+            if known.get(packet.device_id) is None and packet.device_id and packet.route is not Route.UNKNOWN
+        }
+        loop_s = self._loop_s()
+        if len(self._unknown) > _MOST_UNKNOWN:
+            self._unknown.clear()
+        for device_id in sorted(strange):
+            if self._unknown.get(device_id, loop_s) > loop_s:
+                continue
+            device = await self._writer.until_done(lambda conn, device_id=device_id: self._find(conn, device_id))
+            if device is None:
+                self._unknown[device_id] = loop_s + _UNKNOWN_FOR_S
+            else:
+                self._unknown.pop(device_id, None)
+                known.put(device)
+
+    async def _find(self, conn: Connection, device_id: str) -> Device | None:
+        if self._parts.settings.ingest.unknown_device == "quarantine":
+            return next(iter(await load_devices(conn, device_id)), None)
+        try:
+            return await register_device(conn, self._parts.settings.tenant_id, device_id, None, "auto")
+        except Rejected:
+            return None
+
+    def _account(self, written: Written, lag_s: float) -> None:
+        self._parts.stats.count(written, lag_s)
+        self._parts.log.debug(
+            "batch.committed",
+            batch_seq=self._writer.batch_seq,
+            packets=len(written.batch.packets),
+            stored=written.stored,
+            duplicates=written.duplicates,
+            filled=written.filled,
+            quarantined=len(written.refused),
+            events=written.new_events,
+            alarms=len(written.changes),
+            lag_s=round(lag_s, 3),
+        )
+
+    def _announce(self, changes: Sequence[AlarmChange]) -> None:
+        if changes:
+            self._parts.on_alarms()
+
+    async def _promote(self, written: Written) -> None:
+        for stored in written.readings:
+            if stored.new.table.model == AUTOMATIC and stored.new.extra:
+                self._promotion.note(stored.new.extra.values())
+                names = self._promotion.take(self._parts.store.tables[AUTOMATIC])
+                if names:
+                    await self._writer.widen(AUTOMATIC, names)
+                    self._parts.log.info("store.widened", table=stored.new.table.name, columns=len(names))
+
+    @staticmethod
+    def _loop_s() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def settle(packets: Sequence[Packet], verdicts: Sequence[Verdict]) -> None:
+    """Tell each origin what became of its packets, in the order of their submission."""
+    told: dict[int, tuple[Origin, list[int], list[Verdict]]] = {}
+    for packet, verdict in zip(packets, verdicts, strict=True):
+        entry = told.get(id(packet.origin))
+        if entry is None:
+            entry = told[id(packet.origin)] = (packet.origin, [], [])
+        entry[1].append(packet.token)
+        entry[2].append(verdict)
+    for origin, tokens, its_verdicts in told.values():
+        origin.settle(tokens, its_verdicts)

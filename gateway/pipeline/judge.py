@@ -1,0 +1,112 @@
+"""The detectors' part in a transaction: judged with it, kept when it commits, undone when it does not."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from devices.profiles.model import Profile
+from gateway.detect.model import AlarmChange, Samples
+from gateway.pipeline.samples import samples_of
+from gateway.store.rows import EventRow, Fill, Readings
+
+
+class Engine(Protocol):
+    """The detection engine, as the pipeline uses it."""
+
+    version: int
+
+    def judge(self, samples: Sequence[Samples]) -> list[AlarmChange]:
+        """Take readings in arrival order."""
+        ...
+
+    def alive(self, device_ids: Sequence[str], alive_s: float) -> list[AlarmChange]:
+        """Take signs of life that are no readings."""
+        ...
+
+    def due(self, alive_s: float, now_s: float) -> list[AlarmChange]:
+        """Judge the silences whose deadline has passed."""
+        ...
+
+    def begin(self) -> None:
+        """Open a turn."""
+        ...
+
+    def commit(self) -> None:
+        """Keep what the turn has changed."""
+        ...
+
+    def rollback(self) -> None:
+        """Undo what the turn has changed."""
+        ...
+
+    def checkpoint(self, partition: int) -> bytes:
+        """The state of a partition."""
+        ...
+
+    def restore(self, partition: int, state: bytes) -> None:
+        """Take a partition's state back."""
+        ...
+
+    def dirty(self) -> set[int]:
+        """Partitions that have changed since their last checkpoint."""
+        ...
+
+
+class Judge:
+    """One turn of the engine per transaction.
+
+    A detector that fails costs the judgement of that batch, never its readings.
+    """
+
+    def __init__(
+        self, engine: Engine, profiles: Mapping[str, Profile], log: structlog.typing.FilteringBoundLogger
+    ) -> None:
+        self._engine = engine
+        self._profiles = profiles
+        self._log = log
+        self._is_open = False
+
+    def judge(
+        self, told: Sequence[tuple[Readings, Sequence[Fill]]], events: Iterable[EventRow], alive_s: float
+    ) -> list[AlarmChange]:
+        """Open a turn and judge a batch: readings by model, then the events and births in it."""
+        samples = [samples_of(self._profiles[new.table.model], new, fills, alive_s) for new, fills in told]
+        present = [part for part in samples if part is not None]
+        # A will says that a device has gone: no sign of life.
+        alive = list(dict.fromkeys(event.device_id for event in events if event.code != "offline"))
+        self._begin()
+        try:
+            changes = self._engine.judge(present) if present else []
+            return changes + (self._engine.alive(alive, alive_s) if alive else [])
+        except Exception:
+            self._log.exception("detect.failed", readings=sum(len(part.ts_s) for part in present))
+            self.rollback()
+            return []
+
+    def due(self, alive_s: float, now_s: float) -> list[AlarmChange]:
+        """Open a turn and judge silences."""
+        self._begin()
+        try:
+            return self._engine.due(alive_s, now_s)
+        except Exception:
+            self._log.exception("detect.failed", readings=0)
+            self.rollback()
+            return []
+
+    def _begin(self) -> None:
+        self.rollback()
+        self._engine.begin()
+        self._is_open = True
+
+    def commit(self) -> None:
+        """Keep what the turn has changed, if one is open."""
+        if self._is_open:
+            self._engine.commit()
+            self._is_open = False
+
+    def rollback(self) -> None:
+        """Undo what the turn has changed, if one is open."""
+        if self._is_open:
+            self._engine.rollback()
+            self._is_open = False

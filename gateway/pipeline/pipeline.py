@@ -1,0 +1,130 @@
+"""The pipeline: takes packets from the doors, and settles them once what they said is stored and judged.
+
+submit ─▶ queue ─▶ decode ─▶ transaction (store, judge, alarms, counters) ─▶ commit ─▶ settle, taps, CRM
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from devices.clock import Clock
+from devices.payloads import Codec
+from gateway.intake import Packet
+from gateway.pipeline.directory import DeviceDirectory
+from gateway.pipeline.ingest import Ingest, Parts
+from gateway.pipeline.judge import Engine
+from gateway.pipeline.queue import PacketQueue
+from gateway.pipeline.recovery import Recovery
+from gateway.pipeline.settings import PipelineSettings
+from gateway.pipeline.stats import PipelineStats
+from gateway.pipeline.taps import Taps
+from gateway.store.store import LOST_CONNECTION, Connection, Store
+
+_TICK_S: Final = 0.2
+_REOPEN_S: Final = 0.5
+_FLUSH_TIMEOUT_S: Final = 10.0
+
+
+def _always() -> bool:
+    return True
+
+
+def _nothing() -> None:
+    return None
+
+
+class Pipeline:
+    """The way from packets to settled packets; the doors see it as their `Intake`."""
+
+    def __init__(  # noqa: PLR0917 - the composition root passes everything down
+        self,
+        settings: PipelineSettings,
+        store: Store,
+        engine: Engine,
+        devices: DeviceDirectory,
+        codecs: Mapping[str, Codec],
+        clock: Clock,
+        log: structlog.typing.FilteringBoundLogger,
+        *,
+        doors_healthy: Callable[[], bool] = _always,
+        on_alarms: Callable[[], None] = _nothing,
+    ) -> None:
+        """Put the pipeline together; `on_alarms` is called after a commit that handed alarms to the CRM side."""
+        self.stats = PipelineStats()
+        self.taps = Taps()
+        self._queue = PacketQueue(settings.batch)
+        self._parts = Parts(
+            settings=settings,
+            store=store,
+            engine=engine,
+            devices=devices,
+            codecs=codecs,
+            clock=clock,
+            log=log,
+            queue=self._queue,
+            stats=self.stats,
+            taps=self.taps,
+            doors_healthy=doors_healthy,
+            on_alarms=on_alarms,
+        )
+        self._ingest: Ingest | None = None
+        self._is_stopping = False
+
+    def submit(self, packets: Sequence[Packet]) -> bool:
+        """Take packets, always; False asks the door to stop reading until `when_ready` calls back."""
+        return self._queue.put(packets)
+
+    def when_ready(self, resume: Callable[[], None]) -> None:
+        """Call `resume` once, in the event loop, when there is room again."""
+        self._queue.when_ready(resume)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether this gateway owns the database, and its transactions go through."""
+        return self._ingest is not None and self._ingest.is_working
+
+    async def run(self) -> None:
+        """Work until cancelled; then store and settle what has been taken, and let go of the database.
+
+        Raises OwnershipLostError when another gateway has taken over: the process must start anew.
+        """
+        work = asyncio.create_task(self._work(), name="pipeline.work")
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self._is_stopping = True
+            await asyncio.wait({work}, timeout=_FLUSH_TIMEOUT_S)
+            raise
+        finally:
+            work.cancel()
+            with suppress(asyncio.CancelledError):
+                await work
+            await self._parts.store.close()
+
+    async def _work(self) -> None:
+        ingest = self._ingest = await self._start()
+        while not (self._is_stopping and not self._queue.packets):
+            if await self._queue.wait(0.0 if self._is_stopping else _TICK_S):
+                await ingest.take_in(self._queue.take())
+            await ingest.keep_house()
+        await ingest.checkpoint()
+
+    async def _start(self) -> Ingest:
+        """Own the database, and bring the detectors to where they were."""
+        parts = self._parts
+        conn = await self._open()
+        store = parts.store
+        parts.log.info("store.opened", database=store.edition.describe() if store.edition else "", fence=store.fence)
+        recovered = await Recovery(parts.engine, store.profiles, store.tables.all(), parts.log).run(conn)
+        return Ingest(parts, recovered)
+
+    async def _open(self) -> Connection:
+        while True:
+            try:
+                return await self._parts.store.open()
+            except LOST_CONNECTION as error:
+                self._parts.log.warning("store.unreachable", error=type(error).__name__)
+                await asyncio.sleep(_REOPEN_S)

@@ -1,0 +1,170 @@
+"""Detector state after a start: the checkpoint, then everything stored since it, judged again in its order.
+
+What the detectors report meanwhile is thrown away: it is in the database already. So a restart neither forgets an alarm
+nor raises one twice.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from devices.ids import partition_of
+from devices.profiles.model import Profile
+from gateway.pipeline.judge import Engine, Judge
+from gateway.store.checkpoints import (
+    BatchMark,
+    LoggedFill,
+    fills_by_batch,
+    read_checkpoints,
+    read_events,
+    read_fills,
+    read_marks,
+)
+from gateway.store.queries import last_batch
+from gateway.store.readings import ReadBack, read_batches
+from gateway.store.rows import EventRow, Fill, Readings, ReadingTable
+
+Connection = AsyncConnection[TupleRow]
+
+_WINDOW: Final = 50
+"""Batches that are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Where the last run has come to."""
+
+    batch_seq: int
+    healthy_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Floors:
+    """The batch after which each partition has to be judged again."""
+
+    of_partition: Mapping[int, int]
+    default: int
+
+    @property
+    def lowest(self) -> int:
+        return min(self.of_partition.values(), default=self.default)
+
+    @property
+    def is_level(self) -> bool:
+        return all(floor == self.default for floor in self.of_partition.values())
+
+    def of(self, device_id: str) -> int:
+        return self.of_partition.get(partition_of(device_id), self.default)
+
+
+class Recovery:
+    """Brings an engine without state to where the database says that it was."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        profiles: Mapping[str, Profile],
+        tables: Sequence[ReadingTable],
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self._engine = engine
+        self._judge = Judge(engine, profiles, log)
+        self._tables = tables
+        self._log = log
+
+    async def run(self, conn: Connection) -> Recovered:
+        """Restore checkpoints, then judge what was stored since."""
+        floors = await self._restore(conn)
+        marks = await read_marks(conn, floors.lowest)
+        fills = await read_fills(conn, floors.lowest)
+        readings = 0
+        for start in range(0, len(marks), _WINDOW):
+            readings += await self._replay(conn, marks[start : start + _WINDOW], fills, floors)
+        batch_seq, healthy_s = await last_batch(conn)
+        self._log.info("detect.recovered", batch_seq=batch_seq, batches=len(marks), readings=readings)
+        return Recovered(batch_seq, healthy_s)
+
+    async def _restore(self, conn: Connection) -> _Floors:
+        floors: dict[int, int] = {}
+        checkpoints = await read_checkpoints(conn)
+        for checkpoint in checkpoints:
+            if checkpoint.version == self._engine.version:
+                self._engine.restore(checkpoint.partition, checkpoint.state)
+                floors[checkpoint.partition] = checkpoint.batch_seq
+            else:
+                # Only what has not been pruned can be judged again; the detectors learn the rest anew.
+                self._log.warning(
+                    "detect.checkpoint_outdated", partition=checkpoint.partition, version=checkpoint.version
+                )
+                floors[checkpoint.partition] = 0
+        # A partition without a checkpoint had no state when the others were written.
+        return _Floors(floors, max((checkpoint.batch_seq for checkpoint in checkpoints), default=0))
+
+    async def _replay(
+        self, conn: Connection, marks: Sequence[BatchMark], fills: Sequence[LoggedFill], floors: _Floors
+    ) -> int:
+        after, until = marks[0].batch_seq - 1, marks[-1].batch_seq
+        stored = [_as_first_stored(await read_batches(conn, table, after, until), fills) for table in self._tables]
+        events = await read_events(conn, after, until)
+        grouped = fills_by_batch(fills)
+        for mark in marks:
+            if mark.kind == "timer":
+                self._judge.due(mark.alive_s, mark.now_s)
+            else:
+                told = [
+                    (
+                        _above(_of_batch(part, mark.batch_seq), floors, mark),
+                        [
+                            Fill(fill.device_id, fill.ts_us, fill.batch_row, fill.metrics)
+                            for fill in grouped.get((mark.batch_seq, part.readings.table.model), ())
+                            if floors.of(fill.device_id) < mark.batch_seq
+                        ],
+                    )
+                    for part in stored
+                ]
+                self._judge.judge(told, _events_above(events.get(mark.batch_seq, ()), floors, mark), mark.alive_s)
+            self._judge.commit()
+        return sum(len(part.readings) for part in stored)
+
+
+def _of_batch(part: ReadBack, batch_seq: int) -> Readings:
+    start, end = np.searchsorted(part.batch_seq, [batch_seq, batch_seq + 1])
+    return part.readings.take(np.arange(start, end))
+
+
+def _above(readings: Readings, floors: _Floors, mark: BatchMark) -> Readings:
+    if floors.is_level or not len(readings):
+        return readings
+    wanted = np.array([floors.of(device_id) < mark.batch_seq for device_id in readings.device_ids])
+    return readings.take(wanted[readings.device])
+
+
+def _events_above(events: Sequence[EventRow], floors: _Floors, mark: BatchMark) -> Iterator[EventRow]:
+    return (event for event in events if floors.of(event.device_id) < mark.batch_seq)
+
+
+def _as_first_stored(part: ReadBack, fills: Sequence[LoggedFill]) -> ReadBack:
+    """The readings as their own batch stored them, without what later batches added."""
+    readings = part.readings
+    added = {(fill.device_id, fill.ts_us): fill for fill in fills if fill.model == readings.table.model}
+    if not added or not len(readings):
+        return part
+    position_of = {
+        (readings.device_ids[device], ts_us): position
+        for position, (device, ts_us) in enumerate(zip(readings.device.tolist(), readings.ts_us.tolist(), strict=True))
+    }
+    column_of = {name: column for column, name in enumerate(readings.table.metrics)}
+    for fill in fills:
+        position = position_of.get((fill.device_id, fill.ts_us)) if fill.model == readings.table.model else None
+        if position is None:
+            continue
+        for name in fill.metrics:
+            if name in column_of:
+                readings.values[position, column_of[name]] = np.nan
+            readings.extra.get(position, {}).pop(name, None)
+    return part

@@ -1,0 +1,66 @@
+"""Takes quarantined packets through the pipeline again, when somebody has asked for it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from gateway.intake import Packet, Route, Verdict
+from gateway.pipeline.queue import PacketQueue
+from gateway.store.quarantine import Entry, finish_replays, list_requested
+
+Connection = AsyncConnection[TupleRow]
+
+_AT_ONCE: Final = 500
+
+
+class Replays:
+    """An origin of packets like any other: they come from the quarantine, and their verdict goes back there."""
+
+    def __init__(self, queue: PacketQueue) -> None:
+        self._queue = queue
+        self._under_way: set[int] = set()
+        self._outcomes: list[tuple[int, str]] = []
+
+    def settle(self, tokens: Sequence[int], verdicts: Sequence[Verdict]) -> None:
+        """Take the verdicts on replayed packets."""
+        self._outcomes += zip(tokens, map(_outcome, verdicts), strict=True)
+
+    async def go_on(self, conn: Connection) -> None:
+        """Write down what replays came to, and submit those asked for since; in the caller's transaction.
+
+        A replay whose outcome was lost in a crash is done again, which changes nothing: it finds duplicates.
+        """
+        if self._outcomes:
+            await finish_replays(conn, self._outcomes)
+        finished = {one for one, _ in self._outcomes}
+        room = _AT_ONCE - len(self._under_way)
+        if room <= 0 and not finished:
+            return
+        for entry in await list_requested(conn, sorted(self._under_way - finished), max(room, 1)):
+            if entry.quarantine_id not in self._under_way:
+                self._under_way.add(entry.quarantine_id)
+                self._queue.put([self._packet(entry)])
+        self._under_way -= finished
+        self._outcomes.clear()
+
+    def _packet(self, entry: Entry) -> Packet:
+        return Packet(
+            origin=self,
+            token=entry.quarantine_id,
+            route=Route(entry.route),
+            device_id=entry.device_id,
+            topic=entry.topic,
+            payload=entry.raw,
+            received_s=entry.first_received_at.timestamp(),
+            codec=entry.codec,
+        )
+
+
+def _outcome(verdict: Verdict) -> str:
+    if verdict.quarantined:
+        return "quarantined"
+    if verdict.stored:
+        return "stored"
+    return "filled" if verdict.filled else "duplicate"

@@ -1,0 +1,342 @@
+"""One transaction per batch: readings, events, quarantine, alarms and counters together, or not at all."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+import numpy as np
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from crm_sync.inbox import put_alarms
+from devices.errors import QuarantineReason
+from devices.registry.model import FirmwareSeen
+from devices.registry.queries import record_firmware
+from gateway.alarms import record_changes
+from gateway.detect.model import AlarmChange
+from gateway.pipeline.batch import Batch
+from gateway.pipeline.decode import RawElements, Sources, quarantine_row
+from gateway.pipeline.judge import Judge
+from gateway.pipeline.stats import PipelineStats
+from gateway.pipeline.unstorable import find_unstorable, is_about_data
+from gateway.pipeline.written import Written, counters_of, device_counters_of
+from gateway.store.checkpoints import Checkpoint, prune, put_checkpoints
+from gateway.store.ownership import OwnershipLostError
+from gateway.store.queries import (
+    BatchRow,
+    add_counters,
+    add_device_counters,
+    put_batch,
+    put_events,
+    put_fills,
+    put_quarantine,
+    put_statuses,
+    put_timer_decision,
+)
+from gateway.store.readings import has_duplicates, store_readings
+from gateway.store.rows import QuarantineRow, StoredReadings
+from gateway.store.store import LOST_CONNECTION, Store
+
+Connection = AsyncConnection[TupleRow]
+_Result = TypeVar("_Result")
+_Prepare = Callable[[Connection], Awaitable[None]]
+
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a batch is judged."""
+
+    now_s: float  # the gateway's clock
+    alive_s: float  # the healthy clock
+
+
+class _ProbeOverError(Exception):
+    """Ends a probe, so that nothing of it stays."""
+
+
+@dataclass(slots=True)
+class _Pause:
+    """How long to wait before the next attempt: longer each time, and never the same for two gateways."""
+
+    attempts: int = 0
+
+    def next_s(self) -> float:
+        """Seconds before the next attempt."""
+        self.attempts += 1
+        return min(_FIRST_PAUSE_S * 2 ** min(self.attempts, 16), _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+class BatchWriter:
+    """Writes batches one after the other, each until it is committed."""
+
+    def __init__(
+        self,
+        store: Store,
+        judge: Judge,
+        sources: Sources,
+        stats: PipelineStats,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self.batch_seq = 0  # of the last committed batch
+        self.is_working = True  # whether the last transaction went through
+        self._store = store
+        self._judge = judge
+        self._sources = sources
+        self._stats = stats
+        self._log = log
+        self._expecting: set[str] = set()  # models whose last batch told something again
+
+    async def write(self, batch: Batch, moment: Moment) -> Written:
+        """Commit a batch, however long that takes. Raises OwnershipLostError."""
+        batch_seq = self.batch_seq + 1
+        while True:
+            todo = batch
+            try:
+                written = await self.until_committed(
+                    batch_seq,
+                    lambda conn: self._write(conn, todo, batch_seq, moment),
+                    lambda conn: self._make_room(conn, todo),
+                )
+            except (psycopg.Error, UnicodeError) as error:
+                batch = await self._without_unstorable(batch, error)
+            else:
+                break
+        for stored in written.readings:
+            expect = self._expecting.add if has_duplicates(stored) else self._expecting.discard
+            expect(stored.readings.table.model)
+        return written
+
+    async def _make_room(self, conn: Connection, batch: Batch) -> None:
+        for readings in batch.readings:
+            await self._store.divider.make_room(conn, readings.table.name, readings.ts_us)
+
+    async def _write(self, conn: Connection, batch: Batch, batch_seq: int, moment: Moment) -> Written:
+        tenant_id = self._sources.settings.tenant_id
+        stored = await self._store_readings(conn, batch, batch_seq)
+        new_rows = await put_events(conn, batch.events, batch_seq) | await put_statuses(conn, batch.statuses, batch_seq)
+        refused = [*batch.refused, *self._conflicts(batch, stored)]
+        await put_quarantine(conn, refused)
+        for part in stored:
+            await put_fills(conn, tenant_id, part.readings.table.model, part.fills, batch_seq)
+        for firmware in _one_per_device(batch.firmware):
+            await record_firmware(conn, firmware)
+        written = Written(batch, stored, new_rows, refused, ())
+        told = [(part.new, part.fills) for part in stored]
+        changes = self._judge.judge(told, written.told_events(), moment.alive_s)
+        written = replace(written, changes=changes)
+        await self._tell(conn, changes, moment)
+        await add_counters(conn, tenant_id, counters_of(written))
+        await add_device_counters(conn, tenant_id, device_counters_of(written))
+        await self._put_batch(conn, _row_of(written, batch_seq, moment))
+        return written
+
+    async def _store_readings(self, conn: Connection, batch: Batch, batch_seq: int) -> list[StoredReadings]:
+        return [
+            await store_readings(conn, part, batch_seq, expect_duplicates=part.table.model in self._expecting)
+            for part in batch.readings
+        ]
+
+    def _conflicts(self, batch: Batch, stored: Sequence[StoredReadings]) -> list[QuarantineRow]:
+        raws = RawElements(batch.packets)
+        found: list[QuarantineRow] = []
+        for part in stored:
+            for position, detail in part.conflicts.items():
+                packet, element = int(part.readings.packet[position]), int(part.readings.element[position])
+                raw = raws.raw(packet, element)
+                found.append(
+                    quarantine_row(self._sources, batch.packets, packet, raw, QuarantineReason.CONFLICT, detail)
+                )
+        return found
+
+    async def _tell(self, conn: Connection, changes: Sequence[AlarmChange], moment: Moment) -> None:
+        if changes:
+            tables = [table.name for table in self._store.tables.all()]
+            tenants = {change.device_id: self._tenant_of(change.device_id) for change in changes}
+            await put_alarms(conn, await record_changes(conn, changes, tenants, moment.now_s, tables))
+
+    def _tenant_of(self, device_id: str) -> str:
+        device = self._sources.devices.get(device_id)
+        return self._sources.settings.tenant_id if device is None else device.tenant_id
+
+    async def _put_batch(self, conn: Connection, row: BatchRow) -> None:
+        if not await put_batch(conn, self._sources.settings.tenant_id, self._store.fence, row):
+            raise OwnershipLostError
+
+    async def decide(self, moment: Moment) -> Sequence[AlarmChange]:
+        """Judge silences; a transaction of its own, if anything comes of it. Raises OwnershipLostError."""
+        if not self._judge.due(moment.alive_s, moment.now_s):
+            self._judge.commit()
+            return ()
+        self._judge.rollback()
+        batch_seq = self.batch_seq + 1
+        return await self.until_committed(batch_seq, lambda conn: self._decide(conn, batch_seq, moment))
+
+    async def _decide(self, conn: Connection, batch_seq: int, moment: Moment) -> Sequence[AlarmChange]:
+        changes = self._judge.due(moment.alive_s, moment.now_s)
+        row = BatchRow(batch_seq, "timer", moment.alive_s, moment.now_s)
+        await put_timer_decision(conn, self._sources.settings.tenant_id, row, len(changes))
+        await self._tell(conn, changes, moment)
+        await self._put_batch(conn, row)
+        return changes
+
+    async def _without_unstorable(self, batch: Batch, error: Exception) -> Batch:
+        """The batch with what the database will never take moved to its refused."""
+
+        async def probe(part: Batch) -> None:
+            try:
+                async with self._store.transaction() as conn:
+                    await self._store_readings(conn, part, self.batch_seq + 1)
+                    await put_events(conn, part.events, self.batch_seq + 1)
+                    await put_statuses(conn, part.statuses, self.batch_seq + 1)
+                    raise _ProbeOverError
+            except _ProbeOverError:
+                pass
+
+        pause = _Pause()
+        while True:
+            try:
+                found = await find_unstorable(batch, probe)
+                break
+            except LOST_CONNECTION as lost:
+                await self._wait(pause, lost)
+        detail = str(error).partition("\n")[0]
+        self._log.error("batch.unstorable", rows=len(found), error=type(error).__name__)
+        if not found:  # it is not what devices sent: retried for ever, and told each time, rather than dropped
+            await self._wait(pause, error)
+            return batch
+        refused = _refused(self._sources, batch, found, detail)
+        return replace(batch.only(frozenset(batch.rows()) - found), refused=[*batch.refused, *refused])
+
+    async def checkpoint(self, changed: Sequence[Checkpoint], healthy_s: float) -> None:
+        """Write detector state down, and forget the batches that it includes. Raises OwnershipLostError."""
+
+        async def put(conn: Connection) -> None:
+            if not await put_checkpoints(
+                conn, self._sources.settings.tenant_id, self._store.fence, changed, self.batch_seq, healthy_s
+            ):
+                raise OwnershipLostError
+            await prune(conn, self.batch_seq)
+
+        await self.until_done(put)
+
+    async def until_done(self, work: Callable[[Connection], Awaitable[_Result]]) -> _Result:
+        """Do something that may be done twice in a transaction of its own, however long that takes."""
+        pause = _Pause()
+        while True:
+            try:
+                async with self._store.transaction() as conn:
+                    result = await work(conn)
+            except LOST_CONNECTION as error:
+                await self._wait(pause, error)
+            else:
+                self.is_working = True
+                return result
+
+    async def widen(self, model: str, metrics: Sequence[str]) -> None:
+        """Give metrics a column of their own, however long that takes."""
+        pause = _Pause()
+        while True:
+            try:
+                await self._store.tables.widen(await self._store.connection(), model, metrics)
+            except LOST_CONNECTION as error:
+                await self._wait(pause, error)
+            else:
+                return
+
+    async def until_committed(
+        self, batch_seq: int, work: Callable[[Connection], Awaitable[_Result]], prepare: _Prepare | None = None
+    ) -> _Result:
+        """Do something in the numbered transaction, exactly once, however long that takes.
+
+        `prepare` runs before it on the same connection, and again before each further attempt. Raises what is about the
+        data, and OwnershipLostError.
+        """
+        pause = _Pause()
+        while True:
+            result: list[_Result] = []
+            try:
+                if prepare is not None:
+                    await prepare(await self._store.connection())
+                async with self._store.transaction() as conn:
+                    result.append(await work(conn))
+                break
+            except (*LOST_CONNECTION, psycopg.Error) as error:
+                if is_about_data(error):
+                    self._judge.rollback()
+                    raise
+                self._store.divider.forget()
+                # With a result, what failed is the COMMIT, and only the database knows what became of it.
+                if result and await self._was_committed(batch_seq, error):
+                    break
+                self._judge.rollback()
+                await self._wait(pause, error)
+            except BaseException:
+                self._judge.rollback()
+                raise
+        self._judge.commit()
+        self.batch_seq = batch_seq
+        self.is_working = True
+        return result[0]
+
+    async def _was_committed(self, batch_seq: int, error: BaseException) -> bool:
+        pause = _Pause()
+        while True:
+            await self._wait(pause, error)
+            try:
+                return await self._store.was_committed(batch_seq)
+            except LOST_CONNECTION as again:
+                error = again
+
+    async def _wait(self, pause: "_Pause", error: BaseException) -> None:
+        self.is_working = False
+        self._stats.retries += 1
+        sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
+        self._log.warning("batch.retry", error=type(error).__name__, sqlstate=sqlstate, attempt=pause.attempts)
+        await asyncio.sleep(pause.next_s())
+
+
+def _row_of(written: Written, batch_seq: int, moment: Moment) -> BatchRow:
+    return BatchRow(
+        batch_seq=batch_seq,
+        kind="ingest",
+        alive_s=moment.alive_s,
+        now_s=moment.now_s,
+        packets=len(written.batch.packets),
+        stored=written.stored,
+        duplicates=written.duplicates,
+        filled=written.filled,
+        quarantined=len(written.refused),
+        events=written.new_events,
+    )
+
+
+def _one_per_device(seen: Sequence[FirmwareSeen]) -> list[list[FirmwareSeen]]:
+    """Firmware seen, in rounds with each device at most once, in order."""
+    rounds: list[dict[str, FirmwareSeen]] = []
+    for one in seen:
+        for devices in rounds:
+            if one.device_id not in devices:
+                devices[one.device_id] = one
+                break
+        else:
+            rounds.append({one.device_id: one})
+    return [list(devices.values()) for devices in rounds]
+
+
+def _refused(sources: Sources, batch: Batch, rows: Set[int], detail: str) -> list[QuarantineRow]:
+    raws = RawElements(batch.packets)
+    places = [(event.packet, event.element) for event in (*batch.events, *batch.statuses) if event.row in rows]
+    for part in batch.readings:
+        found = part.take(np.isin(part.row, list(rows)))
+        places += zip(found.packet.tolist(), found.element.tolist(), strict=True)
+    return [
+        quarantine_row(sources, batch.packets, packet, raws.raw(packet, element), QuarantineReason.UNSTORABLE, detail)
+        for packet, element in sorted(places)
+    ]

@@ -1,0 +1,44 @@
+"""The spans of device time that native partitions cover: months, and decades where hardly anything lies.
+
+The spans are a function of time alone, never of the present moment, so that two gateways, or two years, agree about
+them. There are at most twelve for each year from 2010 to 2099, and one for each decade from 1970 to 9999 outside:
+a device whose clock runs wild cannot make more.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from gateway.store.rows import Longs
+
+_FIRST_YEAR: Final = 2010
+_AFTER_LAST_YEAR: Final = 2100
+_EPOCH_YEAR: Final = 1970
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A span of time, as bounds that PostgreSQL reads, and a suffix for the partition's name."""
+
+    start: str  # inclusive
+    end: str  # exclusive
+    suffix: str
+
+
+def spans_of(ts_us: Longs) -> set[Span]:
+    """The spans that cover the device times, microseconds since the epoch."""
+    months = np.unique(ts_us.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64))
+    return {_span(_EPOCH_YEAR + month // 12, month % 12 + 1) for month in months.tolist()}
+
+
+def _span(year: int, month: int) -> Span:
+    if not _FIRST_YEAR <= year < _AFTER_LAST_YEAR:
+        decade = year // 10 * 10
+        return Span(_instant(decade, 1), _instant(decade + 10, 1), f"{decade}s")
+    following = (year, month + 1) if month < 12 else (year + 1, 1)
+    return Span(_instant(year, month), _instant(*following), f"{year}_{month:02}")
+
+
+def _instant(year: int, month: int) -> str:
+    return f"{year:04}-{month:02}-01 00:00:00+00"

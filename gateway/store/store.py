@@ -1,0 +1,179 @@
+"""The ingest connection: who owns it, what it may write, and whether a transaction has been committed."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Final, LiteralString
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from devices.profiles.model import Profile
+from gateway.database.edition import Edition, detect_edition
+from gateway.store.editions import Divider, divider_of
+from gateway.store.ownership import (
+    STANDBY_POLL_S,
+    OwnershipLostError,
+    end_own_sessions,
+    raise_fence,
+    read_fence,
+    try_lock,
+)
+from gateway.store.queries import find_batch
+from gateway.store.tables import ReadingTables
+
+Connection = AsyncConnection[TupleRow]
+
+_CHUNK_INTERVAL_S: Final = 7 * 86_400.0
+_TRANSACTION_TIMEOUT_S: Final = 120.0
+_CONNECT_TIMEOUT_S: Final = 10
+
+LOST_CONNECTION: Final = (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError)
+"""What a database that is down, restarting, full or unreachable raises; a later attempt may succeed."""
+
+
+class Store:
+    """One gateway's access to the reading tables; everything it writes, it writes as the owner of ingest."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        profiles: Mapping[str, Profile],
+        log: structlog.typing.FilteringBoundLogger,
+        chunk_interval_s: float = _CHUNK_INTERVAL_S,
+    ) -> None:
+        self.fence = 0
+        self.edition: Edition | None = None
+        self.profiles = profiles
+        self._conninfo = conninfo
+        self._log = log
+        self._chunk_interval_s = chunk_interval_s
+        self._name = f"careloop ingest {uuid.uuid4().hex[:12]}"
+        self._lock_conn: Connection | None = None
+        self._conn: Connection | None = None
+        self._divider: Divider | None = None
+        self._tables: ReadingTables | None = None
+
+    @property
+    def tables(self) -> ReadingTables:
+        """The reading tables; known once the store has been opened."""
+        assert self._tables is not None, "the store has not been opened"
+        return self._tables
+
+    @property
+    def divider(self) -> Divider:
+        """What makes room for readings of any time."""
+        assert self._divider is not None, "the store has not been opened"
+        return self._divider
+
+    async def open(self) -> Connection:
+        """Become the owner, waiting for as long as another gateway is; then look at the tables.
+
+        Opened again after a broken connection, it goes on under a new fence. Raises OwnershipLostError when another
+        gateway has written since, and LOST_CONNECTION while the database cannot be reached.
+        """
+        await self._own()
+        await _let_go(self._conn)
+        conn = self._conn = await self._connect(self._name)
+        if self.fence and self.fence != await read_fence(conn):
+            raise OwnershipLostError
+        self.fence = await raise_fence(conn, self._name)
+        if self._tables is None:
+            self.edition = await detect_edition(conn)
+            self._divider = divider_of(self.edition, self._chunk_interval_s)
+            self._tables = ReadingTables(self._divider)
+        await self._tables.load(conn, self.profiles.values())
+        return conn
+
+    async def _own(self) -> None:
+        """Hold the lock; where its session is gone, end what the server still keeps of ours and take it again."""
+        if self._lock_conn is not None:
+            with suppress(*LOST_CONNECTION):
+                await end_own_sessions(self._lock_conn, self._name)
+                return
+        await self.close()
+        conn = self._lock_conn = await self._connect(f"{self._name} lock")
+        await end_own_sessions(conn, self._name)
+        await end_own_sessions(conn, f"{self._name} lock")
+        await self._wait_for_lock(conn)
+
+    async def _wait_for_lock(self, conn: Connection) -> None:
+        is_told = False
+        while not await try_lock(conn):
+            if self.fence and self.fence != await read_fence(conn):
+                raise OwnershipLostError
+            if not is_told:
+                self._log.warning("ingest.standby", reason="another gateway owns this database")
+                is_told = True
+            await asyncio.sleep(STANDBY_POLL_S)
+
+    async def _connect(self, name: str) -> Connection:
+        conn = await AsyncConnection.connect(
+            self._conninfo,
+            autocommit=True,
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            application_name=name,
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+        )
+        await conn.execute(BOUND_SESSION)
+        return conn
+
+    async def connection(self) -> Connection:
+        """The ingest connection, opened again where it broke."""
+        conn = self._conn
+        return conn if conn is not None and not conn.closed and not conn.broken else await self.open()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection]:
+        """One ingest transaction, committed when the block ends well.
+
+        On LOST_CONNECTION, which includes a COMMIT that nobody answered, the caller cannot know what became of it:
+        `was_committed` tells.
+        """
+        conn = await self.connection()
+        try:
+            async with asyncio.timeout(_TRANSACTION_TIMEOUT_S):
+                await conn.execute("BEGIN")
+                yield conn
+                answer = await conn.execute("COMMIT")
+        except BaseException as error:
+            await self._give_up(conn, error)
+            raise
+        if answer.statusmessage != "COMMIT":
+            message = f"COMMIT was answered with {answer.statusmessage}"
+            raise psycopg.OperationalError(message)
+
+    async def _give_up(self, conn: Connection, error: BaseException) -> None:
+        """Undo what a transaction has done; a connection that may be stuck or broken is not used again."""
+        if not isinstance(error, TimeoutError):
+            with suppress(psycopg.Error, OSError):
+                await conn.rollback()
+        if isinstance(error, TimeoutError) or conn.broken:
+            await _let_go(conn)
+
+    async def was_committed(self, batch_seq: int) -> bool:
+        """Whether the transaction of that number stands."""
+        conn = await self.connection()
+        async with conn.transaction():
+            return await find_batch(conn, batch_seq)
+
+    async def close(self) -> None:
+        """Let go of the connections, and with them of the ownership."""
+        await _let_go(self._conn)
+        await _let_go(self._lock_conn)
+        self._conn = self._lock_conn = None
+
+
+async def _let_go(conn: Connection | None) -> None:
+    if conn is not None:
+        with suppress(psycopg.Error, OSError):
+            await conn.close()
+
+
+# A session whose gateway has vanished must not hold the fence's lock for ever.
+BOUND_SESSION: LiteralString = "SET idle_in_transaction_session_timeout = '60s'"
