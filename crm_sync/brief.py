@@ -94,9 +94,7 @@ def _opening(facts: CaseFacts, local: "_Local") -> str:
     quiet = [alarm for alarm in facts.alarms if alarm.state is AlarmState.UNKNOWN]
     if quiet and len(quiet) == len([alarm for alarm in facts.alarms if not alarm.state.is_over]):
         since = local.moment(max(alarm.decided_ts_s for alarm in quiet), facts.now_s)
-        lines.append(
-            f"Since {_without_on(since)} the product reports nothing: whether the fault is still there is not known."
-        )
+        lines.append(f"Nothing has been heard from it since {_without_on(since)}: the fault may still be there.")
     return "What happened\n" + "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """A small world for tests of cases: a real database, one owner's product, a clock that stands still until told."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -25,6 +25,7 @@ from crm_sync.send_check import SendCheck
 from crm_sync.settings import CrmSettings, EndpointSettings, MessageType
 from devices.profiles import load_profiles
 from devices.registry.model import Grant, GrantState
+from devices.registry.queries import record_grant
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
@@ -224,8 +225,6 @@ class CaseWorld:
         purpose: Literal["service"] = "service",
     ) -> None:
         """The owner says a word."""
-        from devices.registry.queries import record_grant  # noqa: PLC0415 - only worlds with people need it
-
         epoch = datetime.fromtimestamp(0, UTC)
         said = Grant(owner_ref, purpose, recipient, state, "consent", "app", epoch, epoch, None)
         async with self.pool.connection() as conn:
@@ -233,9 +232,10 @@ class CaseWorld:
 
 
 @asynccontextmanager
-async def open_world(url: str, **settings: Any) -> AsyncIterator[CaseWorld]:
+async def open_world(url: str, **settings: Any) -> AsyncGenerator[CaseWorld]:
     """A world on a fresh database, with one owner's coffee machine in it."""
-    async with AsyncConnectionPool(url, min_size=2, max_size=6, open=False) as pool:
-        world = CaseWorld(pool, CrmSettings(**({"endpoints": (endpoint(),)} | settings)))
+    pool: Pool = AsyncConnectionPool(url, min_size=2, max_size=6, open=False)
+    async with pool:
+        world = CaseWorld(pool, CrmSettings.model_validate({"endpoints": (endpoint(),)} | settings))
         await world.own()
         yield world
