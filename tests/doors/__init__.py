@@ -1,0 +1,1 @@
+"""What the tests of the doors share: a pipeline that settles when told, and MQTT by hand."""

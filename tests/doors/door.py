@@ -1,0 +1,54 @@
+"""A listen door on a free port."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+
+from devices.clock import SystemClock
+from gateway.doors.listen.server import ListenDoor
+from gateway.doors.routes import Routes
+from gateway.doors.settings import ListenSettings
+from gateway.intake import Intake
+
+PASSWORD = "correct horse"
+
+
+class OnePassword:
+    """Lets any device in that knows the one password, or bears a certificate in its name."""
+
+    def __init__(self, *, slow: bool = False) -> None:
+        self.asked: list[tuple[str | None, bytes | None, str, Sequence[str]]] = []
+        self._slow = slow
+
+    def authenticate(
+        self, username: str | None, password: bytes | None, client_id: str, certificate_names: Sequence[str]
+    ) -> str | None:
+        self.asked.append((username, password, client_id, certificate_names))
+        if password == PASSWORD.encode():
+            return username
+        return certificate_names[0] if certificate_names and not username else None
+
+    def is_slow(self, username: str | None, password: bytes | None) -> bool:
+        return self._slow
+
+
+@asynccontextmanager
+async def listening(
+    intake: Intake, authenticator: OnePassword | None = None, **settings: Any
+) -> AsyncIterator[ListenDoor]:
+    """A door that is open for the length of a `with`."""
+    door = ListenDoor(
+        ListenSettings(port=0, **settings),
+        intake,
+        authenticator or OnePassword(),
+        Routes(),
+        SystemClock(),
+        structlog.get_logger(),
+    )
+    await door.start()
+    try:
+        yield door
+    finally:
+        await door.stop()

@@ -1,0 +1,68 @@
+"""Whatever the bytes and however they are cut into reads, the stream gives the same packets and never raises."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.doors.mqtt.packets import Incoming, Violation
+from gateway.doors.mqtt.stream import PacketStream
+from tests.doors import raw
+
+LARGEST = 2_000
+
+topics = st.sampled_from(["devices/d1/telemetry", "devices/d2/events", "a", "", "a/+", "ä/ö", b"\xff"])
+extras = st.sampled_from([b"", b"\x01\x01", b"\x23\0\x01", b"\x23\0\x11", b"\x26\0\1k\0\1v", b"\x02\0"])
+
+
+def packets(version: int) -> st.SearchStrategy[bytes]:
+    publish = st.builds(
+        lambda topic, payload, packet_id, qos, extra: raw.publish(
+            topic, payload, packet_id, version=version, qos=qos, extra=extra if version == 5 else b""
+        ),
+        topics,
+        st.binary(max_size=300),
+        st.integers(1, 65_535),
+        st.sampled_from([0, 1, 1, 1]),
+        extras,
+    )
+    subscribe = st.builds(lambda name: raw.subscribe(name, version=version), st.sampled_from(["a/+", "b", "#"]))
+    rest = st.sampled_from([raw.PINGREQ, raw.GOODBYE, b"\x40\x02\0\1", raw.unsubscribe("a", version=version)])
+    return st.one_of(publish, publish, subscribe, rest)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> bytes:
+    """A CONNECT and packets, of which some bytes may have been changed."""
+    version = draw(st.sampled_from([4, 5]))
+    out = bytearray(raw.connect(version) + b"".join(draw(st.lists(packets(version), max_size=12))))
+    for at, value in draw(st.lists(st.tuples(st.integers(0, len(out) - 1), st.integers(0, 255)), max_size=2)):
+        out[at] = value
+    return bytes(out)
+
+
+def cut(data: bytes, cuts: list[int]) -> list[bytes]:
+    at = sorted({min(place, len(data)) for place in cuts})
+    return [data[start:stop] for start, stop in zip([0, *at], [*at, len(data)], strict=True)]
+
+
+def feed_all(pieces: list[bytes]) -> list[Incoming]:
+    stream = PacketStream(LARGEST)
+    return [packet for piece in pieces for packet in stream.feed(piece)]
+
+
+@settings(max_examples=300)
+@given(streams(), st.lists(st.integers(0, 4_000), max_size=12))
+def test_any_cut_gives_the_same_packets(data: bytes, cuts: list[int]) -> None:
+    assert feed_all(cut(data, cuts)) == feed_all([data])
+
+
+@given(streams())
+def test_single_bytes_give_the_same_packets(data: bytes) -> None:
+    assert feed_all([data[at : at + 1] for at in range(len(data))]) == feed_all([data])
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=400), st.sampled_from([b"", raw.connect(4), raw.connect(5)]), st.lists(st.integers(0, 400)))
+def test_any_bytes_are_borne(garbage: bytes, before: bytes, cuts: list[int]) -> None:
+    found = feed_all(cut(before + garbage, cuts))
+    assert not any(isinstance(packet, Violation) for packet in found[:-1])
+    assert found == feed_all([before + garbage])

@@ -1,0 +1,76 @@
+"""How fast strangers may come, and how often they may guess."""
+
+from gateway.doors.listen.throttle import FailedLogins, Pace
+
+
+class Now:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.s = 1000.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+def test_a_pace_lets_a_burst_through_and_then_spreads() -> None:
+    now = Now()
+    pace = Pace(10.0, now)
+    assert [pace.take() for _ in range(10)] == [0.0] * 10
+    assert round(pace.take(), 6) == 0.1
+    assert round(pace.take(), 6) == 0.2
+    now.s += 10
+    assert pace.take() == 0.0
+
+
+def test_failures_close_the_door_to_an_address_and_time_opens_it() -> None:
+    now = Now()
+    logins = FailedLogins(3, 60.0, now)
+    for name in ("a", "b", "c"):
+        assert logins.allows("192.0.2.1", name)
+        logins.failed("192.0.2.1", name)
+    assert not logins.allows("192.0.2.1", "d")
+    assert logins.allows("192.0.2.2", "d")
+    now.s += 1.0
+    assert logins.allows("192.0.2.1", "d")
+
+
+def test_failures_from_everywhere_close_the_door_to_a_name() -> None:
+    logins = FailedLogins(3, 60.0, Now())
+    for number in range(3):
+        logins.failed(f"192.0.2.{number}", "victim")
+    assert not logins.allows("192.0.2.9", "victim")
+    assert logins.allows("192.0.2.9", "other")
+
+
+def test_a_device_that_has_been_in_is_not_locked_out_by_guesses_of_others() -> None:
+    logins = FailedLogins(3, 60.0, Now())
+    logins.succeeded("198.51.100.1", "victim")
+    for number in range(10):
+        logins.failed(f"192.0.2.{number}", "victim")
+    assert logins.allows("198.51.100.1", "victim")
+    assert not logins.allows("192.0.2.200", "victim")
+    logins.failed("198.51.100.1", "victim")
+    assert not logins.allows("198.51.100.1", "victim")
+
+
+def test_an_ipv6_customer_is_one_address() -> None:
+    logins = FailedLogins(1, 60.0, Now())
+    logins.failed("2001:db8::1", "a")
+    assert not logins.allows("2001:db8::2:3", "b")
+    assert logins.allows("2001:db8:0:1::1", "b")
+
+
+def test_nothing_is_refused_when_the_limit_is_off() -> None:
+    logins = FailedLogins(0, 60.0, Now())
+    for _ in range(100):
+        logins.failed("192.0.2.1", "a")
+    assert logins.allows("192.0.2.1", "a")
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    logins = FailedLogins(3, 60.0, Now())
+    for number in range(30_000):
+        logins.failed(f"192.0.2.{number}", "x" * 1000 + str(number))
+    assert len(logins._failures) <= 10_000
+    assert not any(len(name) > 64 for _, name in logins._failures)

@@ -1,0 +1,77 @@
+"""Which topic carries what, and of which device."""
+
+import pytest
+
+from gateway.doors.routes import Match, RouteError, RoutePattern, Routes, RouteRule
+from gateway.intake import Route
+
+EXTRA = (
+    RouteRule(RoutePattern.parse("plant/{device_id}/north/readings"), Route.TELEMETRY, "senml"),
+    RouteRule(RoutePattern.parse("v1/{device_id}"), Route.EVENTS, "json"),
+    RouteRule(RoutePattern.parse("devices/{device_id}/telemetry"), Route.TELEMETRY, "senml"),
+)
+
+
+@pytest.mark.parametrize(
+    ("topic", "match"),
+    [
+        ("devices/d1/telemetry", Match(Route.TELEMETRY, "d1", "json")),
+        ("devices/d1/events", Match(Route.EVENTS, "d1", "json")),
+        ("devices/d1/status", Match(Route.STATUS, "d1", "json")),
+        ("devices/d1/commands/c-7/ack", Match(Route.COMMAND_ACK, "d1", "json")),
+        ("devices/d1/commands/c-7", Match(Route.UNKNOWN, "d1", "")),
+        ("devices/d1/other", Match(Route.UNKNOWN, "d1", "")),
+        ("devices/d1", Match(Route.UNKNOWN, "d1", "")),
+        ("devices/not an id/telemetry", Match(Route.UNKNOWN, "", "")),
+        (f"devices/{'x' * 65}/telemetry", Match(Route.UNKNOWN, "", "")),
+        ("devices//telemetry", Match(Route.UNKNOWN, "", "")),
+        ("/devices/d1/telemetry", Match(Route.UNKNOWN, "", "")),
+        ("devices/d1/telemetry/", Match(Route.UNKNOWN, "d1", "")),
+        ("", Match(Route.UNKNOWN, "", "")),
+    ],
+)
+def test_default_routes(topic: str, match: Match) -> None:
+    assert Routes().match(topic) == match
+
+
+@pytest.mark.parametrize(
+    ("topic", "match"),
+    [
+        ("plant/d1/north/readings", Match(Route.TELEMETRY, "d1", "senml")),
+        ("plant/d1/south/readings", Match(Route.UNKNOWN, "", "")),
+        ("v1/d1", Match(Route.EVENTS, "d1", "json")),
+        ("devices/d1/telemetry", Match(Route.TELEMETRY, "d1", "senml")),
+        ("devices/d1/events", Match(Route.EVENTS, "d1", "json")),
+    ],
+)
+def test_further_routes_come_first(topic: str, match: Match) -> None:
+    assert Routes(EXTRA).match(topic) == match
+
+
+def test_topic_filters_subscribe_to_every_route_once() -> None:
+    assert Routes(EXTRA).topic_filters() == (
+        "plant/+/north/readings",
+        "v1/+",
+        "devices/+/telemetry",
+        "devices/+/events",
+        "devices/+/status",
+        "devices/+/commands/+/ack",
+    )
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "",
+        "a/b",
+        "{device_id}/{device_id}",
+        "a/+/{device_id}",
+        "a/#/{device_id}",
+        "a/{model}/{device_id}",
+        "a{device_id}",
+        "$SYS/{device_id}",
+    ],
+)
+def test_a_wrong_pattern_is_refused(pattern: str) -> None:
+    with pytest.raises(RouteError, match="must|may|level|topics"):
+        RoutePattern.parse(pattern)
