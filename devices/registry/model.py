@@ -102,3 +102,18 @@ class Grant:
     recorded_at: datetime
     valid_from: datetime
     valid_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDevice:
+    """A device on one line; `credentials` is how many passwords it may sign in with."""
+
+    device_id: str
+    model: str | None
+    region: str | None
+    source: Source
+    registered_at: datetime
+    firmware: str | None
+    asset_id: str | None
+    owner_ref: str | None
+    credentials: int

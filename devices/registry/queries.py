@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow, args_row, class_row
 
 from devices.errors import QuarantineReason, Rejected
 from devices.ids import partition_of
-from devices.registry.model import AssetView, Credential, Device, FirmwareSeen, Grant, GrantState, Source
+from devices.registry.model import AssetView, Credential, Device, FirmwareSeen, Grant, GrantState, ListedDevice, Source
 
 Connection = AsyncConnection[TupleRow]
 
@@ -205,3 +205,28 @@ async def record_grant(conn: Connection, tenant_id: str, grant: Grant) -> None:
             grant.valid_until,
         ),
     )
+
+
+LIST_DEVICES: Final = """
+SELECT d.device_id, d.model, d.region, d.source, d.registered_at, f.firmware, a.asset_id, s.owner_ref,
+       (SELECT count(*) FROM device_credential c WHERE c.device_id = d.device_id AND c.revoked_at IS NULL)
+FROM device d
+LEFT JOIN asset a USING (device_id)
+LEFT JOIN ownership s ON s.asset_id = a.asset_id AND s.until IS NULL
+LEFT JOIN LATERAL (
+    SELECT firmware FROM firmware_history h WHERE h.device_id = d.device_id
+    ORDER BY since DESC, received_at DESC LIMIT 1
+) AS f ON true
+WHERE d.tenant_id = %(tenant_id)s AND d.revoked_at IS NULL AND d.device_id > %(after)s
+  AND (%(model)s::text IS NULL OR d.model = %(model)s)
+ORDER BY d.device_id LIMIT %(limit)s
+"""
+
+
+async def list_devices(
+    conn: Connection, tenant_id: str, *, model: str | None = None, after: str = "", limit: int = 100
+) -> list[ListedDevice]:
+    """Devices by id, from the first one behind `after`; of one model where it is named."""
+    parameters = {"tenant_id": tenant_id, "model": model, "after": after, "limit": limit}
+    async with conn.cursor(row_factory=args_row(ListedDevice)) as cursor:
+        return await (await cursor.execute(LIST_DEVICES, parameters)).fetchall()
