@@ -1,10 +1,19 @@
 """How one endpoint is reached, and how patiently."""
 
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Final
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from crm_sync.guard import Allowance, BlockedTarget, check_url
@@ -27,6 +36,13 @@ STANDARD_SCHEDULE: Final = (
 
 PositiveSpanS = Annotated[SpanS, Field(gt=0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _parse_network(value: object) -> object:
+    return ip_network(value) if isinstance(value, str) else value
+
+
+NetworkInside = Annotated[IPv4Network | IPv6Network, BeforeValidator(_parse_network)]
 
 
 class _Section(BaseModel):
@@ -54,7 +70,7 @@ class DeliverySettings(_Section):
     callback_secret: SecretStr = SecretStr("")  # signs callbacks, where the CRM must have a secret of its own
 
     allow_http: bool = False  # http:// for what runs inside
-    allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()  # networks inside that may be reached, "10.20.0.0/16"
+    allow_networks: tuple[NetworkInside, ...] = ()  # networks inside that may be reached, "10.20.0.0/16"
     ports: tuple[Port, ...] = ()  # besides 80 and 443
     ca_file: str = ""  # PEM file of the authority that signed the endpoint's certificate; empty: the public ones
 
