@@ -159,6 +159,10 @@ class Rows:
         """A vector field, [n, lanes], a copy."""
         return self._table.block(name).take(self.index, axis=0)  # pyright: ignore[reportReturnType]
 
+    def lanes(self, name: str) -> Floats:
+        """A vector field, one contiguous row per lane, [lanes, n], a copy."""
+        return np.ascontiguousarray(self.vector(name).T)
+
     def cell(self, name: str, lane: Indices) -> Floats:
         """One number of a vector field per slot, [n]."""
         return self._table.block(name)[self.index, lane]  # pyright: ignore[reportReturnType]

@@ -14,8 +14,14 @@ from gateway.detect.table import Field, Rows
 from gateway.detect.words import say_instant, say_metric, say_quantity, say_span
 
 
+_Number = Floats | float
+
+
 class Threshold:
-    """Breach above `above` or below `below`; calm once back by `hysteresis`."""
+    """Breach above `above` or below `below`; calm once at or below `clear_below`, or at or above `clear_above`.
+
+    What is not given follows from `hysteresis`, the distance between a limit and where it is calm again.
+    """
 
     name: Final = "threshold"
     version: Final = 1
@@ -24,6 +30,8 @@ class Threshold:
     parameters: Sequence[Parameter] = (
         Parameter("above"),
         Parameter("below"),
+        Parameter("clear_below"),
+        Parameter("clear_above"),
         Parameter("hysteresis", default=0.0, minimum=0.0),
     )
     evidence_points: Final = 24
@@ -38,18 +46,22 @@ class Threshold:
         above, below = parameters["above"], parameters["below"]
         if np.isnan(above) and np.isnan(below):
             return "a number for above, below or both"
-        if below + parameters["hysteresis"] > above - parameters["hysteresis"]:
-            return "below less than above, by more than twice the hysteresis"
+        if parameters["clear_below"] > above or parameters["clear_above"] < below:
+            return "clear_below at most above, clear_above at least below"
+        calm_below, calm_above = _calm(above, below, parameters)
+        if calm_above > calm_below:
+            return "limits so far apart that there is a calm between them"
         return None
 
     def judge(self, state: Rows, batch: Batch) -> Findings:
         """Compare each value with its limits; comparisons with a limit that is not there are never true."""
         del state
         above, below = batch.parameter("above"), batch.parameter("below")
-        back = batch.parameter("hysteresis")
+        names = ("hysteresis", "clear_below", "clear_above")
+        calm_below, calm_above = _calm(above, below, {name: batch.parameter(name) for name in names})
         value = batch.value
         breach = (value > above) | (value < below)
-        near = (value > np.subtract(above, back)) | (value < np.add(below, back))
+        near = (value > calm_below) | (value < calm_above)
         return Findings(breach=breach, calm=~(breach | near), score=np.where(breach, _score(value, above, below), 0.0))
 
     def explain(self, state: Rows, moment: Moment) -> Words:
@@ -76,6 +88,15 @@ class Threshold:
             observed=say_quantity(moment.value, moment.unit),
             window_s=span_s,
         )
+
+
+def _calm(above: _Number, below: _Number, given: Mapping[str, _Number]) -> tuple[_Number, _Number]:
+    """Where it is calm again: at or below the first, and at or above the second; NaN without that limit."""
+    back, clear_below, clear_above = given["hysteresis"], given["clear_below"], given["clear_above"]
+    return (
+        np.where(np.isnan(clear_below), np.subtract(above, back), clear_below),
+        np.where(np.isnan(clear_above), np.add(below, back), clear_above),
+    )
 
 
 def _score(value: Floats, above: Floats | float, below: Floats | float) -> Floats:

@@ -1,0 +1,85 @@
+"""What sort of number a metric is, learnt from its values where no profile says it."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+
+from gateway.detect.arrays import Floats, Mask
+from gateway.detect.table import Field, Rows
+
+FEWEST: Final = 24  # samples before a kind is settled
+SHORTEST_S: Final = 86_400.0  # and device time: a night must have been seen
+ENOUGH: Final = 200  # samples after which a number that varies, and is neither, is a level for good
+LONG_ENOUGH_S: Final = 7 * 86_400.0
+FEW_FALLS: Final = 0.02  # a counter may be reset now and then
+SOME_ZEROS: Final = 0.05  # a thing that is used is also not used, now and then
+FEWEST_RISES: Final = 3.0
+
+
+class LearntKind(IntEnum):
+    """How the numbers of a series are to be used; floats in the state."""
+
+    DELTA = 0
+    COUNTER = 1
+    LEVEL = 2
+    UNSETTLED = 3
+
+
+KIND_FIELDS: Final[Sequence[Field]] = (
+    Field("kind", initial=LearntKind.UNSETTLED),
+    Field("first_s", initial=np.nan, group="kind"),
+    Field("seen", group="kind"),
+    Field("rises", group="kind"),
+    Field("falls", group="kind"),
+    Field("zeros", group="kind"),
+    Field("smallest", initial=np.inf, group="kind"),
+    Field("largest", initial=-np.inf, group="kind"),
+    Field("between", group="kind"),  # values that were neither the smallest nor the largest so far
+)
+
+
+def learn_kind(state: Rows, ts_s: Floats, value: Floats, last: Floats, told: Floats | float) -> Floats:
+    """The kind of each series, [n]: as `told` by a profile, else (NaN) as its values so far show; once settled, it stays.
+
+    A counter hardly ever falls; a delta is never negative, often zero, and has more than two values; everything else
+    that varies is a level, after a while.
+    """
+    kind = np.where(np.isnan(told), state["kind"], told)
+    unsettled = np.flatnonzero(kind == LearntKind.UNSETTLED)
+    if len(unsettled):
+        kind[unsettled] = _settle(state.at(unsettled), ts_s[unsettled], value[unsettled], last[unsettled])
+    return kind
+
+
+def _settle(state: Rows, ts_s: Floats, value: Floats, last: Floats) -> Floats:
+    first_s = np.fmin(state["first_s"], ts_s)
+    seen = state["seen"] + 1
+    rises, falls = state["rises"] + (value > last), state["falls"] + (value < last)
+    zeros = state["zeros"] + (value == 0)
+    between = state["between"] + ((value > state["smallest"]) & (value < state["largest"]))
+    smallest, largest = np.fmin(state["smallest"], value), np.fmax(state["largest"], value)
+    age_s = ts_s - first_s
+    varies = largest > smallest
+    ripe = (seen >= FEWEST) & (age_s >= SHORTEST_S) & varies & (smallest >= 0)
+    counter: Mask = ripe & (falls <= FEW_FALLS * seen) & (rises >= FEWEST_RISES)
+    delta: Mask = ripe & ~counter & (zeros >= SOME_ZEROS * seen) & (between > 0)
+    level: Mask = ~(counter | delta) & (seen >= ENOUGH) & (age_s >= LONG_ENOUGH_S) & varies
+    kinds = [float(LearntKind.COUNTER), float(LearntKind.DELTA), float(LearntKind.LEVEL)]
+    kind = np.select([counter, delta, level], kinds, float(LearntKind.UNSETTLED))
+    state["kind"], state["first_s"], state["seen"] = kind, first_s, seen
+    state["rises"], state["falls"], state["zeros"] = rises, falls, zeros
+    state["smallest"], state["largest"], state["between"] = smallest, largest, between
+    state.flush()
+    return kind
+
+
+def difference(value: Floats, last: Floats) -> Floats:
+    """What a counter rose by since its last value; NaN for its first.
+
+    After a fall to less than half, the counter was reset and has risen from zero; a smaller fall is jitter, or a
+    correction, and counts for nothing.
+    """
+    rise = value - last
+    return np.where(rise >= 0, rise, np.where(np.isnan(last), np.nan, np.where(value < 0.5 * last, value, 0.0)))

@@ -1,0 +1,183 @@
+"""A value beyond everything that this series has shown, in units of what it has shown.
+
+Four features of each sample: its distance to the slow mean, to the mean of the same hour of the day, and to the fast
+mean, and the fast mean's distance to the slow one. Each has a range that it has kept to so far, which shrinks slowly.
+The score is how far a feature leaves its range, in widths of the range; the largest of the four counts. What follows
+soon after must be larger still: a bar jumps to each record and sinks again.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from devices.profiles.model import Metric, MetricKind
+from gateway.detect.arrays import Floats, Mask, Shorts
+from gateway.detect.detector import Batch, Findings, Moment, Parameter, Words
+from gateway.detect.kinds import KIND_FIELDS, LearntKind, difference, learn_kind
+from gateway.detect.model import Kind
+from gateway.detect.settings import DetectSettings
+from gateway.detect.table import Field, Rows
+from gateway.detect.words import say_metric, say_quantity
+
+SLOW: Final = 0.004  # of the slow mean towards each sample
+FAST: Final = 0.08
+HOURLY: Final = 0.07
+SHRINK: Final = 0.0004  # of a range, per sample; young ranges shrink faster, they were made by the first samples
+WARM_UP: Final = 200.0  # samples before anything is scored
+RESOLUTION: Final = 0.02  # a range narrower than this share of the level counts as so wide
+LARGEST_STEP: Final = 1.0  # widths by which one sample can widen a range
+BAR_FALL: Final = 0.979  # of the bar, per sample
+BAR_MARGIN: Final = 1.3  # over the bar, to be a new record
+HALF: Final = 0.3  # excess, in widths, that scores 0.5
+WEIGHTS: Final[Shorts] = np.array([[0.3], [1.4], [1.0], [1.0]], np.float32)
+FEATURES: Final = len(WEIGHTS)
+SAYINGS: Final = (
+    "further from its long-run level than ever before",
+    "unlike itself at this time of day",
+    "away from its long-run level for longer than ever before",
+    "a jump larger than any before",
+)
+
+
+class Record:
+    """Record exceedance: how far beyond its own past a value is."""
+
+    name: Final = "record"
+    version: Final = 1
+    kind: Final = Kind.RECORD
+    fields: Sequence[Field] = (
+        Field("count"),  # samples learnt from
+        Field("slow"),
+        Field("fast"),
+        Field("bar"),
+        Field("last", initial=np.nan),  # value as it came
+        Field("start_s", initial=np.nan),  # first sample
+        *KIND_FIELDS,
+        Field("hourly", "f4", np.nan, lanes=24),
+        Field("low", "f4", np.inf, lanes=FEATURES),
+        Field("high", "f4", -np.inf, lanes=FEATURES),
+        Field("feature", group="record"),  # of the last breach, and the values that would have been in its range
+        Field("expected_low", group="record"),
+        Field("expected_high", group="record"),
+    )
+    parameters: Sequence[Parameter] = (
+        Parameter("score", default=0.8, minimum=0.0, maximum=1.0),
+        Parameter("warm_up", default=0.0, minimum=0.0, span=True),  # device time, besides the samples
+        Parameter("counter", minimum=0.0, maximum=1.0),  # 1: judge what the metric rose by; else learnt
+    )
+    evidence_points: Final = 16
+
+    def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
+        """A profiled metric's kind need not be learnt."""
+        del settings
+        return {} if metric is None else {"counter": float(metric.kind is MetricKind.COUNTER)}
+
+    def check(self, parameters: Mapping[str, float]) -> str | None:
+        """Any combination is fine."""
+        del parameters
+        return None
+
+    def judge(self, state: Rows, batch: Batch) -> Findings:
+        """Score each sample against the ranges so far, then widen them by it. Late samples change nothing."""
+        score = np.zeros(len(state))
+        inside = np.zeros(len(state), bool)
+        counter = self._follow_kind(state, batch)
+        last = state["last"]
+        value = np.where(counter, difference(batch.value, last), batch.value)
+        state["last"] = np.where(batch.late, last, batch.value)
+        usable = np.isfinite(value) & ~batch.late
+        state["start_s"] = np.where(usable, np.fmin(state["start_s"], batch.ts_s), state["start_s"])
+        chosen = np.flatnonzero(usable)
+        if len(chosen):
+            score[chosen], inside[chosen] = _score(state.at(chosen), batch.ts_s[chosen], value[chosen])
+        warm = batch.ts_s - state["start_s"] >= batch.parameter("warm_up")
+        breach = usable & warm & (score >= batch.parameter("score")) & (score > 0)
+        return Findings(breach=breach, calm=usable & inside & ~breach, score=score, judged=usable)
+
+    def explain(self, state: Rows, moment: Moment) -> Words:
+        """Say which feature left its range, and what would have been within."""
+        name, observed = say_metric(moment.metric), say_quantity(moment.value, moment.unit)
+        low, high = float(state["expected_low"][0]), float(state["expected_high"][0])
+        expected = f"{say_quantity(low, moment.unit)} to {say_quantity(high, moment.unit)}"
+        window_s = moment.ts_s - float(state["start_s"][0])
+        if moment.event == "cleared":
+            text = f"{name} {observed}, back within what this device has shown before"
+            return Words(text, expected, observed, window_s)
+        saying = SAYINGS[int(state["feature"][0])]
+        return Words(f"{name} {observed}: {saying}; expected was {expected}", expected, observed, window_s)
+
+    def _follow_kind(self, state: Rows, batch: Batch) -> Mask:
+        """Which series are counters; one that turns out to be one starts anew, on its rises."""
+        before = state["kind"]
+        kind = learn_kind(state, batch.ts_s, batch.value, state["last"], batch.parameter("counter"))
+        turned = np.flatnonzero((before == LearntKind.UNSETTLED) & (state["kind"] == LearntKind.COUNTER))
+        if len(turned):
+            some = state.at(turned)
+            some["count"], some["bar"], some["start_s"] = 0.0, 0.0, batch.ts_s[turned]
+            for name in ("hourly", "low", "high"):
+                initial = {"hourly": np.nan, "low": np.inf, "high": -np.inf}[name]
+                some.set_vector(name, np.full_like(some.vector(name), initial))
+            some.flush()
+        return kind == LearntKind.COUNTER
+
+
+def _score(state: Rows, ts_s: Floats, value: Floats) -> tuple[Floats, Mask]:
+    """One step of all four features: the score, and whether the value was within all ranges."""
+    count = state["count"]
+    first = count == 0
+    slow, before = np.where(first, value, state["slow"]), np.where(first, value, state["fast"])
+    fast = before + FAST * (value - before)
+    hour = (ts_s // 3600.0).astype(np.int64) % 24
+    hourly = state.cell("hourly", hour).astype(np.float64)
+    bases = np.stack([slow, hourly, slow, before])
+    seen = np.stack([value, value, fast, value])
+    features = (seen - bases).astype(np.float32)
+
+    low, high = state.lanes("low"), state.lanes("high")
+    width = high - low
+    floor = np.fmax(width, (RESOLUTION * np.abs(slow)).astype(np.float32))
+    excess = np.fmax(features - high, low - features)
+    # A series that was constant so far has no range; its first change cannot be measured in it.
+    scored = (count >= WARM_UP) & (width > 0) & (excess > 0)
+    ratio = np.where(scored, WEIGHTS * excess / np.where(scored, floor, 1), 0)
+    raw = ratio.max(axis=0).astype(np.float64)
+
+    bar = state["bar"]
+    news = raw > BAR_MARGIN * bar
+    score = np.where(news, raw / (raw + HALF), 0.0)
+    state["bar"] = np.where(news, raw, bar * BAR_FALL)
+    state["slow"] = slow + np.fmax(SLOW, 1.0 / (count + 1.0)) * (value - slow)
+    state["fast"] = fast
+    state["count"] = count + 1.0
+    state.set_cell("hourly", hour, np.where(np.isnan(hourly), value, hourly + HOURLY * (value - hourly)))
+    telling = np.flatnonzero(score >= 0.5)
+    if len(telling):
+        _note(state.at(telling), ratio[:, telling], bases[:, telling], (low[:, telling], high[:, telling]))
+    _widen(state, features, (low, high, floor), count)
+    state.flush()
+    return score, raw == 0
+
+
+def _widen(state: Rows, features: Shorts, ranges: tuple[Shorts, Shorts, Shorts], count: Floats) -> None:
+    """Shrink the ranges a little, then let in what was just seen, or a step towards it."""
+    low, high, floor = ranges
+    fresh = ~np.isfinite(low)
+    step = np.float32(LARGEST_STEP) * floor
+    warm = (count >= WARM_UP) & ~fresh
+    kept = np.where(warm, np.clip(features, low - step, high + step), features)
+    shrink = (0.5 * (SHRINK + 1.0 / (count + 10.0))).astype(np.float32) * np.where(fresh, 0, high - low)
+    # A feature that is not there yet (an hour of the day not seen before) is NaN, and changes nothing.
+    state.set_vector("low", np.fmin(low + shrink, kept).T)
+    state.set_vector("high", np.fmax(high - shrink, kept).T)
+
+
+def _note(state: Rows, ratio: Shorts, bases: Floats, ranges: tuple[Shorts, Shorts]) -> None:
+    """Keep what a record is explained with: the feature, and the values that would have been in its range."""
+    feature = ratio.argmax(axis=0)
+    each = np.arange(len(state))
+    base = bases[feature, each]
+    state["feature"] = feature
+    state["expected_low"] = base + ranges[0][feature, each]
+    state["expected_high"] = base + ranges[1][feature, each]
+    state.flush()

@@ -1,0 +1,211 @@
+"""A product that is used much less than its owner uses it otherwise.
+
+Hour by covered hour, use that falls short of half the habit adds to a deficit, in usual days; use above it pays back.
+The alarm comes when the deficit passes every deficit that this device had before, by a margin: who often skips two
+days is left alone for longer. Against chance, for products used a few times a week, the missing use must also amount
+to several typical uses.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from devices.profiles.model import Metric, MetricKind
+from gateway.detect.arrays import Floats, Indices, Mask
+from gateway.detect.detector import Batch, Findings, Moment, Parameter, Words
+from gateway.detect.habit import HABIT_FIELDS, HOUR_S, RIPE_DAYS, Hours, add_late, expect, learn, recent_days
+from gateway.detect.kinds import KIND_FIELDS, LearntKind, difference, learn_kind
+from gateway.detect.model import Kind
+from gateway.detect.settings import DetectSettings
+from gateway.detect.table import Field, Rows
+from gateway.detect.words import say_instant, say_metric, say_quantity, say_span
+
+LEARN_FROM_DAY: Final = 2.0  # deficits before that say more of the habit's youth than of the device
+RECENT_DAYS: Final = 0.75  # how much usual use the judgement on recovery looks back over
+FORGET_S: Final = 30 * 86_400.0  # an old deficit counts half after this
+SLOW: Final = 0.1  # pace of the habit while the alarm is up: or the fault becomes the habit
+DOUBTFUL: Final = 0.3  # pace while a deficit is well on its way
+LATE_HOURS: Final = 48  # older readings than that no longer change the judgement
+HIGHEST: Final = 9.0  # a deficit stops to grow at so many times the bar
+
+
+class UsageDrop:
+    """Deficit of use against the device's own habit, per hour of day and day of week."""
+
+    name: Final = "usage_drop"
+    version: Final = 1
+    kind: Final = Kind.USAGE_DROP
+    fields: Sequence[Field] = (
+        Field("hour", initial=np.nan),  # the hour that is being added up, since 1970
+        Field("use"),  # in it
+        Field("last", initial=np.nan),  # value
+        *KIND_FIELDS,
+        *HABIT_FIELDS,
+        Field("deficit", group="run"),  # usual days
+        Field("peak", group="run"),  # of this run
+        Field("record", group="run"),  # highest peak of earlier runs, fading
+        Field("run_s", initial=np.nan, group="run"),  # when the deficit began
+        Field("run_use", group="run"),
+        Field("run_usual", group="run"),
+        Field("recent_use", group="run"),
+        Field("recent_usual", group="run"),
+    )
+    parameters: Sequence[Parameter] = (
+        Parameter("share", default=0.5, minimum=0.05, maximum=0.95),  # of the habit, below which use is missing
+        Parameter("days", default=0.9, minimum=0.1),  # least deficit, in usual days; none at all counts `share` a day
+        Parameter("margin", default=1.3, minimum=1.0),  # over the device's own record
+        Parameter("uses", default=6.0, minimum=1.0),  # least missing use, in typical uses
+        Parameter("habit", default=RIPE_DAYS, minimum=2.0, maximum=60.0),  # days to learn before judging
+        Parameter("counter", minimum=0.0, maximum=1.0),  # 1: the metric counts up; 0: amounts; else it is learnt
+    )
+    evidence_points: Final = 0
+
+    def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
+        """A profiled metric's kind need not be learnt."""
+        del settings
+        return {} if metric is None else {"counter": float(metric.kind is MetricKind.COUNTER)}
+
+    def check(self, parameters: Mapping[str, float]) -> str | None:
+        """Any combination is fine."""
+        del parameters
+        return None
+
+    def judge(self, state: Rows, batch: Batch) -> Findings:
+        """Add samples to their hours; judge the hours that they complete."""
+        amount, counts = self._amount(state, batch)
+        hour = np.floor(batch.ts_s / HOUR_S)
+        current, use = state["hour"], state["use"]
+        same = counts & (hour == current)
+        later = counts & ~batch.late & (hour != current)
+        complete = later & np.isfinite(current)
+        missed = np.flatnonzero(counts & batch.late & (hour < current) & (current - hour <= LATE_HOURS))
+        state["hour"] = np.where(later, hour, current)
+        state["use"] = np.where(same, use + amount, np.where(later, amount, use))
+        breach, calm, score = np.zeros(len(state), bool), np.zeros(len(state), bool), np.zeros(len(state))
+        began_s = batch.ts_s.copy()
+        if len(missed):
+            _repair(state.at(missed), Hours(hour[missed].astype(np.int64), amount[missed]))
+        done = np.flatnonzero(complete)
+        if len(done):
+            hours = Hours(current[done].astype(np.int64), use[done])
+            run = _Run(state.at(done), _pick(batch, done), hours)
+            breach[done], calm[done], score[done], began_s[done] = run.judge()
+        return Findings(breach=breach, calm=calm, score=score, judged=complete, began_s=began_s)
+
+    def _amount(self, state: Rows, batch: Batch) -> tuple[Floats, Mask]:
+        """Use that each sample stands for, and whether it stands for any."""
+        last, value = state["last"], batch.value
+        kind = learn_kind(state, batch.ts_s, value, last, batch.parameter("counter"))
+        counter = kind == LearntKind.COUNTER
+        amount = np.where(counter, difference(value, last), value)
+        state["last"] = np.where(batch.late, last, value)
+        # A counter's late value says nothing that its later values did not; negative amounts are no use.
+        counts = (kind <= LearntKind.COUNTER) & np.isfinite(amount) & (amount >= 0) & ~(counter & batch.late)
+        return np.where(counts, amount, 0.0), counts
+
+    def explain(self, state: Rows, moment: Moment) -> Words:
+        """Compare use with the habit, since the deficit began."""
+        name, since = say_metric(moment.metric), say_instant(moment.began_s, moment.ts_s)
+        window_s = moment.ts_s - moment.began_s
+        evidence = recent_days(state)
+        if moment.event == "cleared":
+            use, usual = float(state["recent_use"][0]), float(state["recent_usual"][0])
+            share = f"{100 * use / usual:.0f} %" if usual > 0 else "again as much"
+            text = f"{name}: use is back, lately {share} of the habit; it was missing since {since}"
+            return Words(text, "use as usual", f"{share} of it", window_s, evidence)
+        use, usual = float(state["run_use"][0]), float(state["run_usual"][0])
+        shown, wanted = say_quantity(use, moment.unit), say_quantity(usual, moment.unit)
+        text = f"{name}: {shown} since {since} ({say_span(window_s)}), where {wanted} is this device's habit"
+        return Words(text, f"about {wanted} in {say_span(window_s)}", shown, window_s, evidence)
+
+
+def _pick(batch: Batch, chosen: Indices) -> Batch:
+    return Batch(
+        batch.ts_s[chosen],
+        batch.value[chosen],
+        batch.late[chosen],
+        batch.firing[chosen],
+        batch.watch[chosen],
+        batch.parameters,
+    )
+
+
+def _repair(state: Rows, hours: Hours) -> None:
+    """Use that came late for hours already judged pays back deficits."""
+    per_day = state["per_day"]
+    paid = np.where(per_day > 0, hours.use / np.where(per_day > 0, per_day, 1.0), 0.0)
+    state["deficit"] = np.fmax(state["deficit"] - paid, 0.0)
+    state["run_use"] = state["run_use"] + hours.use
+    state["recent_use"] = state["recent_use"] + hours.use
+    add_late(state, hours)
+    state.flush()
+
+
+class _Run:
+    """The judgement of completed hours: one step of each series' deficit."""
+
+    def __init__(self, state: Rows, batch: Batch, hours: Hours) -> None:
+        self._state = state
+        self._batch = batch
+        self._hours = hours
+        self._usual = expect(state, hours)
+
+    def judge(self) -> tuple[Mask, Mask, Floats, Floats]:
+        """Breach, calm, score and beginning, [n] each."""
+        state, batch, hours = self._state, self._batch, self._hours
+        per_day, days = state["per_day"], state["days"]
+        known = np.isfinite(self._usual) & (per_day > 0) & (days >= LEARN_FROM_DAY)
+        usual = np.where(known, self._usual, 0.0)
+        use = np.where(known, hours.use, 0.0)
+        scale = np.where(known, per_day, 1.0)
+        bar = np.fmax(batch.parameter("days"), state["record"] * batch.parameter("margin"))
+
+        before = state["deficit"]
+        deficit = np.fmax(before + (usual * batch.parameter("share") - use) / scale, 0.0)
+        deficit = np.fmin(deficit, HIGHEST * bar)
+        began = (before == 0) & (deficit > 0)
+        run_s = np.where(began, hours.hour * HOUR_S, state["run_s"])
+        run_use = np.where(began, 0.0, state["run_use"]) + use
+        run_usual = np.where(began, 0.0, state["run_usual"]) + usual
+        recent_use, recent_usual = self._recent(use, usual, scale)
+
+        habit = batch.parameter("habit")
+        ripe = known & (days >= habit) & (state["day"] - state["first_day"] >= habit)
+        breach = ripe & (deficit > bar) & (self._chance(run_use, run_usual) >= batch.parameter("uses"))
+        share = np.subtract(1.0, 0.8 * (1.0 - np.asarray(batch.parameter("share"))))  # 0.6 of the habit for half of it
+        calm = batch.firing & (recent_use >= share * recent_usual)
+        breach &= ~calm
+        state["run_s"], state["run_use"], state["run_usual"] = run_s, run_use, run_usual
+        state["recent_use"], state["recent_usual"] = recent_use, recent_usual
+        self._close_runs(np.where(calm, 0.0, deficit), bar)
+        pace = np.where(batch.firing | breach, SLOW, np.where(deficit > 0.5 * bar, DOUBTFUL, 1.0))
+        learn(state, hours, pace)
+        state.flush()
+        return breach, calm, np.where(breach, deficit / (deficit + bar), 0.0), run_s
+
+    def _recent(self, use: Floats, usual: Floats, scale: Floats) -> tuple[Floats, Floats]:
+        """Use and usual use of late, fading with usual use: a night does not make anything forgotten."""
+        fade = np.exp(-usual / scale / RECENT_DAYS)
+        return self._state["recent_use"] * fade + use, self._state["recent_usual"] * fade + usual
+
+    def _chance(self, use: Floats, usual: Floats) -> Floats:
+        """How unlikely so little use is, in nats, were it made of independent uses of the typical size."""
+        mean, square = self._state["hour_use"], self._state["hour_square"]
+        typical = square / np.where(mean > 0, mean, 1.0)
+        short = (use < usual) & (typical > 0)
+        ratio = np.where(short & (use > 0), use / np.where(short, usual, 1.0), 1.0)
+        nats = (usual - use + use * np.log(ratio)) / np.where(short, typical, 1.0)
+        return np.where(short, nats, 0.0)
+
+    def _close_runs(self, deficit: Floats, bar: Floats) -> None:
+        """Where a deficit is made up, its peak becomes the record to pass next time."""
+        state = self._state
+        elapsed_s = (self._batch.ts_s - self._hours.hour * HOUR_S).clip(0.0)
+        record = state["record"] * np.exp2(-elapsed_s / FORGET_S)
+        peak = np.fmax(state["peak"], deficit)
+        over = deficit == 0
+        # One long illness must not make the next one invisible.
+        state["record"] = np.where(over, np.fmax(record, np.fmin(peak, 1.5 * bar)), record)
+        state["peak"] = np.where(over, 0.0, peak)
+        state["deficit"] = deficit
