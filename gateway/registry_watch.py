@@ -22,9 +22,12 @@ async def watch_registry(
     authenticator: RegistryAuthenticator,
     connect: Callable[[], Awaitable[Connection]],
     on_lost: Callable[[str], None],
+    loaded: asyncio.Event,
     log: Log,
 ) -> None:
     """Keep both as the database says, until cancelled; `on_lost` gets each device that lost a credential.
+
+    Sets `loaded` once the whole registry has been read for the first time.
 
     `connect` opens a connection of its own in autocommit mode. While the database cannot be reached, what was last
     known holds.
@@ -32,7 +35,7 @@ async def watch_registry(
     while True:
         try:
             async with await connect() as conn:
-                await _follow(conn, directory, authenticator, on_lost)
+                await _follow(conn, directory, authenticator, on_lost, loaded)
         except (Error, OSError) as error:
             log.warning("registry.not_followed", detail=type(error).__name__)
             await asyncio.sleep(_RECONNECT_S)
@@ -43,12 +46,14 @@ async def _follow(
     directory: DeviceDirectory,
     authenticator: RegistryAuthenticator,
     on_lost: Callable[[str], None],
+    loaded: asyncio.Event,
 ) -> None:
     await conn.execute(LISTEN)  # before the first reading of the registry: nothing falls between
     while True:
         directory.replace(await load_devices(conn))
         for device_id in await authenticator.refresh(conn):
             on_lost(device_id)
+        loaded.set()
         async for notify in conn.notifies(timeout=_REFRESH_S):
             if notify.payload == "*":
                 break

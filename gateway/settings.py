@@ -1,4 +1,4 @@
-"""careloop's settings: commented defaults in the package, then the user's TOML, then ``CARELOOP_*`` of the environment."""
+"""careloop's settings: commented defaults in the package, then the user's TOML, then the environment's ``CARELOOP_*``."""
 
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -27,6 +27,7 @@ from gateway.doors.settings import ListenSettings, RouteSettings, SubscribeSetti
 from gateway.pipeline.settings import BatchSettings, IngestSettings
 
 ENVIRONMENT_PREFIX: Final = "CARELOOP_"
+_SHOWN_CHARACTERS: Final = 60
 
 Tree = dict[str, object]
 ExpandedPath = Annotated[Path, AfterValidator(Path.expanduser)]
@@ -53,6 +54,7 @@ class DatabaseSettings(_Section):
 
     url: str = ""
     password_file: str = ""
+    embedded: Literal["postgresql", "timescaledb", "auto"] = "postgresql"
     pool_size: Annotated[int, Field(ge=2, le=200)] = 8
 
 
@@ -240,4 +242,4 @@ def _faults(error: ValidationError, origins: Mapping[str, str]) -> list[Fault]:
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

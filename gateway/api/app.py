@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Depends, FastAPI
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow
 from psycopg_pool import AsyncConnectionPool
 
 from crm_sync.settings import CrmSettings
@@ -20,6 +18,7 @@ from gateway.api.devices import devices_router
 from gateway.api.health import ReadinessProbe, health_router
 from gateway.api.problems import install_problems
 from gateway.api.quarantine import quarantine_router
+from gateway.api.queries import Connection
 from gateway.api.token import require_token
 from gateway.pipeline.pipeline import Pipeline
 
@@ -28,7 +27,7 @@ from gateway.pipeline.pipeline import Pipeline
 class ApiParts:
     """What the API looks at."""
 
-    pool: AsyncConnectionPool[AsyncConnection[DictRow]]
+    pool: AsyncConnectionPool[Connection]
     tenant_id: str
     token: str
     clock: Clock
@@ -53,5 +52,5 @@ def build_api(parts: ApiParts) -> FastAPI:
     guarded.include_router(deliveries_router(parts.pool, parts.tenant_id))
     guarded.include_router(clock_router(parts.clock))
     app.include_router(guarded)
-    app.include_router(callbacks_router(parts.pool, parts.crm, parts.clock), prefix="/v1")
+    app.include_router(callbacks_router(parts.pool, parts.tenant_id, parts.crm, parts.clock), prefix="/v1")
     return app

@@ -1,17 +1,23 @@
-"""The gateway in numbers, counted in the database."""
+"""The gateway in numbers."""
 
-from typing import LiteralString
+from collections.abc import Mapping
+from typing import Annotated
 
-from psycopg import AsyncConnection, sql
-from psycopg.rows import DictRow
+from fastapi import APIRouter, Query
+from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 
-from gateway.api.clock import ClockView
-from gateway.api.devices import list_tables
+from crm_sync.delivery.records import count_outbox
+from crm_sync.queries import CaseCounts, count_cases
+from devices.clock import Clock
+from gateway.api.clock import ClockView, view_clock
+from gateway.api.queries import Connection, count_groups, count_readings
+from gateway.pipeline.pipeline import Pipeline
+from gateway.pipeline.stats import PipelineStats
 
 
 class ReadingCounts(BaseModel):
-    """Stored readings; the last three only where an exact count was asked for."""
+    """Stored readings; all but `stored` only where an exact count was asked for."""
 
     stored: int
     distinct: int | None = None
@@ -26,58 +32,82 @@ class QuarantineCounts(BaseModel):
     by_reason: dict[str, int]
 
 
-class CaseCounts(BaseModel):
-    """Cases; `duplicate` counts those that share asset and problem with another open one, and must be 0."""
+class AlarmCounts(BaseModel):
+    """Alarms by state."""
 
     total: int
-    by_state: dict[str, int]
-    duplicate: int
-    suppressed: int
+    active: int = 0
+    unknown: int = 0
+    cleared: int = 0
+    retracted: int = 0
+
+
+class InboxCounts(BaseModel):
+    """Alarm notices on their way to cases."""
+
+    pending: int = 0
+    done: int = 0
+    parked: int = 0
 
 
 class Counts(BaseModel):
-    """The gateway in numbers."""
+    """The gateway in numbers; `totals` are kept in the database, `pipeline` counts since the start."""
 
     database: str
     clock: ClockView
     readings: ReadingCounts
     events: int
     quarantined: QuarantineCounts
-    alarms: dict[str, int]
+    alarms: AlarmCounts
     cases: CaseCounts
-    inbox: dict[str, int]
+    inbox: InboxCounts
     outbox: dict[str, int]
-    pipeline: dict[str, object]
+    totals: dict[str, int]
+    pipeline: PipelineStats
 
 
-COUNT_READINGS: LiteralString = """
-SELECT count(*) AS stored, count(DISTINCT (device_id, ts)) AS distinct FROM {table}
-"""
+def counts_router(
+    pool: AsyncConnectionPool[Connection], tenant_id: str, pipeline: Pipeline, clock: Clock, database: str
+) -> APIRouter:
+    """``GET /counts``."""
+    router = APIRouter(tags=["counts"])
+
+    @router.get("/counts")
+    async def counts(
+        *,
+        exact: Annotated[bool, Query(description="Count the reading tables row by row, which takes its time.")] = False,
+    ) -> Counts:
+        """The gateway in numbers."""
+        async with pool.connection() as conn:
+            groups = await count_groups(conn, tenant_id)
+            by_model = await count_readings(conn) if exact else None
+            cases = await count_cases(conn, tenant_id)
+            outbox = await count_outbox(conn, tenant_id)
+        return Counts(
+            database=database,
+            clock=view_clock(clock),
+            readings=_readings(groups["pipeline"], by_model),
+            events=groups["pipeline"].get("events", 0),
+            quarantined=QuarantineCounts(total=sum(groups["quarantined"].values()), by_reason=groups["quarantined"]),
+            alarms=AlarmCounts.model_validate({"total": sum(groups["alarms"].values()), **groups["alarms"]}),
+            cases=cases,
+            inbox=InboxCounts.model_validate(groups["inbox"]),
+            outbox={str(state): count for state, count in outbox.items()},
+            totals=groups["pipeline"],
+            pipeline=pipeline.stats,
+        )
+
+    return router
 
 
-async def count_exactly(conn: AsyncConnection[DictRow]) -> ReadingCounts:
-    """Count the rows of every reading table, and the identities among them."""
-    stored, distinct, by_model = 0, 0, dict[str, int]()
-    for model, table in (await list_tables(conn)).items():
-        row = await (await conn.execute(sql.SQL(COUNT_READINGS).format(table=sql.Identifier(table)))).fetchone()
-        if row is not None:
-            stored, distinct, by_model[model] = stored + row["stored"], distinct + row["distinct"], row["stored"]
-    return ReadingCounts(stored=stored, distinct=distinct, duplicate_rows=stored - distinct, by_model=by_model)
-
-
-COUNT_GROUPS: LiteralString = """
-SELECT 'alarm' AS what, state AS key, count(*) AS n FROM alarm WHERE tenant_id = %(tenant_id)s GROUP BY state
-UNION ALL
-SELECT 'quarantine', reason, count(*) FROM quarantine WHERE tenant_id = %(tenant_id)s GROUP BY reason
-UNION ALL
-SELECT 'event', '', count(*) FROM device_event WHERE tenant_id = %(tenant_id)s
-"""
-
-
-async def count_groups(conn: AsyncConnection[DictRow], tenant_id: str) -> dict[str, dict[str, int]]:
-    """Alarms by state, quarantine by reason, events."""
-    rows = await (await conn.execute(COUNT_GROUPS, {"tenant_id": tenant_id})).fetchall()
-    groups: dict[str, dict[str, int]] = {"alarm": {}, "quarantine": {}, "event": {}}
-    for row in rows:
-        groups[row["what"]][row["key"]] = row["n"]
-    return groups
+def _readings(totals: Mapping[str, int], by_model: Mapping[str, tuple[int, int]] | None) -> ReadingCounts:
+    if by_model is None:
+        return ReadingCounts(stored=totals.get("stored", 0))
+    stored = sum(rows for rows, _ in by_model.values())
+    distinct = sum(identities for _, identities in by_model.values())
+    return ReadingCounts(
+        stored=stored,
+        distinct=distinct,
+        duplicate_rows=stored - distinct,
+        by_model={model: rows for model, (rows, _) in by_model.items()},
+    )

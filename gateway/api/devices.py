@@ -3,17 +3,24 @@
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Literal, LiteralString
+from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import StreamingResponse
-from psycopg import AsyncConnection, sql
-from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from gateway.api.queries import (
+    READINGS_OF_DEVICE,
+    TIMES_OF_DEVICE,
+    Connection,
+    Row,
+    list_devices,
+    list_readings,
+    summarise_device,
+)
 from gateway.pipeline.taps import Taps
 
 
@@ -49,86 +56,6 @@ class Reading(BaseModel):
     metrics: dict[str, object] | None = None
 
 
-LIST_DEVICES: LiteralString = """
-SELECT d.device_id, d.model, d.region, d.source, d.registered_at,
-       (SELECT firmware FROM firmware_history f WHERE f.device_id = d.device_id ORDER BY since DESC LIMIT 1) AS firmware,
-       a.asset_id, o.owner_ref
-FROM device d
-LEFT JOIN asset a ON a.device_id = d.device_id
-LEFT JOIN ownership o ON o.asset_id = a.asset_id AND o.until IS NULL
-WHERE d.tenant_id = %(tenant_id)s AND d.revoked_at IS NULL
-  AND (%(device_id)s::text IS NULL OR d.device_id = %(device_id)s)
-  AND (%(after)s::text IS NULL OR d.device_id > %(after)s)
-ORDER BY d.device_id
-LIMIT %(limit)s
-"""
-
-
-async def list_devices(conn: AsyncConnection[DictRow], wanted: dict[str, object]) -> list[DictRow]:
-    """Registered devices of a tenant, by id."""
-    return await (await conn.execute(LIST_DEVICES, wanted)).fetchall()
-
-
-LIST_TABLES: LiteralString = "SELECT model, table_name FROM reading_table ORDER BY model"
-
-
-async def list_tables(conn: AsyncConnection[DictRow]) -> dict[str, str]:
-    """The table of each product model's readings."""
-    rows = await (await conn.execute(LIST_TABLES)).fetchall()
-    return {row["model"]: row["table_name"] for row in rows}
-
-
-COUNT_OF_DEVICE: LiteralString = """
-SELECT count(*) AS stored, min(ts) AS first_ts, max(ts) AS last_ts FROM {table} WHERE device_id = %(device_id)s
-"""
-
-COUNT_QUARANTINED: LiteralString = "SELECT count(*) AS quarantined FROM quarantine WHERE device_id = %(device_id)s"
-
-
-async def summarise_device(conn: AsyncConnection[DictRow], device_id: str) -> dict[str, object]:
-    """How many readings of a device are stored, from when to when, and how many lie in quarantine."""
-    stored, moments = 0, list[datetime]()
-    for table in (await list_tables(conn)).values():
-        query = sql.SQL(COUNT_OF_DEVICE).format(table=sql.Identifier(table))
-        row = await (await conn.execute(query, {"device_id": device_id})).fetchone()
-        if row is not None and row["stored"]:
-            stored += row["stored"]
-            moments += [row["first_ts"], row["last_ts"]]
-    row = await (await conn.execute(COUNT_QUARANTINED, {"device_id": device_id})).fetchone()
-    return {
-        "stored": stored,
-        "first_ts": min(moments, default=None),
-        "last_ts": max(moments, default=None),
-        "quarantined": row["quarantined"] if row else 0,
-    }
-
-
-READINGS_OF_DEVICE: LiteralString = """
-SELECT (extract(epoch FROM ts) * 1000000)::bigint AS ts_us, received_at, seq,
-       coalesce(extra, '{{}}') || jsonb_strip_nulls(to_jsonb(r)
-           - array['device_id', 'ts', 'extra', 'received_at', 'seq', 'batch_seq', 'batch_row']) AS metrics
-FROM {table} r
-WHERE device_id = %(device_id)s AND ts > %(after)s AND ts < %(until)s
-ORDER BY ts LIMIT %(limit)s
-"""
-
-TIMES_OF_DEVICE: LiteralString = """
-SELECT (extract(epoch FROM ts) * 1000000)::bigint AS ts_us FROM {table}
-WHERE device_id = %(device_id)s AND ts > %(after)s AND ts < %(until)s
-ORDER BY ts LIMIT %(limit)s
-"""
-
-
-async def list_readings(
-    conn: AsyncConnection[DictRow], query: LiteralString, wanted: dict[str, object], limit: int
-) -> list[DictRow]:
-    """Readings of a device over all tables that hold some of it, by time."""
-    rows: list[DictRow] = []
-    for table in (await list_tables(conn)).values():
-        rows += await (await conn.execute(sql.SQL(query).format(table=sql.Identifier(table)), wanted)).fetchall()
-    return sorted(rows, key=lambda row: row["ts_us"])[:limit]
-
-
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
 _ALWAYS = datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -138,7 +65,7 @@ def _moment(ts_us: int) -> datetime:
 
 
 def devices_router(
-    pool: AsyncConnectionPool[AsyncConnection[DictRow]],
+    pool: AsyncConnectionPool[Connection],
     tenant_id: str,
     taps: Taps,
     is_connected: Callable[[str], bool],
@@ -146,9 +73,8 @@ def devices_router(
     """``/devices`` and what lies below it."""
     router = APIRouter(tags=["devices"])
 
-    async def find(device_id: str) -> DictRow:
+    async def find(device_id: str) -> Row:
         async with pool.connection() as conn:
-            conn.row_factory = dict_row
             wanted = {"tenant_id": tenant_id, "device_id": device_id, "after": None, "limit": 1}
             rows = await list_devices(conn, wanted)
         if not rows:
@@ -160,7 +86,6 @@ def devices_router(
         """Registered devices, by id."""
         after = decode_cursor(cursor, str) or [None]
         async with pool.connection() as conn:
-            conn.row_factory = dict_row
             wanted = {"tenant_id": tenant_id, "device_id": None, "after": after[0], "limit": limit}
             rows = await list_devices(conn, wanted)
         end = encode_cursor(rows[-1]["device_id"]) if len(rows) == limit else None
@@ -171,7 +96,6 @@ def devices_router(
         """One device, and what the gateway holds of it."""
         found = await find(device_id)
         async with pool.connection() as conn:
-            conn.row_factory = dict_row
             summary = await summarise_device(conn, device_id)
         return DeviceDetail.model_validate({**found, **summary, "connected": is_connected(device_id)})
 
@@ -190,7 +114,6 @@ def devices_router(
         start = _moment(int(after[0])) if after else since - timedelta(microseconds=1) if since else _NEVER
         wanted = {"device_id": device_id, "after": start, "until": until or _ALWAYS, "limit": limit}
         async with pool.connection() as conn:
-            conn.row_factory = dict_row
             query = TIMES_OF_DEVICE if fields == "ts" else READINGS_OF_DEVICE
             rows = await list_readings(conn, query, wanted, limit)
         items = [Reading(ts=_moment(row.pop("ts_us")), **row) for row in [dict(row) for row in rows]]

@@ -2,16 +2,22 @@
 
 import json
 import os
+import re
 from pathlib import Path
+from typing import cast
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from crm_sync.delivery.channels import open_channels
+from devices.profiles import load_profiles
 from gateway.cli.options import config_option, json_option
-from gateway.settings import load, validate_as_a_whole
+from gateway.doors.listen.tls import server_context
+from gateway.settings import load
 
-_SECRET_WORDS = ("token", "secret", "password", "url")
+_SECRET_WORDS = ("token", "secret", "password")
+_PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@]*):[^/@]*@")
 
 
 @click.group()
@@ -23,7 +29,10 @@ def config() -> None:
 @config_option
 def check(config: Path | None) -> None:
     """Say whether the settings are usable; exit 2 with every fault at once when they are not."""
-    validate_as_a_whole(load(config, os.environ).settings)
+    settings = load(config, os.environ).settings
+    load_profiles(settings.profiles.folders)
+    server_context(settings.listen.tls)
+    open_channels(settings.crm.endpoints)
     click.echo("the settings are usable")
 
 
@@ -33,25 +42,23 @@ def check(config: Path | None) -> None:
 def show(config: Path | None, as_json: bool) -> None:
     """Show every setting with its origin; secrets are masked."""
     loaded = load(config, os.environ)
-    rows = [
-        (name, _masked(name, value), loaded.origins.get(name, "default"))
-        for name, value in sorted(loaded.values.items())
-    ]
+    rows = [(name, _masked(name, value), loaded.origins[name]) for name, value in sorted(loaded.values.items())]
     if as_json:
-        click.echo(json.dumps([{"setting": name, "value": value, "origin": origin} for name, value, origin in rows]))
+        click.echo(json.dumps([{"setting": name, "value": value, "origin": origin} for name, value, origin in rows], default=str))
         return
     table = Table("setting", "value", "origin", box=None, header_style="bold")
     for name, value, origin in rows:
-        table.add_row(name, json.dumps(value), origin, style=None if origin == "default" else "bold")
+        table.add_row(name, json.dumps(value, default=str), origin, style=None if origin == "default" else "bold")
     Console().print(table)
 
 
 def _masked(name: str, value: object) -> object:
     if isinstance(value, list):
-        return [
-            {key: _masked(key, inner) for key, inner in item.items()} if isinstance(item, dict) else item
-            for item in value
-        ]
+        return [_masked(name, item) for item in cast("list[object]", value)]
+    if isinstance(value, dict):
+        return {key: _masked(key, inner) for key, inner in cast("dict[str, object]", value).items()}
+    if not isinstance(value, str) or not value:
+        return value
     last = name.rpartition(".")[2]
-    is_secret = last.startswith(_SECRET_WORDS) and not last.endswith("_file")
-    return "********" if value and is_secret and isinstance(value, str) else value
+    is_secret = any(word in last for word in _SECRET_WORDS) and not last.endswith("_file")
+    return "********" if is_secret else _PASSWORD_IN_URL.sub(r"\1:********@", value)

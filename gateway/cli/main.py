@@ -1,4 +1,4 @@
-"""The `careloop` command: a group whose commands come from entry points and are imported only when they are asked for."""
+"""The `careloop` command: a group whose commands come from entry points, imported only when they are asked for."""
 
 import sys
 from importlib.metadata import EntryPoint, entry_points, version

@@ -16,7 +16,7 @@ from gateway.settings import Settings
 @click.command()
 @config_option
 def run(config: Path | None) -> None:
-    """Run the gateway: take readings, store and judge them, and keep the CRM informed. Ctrl-C stops it in good order."""
+    """Run the gateway: take readings, store and judge them, keep the CRM informed. Ctrl-C stops it in good order."""
     settings = read_settings(config)
     configure_logs(settings.log)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

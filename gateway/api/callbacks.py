@@ -1,0 +1,42 @@
+"""Where CRMs call back: the signature decides, not the bearer token."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from crm_sync.callbacks import MAX_BODY_BYTES, receive
+from crm_sync.settings import CrmSettings
+from devices.clock import Clock
+
+
+def callbacks_router(
+    pool: AsyncConnectionPool[AsyncConnection[TupleRow]],
+    tenant_id: str,
+    crm: CrmSettings,
+    clock: Clock,
+) -> APIRouter:
+    """``POST /callbacks/{endpoint}``."""
+    router = APIRouter(tags=["callbacks"])
+    endpoints = {endpoint.name: endpoint for endpoint in crm.endpoints}
+
+    @router.post("/callbacks/{endpoint}")
+    async def callback(endpoint: str, request: Request) -> JSONResponse:
+        """What a CRM says about one of its cases, signed after Standard Webhooks."""
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_BODY_BYTES:
+                break  # `receive` refuses it; the rest need not be read
+        answer = await receive(
+            pool,
+            endpoints.get(endpoint),
+            request.headers,
+            bytes(body),
+            clock.now_s(),
+            tenant_id=tenant_id,
+        )
+        return JSONResponse({"effect": answer.effect}, answer.status)
+
+    return router

@@ -1,0 +1,170 @@
+"""What the API asks the database; each function takes a connection and returns rows as dictionaries of columns."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection, sql
+from psycopg.rows import TupleRow, dict_row
+
+Connection = AsyncConnection[TupleRow]
+Row = dict[str, Any]  # a row's columns, whatever their types; pydantic models check them at the API's edge
+
+
+async def _fetch(conn: Connection, query: LiteralString | sql.Composed, wanted: Mapping[str, object]) -> list[Row]:
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        return await (await cursor.execute(query, wanted)).fetchall()
+
+
+LIST_DEVICES: LiteralString = """
+SELECT d.device_id, d.model, d.region, d.source, d.registered_at,
+       (SELECT f.firmware FROM firmware_history f WHERE f.device_id = d.device_id
+        ORDER BY f.since DESC LIMIT 1) AS firmware,
+       a.asset_id, o.owner_ref
+FROM device d
+LEFT JOIN asset a ON a.device_id = d.device_id
+LEFT JOIN ownership o ON o.asset_id = a.asset_id AND o.until IS NULL
+WHERE d.tenant_id = %(tenant_id)s AND d.revoked_at IS NULL
+  AND (%(device_id)s::text IS NULL OR d.device_id = %(device_id)s)
+  AND (%(after)s::text IS NULL OR d.device_id > %(after)s)
+ORDER BY d.device_id
+LIMIT %(limit)s
+"""
+
+
+async def list_devices(conn: Connection, wanted: Mapping[str, object]) -> list[Row]:
+    """Registered devices of a tenant, by id."""
+    return await _fetch(conn, LIST_DEVICES, wanted)
+
+
+LIST_TABLES: LiteralString = "SELECT model, table_name FROM reading_table ORDER BY model"
+
+
+async def list_tables(conn: Connection) -> dict[str, str]:
+    """The table of each product model's readings."""
+    return {row["model"]: row["table_name"] for row in await _fetch(conn, LIST_TABLES, {})}
+
+
+COUNT_OF_DEVICE: LiteralString = """
+SELECT count(*) AS stored, min(ts) AS first_ts, max(ts) AS last_ts FROM {table} WHERE device_id = %(device_id)s
+"""
+
+COUNT_QUARANTINED: LiteralString = "SELECT count(*) AS quarantined FROM quarantine WHERE device_id = %(device_id)s"
+
+
+async def summarise_device(conn: Connection, device_id: str) -> dict[str, object]:
+    """How many readings of a device are stored, from when to when, and how many lie in quarantine."""
+    stored, moments = 0, list[datetime]()
+    for table in (await list_tables(conn)).values():
+        query = sql.SQL(COUNT_OF_DEVICE).format(table=sql.Identifier(table))
+        (row,) = await _fetch(conn, query, {"device_id": device_id})
+        if row["stored"]:
+            stored += row["stored"]
+            moments += [row["first_ts"], row["last_ts"]]
+    (row,) = await _fetch(conn, COUNT_QUARANTINED, {"device_id": device_id})
+    return {
+        "stored": stored,
+        "first_ts": min(moments, default=None),
+        "last_ts": max(moments, default=None),
+        "quarantined": row["quarantined"],
+    }
+
+
+READINGS_OF_DEVICE: LiteralString = """
+SELECT (extract(epoch FROM ts) * 1000000)::bigint AS ts_us, received_at, seq,
+       coalesce(extra, '{{}}') || jsonb_strip_nulls(to_jsonb(r)
+           - array['device_id', 'ts', 'extra', 'received_at', 'seq', 'batch_seq', 'batch_row']) AS metrics
+FROM {table} r
+WHERE device_id = %(device_id)s AND ts > %(after)s AND ts < %(until)s
+ORDER BY ts LIMIT %(limit)s
+"""
+
+TIMES_OF_DEVICE: LiteralString = """
+SELECT (extract(epoch FROM ts) * 1000000)::bigint AS ts_us FROM {table}
+WHERE device_id = %(device_id)s AND ts > %(after)s AND ts < %(until)s
+ORDER BY ts LIMIT %(limit)s
+"""
+
+
+async def list_readings(conn: Connection, query: LiteralString, wanted: Mapping[str, object], limit: int) -> list[Row]:
+    """Readings of a device over all tables that hold some of it, by time."""
+    rows: list[Row] = []
+    for table in (await list_tables(conn)).values():
+        rows += await _fetch(conn, sql.SQL(query).format(table=sql.Identifier(table)), wanted)
+    return sorted(rows, key=lambda row: row["ts_us"])[:limit]
+
+
+# Newest first; the alarm's id breaks ties, so that a cursor names one place only.
+LIST_ALARMS: LiteralString = """
+SELECT a.alarm_id, a.device_id, a.watch, a.kind, a.metric, a.problem, a.severity, a.state, a.acknowledged_at,
+       a.started_at, a.decided_ts, a.ended_at, a.raised_at, a.updated_at, a.score, a.explanation,
+       (extract(epoch FROM a.raised_at) * 1000000)::bigint AS raised_us,
+       coalesce((SELECT jsonb_agg(to_jsonb(e) - array['tenant_id', 'alarm_id'] ORDER BY e.n)
+                 FROM alarm_event e WHERE e.alarm_id = a.alarm_id), '[]') AS events
+FROM alarm a
+WHERE a.tenant_id = %(tenant_id)s
+  AND (%(alarm_id)s::text IS NULL OR a.alarm_id = %(alarm_id)s)
+  AND (%(state)s::text IS NULL OR a.state = %(state)s)
+  AND (%(device_id)s::text IS NULL OR a.device_id = %(device_id)s)
+  AND (%(since)s::timestamptz IS NULL OR a.raised_at >= %(since)s)
+  AND (%(before_us)s::bigint IS NULL
+       OR (a.raised_at, a.alarm_id) < (to_timestamp(0) + %(before_us)s * interval '1 microsecond', %(before_id)s))
+ORDER BY a.raised_at DESC, a.alarm_id DESC
+LIMIT %(limit)s
+"""
+
+
+async def list_alarms(conn: Connection, wanted: Mapping[str, object]) -> list[Row]:
+    """Alarms of a tenant, newest first, each with its events."""
+    return await _fetch(conn, LIST_ALARMS, wanted)
+
+
+LIST_QUARANTINE: LiteralString = """
+SELECT quarantine_id, device_id, topic, codec, reason, detail, encode(digest, 'hex') AS digest, length(raw) AS bytes,
+       first_received_at, last_received_at, seen, replayed_at, outcome
+FROM quarantine
+WHERE tenant_id = %(tenant_id)s
+  AND (%(device_id)s::text IS NULL OR device_id = %(device_id)s)
+  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+  AND (%(before)s::bigint IS NULL OR quarantine_id < %(before)s)
+ORDER BY quarantine_id DESC
+LIMIT %(limit)s
+"""
+
+
+async def list_quarantine(conn: Connection, wanted: Mapping[str, object]) -> list[Row]:
+    """What lies in a tenant's quarantine, newest first."""
+    return await _fetch(conn, LIST_QUARANTINE, wanted)
+
+
+COUNT_READINGS: LiteralString = """
+SELECT count(*) AS stored, count(DISTINCT (device_id, ts)) AS distinct FROM {table}
+"""
+
+
+async def count_readings(conn: Connection) -> dict[str, tuple[int, int]]:
+    """Rows and identities in the reading table of each product model, counted one by one."""
+    counts: dict[str, tuple[int, int]] = {}
+    for model, table in (await list_tables(conn)).items():
+        (row,) = await _fetch(conn, sql.SQL(COUNT_READINGS).format(table=sql.Identifier(table)), {})
+        counts[model] = (row["stored"], row["distinct"])
+    return counts
+
+
+COUNT_GROUPS: LiteralString = """
+SELECT 'alarms' AS what, state AS key, count(*) AS n FROM alarm WHERE tenant_id = %(tenant_id)s GROUP BY state
+UNION ALL
+SELECT 'quarantined', reason, count(*) FROM quarantine WHERE tenant_id = %(tenant_id)s GROUP BY reason
+UNION ALL
+SELECT 'inbox', state, count(*) FROM inbox WHERE tenant_id = %(tenant_id)s GROUP BY state
+UNION ALL
+SELECT 'pipeline', name, value FROM pipeline_counter WHERE tenant_id = %(tenant_id)s
+"""
+
+
+async def count_groups(conn: Connection, tenant_id: str) -> dict[str, dict[str, int]]:
+    """Alarms and inbox by state, quarantine by reason, and the pipeline's persistent counters."""
+    groups: dict[str, dict[str, int]] = {"alarms": {}, "quarantined": {}, "inbox": {}, "pipeline": {}}
+    for row in await _fetch(conn, COUNT_GROUPS, {"tenant_id": tenant_id}):
+        groups[row["what"]][row["key"]] = row["n"]
+    return groups

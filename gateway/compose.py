@@ -1,0 +1,276 @@
+"""The composition root: builds every part from the settings, lets them run, and stops them in good order."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
+
+import structlog
+from psycopg import AsyncConnection, Error
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from crm_sync.service import CrmSync
+from devices.clock import Clock
+from devices.errors import CareloopError
+from devices.payloads import load_codecs
+from devices.profiles import AUTOMATIC, load_profiles
+from devices.profiles.model import Profile
+from gateway.api.app import ApiParts, build_api
+from gateway.api.health import Check
+from gateway.api.server import ApiServer
+from gateway.api.token import resolve_token
+from gateway.database.connect import CONNECT_TIMEOUT_S, build_embedded, configured_url, is_embedded
+from gateway.database.edition import Edition, detect_edition
+from gateway.database.embedded import EmbeddedPostgres
+from gateway.database.migrate import migrate
+from gateway.detect.engine import Engine
+from gateway.doors.authenticate import RegistryAuthenticator
+from gateway.doors.listen.server import ListenDoor
+from gateway.doors.routes import Route, RoutePattern, RouteRule, Routes
+from gateway.doors.subscribe.paho_engine import PahoSubscription
+from gateway.pipeline.directory import DeviceDirectory
+from gateway.pipeline.pipeline import Pipeline
+from gateway.pipeline.settings import PipelineSettings
+from gateway.registry_watch import watch_registry
+from gateway.running import RunningGateway, forget_gateway, remember_gateway
+from gateway.settings import Settings, build_clock
+from gateway.store.store import Store
+
+Log = structlog.typing.FilteringBoundLogger
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+DATABASE_LOOK_S: Final = 0.2
+READY_LOOK_S: Final = 0.02
+PROBE_TIMEOUT_S: Final = 2.0
+
+
+class Door(Protocol):
+    """Where readings come in."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether devices can reach us through it."""
+        ...
+
+    async def start(self) -> None:
+        """Open it."""
+        ...
+
+    async def stop(self) -> None:
+        """Take no more, and settle what was taken."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What everything else stands on."""
+
+    settings: Settings
+    profiles: Mapping[str, Profile]
+    clock: Clock
+    url: str
+    pool: Pool
+    edition: Edition
+    log: Log
+
+
+async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[str], None]) -> None:
+    """Run a gateway until `stop` is set; `announce` is told a line for everything that is ready.
+
+    Raises ConfigError when the settings cannot be carried out, Retryable when the database does not come up.
+    """
+    log: Log = structlog.get_logger()
+    profiles = {AUTOMATIC.model: AUTOMATIC, **load_profiles(settings.profiles.folders)}
+    async with _database(settings, log) as url:
+        applied = await migrate(url)
+        async with _open_pool(settings, url) as pool:
+            async with pool.connection() as conn:
+                edition = await detect_edition(conn)
+            announce(f"database  {edition.describe()}" + (f"; {len(applied)} migrations applied" if applied else ""))
+            ground = _Ground(settings, profiles, build_clock(settings.clock), url, pool, edition, log)
+            await _Gateway(ground).run(stop, announce)
+
+
+class _Gateway:
+    """The parts of one running gateway, and the order in which they start and stop."""
+
+    def __init__(self, ground: _Ground) -> None:
+        settings, log = ground.settings, ground.log
+        self._ground = ground
+        self._directory = DeviceDirectory()
+        self._authenticator = RegistryAuthenticator(with_certificates=bool(settings.listen.tls.client_ca))
+        self._crm = CrmSync(settings.crm, ground.pool, ground.clock, ground.profiles, log, tenant_id=settings.tenant.id)
+        self._pipeline = Pipeline(
+            PipelineSettings(settings.tenant.id, settings.batch, settings.ingest),
+            Store(ground.url, ground.profiles, log),
+            Engine(ground.profiles, settings.detect),
+            self._directory,
+            load_codecs(),
+            ground.clock,
+            log,
+            doors_healthy=lambda: all(door.healthy for door in self._doors.values()),
+            on_alarms=self._crm.wake,
+        )
+        self._doors = self._build_doors()
+        self._registry_loaded = asyncio.Event()
+
+    def _build_doors(self) -> dict[str, Door]:
+        settings, clock, log = self._ground.settings, self._ground.clock, self._ground.log
+        routes = Routes(
+            RouteRule(RoutePattern.parse(route.pattern), Route[route.carries.upper()], route.codec)
+            for route in settings.routes
+        )
+        doors: dict[str, Door] = {}
+        if settings.listen.enabled:
+            doors["listen"] = ListenDoor(settings.listen, self._pipeline, self._authenticator, routes, clock, log)
+        if settings.subscribe.enabled:
+            doors["subscribe"] = PahoSubscription(settings.subscribe, self._pipeline, routes, clock, log)
+        return doors
+
+    async def run(self, stop: asyncio.Event, announce: Callable[[str], None]) -> None:
+        """Start from the inside out, stop from the outside in: intake first, then what it feeds."""
+        settings, log = self._ground.settings, self._ground.log
+        api = ApiServer(settings.api) if settings.api.enabled else None
+        async with asyncio.TaskGroup() as tasks:
+            pipeline = tasks.create_task(self._pipeline.run(), name="pipeline")
+            outer = [tasks.create_task(self._crm.run(), name="crm")]
+            outer.append(tasks.create_task(self._watch_registry(), name="registry"))
+            if api is not None:
+                token = resolve_token(settings)
+                tasks.create_task(api.run(build_api(self._api_parts(token))), name="api")
+                announce(f"api       {api.url}")
+            if await self._is_ready(stop):
+                for door in self._doors.values():
+                    await door.start()
+                self._remember(api, announce)
+                log.info("gateway.ready")
+            await stop.wait()
+            log.info("gateway.stopping")
+            await asyncio.gather(*(door.stop() for door in self._doors.values()))
+            pipeline.cancel()
+            with suppress(asyncio.CancelledError):
+                await pipeline
+            for task in outer:
+                task.cancel()
+            if api is not None:
+                api.stop()
+        forget_gateway(settings)
+        log.info("gateway.stopped")
+
+    async def _is_ready(self, stop: asyncio.Event) -> bool:
+        """Wait until the registry is known and readings can be stored; False when told to stop before that.
+
+        A standby waits here: devices must find no open door at a gateway that cannot store.
+        """
+        while not (self._pipeline.healthy and self._registry_loaded.is_set()):
+            if stop.is_set():
+                return False
+            await asyncio.sleep(READY_LOOK_S)
+        return True
+
+    def _remember(self, api: ApiServer | None, announce: Callable[[str], None]) -> None:
+        settings = self._ground.settings
+        listen = self._doors.get("listen")
+        port = listen.port if isinstance(listen, ListenDoor) else None
+        if port is not None:
+            scheme = "mqtts" if settings.listen.tls.enabled else "mqtt"
+            announce(f"listen    {scheme}://{settings.listen.host}:{port}")
+        if settings.subscribe.enabled:
+            announce(f"subscribe {settings.subscribe.host}:{settings.subscribe.port}")
+        token = resolve_token(settings) if api else None
+        host = settings.listen.host if port is not None else None
+        remember_gateway(settings, RunningGateway(os.getpid(), api.url if api else None, token, host, port))
+
+    async def _watch_registry(self) -> None:
+        listen = self._doors.get("listen")
+        on_lost = listen.disconnect if isinstance(listen, ListenDoor) else lambda _device_id: None
+        connect = partial(AsyncConnection.connect, self._ground.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+        await watch_registry(
+            self._directory, self._authenticator, connect, on_lost, self._registry_loaded, self._ground.log
+        )
+
+    def _api_parts(self, token: str) -> ApiParts:
+        listen = self._doors.get("listen")
+        return ApiParts(
+            pool=self._ground.pool,
+            tenant_id=self._ground.settings.tenant.id,
+            token=token,
+            clock=self._ground.clock,
+            pipeline=self._pipeline,
+            crm=self._ground.settings.crm,
+            probe=self._probe,
+            is_connected=listen.is_connected if isinstance(listen, ListenDoor) else lambda _device_id: False,
+            database=self._ground.edition.describe(),
+        )
+
+    async def _probe(self) -> Mapping[str, Check]:
+        checks = {
+            name: Check(ok=door.healthy, says="open" if door.healthy else "not reachable for devices")
+            for name, door in self._doors.items()
+        }
+        checks["database"] = await self._probe_database()
+        says = "stores and judges" if self._pipeline.healthy else "cannot store: the database is away, or another's"
+        checks["pipeline"] = Check(ok=self._pipeline.healthy, says=says)
+        return checks
+
+    async def _probe_database(self) -> Check:
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S), self._ground.pool.connection(PROBE_TIMEOUT_S) as conn:
+                await conn.execute("SELECT 1")
+        except (Error, PoolTimeout, OSError) as error:
+            return Check(ok=False, says=f"does not answer ({type(error).__name__})")
+        return Check(ok=True, says=self._ground.edition.describe())
+
+
+@asynccontextmanager
+async def _open_pool(settings: Settings, url: str) -> AsyncGenerator[Pool]:
+    pool: Pool = AsyncConnectionPool(
+        url,
+        min_size=2,
+        max_size=settings.database.pool_size,
+        open=False,
+        check=AsyncConnectionPool.check_connection,
+        kwargs={"connect_timeout": CONNECT_TIMEOUT_S},
+        timeout=10.0,
+        reconnect_timeout=5.0,
+        name="careloop",
+    )
+    async with pool:
+        yield pool
+
+
+@asynccontextmanager
+async def _database(settings: Settings, log: Log) -> AsyncGenerator[str]:
+    """The configured database, or the embedded one, which is kept running."""
+    if not is_embedded(settings):
+        yield configured_url(settings.database)
+        return
+    embedded = build_embedded(settings, os.environ)
+    keeper: asyncio.Task[None] | None = None
+    try:
+        url = await asyncio.to_thread(embedded.start)
+        keeper = asyncio.create_task(_keep_running(embedded, log), name="embedded-database")
+        yield url
+    finally:
+        if keeper is not None:
+            keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeper
+        await asyncio.to_thread(embedded.stop)  # waits for a start that is under way
+
+
+async def _keep_running(embedded: EmbeddedPostgres, log: Log) -> None:
+    """Start the embedded database again whenever it dies; it recovers what it had confirmed."""
+    while True:
+        await asyncio.sleep(DATABASE_LOOK_S)
+        if embedded.pid is None:
+            log.error("database.died", folder=str(embedded.folder))
+            try:
+                await asyncio.to_thread(embedded.start)
+                log.info("database.restarted")
+            except CareloopError as error:
+                log.exception("database.not_restarted", reason=error.reason, detail=error.detail)

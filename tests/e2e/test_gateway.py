@@ -1,0 +1,377 @@
+"""The gateway as a process: real clients at the door, a receiver at the other end, and SQL for a second opinion."""
+
+import json
+import shlex
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from standardwebhooks import Webhook
+
+from gateway.database.postmaster import wait_until
+from tests.services.gateway import GatewayProcess, run_careloop
+from tests.services.mosquitto import Mosquitto
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwAAAAAAAA"
+PATIENCE_S = 30.0
+
+
+def add_device(gateway: GatewayProcess, device_id: str, *options: str) -> str:
+    """Register a device the way a developer does; its password."""
+    printed = json.loads(gateway.command("devices", "add", device_id, *options, "--json"))
+    return str(printed["password"])
+
+
+@dataclass
+class Publisher:
+    """A paho client that keeps its own ledger of what was acknowledged."""
+
+    device_id: str
+    password: str
+    acknowledged: set[int] = field(default_factory=set)  # epoch milliseconds of readings
+    _waiting: dict[int, list[int]] = field(default_factory=dict)
+
+    def connect(self, port: int) -> paho.Client:
+        """A client whose acknowledgements go into the ledger."""
+        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=self.device_id, protocol=paho.MQTTv5)
+        client.username_pw_set(self.device_id, self.password)
+        client.max_inflight_messages_set(50)
+        client.on_publish = self._on_publish
+        client.connect("127.0.0.1", port)
+        client.loop_start()
+        return client
+
+    def publish(self, client: paho.Client, times_ms: list[int], **metrics: float) -> None:
+        """One packet with a reading for each time."""
+        body = json.dumps([{"ts": ts, "metrics": metrics} for ts in times_ms])
+        sent = client.publish(f"devices/{self.device_id}/telemetry", body, qos=1)
+        self._waiting[sent.mid] = times_ms
+
+    def _on_publish(self, _client: paho.Client, _data: object, mid: int, *_: object) -> None:
+        deadline = time.monotonic() + 1
+        while mid not in self._waiting and time.monotonic() < deadline:
+            pass  # publish() returns the id a moment after the packet has left
+        self.acknowledged.update(self._waiting.pop(mid, []))
+
+
+@contextmanager
+def connected(publisher: Publisher, port: int) -> Iterator[paho.Client]:
+    """A connected client, disconnected after the block."""
+    client = publisher.connect(port)
+    try:
+        yield client
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def stored_times_ms(gateway: GatewayProcess, table: str, device_id: str) -> list[int]:
+    rows = gateway.query(
+        f"SELECT (extract(epoch FROM ts) * 1000)::bigint FROM {table} WHERE device_id = %s ORDER BY ts", device_id
+    )
+    return [int(ts) for (ts,) in rows]
+
+
+def test_the_line_that_devices_add_prints_stores_a_reading(gateway: GatewayProcess, mosquitto: Mosquitto) -> None:
+    printed = gateway.command("devices", "add", "washer-1", "--model", "washing-machine")
+    (line,) = [line for line in printed.splitlines() if line.strip().startswith("mosquitto_pub")]
+    command = shlex.split(line)
+    command[0] = str(mosquitto.binaries.mosquitto_pub)
+    assert wait_until(lambda: subprocess.run(command, check=False, timeout=30).returncode == 0, PATIENCE_S)
+    assert wait_until(lambda: gateway.ask("/v1/counts")["readings"]["stored"] == 1, PATIENCE_S)
+    assert len(stored_times_ms(gateway, "reading_washing_machine", "washer-1")) == 1
+
+
+def test_each_acknowledged_reading_is_stored_once_and_the_api_says_what_sql_says(gateway: GatewayProcess) -> None:
+    device = Publisher("band-1", add_device(gateway, "band-1", "--model", "fitness-band"))
+    start = now_ms() - 3_600_000
+    with connected(device, gateway.port) as client:
+        for packet in range(40):
+            times = [start + (packet * 10 + at) * 1000 for at in range(10)]
+            device.publish(client, times, heart_rate=60 + packet)
+            device.publish(client, times, heart_rate=60 + packet)  # the device was not sure
+        client.publish("devices/band-1/telemetry", b"{broken", qos=1)
+        assert wait_until(lambda: len(device.acknowledged) == 400, PATIENCE_S)
+        assert wait_until(lambda: gateway.ask("/v1/counts")["quarantined"]["total"] == 1, PATIENCE_S)
+    assert stored_times_ms(gateway, "reading_fitness_band", "band-1") == sorted(device.acknowledged)
+    counts = gateway.ask("/v1/counts", exact="true")
+    assert counts["readings"]["stored"] == counts["readings"]["distinct"] == 400
+    assert counts["readings"]["duplicate_rows"] == 0
+    assert counts["totals"]["duplicates"] == 400
+    times = gateway.ask("/v1/devices/band-1/readings", fields="ts", limit=1000)["items"]
+    assert [round(datetime.fromisoformat(item["ts"]).timestamp() * 1000) for item in times] == sorted(
+        device.acknowledged
+    )
+    assert gateway.ask("/v1/quarantine")["items"][0]["reason"] == "malformed"
+    assert gateway.ask("/v1/devices/band-1")["stored"] == 400
+
+
+def test_kill_9_of_gateway_and_database_loses_nothing_that_was_acknowledged(gateway: GatewayProcess) -> None:
+    device = Publisher("band-2", add_device(gateway, "band-2", "--model", "fitness-band"))
+    start = now_ms() - 86_400_000
+    sent = iter(range(1_000_000))
+
+    def publish_until(enough: Callable[[], bool], client: paho.Client) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not enough() and time.monotonic() < deadline:
+            device.publish(client, [start + next(sent) * 10 for _ in range(20)], steps=7)
+        assert enough()
+
+    for strike in (gateway.kill_database, gateway.kill, gateway.kill_database, gateway.kill):
+        before = len(device.acknowledged)
+        with connected(device, gateway.port) as client:
+            publish_until(lambda: len(device.acknowledged) > before + 500, client)  # noqa: B023 - called at once
+            strike()
+            for _ in range(20):
+                device.publish(client, [start + next(sent) * 10 for _ in range(20)], steps=7)
+            if strike == gateway.kill_database:
+                after = len(device.acknowledged)
+                publish_until(lambda: len(device.acknowledged) > after + 500, client)  # noqa: B023 - called at once
+        if strike == gateway.kill:
+            gateway.start()
+    stored = stored_times_ms(gateway, "reading_fitness_band", "band-2")
+    assert device.acknowledged <= set(stored)
+    assert len(stored) == len(set(stored))
+
+
+class Crm:
+    """A receiver of signed webhooks that keeps a record per case."""
+
+    def __init__(self) -> None:
+        self.heard: list[dict[str, Any]] = []
+        self.ids: list[str] = []
+        crm = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                Webhook(SECRET).verify(body, dict(self.headers.items()))
+                crm.ids.append(self.headers["webhook-id"])
+                crm.heard.append(json.loads(body))
+                self.send_response(200)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def types(self) -> list[str]:
+        return [message["type"] for message in self.heard]
+
+    def settings(self) -> str:
+        return (
+            f'[crm]\npoll_interval = 0.1\n[[crm.endpoints]]\nname = "helpdesk"\nurl = "http://127.0.0.1:{self.port}/hook"\n'
+            f'secret = "{SECRET}"\nallow_http = true\nallow_networks = ["127.0.0.0/8"]\nports = [{self.port}]\n'
+            "schedule = [0, 0.2, 0.5, 1, 1, 1]\n"
+        )
+
+
+@pytest.fixture
+def crm() -> Iterator[Crm]:
+    with closing(Crm()) as receiver:
+        yield receiver
+
+
+def minutes_ago_ms(minutes: float) -> int:
+    return int((datetime.now(UTC) - timedelta(minutes=minutes)).timestamp() * 1000)
+
+
+def test_one_fault_is_one_case_through_kill_9_and_closes_when_it_is_gone(
+    new_gateway: Callable[[], GatewayProcess], crm: Crm
+) -> None:
+    gateway = new_gateway()
+    gateway.configure(crm.settings())
+    gateway.start()
+    device = Publisher("coffee-1", add_device(gateway, "coffee-1", "--model", "coffee-machine"))
+
+    def heat(celsius: float, from_minute: int, to_minute: int) -> None:
+        with connected(device, gateway.port) as client:
+            times = [minutes_ago_ms(minute) for minute in range(from_minute, to_minute, -1)]
+            for ts in times:
+                device.publish(client, [ts], boiler_temperature=celsius)
+            assert wait_until(lambda: set(times) <= device.acknowledged, PATIENCE_S)
+
+    heat(95.0, 120, 90)
+    heat(140.0, 90, 60)
+    assert wait_until(lambda: "case.opened" in crm.types(), PATIENCE_S)
+    gateway.kill()
+    gateway.start()
+    heat(141.0, 60, 45)
+    heat(94.0, 45, 0)
+    assert wait_until(lambda: "case.resolved" in crm.types(), PATIENCE_S), gateway.log[-3000:]
+    opened = [message for message in crm.heard if message["type"] == "case.opened"]
+    assert len({message["data"]["case_id"] for message in opened}) == 1
+    (case,) = gateway.ask("/v1/cases")["items"]
+    assert case["state"] == "resolved"
+    assert case["resolution"] == "recovered_in_telemetry"
+    assert "140" in opened[0]["data"]["brief"]
+    (alarm,) = gateway.ask("/v1/alarms")["items"]
+    assert alarm["state"] == "cleared"
+    assert [event["event"] for event in alarm["events"]][0] == "raised"
+
+
+def test_a_signed_callback_moves_the_case_and_a_forged_one_does_not(
+    new_gateway: Callable[[], GatewayProcess], crm: Crm
+) -> None:
+    gateway = new_gateway()
+    gateway.configure(crm.settings())
+    gateway.start()
+    device = Publisher("coffee-2", add_device(gateway, "coffee-2", "--model", "coffee-machine"))
+    with connected(device, gateway.port) as client:
+        for minute in range(60, 0, -1):
+            device.publish(client, [minutes_ago_ms(minute)], boiler_temperature=140.0)
+        assert wait_until(lambda: "case.opened" in crm.types(), PATIENCE_S)
+    case_id = crm.heard[0]["data"]["case_id"]
+    said = {"case": case_id, "status": "resolved", "outcome": "true", "external_id": "T-1"}
+    now = datetime.now(UTC)
+    body = json.dumps({"type": "case.status", "timestamp": now.isoformat(), "data": said})
+    url = f"{gateway.address['api_url']}/v1/callbacks/helpdesk"
+
+    def call(signature: str) -> int:
+        headers = {"webhook-id": "cb_1", "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": signature}
+        return httpx.post(url, content=body, headers=headers).status_code
+
+    assert call("v1,Zm9yZ2Vk") == 401
+    assert gateway.ask(f"/v1/cases/{case_id}")["state"] != "resolved"
+    signature = Webhook(SECRET).sign("cb_1", now, body)
+    assert call(signature) == 200
+    assert call(signature) == 200  # said twice, done once
+    case = gateway.ask(f"/v1/cases/{case_id}")
+    assert (case["state"], case["resolution"], case["outcome"]) == ("resolved", "resolved_by_agent", "true")
+    assert case["endpoints"][0]["external_id"] == "T-1"
+
+
+def test_readings_from_a_broker_are_stored_once_through_kill_9(
+    new_gateway: Callable[[], GatewayProcess], mosquitto: Mosquitto
+) -> None:
+    gateway = new_gateway()
+    gateway.configure(
+        f'[ingest]\nunknown_device = "register"\n[subscribe]\nenabled = true\nport = {mosquitto.port}\nreconnect_min = 0.1\n'
+    )
+    gateway.start()
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client.connect(mosquitto.host, mosquitto.port)
+    client.loop_start()
+    start = now_ms() - 3_600_000
+    total = 3000
+    with suppress_disconnect(client):
+        for at in range(total):
+            body = json.dumps({"ts": start + at * 100, "metrics": {"load": at}})
+            client.publish(f"devices/node-{at % 7}/telemetry", body, qos=1)
+            if at == total // 3:
+                gateway.kill()
+            if at == 2 * total // 3:
+                gateway.start()
+        assert wait_until(lambda: gateway.ask("/v1/counts")["readings"]["stored"] >= total, PATIENCE_S)
+    counts = gateway.ask("/v1/counts", exact="true")
+    assert counts["readings"]["stored"] == counts["readings"]["distinct"] == total
+
+
+@contextmanager
+def suppress_disconnect(client: paho.Client) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def test_tail_shows_what_becomes_of_each_packet(gateway: GatewayProcess) -> None:
+    device = Publisher("bike-1", add_device(gateway, "bike-1", "--model", "e-bike"))
+    headers = {"Authorization": f"Bearer {gateway.address['api_token']}"}
+    url = f"{gateway.address['api_url']}/v1/devices/bike-1/tail"
+    fates: list[dict[str, Any]] = []
+    listening = threading.Event()
+
+    def listen() -> None:
+        with httpx.stream("GET", url, headers=headers, timeout=PATIENCE_S) as stream:
+            listening.set()
+            for line in stream.iter_lines():
+                fates.append(json.loads(line))
+                if len(fates) == 2:
+                    return
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    assert listening.wait(PATIENCE_S)
+    with connected(device, gateway.port) as client:
+        device.publish(client, [now_ms()], battery=80)
+        client.publish("devices/bike-1/telemetry", b'{"metrics": {"battery": 4000}}', qos=1)
+        listener.join(PATIENCE_S)
+    assert [fate["stored"] for fate in fates] == [1, 0]
+    assert fates[1]["reason"] == "out_of_range"
+
+
+def test_it_stops_in_good_order_and_starts_where_it_was(gateway: GatewayProcess) -> None:
+    device = Publisher("band-3", add_device(gateway, "band-3", "--model", "fitness-band"))
+    with connected(device, gateway.port) as client:
+        device.publish(client, [now_ms()], steps=1)
+        assert wait_until(lambda: len(device.acknowledged) == 1, PATIENCE_S)
+    assert gateway.stop() == 0
+    assert not (gateway.state / "gateway.json").exists()
+    gateway.start()
+    assert gateway.ask("/v1/counts")["readings"]["stored"] == 1
+
+
+def test_the_api_wants_its_token_and_health_does_not(gateway: GatewayProcess) -> None:
+    url = gateway.address["api_url"]
+    assert httpx.get(f"{url}/healthz").status_code == 200
+    assert httpx.get(f"{url}/readyz").json()["ready"] is True
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        refused = httpx.get(f"{url}/v1/counts", headers=headers)
+        assert refused.status_code == 401
+        assert refused.headers["content-type"] == "application/problem+json"
+    assert gateway.ask("/openapi.json")["info"]["title"] == "careloop"
+    with pytest.raises(httpx.HTTPStatusError, match="422"):
+        gateway.ask("/v1/devices", cursor="nonsense")
+    with pytest.raises(httpx.HTTPStatusError, match="404"):
+        gateway.ask("/v1/alarms/alm_nowhere")
+
+
+def test_wrong_settings_are_all_named_and_exit_with_2(tmp_path: Path) -> None:
+    config = tmp_path / "wrong.toml"
+    config.write_text('[listen]\nport = "door"\nhost = "0.0.0.0"\n[batch]\nmax_readings = 0\n[nonsense]\nx = 1\n')
+    done = run_careloop("run", "--config", config)
+    assert done.returncode == 2
+    for name in ("listen.port", "listen.host", "batch.max_readings", "nonsense"):
+        assert name in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_taken_port_exits_with_2(gateway: GatewayProcess, new_gateway: Callable[[], GatewayProcess]) -> None:
+    other = new_gateway()
+    other.configure()
+    other.config.write_text(other.config.read_text().replace("[listen]\nport = 0", f"[listen]\nport = {gateway.port}"))
+    done = run_careloop("run", "--config", other.config)
+    assert done.returncode == 2
+    assert "listen.port" in done.stderr
+
+
+def test_doctor_finds_nothing_wrong_with_a_running_gateway(gateway: GatewayProcess) -> None:
+    findings = json.loads(gateway.command("doctor", "--json"))
+    assert all(finding["ok"] for finding in findings), findings
+    with suppress(KeyError):
+        assert str(gateway.address["pid"]) in next(item["says"] for item in findings if item["what"] == "gateway")

@@ -1,0 +1,144 @@
+"""The gateway as its users run it: `careloop run`, a process that a test may stop, kill and start again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from gateway.database.embedded import EmbeddedPostgres, read_url
+from gateway.database.postmaster import wait_until
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 30.0
+CARELOOP = Path(sys.executable).with_name("careloop")
+
+
+class GatewayProcess:
+    """One gateway on a state folder of its own; started again, it goes on where it was."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "careloop.toml"
+        self.state = folder / "state"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, more: str = "") -> None:
+        """Write the settings file: free ports, an embedded database, and whatever the test adds."""
+        self.config.write_text(
+            f'[state]\nfolder = "{self.state}"\n[listen]\nport = 0\n[api]\nport = 0\n[log]\nformat = "json"\n{more}'
+        )
+
+    def start(self) -> None:
+        """Start it, and wait until it takes readings."""
+        (self.state / "gateway.json").unlink(missing_ok=True)
+        with (self.folder / "gateway.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [CARELOOP, "run", "--config", self.config], stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        if not wait_until(self._is_ready_or_dead, START_TIMEOUT_S) or self._process.poll() is not None:
+            pytest.fail(f"the gateway did not become ready:\n{self.log[-4000:]}")
+
+    @property
+    def log(self) -> str:
+        """What it has said since its first start."""
+        return (self.folder / "gateway.log").read_text()
+
+    @property
+    def address(self) -> Mapping[str, Any]:
+        """Where it is, as it says itself."""
+        found: Mapping[str, Any] = json.loads((self.state / "gateway.json").read_text())
+        return found
+
+    @property
+    def port(self) -> int:
+        """The listen door's port."""
+        return int(self.address["listen_port"])
+
+    @property
+    def database_url(self) -> str:
+        """Its embedded database, for a second opinion by SQL."""
+        url = read_url(self.state / "database")
+        assert url is not None
+        return url
+
+    def ask(self, path: str, **params: str | int) -> Any:  # noqa: ANN401 - JSON of any shape
+        """What its API answers."""
+        headers = {"Authorization": f"Bearer {self.address['api_token']}"}
+        answer = httpx.get(f"{self.address['api_url']}{path}", params=params, headers=headers, timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def query(self, text: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows straight from its database."""
+        with psycopg.connect(self.database_url) as conn:
+            return conn.execute(text.encode(), values).fetchall()
+
+    def command(self, *arguments: str | Path, code: int = 0) -> str:
+        """Run another careloop command against it; what it printed."""
+        done = run_careloop(*arguments, "--config", self.config)
+        assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def stop(self) -> int:
+        """End it in good order; its exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(STOP_TIMEOUT_S)
+
+    def kill(self) -> None:
+        """End it as a crash would; its database is left behind running."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def kill_database(self) -> None:
+        """End its database as a crash would."""
+        data = Path(json.loads((self.state / "database" / "connection.json").read_text())["data"])
+        os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        EmbeddedPostgres(self.state / "database").remove()
+
+    def _is_ready_or_dead(self) -> bool:
+        assert self._process is not None
+        return self._process.poll() is not None or (self.state / "gateway.json").exists()
+
+
+def run_careloop(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    """Run one careloop command to its end."""
+    return subprocess.run([CARELOOP, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def new_gateway(service_folder: Path) -> Iterator[Callable[[], GatewayProcess]]:
+    """Makes gateways, each with a folder of its own, that are gone after the test."""
+    made: list[GatewayProcess] = []
+
+    def make() -> GatewayProcess:
+        made.append(GatewayProcess(Path(mkdtemp(prefix="gateway-", dir=service_folder))))
+        made[-1].configure()
+        return made[-1]
+
+    yield make
+    for gateway in made:
+        gateway.remove()
+
+
+@pytest.fixture
+def gateway(new_gateway: Callable[[], GatewayProcess]) -> GatewayProcess:
+    """A gateway that runs."""
+    made = new_gateway()
+    made.start()
+    return made
