@@ -101,8 +101,8 @@ def _notice(change: AlarmChange, tenant_id: str, head_ts_s: float, recorded_at_s
 
 
 PUT_ALARMS: LiteralString = """
-INSERT INTO alarm (alarm_id, tenant_id, device_id, watch, kind, metric, problem, severity, state, started_at, decided_ts,
-                   ended_at, raised_at, updated_at, score, explanation, events)
+INSERT INTO alarm (alarm_id, tenant_id, device_id, watch, kind, metric, problem, severity, state, started_at,
+                   decided_ts, ended_at, raised_at, updated_at, score, explanation, events)
 SELECT alarm_id, tenant_id, device_id, watch, kind, metric, problem, severity, state, started_at, decided_ts,
        ended_at, %(recorded_at)s, %(recorded_at)s, score, explanation::jsonb, events
 FROM unnest(%(alarm_ids)s::text[], %(tenant_ids)s::text[], %(device_ids)s::text[], %(watches)s::text[],

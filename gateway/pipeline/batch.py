@@ -1,6 +1,7 @@
 """One batch: what its packets said, as the store and the detectors take it."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,7 +31,7 @@ class Batch:
         positions = [row for readings in self.readings for row in readings.row.tolist()]
         return sorted(positions + [event.row for event in (*self.events, *self.statuses)])
 
-    def only(self, rows: Set[int]) -> "Batch":
+    def only(self, rows: AbstractSet[int]) -> "Batch":
         """The part of the batch with these arrival positions."""
         wanted = np.fromiter(rows, np.int32, len(rows))
         parts = [readings.take(np.isin(readings.row, wanted)) for readings in self.readings]

@@ -70,6 +70,7 @@ class Ingest:
         self._unknown: dict[str, float] = {}
         self._housekeeping_at_s = self._replays_at_s = 0.0
         self._checkpoint_at_s = self._loop_s() + settings.ingest.checkpoint_every
+        self._moment(None)  # the grace after the outage that a start is begins now
 
     @property
     def is_working(self) -> bool:

@@ -79,7 +79,7 @@ class Judge:
         try:
             changes = self._engine.judge(present) if present else []
             return changes + (self._engine.alive(alive, alive_s) if alive else [])
-        except Exception:
+        except Exception:  # noqa: BLE001 - detectors are plug-ins, and must not stop the pipeline
             self._log.exception("detect.failed", readings=sum(len(part.ts_s) for part in present))
             self.rollback()
             return []
@@ -89,7 +89,7 @@ class Judge:
         self._begin()
         try:
             return self._engine.due(alive_s, now_s)
-        except Exception:
+        except Exception:  # noqa: BLE001 - as above
             self._log.exception("detect.failed", readings=0)
             self.rollback()
             return []

@@ -140,8 +140,8 @@ def _of_batch(part: ReadBack, batch_seq: int) -> Readings:
 def _above(readings: Readings, floors: _Floors, mark: BatchMark) -> Readings:
     if floors.is_level or not len(readings):
         return readings
-    wanted = np.array([floors.of(device_id) < mark.batch_seq for device_id in readings.device_ids])
-    return readings.take(wanted[readings.device])
+    is_above = [floors.of(device_id) < mark.batch_seq for device_id in readings.device_ids]
+    return readings.take(np.array(is_above, np.bool_)[readings.device])
 
 
 def _events_above(events: Sequence[EventRow], floors: _Floors, mark: BatchMark) -> Iterator[EventRow]:
@@ -151,16 +151,14 @@ def _events_above(events: Sequence[EventRow], floors: _Floors, mark: BatchMark) 
 def _as_first_stored(part: ReadBack, fills: Sequence[LoggedFill]) -> ReadBack:
     """The readings as their own batch stored them, without what later batches added."""
     readings = part.readings
-    added = {(fill.device_id, fill.ts_us): fill for fill in fills if fill.model == readings.table.model}
+    added = [fill for fill in fills if fill.model == readings.table.model]
     if not added or not len(readings):
         return part
-    position_of = {
-        (readings.device_ids[device], ts_us): position
-        for position, (device, ts_us) in enumerate(zip(readings.device.tolist(), readings.ts_us.tolist(), strict=True))
-    }
+    places: list[tuple[int, int]] = list(zip(readings.device.tolist(), readings.ts_us.tolist(), strict=True))
+    position_of = {(readings.device_ids[device], ts_us): position for position, (device, ts_us) in enumerate(places)}
     column_of = {name: column for column, name in enumerate(readings.table.metrics)}
-    for fill in fills:
-        position = position_of.get((fill.device_id, fill.ts_us)) if fill.model == readings.table.model else None
+    for fill in added:
+        position = position_of.get((fill.device_id, fill.ts_us))
         if position is None:
             continue
         for name in fill.metrics:

@@ -48,15 +48,16 @@ def _by_appearance(device_ids: tuple[str, ...], device: Ints) -> tuple[tuple[str
     order = np.argsort(first, kind="stable")[: int((first < len(device)).sum())]
     number = np.empty(len(device_ids), np.int32)
     number[order] = np.arange(len(order), dtype=np.int32)
-    return tuple([device_ids[index] for index in order.tolist()]), number[device]
+    indices: list[int] = order.tolist()
+    return tuple([device_ids[index] for index in indices]), number[device]
 
 
 def _metrics(profile: Profile, new: Readings, fills: Sequence[Fill]) -> tuple[str, ...]:
     """The profile's metrics; for the automatic profile those that occur, whether they have a column or not."""
     if not profile.automatic:
         return new.table.metrics
-    has_values = ~np.isnan(new.values).all(axis=0) if len(new) else np.zeros(len(new.table.metrics), np.bool_)
-    names = {name for name, occurs in zip(new.table.metrics, has_values.tolist(), strict=True) if occurs}
+    occurs = [bool(np.any(~np.isnan(column))) for column in new.values.T]
+    names = {name for name, is_told in zip(new.table.metrics, occurs, strict=True) if is_told}
     names.update(*new.extra.values(), *(fill.metrics for fill in fills))
     return tuple(sorted(names))
 

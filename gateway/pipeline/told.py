@@ -58,7 +58,7 @@ def read_status(payload: bytes) -> Told | Unreadable:
 
 
 def read_acknowledgement(topic: str, payload: bytes) -> Told | Unreadable:
-    """A device's answer to a command: kept as an event, with the command's id and the payload, if it is JSON or text."""
+    """A device's answer to a command: kept as an event, with the command's id and the payload, JSON or text."""
     command_id = topic.split("/")[-2] if topic.count("/") else ""
     try:
         answer: object = msgspec.json.decode(payload) if payload else None

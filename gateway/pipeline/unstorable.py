@@ -1,6 +1,7 @@
 """Finds the readings that the database will never take, so that they cost nothing but themselves."""
 
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import psycopg
@@ -21,7 +22,7 @@ def is_about_data(error: BaseException) -> bool:
     return isinstance(error, psycopg.Error) and (error.sqlstate or "")[:2] in _OF_THE_DATA
 
 
-async def find_unstorable(batch: Batch, probe: Callable[[Batch], Awaitable[None]]) -> Set[int]:
+async def find_unstorable(batch: Batch, probe: Callable[[Batch], Awaitable[None]]) -> AbstractSet[int]:
     """The arrival positions that cannot be stored, by halving; `probe` writes, and undoes what it has written."""
     found: set[int] = set()
     waiting = [batch.rows()]

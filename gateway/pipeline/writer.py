@@ -2,8 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
@@ -97,12 +99,11 @@ class BatchWriter:
         """Commit a batch, however long that takes. Raises OwnershipLostError."""
         batch_seq = self.batch_seq + 1
         while True:
-            todo = batch
             try:
                 written = await self.until_committed(
                     batch_seq,
-                    lambda conn: self._write(conn, todo, batch_seq, moment),
-                    lambda conn: self._make_room(conn, todo),
+                    partial(self._write, batch=batch, batch_seq=batch_seq, moment=moment),
+                    partial(self._make_room, batch=batch),
                 )
             except (psycopg.Error, UnicodeError) as error:
                 batch = await self._without_unstorable(batch, error)
@@ -195,7 +196,7 @@ class BatchWriter:
                     await self._store_readings(conn, part, self.batch_seq + 1)
                     await put_events(conn, part.events, self.batch_seq + 1)
                     await put_statuses(conn, part.statuses, self.batch_seq + 1)
-                    raise _ProbeOverError
+                    raise _ProbeOverError  # noqa: TRY301 - undoes the transaction
             except _ProbeOverError:
                 pass
 
@@ -330,7 +331,7 @@ def _one_per_device(seen: Sequence[FirmwareSeen]) -> list[list[FirmwareSeen]]:
     return [list(devices.values()) for devices in rounds]
 
 
-def _refused(sources: Sources, batch: Batch, rows: Set[int], detail: str) -> list[QuarantineRow]:
+def _refused(sources: Sources, batch: Batch, rows: AbstractSet[int], detail: str) -> list[QuarantineRow]:
     raws = RawElements(batch.packets)
     places = [(event.packet, event.element) for event in (*batch.events, *batch.statuses) if event.row in rows]
     for part in batch.readings:

@@ -1,7 +1,8 @@
 """What became of a batch, and of each of its packets."""
 
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain
 
@@ -19,7 +20,7 @@ class Written:
 
     batch: Batch
     readings: Sequence[StoredReadings]
-    new_rows: Set[int]  # arrival positions of events and statuses that are new
+    new_rows: AbstractSet[int]  # arrival positions of events and statuses that are new
     refused: Sequence[QuarantineRow]  # of the batch, and the conflicts
     changes: Sequence[AlarmChange]
 
@@ -106,7 +107,8 @@ def verdicts_of(written: Written) -> list[Verdict]:
         refused.setdefault(row.packet, []).append(row)
     known: dict[tuple[int, int, int], Verdict] = {}
     verdicts: list[Verdict] = []
-    for packet, key in enumerate(map(tuple, totals.tolist())):
+    counts: list[tuple[int, int, int]] = [(new, filled, again) for new, filled, again in totals.tolist()]
+    for packet, key in enumerate(counts):
         verdict = known.get(key)
         if verdict is None:
             verdict = known[key] = Verdict(stored=key[0], filled=key[1], duplicates=key[2])

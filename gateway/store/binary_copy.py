@@ -6,7 +6,7 @@ full width, then the bytes that a shorter device id or an absent value does not 
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, LiteralString
 
 import msgspec
 import numpy as np
@@ -101,7 +101,7 @@ def _kept_bytes(
     return kept
 
 
-def _offset(layout: np.dtype[np.void], name: str) -> int:
+def _offset(layout: np.dtype[np.void], name: LiteralString) -> int:
     fields = layout.fields
     assert fields is not None
     return fields[name][1]

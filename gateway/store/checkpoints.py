@@ -45,7 +45,7 @@ SET version = excluded.version, batch_seq = excluded.batch_seq, healthy_s = excl
 MOVE_CHECKPOINTS: LiteralString = "UPDATE detector_checkpoint SET batch_seq = %s, healthy_s = %s WHERE batch_seq < %s"
 
 
-async def put_checkpoints(
+async def put_checkpoints(  # noqa: PLR0917 - whose, by whom, what, as of when
     conn: Connection, tenant_id: str, fence: int, changed: Sequence[Checkpoint], batch_seq: int, healthy_s: float
 ) -> bool:
     """Write the partitions that have changed, and move the others on; False when another gateway owns ingest now."""

@@ -80,8 +80,8 @@ async def last_batch(conn: Connection) -> tuple[int, float]:
 PUT_EVENTS: LiteralString = """
 INSERT INTO device_event (tenant_id, device_id, ts, code, seq, data, received_at, batch_seq, batch_row)
 SELECT tenant_id, device_id, ts, code, seq, data::jsonb, received_at, %(batch_seq)s, batch_row
-FROM unnest(%(tenant_ids)s::text[], %(device_ids)s::text[], %(ts)s::timestamptz[], %(codes)s::text[], %(seqs)s::bigint[],
-            %(data)s::text[], %(received_at)s::timestamptz[], %(rows)s::integer[])
+FROM unnest(%(tenant_ids)s::text[], %(device_ids)s::text[], %(ts)s::timestamptz[], %(codes)s::text[],
+            %(seqs)s::bigint[], %(data)s::text[], %(received_at)s::timestamptz[], %(rows)s::integer[])
      AS told (tenant_id, device_id, ts, code, seq, data, received_at, batch_row)
 ON CONFLICT ON CONSTRAINT device_event_identity DO NOTHING
 RETURNING batch_row
@@ -89,8 +89,8 @@ RETURNING batch_row
 PUT_STATUSES: LiteralString = """
 INSERT INTO device_status (tenant_id, device_id, ts, code, seq, data, received_at, batch_seq, batch_row)
 SELECT tenant_id, device_id, ts, code, seq, data::jsonb, received_at, %(batch_seq)s, batch_row
-FROM unnest(%(tenant_ids)s::text[], %(device_ids)s::text[], %(ts)s::timestamptz[], %(codes)s::text[], %(seqs)s::bigint[],
-            %(data)s::text[], %(received_at)s::timestamptz[], %(rows)s::integer[])
+FROM unnest(%(tenant_ids)s::text[], %(device_ids)s::text[], %(ts)s::timestamptz[], %(codes)s::text[],
+            %(seqs)s::bigint[], %(data)s::text[], %(received_at)s::timestamptz[], %(rows)s::integer[])
      AS told (tenant_id, device_id, ts, code, seq, data, received_at, batch_row)
 ON CONFLICT ON CONSTRAINT device_status_identity DO NOTHING
 RETURNING batch_row

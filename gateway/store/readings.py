@@ -74,8 +74,13 @@ async def find_taken(conn: Connection, readings: Readings) -> Taken:
     columns = [sql.SQL("t.{}").format(sql.Identifier(column)) for column in table.columns] or [sql.SQL("NULL")]
     statement = sql.SQL(FIND_TAKEN).format(table=sql.Identifier(table.name), columns=sql.SQL(", ").join(columns))
     ts = datetimes_of(readings.ts_us)
-    device_ids = [readings.device_ids[device] for device in readings.device.tolist()]
-    wanted = {"device_ids": device_ids, "ts": ts, "first": min(ts), "last": max(ts)}
+    device: list[int] = readings.device.tolist()
+    wanted: dict[str, object] = {
+        "device_ids": [readings.device_ids[index] for index in device],
+        "ts": ts,
+        "first": min(ts),
+        "last": max(ts),
+    }
     async with conn.cursor(binary=True) as cursor:
         rows = await (await cursor.execute(statement, wanted)).fetchall()
     count = len(table.columns)

@@ -61,7 +61,7 @@ class Readings:
 
     def device_id(self, position: int) -> str:
         """The device of one reading."""
-        return self.device_ids[self.device[position]]
+        return self.device_ids[int(self.device[position])]
 
     def take(self, wanted: NDArray[np.intp] | NDArray[np.bool_]) -> "Readings":
         """Some of the readings, by mask or position, in the order given."""

@@ -15,6 +15,7 @@ from gateway.store.rows import Longs
 _FIRST_YEAR: Final = 2010
 _AFTER_LAST_YEAR: Final = 2100
 _EPOCH_YEAR: Final = 1970
+_DECEMBER: Final = 12
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,7 +37,7 @@ def _span(year: int, month: int) -> Span:
     if not _FIRST_YEAR <= year < _AFTER_LAST_YEAR:
         decade = year // 10 * 10
         return Span(_instant(decade, 1), _instant(decade + 10, 1), f"{decade}s")
-    following = (year, month + 1) if month < 12 else (year + 1, 1)
+    following = (year, month + 1) if month < _DECEMBER else (year + 1, 1)
     return Span(_instant(year, month), _instant(*following), f"{year}_{month:02}")
 
 

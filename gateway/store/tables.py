@@ -17,10 +17,8 @@ from gateway.store.rows import ReadingTable
 Connection = AsyncConnection[TupleRow]
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,55}")
-_TAKEN: Final = frozenset(
-    ("device_id", "ts", "extra", "received_at", "seq", "batch_seq", "batch_row")
-    + ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")  # PostgreSQL's own
-)
+_POSTGRES_OWN: Final = frozenset(("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"))
+_TAKEN: Final = _POSTGRES_OWN | {"device_id", "ts", "extra", "received_at", "seq", "batch_seq", "batch_row"}
 
 
 class ReadingTables:

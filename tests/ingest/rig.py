@@ -1,0 +1,171 @@
+"""A pipeline on a real database, and a door that remembers verdicts."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from devices.ids import partition_of
+from devices.payloads import load_codecs
+from devices.profiles import AUTOMATIC
+from devices.profiles.model import Metric, MetricKind, Profile
+from devices.registry.model import Device
+from devices.registry.queries import register_device
+from gateway.intake import Packet, Route, Verdict
+from gateway.pipeline.directory import DeviceDirectory
+from gateway.pipeline.judge import Engine
+from gateway.pipeline.pipeline import Pipeline
+from gateway.pipeline.settings import BatchSettings, IngestSettings, PipelineSettings
+from gateway.store.store import Store
+from tests.ingest.recorder import RecordingEngine
+
+NOW_S = 1_760_000_000.0
+DEADLINE_S = 30.0
+
+KETTLE = Profile(
+    model="kettle",
+    title="Kettle",
+    metrics={
+        "celsius": Metric(kind=MetricKind.GAUGE, unit="Cel", minimum=-20.0, maximum=130.0),
+        "boils": Metric(kind=MetricKind.COUNTER, minimum=0.0),
+    },
+)
+PROFILES = {AUTOMATIC.model: AUTOMATIC, KETTLE.model: KETTLE}
+SUFFIX = {Route.TELEMETRY: "telemetry", Route.EVENTS: "events", Route.STATUS: "status", Route.UNKNOWN: "nonsense"}
+
+
+class HandClock:
+    """A clock that goes when it is told to."""
+
+    def __init__(self, now_s: float = NOW_S) -> None:
+        self.at_s = now_s
+
+    def now_s(self) -> float:
+        return self.at_s
+
+
+class Door:
+    """An origin that keeps the verdicts in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.settled: list[tuple[int, Verdict]] = []
+        self._sent = 0
+
+    def settle(self, tokens: Sequence[int], verdicts: Sequence[Verdict]) -> None:
+        self.settled += zip(tokens, verdicts, strict=True)
+
+    def next_token(self) -> int:
+        self._sent += 1
+        return self._sent
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        return [verdict for _, verdict in self.settled]
+
+
+@dataclass
+class Rig:
+    """What a test works with; `settings` are the pipeline's."""
+
+    url: str
+    engine: Engine = field(default_factory=RecordingEngine)
+    settings: PipelineSettings = field(default_factory=PipelineSettings)
+    profiles: Mapping[str, Profile] = field(default_factory=lambda: PROFILES)
+    clock: HandClock = field(default_factory=HandClock)
+    door: Door = field(default_factory=Door)
+    doors_healthy: Callable[[], bool] = lambda: True
+    devices: Mapping[str, str | None] = field(default_factory=lambda: {"k1": "kettle", "k2": "kettle", "a1": None})
+    told_crm: int = 0
+
+    def __post_init__(self) -> None:
+        self.log = structlog.get_logger()
+        self.directory = DeviceDirectory(
+            [Device(name, "default", model, None, partition_of(name)) for name, model in self.devices.items()]
+        )
+        self.store = self.make_store()
+        self.pipeline = Pipeline(
+            self.settings,
+            self.store,
+            self.engine,
+            self.directory,
+            load_codecs(),
+            self.clock,
+            self.log,
+            doors_healthy=lambda: self.doors_healthy(),
+            on_alarms=self._count_alarms,
+        )
+
+    def make_store(self) -> Store:
+        return Store(self.url, self.profiles, self.log)
+
+    def _count_alarms(self) -> None:
+        self.told_crm += 1
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator["Rig"]:
+        """The pipeline at work; stopped in good order at the end."""
+        await self.prepare()
+        task = asyncio.create_task(self.pipeline.run())
+        try:
+            await self.until(lambda: self.pipeline.healthy, task)
+            yield self
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def prepare(self) -> None:
+        """Register the devices."""
+        async with await self.connect() as conn:
+            for name, model in self.devices.items():
+                await register_device(conn, "default", name, model, "add")
+
+    async def until(self, is_true: Callable[[], bool], task: asyncio.Task[None] | None = None) -> None:
+        """Wait for a condition."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not is_true():
+                if task is not None and task.done():
+                    await task
+                await asyncio.sleep(0.005)
+
+    async def connect(self) -> AsyncConnection[TupleRow]:
+        return await AsyncConnection.connect(self.url, autocommit=True)
+
+    def packet(
+        self, device_id: str, payload: object, route: Route = Route.TELEMETRY, door: Door | None = None
+    ) -> Packet:
+        origin = door or self.door
+        raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        topic = f"devices/{device_id}/{SUFFIX[route]}"
+        return Packet(origin, origin.next_token(), route, device_id, topic, raw, self.clock.now_s(), "json")
+
+    async def send(self, *packets: Packet) -> list[Verdict]:
+        """Submit packets, and wait for their verdicts."""
+        before = len(self.door.settled)
+        self.pipeline.submit(packets)
+        await self.until(lambda: len(self.door.settled) >= before + len(packets))
+        return self.door.verdicts[before:]
+
+    async def tell(self, device_id: str, *readings: object) -> list[Verdict]:
+        """Send readings, a packet each."""
+        return await self.send(*(self.packet(device_id, reading) for reading in readings))
+
+    async def rows(self, query: str, *values: object) -> list[TupleRow]:
+        """Rows of the database."""
+        async with await self.connect() as conn:
+            return await (await conn.execute(query.encode(), values)).fetchall()
+
+
+def reading(at_s: float, **metrics: float) -> dict[str, object]:
+    """A reading at some seconds after NOW_S."""
+    return {"ts": round((NOW_S + at_s) * 1000), "metrics": metrics}
+
+
+def small_batches(max_readings: int = 1) -> PipelineSettings:
+    """Settings that make a batch of every few packets."""
+    return PipelineSettings(batch=BatchSettings(max_readings=max_readings, max_age=0.0), ingest=IngestSettings())
