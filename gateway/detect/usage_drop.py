@@ -52,8 +52,8 @@ class UsageDrop:
         Field("recent_usual", group="run"),
     )
     parameters: Sequence[Parameter] = (
-        Parameter("share", default=0.5, minimum=0.05, maximum=0.95),  # of the habit, below which use is missing
-        Parameter("days", default=0.9, minimum=0.1),  # least deficit, in usual days; none at all counts `share` a day
+        Parameter("drop", default=0.5, minimum=0.05, maximum=0.95),  # of the habit: use is missing once it falls by more
+        Parameter("days", default=0.9, minimum=0.1),  # least deficit, in usual days; no use at all counts `drop` a day
         Parameter("margin", default=1.3, minimum=1.0),  # over the device's own record
         Parameter("uses", default=6.0, minimum=1.0),  # least missing use, in typical uses
         Parameter("habit", default=RIPE_DAYS, minimum=2.0, maximum=60.0),  # days to learn before judging
@@ -162,7 +162,7 @@ class _Run:
         bar = np.fmax(batch.parameter("days"), state["record"] * batch.parameter("margin"))
 
         before = state["deficit"]
-        deficit = np.fmax(before + (usual * batch.parameter("share") - use) / scale, 0.0)
+        deficit = np.fmax(before + (usual * (1.0 - np.asarray(batch.parameter("drop"))) - use) / scale, 0.0)
         deficit = np.fmin(deficit, HIGHEST * bar)
         began = (before == 0) & (deficit > 0)
         run_s = np.where(began, hours.hour * HOUR_S, state["run_s"])
@@ -173,7 +173,7 @@ class _Run:
         habit = batch.parameter("habit")
         ripe = known & (days >= habit) & (state["day"] - state["first_day"] >= habit)
         breach = ripe & (deficit > bar) & (self._chance(run_use, run_usual) >= batch.parameter("uses"))
-        share = np.subtract(1.0, 0.8 * (1.0 - np.asarray(batch.parameter("share"))))  # 0.6 of the habit for half of it
+        share = np.subtract(1.0, 0.8 * np.asarray(batch.parameter("drop")))  # 0.6 of the habit for half of it
         calm = batch.firing & (recent_use >= share * recent_usual)
         breach &= ~calm
         state["run_s"], state["run_use"], state["run_usual"] = run_s, run_use, run_usual
