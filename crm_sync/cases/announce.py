@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+from crm_sync.brief import spread
 from crm_sync.cases import queries
 from crm_sync.cases.queries import Announcement, Connection
 from crm_sync.inbox import AlarmNotice
@@ -84,7 +85,7 @@ def case_data(case: Case, subject: Subject, alarms: tuple[CaseAlarm, ...], news:
 
 
 def _alarm_data(alarm: CaseAlarm) -> dict[str, object]:
-    evidence = alarm.evidence[-MAX_EVIDENCE:]
+    evidence = spread(alarm.evidence, MAX_EVIDENCE)
     return {
         "alarm_id": alarm.alarm_id,
         "watch": alarm.watch,

@@ -47,7 +47,7 @@ async def test_silence_is_no_recovery(world: CaseWorld) -> None:
     await world.happens(notice(), later(1, event="unknown"), later(2, event="unknown"))
     (case,) = await world.cases()
     assert case["state"] == "open"
-    assert "Nothing has been heard" in case["brief"]
+    assert "has fallen silent" in case["brief"]
     assert await world.types() == ["case.opened", "case.updated"]
     notes = await world.rows("SELECT reason FROM case_transition WHERE from_state = to_state")
     assert [note["reason"] for note in notes] == ["silent"]
