@@ -51,7 +51,7 @@ def simulate() -> None:
     help="Where the registry file is written; it holds the devices' secrets.",
 )
 @where_options
-def fleet(
+def fleet(  # noqa: PLR0917 - each is an option of the command
     devices: int, days: float, seed: int, speed: float | None, device_prefix: str, registry: Path, **where: object
 ) -> None:
     """Let a fleet live: persons with habits, devices that ail, a network that misbehaves."""

@@ -1,7 +1,6 @@
 """How a simulator is pointed at a gateway or a broker from the command line."""
 
 import ssl
-import subprocess
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Final, TypeVar, cast
 import click
 
 from simulators.api_client import GatewayAddress, GatewayAway
-from simulators.demo.gateway_process import careloop_command
+from simulators.command import import_registry
 from simulators.fleet.link import Target
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -45,10 +44,7 @@ class Where:
         """Import the devices into the gateway of the settings file; False where there is none to be told."""
         if self.config is None:
             return False
-        command = [*careloop_command(), "devices", "import", str(registry), "--config", str(self.config)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        if done.returncode:
-            raise GatewayAway(f"careloop devices import: {done.stderr.strip() or done.stdout.strip()}")
+        import_registry(registry, self.config)
         return True
 
 

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Generator
@@ -18,6 +17,7 @@ import httpx
 
 from devices.clock import to_datetime
 from simulators.api_client import ApiClient, GatewayAddress, GatewayAway
+from simulators.command import careloop_command, import_registry
 
 START_WITHIN_S: Final = 90.0
 STOP_WITHIN_S: Final = 30.0
@@ -104,15 +104,6 @@ format = "json"
 """
 
 
-def careloop_command() -> list[str]:
-    """How to call `careloop`: the one installed beside this Python, else the one on the path."""
-    beside = Path(sys.executable).with_name("careloop")
-    found = str(beside) if beside.exists() else shutil.which("careloop")
-    if found is None:
-        raise GatewayAway("the careloop command is not installed")
-    return [found]
-
-
 class GatewayProcess:
     """`careloop run` on a plan; use as a context manager."""
 
@@ -185,10 +176,7 @@ class GatewayProcess:
 
     def import_registry(self, path: Path) -> None:
         """Introduce devices to it, with the command that everyone uses. Raises GatewayAway."""
-        command = [*careloop_command(), "devices", "import", str(path), "--config", str(self.plan.config)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        if done.returncode:
-            raise GatewayAway(f"careloop devices import: {done.stderr.strip() or done.stdout.strip()}")
+        import_registry(path, self.plan.config)
 
     def stop(self) -> None:
         """End it in good order, and by force if it does not."""

@@ -13,8 +13,8 @@ from simulators.scorecard import SeenAlarm
 def alarm_to_crm_s(alarms: Mapping[str, SeenAlarm], book: Book, ledger: Ledger, hand: ClockHand) -> list[float]:
     """Seconds from the alarm that opened a case to the first request about the case, one for each.
 
-    An alarm is recorded in the transaction that stores the deciding reading, whose PUBACK follows it at once: that is
-    the moment taken. A silence is decided by the clock: there it is the moment at which the gateway's clock was moved.
+    When exactly an alarm is recorded cannot be seen from outside, so it counts from a little earlier: from the moment
+    at which the device sent the deciding reading; for a silence, from that at which the gateway's clock was moved on.
     """
     waits: list[float] = []
     for message in book.messages.values():
@@ -29,8 +29,8 @@ def alarm_to_crm_s(alarms: Mapping[str, SeenAlarm], book: Book, ledger: Ledger, 
 def _known_at(alarm: SeenAlarm | None, ledger: Ledger, hand: ClockHand) -> float | None:
     if alarm is None:
         return None
-    acknowledged = ledger.acknowledged_at(alarm.device_id, alarm.decided_at_s)
-    return hand.told_at(alarm.known_at_s) if acknowledged is None else acknowledged
+    sent_at = ledger.sent_at(alarm.device_id, alarm.decided_at_s)
+    return hand.told_at(alarm.known_at_s) if sent_at is None else sent_at
 
 
 def percentile(values: list[float], share: float) -> float | None:

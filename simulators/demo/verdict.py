@@ -35,28 +35,22 @@ def _table(card: Scorecard, sandbox: Sandbox, database: str) -> Table:
     )
     if detection.injected:
         rows.add_row("found", _found(detection))
-        rows.add_row(
-            "false alarms", f"{detection.false_alarms_per_device_30d:.2f} per device and month" + _right(detection)
-        )
+        per_month = f"{detection.false_alarms_per_device_30d:.2f} per device and month"
+        rows.add_row("false alarms", per_month + _right(detection))
         if detection.median_time_to_detect_h is not None:
-            rows.add_row(
-                "how soon", f"half of the faults within {detection.median_time_to_detect_h:.1f} h of their beginning"
-            )
+            hours = f"{detection.median_time_to_detect_h:.1f} h"
+            rows.add_row("how soon", f"half of the faults within {hours} of their beginning")
     rows.add_row(
         "cases",
         f"{cases.opened} opened, {cases.resolved} resolved, {cases.retracted} retracted; {cases.duplicate} double",
     )
-    rows.add_row(
-        "CRM", f"{cases.records} records, {cases.duplicate_records} double, {cases.missing} missing" + _met(sandbox)
-    )
+    records = f"{cases.records} records, {cases.duplicate_records} double, {cases.missing} missing"
+    rows.add_row("CRM", records + _met(sandbox))
     if card.alarm_to_crm_p50_s is not None and card.alarm_to_crm_p99_s is not None:
-        rows.add_row(
-            "alarm to CRM",
-            f"{card.alarm_to_crm_p50_s:.2f} s for half of them, {card.alarm_to_crm_p99_s:.2f} s for 99 of 100, in real time",
-        )
-    rows.add_row(
-        "speed", f"{card.readings_per_s:,.0f} readings a second while the fleet lived; {card.elapsed_s:.0f} s in all"
-    )
+        half, most = f"{card.alarm_to_crm_p50_s:.2f} s", f"{card.alarm_to_crm_p99_s:.2f} s"
+        rows.add_row("alarm to CRM", f"{half} for half of them, {most} for 99 of 100, in real time")
+    rate = f"{card.readings_per_s:,.0f} readings a second while the fleet lived"
+    rows.add_row("speed", f"{rate}; {card.elapsed_s:.0f} s in all")
     rows.add_row("database", database)
     return rows
 

@@ -1,4 +1,4 @@
-"""What the simulator knows to be delivered: every reading whose PUBACK came, and when it came."""
+"""What the simulator knows to be delivered: every reading whose PUBACK came, and when it was sent."""
 
 import time
 from collections import defaultdict
@@ -15,7 +15,7 @@ from simulators.fleet.packets import UNSTORABLE, Channel, Packet
 class _Page:
     ts_ms: list[NDArray[np.int64]] = field(default_factory=list)
     digests: list[NDArray[np.uint64]] = field(default_factory=list)
-    acknowledged_at: list[float] = field(default_factory=list)  # one per packet, machine time
+    sent_at: list[float] = field(default_factory=list)  # one per packet, machine time
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,13 @@ class Ledger:
         self.acknowledged_packets = 0
         self.acknowledged = 0  # readings, redeliveries not counted
         self.events = 0
+        self._on_its_way: dict[int, float] = {}  # identity of a packet -> machine time
         self._pages: defaultdict[str, _Page] = defaultdict(_Page)
 
     def sent(self, packet: Packet) -> None:
         """A packet was handed to MQTT."""
         self.packets += 1
+        self._on_its_way.setdefault(id(packet), time.time())
         if not packet.again:
             self.published += len(packet.ts_ms)
         if packet.channel is Channel.EVENTS:
@@ -58,6 +60,7 @@ class Ledger:
     def came_back(self, packet: Packet) -> None:
         """A packet's PUBACK came."""
         self.acknowledged_packets += 1
+        sent_at = self._on_its_way.pop(id(packet))
         if not len(packet.ts_ms):
             return
         if not packet.again:
@@ -65,7 +68,7 @@ class Ledger:
         page = self._pages[packet.device_id]
         page.ts_ms.append(packet.ts_ms)
         page.digests.append(packet.digests)
-        page.acknowledged_at.append(time.time())
+        page.sent_at.append(sent_at)
 
     def devices(self) -> Iterable[str]:
         """The devices that have an acknowledged reading."""
@@ -87,12 +90,12 @@ class Ledger:
         """The distinct acknowledged readings of every device."""
         return {device_id: self.record_of(device_id) for device_id in sorted(self._pages)}
 
-    def acknowledged_at(self, device_id: str, ts_s: float) -> float | None:
-        """Machine time of the first PUBACK of the reading with this device time, if there was one."""
+    def sent_at(self, device_id: str, ts_s: float) -> float | None:
+        """Machine time at which the acknowledged reading with this device time was first sent, if there is one."""
         page = self._pages.get(device_id)
         ts_ms = round(ts_s * 1000)
         if page is not None:
-            for times, at in zip(page.ts_ms, page.acknowledged_at, strict=True):
+            for times, at in zip(page.ts_ms, page.sent_at, strict=True):
                 if ts_ms in times:
                     return at
         return None

@@ -200,6 +200,8 @@ def _connection(
         if rng.random() < 0.4:
             acts += [Sending(begin, Act.LEAVE if rng.random() < 0.5 else Act.VANISH), Sending(end, Act.CONNECT)]
     for silence in silences:
+        dead = silence.during(np.array([act.at_s for act in acts]))
+        acts = [act for act, gone in zip(acts, dead.tolist(), strict=True) if not gone]
         acts.append(Sending(silence.starts_at_s, Act.VANISH))
         if silence.ends_at_s is not None:
             acts.append(Sending(silence.ends_at_s, Act.CONNECT))

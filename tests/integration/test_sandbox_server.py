@@ -1,0 +1,120 @@
+"""The sandbox CRM over HTTP: signatures, misbehaviour, and an agent who calls back."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import httpx
+import numpy as np
+import pytest
+
+from simulators.crm.agent import AgentHabits
+from simulators.crm.misbehave import Misbehaviour
+from simulators.crm.sandbox import SandboxServer
+from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
+from simulators.crm.signature import fault_in, sign
+from simulators.fleet.clocks import WorldClock
+
+SECRET = new_secret(np.random.default_rng(1))
+BUSY = AgentHabits(takes_up=1.0, resolves=1.0, sends_twice=0.5, sends_out_of_order=0.5)
+
+
+def serve(
+    misbehaviour: Misbehaviour, clock: WorldClock | None = None, callback_url: str | None = None
+) -> SandboxServer:
+    plan = SandboxPlan(SECRET, misbehaviour, BUSY, seed=1)
+    return make_sandbox(plan, clock or WorldClock(0.0), lambda: callback_url)
+
+
+def only(whim: str) -> Misbehaviour:
+    return replace(Misbehaviour.none(), **{whim: 1.0})
+
+
+def opened(server: SandboxServer, number: int = 1) -> httpx.Response:
+    data: dict[str, object] = {"case_id": f"case_{number}", "version": 1, "state": "open", "alarms": []}
+    body = json.dumps({"type": "case.opened", "data": data}).encode()
+    return httpx.post(server.url, content=body, headers=sign(SECRET, f"msg_{number}", time.time(), body), timeout=5)
+
+
+def test_a_well_behaved_sandbox_answers_with_the_record_it_made() -> None:
+    with serve(Misbehaviour.none()) as server:
+        answer = opened(server)
+        assert (answer.status_code, answer.json()) == (200, {"id": "CRM-1001"})
+        assert opened(server).json() == {"id": "CRM-1001"}
+        assert len(server.sandbox.book.records) == 1
+
+
+def test_what_is_not_signed_is_refused_and_leaves_nothing() -> None:
+    with serve(Misbehaviour.none()) as server:
+        answer = httpx.post(server.url, content=b"{}", headers=sign(SECRET, "msg_1", 1.0, b"{}"))
+        assert answer.status_code == 401
+        assert server.sandbox.bad_signatures == 1
+        assert not server.sandbox.book.messages
+
+
+@pytest.mark.parametrize(
+    ("whim", "status", "records"),
+    [("throttle", 429, 0), ("unavailable", 503, 0), ("fail_after", 500, 1), ("twice", 200, 1), ("late", 200, 1)],
+)
+def test_each_whim_answers_and_does_what_its_name_says(whim: str, status: int, records: int) -> None:
+    with serve(only(whim)) as server:
+        answer = opened(server)
+        assert answer.status_code == status
+        assert len(server.sandbox.book.records) == records
+        assert ("retry-after" in answer.headers) == (status == 429)
+
+
+def test_a_connection_cut_after_the_deed_leaves_the_sender_in_doubt() -> None:
+    with serve(only("cut_after")) as server:
+        with pytest.raises(httpx.RemoteProtocolError):
+            opened(server)
+        assert len(server.sandbox.book.records) == 1
+
+
+class _Listener(BaseHTTPRequestHandler):
+    heard: list[tuple[str, dict[str, object], str | None]]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        fault = fault_in(SECRET, {name.lower(): value for name, value in self.headers.items()}, body, time.time())
+        self.heard.append((self.headers["webhook-id"], json.loads(body)["data"], fault))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002 - the base class names it so
+
+
+@pytest.fixture
+def listener() -> Iterator[tuple[str, type[_Listener]]]:
+    handler = type("Listener", (_Listener,), {"heard": []})
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/callbacks/sandbox", handler
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_agent_takes_cases_up_and_resolves_them_by_the_simulated_clock(
+    listener: tuple[str, type[_Listener]],
+) -> None:
+    url, handler = listener
+    clock = WorldClock(0.0)
+    with serve(Misbehaviour.none(), clock, url) as server:
+        for number in range(8):
+            opened(server, number)
+        clock.reach(30 * 86400.0)
+        deadline = time.monotonic() + 10
+        while server.sandbox.agent is None or server.sandbox.agent.counts.resolved < 8:
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.01)
+    assert not [fault for _, _, fault in handler.heard if fault is not None]
+    assert {data["status"] for _, data, _ in handler.heard} == {"accepted", "in_progress", "resolved"}
+    assert len({message_id for message_id, _, _ in handler.heard}) == 24
+    assert len(handler.heard) > 24  # some are sent twice
+    order = [(data["case"], data["version"]) for _, data, _ in handler.heard]
+    assert sorted(order) != sorted(dict.fromkeys(order), key=order.index)  # and some overtake each other
