@@ -8,9 +8,10 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from hashlib import scrypt, sha256
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
-from devices.registry.model import Scheme
+Scheme = Literal["sha256", "scrypt"]
+
 
 SECRET_BYTES: Final = 32
 SALT_BYTES: Final = 16

@@ -10,6 +10,7 @@ from devices.errors import QuarantineReason
 
 MAX_TS_US: Final = 253_402_300_799_999_999
 """The last storable device time, 9999-12-31T23:59:59.999999Z; the first is the Unix epoch."""
+MAX_TS_MS: Final = MAX_TS_US // 1000
 MAX_SEQ: Final = 2**63 - 1
 MAX_CODE: Final = 128
 MAX_FIRMWARE: Final = 128
@@ -74,6 +75,6 @@ def timestamp_us(ts: object) -> int | None:
         except msgspec.ValidationError:
             return None
         return ts_us if 0 <= ts_us <= MAX_TS_US else None
-    if not isinstance(ts, int | float) or isinstance(ts, bool) or not 0 <= ts <= MAX_TS_US / 1000:
+    if not isinstance(ts, int | float) or isinstance(ts, bool) or not 0 <= ts <= MAX_TS_MS:
         return None
     return round(ts * 1000)

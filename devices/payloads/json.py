@@ -19,6 +19,7 @@ from devices.payloads.codec import (
     MAX_CODE,
     MAX_FIRMWARE,
     MAX_SEQ,
+    MAX_TS_MS,
     MAX_TS_US,
     AwareDatetime,
     Bad,
@@ -163,6 +164,6 @@ def _wire_us(ts: datetime | float | None) -> int | None:
             return ts_us
     elif ts is None:
         return None
-    elif 0 <= ts <= MAX_TS_US / 1000:
+    elif 0 <= ts <= MAX_TS_MS:
         return round(ts * 1000)
     raise _NotPlainError

@@ -15,7 +15,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from devices.payloads.codec import MAX_CODE, MAX_FIRMWARE, MAX_SEQ, MAX_TS_US
+from devices.payloads.codec import MAX_CODE, MAX_FIRMWARE, MAX_SEQ, MAX_TS_MS, MAX_TS_US
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC_3339: Final = re.compile(
@@ -39,11 +39,11 @@ def _rfc_3339_us(text: str) -> int:
 
 def to_us(ts: str | float) -> int:
     """Microseconds since the epoch of a valid `ts`; raises ValueError."""
-    ts_us = _rfc_3339_us(ts) if isinstance(ts, str) else ts * 1000
+    ts_us = _rfc_3339_us(ts) if isinstance(ts, str) else round(ts * 1000) if 0 <= ts <= MAX_TS_MS else -1
     if not 0 <= ts_us <= MAX_TS_US:
         message = "not between the years 1970 and 9999"
         raise ValueError(message)
-    return round(ts_us)
+    return ts_us
 
 
 def _valid_ts(ts: str | float) -> str | float:

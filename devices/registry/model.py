@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
+from devices.credentials import Scheme
+
 GrantState = Literal["given", "refused", "revoked"]
-Scheme = Literal["sha256", "scrypt"]
 Source = Literal["import", "add", "auto"]
 
 
