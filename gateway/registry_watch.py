@@ -13,11 +13,12 @@ from gateway.pipeline.directory import DeviceDirectory
 
 _RECONNECT_S: Final = 1.0
 _REFRESH_S: Final = 600.0
+_EVERYTHING: Final = "*"
 
 LISTEN: Final = sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL))
 
 
-async def watch_registry(
+async def watch_registry(  # noqa: PLR0917 - who is kept up to date, from where, and who is told
     directory: DeviceDirectory,
     authenticator: RegistryAuthenticator,
     connect: Callable[[], Awaitable[Connection]],
@@ -49,17 +50,21 @@ async def _follow(
     loaded: asyncio.Event,
 ) -> None:
     await conn.execute(LISTEN)  # before the first reading of the registry: nothing falls between
+    changed = {_EVERYTHING}
     while True:
-        directory.replace(await load_devices(conn))
-        for device_id in await authenticator.refresh(conn):
-            on_lost(device_id)
-        loaded.set()
-        async for notify in conn.notifies(timeout=_REFRESH_S):
-            if notify.payload == "*":
-                break
-            await _refresh_device(conn, directory, notify.payload)
-            if await authenticator.refresh_device(conn, notify.payload):
-                on_lost(notify.payload)
+        if _EVERYTHING in changed:
+            directory.replace(await load_devices(conn))
+            for device_id in await authenticator.refresh(conn):
+                on_lost(device_id)
+            loaded.set()
+        else:
+            for device_id in changed:
+                await _refresh_device(conn, directory, device_id)
+                if await authenticator.refresh_device(conn, device_id):
+                    on_lost(device_id)
+        # The connection cannot be asked while notifications are read from it, so they are taken first.
+        notifies = conn.notifies(timeout=_REFRESH_S, stop_after=1)
+        changed = {notify.payload async for notify in notifies} or {_EVERYTHING}
 
 
 async def _refresh_device(conn: Connection, directory: DeviceDirectory, device_id: str) -> None:
