@@ -5,7 +5,6 @@ submit ─▶ queue ─▶ decode ─▶ transaction (store, judge, alarms, coun
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -100,8 +99,8 @@ class Pipeline:
             raise
         finally:
             work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
+            await asyncio.wait({work})
+            self._ingest = None
             await self._parts.store.close()
 
     async def _work(self) -> None:

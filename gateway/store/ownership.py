@@ -5,13 +5,18 @@ from typing import Final, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from devices.errors import Retryable
+
 Connection = AsyncConnection[TupleRow]
 
 STANDBY_POLL_S: Final = 0.5
 
 
-class OwnershipLostError(Exception):
+class OwnershipLostError(Retryable):
     """Another gateway has taken over: what this one knows is out of date, and it must start anew."""
+
+    def __init__(self) -> None:
+        super().__init__("ownership_lost", "another gateway has taken over this database")
 
 
 TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtextextended('careloop ingest ' || current_schema(), 0))"
@@ -43,8 +48,7 @@ async def raise_fence(conn: Connection, owner: str) -> int:
     """Shut out every earlier owner, and return the new fence."""
     row = await (await conn.execute(RAISE_FENCE, (owner,))).fetchone()
     if row is None:
-        message = "the table ingest_fence has lost its row"
-        raise OwnershipLostError(message)
+        raise OwnershipLostError
     return int(row[0])
 
 

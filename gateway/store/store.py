@@ -138,9 +138,9 @@ class Store:
         conn = await self.connection()
         try:
             async with asyncio.timeout(_TRANSACTION_TIMEOUT_S):
-                await conn.execute("BEGIN")
+                await conn.execute("BEGIN", prepare=False)
                 yield conn
-                answer = await conn.execute("COMMIT")
+                answer = await conn.execute("COMMIT", prepare=False)
         except BaseException as error:
             await self._give_up(conn, error)
             raise

@@ -80,6 +80,7 @@ class Rig:
     door: Door = field(default_factory=Door)
     doors_healthy: Callable[[], bool] = lambda: True
     devices: Mapping[str, str | None] = field(default_factory=lambda: {"k1": "kettle", "k2": "kettle", "a1": None})
+    via: str = ""  # how the store connects, where not by `url`
     told_crm: int = 0
 
     def __post_init__(self) -> None:
@@ -101,7 +102,7 @@ class Rig:
         )
 
     def make_store(self) -> Store:
-        return Store(self.url, self.profiles, self.log)
+        return Store(self.via or self.url, self.profiles, self.log)
 
     def _count_alarms(self) -> None:
         self.told_crm += 1
@@ -158,7 +159,7 @@ class Rig:
     async def rows(self, query: str, *values: object) -> list[TupleRow]:
         """Rows of the database."""
         async with await self.connect() as conn:
-            return await (await conn.execute(query.encode(), values)).fetchall()
+            return await (await conn.execute(query.encode(), values or None)).fetchall()
 
 
 def reading(at_s: float, **metrics: float) -> dict[str, object]:

@@ -1,0 +1,152 @@
+"""The database breaks in the middle of things: nothing acknowledged is lost, nothing is stored or judged twice."""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from gateway.database.embedded import EmbeddedPostgres
+from gateway.database.migrate import migrate
+from gateway.database.postmaster import wait_until
+from gateway.pipeline.settings import BatchSettings, IngestSettings, PipelineSettings
+from gateway.store.ownership import OwnershipLostError
+from tests.ingest.proxy import Break, Proxy
+from tests.ingest.recorder import RecordingEngine
+from tests.ingest.rig import NOW_S, Rig, reading
+
+
+def settings() -> PipelineSettings:
+    return PipelineSettings(
+        batch=BatchSettings(max_readings=3, max_age=0.0), ingest=IngestSettings(outage_grace=0.0, checkpoint_every=3600)
+    )
+
+
+def engine_of(rig: Rig) -> RecordingEngine:
+    assert isinstance(rig.engine, RecordingEngine)
+    return rig.engine
+
+
+BREAKS: list[list[Break | None]] = [
+    ["after_commit"],
+    ["before_commit"],
+    ["after_commit", "before_commit", None, "after_commit", None, "before_commit", "after_commit"],
+]
+
+
+@pytest.mark.parametrize("breaks", BREAKS, ids=["answer-lost", "commit-lost", "many"])
+async def test_a_commit_that_nobody_answers_counts_once(plain_database_url: str, breaks: list[Break | None]) -> None:
+    async with Proxy(plain_database_url).running() as proxy:
+        rig = Rig(plain_database_url, settings=settings(), via=proxy.url)
+        async with rig.running():
+            proxy.at_commits(*breaks)
+            sent = [reading(at_s, celsius=95 if at_s == 4 else 20) for at_s in range(30)]
+            verdicts = await rig.tell("k1", *sent)
+            again = await rig.tell("k1", *sent)
+            rows = await rig.rows("SELECT extract(epoch FROM ts)::bigint FROM reading_kettle ORDER BY ts")
+            alarms = await rig.rows("SELECT (SELECT count(*) FROM alarm_event), (SELECT count(*) FROM inbox)")
+            totals = dict(await rig.rows("SELECT name, value FROM pipeline_counter"))
+    assert proxy.broken == [one for one in breaks if one]
+    assert [verdict.stored for verdict in verdicts] == [1] * 30
+    assert [verdict.duplicates for verdict in again] == [1] * 30
+    assert rows == [(int(NOW_S) + at_s,) for at_s in range(30)]
+    assert alarms == [(1, 1)]
+    assert (totals["stored"], totals["duplicates"]) == (30, 30)
+    assert [entry[1] for entry in engine_of(rig).told()["k1"]] == [NOW_S + at_s for at_s in range(30)]
+
+
+@pytest.fixture
+def own_postgres(service_folder: Path) -> Iterator[EmbeddedPostgres]:
+    """A server that a test may kill."""
+    server = EmbeddedPostgres(service_folder / "ingest-killed")
+    server.start()
+    yield server
+    server.remove()
+
+
+def kill(postgres: EmbeddedPostgres) -> None:
+    assert postgres.pid is not None
+    os.kill(postgres.pid, signal.SIGKILL)
+    assert wait_until(lambda: postgres.pid is None, 30.0)
+
+
+async def test_a_database_killed_in_the_flow_loses_and_doubles_nothing(own_postgres: EmbeddedPostgres) -> None:
+    await migrate(own_postgres.url)
+    rng = random.Random(7)
+    rig = Rig(own_postgres.url, settings=settings())
+    async with rig.running():
+        at_s = 0
+        for _ in range(3):
+            before = len(rig.door.settled)
+            for _ in range(rng.randint(5, 15)):
+                rig.pipeline.submit([rig.packet("k1", reading(at_s := at_s + 1, celsius=20))])
+            await rig.until(lambda before=before: len(rig.door.settled) > before)
+            await asyncio.to_thread(kill, own_postgres)
+            rig.pipeline.submit([rig.packet("k1", reading(at_s := at_s + 1, celsius=20))])
+            await rig.until(lambda: not rig.pipeline.healthy)
+            await asyncio.to_thread(own_postgres.start)
+            await rig.until(lambda at_s=at_s: len(rig.door.settled) == at_s)
+        rows = await rig.rows("SELECT extract(epoch FROM ts)::bigint FROM reading_kettle ORDER BY ts")
+    assert [token for token, _ in rig.door.settled] == list(range(1, at_s + 1))
+    assert all(verdict.stored == 1 for verdict in rig.door.verdicts)
+    assert rows == [(int(NOW_S) + second,) for second in range(1, at_s + 1)]
+    assert [entry[1] for entry in engine_of(rig).told()["k1"]] == [NOW_S + second for second in range(1, at_s + 1)]
+
+
+async def test_a_second_gateway_waits_and_takes_over(plain_database_url: str) -> None:
+    first, second = Rig(plain_database_url), Rig(plain_database_url)
+    async with first.running():
+        await first.tell("k1", reading(0, celsius=20))
+        task = asyncio.create_task(second.pipeline.run())
+        second.pipeline.submit([second.packet("k1", reading(1, celsius=21))])
+        await first.tell("k1", reading(2, celsius=22))
+        assert not second.pipeline.healthy
+        assert second.door.settled == []
+    await second.until(lambda: len(second.door.settled) == 1, task)
+    assert len(engine_of(second).told()["k1"]) == 3
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_a_gateway_that_lost_ownership_commits_nothing(plain_database_url: str) -> None:
+    rig = Rig(plain_database_url)
+    await rig.prepare()
+    task = asyncio.create_task(rig.pipeline.run())
+    await rig.until(lambda: rig.pipeline.healthy, task)
+    await rig.tell("k1", reading(0, celsius=20))
+    await rig.rows("UPDATE ingest_fence SET fence = fence + 1 RETURNING fence")
+    rig.pipeline.submit([rig.packet("k1", reading(1, celsius=21))])
+    with pytest.raises(OwnershipLostError):
+        await asyncio.wait_for(task, 20)
+    assert await rig.rows("SELECT count(*) FROM reading_kettle") == [(1,)]
+    assert len(rig.door.settled) == 1
+    assert not rig.pipeline.healthy
+
+
+async def test_a_partition_dropped_under_way_is_made_again(plain_database_url: str) -> None:
+    async with Rig(plain_database_url).running() as rig:
+        await rig.tell("k1", reading(0, celsius=20))
+        async with await rig.connect() as conn:
+            await conn.execute("DROP TABLE reading_kettle_2025_10")
+        verdicts = await rig.tell("k1", reading(1, celsius=20))
+    assert verdicts[0].stored == 1
+
+
+async def test_broken_sessions_of_our_own_are_ended(plain_database_url: str) -> None:
+    async with Rig(plain_database_url).running() as rig:
+        await rig.tell("k1", reading(0, celsius=20))
+        async with await rig.connect() as conn:
+            await conn.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name LIKE 'careloop ingest%'"
+            )
+        verdicts = await rig.tell("k1", reading(1, celsius=20))
+        sessions = await rig.rows(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'careloop ingest%'"
+        )
+    assert verdicts[0].stored == 1
+    assert sessions == [(2,)]
