@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -15,7 +15,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from crm_sync.service import CrmSync
 from devices.clock import Clock
-from devices.errors import CareloopError
+from devices.errors import CareloopError, Retryable
 from devices.payloads import load_codecs
 from devices.profiles import AUTOMATIC, load_profiles
 from devices.profiles.model import Profile
@@ -38,6 +38,7 @@ from gateway.pipeline.settings import PipelineSettings
 from gateway.registry_watch import watch_registry
 from gateway.running import RunningGateway, forget_gateway, remember_gateway
 from gateway.settings import Settings, build_clock
+from gateway.store.ownership import OwnershipLostError
 from gateway.store.store import Store
 
 Log = structlog.typing.FilteringBoundLogger
@@ -92,7 +93,26 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[str
                 edition = await detect_edition(conn)
             announce(f"database  {edition.describe()}" + (f"; {len(applied)} migrations applied" if applied else ""))
             ground = _Ground(settings, profiles, build_clock(settings.clock), url, pool, edition, log)
-            await _Gateway(ground).run(stop, announce)
+            with _told_alone():
+                await _Gateway(ground).run(stop, announce)
+
+
+@contextmanager
+def _told_alone() -> Generator[None]:
+    """Let the one error that a person can do something about out of the group of tasks that it ended."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        lost = group.subgroup(OwnershipLostError)
+        if lost is not None:
+            raise Retryable("ownership_lost", "another gateway has taken this database over; start again") from lost
+        known = group.subgroup(CareloopError)
+        while known is not None:
+            error = known.exceptions[0]
+            if isinstance(error, CareloopError):
+                raise error from group
+            known = error if isinstance(error, BaseExceptionGroup) else None
+        raise
 
 
 class _Gateway:
