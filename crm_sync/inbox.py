@@ -1,7 +1,8 @@
 """The narrow door through which alarms reach cases: rows written inside the ingest transaction."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal, LiteralString
 
@@ -60,7 +61,7 @@ async def put_alarms(conn: Connection, notices: Sequence[AlarmNotice]) -> None:
             notice.device_id,
             notice.alarm_id,
             notice.event,
-            msgspec.json.encode(notice).decode(),
+            msgspec.json.encode(_storable(notice)).decode(),
             notice.recorded_at_s,
         )
         for notice in notices
@@ -68,6 +69,27 @@ async def put_alarms(conn: Connection, notices: Sequence[AlarmNotice]) -> None:
     if rows:
         async with conn.cursor() as cursor:
             await cursor.executemany(_PUT_ALARMS, rows)
+
+
+def _storable(notice: AlarmNotice) -> AlarmNotice:
+    """A notice without what JSON and text columns cannot hold: a strange metric must not fail the batch it is in."""
+    explanation = notice.explanation
+    return replace(
+        notice,
+        metric=None if notice.metric is None else notice.metric.replace("\x00", ""),
+        score=_finite(notice.score),
+        explanation=AlarmExplanation(
+            text=explanation.text.replace("\x00", ""),
+            expected=explanation.expected.replace("\x00", ""),
+            observed=explanation.observed.replace("\x00", ""),
+            window_s=_finite(explanation.window_s),
+            evidence=tuple(point for point in explanation.evidence if all(map(math.isfinite, point))),
+        ),
+    )
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -353,8 +353,8 @@ def alarm_of_row(row: dict[str, Any]) -> CaseAlarm:
         text=explanation["text"],
         expected=explanation["expected"],
         observed=explanation["observed"],
-        window_s=explanation["window_s"],
-        evidence=tuple((ts_s, value) for ts_s, value in explanation["evidence"]),
+        window_s=float(explanation["window_s"]),
+        evidence=tuple((float(ts_s), float(value)) for ts_s, value in explanation["evidence"]),
     )
 
 

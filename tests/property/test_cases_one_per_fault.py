@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -43,7 +44,7 @@ def histories(draw: st.DrawFn) -> list[list[Any]]:
             happened.append(happened[-1])  # redelivered
     cuts = sorted(draw(st.lists(st.integers(0, len(happened)), max_size=4)))
     bounds = [0, *cuts, len(happened)]
-    return [happened[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [happened[start:end] for start, end in itertools.pairwise(bounds)]
 
 
 async def work_and_die(world: CaseWorld, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,12 +91,12 @@ async def check(world: CaseWorld) -> None:
         burning = [alarm for alarm in alarms if alarm["state"] in {"active", "unknown"}]
         assert bool(burning) == CaseState(case["state"]).is_live
         moves = await world.rows(
-            "SELECT from_state, to_state FROM case_transition WHERE case_id = %s AND from_state IS DISTINCT FROM to_state"
-            " ORDER BY transition_id",
+            "SELECT from_state, to_state FROM case_transition"
+            " WHERE case_id = %s AND from_state IS DISTINCT FROM to_state ORDER BY transition_id",
             case["case_id"],
         )
         assert moves[0]["from_state"] is None
-        for before, after in zip(moves, moves[1:], strict=False):
+        for before, after in itertools.pairwise(moves):
             assert before["to_state"] == after["from_state"]
             assert CaseState(after["to_state"]) in MOVES[CaseState(after["from_state"])]
         versions = await told_versions(world, case["case_id"])
@@ -125,7 +126,7 @@ async def test_one_live_case_per_fault(world: CaseWorld, monkeypatch: pytest.Mon
 
     loop = asyncio.get_running_loop()
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(batches=histories(), deaths=st.lists(st.integers(0, 5), max_size=4))
     def explore(batches: list[list[Any]], deaths: list[int]) -> None:
         asyncio.run_coroutine_threadsafe(run(batches, deaths), loop).result(timeout=60)

@@ -1,0 +1,62 @@
+"""The life cycle as data: every state, every move, and who may be assigned."""
+
+import itertools
+from datetime import UTC, datetime
+
+import pytest
+
+from crm_sync.cases.desk import Assignment, assign
+from crm_sync.cases.lifecycle import END_OF
+from crm_sync.model import LIVE, MOVES, CaseState, Resolution, case_id_of, step_id_of
+from devices.profiles.model import Action, Playbook, Severity
+
+LIFE = {
+    "proposed": {"approved", "retracted", "expired"},
+    "approved": {"open", "retracted", "expired"},
+    "open": {"waiting", "resolved", "retracted", "expired"},
+    "waiting": {"open", "resolved", "retracted", "expired"},
+    "resolved": {"open"},
+    "retracted": set[str](),
+    "expired": set[str](),
+}
+
+
+@pytest.mark.parametrize(("start", "end"), list(itertools.product(CaseState, CaseState)))
+def test_every_pair_of_states_is_decided(start: CaseState, end: CaseState) -> None:
+    assert (end in MOVES[start]) is (end.value in LIFE[start.value])
+
+
+def test_live_states_are_those_that_ask_for_something() -> None:
+    assert {state.value for state in LIVE} == {"proposed", "approved", "open", "waiting"}
+
+
+def test_every_resolution_ends_an_open_case() -> None:
+    for resolution in Resolution:
+        assert END_OF[resolution] in MOVES[CaseState.OPEN]
+        assert not END_OF[resolution].is_live
+
+
+def test_a_case_id_is_the_same_for_whoever_works_it_out_and_fits_a_key() -> None:
+    at_s = datetime(2026, 3, 3, tzinfo=UTC).timestamp()
+    first = case_id_of("default", "alm_1", at_s)
+    assert first == case_id_of("default", "alm_1", at_s)
+    assert len({first, case_id_of("other", "alm_1", at_s), case_id_of("default", "alm_2", at_s)}) == 3
+    assert len(first) == len("case_") + 22
+    assert first.replace("_", "").isalnum()
+    assert step_id_of(first, 0, 0) != step_id_of(first, 0, 1)
+
+
+def test_the_first_team_whose_severity_is_reached_is_assigned() -> None:
+    playbook = Playbook(
+        problem="pump",
+        title="t",
+        actions=(
+            Action(kind="self_help_message", channel="email"),
+            Action(kind="agent_case", team="Safety", sla_h=1, minimum_severity=Severity.CRITICAL),
+            Action(kind="agent_case", team="Repair", sla_h=48, minimum_severity=Severity.MAJOR),
+        ),
+    )
+    assert assign(playbook, Severity.CRITICAL) == Assignment("Safety", 3600.0)
+    assert assign(playbook, Severity.MAJOR) == Assignment("Repair", 48 * 3600.0)
+    assert assign(playbook, Severity.MINOR) == Assignment("Safety", None)
+    assert assign(Playbook(problem="pump", title="t"), Severity.INFO) == Assignment("Customer care", None)
