@@ -85,6 +85,7 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.log = structlog.get_logger()
+        self.codecs = load_codecs()
         self.directory = DeviceDirectory(
             [Device(name, "default", model, None, partition_of(name)) for name, model in self.devices.items()]
         )
@@ -94,12 +95,18 @@ class Rig:
             self.store,
             self.engine,
             self.directory,
-            load_codecs(),
+            self.codecs,
             self.clock,
             self.log,
             doors_healthy=lambda: self.doors_healthy(),
             on_alarms=self._count_alarms,
         )
+
+    @property
+    def recorder(self) -> RecordingEngine:
+        """The engine, where it is one that remembers."""
+        assert isinstance(self.engine, RecordingEngine)
+        return self.engine
 
     def make_store(self) -> Store:
         return Store(self.via or self.url, self.profiles, self.log)
