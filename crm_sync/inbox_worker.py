@@ -3,7 +3,7 @@
 import psycopg
 import structlog
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow, tuple_row
+from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from crm_sync import inbox
@@ -37,7 +37,6 @@ class InboxWorker:
         the batch as a whole is to be tried again.
         """
         async with self._pool.connection() as conn, conn.transaction():
-            conn.row_factory = tuple_row  # others of this pool may have left it otherwise
             if not await inbox.take_turn(conn):
                 return 0
             rows = await inbox.waiting(conn, self._desk.settings.inbox_batch)

@@ -7,7 +7,7 @@ from typing import Final
 import psycopg
 import structlog
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow, tuple_row
+from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from crm_sync import inbox
@@ -92,11 +92,9 @@ class CrmSync:
     async def _release_due(self) -> int:
         now_s = self._clock.now_s()
         async with self._pool.connection() as conn:
-            conn.row_factory = tuple_row
             due = await step_queries.due_steps(conn, now_s, STEPS_PER_LOOK)
         for step in due:
             async with self._pool.connection() as conn, conn.transaction():
-                conn.row_factory = tuple_row
                 await steps.release_due(conn, self._desk, step, now_s)
         return len(due)
 
