@@ -80,7 +80,7 @@ def seen_alarms(items: Iterable[Json]) -> list[SeenAlarm]:
             watch=str(item["watch"]),
             metric=None if item.get("metric") is None else str(item["metric"]),
             started_at_s=epoch_s(item["started_at"]),
-            decided_at_s=epoch_s(item["decided_ts"]),
+            decided_at_s=epoch_s(cast("Sequence[Json]", item["events"])[0]["ts"]),
             known_at_s=epoch_s(item["raised_at"]),
         )
         for item in items

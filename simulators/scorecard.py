@@ -25,7 +25,7 @@ class SeenAlarm:
     watch: str
     metric: str | None
     started_at_s: float  # device time
-    decided_at_s: float  # device time of the decision
+    decided_at_s: float  # device time of the decision to raise it
     known_at_s: float  # when the gateway raised it, on its own clock
 
     def tells_of(self, label: Label) -> bool:

@@ -83,8 +83,8 @@ def _run(console: Console, stage: Stage, cast: FleetCast | ReplayCast) -> Outcom
     progress: Progress = kind(console, cast.world.span, stage.ledger, stage.sandbox, title)
     with progress:
         playing_s = stage.play(progress)
-        stage.drain(progress)
-    return stage.judge(cast, playing_s)
+        held = stage.drain(progress)
+    return stage.judge(cast, playing_s, held)
 
 
 def _tell(console: Console, stage: Stage, cast: FleetCast | ReplayCast, outcome: Outcome) -> None:
@@ -97,7 +97,7 @@ def _tell(console: Console, stage: Stage, cast: FleetCast | ReplayCast, outcome:
         for alarm in sorted(outcome.alarms, key=lambda alarm: str(alarm["started_at"]))[:12]:
             console.print(f"  {alarm['device_id']}  {alarm['watch']}  {alarm['started_at']}  {alarm['state']}")
         console.print()
-    print_scorecard(console, outcome.scorecard, stage.sandbox, outcome.database)
+    print_scorecard(console, outcome, stage.sandbox)
 
 
 def _serve(console: Console, stage: Stage) -> None:

@@ -7,13 +7,15 @@ from rich.text import Text
 
 from simulators.crm.misbehave import Whim
 from simulators.crm.sandbox import Sandbox
-from simulators.scorecard import DetectionScore, Scorecard
+from simulators.demo.run import Outcome
+from simulators.scorecard import DetectionScore
 
 
-def print_scorecard(console: Console, card: Scorecard, sandbox: Sandbox, database: str) -> None:
+def print_scorecard(console: Console, outcome: Outcome, sandbox: Sandbox) -> None:
     """Print what came of it, in words for somebody who has to decide."""
+    card = outcome.scorecard
     console.print(Text("Scorecard", style="bold"))
-    console.print(Padding(_table(card, sandbox, database), (0, 0, 1, 2)))
+    console.print(Padding(_table(outcome, sandbox), (0, 0, 1, 2)))
     if card.detection.injected:
         console.print(Padding(_kinds(card.detection), (0, 0, 1, 2)))
     broken = card.broken()
@@ -23,7 +25,8 @@ def print_scorecard(console: Console, card: Scorecard, sandbox: Sandbox, databas
         console.print("  Nothing acknowledged was lost, nothing is there twice, gateway and CRM agree.", style="green")
 
 
-def _table(card: Scorecard, sandbox: Sandbox, database: str) -> Table:
+def _table(outcome: Outcome, sandbox: Sandbox) -> Table:
+    card = outcome.scorecard
     delivery, detection, cases = card.delivery, card.detection, card.cases
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim", no_wrap=True)
@@ -51,7 +54,9 @@ def _table(card: Scorecard, sandbox: Sandbox, database: str) -> Table:
         rows.add_row("alarm to CRM", f"{half} for half of them, {most} for 99 of 100, in real time")
     rate = f"{card.readings_per_s:,.0f} readings a second while the fleet lived"
     rows.add_row("speed", f"{rate}; {card.elapsed_s:.0f} s in all")
-    rows.add_row("database", database)
+    if outcome.held:
+        rows.add_row("held", f"{outcome.held} messages to owners wait for their morning")
+    rows.add_row("database", outcome.database)
     return rows
 
 
