@@ -162,6 +162,8 @@ class Deliverer:
             self._log.warning(
                 "delivery.database_unavailable", message_id=claimed.message.message_id, error=type(error).__name__
             )
+        except Exception:  # noqa: BLE001 - the supervisor's boundary: nobody awaits this task
+            self._log.exception("delivery.failed", message_id=claimed.message.message_id)
         finally:
             channel.breaker.abandon()  # nothing more, if it was settled
             self._in_flight[channel.settings.name] -= 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, LiteralString
+from typing import Any, Final, Literal, LiteralString
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, tuple_row
@@ -12,6 +12,8 @@ from crm_sync.outbox import QueuedMessage
 from crm_sync.settings import MessageType
 
 Connection = AsyncConnection[Any]
+
+MAX_TEXT_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +144,19 @@ async def settle_attempt(
         "attempt_id": attempt_id,
         "now_s": now_s,
         "result": outcome.result.value,
-        "code": outcome.code,
-        "field": outcome.field,
+        "code": _storable(outcome.code),
+        "field": None if outcome.field is None else _storable(outcome.field),
         "status": outcome.status,
         "duration_s": duration_s,
-        "detail": outcome.detail,
-        "answer": outcome.answer,
+        "detail": _storable(outcome.detail),
+        "answer": _storable(outcome.answer),
     }
     await conn.execute(_SETTLE_ATTEMPT, values)
+
+
+def _storable(text: str) -> str:
+    """What PostgreSQL can hold of a text from outside: an adapter's oddity must not keep its message unsettled."""
+    return text.replace("\x00", "").encode(errors="replace")[:MAX_TEXT_BYTES].decode(errors="ignore")
 
 
 _ADVANCE = """
@@ -277,7 +284,7 @@ async def record_external_id(
     conn: Connection, tenant_id: str, endpoint: str, case_id: str, external_id: str, *, now_s: float
 ) -> None:
     """Keep what a CRM calls a case."""
-    await conn.execute(_RECORD_EXTERNAL_ID, [tenant_id, endpoint, case_id, external_id, now_s])
+    await conn.execute(_RECORD_EXTERNAL_ID, [tenant_id, endpoint, case_id, _storable(external_id), now_s])
 
 
 async def _rows(

@@ -1,0 +1,135 @@
+"""The engine with CRMs that can be asked what they hold, and with adapters that misbehave."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from crm_sync.adapters.contract import Capabilities, CrmAdapter, Delivery, Health, Outcome, Result
+from crm_sync.delivery.breaker import Breaker
+from crm_sync.delivery.channels import Channel
+from crm_sync.settings import MessageType
+from devices.errors import Retryable
+from tests.services.delivery_rig import Rig, endpoint, message, open_rig
+
+UNKNOWN = Outcome(Result.UNKNOWN, "timeout")
+OK = Outcome(Result.OK, "created", external_id="T-1")
+
+
+class Crm:
+    """A CRM that can be asked for what it holds under a key, after a while."""
+
+    capabilities = Capabilities(lookup="eventual", lookup_lag_s=40.0, max_in_flight=1)
+
+    def __init__(self) -> None:
+        self.answers: list[Outcome | Exception] = []
+        self.holds: list[str] | Exception = []
+        self.delivered: list[Delivery] = []
+        self.looked_up = 0
+
+    async def deliver(self, delivery: Delivery) -> Outcome:
+        """The next answer, else a success."""
+        self.delivered.append(delivery)
+        answer = self.answers.pop(0) if self.answers else OK
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def find_case(self, key: str) -> Sequence[str]:
+        """What it holds."""
+        assert key == "case_a"
+        self.looked_up += 1
+        if isinstance(self.holds, Exception):
+            raise self.holds
+        return self.holds
+
+    async def health(self) -> Health:
+        """Well."""
+        return Health(ok=True, detail="")
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+@pytest.fixture
+def crm() -> Crm:
+    return Crm()
+
+
+@pytest.fixture
+async def rig(plain_database_url: str, crm: Crm) -> AsyncIterator[Rig]:
+    settings = endpoint("http://127.0.0.1:9/never-called")
+    async with open_rig(plain_database_url) as rig:
+        adapter: CrmAdapter = crm
+        rig.channels.append(Channel(settings, adapter, Breaker(settings.breaker)))
+        yield rig
+
+
+async def test_a_create_that_may_have_succeeded_is_looked_up_before_it_is_repeated(rig: Rig, crm: Crm) -> None:
+    crm.answers = [UNKNOWN]
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    await rig.run()
+    await rig.run(later_s=39)
+    assert crm.looked_up == 0  # before that, "not found" would mean nothing
+    crm.holds = ["T-7"]
+    await rig.run(later_s=2)
+    detail = await rig.one(opened)
+    assert (detail.summary.state, detail.external_id) == ("delivered", "T-7")
+    assert len(crm.delivered) == 1
+
+
+async def test_what_is_not_found_is_sent_again(rig: Rig, crm: Crm) -> None:
+    crm.answers = [UNKNOWN]
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    await rig.run()
+    await rig.run(later_s=41)
+    assert (await rig.one(opened)).external_id == "T-1"
+    assert [(each.attempt, each.uncertain) for each in crm.delivered] == [(1, False), (2, True)]
+
+
+async def test_two_records_under_one_key_are_for_a_person(rig: Rig, crm: Crm) -> None:
+    crm.answers, crm.holds = [UNKNOWN], ["T-7", "T-8"]
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    await rig.run()
+    await rig.run(later_s=41)
+    assert (await rig.one(opened)).summary.reason == "several_records"
+
+
+async def test_a_look_up_that_fails_is_tried_again(rig: Rig, crm: Crm) -> None:
+    crm.answers, crm.holds = [UNKNOWN], Retryable("search_unavailable")
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    await rig.run()
+    await rig.run(later_s=41)
+    assert (await rig.one(opened)).summary.last_code == "search_unavailable"
+    assert len(crm.delivered) == 1
+
+
+async def test_notes_are_sent_with_what_the_crm_calls_the_case(rig: Rig, crm: Crm) -> None:
+    crm.answers = [OK, UNKNOWN]
+    await rig.enqueue(message("case_a"), message("case_a", MessageType.CASE_UPDATED))
+    await rig.run()
+    await rig.run(later_s=41)
+    assert [each.external_id for each in crm.delivered] == [None, "T-1", "T-1"]
+    assert crm.looked_up == 0
+
+
+async def test_an_adapter_that_raises_costs_an_attempt_and_nothing_more(rig: Rig, crm: Crm) -> None:
+    crm.answers = [ZeroDivisionError("oops")]
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    await rig.run()
+    assert (await rig.one(opened)).summary.last_code == "adapter_failed"
+    await rig.run(later_s=41)
+    assert (await rig.one(opened)).summary.state == "delivered"
+
+
+async def test_whatever_text_an_adapter_brings_can_be_stored(rig: Rig, crm: Crm) -> None:
+    odd = "\x00\ud800" + "ü" * 5000
+    crm.answers = [Outcome(Result.PERMANENT, "refused", detail=odd, field=odd, answer=odd)]
+    note = message("case_a", MessageType.CASE_UPDATED)
+    await rig.enqueue(note)
+    await rig.run()
+    assert (await rig.one(note)).summary.state == "dead"

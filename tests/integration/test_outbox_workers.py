@@ -1,0 +1,123 @@
+"""The outbox under many writers and many workers: order, leases and fencing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from crm_sync.delivery.queries import claim
+from crm_sync.outbox import enqueue
+from crm_sync.settings import MessageType
+from tests.services.delivery_rig import Rig, endpoint, message, open_rig
+from tests.services.receiver import Receiver, hang, reply, reset
+
+UPDATED = MessageType.CASE_UPDATED
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def rig(plain_database_url: str, receiver: Receiver) -> AsyncIterator[Rig]:
+    settings = endpoint(receiver.url, timeout=0.5, connect_timeout=0.5)
+    async with open_rig(plain_database_url, settings) as rig:
+        yield rig
+
+
+async def test_nothing_is_left_of_a_decision_that_was_rolled_back(rig: Rig) -> None:
+    async def decide_and_fail() -> None:
+        async with rig.pool.connection() as conn:
+            await enqueue(conn, message("case_a"))
+            raise RuntimeError("rolled back")
+
+    with pytest.raises(RuntimeError):
+        await decide_and_fail()
+    assert await rig.listed() == ()
+
+
+async def test_concurrent_writers_of_many_cases_never_block_each_other_for_good(rig: Rig) -> None:
+    async def write(seed: int) -> None:
+        for number in range(10):
+            order = [f"case_{(number * seed + step) % 5}" for step in range(5)]
+            await rig.enqueue(*(message(case, UPDATED, seed=seed, number=number) for case in order))
+
+    await asyncio.gather(*(write(seed) for seed in (1, 2, 3, 4)))
+    streams = await rig.rows("SELECT next_seq FROM outbox_stream")
+    assert [row["next_seq"] for row in streams] == [41] * 5
+
+
+async def test_messages_of_a_case_arrive_in_order_under_many_workers(rig: Rig, receiver: Receiver) -> None:
+    cases = [f"case_{number}" for number in range(12)]
+    for number in range(5):
+        await rig.enqueue(*(message(case, UPDATED, number=number) for case in reversed(cases)))
+    receiver.script.extend([reply(500), reset(), reply(503)])
+    engines = [rig.engine() for _ in range(4)]
+
+    async def work(number: int) -> None:
+        while await engines[number].deliver_due():
+            pass
+        await engines[number].drain(20)
+
+    for _ in range(40):
+        await asyncio.gather(*(work(number) for number in range(4)))
+        rig.hands.now_s += 10
+        if all(each.state == "delivered" for each in await rig.listed()):
+            break
+    taken: dict[object, list[object]] = {}
+    for heard in receiver.heard:
+        numbers = taken.setdefault(heard.data["case_id"], [])
+        if heard.data["number"] not in numbers:
+            numbers.append(heard.data["number"])
+    assert taken == {case: [0, 1, 2, 3, 4] for case in cases}
+    assert len(receiver.heard) == 60 + 3  # nothing was sent twice but what had failed
+
+
+async def test_a_dead_workers_message_is_sent_again_and_its_late_settlement_is_refused(
+    rig: Rig, receiver: Receiver
+) -> None:
+    receiver.script.append(hang())
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    slow = rig.engine()
+    await slow.deliver_due()
+    await receiver.hears(1)
+    await rig.run(later_s=59)
+    assert len(receiver.heard) == 1  # the lease holds
+    rig.hands.now_s += 2
+    receiver.script.append(reply(422))  # the second worker's attempt dies for good
+    await rig.run()
+    await slow.drain(20)  # the first one's request times out only now, and changes nothing
+    detail = await rig.one(opened)
+    assert [(attempt.result, attempt.code) for attempt in detail.attempts] == [
+        ("unknown", "worker_lost"),
+        ("permanent", "http_422"),
+    ]
+    assert (detail.summary.state, detail.summary.stream) == ("dead", "parked")
+
+
+async def test_a_worker_that_is_killed_while_sending_loses_nothing(rig: Rig, receiver: Receiver) -> None:
+    receiver.script.append(hang())
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    engine = rig.engine()
+    await engine.deliver_due()
+    await receiver.hears(1)
+    await engine.drain(0)  # cancelled in the middle
+    await rig.run()
+    assert len(receiver.heard) == 1
+    await rig.run(later_s=61)
+    assert (await rig.one(opened)).summary.state == "delivered"
+    assert len({heard.headers["webhook-id"] for heard in receiver.heard}) == 1
+
+
+async def test_two_workers_never_claim_one_stream(rig: Rig) -> None:
+    await rig.enqueue(*(message(f"case_{number}") for number in range(6)))
+    async with rig.pool.connection() as first, rig.pool.connection() as second:
+        one = await claim(first, "default", {"crm": 4}, now_s=rig.hands.now_s, lease_s=60)
+        two = await claim(second, "default", {"crm": 4}, now_s=rig.hands.now_s, lease_s=60)
+    assert len(one) == 4
+    assert len(two) == 2
+    assert {each.stream_id for each in one}.isdisjoint(each.stream_id for each in two)
