@@ -53,8 +53,8 @@ class Checkable(Protocol):
 
 
 def new_secret() -> str:
-    """A generated secret: 256 random bits in URL-safe characters."""
-    return secrets.token_urlsafe(SECRET_BYTES)
+    """A generated secret: 256 random bits in hexadecimal, which every shell and every form takes as they are."""
+    return secrets.token_hex(SECRET_BYTES)
 
 
 def hash_generated(secret: str) -> Hashed:
@@ -78,4 +78,5 @@ def verify(credential: Checkable, password: str | bytes) -> bool:
 def _digest(scheme: Scheme, salt: bytes, password: bytes) -> bytes:
     if scheme == "sha256":
         return sha256(salt + password).digest()
-    return scrypt(password, salt=salt, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P)
+    # Hashed first: scrypt alone takes a password and the same with NULs behind it for one (HMAC pads its key).
+    return scrypt(sha256(password).digest(), salt=salt, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P)

@@ -148,6 +148,6 @@ def json_schema() -> dict[str, object]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "careloop payloads, codec json",
         "description": "devices/{device_id}/telemetry carries readings, devices/{device_id}/events carries events.",
-        "oneOf": [{"$ref": "#/$defs/Readings"}, {"$ref": "#/$defs/Events"}],
+        "anyOf": [{"$ref": "#/$defs/Readings"}, {"$ref": "#/$defs/Events"}],
         "$defs": {"Readings": shapes["readings"], "Events": shapes["events"]} | definitions,
     }

@@ -51,6 +51,7 @@ def follow(settings: Settings, device_id: str) -> Iterator[bytes]:
         ):
             if answer.status_code != HTTPStatus.OK:
                 raise CareloopError("not_followed", f"the gateway answered {answer.status_code}")
+            click.echo(f"following {device_id}; Ctrl-C ends it", err=True)
             for line in answer.iter_lines():
                 yield line.encode()
     except httpx.HTTPError as error:

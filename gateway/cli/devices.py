@@ -172,7 +172,6 @@ def _cell(value: object) -> str:
 @json_option
 def show(config: Path | None, as_json: bool, device_id: str) -> None:
     """Show a device, its asset, its owner and what the owner allows."""
-
     shown = asyncio.run(_show(config, device_id))
     if as_json:
         click.echo(json.dumps(asdict(shown), default=str))
