@@ -66,9 +66,19 @@ def load_profiles(folders: Sequence[Path] = ()) -> dict[str, Profile]:
             )
         own[profile.model] = found.name
         profiles[profile.model] = profile
+    faults.extend(_confusable(profiles))
     if faults:
         raise ConfigError(faults)
     return profiles
+
+
+def _confusable(profiles: Mapping[str, Profile]) -> Iterator[Fault]:
+    """Models that differ by - and _ only would share a table."""
+    seen: dict[str, str] = {}
+    for model in profiles:
+        other = seen.setdefault(model.replace("-", "_"), model)
+        if other != model:
+            yield Fault("model", model, f"a name that differs from {other} by more than - and _")
 
 
 def read_profile(name: str, source: _Source) -> Profile:

@@ -4,7 +4,7 @@ import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
 _LONGEST_SLUG = 40
@@ -68,10 +68,17 @@ class Metric(_Strict):
 
     kind: MetricKind
     unit: str = "1"  # a UCUM code
-    minimum: float | None = None  # physical range; outside it a reading is quarantined
-    maximum: float | None = None
+    minimum: FiniteFloat | None = None  # physical range; outside it a reading is quarantined
+    maximum: FiniteFloat | None = None
     function: Slug | None = None  # the device function that it tells of; names the default problem
     description: str = ""
+
+    @model_validator(mode="after")
+    def _range_is_one(self) -> "Metric":
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            message = f"minimum {self.minimum:g} is above maximum {self.maximum:g}"
+            raise ValueError(message)
+        return self
 
 
 class Event(_Strict):
@@ -144,6 +151,10 @@ class Profile(_Strict):
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             message = f"watch names stand twice: {', '.join(sorted(twice))}"
+            raise ValueError(message)
+        problems = [playbook.problem for playbook in self.playbooks]
+        if len(set(problems)) < len(problems):
+            message = "two playbooks are for one problem"
             raise ValueError(message)
         for watch in self.watches:
             if watch.metric is not None and watch.metric not in self.metrics:

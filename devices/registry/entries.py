@@ -11,16 +11,12 @@ from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Final
 
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
-
 from devices.errors import ConfigError, Fault
 from devices.ids import partition_of
 from devices.registry.model import Source
 from devices.registry.passwords import enter_passwords
+from devices.registry.queries import Connection, keep_tenant
 from devices.registry.records import DeviceRecord, OwnerRecord
-
-Connection = AsyncConnection[TupleRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +46,7 @@ async def enter(
     known = await _known(conn, records, tenant_id)
     removed = {device_id for device_id, is_removed in known.items() if is_removed and source != "add"}
     entered = [record for record in records if record.device_id not in removed]
+    await keep_tenant(conn, tenant_id)
     await _put_down(conn, entered)
     changed = await _enter_devices(conn, tenant_id, source)
     await _enter_assets(conn, tenant_id, at)

@@ -9,12 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, cast
 
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
 from pydantic import ValidationError
 
 from devices.errors import ConfigError, Fault
 from devices.registry.entries import Entered, enter
+from devices.registry.queries import Connection
 from devices.registry.records import COLUMNS, DeviceRecord, OwnerRecord, nest
 
 ImportReport = Entered
@@ -29,9 +28,7 @@ class _Row:
     fields: Mapping[str, object]
 
 
-async def import_registry(
-    conn: AsyncConnection[TupleRow], path: Path, *, at: datetime, tenant_id: str = "default"
-) -> ImportReport:
+async def import_registry(conn: Connection, path: Path, *, at: datetime, tenant_id: str = "default") -> ImportReport:
     """Bring the registry up to the file; importing it again changes nothing. The caller commits.
 
     `at` is when the hand-overs that the file tells of count as done.

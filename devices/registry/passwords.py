@@ -8,14 +8,12 @@ from datetime import datetime
 from os import cpu_count
 from typing import Final
 
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow, args_row
+from psycopg.rows import args_row
 
 from devices.credentials import Hashed, hash_chosen, hash_generated, verify
 from devices.registry.model import Credential
+from devices.registry.queries import Connection
 from devices.registry.records import DeviceRecord
-
-Connection = AsyncConnection[TupleRow]
 
 EVERY_CREDENTIAL: Final = """
 SELECT credential_id, tenant_id, device_id, scheme, salt, digest FROM device_credential WHERE device_id = ANY(%s)

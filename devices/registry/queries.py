@@ -55,6 +55,14 @@ async def device_exists(conn: Connection, device_id: str) -> bool:
     return row is not None and row[0] is True
 
 
+KEEP_TENANT: Final = "INSERT INTO tenant (tenant_id, name) VALUES (%(tenant_id)s, %(tenant_id)s) ON CONFLICT DO NOTHING"
+
+
+async def keep_tenant(conn: Connection, tenant_id: str) -> None:
+    """Make a tenant known, under its id until somebody gives it a name."""
+    _ = await conn.execute(KEEP_TENANT, {"tenant_id": tenant_id})
+
+
 # A removed device comes back only when somebody adds it again: neither a message of its own nor an old file does that.
 REGISTER_DEVICE: Final = """
 INSERT INTO device (tenant_id, device_id, partition, model, source)
@@ -85,6 +93,7 @@ async def register_device(
         "model": model,
         "source": source,
     }
+    await keep_tenant(conn, tenant_id)
     _ = await conn.execute(REGISTER_DEVICE, parameters)
     found = await load_devices(conn, device_id)
     if not found or found[0].tenant_id != tenant_id:

@@ -217,7 +217,6 @@ async def test_a_missing_file_is_a_fault(conn: Connection, tmp_path: Path) -> No
 
 
 async def test_ids_of_another_tenant_are_refused(conn: Connection, tmp_path: Path) -> None:
-    await conn.execute("INSERT INTO tenant (tenant_id, name) VALUES ('other', 'Other')")
     path = write_json(tmp_path, fleet(1))
     await import_registry(conn, path, at=NOON, tenant_id="other")
     with pytest.raises(ConfigError, match="another tenant"):

@@ -121,3 +121,24 @@ def test_spans_are_words_or_seconds() -> None:
     for span, expected_s in (("1.5h", 5400.0), ("2d", 172_800.0), (30, 30.0), ("0s", 0.0)):
         watch = Watch.model_validate({"name": "w", "detector": "silence", "for": span})
         assert watch.for_ == expected_s
+
+
+def test_models_that_only_punctuation_tells_apart(tmp_path: Path) -> None:
+    (tmp_path / "band.toml").write_text(GOOD.replace('"kettle"', '"fitness_band"'))
+    (fault,) = faults_of(tmp_path)
+    assert "fitness_band" in fault
+    assert "fitness-band" in fault
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("maximum = 120", "maximum = -1", "minimum 0 is above maximum -1"),
+        ("maximum = 120", "maximum = nan", "finite"),
+        ("[[watches]]", '[[playbooks]]\nproblem = "p"\ntitle = "P"\n' * 2 + "[[watches]]", "two playbooks"),
+    ],
+)
+def test_contradictions(tmp_path: Path, right: str, wrong: str, said: str) -> None:
+    (tmp_path / "kettle.toml").write_text(GOOD.replace(right, wrong, 1))
+    (fault,) = faults_of(tmp_path)
+    assert said in fault
