@@ -36,6 +36,7 @@ class Entry:
 class Wanted:
     """Which entries; None and an empty tuple stand for all."""
 
+    tenant_id: str | None = None
     ids: tuple[int, ...] = ()
     device_id: str | None = None
     reason: str | None = None
@@ -48,7 +49,8 @@ LIST_ENTRIES: LiteralString = """
 SELECT quarantine_id, device_id, topic, codec, route, reason, detail, raw, encode(digest, 'hex') AS digest,
        first_received_at, last_received_at, seen, replay_requested_at, replayed_at, outcome
 FROM quarantine
-WHERE (cardinality(%(ids)s::bigint[]) = 0 OR quarantine_id = ANY (%(ids)s::bigint[]))
+WHERE (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
+  AND (cardinality(%(ids)s::bigint[]) = 0 OR quarantine_id = ANY (%(ids)s::bigint[]))
   AND (%(device_id)s::text IS NULL OR device_id = %(device_id)s)
   AND (%(reason)s::text IS NULL OR reason = %(reason)s)
   AND (NOT %(is_open)s OR outcome IS NULL OR outcome = 'quarantined')
@@ -66,7 +68,8 @@ async def list_entries(conn: Connection, wanted: Wanted) -> list[Entry]:
 
 REQUEST_REPLAY: LiteralString = """
 UPDATE quarantine SET replay_requested_at = clock_timestamp(), replayed_at = NULL, outcome = NULL
-WHERE (cardinality(%(ids)s::bigint[]) = 0 OR quarantine_id = ANY (%(ids)s::bigint[]))
+WHERE (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
+  AND (cardinality(%(ids)s::bigint[]) = 0 OR quarantine_id = ANY (%(ids)s::bigint[]))
   AND (%(device_id)s::text IS NULL OR device_id = %(device_id)s)
   AND (%(reason)s::text IS NULL OR reason = %(reason)s)
   AND (NOT %(is_open)s OR outcome IS NULL OR outcome = 'quarantined')
@@ -83,6 +86,7 @@ async def request_replay(conn: Connection, wanted: Wanted) -> list[int]:
 
 def _values(wanted: Wanted) -> dict[str, object]:
     return {
+        "tenant_id": wanted.tenant_id,
         "ids": list(wanted.ids),
         "device_id": wanted.device_id,
         "reason": wanted.reason,

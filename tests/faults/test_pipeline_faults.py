@@ -16,7 +16,6 @@ from gateway.database.postmaster import wait_until
 from gateway.pipeline.settings import BatchSettings, IngestSettings, PipelineSettings
 from gateway.store.ownership import OwnershipLostError
 from tests.ingest.proxy import Break, Proxy
-from tests.ingest.recorder import RecordingEngine
 from tests.ingest.rig import NOW_S, Rig, reading
 
 
@@ -24,11 +23,6 @@ def settings() -> PipelineSettings:
     return PipelineSettings(
         batch=BatchSettings(max_readings=3, max_age=0.0), ingest=IngestSettings(outage_grace=0.0, checkpoint_every=3600)
     )
-
-
-def engine_of(rig: Rig) -> RecordingEngine:
-    assert isinstance(rig.engine, RecordingEngine)
-    return rig.engine
 
 
 BREAKS: list[list[Break | None]] = [
@@ -56,7 +50,7 @@ async def test_a_commit_that_nobody_answers_counts_once(plain_database_url: str,
     assert rows == [(int(NOW_S) + at_s,) for at_s in range(30)]
     assert alarms == [(1, 1)]
     assert (totals["stored"], totals["duplicates"]) == (30, 30)
-    assert [entry[1] for entry in engine_of(rig).told()["k1"]] == [NOW_S + at_s for at_s in range(30)]
+    assert [entry[1] for entry in rig.recorder.told()["k1"]] == [NOW_S + at_s for at_s in range(30)]
 
 
 @pytest.fixture
@@ -94,7 +88,7 @@ async def test_a_database_killed_in_the_flow_loses_and_doubles_nothing(own_postg
     assert [token for token, _ in rig.door.settled] == list(range(1, at_s + 1))
     assert all(verdict.stored == 1 for verdict in rig.door.verdicts)
     assert rows == [(int(NOW_S) + second,) for second in range(1, at_s + 1)]
-    assert [entry[1] for entry in engine_of(rig).told()["k1"]] == [NOW_S + second for second in range(1, at_s + 1)]
+    assert [entry[1] for entry in rig.recorder.told()["k1"]] == [NOW_S + second for second in range(1, at_s + 1)]
 
 
 async def test_a_second_gateway_waits_and_takes_over(plain_database_url: str) -> None:
@@ -107,7 +101,7 @@ async def test_a_second_gateway_waits_and_takes_over(plain_database_url: str) ->
         assert not second.pipeline.healthy
         assert second.door.settled == []
     await second.until(lambda: len(second.door.settled) == 1, task)
-    assert len(engine_of(second).told()["k1"]) == 3
+    assert len(second.recorder.told()["k1"]) == 3
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

@@ -1,6 +1,7 @@
 """An engine that remembers everything it was shown, and raises an alarm where a value is high."""
 
 import json
+import math
 from collections.abc import Sequence
 
 from devices.ids import PARTITIONS, partition_of
@@ -24,15 +25,18 @@ class RecordingEngine:
         self._last_s: dict[str, float] = {}
 
     def begin(self) -> None:
+        """Open a turn."""
         assert self._undo is None, "a turn is open already"
         self._undo = {device: len(told) for device, told in self.history.items()}
 
     def commit(self) -> None:
+        """Keep it."""
         assert self._undo is not None, "no turn is open"
         self._undo = None
         self.turns.append("commit")
 
     def rollback(self) -> None:
+        """Forget it."""
         assert self._undo is not None, "no turn is open"
         for device in list(self.history):
             del self.history[device][self._undo.get(device, 0) :]
@@ -40,6 +44,7 @@ class RecordingEngine:
         self.turns.append("rollback")
 
     def judge(self, samples: Sequence[Samples]) -> list[AlarmChange]:
+        """Remember readings."""
         changes: list[AlarmChange] = []
         for some in samples:
             for row, index in enumerate(some.device.tolist()):
@@ -47,7 +52,7 @@ class RecordingEngine:
                 metrics = {
                     name: value
                     for name, value in zip(some.metrics, some.values[row].tolist(), strict=True)
-                    if value == value
+                    if not math.isnan(value)
                 }
                 self._note(device, ["reading", float(some.ts_s[row]), metrics, some.alive_s])
                 changes += [
@@ -56,20 +61,23 @@ class RecordingEngine:
         return changes
 
     def alive(self, device_ids: Sequence[str], alive_s: float) -> list[AlarmChange]:
+        """Remember a sign of life."""
         for device in device_ids:
             self._note(device, ["alive", alive_s])
         return []
 
     def due(self, alive_s: float, now_s: float) -> list[AlarmChange]:
+        """Remember a silence."""
         changes: list[AlarmChange] = []
         for device, told in self.history.items():
-            heard_s = max((float(entry[-1]) for entry in told if entry[0] != "silent"), default=alive_s)
+            heard_s = max((float(str(entry[-1])) for entry in told if entry[0] != "silent"), default=alive_s)
             if alive_s - heard_s > self.silent_after_s and told[-1][0] != "silent":
                 self._note(device, ["silent", alive_s])
                 changes.append(self.change(device, "silence", now_s))
         return changes
 
     def change(self, device: str, metric: str, ts_s: float) -> AlarmChange:
+        """An alarm that is raised."""
         explanation = Explanation("high", "low", "high", 60.0, ((ts_s, 1.0),), "recorder", 1, 0.9)
         kind = Kind.SILENCE if metric == "silence" else Kind.THRESHOLD
         return AlarmChange(
@@ -82,14 +90,17 @@ class RecordingEngine:
         self._dirty.add(partition_of(device))
 
     def checkpoint(self, partition: int) -> bytes:
+        """The history of a partition."""
         self._dirty.discard(partition)
         return json.dumps({d: h for d, h in self.history.items() if h and partition_of(d) == partition}).encode()
 
     def restore(self, partition: int, state: bytes) -> None:
+        """Take a history back."""
         assert 0 <= partition < PARTITIONS
         self.history.update(json.loads(state))
 
     def dirty(self) -> set[int]:
+        """Partitions with something new."""
         return set(self._dirty)
 
     def told(self) -> dict[str, list[list[object]]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class HandClock:
         self.at_s = now_s
 
     def now_s(self) -> float:
+        """Where it stands."""
         return self.at_s
 
 
@@ -57,14 +59,17 @@ class Door:
         self._sent = 0
 
     def settle(self, tokens: Sequence[int], verdicts: Sequence[Verdict]) -> None:
+        """Keep verdicts."""
         self.settled += zip(tokens, verdicts, strict=True)
 
     def next_token(self) -> int:
+        """A token for the next packet."""
         self._sent += 1
         return self._sent
 
     @property
     def verdicts(self) -> list[Verdict]:
+        """The verdicts alone."""
         return [verdict for _, verdict in self.settled]
 
 
@@ -84,7 +89,7 @@ class Rig:
     told_crm: int = 0
 
     def __post_init__(self) -> None:
-        self.log = structlog.get_logger()
+        self.log: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
         self.codecs = load_codecs()
         self.directory = DeviceDirectory(
             [Device(name, "default", model, None, partition_of(name)) for name, model in self.devices.items()]
@@ -98,7 +103,7 @@ class Rig:
             self.codecs,
             self.clock,
             self.log,
-            doors_healthy=lambda: self.doors_healthy(),
+            doors_healthy=self.doors_healthy,
             on_alarms=self._count_alarms,
         )
 
@@ -109,6 +114,7 @@ class Rig:
         return self.engine
 
     def make_store(self) -> Store:
+        """The store of the pipeline."""
         return Store(self.via or self.url, self.profiles, self.log)
 
     def _count_alarms(self) -> None:
@@ -142,11 +148,13 @@ class Rig:
                 await asyncio.sleep(0.005)
 
     async def connect(self) -> AsyncConnection[TupleRow]:
+        """A connection of the test's own."""
         return await AsyncConnection.connect(self.url, autocommit=True)
 
     def packet(
         self, device_id: str, payload: object, route: Route = Route.TELEMETRY, door: Door | None = None
     ) -> Packet:
+        """A packet as a door would submit it."""
         origin = door or self.door
         raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         topic = f"devices/{device_id}/{SUFFIX[route]}"

@@ -13,7 +13,7 @@ async def test_a_reading_is_stored_and_settled(database_url: str) -> None:
         )
     assert verdicts[0].stored == 1
     assert [(row[0], float(row[1]), *row[2:]) for row in rows] == [("k1", NOW_S, 20.5, 3.0, None, 1)]
-    assert rig.engine.told() == {"k1": [["reading", NOW_S, {"celsius": 20.5, "boils": 3.0}, 0.0]]}
+    assert rig.recorder.told() == {"k1": [["reading", NOW_S, {"celsius": 20.5, "boils": 3.0}, 0.0]]}
 
 
 async def test_what_is_told_again_is_a_duplicate(database_url: str) -> None:
@@ -23,7 +23,7 @@ async def test_what_is_told_again_is_a_duplicate(database_url: str) -> None:
         rows = await rig.rows("SELECT count(*) FROM reading_kettle")
     assert [(verdict.stored, verdict.duplicates) for verdict in again] == [(0, 1), (0, 1), (1, 0)]
     assert rows == [(3,)]
-    assert len(rig.engine.told()["k1"]) == 3
+    assert len(rig.recorder.told()["k1"]) == 3
 
 
 async def test_absent_metrics_fill_in_and_different_values_are_a_conflict(database_url: str) -> None:
@@ -37,7 +37,7 @@ async def test_absent_metrics_fill_in_and_different_values_are_a_conflict(databa
     assert (conflict[0].quarantined, conflict[0].reason) == (1, QuarantineReason.CONFLICT)
     assert rows == [(20.5, 3.0, {"ph": 7.0})]
     assert quarantine == [("k1", "conflict", "celsius is stored as 20.5 for this time; told as 99.0")]
-    assert [entry[2] for entry in rig.engine.told()["k1"]] == [{"celsius": 20.5}, {"boils": 3.0}]
+    assert [entry[2] for entry in rig.recorder.told()["k1"]] == [{"celsius": 20.5}, {"boils": 3.0}]
 
 
 async def test_alarms_reach_the_crm_side_in_the_same_transaction(database_url: str) -> None:

@@ -65,9 +65,7 @@ async def test_the_same_bytes_are_kept_once_and_counted(database_url: str) -> No
 
 async def test_unknown_topics_and_devices_are_kept_too(database_url: str) -> None:
     async with Rig(database_url, settings=settings()).running() as rig:
-        verdicts = await rig.send(
-            rig.packet("k1", b"x", Route.UNKNOWN), rig.packet("stranger", reading(0, celsius=20))
-        )
+        verdicts = await rig.send(rig.packet("k1", b"x", Route.UNKNOWN), rig.packet("stranger", reading(0, celsius=20)))
     assert [verdict.reason for verdict in verdicts] == [
         QuarantineReason.UNKNOWN_TOPIC,
         QuarantineReason.UNKNOWN_DEVICE,
@@ -120,7 +118,9 @@ class CarelessCodec:
         """Whatever it says; it fails on `boom`."""
         if payload == b"boom":
             raise ValueError(payload)
-        return [DecodedReading(json.loads(payload)["ts"] * 1000, None, None, {"a\0b" if b"nul" in payload else "c": 1.0})]
+        return [
+            DecodedReading(json.loads(payload)["ts"] * 1000, None, None, {"a\0b" if b"nul" in payload else "c": 1.0})
+        ]
 
     def decode_events(self, payload: bytes) -> list[DecodedEvent | Bad]:
         """One event, its data as it comes."""

@@ -52,7 +52,9 @@ def messages(seed: int, count: int) -> list[Message]:
             told.append((device, rng.choice([b"online", b"offline"]), Route.STATUS))
         else:
             names = rng.sample(["celsius", "boils", "ph"], rng.randint(1, 3))
-            told.append((device, reading(at_s, **{name: rng.choice([at_s % 7, 95.0]) for name in names}), Route.TELEMETRY))
+            told.append(
+                (device, reading(at_s, **{name: rng.choice([at_s % 7, 95.0]) for name in names}), Route.TELEMETRY)
+            )
     return told
 
 
@@ -74,12 +76,9 @@ async def crash(rig: Rig, task: asyncio.Task[None]) -> None:
         await task
 
 
-def engine_of(rig: Rig) -> RecordingEngine:
-    assert isinstance(rig.engine, RecordingEngine)
-    return rig.engine
-
-
-async def run_with_crashes(url: str, told: list[Message], after: list[int], checkpoint_every_s: float) -> RecordingEngine:
+async def run_with_crashes(
+    url: str, told: list[Message], after: list[int], checkpoint_every_s: float
+) -> RecordingEngine:
     """Play messages; crash after some of the groups, and go on with a gateway that knows nothing."""
     now_s, engine, played = NOW_S, RecordingEngine(), 0
     for end in [*after, len(told)]:
@@ -116,6 +115,7 @@ async def test_an_alarm_is_not_raised_again_by_a_restart(database_url: str) -> N
     for _ in range(2):
         async with Rig(database_url, settings=settings()).running() as rig:
             await rig.tell("k1", reading(0, celsius=95))
+    rig = Rig(database_url)
     assert await rig.rows("SELECT count(*) FROM alarm_event") == [(1,)]
     assert await rig.rows("SELECT count(*) FROM inbox") == [(1,)]
 
@@ -133,6 +133,7 @@ async def test_a_silence_once_told_is_known_after_a_crash(database_url: str) -> 
         await rig.until(lambda engine=engine: engine.told()["k1"][-1][0] == "silent")
         await asyncio.wait_for(_alarm_stored(rig), 20)
         await crash(rig, task)
+    rig = Rig(database_url)
     assert await rig.rows("SELECT count(*), min(events) FROM alarm") == [(1, 1)]
     assert await rig.rows("SELECT count(*) FROM timer_decision") == [(1,)]
 
@@ -166,4 +167,3 @@ async def test_batches_that_every_checkpoint_includes_are_pruned(database_url: s
             await rig.tell("k1", reading(at_s, celsius=20))
     assert await rig.rows("SELECT batch_seq FROM batch") == [(5,)]
     assert await rig.rows("SELECT DISTINCT batch_seq FROM detector_checkpoint") == [(5,)]
-
