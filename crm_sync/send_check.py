@@ -114,7 +114,7 @@ class SendCheck:
         subject = await find_subject(conn, case.tenant_id, case.device_id)
         concerned = replace(subject, owner_ref=case.owner_ref)
         about = DecisionAbout(concerned, "message", recipient, case.case_id)
-        await queries.add_decision(conn, about, answer, now_s)
+        await queries.add_decisions(conn, [(about, answer)], now_s)
         suppressed = Suppressed(subject, case.problem, answer, case.case_id)
         await announce.tell_suppressed(conn, self._desk.settings, suppressed, now_s)
 

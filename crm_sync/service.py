@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from crm_sync import inbox
 from crm_sync.cases import step_queries, steps
 from crm_sync.cases.desk import Desk
+from crm_sync.catching_up import Heads, look_again
 from crm_sync.delivery.channels import close_channels, open_channels
 from crm_sync.delivery.deliverer import Deliverer
 from crm_sync.inbox_worker import InboxWorker
@@ -25,6 +26,7 @@ from devices.profiles.model import Profile
 STEPS_PER_LOOK: Final = 100
 KEEP_WORKED_S: Final = 7 * 86400.0  # notices that were worked stay this long, for questions
 RETRY_S: Final = 1.0
+TIDY_S: Final = 30.0  # real seconds
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 Log = structlog.typing.FilteringBoundLogger
@@ -42,8 +44,9 @@ class CrmSync:
         log: Log,
         *,
         tenant_id: str = "default",
+        heads: Heads | None = None,
     ) -> None:
-        """Raises ConfigError where an endpoint cannot be set up."""
+        """`heads` lets stale alarms be looked at again. Raises ConfigError where an endpoint cannot be set up."""
         self._settings = settings
         self._pool = pool
         self._clock = clock
@@ -54,6 +57,7 @@ class CrmSync:
         self._deliverer = Deliverer(
             tenant_id, self._channels, pool, SendCheck(self._desk).may_send, clock=clock, log=log
         )
+        self._heads = heads
         self._notices_wait = asyncio.Event()
 
     def wake(self) -> None:
@@ -66,6 +70,7 @@ class CrmSync:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._work_inbox(), name="crm inbox")
                 tasks.create_task(self._release_steps(), name="crm held steps")
+                tasks.create_task(self._tidy(), name="crm tidying")
                 tasks.create_task(self._deliverer.run(), name="crm delivery")
         finally:
             await close_channels(self._channels)
@@ -79,15 +84,17 @@ class CrmSync:
             await self._wait(self._notices_wait)
 
     async def _release_steps(self) -> None:
-        pruned_at_s = 0.0
         while True:
             if await self._survive(self._release_due) > 0:
                 self._deliverer.wake()
-            now_s = self._clock.now_s()
-            if now_s - pruned_at_s > KEEP_WORKED_S / 24:
-                pruned_at_s = now_s
-                await self._survive(self._prune)
             await asyncio.sleep(self._settings.poll_interval)
+
+    async def _tidy(self) -> None:
+        while True:
+            if await self._survive(self._look_again) > 0:
+                self.wake()
+            await self._survive(self._prune)
+            await asyncio.sleep(TIDY_S)
 
     async def _release_due(self) -> int:
         now_s = self._clock.now_s()
@@ -97,6 +104,12 @@ class CrmSync:
             async with self._pool.connection() as conn, conn.transaction():
                 await steps.release_due(conn, self._desk, step, now_s)
         return len(due)
+
+    async def _look_again(self) -> int:
+        if self._heads is None:
+            return 0
+        async with self._pool.connection() as conn:
+            return await look_again(conn, self._heads, self._settings.stale_after, self._clock.now_s())
 
     async def _prune(self) -> int:
         async with self._pool.connection() as conn:

@@ -94,7 +94,7 @@ async def _leave_to_the_agent(conn: Connection, case: Case, arrival: Arrival) ->
     inputs = {"case": case.case_id, "resolution": case.resolution, "outcome": case.outcome}
     answer = GateAnswer(Gate.OPEN_CASE, Outcome.REFUSE, Reason.HANDLED, inputs)
     about = DecisionAbout(arrival.subject, "case", ANY_CRM, case.case_id, arrival.alarm.alarm_id)
-    await queries.add_decision(conn, about, answer, arrival.now_s)
+    await queries.add_decisions(conn, [(about, answer)], arrival.now_s)
 
 
 async def _admit(conn: Connection, desk: Desk, arrival: Arrival) -> Admission:
@@ -123,9 +123,8 @@ async def _suppress(conn: Connection, desk: Desk, arrival: Arrival, refusal: Gat
         return
     alarm_id = arrival.alarm.alarm_id
     await queries.suppress_alarm(conn, alarm_id, reason)
-    await queries.add_decision(
-        conn, DecisionAbout(arrival.subject, "case", ANY_CRM, None, alarm_id), refusal, arrival.now_s
-    )
+    about = DecisionAbout(arrival.subject, "case", ANY_CRM, None, alarm_id)
+    await queries.add_decisions(conn, [(about, refusal)], arrival.now_s)
     suppressed = Suppressed(arrival.subject, arrival.notice.problem, refusal, alarm_id=alarm_id)
     await announce.tell_suppressed(conn, desk.settings, suppressed, arrival.now_s)
 
@@ -197,11 +196,15 @@ async def _announce(
     fresh = [each for each in desk.case_endpoints() if each.name in admission.admitted - known]
     for endpoint in fresh:
         await queries.expect_announcement(conn, case, endpoint.name, [str(kind) for kind in endpoint.types])
+    alarm_id = arrival.alarm.alarm_id
+    decisions = [
+        (DecisionAbout(arrival.subject, "case", each.recipient, case.case_id, alarm_id), each.answer)
+        for each in admission.answers
+    ]
+    await queries.add_decisions(conn, decisions, arrival.now_s)
     for each in admission.answers:
-        about = DecisionAbout(arrival.subject, "case", each.recipient, case.case_id, arrival.alarm.alarm_id)
-        await queries.add_decision(conn, about, each.answer, arrival.now_s)
         if each.answer.outcome is not Outcome.ALLOW:
-            suppressed = Suppressed(arrival.subject, case.problem, each.answer, case.case_id, arrival.alarm.alarm_id)
+            suppressed = Suppressed(arrival.subject, case.problem, each.answer, case.case_id, alarm_id)
             await announce.tell_suppressed(conn, desk.settings, suppressed, arrival.now_s)
     opened_for = frozenset(endpoint.name for endpoint in fresh)
     told, _ = await announce.tell(conn, case, arrival.subject, replace(news, opened_for=opened_for), arrival.now_s)

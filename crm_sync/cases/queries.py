@@ -1,5 +1,6 @@
 """The rows behind cases: read and written by the life cycle, on the caller's transaction."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, LiteralString
@@ -378,23 +379,26 @@ INSERT INTO decision (
 """
 
 
-async def add_decision(conn: Connection, about: DecisionAbout, answer: GateAnswer, now_s: float) -> None:
-    """Keep a gate's answer and its inputs, so that nobody has to guess why a person was or was not contacted."""
-    subject = about.subject
-    values = [
-        subject.tenant_id,
-        about.case_id,
-        about.alarm_id,
-        subject.asset_id,
-        subject.device_id,
-        subject.owner_ref,
-        about.what,
-        about.recipient,
-        answer.gate,
-        answer.outcome,
-        answer.reason,
-        Jsonb(dict(answer.inputs)),
-        None if answer.until_s is None else to_datetime(answer.until_s),
-        to_datetime(now_s),
+async def add_decisions(conn: Connection, decisions: Sequence[tuple[DecisionAbout, GateAnswer]], now_s: float) -> None:
+    """Keep gates' answers and their inputs, so that nobody has to guess why a person was or was not contacted."""
+    rows = [
+        (
+            about.subject.tenant_id,
+            about.case_id,
+            about.alarm_id,
+            about.subject.asset_id,
+            about.subject.device_id,
+            about.subject.owner_ref,
+            about.what,
+            about.recipient,
+            answer.gate,
+            answer.outcome,
+            answer.reason,
+            Jsonb(dict(answer.inputs)),
+            None if answer.until_s is None else to_datetime(answer.until_s),
+            to_datetime(now_s),
+        )
+        for about, answer in decisions
     ]
-    await conn.execute(_ADD_DECISION, values)
+    async with conn.cursor() as cursor:
+        await cursor.executemany(_ADD_DECISION, rows)

@@ -1,6 +1,5 @@
 """Steps that the owner sees: chosen when a case opens, held until a decent hour, and sent through the CRM."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from crm_sync.cases import announce, queries, step_queries
@@ -34,7 +33,8 @@ async def plan(conn: Connection, desk: Desk, case: Case, subject: Subject, now_s
         return
     for candidate in _candidates(playbook, case):
         answers = await ask_gates(conn, desk.settings, subject, candidate.channel, now_s)
-        await _record(conn, DecisionAbout(subject, "step", candidate.channel, case.case_id), answers, now_s)
+        about = DecisionAbout(subject, "step", candidate.channel, case.case_id)
+        await queries.add_decisions(conn, [(about, answer) for answer in answers], now_s)
         if answers[-1].outcome is Outcome.REFUSE:
             suppressed = Suppressed(subject, case.problem, answers[-1], case.case_id)
             await announce.tell_suppressed(conn, desk.settings, suppressed, now_s)
@@ -59,7 +59,8 @@ async def release_due(conn: Connection, desk: Desk, step: Step, now_s: float) ->
     answers = [still_wanted(case, subject, held)]
     if answers[0].outcome is Outcome.ALLOW:
         answers += await ask_gates(conn, desk.settings, subject, held.channel, now_s)
-    await _record(conn, DecisionAbout(subject, "step", held.channel, case.case_id), answers, now_s)
+    about = DecisionAbout(subject, "step", held.channel, case.case_id)
+    await queries.add_decisions(conn, [(about, answer) for answer in answers], now_s)
     answer = answers[-1]
     if answer.outcome is Outcome.HOLD and answer.until_s is not None:
         await step_queries.hold_step(conn, held.step_id, answer.until_s)
@@ -136,8 +137,3 @@ async def _send(conn: Connection, case: Case, subject: Subject, step: Step, now_
         await step_queries.queue_step(conn, step.step_id, messages[0].message_id)
     else:
         await step_queries.settle_step(conn, step.step_id, "withdrawn", Reason.NEVER_ANNOUNCED, now_s)
-
-
-async def _record(conn: Connection, about: DecisionAbout, answers: Sequence[GateAnswer], now_s: float) -> None:
-    for answer in answers:
-        await queries.add_decision(conn, about, answer, now_s)

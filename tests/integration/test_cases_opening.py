@@ -1,9 +1,10 @@
 """From an alarm to a case: opened once, told once, with a brief; or suppressed, with a reason."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from crm_sync.catching_up import look_again
 from crm_sync.queries import list_decisions
 from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, endpoint, notice, open_world
 
@@ -145,3 +146,24 @@ async def test_alarms_go_only_to_those_who_ask_and_name_nobody(database_url: str
         assert await world.types("iot-lake") == ["alarm.raised", "alarm.raised", "device.silent", "alarm.cleared"]
         assert "own-1" not in str([message["data"] for message in await world.messages("iot-lake")])
         assert "alarm.raised" not in await world.types("crm-a")
+
+
+async def test_a_stale_alarm_is_looked_at_again_when_its_device_has_caught_up(world: CaseWorld) -> None:
+    heads = {"cm-1": NOON - 2 * DAY}
+
+    async def find_heads(_conn: object, device_ids: Sequence[str]) -> dict[str, float]:
+        return {device: heads[device] for device in device_ids if device in heads}
+
+    async def look() -> int:
+        async with world.pool.connection() as conn:
+            return await look_again(conn, find_heads, DAY, world.clock.at_s)
+
+    await world.happens(notice(started_at_s=NOON - 2 * DAY, head_ts_s=NOON - 2 * DAY))
+    await world.happens(notice(device_id="never-heard-again", head_ts_s=NOON - 2 * DAY))
+    assert await look() == 0
+    world.clock.at_s = heads["cm-1"] = NOON + HOUR
+    assert await look() == 1
+    await world.work()
+    (case,) = await world.cases()
+    assert (case["device_id"], case["state"]) == ("cm-1", "open")
+    assert await look() == 0

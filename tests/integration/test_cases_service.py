@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 import structlog
 
+from crm_sync.inbox import put_alarms
 from crm_sync.service import CrmSync
 from crm_sync.settings import CrmSettings
 from devices.profiles import load_profiles
@@ -87,7 +88,7 @@ async def test_it_survives_a_database_that_cuts_every_connection(plain_database_
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
-            await world.put(notice())
+                await put_alarms(conn, [notice()])
             service.wake()
             await hear(receiver, 1)
         assert len(await world.cases()) == 1

@@ -1,0 +1,68 @@
+"""Alarms that were stale when they came, and whose device has caught up since: they are still true, and now of today.
+
+A device that was away for days sends its backlog in many batches. An alarm raised in one of the first is history at
+that moment, and nothing more may ever be said of it, though the fault is there: so careloop looks again by itself.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, LiteralString
+
+from psycopg.rows import dict_row
+
+from crm_sync.cases.queries import Connection, alarm_of_row
+from crm_sync.inbox import AlarmExplanation, AlarmNotice, put_alarms
+from devices.clock import to_datetime
+
+Heads = Callable[[Connection, Sequence[str]], Awaitable[Mapping[str, float]]]
+"""The newest device time known of each of these devices, in epoch seconds."""
+
+AT_MOST: Final = 200
+
+_STALE_ALARMS: Final[LiteralString] = """
+SELECT * FROM case_alarm
+ WHERE suppressed = 'stale' AND case_id IS NULL AND state = 'active' AND heard_at > %s
+   AND NOT EXISTS (SELECT FROM inbox i WHERE i.state = 'pending' AND i.alarm_id = case_alarm.alarm_id)
+ ORDER BY heard_at DESC
+ LIMIT %s
+"""
+
+
+async def look_again(conn: Connection, heads: Heads, stale_after_s: float, now_s: float) -> int:
+    """Put notices for stale alarms whose device has caught up, as if they were updated now; returns how many.
+
+    It looks at alarms heard of within `stale_after_s`: a device that takes longer to catch up raises its next alarm.
+    """
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_STALE_ALARMS, [to_datetime(now_s - stale_after_s), AT_MOST])
+        rows = await cursor.fetchall()
+    if not rows:
+        return 0
+    known = await heads(conn, sorted({row["device_id"] for row in rows}))
+    caught_up = [
+        _notice(row, known[row["device_id"]], now_s)
+        for row in rows
+        if now_s - known.get(row["device_id"], 0.0) <= stale_after_s
+    ]
+    await put_alarms(conn, caught_up)
+    return len(caught_up)
+
+
+def _notice(row: dict[str, Any], head_ts_s: float, now_s: float) -> AlarmNotice:
+    alarm = alarm_of_row(row)
+    return AlarmNotice(
+        tenant_id=row["tenant_id"],
+        alarm_id=alarm.alarm_id,
+        device_id=row["device_id"],
+        watch=alarm.watch,
+        kind=alarm.kind,
+        metric=alarm.metric,
+        problem=row["problem"],
+        severity=alarm.severity,
+        event="updated",
+        started_at_s=alarm.started_at_s,
+        ts_s=alarm.decided_ts_s,
+        head_ts_s=head_ts_s,
+        recorded_at_s=now_s,
+        score=0.0,
+        explanation=AlarmExplanation(alarm.text, alarm.expected, alarm.observed, alarm.window_s, alarm.evidence),
+    )
