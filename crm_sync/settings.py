@@ -85,7 +85,7 @@ class CrmSettings(_Section):
     reopen_within: SpanS = 86400.0  # a relapse this soon after the resolution re-opens the case
     quiet_hours: QuietHoursSettings = QuietHoursSettings()
     time_zones: tuple[TimeZoneName, ...] = ()  # for owners without one: a step must be allowed in all of these
-    inbox_batch: Annotated[int, Field(ge=1, le=1000)] = 100  # alarm notices per transaction
+    inbox_batch: Annotated[int, Field(ge=1, le=1000)] = 200  # alarm notices per transaction
     poll_interval: Annotated[SpanS, Field(gt=0)] = 1.0  # real seconds between looks at an idle inbox
 
     @model_validator(mode="after")
