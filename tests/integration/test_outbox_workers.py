@@ -22,7 +22,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def rig(plain_database_url: str, receiver: Receiver) -> AsyncIterator[Rig]:
-    settings = endpoint(receiver.url, timeout=0.5, connect_timeout=0.5)
+    settings = endpoint(receiver.url, timeout=2, connect_timeout=0.5)
     async with open_rig(plain_database_url, settings) as rig:
         yield rig
 
@@ -96,6 +96,28 @@ async def test_a_dead_workers_message_is_sent_again_and_its_late_settlement_is_r
         ("permanent", "http_422"),
     ]
     assert (detail.summary.state, detail.summary.stream) == ("dead", "parked")
+
+
+async def test_a_late_success_of_a_worker_that_lost_its_lease_skips_nothing(rig: Rig, receiver: Receiver) -> None:
+    go_on = asyncio.Event()
+
+    async def answer_late(writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        await reply(200)(writer)
+
+    receiver.script.extend([answer_late, reply(200), reply(503)])
+    opened, updated = message("case_a"), message("case_a", UPDATED)
+    await rig.enqueue(opened, updated)
+    slow = rig.engine()
+    await slow.deliver_due()
+    await receiver.hears(1)
+    await rig.run(later_s=61)  # another worker delivers the first message, and fails with the second
+    go_on.set()
+    await slow.drain(20)
+    assert [each.state for each in await rig.listed()] == ["delivered", "pending"]
+    await rig.run(later_s=6)
+    assert [each.state for each in await rig.listed()] == ["delivered", "delivered"]
+    assert [heard.headers["webhook-id"] for heard in receiver.heard][-2:] == [updated.message_id] * 2
 
 
 async def test_a_worker_that_is_killed_while_sending_loses_nothing(rig: Rig, receiver: Receiver) -> None:
