@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import structlog
 from psycopg import AsyncConnection, Error
@@ -106,13 +106,18 @@ def _told_alone() -> Generator[None]:
         lost = group.subgroup(OwnershipLostError)
         if lost is not None:
             raise Retryable("ownership_lost", "another gateway has taken this database over; start again") from lost
-        known = group.subgroup(CareloopError)
-        while known is not None:
-            error = known.exceptions[0]
+        for error in _each(group):
             if isinstance(error, CareloopError):
                 raise error from group
-            known = error if isinstance(error, BaseExceptionGroup) else None
         raise
+
+
+def _each(group: BaseExceptionGroup[BaseException]) -> Generator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _each(cast("BaseExceptionGroup[BaseException]", error))
+        else:
+            yield error
 
 
 class _Gateway:
@@ -207,7 +212,7 @@ class _Gateway:
 
     async def _watch_registry(self) -> None:
         listen = self._doors.get("listen")
-        on_lost = listen.disconnect if isinstance(listen, ListenDoor) else lambda _device_id: None
+        on_lost = listen.disconnect if isinstance(listen, ListenDoor) else _ignore
         connect = partial(AsyncConnection.connect, self._ground.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
         await watch_registry(
             self._directory, self._authenticator, connect, on_lost, self._registry_loaded, self._ground.log
@@ -223,7 +228,7 @@ class _Gateway:
             pipeline=self._pipeline,
             crm=self._ground.settings.crm,
             probe=self._probe,
-            is_connected=listen.is_connected if isinstance(listen, ListenDoor) else lambda _device_id: False,
+            is_connected=listen.is_connected if isinstance(listen, ListenDoor) else _is_nowhere,
             database=self._ground.edition.describe(),
         )
 
@@ -244,6 +249,14 @@ class _Gateway:
         except (Error, PoolTimeout, OSError) as error:
             return Check(ok=False, says=f"does not answer ({type(error).__name__})")
         return Check(ok=True, says=self._ground.edition.describe())
+
+
+def _ignore(_device_id: str) -> None:
+    return None
+
+
+def _is_nowhere(_device_id: str) -> bool:
+    return False
 
 
 @asynccontextmanager

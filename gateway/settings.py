@@ -1,4 +1,4 @@
-"""careloop's settings: commented defaults in the package, then the user's TOML, then the environment's ``CARELOOP_*``."""
+"""careloop's settings: commented defaults in the package, then the user's TOML, then ``CARELOOP_*`` variables."""
 
 import tomllib
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,10 @@
 """The fixtures every test may use; the services behind them are real, and their absence is a failure."""
 
 # Folders first: the others import it, and pytest wants to rewrite its assertions before that.
-pytest_plugins = ("tests.services.folders", "tests.services.postgres", "tests.services.mosquitto", "tests.services.gateway")
+pytest_plugins = (
+    "tests.services.folders",
+    "tests.services.postgres",
+    "tests.services.mosquitto",
+    "tests.services.gateway",
+    "tests.services.crm",
+)

@@ -44,7 +44,8 @@ def show(config: Path | None, as_json: bool) -> None:
     loaded = load(config, os.environ)
     rows = [(name, _masked(name, value), loaded.origins[name]) for name, value in sorted(loaded.values.items())]
     if as_json:
-        click.echo(json.dumps([{"setting": name, "value": value, "origin": origin} for name, value, origin in rows], default=str))
+        shown = [{"setting": name, "value": value, "origin": origin} for name, value, origin in rows]
+        click.echo(json.dumps(shown, default=str))
         return
     table = Table("setting", "value", "origin", box=None, header_style="bold")
     for name, value, origin in rows:

@@ -6,11 +6,9 @@ import shlex
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +16,15 @@ import httpx
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from psycopg import sql
 from standardwebhooks import Webhook
 
 from gateway.database.postmaster import wait_until
+from tests.services.crm import SECRET, Crm
 from tests.services.gateway import GatewayProcess, run_careloop
 from tests.services.mosquitto import Mosquitto
+from tests.services.publisher import Publisher, connected
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwAAAAAAAA"
 PATIENCE_S = 30.0
 
 
@@ -34,63 +34,13 @@ def add_device(gateway: GatewayProcess, device_id: str, *options: str) -> str:
     return str(printed["password"])
 
 
-@dataclass
-class Publisher:
-    """A paho client that keeps its own ledger of what was acknowledged."""
-
-    device_id: str
-    password: str
-    acknowledged: set[int] = field(default_factory=set)  # epoch milliseconds of readings
-    _waiting: dict[int, list[int]] = field(default_factory=dict)
-
-    def connect(self, port: int) -> paho.Client:
-        """A client whose acknowledgements go into the ledger."""
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=self.device_id, protocol=paho.MQTTv5)
-        client.username_pw_set(self.device_id, self.password)
-        client.max_inflight_messages_set(50)
-        client.on_publish = self._on_publish
-        client.connect("127.0.0.1", port)
-        client.loop_start()
-        return client
-
-    def publish(self, client: paho.Client, times_ms: list[int], **metrics: float) -> None:
-        """One packet with a reading for each time."""
-        body = json.dumps([{"ts": ts, "metrics": metrics} for ts in times_ms])
-        sent = client.publish(f"devices/{self.device_id}/telemetry", body, qos=1)
-        self._waiting[sent.mid] = times_ms
-
-    @property
-    def unanswered(self) -> int:
-        """Packets whose acknowledgement is not there yet."""
-        return len(self._waiting)
-
-    def _on_publish(self, _client: paho.Client, _data: object, mid: int, *_: object) -> None:
-        deadline = time.monotonic() + 1
-        while mid not in self._waiting and time.monotonic() < deadline:
-            pass  # publish() returns the id a moment after the packet has left
-        self.acknowledged.update(self._waiting.pop(mid, []))
-
-
-@contextmanager
-def connected(publisher: Publisher, port: int) -> Iterator[paho.Client]:
-    """A connected client, disconnected after the block."""
-    client = publisher.connect(port)
-    try:
-        yield client
-    finally:
-        client.disconnect()
-        client.loop_stop()
-
-
 def now_ms() -> int:
     return int(time.time() * 1000)
 
 
 def stored_times_ms(gateway: GatewayProcess, table: str, device_id: str) -> list[int]:
-    rows = gateway.query(
-        f"SELECT (extract(epoch FROM ts) * 1000)::bigint FROM {table} WHERE device_id = %s ORDER BY ts", device_id
-    )
-    return [int(ts) for (ts,) in rows]
+    query = sql.SQL("SELECT (extract(epoch FROM ts) * 1000)::bigint FROM {} WHERE device_id = %s ORDER BY ts")
+    return [int(ts) for (ts,) in gateway.query(query.format(sql.Identifier(table)), device_id)]
 
 
 def test_the_line_that_devices_add_prints_stores_a_reading(gateway: GatewayProcess, mosquitto: Mosquitto) -> None:
@@ -156,52 +106,6 @@ def test_kill_9_of_gateway_and_database_loses_nothing_that_was_acknowledged(gate
     assert len(stored) == len(set(stored))
 
 
-class Crm:
-    """A receiver of signed webhooks that keeps a record per case."""
-
-    def __init__(self) -> None:
-        self.heard: list[dict[str, Any]] = []
-        self.ids: list[str] = []
-        crm = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                Webhook(SECRET).verify(body, dict(self.headers.items()))
-                crm.ids.append(self.headers["webhook-id"])
-                crm.heard.append(json.loads(body))
-                self.send_response(200)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def types(self) -> list[str]:
-        return [message["type"] for message in self.heard]
-
-    def settings(self) -> str:
-        return (
-            f'[crm]\npoll_interval = 0.1\n[[crm.endpoints]]\nname = "helpdesk"\nurl = "http://127.0.0.1:{self.port}/hook"\n'
-            f'secret = "{SECRET}"\nallow_http = true\nallow_networks = ["127.0.0.0/8"]\nports = [{self.port}]\n'
-            "schedule = [0, 0.2, 0.5, 1, 1, 1]\n"
-        )
-
-
-@pytest.fixture
-def crm() -> Iterator[Crm]:
-    with closing(Crm()) as receiver:
-        yield receiver
-
-
 def minutes_ago_ms(minutes: float) -> int:
     return int((datetime.now(UTC) - timedelta(minutes=minutes)).timestamp() * 1000)
 
@@ -237,7 +141,7 @@ def test_one_fault_is_one_case_through_kill_9_and_closes_when_it_is_gone(
     assert "140" in opened[0]["data"]["brief"]
     (alarm,) = gateway.ask("/v1/alarms")["items"]
     assert alarm["state"] == "cleared"
-    assert [event["event"] for event in alarm["events"]][0] == "raised"
+    assert alarm["events"][0]["event"] == "raised"
 
 
 def test_a_signed_callback_moves_the_case_and_a_forged_one_does_not(
@@ -276,7 +180,8 @@ def test_readings_from_a_broker_are_stored_once_through_kill_9(
 ) -> None:
     gateway = new_gateway()
     gateway.configure(
-        f'[ingest]\nunknown_device = "register"\n[subscribe]\nenabled = true\nport = {mosquitto.port}\nreconnect_min = 0.1\n'
+        f'[ingest]\nunknown_device = "register"\n'
+        f"[subscribe]\nenabled = true\nport = {mosquitto.port}\nreconnect_min = 0.1\n"
     )
     gateway.start()
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
@@ -284,7 +189,9 @@ def test_readings_from_a_broker_are_stored_once_through_kill_9(
     client.loop_start()
     start = now_ms() - 3_600_000
     total = 3000
-    with suppress_disconnect(client):
+    with ExitStack() as leaving:
+        leaving.callback(client.loop_stop)
+        leaving.callback(client.disconnect)
         for at in range(total):
             body = json.dumps({"ts": start + at * 100, "metrics": {"load": at}})
             client.publish(f"devices/node-{at % 7}/telemetry", body, qos=1)
@@ -295,15 +202,6 @@ def test_readings_from_a_broker_are_stored_once_through_kill_9(
         assert wait_until(lambda: gateway.ask("/v1/counts")["readings"]["stored"] >= total, PATIENCE_S)
     counts = gateway.ask("/v1/counts", exact="true")
     assert counts["readings"]["stored"] == counts["readings"]["distinct"] == total
-
-
-@contextmanager
-def suppress_disconnect(client: paho.Client) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        client.disconnect()
-        client.loop_stop()
 
 
 def test_tail_shows_what_becomes_of_each_packet(gateway: GatewayProcess) -> None:
@@ -380,5 +278,5 @@ def test_a_taken_port_exits_with_2(gateway: GatewayProcess, new_gateway: Callabl
 def test_doctor_finds_nothing_wrong_with_a_running_gateway(gateway: GatewayProcess) -> None:
     findings = json.loads(gateway.command("doctor", "--json"))
     assert all(finding["ok"] for finding in findings), findings
-    with suppress(KeyError):
-        assert str(gateway.address["pid"]) in next(item["says"] for item in findings if item["what"] == "gateway")
+    (says,) = [finding["says"] for finding in findings if finding["what"] == "gateway"]
+    assert str(gateway.address["pid"]) in says

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, LiteralString
 
 import httpx
 import psycopg
 import pytest
+from psycopg import sql
 
 from gateway.database.embedded import EmbeddedPostgres, read_url
 from gateway.database.postmaster import wait_until
@@ -70,17 +71,17 @@ class GatewayProcess:
         assert url is not None
         return url
 
-    def ask(self, path: str, **params: str | int) -> Any:  # noqa: ANN401 - JSON of any shape
+    def ask(self, path: str, **params: str | int) -> Any:
         """What its API answers."""
         headers = {"Authorization": f"Bearer {self.address['api_token']}"}
         answer = httpx.get(f"{self.address['api_url']}{path}", params=params, headers=headers, timeout=30)
         answer.raise_for_status()
         return answer.json()
 
-    def query(self, text: str, *values: object) -> list[tuple[Any, ...]]:
+    def query(self, query: sql.Composed | LiteralString, *values: object) -> list[tuple[Any, ...]]:
         """Rows straight from its database."""
         with psycopg.connect(self.database_url) as conn:
-            return conn.execute(text.encode(), values).fetchall()
+            return conn.execute(query, values).fetchall()
 
     def command(self, *arguments: str | Path, code: int = 0) -> str:
         """Run another careloop command against it; what it printed."""

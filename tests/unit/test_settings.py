@@ -3,6 +3,7 @@
 import tomllib
 from importlib.resources import files
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pydantic import BaseModel
@@ -95,7 +96,7 @@ def _said(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
     said: dict[str, object] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
-            said |= _said(value, f"{prefix}{name}.")
+            said |= _said(cast("dict[str, object]", value), f"{prefix}{name}.")
         else:
             said[f"{prefix}{name}"] = value
     return said
@@ -115,6 +116,6 @@ def test_the_shipped_file_says_every_setting_and_no_other() -> None:
 def test_the_shipped_defaults_are_the_defaults_of_the_code() -> None:
     loaded = load_settings(None, {})
     for section in Settings.model_fields:
-        model = type(getattr(loaded, section))
-        if section != "routes":
-            assert getattr(loaded, section) == model(), section
+        value: object = getattr(loaded, section)
+        if isinstance(value, BaseModel):
+            assert value == type(value)(), section

@@ -1,0 +1,58 @@
+"""A device with a ledger of its own: what it published, and what was acknowledged to it."""
+
+import json
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+
+@dataclass
+class Publisher:
+    """A paho client that keeps its own ledger of what was acknowledged."""
+
+    device_id: str
+    password: str
+    acknowledged: set[int] = field(default_factory=set)  # epoch milliseconds of readings
+    _waiting: dict[int, list[int]] = field(default_factory=dict)
+
+    def connect(self, port: int) -> paho.Client:
+        """A client whose acknowledgements go into the ledger."""
+        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=self.device_id, protocol=paho.MQTTv5)
+        client.username_pw_set(self.device_id, self.password)
+        client.max_inflight_messages_set(50)
+        client.on_publish = self._on_publish
+        client.connect("127.0.0.1", port)
+        client.loop_start()
+        return client
+
+    def publish(self, client: paho.Client, times_ms: list[int], **metrics: float) -> None:
+        """One packet with a reading for each time."""
+        body = json.dumps([{"ts": ts, "metrics": metrics} for ts in times_ms])
+        sent = client.publish(f"devices/{self.device_id}/telemetry", body, qos=1)
+        self._waiting[sent.mid] = times_ms
+
+    @property
+    def unanswered(self) -> int:
+        """Packets whose acknowledgement is not there yet."""
+        return len(self._waiting)
+
+    def _on_publish(self, _client: paho.Client, _data: object, mid: int, *_: object) -> None:
+        deadline = time.monotonic() + 1
+        while mid not in self._waiting and time.monotonic() < deadline:
+            pass  # publish() returns the id a moment after the packet has left
+        self.acknowledged.update(self._waiting.pop(mid, []))
+
+
+@contextmanager
+def connected(publisher: Publisher, port: int) -> Generator[paho.Client]:
+    """A connected client, disconnected after the block."""
+    client = publisher.connect(port)
+    try:
+        yield client
+    finally:
+        client.disconnect()
+        client.loop_stop()
