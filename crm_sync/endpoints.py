@@ -115,7 +115,8 @@ class DeliverySettings(_Section):
         try:
             check_url(url, self.allowance)
         except BlockedTarget as error:
-            raise _fault(repr(url), error.detail, "url") from error  # repr() hides passwords
+            shown = repr(url).removeprefix("URL('").removesuffix("')")  # repr() hides passwords
+            raise _fault(shown, error.detail, "url") from error
         return self
 
     @model_validator(mode="after")
