@@ -11,7 +11,9 @@ from gateway.doors.authenticate import RegistryAuthenticator
 from gateway.doors.sparing import Log
 
 _RECONNECT_S: Final = 1.0
-_REFRESH_S: Final = 600.0
+_QUIET_S: Final = 30.0
+_QUERY_S: Final = 60.0
+_MANY: Final = "*"
 
 LISTEN: Final = sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL))
 
@@ -31,18 +33,31 @@ async def follow_registry(
         try:
             async with await connect() as conn:
                 await _follow(authenticator, conn, on_lost)
-        except (Error, OSError) as error:
+        except (Error, OSError) as error:  # TimeoutError is an OSError
             log.warning("registry.not_followed", detail=type(error).__name__)
             await asyncio.sleep(_RECONNECT_S)
 
 
 async def _follow(authenticator: RegistryAuthenticator, conn: Connection, on_lost: Callable[[str], None]) -> None:
-    await conn.execute(LISTEN)  # before the first reading of the registry: nothing falls between
+    changed = {_MANY}  # since we last listened, which may be never
+    await _listen(conn)  # before the registry is read: nothing falls between
     while True:
-        for device_id in await authenticator.refresh(conn):
+        for device_id in await _refresh(authenticator, conn, changed):
             on_lost(device_id)
-        async for notify in conn.notifies(timeout=_REFRESH_S):
-            if notify.payload == "*":
-                break
-            if await authenticator.refresh_device(conn, notify.payload):
-                on_lost(notify.payload)
+        # A query would wait for ever on a connection whose notifications are being iterated: these first, then it.
+        changed = {notify.payload async for notify in conn.notifies(timeout=_QUIET_S, stop_after=1)}
+        if not changed:
+            await _listen(conn)  # is anybody still there?
+
+
+async def _refresh(authenticator: RegistryAuthenticator, conn: Connection, changed: set[str]) -> frozenset[str]:
+    """Read again what has changed; the devices that lost a credential."""
+    async with asyncio.timeout(_QUERY_S):
+        if _MANY in changed:
+            return await authenticator.refresh(conn)
+        return frozenset([device_id for device_id in changed if await authenticator.refresh_device(conn, device_id)])
+
+
+async def _listen(conn: Connection) -> None:
+    async with asyncio.timeout(_QUERY_S):
+        await conn.execute(LISTEN)

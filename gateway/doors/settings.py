@@ -144,7 +144,7 @@ class SubscribeSettings(_Section):
         7 * 86_400.0
     )  # how long the broker keeps our session while we are away
     receive_maximum: Annotated[int, Field(ge=1, le=65_534)] = 10_000
-    keep_alive: Annotated[SpanS, Field(ge=5, le=65_535)] = 30.0
+    keep_alive: Annotated[SpanS, Field(ge=1, le=65_535)] = 30.0
     connect_timeout: PositiveSpanS = 10.0
     reconnect_min: PositiveSpanS = 0.5
     reconnect_max: PositiveSpanS = 60.0

@@ -1,12 +1,13 @@
 """A listen door on a free port."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
 
 from devices.clock import SystemClock
+from gateway.doors.authenticate import Authenticator
 from gateway.doors.listen.server import ListenDoor
 from gateway.doors.routes import Routes
 from gateway.doors.settings import ListenSettings
@@ -25,19 +26,21 @@ class OnePassword:
     def authenticate(
         self, username: str | None, password: bytes | None, client_id: str, certificate_names: Sequence[str]
     ) -> str | None:
+        """The device of this user name or certificate."""
         self.asked.append((username, password, client_id, certificate_names))
         if password == PASSWORD.encode():
             return username
         return certificate_names[0] if certificate_names and not username else None
 
     def is_slow(self, username: str | None, password: bytes | None) -> bool:
+        """As the test has said."""
         return self._slow
 
 
 @asynccontextmanager
 async def listening(
-    intake: Intake, authenticator: OnePassword | None = None, **settings: Any
-) -> AsyncIterator[ListenDoor]:
+    intake: Intake, authenticator: Authenticator | None = None, **settings: Any
+) -> AsyncGenerator[ListenDoor]:
     """A door that is open for the length of a `with`."""
     door = ListenDoor(
         ListenSettings(port=0, **settings),

@@ -19,6 +19,7 @@ class HeldIntake:
         self._resumes: list[Callable[[], None]] = []
 
     def submit(self, packets: Sequence[Packet]) -> bool:
+        """Take packets; False when the test has filled it."""
         self.packets += packets
         self.held += packets
         if self._at_once:
@@ -26,6 +27,7 @@ class HeldIntake:
         return not self.is_full
 
     def when_ready(self, resume: Callable[[], None]) -> None:
+        """Remember whom to call in `make_room`."""
         self._resumes.append(resume)
 
     def settle(self, count: int | None = None, verdict: Verdict = STORED) -> None:
@@ -47,6 +49,7 @@ class HeldIntake:
 
     @property
     def payloads(self) -> list[bytes]:
+        """What was in the packets so far."""
         return [packet.payload for packet in self.packets]
 
 
@@ -54,7 +57,7 @@ async def eventually(condition: Callable[[], object], timeout_s: float = 10.0) -
     """Return as soon as `condition` holds; fail the test when it does not in time."""
     try:
         async with asyncio.timeout(timeout_s):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - a condition of somebody else's, who sets no event
                 await asyncio.sleep(0.005)
     except TimeoutError:
         raise AssertionError("the condition never held") from None

@@ -4,6 +4,7 @@ import asyncio
 import struct
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 
 CONNACK, PUBLISH, PUBACK, SUBACK, UNSUBACK, PINGRESP, DISCONNECT = 2, 3, 4, 9, 11, 13, 14
 
@@ -104,6 +105,7 @@ class Answer:
 
     @property
     def packet_id(self) -> int:
+        """The packet identifier of PUBACK, SUBACK and UNSUBACK."""
         return int.from_bytes(self.body[:2], "big")
 
 
@@ -113,7 +115,7 @@ class RawClient:
     def __init__(self, port: int) -> None:
         self._port = port
 
-    async def __aenter__(self) -> "RawClient":
+    async def __aenter__(self) -> Self:
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         return self
 
@@ -121,6 +123,7 @@ class RawClient:
         self.vanish()
 
     def send(self, *packets: bytes) -> None:
+        """Send packets, or pieces of packets, in one piece."""
         self._writer.write(b"".join(packets))
 
     def vanish(self) -> None:
@@ -150,6 +153,7 @@ class RawClient:
                 return answers
 
     async def log_in(self, packet_bytes: bytes) -> Answer:
+        """Send a CONNECT; its CONNACK."""
         self.send(packet_bytes)
         answer = await self.read()
         assert answer.kind == CONNACK

@@ -23,7 +23,7 @@ reads = st.lists(st.tuples(st.lists(st.sampled_from(["qos0", "qos1", "refused"])
 
 
 @given(reads, st.booleans())
-def test_order(reads: list[tuple[list[str], int]], with_reasons: bool) -> None:  # noqa: FBT001 - drawn
+def test_order(reads: list[tuple[list[str], int]], with_reasons: bool) -> None:
     acknowledgements = Acknowledgements(with_reasons=with_reasons)
     waiting: list[int] = []
     expected: list[int] = []

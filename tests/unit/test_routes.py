@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.doors.routes import Match, RouteError, RoutePattern, Routes, RouteRule
+from gateway.doors.routes import Match, RouteError, RoutePattern, RouteRule, Routes
 from gateway.intake import Route
 
 EXTRA = (
@@ -73,5 +73,5 @@ def test_topic_filters_subscribe_to_every_route_once() -> None:
     ],
 )
 def test_a_wrong_pattern_is_refused(pattern: str) -> None:
-    with pytest.raises(RouteError, match="must|may|level|topics"):
+    with pytest.raises(RouteError, match=r"must|may|level|topics"):
         RoutePattern.parse(pattern)

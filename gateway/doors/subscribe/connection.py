@@ -43,7 +43,7 @@ class Surroundings:
     topic_filters: Sequence[str]
     match: Callable[[str], Match]
     now_s: Callable[[], float]
-    on_settled: Callable[[int, int, int], None]  # packets, acknowledgements that will leave, that came too late
+    on_settled: Callable[[int, int], None]  # packets, and how many of them can no longer be acknowledged
 
 
 class BrokerConnection:
@@ -137,16 +137,19 @@ class BrokerConnection:
             raise self._lost()
         return received
 
-    def write(self) -> None:
-        """Send settled acknowledgements and whatever else is due. Raises BrokerLost."""
+    def write(self) -> int:
+        """Send settled acknowledgements and whatever else is due; how many these were. Raises BrokerLost."""
         settled = self._settled
+        acknowledged = 0
         while settled:
             self._client.ack(settled.popleft(), 1)
+            acknowledged += 1
         if self._client.want_write():
             self._client.loop_write()
         self._client.loop_misc()
         if self._ended:
             raise self._lost()
+        return acknowledged
 
     def close(self) -> None:
         """Say goodbye if anybody is still there; the session stays on the broker."""
@@ -210,8 +213,6 @@ class BrokerConnection:
         """Acknowledge packets whose transaction has committed, if their connection still stands."""
         del verdicts
         at_qos_1 = [token for token in tokens if token]
-        if self._ended:
-            self._around.on_settled(len(tokens), 0, len(at_qos_1))
-            return
-        self._settled.extend(at_qos_1)
-        self._around.on_settled(len(tokens), len(at_qos_1), 0)
+        if not self._ended:
+            self._settled.extend(at_qos_1)
+        self._around.on_settled(len(tokens), len(at_qos_1) if self._ended else 0)

@@ -75,8 +75,8 @@ class PahoSubscription:
         self._has_subscribed = False
         self._held_since_s: float | None = None
         # Each of these is written by one thread only.
-        self._connected = self._lost = self._received = self._redelivered = 0  # the network thread
-        self._settled = self._acknowledged = self._too_late = 0  # the event loop
+        self._connected = self._lost = self._received = self._redelivered = self._acknowledged = 0  # the network thread
+        self._settled = self._too_late = 0  # the event loop
 
     @property
     def healthy(self) -> bool:
@@ -123,9 +123,8 @@ class PahoSubscription:
         self._held_since_s = None
         self._wake()
 
-    def _on_settled(self, packets: int, acknowledged: int, too_late: int) -> None:
+    def _on_settled(self, packets: int, too_late: int) -> None:
         self._settled += packets
-        self._acknowledged += acknowledged
         self._too_late += too_late
         self._wake()
 
@@ -153,22 +152,23 @@ class PahoSubscription:
                 connection.close()
                 failures = 0 if self._healthy else failures + 1
                 self._healthy = False
-                self._redelivered += connection.redelivered
             self._lost += 1
             self._log.warning("subscribe.lost", host=self._settings.host, port=self._settings.port, reason=reason)
             self._stopping.wait(self._delay_s(failures))
 
     def _serve(self, connection: BrokerConnection) -> None:
         """Serve one connection to its end, or to ours."""
+        redelivered_before = self._redelivered
         connection.open()
         due_s = time.monotonic() + self._settings.connect_timeout
         while not self._stopping.is_set():
             reading = self._may_read()
             connection.wait(self._wakee, _TICK_S, reading=reading)
             self._drain_wakee()
-            if reading:
+            if reading and self._may_read():  # it may have become full meanwhile
                 self._hand_over(connection.read())
-            connection.write()
+                self._redelivered = redelivered_before + connection.redelivered
+            self._acknowledged += connection.write()
             if connection.is_subscribed and not self._healthy:
                 self._connected += 1
                 self._healthy = self._has_subscribed = True
@@ -183,8 +183,8 @@ class PahoSubscription:
         while self._received > self._settled and time.monotonic() < due_s:
             connection.wait(self._wakee, _TICK_S, reading=False)
             self._drain_wakee()
-            connection.write()
-        connection.write()
+            self._acknowledged += connection.write()
+        self._acknowledged += connection.write()
 
     def _hand_over(self, packets: list[Packet]) -> None:
         if not packets or self._loop is None:

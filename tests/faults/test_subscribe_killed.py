@@ -1,0 +1,80 @@
+"""The broker, or our client of it, dies in the middle: what was not stored comes again."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.doors.intake import HeldIntake, eventually
+from tests.doors.subscription import publish, subscribed
+from tests.services.mosquitto import Mosquitto
+
+ROOT = Path(__file__).parent.parent.parent
+
+# A client that settles the first ten packets and then only says what it receives.
+CLIENT = """
+import asyncio, sys
+from tests.doors.intake import HeldIntake, eventually
+from tests.doors.subscription import subscribed
+
+async def main():
+    intake = HeldIntake()
+    async with subscribed(intake, int(sys.argv[1])) as subscription:
+        await eventually(lambda: len(intake.packets) >= 10)
+        intake.settle(10)
+        await eventually(lambda: subscription.stats.acknowledged == 10 and len(intake.packets) == 100)
+        print("received", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_what_a_killed_client_had_not_settled_comes_again(mosquitto: Mosquitto) -> None:
+    async with subscribed(HeldIntake(), mosquitto.port):
+        pass  # the session exists
+    publish(mosquitto, *(str(number) for number in range(100)))
+    client = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CLIENT, str(mosquitto.port), cwd=ROOT, stdout=subprocess.PIPE
+    )
+    assert client.stdout is not None
+    async with asyncio.timeout(30):
+        while b"received" not in await client.stdout.readline():
+            pass
+    await eventually(lambda: mosquitto.log.count("Received PUBACK from careloop-gateway") == 10)
+    client.kill()
+    await client.communicate()
+    intake = HeldIntake(at_once=True)
+    async with subscribed(intake, mosquitto.port):
+        await eventually(lambda: len(intake.packets) == 90)
+    assert intake.payloads == [b"%d" % number for number in range(10, 100)]
+
+
+async def test_after_a_restart_of_the_broker_the_subscription_resumes(mosquitto: Mosquitto) -> None:
+    intake = HeldIntake()
+    async with subscribed(intake, mosquitto.port) as subscription:
+        publish(mosquitto, "1", "2", "3")
+        await eventually(lambda: len(intake.packets) == 3)
+        intake.settle(1)
+        await eventually(lambda: "Received PUBACK from careloop-gateway" in mosquitto.log)
+        mosquitto.stop()
+        await eventually(lambda: not subscription.healthy)
+        mosquitto.start()
+        await eventually(lambda: subscription.healthy)
+        publish(mosquitto, "4")
+        await eventually(lambda: len(intake.packets) == 6)
+        assert intake.payloads == [b"1", b"2", b"3", b"2", b"3", b"4"]
+        intake.settle()
+
+
+async def test_after_a_crash_of_the_broker_the_subscription_resumes(mosquitto: Mosquitto) -> None:
+    intake = HeldIntake(at_once=True)
+    async with subscribed(intake, mosquitto.port) as subscription:
+        publish(mosquitto, "1")
+        await eventually(lambda: intake.payloads == [b"1"])
+        mosquitto.kill()
+        await eventually(lambda: not subscription.healthy)
+        mosquitto.start()
+        await eventually(lambda: subscription.healthy)
+        publish(mosquitto, "2")
+        await eventually(lambda: intake.payloads[-1] == b"2")

@@ -1,0 +1,82 @@
+"""Who is let in, by password or by certificate."""
+
+import pytest
+
+from devices.credentials import Hashed, hash_chosen, hash_generated
+from devices.registry.model import Credential
+from gateway.doors.authenticate import RegistryAuthenticator
+
+
+def credential(device_id: str, hashed: Hashed, credential_id: int = 1) -> Credential:
+    return Credential(credential_id, "default", device_id, hashed.scheme, hashed.salt, hashed.digest)
+
+
+@pytest.fixture(scope="module")
+def chosen() -> Hashed:
+    return hash_chosen("horse")
+
+
+@pytest.fixture
+def authenticator(chosen: Hashed) -> RegistryAuthenticator:
+    found = RegistryAuthenticator()
+    found.add(credential("d1", hash_generated("secret")))
+    found.add(credential("d2", chosen, 2))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("username", "password", "names", "device"),
+    [
+        ("d1", b"secret", (), "d1"),
+        ("d1", b"secrets", (), None),
+        ("d1", b"", (), None),
+        ("d1", b"\xff", (), None),
+        ("d2", b"horse", (), "d2"),
+        ("d2", b"secret", (), None),
+        ("d3", b"secret", (), None),
+        ("", b"secret", (), None),
+        (None, b"secret", (), None),
+        (None, None, (), None),
+        ("d1", None, (), None),
+        (None, None, ("d1",), "d1"),
+        (None, None, ("unknown",), None),
+        (None, None, ("d1", "d2"), None),
+        ("d1", None, ("d1", "d2"), "d1"),
+        ("d1", None, ("d2",), None),
+        ("d1", b"secret", ("the whole fleet",), "d1"),
+        ("d1", b"secret", ("d1",), "d1"),
+        ("d1", b"secret", ("d2",), None),
+        ("d1", b"wrong", ("d1",), None),
+    ],
+)
+def test_who_is_let_in(
+    authenticator: RegistryAuthenticator,
+    username: str | None,
+    password: bytes | None,
+    names: tuple[str, ...],
+    device: str | None,
+) -> None:
+    assert authenticator.authenticate(username, password, "any client id", names) == device
+
+
+def test_a_chosen_password_is_slow_once(authenticator: RegistryAuthenticator) -> None:
+    assert not authenticator.is_slow("d1", b"secret")
+    assert not authenticator.is_slow("unknown", b"x")
+    assert authenticator.is_slow("d2", b"horse")
+    assert authenticator.authenticate("d2", b"horse", "", ()) == "d2"
+    assert not authenticator.is_slow("d2", b"horse")
+    assert authenticator.authenticate("d2", b"horse", "", ()) == "d2"
+    assert authenticator.is_slow("d2", b"donkey")
+    assert authenticator.authenticate("d2", b"donkey", "", ()) is None
+
+
+def test_a_second_credential_lets_in_beside_the_first(authenticator: RegistryAuthenticator) -> None:
+    authenticator.add(credential("d1", hash_generated("another"), 7))
+    assert [authenticator.authenticate("d1", word, "", ()) for word in (b"secret", b"another")] == ["d1", "d1"]
+
+
+def test_who_is_removed_stays_out(authenticator: RegistryAuthenticator) -> None:
+    authenticator.authenticate("d2", b"horse", "", ())
+    authenticator.remove("d2")
+    assert authenticator.authenticate("d2", b"horse", "", ()) is None
+    assert authenticator.authenticate(None, None, "", ("d2",)) is None
