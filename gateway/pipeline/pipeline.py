@@ -95,7 +95,8 @@ class Pipeline:
             await asyncio.shield(work)
         except asyncio.CancelledError:
             self._is_stopping = True
-            await asyncio.wait({work}, timeout=_FLUSH_TIMEOUT_S)
+            if self._ingest is not None:  # else there is nothing that could be stored
+                await asyncio.wait({work}, timeout=_FLUSH_TIMEOUT_S)
             raise
         finally:
             work.cancel()

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
@@ -116,24 +117,26 @@ class Recovery:
             if mark.kind == "timer":
                 self._judge.due(mark.alive_s, mark.now_s)
             else:
-                told = [
-                    (
-                        _above(_of_batch(part, mark.batch_seq), floors, mark),
-                        [
-                            Fill(fill.device_id, fill.ts_us, fill.batch_row, fill.metrics)
-                            for fill in grouped.get((mark.batch_seq, part.readings.table.model), ())
-                            if floors.of(fill.device_id) < mark.batch_seq
-                        ],
-                    )
-                    for part in stored
-                ]
+                told = [_told(part, grouped, floors, mark) for part in stored]
                 self._judge.judge(told, _events_above(events.get(mark.batch_seq, ()), floors, mark), mark.alive_s)
             self._judge.commit()
         return sum(len(part.readings) for part in stored)
 
 
+def _told(
+    part: ReadBack, fills: Mapping[tuple[int, str], Sequence[LoggedFill]], floors: _Floors, mark: BatchMark
+) -> tuple[Readings, list[Fill]]:
+    """What a batch told of a product model: new readings, and what completed others."""
+    completed = [
+        Fill(fill.device_id, fill.ts_us, fill.batch_row, fill.metrics)
+        for fill in fills.get((mark.batch_seq, part.readings.table.model), ())
+        if floors.of(fill.device_id) < mark.batch_seq
+    ]
+    return _above(_of_batch(part, mark.batch_seq), floors, mark), completed
+
+
 def _of_batch(part: ReadBack, batch_seq: int) -> Readings:
-    start, end = np.searchsorted(part.batch_seq, [batch_seq, batch_seq + 1])
+    start, end = (int(np.searchsorted(part.batch_seq, number)) for number in (batch_seq, batch_seq + 1))
     return part.readings.take(np.arange(start, end))
 
 
@@ -141,7 +144,8 @@ def _above(readings: Readings, floors: _Floors, mark: BatchMark) -> Readings:
     if floors.is_level or not len(readings):
         return readings
     is_above = [floors.of(device_id) < mark.batch_seq for device_id in readings.device_ids]
-    return readings.take(np.array(is_above, np.bool_)[readings.device])
+    wanted: NDArray[np.bool_] = np.array(is_above, np.bool_)[readings.device]
+    return readings.take(wanted)
 
 
 def _events_above(events: Sequence[EventRow], floors: _Floors, mark: BatchMark) -> Iterator[EventRow]:

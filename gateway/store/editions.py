@@ -90,17 +90,22 @@ async def create_hypertable(conn: Connection, table: str, chunk_interval_s: floa
 
 LOCK_PARTITIONS: LiteralString = "SELECT pg_advisory_xact_lock(hashtextextended('careloop partitions ' || %s, 0))"
 PARTITION_EXISTS: LiteralString = "SELECT to_regclass(%s) IS NOT NULL"
-CREATE_PARTITION: LiteralString = "CREATE TABLE {partition} PARTITION OF {table} FOR VALUES FROM ({start}) TO ({end})"
+# Attached rather than created as one: that would wait for every query that reads the table, and all others for it.
+CREATE_PARTITION: LiteralString = "CREATE TABLE {partition} (LIKE {table} INCLUDING DEFAULTS)"
+ATTACH_PARTITION: LiteralString = (
+    "ALTER TABLE {table} ATTACH PARTITION {partition} FOR VALUES FROM ({start}) TO ({end})"
+)
 
 
 async def create_partition(conn: Connection, table: str, span: Span) -> None:
     """Make one partition, unless another gateway has been faster; a transaction of its own."""
     partition = sql.Identifier(f"{table}_{span.suffix}")
-    statement = sql.SQL(CREATE_PARTITION).format(
-        partition=partition, table=sql.Identifier(table), start=sql.Literal(span.start), end=sql.Literal(span.end)
-    )
+    names = {"partition": partition, "table": sql.Identifier(table)}
+    create = sql.SQL(CREATE_PARTITION).format(**names)
+    attach = sql.SQL(ATTACH_PARTITION).format(**names, start=sql.Literal(span.start), end=sql.Literal(span.end))
     async with conn.transaction():
         await conn.execute(LOCK_PARTITIONS, (table,))
         found = await (await conn.execute(PARTITION_EXISTS, (partition.as_string(conn),))).fetchone()
         if found == (False,):
-            await conn.execute(statement)
+            await conn.execute(create)
+            await conn.execute(attach)

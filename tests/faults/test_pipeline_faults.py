@@ -136,7 +136,8 @@ async def test_broken_sessions_of_our_own_are_ended(plain_database_url: str) -> 
         await rig.tell("k1", reading(0, celsius=20))
         async with await rig.connect() as conn:
             await conn.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name LIKE 'careloop ingest%'"
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE application_name LIKE 'careloop ingest%'"
             )
         verdicts = await rig.tell("k1", reading(1, celsius=20))
         sessions = await rig.rows(

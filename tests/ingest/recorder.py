@@ -47,7 +47,8 @@ class RecordingEngine:
         """Remember readings."""
         changes: list[AlarmChange] = []
         for some in samples:
-            for row, index in enumerate(some.device.tolist()):
+            indices: list[int] = some.device.tolist()
+            for row, index in enumerate(indices):
                 device = some.device_ids[index]
                 metrics = {
                     name: value

@@ -147,6 +147,12 @@ class Rig:
                     await task
                 await asyncio.sleep(0.005)
 
+    async def until_rows(self, query: str, expected: list[TupleRow]) -> None:
+        """Wait for a query to have a result."""
+        async with asyncio.timeout(DEADLINE_S), await self.connect() as conn:
+            while await (await conn.execute(query.encode())).fetchall() != expected:
+                await asyncio.sleep(0.01)  # noqa: ASYNC110 - the database does not call us
+
     async def connect(self) -> AsyncConnection[TupleRow]:
         """A connection of the test's own."""
         return await AsyncConnection.connect(self.url, autocommit=True)

@@ -1,6 +1,5 @@
 """What cannot be stored goes into quarantine with a reason and its bytes, and comes out again when asked."""
 
-import asyncio
 import hashlib
 import json
 
@@ -98,8 +97,7 @@ async def test_a_replay_brings_in_what_can_be_stored_now(database_url: str) -> N
             asked = await request_replay(conn, Wanted(is_open=True))
         assert len(asked) == 2
         replayed = "SELECT count(*) FROM quarantine WHERE replayed_at IS NOT NULL AND replay_requested_at IS NULL"
-        while await rig.rows(replayed) != [(2,)]:
-            await asyncio.sleep(0.02)
+        await rig.until_rows(replayed, [(2,)])
         async with await rig.connect() as conn:
             entries = await list_entries(conn, Wanted())
             left = await list_entries(conn, Wanted(is_open=True))

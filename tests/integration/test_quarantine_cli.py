@@ -63,8 +63,7 @@ async def test_without_a_gateway_the_replay_waits_for_one(config: Path, plain_da
     later = Rig(plain_database_url)
     later.clock.at_s += 2 * 86_400
     async with later.running():
-        while await later.rows("SELECT outcome FROM quarantine") != [("stored",)]:
-            await asyncio.sleep(0.02)
+        await later.until_rows("SELECT outcome FROM quarantine", [("stored",)])
     assert await call(config, "list") == "nothing in quarantine\n"
 
 

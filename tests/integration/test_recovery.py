@@ -131,16 +131,11 @@ async def test_a_silence_once_told_is_known_after_a_crash(database_url: str) -> 
         await rig.tell("k1", reading(0, celsius=20))
         rig.clock.at_s += 100
         await rig.until(lambda engine=engine: engine.told()["k1"][-1][0] == "silent")
-        await asyncio.wait_for(_alarm_stored(rig), 20)
+        await rig.until_rows("SELECT count(*) FROM alarm", [(1,)])
         await crash(rig, task)
     rig = Rig(database_url)
     assert await rig.rows("SELECT count(*), min(events) FROM alarm") == [(1, 1)]
     assert await rig.rows("SELECT count(*) FROM timer_decision") == [(1,)]
-
-
-async def _alarm_stored(rig: Rig) -> None:
-    while await rig.rows("SELECT count(*) FROM alarm") == [(0,)]:
-        await asyncio.sleep(0.01)
 
 
 async def test_our_own_outage_is_nobodys_silence(database_url: str) -> None:
