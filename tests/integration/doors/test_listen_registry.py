@@ -1,7 +1,7 @@
 """Devices and passwords that are added or revoked while the gateway runs."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -13,7 +13,8 @@ from devices.credentials import hash_generated
 from devices.registry.passwords import add_credentials, remove_device, revoke_credentials
 from devices.registry.queries import Connection, register_device
 from gateway.doors.authenticate import RegistryAuthenticator
-from gateway.doors.follow import follow_registry
+from gateway.pipeline.directory import DeviceDirectory
+from gateway.registry_watch import watch_registry
 from tests.doors import raw
 from tests.doors.door import listening
 from tests.doors.intake import HeldIntake, eventually
@@ -45,9 +46,11 @@ class Followed:
         """A connection to follow on."""
         return await AsyncConnection.connect(self._url, autocommit=True)
 
-    async def follow(self) -> None:
+    async def follow(self, on_lost: Callable[[str], None] | None = None) -> None:
         """Follow until cancelled."""
-        await follow_registry(self.authenticator, self.connect, self.lost.append, structlog.get_logger())
+        on_lost = on_lost or self.lost.append
+        log = structlog.get_logger()
+        await watch_registry(DeviceDirectory(), self.authenticator, self.connect, on_lost, asyncio.Event(), log)
 
     def knows(self, device_id: str, secret: str) -> bool:
         """Whether this would be let in."""
@@ -115,9 +118,7 @@ async def test_a_revoked_device_loses_its_connection(conn: Connection, plain_dat
     followed = Followed(plain_database_url)
     await followed.authenticator.refresh(conn)
     async with listening(HeldIntake(), followed.authenticator) as door, RawClient(door.port) as client:
-        task = asyncio.create_task(
-            follow_registry(followed.authenticator, followed.connect, door.disconnect, structlog.get_logger())
-        )
+        task = asyncio.create_task(followed.follow(door.disconnect))
         async with RawClient(door.port) as other:
             await client.log_in(raw.connect(password="first"))
             await other.log_in(raw.connect(username="d2", password="second"))
