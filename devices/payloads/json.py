@@ -26,13 +26,16 @@ from devices.payloads.codec import (
     DecodedEvent,
     DecodedReading,
 )
-from devices.payloads.elements import elements
+from devices.payloads.elements import Element, elements
 from devices.payloads.judge import judge_event, judge_reading
 
 _Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]
 _Firmware = Annotated[str, msgspec.Meta(max_length=MAX_FIRMWARE)]
 _Code = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CODE)]
 _Judged = TypeVar("_Judged")
+
+_MOST_BAD: Final = 1000
+"""Bad elements of one payload; from this one on they share a place in quarantine, so that `[1,2,3,…]` is no weapon."""
 
 
 class _NumbersOnly(msgspec.Struct, frozen=True, gc=False):
@@ -131,13 +134,26 @@ def _one_by_one(payload: bytes, judge: Callable[[object], _Judged]) -> list[_Jud
         found = elements(payload)
     except Rejected as rejected:
         return [Bad(payload, QuarantineReason(rejected.reason), rejected.detail)]
-    judged: list[_Judged | Bad] = []
-    for element in found:
-        try:
-            judged.append(judge(element.value))
-        except Rejected as rejected:
-            judged.append(Bad(element.raw, QuarantineReason(rejected.reason), rejected.detail))
-    return judged
+    return _gather([_judge(element, judge) for element in found])
+
+
+def _judge(element: Element, judge: Callable[[object], _Judged]) -> _Judged | Bad:
+    try:
+        return judge(element.value)
+    except Rejected as rejected:
+        return Bad(element.raw, QuarantineReason(rejected.reason), rejected.detail)
+
+
+def _gather(judged: list[_Judged | Bad]) -> list[_Judged | Bad]:
+    """The same, with the bad elements beyond so many as one array at the end."""
+    bad = [element for element in judged if isinstance(element, Bad)]
+    rest = bad[_MOST_BAD - 1 :]
+    if len(rest) <= 1:
+        return judged
+    raw = b"[" + b",".join(element.raw for element in rest) + b"]"
+    together = Bad(raw, rest[0].reason, f"{rest[0].detail} (and {len(rest) - 1} more bad elements)")
+    gathered = {id(element) for element in rest}
+    return [*(element for element in judged if id(element) not in gathered), together]
 
 
 def _must_be_plain(payload: bytes) -> None:

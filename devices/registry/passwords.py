@@ -39,12 +39,23 @@ async def enter_passwords(conn: Connection, tenant_id: str, records: Sequence[De
     return len(new)
 
 
-def _hash_new(passwords: Sequence[tuple[DeviceRecord, Sequence[Credential]]]) -> list[Hashed | None]:
+_Password = tuple[DeviceRecord, Sequence[Credential]]
+"""A device with the password that it shall have, and everything that it ever signed in with."""
+
+
+def _hash_new(passwords: Sequence[_Password]) -> list[Hashed | None]:
+    """The digest of each password that its device has not; only scrypt is worth a thread."""
     with ThreadPoolExecutor(cpu_count()) as threads:  # scrypt lets go of the interpreter's lock
-        return list(threads.map(_hash_if_new, passwords))
+        stretched = iter(list(threads.map(_hash_if_new, filter(_is_stretched, passwords))))
+    return [next(stretched) if _is_stretched(password) else _hash_if_new(password) for password in passwords]
 
 
-def _hash_if_new(password: tuple[DeviceRecord, Sequence[Credential]]) -> Hashed | None:
+def _is_stretched(password: _Password) -> bool:
+    record, known = password
+    return not record.generated or any(credential.scheme == "scrypt" for credential in known)
+
+
+def _hash_if_new(password: _Password) -> Hashed | None:
     record, known = password
     secret = record.password or ""
     if any(verify(credential, secret) for credential in known):

@@ -130,8 +130,8 @@ async def record_firmware(conn: Connection, rows: Sequence[FirmwareSeen]) -> Non
 
 
 ASSET_OF: Final = """
-SELECT a.tenant_id, a.asset_id, a.device_id, COALESCE(a.model, d.model) AS model,
-       COALESCE(a.region, d.region) AS region, a.serial, a.purchased_on, a.warranty_until, a.lifecycle_stage,
+SELECT a.tenant_id, a.asset_id, a.device_id, COALESCE(d.model, a.model) AS model,
+       COALESCE(d.region, a.region) AS region, a.serial, a.purchased_on, a.warranty_until, a.lifecycle_stage,
        f.firmware, o.owner_ref, o.account_ref, o.time_zone, o.language
 FROM asset a
 JOIN device d USING (device_id)
@@ -219,16 +219,19 @@ async def record_grant(conn: Connection, tenant_id: str, grant: Grant) -> None:
 LIST_DEVICES: Final = """
 SELECT d.device_id, d.model, d.region, d.source, d.registered_at, f.firmware, a.asset_id, s.owner_ref,
        (SELECT count(*) FROM device_credential c WHERE c.device_id = d.device_id AND c.revoked_at IS NULL)
-FROM device d
+FROM (
+    SELECT * FROM device
+    WHERE tenant_id = %(tenant_id)s AND revoked_at IS NULL AND device_id > %(after)s
+      AND (%(model)s::text IS NULL OR model = %(model)s)
+    ORDER BY device_id LIMIT %(limit)s
+) AS d
 LEFT JOIN asset a USING (device_id)
 LEFT JOIN ownership s ON s.asset_id = a.asset_id AND s.until IS NULL
 LEFT JOIN LATERAL (
     SELECT firmware FROM firmware_history h WHERE h.device_id = d.device_id
     ORDER BY since DESC, received_at DESC LIMIT 1
 ) AS f ON true
-WHERE d.tenant_id = %(tenant_id)s AND d.revoked_at IS NULL AND d.device_id > %(after)s
-  AND (%(model)s::text IS NULL OR d.model = %(model)s)
-ORDER BY d.device_id LIMIT %(limit)s
+ORDER BY d.device_id
 """
 
 

@@ -1,5 +1,6 @@
 """The pages about registry, profiles and payloads mention everything that there is."""
 
+import re
 from pathlib import Path
 
 import click
@@ -7,8 +8,11 @@ import pytest
 from pydantic import BaseModel
 
 from devices.errors import QuarantineReason
+from devices.payloads import DecodedEvent, DecodedReading
+from devices.payloads.json import JsonCodec
 from devices.payloads.model import EventPayload, ReadingPayload
 from devices.profiles.model import Action, Command, Event, Metric, MetricKind, Playbook, Profile, Severity, Watch
+from devices.registry.import_ import read_records
 from devices.registry.records import COLUMNS, AssetRecord, DeviceRecord, GrantRecord, OwnerRecord
 from gateway.cli.devices import devices
 from gateway.detect.detector import load_detectors
@@ -52,3 +56,23 @@ def test_every_command_and_option_is_mentioned() -> None:
 
 def flags(command: click.Command) -> set[str]:
     return {parameter.opts[0] for parameter in command.params if isinstance(parameter, click.Option)}
+
+
+def examples(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+
+
+def test_the_examples_of_payloads_are_what_they_say() -> None:
+    reading, event = examples("payload.md", "json")
+    assert isinstance(JsonCodec().decode_readings(reading.encode())[0], DecodedReading)
+    assert isinstance(JsonCodec().decode_events(event.encode())[0], DecodedEvent)
+
+
+def test_the_examples_of_imports_can_be_imported(tmp_path: Path) -> None:
+    for suffix in ("csv", "json"):
+        (example,) = examples("registry.md", suffix)
+        path = tmp_path / f"fleet.{suffix}"
+        path.write_text(example.replace("4be1…e07c", "4be1" * 16))
+        (record,) = read_records(path)
+        assert record.device_id == "washer-1"
+        assert record.grants[0].recipient == "email"
