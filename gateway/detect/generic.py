@@ -17,7 +17,17 @@ def metric_watches(metric: str) -> Sequence[Watch]:
     """The generic watches over one metric."""
     slug = _slug(metric)
     return (
-        Watch(name=f"record-{slug}", detector="record", metric=metric, problem=slug, severity=Severity.MINOR),
+        Watch.model_validate(
+            {
+                "name": f"record-{slug}",
+                "detector": "record",
+                "metric": metric,
+                "problem": slug,
+                "severity": Severity.MINOR,
+                "keep_firing_for": "1h",
+                "parameters": {"warm_up": "14d"},
+            }
+        ),
         Watch(name=f"usage-drop-{slug}", detector="usage_drop", metric=metric, problem=slug, severity=Severity.MAJOR),
     )
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from devices.profiles.model import Metric, MetricKind
 from gateway.detect.arrays import Floats, Mask
 from gateway.detect.table import Field, Rows
 
@@ -16,6 +17,7 @@ LONG_ENOUGH_S: Final = 7 * 86_400.0
 FEW_FALLS: Final = 0.02  # a counter may be reset now and then
 SOME_ZEROS: Final = 0.05  # a thing that is used is also not used, now and then
 FEWEST_RISES: Final = 3.0
+FEW_BETWEEN: Final = 0.01  # of a state's values
 
 
 class LearntKind(IntEnum):
@@ -24,7 +26,8 @@ class LearntKind(IntEnum):
     DELTA = 0
     COUNTER = 1
     LEVEL = 2
-    UNSETTLED = 3
+    STATE = 3  # two values, hardly ever others
+    UNSETTLED = 4
 
 
 KIND_FIELDS: Final[Sequence[Field]] = (
@@ -41,10 +44,10 @@ KIND_FIELDS: Final[Sequence[Field]] = (
 
 
 def learn_kind(state: Rows, ts_s: Floats, value: Floats, last: Floats, told: Floats | float) -> Floats:
-    """The kind of each series, [n]: as `told` by a profile, else (NaN) as its values so far show; once settled, it stays.
+    """The kind of each series, [n]: as `told` by a profile (a LearntKind), else (NaN) as its values so far show; once settled, it stays.
 
     A counter hardly ever falls; a delta is never negative, often zero, and has more than two values; everything else
-    that varies is a level, after a while.
+    that varies is a level or, with two values, a state, after a while.
     """
     kind = np.where(np.isnan(told), state["kind"], told)
     unsettled = np.flatnonzero(kind == LearntKind.UNSETTLED)
@@ -65,14 +68,28 @@ def _settle(state: Rows, ts_s: Floats, value: Floats, last: Floats) -> Floats:
     ripe = (seen >= FEWEST) & (age_s >= SHORTEST_S) & varies & (smallest >= 0)
     counter: Mask = ripe & (falls <= FEW_FALLS * seen) & (rises >= FEWEST_RISES)
     delta: Mask = ripe & ~counter & (zeros >= SOME_ZEROS * seen) & (between > 0)
-    level: Mask = ~(counter | delta) & (seen >= ENOUGH) & (age_s >= LONG_ENOUGH_S) & varies
-    kinds = [float(LearntKind.COUNTER), float(LearntKind.DELTA), float(LearntKind.LEVEL)]
-    kind = np.select([counter, delta, level], kinds, float(LearntKind.UNSETTLED))
+    rest: Mask = ~(counter | delta) & (seen >= ENOUGH) & (age_s >= LONG_ENOUGH_S) & varies
+    state_like = between <= FEW_BETWEEN * seen
+    kinds = [LearntKind.COUNTER, LearntKind.DELTA, LearntKind.STATE, LearntKind.LEVEL]
+    chosen = [counter, delta, rest & state_like, rest]
+    kind = np.select(chosen, [float(each) for each in kinds], float(LearntKind.UNSETTLED))
     state["kind"], state["first_s"], state["seen"] = kind, first_s, seen
     state["rises"], state["falls"], state["zeros"] = rises, falls, zeros
     state["smallest"], state["largest"], state["between"] = smallest, largest, between
     state.flush()
     return kind
+
+
+def tell_kind(metric: Metric | None) -> float:
+    """The kind that a profile tells of a metric; NaN where it has to be learnt."""
+    if metric is None:
+        return float("nan")
+    told = {
+        MetricKind.COUNTER: LearntKind.COUNTER,
+        MetricKind.DELTA: LearntKind.DELTA,
+        MetricKind.STATE: LearntKind.STATE,
+    }
+    return float(told.get(metric.kind, LearntKind.LEVEL))
 
 
 def difference(value: Floats, last: Floats) -> Floats:

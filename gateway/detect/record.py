@@ -11,10 +11,10 @@ from typing import Final
 
 import numpy as np
 
-from devices.profiles.model import Metric, MetricKind
+from devices.profiles.model import Metric
 from gateway.detect.arrays import Floats, Mask, Shorts
 from gateway.detect.detector import Batch, Findings, Moment, Parameter, Words
-from gateway.detect.kinds import KIND_FIELDS, LearntKind, difference, learn_kind
+from gateway.detect.kinds import KIND_FIELDS, LearntKind, difference, learn_kind, tell_kind
 from gateway.detect.model import Kind
 from gateway.detect.settings import DetectSettings
 from gateway.detect.table import Field, Rows
@@ -62,16 +62,16 @@ class Record:
         Field("expected_high", group="record"),
     )
     parameters: Sequence[Parameter] = (
-        Parameter("score", default=0.8, minimum=0.0, maximum=1.0),
+        Parameter("score", default=0.85, minimum=0.0, maximum=1.0),
         Parameter("warm_up", default=0.0, minimum=0.0, span=True),  # device time, besides the samples
-        Parameter("counter", minimum=0.0, maximum=1.0),  # 1: judge what the metric rose by; else learnt
+        Parameter("kind", minimum=0.0, maximum=4.0),  # a LearntKind; else it is learnt
     )
     evidence_points: Final = 16
 
     def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
         """A profiled metric's kind need not be learnt."""
         del settings
-        return {} if metric is None else {"counter": float(metric.kind is MetricKind.COUNTER)}
+        return {"kind": tell_kind(metric)}
 
     def check(self, parameters: Mapping[str, float]) -> str | None:
         """Any combination is fine."""
@@ -82,9 +82,12 @@ class Record:
         """Score each sample against the ranges so far, then widen them by it. Late samples change nothing."""
         score = np.zeros(len(state))
         inside = np.zeros(len(state), bool)
-        counter = self._follow_kind(state, batch)
+        kind = self._follow_kind(state, batch)
+        counter = kind == LearntKind.COUNTER
         last = state["last"]
         value = np.where(counter, difference(batch.value, last), batch.value)
+        # The spread of amounts grows with them; that of their square roots does not.
+        value = np.where(kind <= LearntKind.COUNTER, np.sign(value) * np.sqrt(np.abs(value)), value)
         state["last"] = np.where(batch.late, last, batch.value)
         usable = np.isfinite(value) & ~batch.late
         state["start_s"] = np.where(usable, np.fmin(state["start_s"], batch.ts_s), state["start_s"])
@@ -92,13 +95,15 @@ class Record:
         if len(chosen):
             score[chosen], inside[chosen] = _score(state.at(chosen), batch.ts_s[chosen], value[chosen])
         warm = batch.ts_s - state["start_s"] >= batch.parameter("warm_up")
-        breach = usable & warm & (score >= batch.parameter("score")) & (score > 0)
+        breach = usable & warm & (kind != LearntKind.STATE) & (score >= batch.parameter("score")) & (score > 0)
         return Findings(breach=breach, calm=usable & inside & ~breach, score=score, judged=usable)
 
     def explain(self, state: Rows, moment: Moment) -> Words:
         """Say which feature left its range, and what would have been within."""
         name, observed = say_metric(moment.metric), say_quantity(moment.value, moment.unit)
         low, high = float(state["expected_low"][0]), float(state["expected_high"][0])
+        if state["kind"][0] <= LearntKind.COUNTER or moment.parameters["kind"] <= LearntKind.COUNTER:
+            low, high = max(low, 0.0) ** 2, high**2
         expected = f"{say_quantity(low, moment.unit)} to {say_quantity(high, moment.unit)}"
         window_s = moment.ts_s - float(state["start_s"][0])
         if moment.event == "cleared":
@@ -107,11 +112,11 @@ class Record:
         saying = SAYINGS[int(state["feature"][0])]
         return Words(f"{name} {observed}: {saying}; expected was {expected}", expected, observed, window_s)
 
-    def _follow_kind(self, state: Rows, batch: Batch) -> Mask:
-        """Which series are counters; one that turns out to be one starts anew, on its rises."""
+    def _follow_kind(self, state: Rows, batch: Batch) -> Floats:
+        """The series' kinds; one that turns out to be of amounts starts anew, on their square roots."""
         before = state["kind"]
-        kind = learn_kind(state, batch.ts_s, batch.value, state["last"], batch.parameter("counter"))
-        turned = np.flatnonzero((before == LearntKind.UNSETTLED) & (state["kind"] == LearntKind.COUNTER))
+        kind = learn_kind(state, batch.ts_s, batch.value, state["last"], batch.parameter("kind"))
+        turned = np.flatnonzero((before == LearntKind.UNSETTLED) & (state["kind"] <= LearntKind.COUNTER))
         if len(turned):
             some = state.at(turned)
             some["count"], some["bar"], some["start_s"] = 0.0, 0.0, batch.ts_s[turned]
@@ -119,7 +124,7 @@ class Record:
                 initial = {"hourly": np.nan, "low": np.inf, "high": -np.inf}[name]
                 some.set_vector(name, np.full_like(some.vector(name), initial))
             some.flush()
-        return kind == LearntKind.COUNTER
+        return kind
 
 
 def _score(state: Rows, ts_s: Floats, value: Floats) -> tuple[Floats, Mask]:

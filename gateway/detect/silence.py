@@ -15,6 +15,7 @@ from gateway.detect.words import say_instant, say_span
 
 MEMORY_S: Final = 28 * 86_400.0  # a gap counts half after four weeks
 FEWEST_GAPS: Final = 20.0
+CAUTION_S: Final = 3 * 86_400.0  # after listening for so long, a learnt silence is still twice what it will be
 
 
 class Silence:
@@ -68,8 +69,11 @@ class Silence:
         heard_s = np.fmax(heard_s, alive_s)
 
         after_s = parameters.of("after", watch)
-        learnt_s = np.maximum(largest_s * parameters.of("factor", watch), parameters.of("shortest", watch))
-        known = (gaps >= FEWEST_GAPS) & (heard_s - first_s >= parameters.of("warm_up", watch))
+        # What was listened to for days only has not yet shown its largest gap.
+        listened_s = np.fmax(heard_s - first_s, 1.0)
+        caution = 1.0 + CAUTION_S / listened_s
+        learnt_s = np.maximum(largest_s * parameters.of("factor", watch) * caution, parameters.of("shortest", watch))
+        known = (gaps >= FEWEST_GAPS) & (listened_s >= parameters.of("warm_up", watch))
         span_s = np.where(np.isnan(after_s), np.where(known, learnt_s, np.inf), after_s)
         deadline_s = heard_s + span_s + parameters.of("grace", watch)
         state["heard_s"], state["first_s"], state["gaps"] = heard_s, first_s, gaps

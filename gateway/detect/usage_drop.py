@@ -1,6 +1,7 @@
 """A product that is used much less than its owner uses it otherwise.
 
-Hour by covered hour, use that falls short of half the habit adds to a deficit, in usual days; use above it pays back.
+Hour by covered hour, use that falls short of half the habit adds to a deficit, in days without use; use above it pays
+back.
 The alarm comes when the deficit passes every deficit that this device had before, by a margin: who often skips two
 days is left alone for longer. Against chance, for products used a few times a week, the missing use must also amount
 to several typical uses.
@@ -42,7 +43,7 @@ class UsageDrop:
         Field("last", initial=np.nan),  # value
         *KIND_FIELDS,
         *HABIT_FIELDS,
-        Field("deficit", group="run"),  # usual days
+        Field("deficit", group="run"),  # in days without any use
         Field("peak", group="run"),  # of this run
         Field("record", group="run"),  # highest peak of earlier runs, fading
         Field("run_s", initial=np.nan, group="run"),  # when the deficit began
@@ -52,19 +53,24 @@ class UsageDrop:
         Field("recent_usual", group="run"),
     )
     parameters: Sequence[Parameter] = (
-        Parameter("drop", default=0.5, minimum=0.05, maximum=0.95),  # of the habit: use is missing once it falls by more
-        Parameter("days", default=0.9, minimum=0.1),  # least deficit, in usual days; no use at all counts `drop` a day
+        Parameter(
+            "drop", default=0.5, minimum=0.05, maximum=0.95
+        ),  # of the habit: use is missing once it falls by more
+        Parameter("days", default=1.8, minimum=0.1),  # least deficit, in days without any use
         Parameter("margin", default=1.3, minimum=1.0),  # over the device's own record
         Parameter("uses", default=6.0, minimum=1.0),  # least missing use, in typical uses
         Parameter("habit", default=RIPE_DAYS, minimum=2.0, maximum=60.0),  # days to learn before judging
-        Parameter("counter", minimum=0.0, maximum=1.0),  # 1: the metric counts up; 0: amounts; else it is learnt
+        Parameter("kind", minimum=0.0, maximum=1.0),  # 0: amounts; 1: the metric counts up; else it is learnt
     )
     evidence_points: Final = 0
 
     def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
         """A profiled metric's kind need not be learnt."""
         del settings
-        return {} if metric is None else {"counter": float(metric.kind is MetricKind.COUNTER)}
+        if metric is None:
+            return {}
+        # Whoever watches the use of a level or a state means the sum of its values.
+        return {"kind": float(LearntKind.COUNTER if metric.kind is MetricKind.COUNTER else LearntKind.DELTA)}
 
     def check(self, parameters: Mapping[str, float]) -> str | None:
         """Any combination is fine."""
@@ -96,7 +102,7 @@ class UsageDrop:
     def _amount(self, state: Rows, batch: Batch) -> tuple[Floats, Mask]:
         """Use that each sample stands for, and whether it stands for any."""
         last, value = state["last"], batch.value
-        kind = learn_kind(state, batch.ts_s, value, last, batch.parameter("counter"))
+        kind = learn_kind(state, batch.ts_s, value, last, batch.parameter("kind"))
         counter = kind == LearntKind.COUNTER
         amount = np.where(counter, difference(value, last), value)
         state["last"] = np.where(batch.late, last, value)
@@ -162,7 +168,8 @@ class _Run:
         bar = np.fmax(batch.parameter("days"), state["record"] * batch.parameter("margin"))
 
         before = state["deficit"]
-        deficit = np.fmax(before + (usual * (1.0 - np.asarray(batch.parameter("drop"))) - use) / scale, 0.0)
+        expected = 1.0 - np.asarray(batch.parameter("drop"))  # share of the habit, less than which is missing use
+        deficit = np.fmax(before + (usual - use / expected) / scale, 0.0)
         deficit = np.fmin(deficit, HIGHEST * bar)
         began = (before == 0) & (deficit > 0)
         run_s = np.where(began, hours.hour * HOUR_S, state["run_s"])
