@@ -1,7 +1,8 @@
-"""Alarms that were stale when they came, and whose device has caught up since: they are still true, and now of today.
+"""Faults that are still there, though the answer to their alarm was no: careloop looks at them again by itself.
 
 A device that was away for days sends its backlog in many batches. An alarm raised in one of the first is history at
-that moment, and nothing more may ever be said of it, though the fault is there: so careloop looks again by itself.
+that moment, and nothing more may ever be said of it, though the fault is there. And a case that was withdrawn because
+the product changed hands leaves the present owner with the fault.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,22 +19,24 @@ Heads = Callable[[Connection, Sequence[str]], Awaitable[Mapping[str, float]]]
 
 AT_MOST: Final = 200
 
-_STALE_ALARMS: Final[LiteralString] = """
-SELECT * FROM case_alarm
- WHERE suppressed = 'stale' AND case_id IS NULL AND state = 'active' AND heard_at > %s
-   AND NOT EXISTS (SELECT FROM inbox i WHERE i.state = 'pending' AND i.alarm_id = case_alarm.alarm_id)
- ORDER BY heard_at DESC
+_LEFT_ALONE: Final[LiteralString] = """
+SELECT a.*
+  FROM case_alarm a LEFT JOIN service_case c USING (case_id)
+ WHERE a.state = 'active' AND a.heard_at > %s
+   AND ((a.case_id IS NULL AND a.suppressed = 'stale') OR (c.resolution = 'withdrawn' AND a.suppressed IS NULL))
+   AND NOT EXISTS (SELECT FROM inbox i WHERE i.state = 'pending' AND i.alarm_id = a.alarm_id)
+ ORDER BY a.heard_at DESC
  LIMIT %s
 """
 
 
 async def look_again(conn: Connection, heads: Heads, stale_after_s: float, now_s: float) -> int:
-    """Put notices for stale alarms whose device has caught up, as if they were updated now; returns how many.
+    """Put notices for alarms left alone whose device is at the present, as if they were updated now; returns how many.
 
     It looks at alarms heard of within `stale_after_s`: a device that takes longer to catch up raises its next alarm.
     """
     async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_STALE_ALARMS, [to_datetime(now_s - stale_after_s), AT_MOST])
+        await cursor.execute(_LEFT_ALONE, [to_datetime(now_s - stale_after_s), AT_MOST])
         rows = await cursor.fetchall()
     if not rows:
         return 0

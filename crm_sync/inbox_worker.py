@@ -11,7 +11,6 @@ from crm_sync.cases.desk import Desk
 from crm_sync.cases.notices import take_notice
 from crm_sync.inbox import InboxRow, decode_notice
 from devices.clock import Clock, to_datetime
-from devices.errors import Retryable
 
 Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
@@ -33,8 +32,8 @@ class InboxWorker:
     async def work_batch(self) -> int:
         """Work the next notices in one transaction; returns how many, 0 where another has the turn.
 
-        A notice that fails by itself is parked with its error. Raises psycopg.OperationalError and Retryable where
-        the batch as a whole is to be tried again.
+        A notice that fails by itself is parked with its error. Raises psycopg.OperationalError where the
+        batch as a whole is to be tried again.
         """
         async with self._pool.connection() as conn, conn.transaction():
             if not await inbox.take_turn(conn):
@@ -72,4 +71,4 @@ def _concerns_all(error: Exception) -> bool:
     """Whether the database or the moment is to blame rather than the notice; what exceeds a limit is the notice's."""
     if isinstance(error, psycopg.errors.ProgramLimitExceeded):
         return False
-    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | Retryable)
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)

@@ -79,6 +79,23 @@ class MoveRefused(CareloopError):
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """The product that a case is about, and whose it is; references only, never a name or an address."""
+
+    tenant_id: str
+    device_id: str
+    asset_id: str
+    model: str | None = None
+    serial: str | None = None
+    warranty_until: date | None = None
+    firmware: str | None = None
+    region: str | None = None
+    owner_ref: str | None = None
+    account_ref: str | None = None
+    time_zone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """A case as it stands; instants are the gateway's clock."""
 
@@ -104,6 +121,10 @@ class Case:
     relapses: int
     relapse_of: str | None
 
+    def belongs_to_another(self, subject: Subject) -> bool:
+        """Whether the product has a new owner, or none any more, since the case was opened for somebody."""
+        return self.owner_ref is not None and self.owner_ref != subject.owner_ref
+
 
 @dataclass(frozen=True, slots=True)
 class CaseAlarm:
@@ -126,30 +147,13 @@ class CaseAlarm:
     evidence: tuple[tuple[float, float], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """The product that a case is about, and whose it is; references only, never a name or an address."""
-
-    tenant_id: str
-    device_id: str
-    asset_id: str
-    model: str | None = None
-    serial: str | None = None
-    warranty_until: date | None = None
-    firmware: str | None = None
-    region: str | None = None
-    owner_ref: str | None = None
-    account_ref: str | None = None
-    time_zone: str | None = None
-
-
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH: Final = 22  # 128 bits in base 62
 
 
-def case_id_of(tenant_id: str, alarm_id: str, recorded_at_s: float) -> str:
-    """The id of the case that an alarm's notice opens: the same whenever and by whomever it is worked out."""
-    return f"case_{_digest(f'{tenant_id}/{alarm_id}/{recorded_at_s}')}"
+def case_id_of(tenant_id: str, alarm_id: str, after: str) -> str:
+    """The id of the case that an alarm opens `after` the case before it: the same whenever it is worked out."""
+    return f"case_{_digest(f'{tenant_id}/{alarm_id}/{after}')}"
 
 
 def step_id_of(case_id: str, action: int, relapses: int) -> str:

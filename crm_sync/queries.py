@@ -125,8 +125,8 @@ SELECT * FROM service_case
    AND (%(device_id)s::text IS NULL OR device_id = %(device_id)s)
    AND (%(owner_ref)s::text IS NULL OR owner_ref = %(owner_ref)s)
    AND (%(cursor)s::text IS NULL
-        OR (opened_at, case_id) < (SELECT opened_at, case_id FROM service_case WHERE case_id = %(cursor)s))
- ORDER BY opened_at DESC, case_id DESC
+        OR number < (SELECT number FROM service_case WHERE case_id = %(cursor)s))
+ ORDER BY number DESC
  LIMIT %(limit)s
 """
 

@@ -129,6 +129,6 @@ def _still_true(case: Case, subject: Subject, *, may_be_known: bool) -> GateAnsw
 
 
 def _same_owner(case: Case, subject: Subject) -> GateAnswer:
-    if subject.owner_ref != case.owner_ref:
+    if case.belongs_to_another(subject):
         return GateAnswer(Gate.STILL_TRUE, Outcome.REFUSE, Reason.OWNER_CHANGED)
     return GateAnswer(Gate.STILL_TRUE, Outcome.ALLOW)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
 import psycopg
@@ -13,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from crm_sync import inbox
 from crm_sync.cases import step_queries, steps
 from crm_sync.cases.desk import Desk
+from crm_sync.cases.step_queries import Step
 from crm_sync.catching_up import Heads, look_again
 from crm_sync.delivery.channels import close_channels, open_channels
 from crm_sync.delivery.deliverer import Deliverer
@@ -101,9 +103,13 @@ class CrmSync:
         async with self._pool.connection() as conn:
             due = await step_queries.due_steps(conn, now_s, STEPS_PER_LOOK)
         for step in due:
-            async with self._pool.connection() as conn, conn.transaction():
-                await steps.release_due(conn, self._desk, step, now_s)
+            await self._survive(partial(self._release, step, now_s))
         return len(due)
+
+    async def _release(self, step: Step, now_s: float) -> int:
+        async with self._pool.connection() as conn, conn.transaction():
+            await steps.release_due(conn, self._desk, step, now_s)
+        return 1
 
     async def _look_again(self) -> int:
         if self._heads is None:

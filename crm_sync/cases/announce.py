@@ -9,7 +9,7 @@ from crm_sync.brief import spread
 from crm_sync.cases import queries
 from crm_sync.cases.queries import Announcement, Connection
 from crm_sync.inbox import AlarmNotice
-from crm_sync.model import Case, CaseAlarm, Subject
+from crm_sync.model import Case, CaseAlarm, CaseState, Subject
 from crm_sync.outbox import OutboxMessage, enqueue_all
 from crm_sync.policy.model import GateAnswer
 from crm_sync.settings import CrmSettings, MessageType
@@ -36,6 +36,12 @@ class News:
         if self.only is not None:
             return announcement.endpoint == self.only
         return announcement.is_heard and announcement.endpoint != self.but
+
+
+def farewell(case: Case, but: str | None = None) -> News:
+    """What the CRMs of a closed case are told."""
+    kind = MessageType.CASE_RESOLVED if case.state is CaseState.RESOLVED else MessageType.CASE_RETRACTED
+    return News(kind, str(case.resolution), but=but)
 
 
 async def tell(

@@ -6,11 +6,10 @@ from typing import Literal
 
 from crm_sync.brief import write_ending
 from crm_sync.cases import announce, queries
-from crm_sync.cases.announce import News
+from crm_sync.cases.announce import News, farewell
 from crm_sync.cases.desk import find_subject
 from crm_sync.cases.lifecycle import close, move, observe
 from crm_sync.cases.queries import Connection, Transition
-from crm_sync.cases.recovery import farewell
 from crm_sync.model import MOVES, Case, CaseState, Resolution
 from crm_sync.settings import MessageType
 

@@ -6,7 +6,7 @@ from crm_sync.cases import announce, evidence, opening, queries, recovery
 from crm_sync.cases.desk import Arrival, Desk, find_subject
 from crm_sync.cases.queries import Connection
 from crm_sync.inbox import AlarmNotice
-from crm_sync.model import AlarmState
+from crm_sync.model import AlarmState, Case, Resolution
 
 _STATES: Final = {
     "raised": AlarmState.ACTIVE,
@@ -27,10 +27,10 @@ async def take_notice(conn: Connection, desk: Desk, notice: AlarmNotice, now_s: 
     alarm = await queries.save_alarm(conn, subject, notice, state, now_s)
     await announce.tell_alarm(conn, desk.settings, notice, subject.asset_id)
     arrival = Arrival(notice, before, alarm, subject, now_s, has_ended)
-    if state is AlarmState.ACTIVE and (before is None or before.case_id is None or before.state.is_over):
+    case = None if alarm.case_id is None else await queries.lock_case(conn, alarm.case_id)
+    if state is AlarmState.ACTIVE and _needs_a_case(arrival, case):
         await opening.take_in(conn, desk, arrival)
         return
-    case = None if alarm.case_id is None else await queries.lock_case(conn, alarm.case_id)
     if case is None or not case.state.is_live:
         return  # nobody works on it any more: the alarm's own record is enough
     match state:
@@ -40,3 +40,10 @@ async def take_notice(conn: Connection, desk: Desk, notice: AlarmNotice, now_s: 
             await evidence.fall_silent(conn, desk, case, arrival)
         case AlarmState.CLEARED | AlarmState.RETRACTED:
             await recovery.take_back(conn, desk, case, arrival)
+
+
+def _needs_a_case(arrival: Arrival, case: Case | None) -> bool:
+    """Whether an active alarm has no case that would look after it for the present owner."""
+    if case is None or (arrival.before is not None and arrival.before.state.is_over):
+        return True
+    return case.resolution is Resolution.WITHDRAWN or (case.state.is_live and case.belongs_to_another(arrival.subject))

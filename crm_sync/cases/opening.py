@@ -2,20 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
-from crm_sync.brief import CaseFacts, write_brief
+from crm_sync.brief import CaseFacts, write_brief, write_ending
 from crm_sync.cases import announce, evidence, queries, steps
-from crm_sync.cases.announce import News, Suppressed
+from crm_sync.cases.announce import News, Suppressed, farewell
 from crm_sync.cases.desk import Arrival, Desk, assign
-from crm_sync.cases.lifecycle import move
+from crm_sync.cases.lifecycle import close, move
 from crm_sync.cases.queries import Connection, DecisionAbout, Transition
-from crm_sync.model import Case, CaseState, case_id_of
+from crm_sync.model import Case, CaseState, Resolution, case_id_of
 from crm_sync.policy import gates
 from crm_sync.policy.gates import ANY_CRM
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
 from crm_sync.settings import MessageType
-from devices.errors import Retryable
+from devices.errors import CareloopError
 from devices.profiles.model import Severity
+
+TRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,36 +40,46 @@ class Admission:
 
 async def take_in(conn: Connection, desk: Desk, arrival: Arrival) -> None:
     """Give an active alarm that has no case to the one it belongs to. However often and whenever: one live case."""
+    for _ in range(TRIES):
+        if await _find_case(conn, desk, arrival):
+            return
+    raise CareloopError("case_contended", f"others kept opening the case of {arrival.alarm.alarm_id} first")
+
+
+async def _find_case(conn: Connection, desk: Desk, arrival: Arrival) -> bool:
+    """One try; False where another transaction opened the case in the same moment, which is then there to be joined."""
     subject, problem = arrival.subject, arrival.notice.problem
     live = await queries.lock_live_case(conn, subject.tenant_id, subject.asset_id, problem)
-    if live is not None:
+    if live is not None and not live.belongs_to_another(subject):
         await evidence.attach(conn, desk, live, arrival)
-        return
+        return True
+    if live is not None:
+        await _end_for_former_owner(conn, live, arrival)
     last = await queries.lock_last_case(conn, subject.tenant_id, subject.asset_id, problem)
     recent = last if last is not None and _is_recent(desk, last, arrival.now_s) else None
     if recent is not None and await _is_handled(conn, recent, arrival):
         await _leave_to_the_agent(conn, recent, arrival)
-        return
+        return True
     admission = await _admit(conn, desk, arrival)
     if admission.refusal is not None:
         await _suppress(conn, desk, arrival, admission.refusal)
-        return
+        return True
     if recent is not None and recent.state is CaseState.RESOLVED:
         case = await _reopen(conn, desk, recent, arrival, admission)
     else:
         case = await _open(conn, desk, last, arrival, admission)
     if case is None:
-        await _join(conn, desk, arrival)
-        return
+        return False
     await steps.plan(conn, desk, case, arrival.subject, arrival.now_s)
+    return True
 
 
-async def _join(conn: Connection, desk: Desk, arrival: Arrival) -> None:
-    subject = arrival.subject
-    live = await queries.lock_live_case(conn, subject.tenant_id, subject.asset_id, arrival.notice.problem)
-    if live is None:
-        raise Retryable("case_moved", f"the case of {arrival.alarm.alarm_id} opened and closed meanwhile")
-    await evidence.attach(conn, desk, live, arrival)
+async def _end_for_former_owner(conn: Connection, case: Case, arrival: Arrival) -> None:
+    """Take back the case of somebody whose product it no longer is; the present owner gets one of their own."""
+    brief = write_ending(Resolution.WITHDRAWN, arrival.subject, arrival.now_s, arrival.now_s)
+    by = Transition(None, case.state, "policy", Reason.OWNER_CHANGED, arrival.alarm.alarm_id)
+    ended = await close(conn, replace(case, brief=brief), Resolution.WITHDRAWN, by, arrival.now_s)
+    await announce.tell(conn, ended, arrival.subject, farewell(ended), arrival.now_s)
 
 
 def _is_recent(desk: Desk, case: Case, now_s: float) -> bool:
@@ -130,12 +143,12 @@ async def _suppress(conn: Connection, desk: Desk, arrival: Arrival, refusal: Gat
 
 
 async def _open(conn: Connection, desk: Desk, last: Case | None, arrival: Arrival, admission: Admission) -> Case | None:
-    """A new case; None where another transaction has just opened one, which the database lets only one do."""
+    """A new case; None where another transaction has just opened one: the database lets only one of them."""
     notice, subject, now_s = arrival.notice, arrival.subject, arrival.now_s
     playbook = desk.playbook_of(subject, notice.problem, notice.kind)
     assignment = assign(playbook, arrival.alarm.severity)
     case = Case(
-        case_id=case_id_of(notice.tenant_id, notice.alarm_id, notice.recorded_at_s),
+        case_id=case_id_of(notice.tenant_id, notice.alarm_id, "" if last is None else last.case_id),
         tenant_id=notice.tenant_id,
         asset_id=subject.asset_id,
         device_id=notice.device_id,
@@ -155,7 +168,7 @@ async def _open(conn: Connection, desk: Desk, last: Case | None, arrival: Arriva
         outcome=None,
         version=0,
         relapses=0,
-        relapse_of=None if last is None else last.case_id,
+        relapse_of=None if last is None or last.state is not CaseState.RESOLVED else last.case_id,
     )
     if not await queries.insert_case(conn, case):
         return None

@@ -180,7 +180,7 @@ async def lock_live_case(conn: Connection, tenant_id: str, asset_id: str, proble
 _LOCK_LAST_CASE: Final[LiteralString] = """
 SELECT * FROM service_case
  WHERE tenant_id = %s AND asset_id = %s AND problem = %s
- ORDER BY opened_at DESC, case_id DESC
+ ORDER BY number DESC
  LIMIT 1
    FOR NO KEY UPDATE
 """

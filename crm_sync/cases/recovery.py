@@ -4,12 +4,11 @@ from dataclasses import replace
 
 from crm_sync.brief import write_ending
 from crm_sync.cases import announce, evidence, queries
-from crm_sync.cases.announce import News
+from crm_sync.cases.announce import farewell
 from crm_sync.cases.desk import Arrival, Desk
 from crm_sync.cases.lifecycle import close
 from crm_sync.cases.queries import Connection, Transition
-from crm_sync.model import AlarmState, Case, CaseState, Resolution
-from crm_sync.settings import MessageType
+from crm_sync.model import AlarmState, Case, Resolution
 
 
 async def take_back(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -> None:
@@ -28,9 +27,3 @@ async def _end(conn: Connection, case: Case, arrival: Arrival, resolution: Resol
     by = Transition(None, case.state, "telemetry", resolution, arrival.alarm.alarm_id)
     closed = await close(conn, ended, resolution, by, arrival.now_s)
     await announce.tell(conn, closed, arrival.subject, farewell(closed), arrival.now_s)
-
-
-def farewell(case: Case, but: str | None = None) -> News:
-    """What a closed case's CRMs are told."""
-    kind = MessageType.CASE_RESOLVED if case.state is CaseState.RESOLVED else MessageType.CASE_RETRACTED
-    return News(kind, str(case.resolution), but=but)

@@ -41,12 +41,14 @@ CREATE TABLE service_case (
     outcome      text CHECK (outcome IN ('true', 'false', 'unclear')),  -- an agent's word on whether the fault was real
     version      integer NOT NULL DEFAULT 0,    -- one more with every message
     relapses     integer NOT NULL DEFAULT 0,    -- how often it was opened again
-    relapse_of   text REFERENCES service_case (case_id)
+    relapse_of   text REFERENCES service_case (case_id),
+    number       bigint GENERATED ALWAYS AS IDENTITY    -- the order of opening, on a clock that stands still too
 );
 -- One fault, one case: however many messages, workers, restarts or retries.
 CREATE UNIQUE INDEX service_case_one_open ON service_case (tenant_id, asset_id, problem)
     WHERE state IN ('proposed', 'approved', 'open', 'waiting');
-CREATE INDEX service_case_of_asset ON service_case (tenant_id, asset_id, problem, opened_at);
+CREATE INDEX service_case_of_asset ON service_case (tenant_id, asset_id, problem, number);
+CREATE INDEX service_case_number ON service_case (tenant_id, number);
 CREATE INDEX service_case_of_device ON service_case (device_id);
 CREATE INDEX service_case_of_owner ON service_case (tenant_id, owner_ref);
 
@@ -73,6 +75,7 @@ CREATE TABLE case_alarm (
 );
 CREATE INDEX case_alarm_of_case ON case_alarm (case_id);
 CREATE INDEX case_alarm_suppressed ON case_alarm (tenant_id, suppressed) WHERE case_id IS NULL;
+CREATE INDEX case_alarm_active ON case_alarm (heard_at) WHERE state = 'active';
 
 -- Who or what moved a case, when and why. A row that stays in its state is an observation.
 CREATE TABLE case_transition (

@@ -1,10 +1,11 @@
 """What was decided is asked again right before it is sent; afterwards gateway and CRM agree."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
+from crm_sync.catching_up import look_again
 from crm_sync.policy.model import Reason, SendDecision, Verdict
 from crm_sync.queries import count_cases, get_case
 from tests.services.case_world import HOUR, NOON, CaseWorld, endpoint, notice, open_world
@@ -154,3 +155,40 @@ async def test_a_case_tells_its_whole_story(world: CaseWorld) -> None:
     assert [(each.channel, each.state) for each in view.steps] == [("email", "sent")]
     assert [each.state for each in view.endpoints] == ["announced"]
     assert view.decisions[2].inputs["basis"] == "contract"
+
+
+async def test_a_product_sold_while_its_case_is_open_gets_a_case_for_its_new_owner(world: CaseWorld) -> None:
+    await world.happens(notice())
+    await world.deliver()
+    await world.own(owner_ref="own-2")
+    await world.happens(later(1, event="updated"), notice(watch="energy-high", at_s=NOON + 2 * HOUR))
+    first, second = await world.cases()
+    assert (first["state"], first["resolution"], first["owner_ref"]) == ("retracted", "withdrawn", "own-1")
+    assert (second["state"], second["owner_ref"], second["relapse_of"]) == ("open", "own-2", None)
+    assert await world.types() == ["case.opened", "case.retracted", "case.opened", "case.updated"]
+    assert [decision for _, decision in await world.deliver()] == [SEND, SEND, SEND]
+
+
+async def test_a_fault_whose_case_was_withdrawn_is_looked_at_again_for_the_new_owner(world: CaseWorld) -> None:
+    async def heads(_conn: object, device_ids: Sequence[str]) -> dict[str, float]:
+        return dict.fromkeys(device_ids, NOON)
+
+    async def look() -> int:
+        async with world.pool.connection() as conn:
+            return await look_again(conn, heads, 24 * HOUR, NOON)
+
+    await world.happens(notice())
+    assert await look() == 0
+    await world.own(owner_ref="own-2")
+    await world.deliver()
+    assert await look() == 1
+    await world.work()
+    assert [case["owner_ref"] for case in await world.cases() if case["state"] == "open"] == ["own-2"]
+    assert await look() == 0
+
+
+async def test_a_case_of_nobody_that_finds_an_owner_is_still_told(world: CaseWorld) -> None:
+    await world.own("cm-9", None)
+    await world.happens(notice(device_id="cm-9"))
+    await world.own("cm-9", "own-9")
+    assert await world.deliver() == [("case.opened", SEND)]

@@ -134,7 +134,7 @@ class CaseWorld:
         """The CRM says something about the newest case."""
         case_id = (
             values.pop("case_id", None)
-            or (await self.rows("SELECT case_id FROM service_case ORDER BY opened_at"))[-1]["case_id"]
+            or (await self.rows("SELECT case_id FROM service_case ORDER BY number"))[-1]["case_id"]
         )
         callback = CaseCallback(
             "default", values.pop("endpoint", "crm-a"), case_id, received_at_s=self.clock.at_s, **values
@@ -150,7 +150,7 @@ class CaseWorld:
 
     async def cases(self) -> list[dict[str, Any]]:
         """Every case, oldest first."""
-        return await self.rows("SELECT * FROM service_case ORDER BY opened_at, case_id")
+        return await self.rows("SELECT * FROM service_case ORDER BY number")
 
     async def messages(self, name: str = "crm-a") -> list[dict[str, Any]]:
         """Every message to an endpoint, in the order of writing: type, data, message_id, stream_key."""
