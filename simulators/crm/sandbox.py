@@ -161,7 +161,7 @@ class SandboxServer:
 
     async def _serve(self) -> None:
         config = uvicorn.Config(
-            self.sandbox, host=self._host, port=self.port, log_config=None, lifespan="off", access_log=False
+            self.sandbox, host=self._host, port=self.port, log_config=None, log_level="critical", lifespan="off"
         )
         server = uvicorn.Server(config)
         self._server = server

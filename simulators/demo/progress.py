@@ -100,7 +100,7 @@ class LineProgress:
         self._console, self._span, self._ledger, self._sandbox = console, span, ledger, sandbox
         self._rate = _Rate()
         self._next_at = 0.0
-        console.print(title, style="bold", highlight=False)
+        console.print(title, style="bold", highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         return self

@@ -80,7 +80,7 @@ def _completeness(thread: Thread) -> tuple[bool, bool, bool, bool, float]:
 
 def tell(thread: Thread, book: Book) -> RenderableType:
     """The story, as it is printed."""
-    device, case = thread.device, thread.case
+    device = thread.device
     person = device.person
     title = Text(f"One fault, from its first reading to its end: {device.device_id}", style="bold")
     intro = Text(
@@ -95,10 +95,16 @@ def tell(thread: Thread, book: Book) -> RenderableType:
     lines.add_column(ratio=1)
     for moment in sorted(_moments(thread, book), key=lambda moment: moment.at_s):
         lines.add_row(_when(moment.at_s), moment.who, moment.text)
-    brief = Padding(Text(str(case["brief"]).strip(), style="italic"), (0, 0, 0, 4))
-    return Group(
-        title, Padding(intro, (0, 0, 1, 2)), Padding(lines, (0, 0, 1, 2)), Text("  What the agent read:"), brief
-    )
+    brief = Padding(Text(_first_brief(thread, book), style="italic"), (0, 0, 0, 4))
+    read = Text("  What the agent read when the case came in:")
+    return Group(title, Padding(intro, (0, 0, 1, 2)), Padding(lines, (0, 0, 1, 2)), read, brief)
+
+
+def _first_brief(thread: Thread, book: Book) -> str:
+    for message in book.messages.values():
+        if message.kind == "case.opened" and message.case_id == thread.case["case_id"]:
+            return str(message.data.get("brief", "")).strip()
+    return str(thread.case["brief"]).strip()
 
 
 def _moments(thread: Thread, book: Book) -> Iterator[_Moment]:
@@ -106,29 +112,41 @@ def _moments(thread: Thread, book: Book) -> Iterator[_Moment]:
     first = _first_reading(thread)
     if first is not None:
         yield first
-    explanation = cast("Json", alarm.get("explanation") or {})
+    if label.ends_at_s is not None:
+        yield _Moment(label.ends_at_s, "(truth)", "the fault is gone")
+    decided: dict[str, float] = {}  # what happened -> device time of the decision
     for event in _items(alarm, "events"):
         name, at_s = str(event["event"]), epoch_s(event["ts"])
-        said = cast("Json", event.get("explanation") or explanation)
-        if name == "raised":
-            yield _Moment(at_s, "detection", f"{_named(alarm)}: {said.get('text', '')}")
-        elif name in {"cleared", "unknown", "retracted"}:
-            yield _Moment(at_s, "detection", f"{_named(alarm)} {name}: {said.get('text', '')}")
-    for move in _items(case, "transitions"):
-        note = f" ({move['note']})" if move.get("note") else ""
-        words = str(move["reason"]).replace("_", " ")
-        yield _Moment(epoch_s(move["at"]), "case", f"{move['to_state']}: {words}, by {move['actor']}{note}")
-    yield from _told_owner(case)
+        decided[name] = max(at_s, decided.get(name, at_s))
+        if name != "updated":
+            said = cast("Json", event.get("explanation") or alarm.get("explanation") or {})
+            word = "" if name == "raised" else f" {name}"
+            yield _Moment(at_s, "detection", f"{_named(alarm)}{word}: {said.get('text', '')}")
+    yield from _moves(case, decided)
+    opened_s = max(epoch_s(case["opened_at"]), decided.get("raised", 0.0))
+    yield from _told_owner(case, opened_s)
     record = book.of_case(str(case["case_id"]))
     if record is not None:
         kinds = ", ".join(dict.fromkeys(kind for _, kind, _ in record.history))
-        at_s = epoch_s(case["opened_at"]) + 1e-3
-        yield _Moment(at_s, "CRM", f"record {record.number}, “{record.title}”; heard {kinds}; now {record.state}")
-    if label.ends_at_s is not None:
-        yield _Moment(label.ends_at_s, "(truth)", "the fault is gone")
+        yield _Moment(opened_s, "CRM", f"record {record.number}, “{record.title}”; heard {kinds}; now {record.state}")
 
 
-def _told_owner(case: Json) -> Iterator[_Moment]:
+def _moves(case: Json, decided: Mapping[str, float]) -> Iterator[_Moment]:
+    """The case's moves, each told after its cause.
+
+    The gateway's clock is held back until all devices have caught up, so a move that an alarm causes may be noted some
+    hours before the reading that decided it.
+    """
+    for move in _items(case, "transitions"):
+        by, state = str(move["actor"]), str(move["to_state"])
+        cause = decided.get("cleared" if state == "resolved" else "raised", 0.0)
+        if by not in {"telemetry", "policy"}:
+            cause = 0.0
+        reason = str(move["reason"]).replace("_", " ")
+        yield _Moment(max(epoch_s(move["at"]), cause), "case", f"{state}: {reason}, by {by}")
+
+
+def _told_owner(case: Json, opened_s: float) -> Iterator[_Moment]:
     """What the gates said to steps that the owner would see; the last word of each channel."""
     last: dict[str, Json] = {}
     for decision in _items(case, "decisions"):
@@ -138,7 +156,7 @@ def _told_owner(case: Json) -> Iterator[_Moment]:
         reason = str(decision.get("reason") or "").replace("_", " ")
         words = {"allow": "allowed", "hold": f"held: {reason}", "refuse": f"not contacted: {reason}"}
         said = words.get(str(decision["outcome"]), str(decision["outcome"]))
-        yield _Moment(epoch_s(decision["decided_at"]) + 2e-3, "owner", f"{recipient}: {said}")
+        yield _Moment(max(epoch_s(decision["decided_at"]), opened_s), "owner", f"{recipient}: {said}")
 
 
 def _first_reading(thread: Thread) -> _Moment | None:
