@@ -7,7 +7,7 @@ from typing import Literal, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from gateway.store.rows import EventRow, Extra
+from gateway.store.rows import EventRow, Extra, floats_of
 from gateway.store.times import us_of
 
 Connection = AsyncConnection[TupleRow]
@@ -133,7 +133,10 @@ ORDER BY batch_seq, batch_row
 async def read_fills(conn: Connection, after: int) -> list[LoggedFill]:
     """What completed stored readings after a batch, in order."""
     rows = await (await conn.execute(READ_FILLS, (after,))).fetchall()
-    return [LoggedFill(seq, row, model, device, us_of(ts), metrics) for seq, row, model, device, ts, metrics in rows]
+    return [
+        LoggedFill(seq, row, model, device, us_of(ts), floats_of(metrics))
+        for seq, row, model, device, ts, metrics in rows
+    ]
 
 
 def fills_by_batch(fills: Sequence[LoggedFill]) -> Mapping[tuple[int, str], list[LoggedFill]]:

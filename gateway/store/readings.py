@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import LiteralString, cast
+from typing import LiteralString
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 
 from gateway.store.binary_copy import FIXED_COLUMNS, encode_readings
 from gateway.store.identity import Taken, all_new, classify, merge_fills
-from gateway.store.rows import Extra, Fate, Fill, Longs, Readings, ReadingTable, StoredReadings
+from gateway.store.rows import Extra, Fate, Fill, Longs, Readings, ReadingTable, StoredReadings, floats_of
 from gateway.store.times import datetime_of, datetimes_of, us_of_all
 
 Connection = AsyncConnection[TupleRow]
@@ -85,7 +85,7 @@ async def find_taken(conn: Connection, readings: Readings) -> Taken:
         rows = await (await cursor.execute(statement, wanted)).fetchall()
     count = len(table.columns)
     values = np.array([row[2 : 2 + count] for row in rows], np.float64).reshape(len(rows), count)
-    extra = {index: cast("Extra", row[1]) for index, row in enumerate(rows) if row[1]}
+    extra = {index: floats_of(row[1]) for index, row in enumerate(rows) if row[1]}
     return Taken(np.array([row[0] - 1 for row in rows], np.intp), values, extra)
 
 
@@ -174,7 +174,7 @@ def _read_back(table: ReadingTable, rows: Sequence[TupleRow]) -> ReadBack:
         received_us=ts_us,
         seq=np.zeros(len(rows), np.int64),
         values=np.array([row[5 : 5 + count] for row in rows], np.float64).reshape(len(rows), count),
-        extra={position: cast("Extra", row[4]) for position, row in enumerate(rows) if row[4]},
+        extra={position: floats_of(row[4]) for position, row in enumerate(rows) if row[4]},
         packet=nothing,
         element=nothing,
         row=np.array([row[3] for row in rows], np.int32),

@@ -24,6 +24,11 @@ MAX_TS_US: Final = 253_402_300_799_999_999
 Extra = dict[str, float]
 
 
+def floats_of(metrics: Mapping[str, float]) -> Extra:
+    """Metrics as jsonb gives them back: it writes a great float as an integer, which would not be equal to it."""
+    return {name: float(value) for name, value in metrics.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class ReadingTable:
     """The table of one product model, and which column holds which metric."""

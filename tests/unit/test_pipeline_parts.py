@@ -37,59 +37,63 @@ def readings(table: ReadingTable, told: list[tuple[str, int, Mapping[str, float]
     return columns.finish()
 
 
-class TestHealthyClock:
-    def test_it_goes_with_the_gateways_clock_after_the_grace(self) -> None:
-        clock = HealthyClock(grace_s=10, healthy_s=100)
-        assert clock.advance(1000, is_healthy=True) == 100
-        assert clock.advance(1009, is_healthy=True) == 100
-        assert clock.advance(1015, is_healthy=True) == 105
-        assert clock.advance(1100, is_healthy=True) == 190
-
-    def test_an_outage_does_not_count_and_is_followed_by_a_grace(self) -> None:
-        clock = HealthyClock(grace_s=10)
-        clock.advance(0, is_healthy=True)
-        assert clock.advance(20, is_healthy=True) == 10
-        clock.advance(30, is_healthy=False)
-        clock.advance(500, is_healthy=False)
-        assert clock.advance(505, is_healthy=True) == 10
-        assert clock.advance(512, is_healthy=True) == 12
-
-    def test_it_never_goes_back(self) -> None:
-        clock = HealthyClock(grace_s=0)
-        clock.advance(0, is_healthy=True)
-        clock.advance(50, is_healthy=True)
-        assert clock.advance(20, is_healthy=True) == 50
-        assert clock.advance(60, is_healthy=True) == 60
+def test_the_healthy_clock_goes_with_the_gateways_clock_after_the_grace() -> None:
+    clock = HealthyClock(grace_s=10, healthy_s=100)
+    assert clock.advance(1000, is_healthy=True) == 100
+    assert clock.advance(1009, is_healthy=True) == 100
+    assert clock.advance(1015, is_healthy=True) == 105
+    assert clock.advance(1100, is_healthy=True) == 190
 
 
-class TestSamples:
-    TABLE = ReadingTable("kettle", "reading_kettle", ("celsius", "boils"), ("celsius", "boils"))
+def test_an_outage_does_not_count_and_is_followed_by_a_grace() -> None:
+    clock = HealthyClock(grace_s=10)
+    clock.advance(0, is_healthy=True)
+    assert clock.advance(20, is_healthy=True) == 10
+    clock.advance(30, is_healthy=False)
+    clock.advance(500, is_healthy=False)
+    assert clock.advance(505, is_healthy=True) == 10
+    assert clock.advance(512, is_healthy=True) == 12
 
-    def test_fills_stand_where_they_arrived_with_what_they_added(self) -> None:
-        new = readings(self.TABLE, [("b", 2_000_000, {"celsius": 1}), ("a", 3_000_000, {"boils": 2, "ph": 7})])
-        samples = samples_of(KETTLE, new, [Fill("c", 1_000_000, 1, {"boils": 5.0, "ph": 6.0})], 9.0)
-        assert samples is not None
-        assert [samples.device_ids[index] for index in samples.device.tolist()] == ["b", "c", "a"]
-        assert samples.ts_s.tolist() == [2.0, 1.0, 3.0]
-        assert samples.metrics == ("celsius", "boils")
-        np.testing.assert_array_equal(samples.values, [[1, np.nan], [np.nan, 5], [np.nan, 2]])
 
-    def test_devices_that_have_no_row_do_not_occur(self) -> None:
-        new = readings(self.TABLE, [("a", 1, {"celsius": 1}), ("b", 2, {"celsius": 2}), ("c", 3, {"celsius": 3})])
-        samples = samples_of(KETTLE, new.take(np.array([False, False, True])), (), 0.0)
-        assert samples is not None
-        assert (samples.device_ids, samples.device.tolist()) == (("c",), [0])
+def test_the_healthy_clock_never_goes_back() -> None:
+    clock = HealthyClock(grace_s=0)
+    clock.advance(0, is_healthy=True)
+    clock.advance(50, is_healthy=True)
+    assert clock.advance(20, is_healthy=True) == 50
+    assert clock.advance(60, is_healthy=True) == 60
 
-    def test_the_automatic_profile_judges_what_has_no_column_too(self) -> None:
-        table = ReadingTable("automatic", "reading_automatic", ("volts", "amps"), ("volts", "amps"))
-        new = readings(table, [("a", 1, {"volts": 1, "watts": 2}), ("a", 2, {"hertz": 3})])
-        samples = samples_of(AUTOMATIC, new, (), 0.0)
-        assert samples is not None
-        assert samples.metrics == ("hertz", "volts", "watts")
-        np.testing.assert_array_equal(samples.values, [[np.nan, 1, 2], [3, np.nan, np.nan]])
 
-    def test_nothing_gives_no_samples(self) -> None:
-        assert samples_of(KETTLE, readings(self.TABLE, []), (), 0.0) is None
+TABLE = ReadingTable("kettle", "reading_kettle", ("celsius", "boils"), ("celsius", "boils"))
+
+
+def test_fills_stand_where_they_arrived_with_what_they_added() -> None:
+    new = readings(TABLE, [("b", 2_000_000, {"celsius": 1}), ("a", 3_000_000, {"boils": 2, "ph": 7})])
+    samples = samples_of(KETTLE, new, [Fill("c", 1_000_000, 1, {"boils": 5.0, "ph": 6.0})], 9.0)
+    assert samples is not None
+    assert [samples.device_ids[index] for index in samples.device.tolist()] == ["b", "c", "a"]
+    assert samples.ts_s.tolist() == [2.0, 1.0, 3.0]
+    assert samples.metrics == ("celsius", "boils")
+    np.testing.assert_array_equal(samples.values, [[1, np.nan], [np.nan, 5], [np.nan, 2]])
+
+
+def test_devices_that_have_no_row_do_not_occur() -> None:
+    new = readings(TABLE, [("a", 1, {"celsius": 1}), ("b", 2, {"celsius": 2}), ("c", 3, {"celsius": 3})])
+    samples = samples_of(KETTLE, new.take(np.array([False, False, True])), (), 0.0)
+    assert samples is not None
+    assert (samples.device_ids, samples.device.tolist()) == (("c",), [0])
+
+
+def test_the_automatic_profile_judges_what_has_no_column_too() -> None:
+    table = ReadingTable("automatic", "reading_automatic", ("volts", "amps"), ("volts", "amps"))
+    new = readings(table, [("a", 1, {"volts": 1, "watts": 2}), ("a", 2, {"hertz": 3})])
+    samples = samples_of(AUTOMATIC, new, (), 0.0)
+    assert samples is not None
+    assert samples.metrics == ("hertz", "volts", "watts")
+    np.testing.assert_array_equal(samples.values, [[np.nan, 1, 2], [3, np.nan, np.nan]])
+
+
+def test_nothing_gives_no_samples() -> None:
+    assert samples_of(KETTLE, readings(TABLE, []), (), 0.0) is None
 
 
 def test_receipt_times_of_a_device_are_unique_and_rise() -> None:
