@@ -104,6 +104,7 @@ class Ingest:
             await self._writer.until_done(self._replays.go_on)
         if loop_s >= self._checkpoint_at_s:
             await self.checkpoint()
+        self._parts.stats.housekeepings += 1
 
     async def checkpoint(self) -> None:
         """Write down the state of the partitions that have changed. Raises OwnershipLostError."""

@@ -21,6 +21,7 @@ class PipelineStats:
     events: int = 0
     alarms: int = 0  # changes of alarms
     batches: int = 0
+    housekeepings: int = 0  # looks at silences, replays and checkpoints between batches
     retries: int = 0  # transactions that had to be tried again
     lag_s: float = 0.0  # from receipt to commit, of the oldest packet of the last batch; the gateway's clock
     queued_packets: int = 0

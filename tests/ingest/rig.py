@@ -183,6 +183,17 @@ class Rig:
             return await (await conn.execute(query.encode(), values or None)).fetchall()
 
 
+async def crash(rig: Rig, task: asyncio.Task[None]) -> None:
+    """End a pipeline without a chance to write anything more."""
+    await rig.store.close()
+    for work in asyncio.all_tasks():
+        if work.get_name() == "pipeline.work":
+            work.cancel()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
 def reading(at_s: float, **metrics: float) -> dict[str, object]:
     """A reading at some seconds after NOW_S."""
     return {"ts": round((NOW_S + at_s) * 1000), "metrics": metrics}

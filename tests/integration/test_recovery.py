@@ -3,14 +3,13 @@
 import asyncio
 import random
 from collections.abc import Iterator
-from contextlib import suppress
 
 import pytest
 
 from gateway.intake import Route
 from gateway.pipeline.settings import BatchSettings, IngestSettings, PipelineSettings
 from tests.ingest.recorder import RecordingEngine
-from tests.ingest.rig import NOW_S, Rig, reading
+from tests.ingest.rig import NOW_S, Rig, crash, reading
 from tests.services.postgres import DatabaseServer
 
 
@@ -63,17 +62,6 @@ async def play(rig: Rig, told: list[Message]) -> None:
     for start in range(0, len(told), 4):
         rig.clock.at_s += 10
         await rig.send(*(rig.packet(*message) for message in told[start : start + 4]))
-
-
-async def crash(rig: Rig, task: asyncio.Task[None]) -> None:
-    """End a pipeline without a chance to write anything more."""
-    await rig.store.close()
-    for work in asyncio.all_tasks():
-        if work.get_name() == "pipeline.work":
-            work.cancel()
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 async def run_with_crashes(
