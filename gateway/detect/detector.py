@@ -145,6 +145,10 @@ class DeadlineDetector(Detector, Protocol):
         """Note a sign of life of each device; gives the next deadline, inf for none."""
         ...
 
+    def soonest_s(self, parameters: Mapping[str, float]) -> float:
+        """No deadline of a watch with these parameters is nearer to its sign of life than this."""
+        ...
+
     def explain(self, state: Rows, moment: Moment) -> Words:
         """Put one decision into words; `began_s` is the last sign of life, `ts_s` the present."""
         ...

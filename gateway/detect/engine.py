@@ -105,6 +105,17 @@ class Engine:
         wheels = [station.deadlines for station in self._stations.values() if station.deadline is not None]
         return min((wheel.next_s() for wheel in wheels), default=float("inf"))
 
+    @property
+    def shortest_silence_s(self) -> float:
+        """No sign of life sets a deadline that is nearer than this, in healthy time."""
+        spans = [
+            station.deadline.soonest_s(binding.parameters)
+            for station in self._stations.values()
+            if station.deadline is not None
+            for binding in station.bindings
+        ]
+        return min(spans, default=float("inf"))
+
     def begin(self) -> None:
         """Open a turn."""
         self._journal.begin()

@@ -80,6 +80,10 @@ class Silence:
         state["largest_s"], state["deadline_s"] = largest_s, deadline_s
         return deadline_s
 
+    def soonest_s(self, parameters: Mapping[str, float]) -> float:
+        """What was told, or the shortest that may be learnt."""
+        return parameters["shortest"] if np.isnan(parameters["after"]) else parameters["after"]
+
     def explain(self, state: Rows, moment: Moment) -> Words:
         """Say since when, and what is usual."""
         after_s = moment.parameters["after"]

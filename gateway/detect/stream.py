@@ -1,0 +1,116 @@
+"""Readings one after the other, as if time stood still between them: the detectors without a gateway.
+
+The clock is the newest device time over all devices. What comes out depends on the readings so far, and not on how they
+were handed over.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from devices.profiles.model import Profile
+from gateway.detect.arrays import Floats
+from gateway.detect.detector import Batch, Detector, load_detectors
+from gateway.detect.engine import Engine
+from gateway.detect.kinds import LearntKind
+from gateway.detect.lines import Line, Row
+from gateway.detect.model import AlarmChange, Samples
+from gateway.detect.settings import DetectSettings
+from gateway.detect.station import Station
+from gateway.detect.table import Journal
+
+LONGEST: Final = 5000  # readings judged at once
+
+
+class Stream:
+    """Devices of one profile, read line by line."""
+
+    def __init__(
+        self, profile: Profile, settings: DetectSettings, detectors: Mapping[str, Detector] | None = None
+    ) -> None:
+        self._profile = profile
+        self._engine = Engine({profile.model: profile}, settings, detectors)
+        self._clock_s = -np.inf
+        self._devices: set[str] = set()
+
+    def take(self, lines: Sequence[Line]) -> list[AlarmChange]:
+        """Judge readings in their order; every change is decided by the lines up to its own."""
+        if not lines:
+            return []
+        clock_s = np.maximum.accumulate(np.array([line.ts_s for line in lines]))
+        np.maximum(clock_s, self._clock_s, out=clock_s)
+        changes: list[AlarmChange] = []
+        start = 0
+        while start < len(lines):
+            end = self._end(lines, clock_s, start)
+            samples = self._samples(lines[start:end], clock_s[start:end])
+            changes += self._engine.judge([samples])
+            self._clock_s = float(clock_s[end - 1])
+            changes += self._engine.due(self._clock_s, self._clock_s)
+            start = end
+        return changes
+
+    def _end(self, lines: Sequence[Line], clock_s: Floats, start: int) -> int:
+        """One past the first line that may pass a deadline, known now or set by the lines before it.
+
+        A reading is a sign of life before it moves the clock, so a device alone cannot pass its own deadline.
+        """
+        limit = min(len(lines), start + LONGEST)
+        self._devices.update(line.device for line in lines[start:limit])
+        if len(self._devices) == 1:
+            return limit
+        bound_s = min(self._engine.next_due_s(), clock_s[start] + self._engine.shortest_silence_s)
+        passing = int(np.searchsorted(clock_s[start:limit], bound_s, side="right"))
+        return min(limit, start + passing + 1)
+
+    def _samples(self, lines: Sequence[Line], clock_s: Floats) -> Samples:
+        devices: dict[str, int] = {}
+        metrics: dict[str, int] = {}
+        device = np.array([devices.setdefault(line.device, len(devices)) for line in lines], np.int32)
+        cells = [
+            (row, metrics.setdefault(name, len(metrics)), value)
+            for row, line in enumerate(lines)
+            for name, value in line.metrics.items()
+        ]
+        values = np.full((len(lines), len(metrics)), np.nan)
+        if cells:
+            rows, columns, numbers = zip(*cells, strict=True)
+            values[rows, columns] = numbers
+        return Samples(
+            profile=self._profile,
+            device_ids=tuple(devices),
+            device=device,
+            ts_s=np.array([line.ts_s for line in lines]),
+            alive_s=clock_s,
+            metrics=tuple(metrics),
+            values=values,
+        )
+
+
+class Scorer:
+    """Anomaly scores of one series, row by row: those of the record detector."""
+
+    def __init__(self, detectors: Mapping[str, Detector] | None = None) -> None:
+        named = load_detectors() if detectors is None else detectors
+        self._station = Station("record", named["record"], Journal())
+        # Every series is judged by its values as they stand, so that one threshold means the same on all.
+        level = {parameter.name: parameter.default for parameter in named["record"].parameters}
+        self._station.parameters.append({**level, "kind": float(LearntKind.LEVEL)})
+        self._slot = self._station.open(np.zeros(1, np.int64), np.zeros(1, np.int64))
+        self._newest_s = -np.inf
+
+    def score(self, row: Row) -> float:
+        """From 0 to 1, by the rows so far; 0 for a row without a value and for one that is late."""
+        if not np.isfinite(row.number):
+            return 0.0
+        station, no = self._station, np.zeros(1, np.bool_)
+        assert station.series is not None
+        late = np.array([row.ts_s < self._newest_s])
+        self._newest_s = max(self._newest_s, row.ts_s)
+        state = station.table.rows(self._slot)
+        value = np.array([row.number])
+        batch = Batch(np.array([row.ts_s]), value, late, no, np.zeros(1, np.int64), station.parameters)
+        score = float(station.series.judge(state, batch).score[0])
+        state.flush()
+        return score
