@@ -107,6 +107,39 @@ def test_kill_9_of_gateway_and_database_loses_nothing_that_was_acknowledged(gate
     assert len(stored) == len(set(stored))
 
 
+KETTLE = """
+model = "kettle"
+title = "Kettle"
+[metrics.boiler_temperature]
+kind = "gauge"
+unit = "Cel"
+minimum = -20
+maximum = 300
+[[watches]]
+name = "too-hot"
+detector = "threshold"
+metric = "boiler_temperature"
+problem = "overheating"
+severity = "critical"
+for = "5m"
+keep_firing_for = "5m"
+parameters = { above = 125, clear_below = 110 }
+[[playbooks]]
+problem = "overheating"
+title = "The kettle runs too hot"
+"""
+
+
+def start_kettles(gateway: GatewayProcess, crm: Crm) -> Publisher:
+    """Start a gateway that knows one more product, and register one of that product."""
+    profiles = gateway.folder / "profiles"
+    profiles.mkdir()
+    (profiles / "kettle.toml").write_text(KETTLE)
+    gateway.configure(f'{crm.settings()}[profiles]\nfolders = ["{profiles}"]\n')
+    gateway.start()
+    return Publisher("kettle-1", add_device(gateway, "kettle-1", "--model", "kettle"))
+
+
 def minutes_ago_ms(minutes: float) -> int:
     return int((datetime.now(UTC) - timedelta(minutes=minutes)).timestamp() * 1000)
 
@@ -115,9 +148,7 @@ def test_one_fault_is_one_case_through_kill_9_and_closes_when_it_is_gone(
     new_gateway: Callable[[], GatewayProcess], crm: Crm
 ) -> None:
     gateway = new_gateway()
-    gateway.configure(crm.settings())
-    gateway.start()
-    device = Publisher("coffee-1", add_device(gateway, "coffee-1", "--model", "coffee-machine"))
+    device = start_kettles(gateway, crm)
 
     def heat(celsius: float, from_minute: int, to_minute: int) -> None:
         with connected(device, gateway.port) as client:
@@ -150,9 +181,7 @@ def test_a_signed_callback_moves_the_case_and_a_forged_one_does_not(
     new_gateway: Callable[[], GatewayProcess], crm: Crm
 ) -> None:
     gateway = new_gateway()
-    gateway.configure(crm.settings())
-    gateway.start()
-    device = Publisher("coffee-2", add_device(gateway, "coffee-2", "--model", "coffee-machine"))
+    device = start_kettles(gateway, crm)
     with connected(device, gateway.port) as client:
         for minute in range(60, 0, -1):
             device.publish(client, [minutes_ago_ms(minute)], boiler_temperature=140.0)
