@@ -60,9 +60,13 @@ class _Decoding:
 
     def __init__(self, sources: Sources, packets: Sequence[Packet], latest_us: int) -> None:
         self._sources = sources
+        self._devices = sources.devices
+        self._codecs = sources.codecs
+        self._max_payload_bytes = sources.settings.ingest.max_payload_bytes
         self._packets = packets
         self._latest_us = latest_us
-        self._columns: dict[str, Columns] = {}
+        self._columns: dict[str, Columns] = {}  # by profile
+        self._columns_by_model: dict[str | None, Columns] = {}  # by what the registry says, which may have no profile
         self._events: list[EventRow] = []
         self._statuses: list[EventRow] = []
         self._refused: list[QuarantineRow] = []
@@ -71,17 +75,9 @@ class _Decoding:
         self._row = 0
 
     def take(self, index: int, packet: Packet) -> None:
-        device = self._sources.devices.get(packet.device_id)
-        codec = self._sources.codecs.get(packet.codec)
-        if packet.route is Route.UNKNOWN:
-            self._refuse(index, packet.payload, QuarantineReason.UNKNOWN_TOPIC, "no route knows this topic")
-        elif device is None:
-            self._refuse(index, packet.payload, QuarantineReason.UNKNOWN_DEVICE, "this device is not registered")
-        elif len(packet.payload) > self._sources.settings.ingest.max_payload_bytes:
-            detail = (
-                f"{len(packet.payload)} bytes; at most {self._sources.settings.ingest.max_payload_bytes} are allowed"
-            )
-            self._refuse(index, packet.payload, QuarantineReason.OVERSIZED, detail)
+        device, codec = self._devices.get(packet.device_id), self._codecs.get(packet.codec)
+        if device is None or packet.route is Route.UNKNOWN or len(packet.payload) > self._max_payload_bytes:
+            self._refuse_packet(index, packet, device)
         elif packet.route is Route.STATUS:
             self._take_told(index, packet, device, read_status(packet.payload), self._statuses)
         elif packet.route is Route.COMMAND_ACK:
@@ -92,6 +88,15 @@ class _Decoding:
             self._take_readings(index, packet, device, codec)
         else:
             self._take_events(index, packet, device, codec)
+
+    def _refuse_packet(self, index: int, packet: Packet, device: Device | None) -> None:
+        if packet.route is Route.UNKNOWN:
+            self._refuse(index, packet.payload, QuarantineReason.UNKNOWN_TOPIC, "no route knows this topic")
+        elif device is None:
+            self._refuse(index, packet.payload, QuarantineReason.UNKNOWN_DEVICE, "this device is not registered")
+        else:
+            detail = f"{len(packet.payload)} bytes; at most {self._max_payload_bytes} are allowed"
+            self._refuse(index, packet.payload, QuarantineReason.OVERSIZED, detail)
 
     def _take_readings(self, index: int, packet: Packet, device: Device, codec: Codec) -> None:
         columns = self._columns_of(device)
@@ -129,10 +134,13 @@ class _Decoding:
             return [Bad(payload, QuarantineReason.MALFORMED, f"the codec failed: {type(error).__name__}")]
 
     def _columns_of(self, device: Device) -> Columns:
-        model = self._sources.model_of(device)
-        columns = self._columns.get(model)
+        columns = self._columns_by_model.get(device.model)
         if columns is None:
-            columns = self._columns[model] = Columns(self._sources.tables[model])
+            model = self._sources.model_of(device)
+            columns = self._columns.get(model)
+            if columns is None:
+                columns = self._columns[model] = Columns(self._sources.tables[model])
+            self._columns_by_model[device.model] = columns
         return columns
 
     def _take_events(self, index: int, packet: Packet, device: Device, codec: Codec) -> None:

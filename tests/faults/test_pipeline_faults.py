@@ -145,3 +145,27 @@ async def test_broken_sessions_of_our_own_are_ended(plain_database_url: str) -> 
         )
     assert verdicts[0].stored == 1
     assert sessions == [(2,)]
+
+
+async def test_doors_hold_back_while_the_database_is_away_and_nothing_is_lost(plain_database_url: str) -> None:
+    bounded = PipelineSettings(batch=BatchSettings(max_readings=5, max_age=0.0, queue_packets=10))
+    async with Proxy(plain_database_url).running() as proxy:
+        rig = Rig(plain_database_url, settings=bounded, via=proxy.url)
+        async with rig.running():
+            await rig.tell("k1", reading(0, celsius=20))
+            proxy.block()
+            sent, has_room = 1, True
+            while has_room:
+                has_room = rig.pipeline.submit([rig.packet("k1", reading(sent, celsius=20))])
+                sent += 1
+                await asyncio.sleep(0)
+            await rig.until(lambda: not rig.pipeline.healthy)
+            resumed = asyncio.Event()
+            rig.pipeline.when_ready(resumed.set)
+            assert not resumed.is_set()
+            assert len(rig.door.settled) == 1
+            proxy.unblock()
+            await asyncio.wait_for(resumed.wait(), 30)
+            await rig.until(lambda: len(rig.door.settled) == sent)
+    assert await rig.rows("SELECT count(*) FROM reading_kettle") == [(sent,)]
+    assert [token for token, _ in rig.door.settled] == list(range(1, sent + 1))

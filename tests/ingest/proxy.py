@@ -19,6 +19,8 @@ class Proxy:
         self._parts = parts
         self._breaks: list[Break | None] = []
         self._port = 0
+        self._is_blocked = False
+        self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.broken: list[Break] = []
 
@@ -26,6 +28,16 @@ class Proxy:
     def url(self) -> str:
         """The way through the proxy."""
         return make_conninfo("", **{**self._parts, "host": "127.0.0.1", "port": self._port})
+
+    def block(self) -> None:
+        """Cut every connection, and let none through."""
+        self._is_blocked = True
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def unblock(self) -> None:
+        """Let connections through again."""
+        self._is_blocked = False
 
     def at_commits(self, *breaks: Break | None) -> None:
         """What happens at each of the next COMMITs that have more than one statement before them."""
@@ -48,15 +60,21 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        if self._is_blocked:
+            writer.close()
+            return
         try:
             up_reader, up_writer = await asyncio.open_connection(*self._upstream)
         except OSError:
             writer.close()
             return
         down = asyncio.create_task(_pump(up_reader, writer))
+        self._writers.add(writer)
         try:
-            await self._up(reader, up_writer, down)
+            with suppress(ConnectionError):
+                await self._up(reader, up_writer, down)
         finally:
+            self._writers.discard(writer)
             down.cancel()
             with suppress(asyncio.CancelledError):
                 await down

@@ -150,8 +150,8 @@ class Rig:
     async def until_rows(self, query: str, expected: list[TupleRow]) -> None:
         """Wait for a query to have a result."""
         async with asyncio.timeout(DEADLINE_S), await self.connect() as conn:
-            while await (await conn.execute(query.encode())).fetchall() != expected:
-                await asyncio.sleep(0.01)  # noqa: ASYNC110 - the database does not call us
+            while await (await conn.execute(query.encode())).fetchall() != expected:  # noqa: ASYNC110 - the database does not call us
+                await asyncio.sleep(0.01)
 
     async def connect(self) -> AsyncConnection[TupleRow]:
         """A connection of the test's own."""
