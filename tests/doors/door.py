@@ -42,8 +42,9 @@ async def listening(
     intake: Intake, authenticator: Authenticator | None = None, **settings: Any
 ) -> AsyncGenerator[ListenDoor]:
     """A door that is open for the length of a `with`."""
+    free: dict[str, Any] = {"port": 0, **settings}
     door = ListenDoor(
-        ListenSettings(port=0, **settings),
+        ListenSettings(**free),
         intake,
         authenticator or OnePassword(),
         Routes(),

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from enum import Enum, IntFlag
+from enum import Enum
 from typing import Final, cast
 
 from gateway.doors.listen.acknowledge import Acknowledgements
 from gateway.doors.listen.admit import Admission, Refusal, admit, refuse_early
 from gateway.doors.listen.commands import Commands
 from gateway.doors.listen.context import DoorContext
+from gateway.doors.listen.reading import Hold, Reading
 from gateway.doors.listen.subscriptions import Subscriptions
 from gateway.doors.listen.tls import certificate_names
 from gateway.doors.mqtt import write
@@ -32,7 +33,6 @@ from gateway.intake import Packet, Route, Verdict
 _LINGER_S: Final = 2.0
 """How long a client may take to read our last words; closing earlier could make its kernel throw them away."""
 
-_MOST_SLOW_LOGINS: Final = 64
 _REMEMBERED_TOPICS: Final = 32
 
 
@@ -44,16 +44,6 @@ class _State(Enum):
     CLOSED = "closed"
 
 
-class _Hold(IntFlag):
-    """Why the connection is not being read."""
-
-    LOGIN = 1
-    INTAKE = 2
-    WINDOW = 4
-    WRITING = 8
-    STOPPING = 16
-
-
 class Connection(asyncio.Protocol):
     """Takes a device's packets to the pipeline and its acknowledgements back; the `Origin` of those packets."""
 
@@ -62,7 +52,6 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._stream = PacketStream(door.settings.max_packet_bytes)
         self._state = _State.ARRIVED
-        self._holds = _Hold(0)
         self._early: list[Incoming] = []  # packets that came before the login was decided
         self._known: dict[str, Match] = {}
         self._acknowledgements = Acknowledgements(with_reasons=False)
@@ -71,11 +60,12 @@ class Connection(asyncio.Protocol):
         self._heard_s = 0.0
         self._device_id = ""
         self._version = 0
-        self._with_bye = False
+        self._takes_words = True
         self._will: Will | None = None
         self._session_expiry_s = 0
         self._address = ""
         self._transport: asyncio.Transport  # set by connection_made, which comes first
+        self._reading: Reading
         self._timer: asyncio.TimerHandle
         self._commands: Commands
         self._subscriptions: Subscriptions
@@ -85,6 +75,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A device's socket is open; it has a while to introduce itself."""
         self._transport = cast("asyncio.Transport", transport)
+        self._reading = Reading(self._transport)
         self._address = str((transport.get_extra_info("peername") or ("",))[0])
         self._door.arrived(self)
         self._timer = self._loop.call_later(self._door.settings.connect_timeout, self._give_up)
@@ -106,11 +97,11 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The device does not read its acknowledgements: read no more of its packets."""
-        self._hold(_Hold.WRITING)
+        self._hold(Hold.WRITING)
 
     def resume_writing(self) -> None:
         """The device reads again."""
-        self._release(_Hold.WRITING)
+        self._release(Hold.WRITING)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
@@ -131,41 +122,24 @@ class Connection(asyncio.Protocol):
         connect = cast("Connect", first)  # the stream lets nothing else come first
         self._state = _State.LOGGING_IN
         self._version = connect.version
-        self._with_bye = connect.version == MQTT_5
+        self._takes_words = connect.max_packet_bytes is None or connect.max_packet_bytes >= write.ROOM_FOR_REASONS
         early = refuse_early(connect, self._address, self._door)
         if early is not None:
             self._refuse(early)
             return
         names = certificate_names(self._transport.get_extra_info("peercert"))
-        authenticator = self._door.authenticator
-        if not authenticator.is_slow(connect.username, connect.password):
-            device_id = authenticator.authenticate(connect.username, connect.password, connect.client_id, names)
-            self._decide(connect, device_id)
-        elif self._door.slow_logins_waiting >= _MOST_SLOW_LOGINS:
-            self._refuse(Refusal(ReasonCode.SERVER_BUSY, "too many logins at once; try again"))
+        logins = self._door.logins
+        if not logins.is_slow(connect):
+            self._decide(connect, logins.decide(connect, names))
+        elif logins.decide_later(connect, names, lambda device_id: self._decide_late(connect, device_id)):
+            self._hold(Hold.LOGIN)
         else:
-            self._log_in_slowly(connect, names)
+            self._refuse(Refusal(ReasonCode.SERVER_BUSY, "too many logins at once; try again"))
 
-    def _log_in_slowly(self, connect: Connect, names: Sequence[str]) -> None:
-        self._hold(_Hold.LOGIN)
-        door = self._door
-        door.slow_logins_waiting += 1
-        answer = self._loop.run_in_executor(
-            door.slow_logins,
-            door.authenticator.authenticate,
-            connect.username,
-            connect.password,
-            connect.client_id,
-            names,
-        )
-
-        def decided(answer: asyncio.Future[str | None]) -> None:
-            door.slow_logins_waiting -= 1
-            if self._state is _State.LOGGING_IN and not answer.cancelled():
-                self._decide(connect, answer.result())
-                self._release(_Hold.LOGIN)
-
-        answer.add_done_callback(decided)
+    def _decide_late(self, connect: Connect, device_id: str | None) -> None:
+        if self._state is _State.LOGGING_IN:  # it may be gone by now
+            self._decide(connect, device_id)
+            self._release(Hold.LOGIN)
 
     def _decide(self, connect: Connect, device_id: str | None) -> None:
         decision = admit(connect, device_id, self._address, self._door)
@@ -185,7 +159,8 @@ class Connection(asyncio.Protocol):
         self._device_id = device_id
         self._will = connect.will
         self._session_expiry_s = connect.session_expiry_s
-        self._acknowledgements = Acknowledgements(with_reasons=connect.version == MQTT_5 and connect.wants_reasons)
+        with_reasons = connect.version == MQTT_5 and connect.wants_reasons and self._takes_words
+        self._acknowledgements = Acknowledgements(with_reasons=with_reasons)
         self._subscriptions = Subscriptions(device_id, connect.version)
         self._commands = Commands(connect)
         self._transport.write(admission.connack)
@@ -199,7 +174,8 @@ class Connection(asyncio.Protocol):
     def _refuse(self, refusal: Refusal) -> None:
         self._door.counters.refused[refusal.code.name.lower()] += 1
         self._door.log.warning("listen.refused", reason=refusal.code.name.lower(), detail=refusal.detail)
-        self._close(write.connack_refusal(self._version, refusal.code, refusal.detail))
+        words = refusal.detail if self._takes_words else ""
+        self._close(write.connack_refusal(self._version, refusal.code, words))
 
     def _turn_away(self, violation: Violation) -> None:
         """What came first is no CONNECT that can be taken."""
@@ -272,10 +248,10 @@ class Connection(asyncio.Protocol):
         counters.published_bytes += sum([len(packet.payload) for packet in batch])
         self._acknowledgements.submitted(len(batch), sum([packet.token != 0 for packet in batch]))
         if self._acknowledgements.unsettled > self._window:
-            self._hold(_Hold.WINDOW)
+            self._hold(Hold.WINDOW)
         if not self._door.intake.submit(batch):
-            self._hold(_Hold.INTAKE)
-            self._door.valve.wait(lambda: self._release(_Hold.INTAKE))
+            self._hold(Hold.INTAKE)
+            self._door.valve.wait(lambda: self._release(Hold.INTAKE))
 
     def _answer(self, packet: Incoming) -> None:
         """Do what a packet other than PUBLISH asks."""
@@ -313,10 +289,10 @@ class Connection(asyncio.Protocol):
         if answer:
             counters.acknowledged += sum([token != 0 for token in tokens])
             self._transport.write(answer)
-        if self._holds:
+        if self._reading.is_held:
             if acknowledgements.unsettled <= self._window // 2:
-                self._release(_Hold.WINDOW)
-            if _Hold.STOPPING in self._holds and not acknowledgements.unsettled:
+                self._release(Hold.WINDOW)
+            if Hold.STOPPING in self._reading and not acknowledgements.unsettled:
                 self.dismiss(ReasonCode.SERVER_SHUTTING_DOWN)
 
     def send_command(self, command_id: str, payload: bytes) -> bool:
@@ -337,11 +313,11 @@ class Connection(asyncio.Protocol):
         """Say goodbye and close; a shutdown of ours is no device's last will."""
         if code is ReasonCode.SERVER_SHUTTING_DOWN:
             self._will = None
-        self._close(write.disconnect(code) if self._with_bye and self._state is _State.OPEN else b"")
+        self._close(write.disconnect(code) if self._version == MQTT_5 and self._state is _State.OPEN else b"")
 
     def finish(self) -> None:
         """Read no more; say goodbye once everything read is settled."""
-        self._hold(_Hold.STOPPING)
+        self._hold(Hold.STOPPING)
         if not self._acknowledgements.unsettled:
             self.dismiss(ReasonCode.SERVER_SHUTTING_DOWN)
 
@@ -352,7 +328,8 @@ class Connection(asyncio.Protocol):
 
     def _violate(self, violation: Violation) -> None:
         self._count(violation)
-        self._close(write.disconnect(violation.code, violation.detail) if self._with_bye else b"")
+        words = violation.detail if self._takes_words else ""
+        self._close(write.disconnect(violation.code, words) if self._version == MQTT_5 else b"")
 
     def _count(self, violation: Violation) -> None:
         reason = violation.code.name.lower()
@@ -363,7 +340,7 @@ class Connection(asyncio.Protocol):
 
     def _check_alive(self) -> None:
         """Close when nothing was heard for 1.5 times the keep-alive; time in which we did not listen does not count."""
-        silent_s = 0.0 if self._holds else self._loop.time() - self._heard_s
+        silent_s = 0.0 if self._reading.is_held else self._loop.time() - self._heard_s
         if silent_s < self._alive_s:
             self._timer = self._loop.call_later(self._alive_s - silent_s, self._check_alive)
             return
@@ -400,20 +377,14 @@ class Connection(asyncio.Protocol):
             transport.write(last_words)
         if last_words and transport.can_write_eof():
             transport.write_eof()
-            transport.resume_reading()
+            self._reading.read_to_the_end()
         else:
             transport.close()
 
-    def _hold(self, reason: _Hold) -> None:
-        if not self._holds and self._state is not _State.CLOSING and not self._transport.is_closing():
-            self._transport.pause_reading()
+    def _hold(self, reason: Hold) -> None:
+        if self._reading.hold(reason):
             self._door.counters.held += 1
-        self._holds |= reason
 
-    def _release(self, reason: _Hold) -> None:
-        if reason not in self._holds:
-            return
-        self._holds &= ~reason
-        if not self._holds and self._state is not _State.CLOSING and not self._transport.is_closing():
+    def _release(self, reason: Hold) -> None:
+        if self._reading.release(reason):
             self._heard_s = self._loop.time()
-            self._transport.resume_reading()

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from devices.clock import Clock
-from gateway.doors.authenticate import Authenticator
 from gateway.doors.listen.counters import ListenCounters
+from gateway.doors.listen.login import Logins
 from gateway.doors.listen.throttle import FailedLogins
 from gateway.doors.mqtt.codes import ReasonCode
 from gateway.doors.routes import Routes
@@ -95,17 +94,15 @@ class DoorContext:
 
     settings: ListenSettings
     intake: Intake
-    authenticator: Authenticator
     routes: Routes
     clock: Clock
     log: SparingLog
     counters: ListenCounters
     failed_logins: FailedLogins
     valve: Valve
-    slow_logins: Executor
+    logins: Logins
     roll: Roll = field(default_factory=Roll)
     connections: set[Seated] = field(default_factory=set[Seated])
-    slow_logins_waiting: int = 0
     empty: asyncio.Event = field(default_factory=_set_event)  # set while nobody is connected
     new_client_id: Callable[[], str] = lambda: "careloop"
 

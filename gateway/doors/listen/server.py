@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
+import errno
 import secrets
 import socket
 import ssl
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from devices.clock import Clock
@@ -15,6 +15,7 @@ from gateway.doors.authenticate import Authenticator
 from gateway.doors.listen.connection import Connection
 from gateway.doors.listen.context import DoorContext, Valve
 from gateway.doors.listen.counters import ListenCounters, ListenStats
+from gateway.doors.listen.login import Logins
 from gateway.doors.listen.throttle import FailedLogins, Pace
 from gateway.doors.listen.tls import server_context
 from gateway.doors.mqtt.codes import ReasonCode
@@ -26,6 +27,7 @@ from gateway.intake import Intake
 _BACKLOG: Final = 1024
 _STOP_S: Final = 10.0
 _NO_DESCRIPTORS_S: Final = 0.5
+_NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class ListenDoor:
@@ -49,19 +51,17 @@ class ListenDoor:
         self._sparing = SparingLog(log)
         self._counters = ListenCounters()
         self._pace = Pace(settings.connections_per_s, time.monotonic)
-        self._slow_logins = ThreadPoolExecutor(2, "careloop-login")
         failed_logins = FailedLogins(settings.failed_logins_burst, settings.failed_logins_per_minute, time.monotonic)
         self._door = DoorContext(
             settings=settings,
             intake=intake,
-            authenticator=authenticator,
             routes=routes,
             clock=clock,
             log=self._sparing,
             counters=self._counters,
             failed_logins=failed_logins,
             valve=Valve(intake),
-            slow_logins=self._slow_logins,
+            logins=Logins(authenticator),
             new_client_id=lambda: f"careloop-{secrets.token_hex(8)}",
         )
         self._listeners: list[socket.socket] = []
@@ -106,6 +106,8 @@ class ListenDoor:
         except OSError as error:
             found = f"{self._settings.host} port {self._settings.port}"
             raise ConfigError([Fault("listen.port", found, f"an address that is free ({error})")]) from error
+        if not self._listeners:
+            raise ConfigError([Fault("listen.host", self._settings.host, "an address of this machine")])
         self.port = self._listeners[0].getsockname()[1]
         self._accepting = [
             asyncio.create_task(self._accept(listener), name=f"listen-accept-{listener.fileno()}")
@@ -130,7 +132,7 @@ class ListenDoor:
             await asyncio.wait_for(self._door.empty.wait(), _STOP_S)
         for connection in tuple(connections):
             connection.abort()
-        self._slow_logins.shutdown(wait=False, cancel_futures=True)
+        self._door.logins.close()
 
     async def _accept(self, listener: socket.socket) -> None:
         """Accept one after another, at the pace allowed; the kernel's backlog holds the rest."""
@@ -179,11 +181,16 @@ async def _bind(host: str, port: int) -> list[socket.socket]:
     try:
         for family, _, _, _, address in dict.fromkeys(found):
             at = (address[0], port or (listeners[0].getsockname()[1] if listeners else 0))
-            listener = socket.create_server(at, family=family, backlog=_BACKLOG)
+            try:
+                listener = socket.create_server(at, family=family, backlog=_BACKLOG)
+            except OSError as error:
+                if error.errno in _NOT_HERE and len(found) > 1:
+                    continue  # one of several addresses, such as ::1 where IPv6 is off
+                raise
             listener.setblocking(False)  # noqa: FBT003 - its name
             listeners.append(listener)
     except OSError:
-        if not listeners:
-            raise
-        # one of several addresses, such as ::1 where IPv6 is off
+        for listener in listeners:
+            listener.close()
+        raise
     return listeners

@@ -8,6 +8,8 @@ from gateway.doors.mqtt.codes import MQTT_5, RETURN_CODES, PacketType, Property,
 
 PINGRESP: Final = bytes([PacketType.PINGRESP << 4, 0])
 _LONGEST_REASON: Final = 240
+ROOM_FOR_REASONS: Final = 256
+"""Bytes of packet that a client must be able to take before it is told a reason in words."""
 _PUBACK_WORD: Final = 0x4002
 
 
