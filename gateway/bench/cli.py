@@ -1,0 +1,46 @@
+"""`careloop bench`: the benchmarks, each beside its baselines in the same run."""
+
+import os
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from gateway.bench.figures import write_json
+from gateway.bench.ingest import BATCHES, FLEETS, IngestPlan, run_ingest
+from gateway.bench.report import show_ingest
+from gateway.database.provisioned import cache_folder, find_provisioned
+
+_json_option = click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures here."
+)
+
+
+@click.group()
+def bench() -> None:
+    """Measure careloop beside its baselines, in one run; what counts is the ratios."""
+
+
+@bench.command()
+@click.option(
+    "--seconds", default=2.0, show_default=True, help="Size of a round: what lasts so long at 40,000 a second."
+)
+@click.option("--rounds", default=3, show_default=True, help="How often everybody takes a turn, after warming up.")
+@click.option("--connections", default=1000, show_default=True, help="Devices that send, each on its own connection.")
+@click.option(
+    "--fleets", is_flag=True, help="Also with 10,000, 100,000 and 1,000,000 registered devices; takes minutes."
+)
+@click.option("--batches", is_flag=True, help="Also with batches of several sizes.")
+@_json_option
+def ingest(
+    *, seconds: float, rounds: int, connections: int, fleets: bool, batches: bool, json_file: Path | None
+) -> None:
+    """Readings stored per second, beside mosquitto_sub, raw COPY and Node-RED on the same rows."""
+    console = Console(highlight=False)
+    plan = IngestPlan(seconds, rounds, connections, fleets=FLEETS if fleets else (), batches=BATCHES if batches else ())
+    programs = find_provisioned(cache_folder(os.environ))
+    with console.status("setting up") as status:
+        report = run_ingest(plan, programs, status.update)
+    show_ingest(report, console)
+    if json_file is not None:
+        write_json(json_file, report.figures)

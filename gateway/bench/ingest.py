@@ -1,0 +1,254 @@
+"""The ingest benchmark: every contestant takes the same rounds, in turn, and each ratio is one within a round."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import numpy as np
+import psycopg
+from psycopg import AsyncConnection, Connection
+from psycopg.rows import TupleRow
+
+from devices.credentials import hash_generated
+from devices.ids import partition_of
+from devices.profiles import load_profiles
+from gateway.bench import packets, queries
+from gateway.bench.contest import Contestant, Result, Round
+from gateway.bench.figures import IngestFigures, ProcessorTime, Rates, Ratios, middle, ratio
+from gateway.bench.ours import Bench, Listen, Subscribe
+from gateway.bench.peers import MosquittoSub, MosquittoSubCopy, RawCopy
+from gateway.bench.rows import MODEL, PASSWORD, Fleet, readings
+from gateway.bench.services import Gateway, broker, database_server, gateway, work_folder
+from gateway.database.edition import detect_edition
+from gateway.database.embedded import EmbeddedPostgres, replace_database
+from gateway.database.migrate import migrate
+from gateway.database.provisioned import Provisioned
+from gateway.store.binary_copy import encode_readings
+from gateway.store.editions import divider_of
+from gateway.store.rows import ReadingTable
+from gateway.store.tables import ReadingTables
+
+NOMINAL_PER_S: Final = 40_000
+"""Readings per second of `--seconds` in a round: about what a broker hands on, so that nobody waits for long."""
+
+COPY_BATCH: Final = 5000
+FLEETS: Final = (10_000, 100_000, 1_000_000)
+BATCHES: Final = (250, 1000, 2500, 5000, 10_000)
+_DAYS_BACK: Final = 30
+_CHUNK_S: Final = 7 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class IngestPlan:
+    """What is measured, and for how long."""
+
+    seconds: float = 2.0
+    rounds: int = 3
+    connections: int = 1000
+    in_flight: int = 20_000  # packets that all connections together may have unacknowledged
+    fleets: Sequence[int] = ()  # sizes of registries
+    batches: Sequence[int] = ()  # largest batches
+    node_red: Path | None = None
+
+    @property
+    def per_device(self) -> int:
+        """Readings that a device sends in a round."""
+        return max(int(self.seconds * NOMINAL_PER_S / self.connections), 1)
+
+    @property
+    def window(self) -> int:
+        """Packets that one connection may have unacknowledged."""
+        return max(self.in_flight // self.connections, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """Everything that was measured."""
+
+    plan: IngestPlan
+    database: str
+    results: Mapping[str, list[Result]]  # by contestant, round by round
+    fleets: Mapping[int, list[Result]] = field(default_factory=dict[int, list[Result]])
+    batches: Mapping[int, list[Result]] = field(default_factory=dict[int, list[Result]])
+
+    @property
+    def per_s(self) -> Mapping[str, list[float]]:
+        """Readings a second."""
+        rates = {name: [result.per_s for result in results] for name, results in self.results.items()}
+        sizes = {f"fleet {size}": [result.per_s for result in results] for size, results in self.fleets.items()}
+        return rates | sizes
+
+    def cpu_us(self, name: str, part: str) -> float | None:
+        """The median of the microseconds that a reading through a contestant costs one of the parts."""
+        spent = [result.cpu_s[part] / result.readings for result in self.results.get(name, ()) if part in result.cpu_s]
+        return round(median(spent) * 1e6, 2) if spent else None
+
+    @property
+    def figures(self) -> IngestFigures:
+        """What is handed to machines."""
+        per_s = self.per_s
+        return IngestFigures(
+            Rates(
+                listen=middle(per_s, "listen") or 0.0,
+                subscribe=middle(per_s, "subscribe"),
+                mosquitto_sub=middle(per_s, "mosquitto_sub"),
+                mosquitto_sub_copy=middle(per_s, "mosquitto_sub_copy"),
+                raw_copy=middle(per_s, "raw_copy") or 0.0,
+                node_red=middle(per_s, "node_red"),
+            ),
+            Ratios(
+                listen_over_mosquitto_sub_copy=ratio(per_s, "listen", "mosquitto_sub_copy"),
+                listen_over_raw_copy=ratio(per_s, "listen", "raw_copy"),
+                listen_over_node_red=ratio(per_s, "listen", "node_red"),
+                subscribe_over_mosquitto_sub=ratio(per_s, "subscribe", "mosquitto_sub"),
+                fleet_1m_over_10k=ratio(per_s, f"fleet {FLEETS[-1]}", f"fleet {FLEETS[0]}"),
+            ),
+            ProcessorTime(
+                gateway=self.cpu_us("listen", "gateway") or 0.0,
+                database=self.cpu_us("listen", "database") or 0.0,
+                broker=self.cpu_us("subscribe", "broker"),
+            ),
+        )
+
+
+def run_ingest(plan: IngestPlan, programs: Provisioned | None, say: Callable[[str], None]) -> IngestReport:
+    """Measure. Raises Retryable when something does not start, or somebody loses a reading."""
+    with work_folder() as folder, database_server(folder, programs) as server:
+        stage = _Stage(plan, folder, server, say)
+        results = stage.contest(programs)
+        fleets = stage.sweep("registered devices", plan.fleets, stage.fleet_of)
+        batches = stage.sweep("readings in a batch at most", plan.batches, stage.batches_of)
+        return IngestReport(plan, stage.database, results, fleets, batches)
+
+
+class _Stage:
+    """The server that all share, and what is set up on it."""
+
+    def __init__(self, plan: IngestPlan, folder: Path, server: EmbeddedPostgres, say: Callable[[str], None]) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._server = server
+        self._say = say
+        self._fleet = Fleet(plan.connections, int(time.time()) // 86_400 * 86_400 - _DAYS_BACK * 86_400)
+        assert server.pid is not None
+        self._bench = Bench(server.pid, plan.window)
+        self._secret = hash_generated(PASSWORD)
+        self._url_of("shelf")
+        self.database, self._table = asyncio.run(_shelf(self._existing("shelf")))
+
+    def contest(self, programs: Provisioned | None) -> Mapping[str, list[Result]]:
+        """All contestants, round by round."""
+        with ExitStack() as stack:
+            contestants: list[Contestant] = [self._listen(stack, "listen", 0, {})]
+            shelf = self._connect(stack, self._existing("shelf"))
+            contestants.append(RawCopy(self._bench, shelf, self._table))
+            if programs is not None:
+                contestants += self._at_the_broker(stack, programs)
+            return self._rounds(contestants)
+
+    def sweep(
+        self, what: str, sizes: Sequence[int], build: Callable[[ExitStack, int], Contestant]
+    ) -> Mapping[int, list[Result]]:
+        """`listen` at several sizes of something, round by round."""
+        if not sizes:
+            return {}
+        with ExitStack() as stack:
+            self._say(f"setting up: {', '.join(f'{size:,}' for size in sizes)} {what}")
+            contestants = {str(size): build(stack, size) for size in sizes}
+            results = self._rounds(list(contestants.values()))
+            return {size: results[contestants[str(size)].name] for size in sizes}
+
+    def fleet_of(self, stack: ExitStack, size: int) -> Contestant:
+        """A gateway that knows this many devices."""
+        return self._listen(stack, f"fleet {size}", max(size - self._plan.connections, 0), {})
+
+    def batches_of(self, stack: ExitStack, size: int) -> Contestant:
+        """A gateway whose batches are no larger than this."""
+        return self._listen(stack, f"batch {size}", 0, {"batch": {"max_readings": size}})
+
+    def _rounds(self, contestants: Sequence[Contestant]) -> dict[str, list[Result]]:
+        results: dict[str, list[Result]] = {contestant.name: [] for contestant in contestants}
+        order = deque(contestants)
+        with psycopg.connect(self._server.url, autocommit=True) as maintenance:
+            for number in range(self._plan.rounds + 1):
+                given = self._round(number, warming_up=number == 0)
+                for contestant in order:
+                    queries.checkpoint(maintenance)
+                    result = contestant.take(given)
+                    if number:  # the first one warms up
+                        results[contestant.name].append(result)
+                        self._say(f"round {number}: {contestant.name} {result.per_s:,.0f} readings/s")
+                order.rotate(1)
+        return results
+
+    def _round(self, number: int, *, warming_up: bool) -> Round:
+        per_device = self._plan.per_device
+        block = self._fleet.block(number, per_device)
+        if warming_up:
+            block = block.first(self._fleet.senders * max(per_device // 4, 1))
+        whole = readings(self._fleet, block, self._table)
+        cuts = range(0, len(block), COPY_BATCH)
+        copies = [encode_readings(whole.take(np.arange(at, min(at + COPY_BATCH, len(block)))), at) for at in cuts]
+        return Round(number, block, packets.streams(self._fleet, block), copies)
+
+    def _listen(self, stack: ExitStack, name: str, idle: int, more: Mapping[str, Mapping[str, object]]) -> Contestant:
+        url = self._registered(name.replace(" ", "_"), idle)
+        listen = {"port": 0, "connections_per_s": 1e6}
+        running = self._gateway(stack, name, url, {"listen": listen, **more})
+        return Listen(self._bench, running, self._connect(stack, url), name)
+
+    def _at_the_broker(self, stack: ExitStack, programs: Provisioned) -> Iterator[Contestant]:
+        ours = stack.enter_context(broker(self._folder, "our-broker", programs))
+        theirs = stack.enter_context(broker(self._folder, "their-broker", programs))
+        url = self._registered("subscribe", 0)
+        subscribe = {"enabled": True, "port": ours.port}
+        running = self._gateway(stack, "subscribe", url, {"listen": {"enabled": False}, "subscribe": subscribe})
+        ours.wait_for_subscription(1)
+        yield Subscribe(self._bench, running, ours, self._connect(stack, url))
+        yield MosquittoSub(self._bench, programs.mosquitto_sub, theirs)
+        lines_url = self._url_of("lines")
+        lines = self._connect(stack, lines_url)
+        queries.create_lines(lines)
+        yield MosquittoSubCopy(self._bench, programs.mosquitto_sub, theirs, lines, lines_url)
+
+    def _gateway(self, stack: ExitStack, name: str, url: str, more: Mapping[str, Mapping[str, object]]) -> Gateway:
+        api = {"port": 0}
+        sections = {"database": {"url": url}, "api": api, **more}
+        return stack.enter_context(gateway(self._folder, name.replace(" ", "-"), sections))
+
+    def _registered(self, name: str, idle: int) -> str:
+        """A database whose registry knows the senders, and `idle` devices that never send."""
+        url = self._url_of(name)
+        asyncio.run(migrate(url))
+        senders = {device_id: partition_of(device_id) for device_id in self._fleet.device_ids}
+        with psycopg.connect(url) as conn:
+            queries.register(conn, senders, idle, self._secret)
+        return url
+
+    def _url_of(self, name: str) -> str:
+        with psycopg.connect(self._server.url, autocommit=True) as conn:
+            queries.create_database(conn, f"bench_{name}")
+        return self._existing(name)
+
+    def _existing(self, name: str) -> str:
+        return replace_database(self._server.url, f"bench_{name}")
+
+    @staticmethod
+    def _connect(stack: ExitStack, url: str) -> Connection[TupleRow]:
+        return stack.enter_context(psycopg.connect(url, autocommit=True))
+
+
+async def _shelf(url: str) -> tuple[str, ReadingTable]:
+    """Make the table that raw COPY writes to, exactly as the gateway makes its own; and what database it is."""
+    await migrate(url)
+    async with await AsyncConnection.connect(url, autocommit=True) as conn:
+        edition = await detect_edition(conn)
+        tables = ReadingTables(divider_of(edition, _CHUNK_S))
+        await tables.load(conn, [load_profiles()[MODEL]])
+        return edition.describe().partition(";")[0], tables[MODEL]

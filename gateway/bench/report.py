@@ -1,0 +1,83 @@
+"""What the benchmarks found, as tables for people."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from gateway.bench.contest import Result
+from gateway.bench.ingest import IngestReport
+
+_WHO = {
+    "listen": "careloop, listen",
+    "subscribe": "careloop, subscribe",
+    "mosquitto_sub": "mosquitto_sub, receiving only",
+    "mosquitto_sub_copy": "mosquitto_sub piped into COPY",
+    "raw_copy": "raw COPY of buffers made before",
+    "node_red": "Node-RED, inserts of 500",
+}
+_PARTS = ("gateway", "database", "broker", "client", "generator")
+
+
+def show_ingest(report: IngestReport, console: Console) -> None:
+    """Print the figures of `careloop bench ingest`."""
+    plan = report.plan
+    count = plan.per_device * plan.connections
+    console.print(
+        f"\n{report.database}; {plan.rounds} rounds of {count:,} readings of 8 metrics, one a message, QoS 1, "
+        f"from {plan.connections:,} connected devices; medians\n"
+    )
+    table = Table("", "readings/s", *_PARTS, box=None, header_style="bold", pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, what in _WHO.items():
+        results = report.results.get(name)
+        if results:
+            table.add_row(what, _rate(results), *(_cpu(report.cpu_us(name, part)) for part in _PARTS))
+    console.print(table)
+    console.print(
+        "[dim]Right of the rate: processor microseconds per reading; the generator is the benchmark's own load.\n"
+        "careloop validates, stores once, judges with every watch, and acknowledges after the commit; nobody else does."
+        "[/]\n"
+    )
+    _show_ratios(report, console)
+    _show_sweep("registered devices", report.fleets, console)
+    _show_sweep("readings in a batch at most", report.batches, console)
+
+
+def _show_ratios(report: IngestReport, console: Console) -> None:
+    ratios = report.figures.ratios
+    table = Table("ratio", "", "to reach", box=None, header_style="bold", pad_edge=False)
+    table.columns[1].justify = table.columns[2].justify = "right"
+    for words, found, wanted in (
+        ("listen / mosquitto_sub piped into COPY", ratios.listen_over_mosquitto_sub_copy, 2.5),
+        ("listen / raw COPY", ratios.listen_over_raw_copy, 0.4),
+        ("listen / Node-RED", ratios.listen_over_node_red, 6.0),
+        ("subscribe / mosquitto_sub receiving only", ratios.subscribe_over_mosquitto_sub, 0.95),
+        ("1,000,000 registered devices / 10,000", ratios.fleet_1m_over_10k, 0.8),
+    ):
+        if found is None:
+            table.add_row(words, "[dim]not measured[/]", f"{wanted:g}")
+        else:
+            table.add_row(words, f"[{'green' if found >= wanted else 'yellow'}]{found:.2f}[/]", f"{wanted:g}")
+    console.print(table)
+
+
+def _show_sweep(what: str, sizes: Mapping[int, Sequence[Result]], console: Console) -> None:
+    if not sizes:
+        return
+    table = Table(what, "readings/s", box=None, header_style="bold", pad_edge=False)
+    table.columns[0].justify = table.columns[1].justify = "right"
+    for size, results in sizes.items():
+        table.add_row(f"{size:,}", _rate(results))
+    console.print()
+    console.print(table)
+
+
+def _rate(results: Sequence[Result]) -> str:
+    return f"{median(result.per_s for result in results):,.0f}"
+
+
+def _cpu(microseconds: float | None) -> str:
+    return "" if microseconds is None else f"{microseconds:.1f}"
