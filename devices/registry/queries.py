@@ -31,6 +31,18 @@ async def load_devices(conn: Connection, device_id: str | None = None) -> list[D
         return await (await cursor.execute(LOAD_DEVICES, {"device_id": device_id})).fetchall()
 
 
+FIND_DEVICES: Final = """
+SELECT device_id, tenant_id, model, region, partition FROM device
+WHERE revoked_at IS NULL AND device_id = ANY (%s)
+"""
+
+
+async def find_devices(conn: Connection, device_ids: Sequence[str]) -> list[Device]:
+    """Those of these devices that there are, and that are not removed."""
+    async with conn.cursor(row_factory=args_row(Device)) as cursor:
+        return await (await cursor.execute(FIND_DEVICES, (list(device_ids),))).fetchall()
+
+
 LOAD_CREDENTIALS: Final = """
 SELECT c.credential_id, c.tenant_id, c.device_id, c.scheme, c.salt, c.digest
 FROM device_credential c JOIN device d USING (device_id)

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -11,7 +13,7 @@ from devices.clock import Clock
 from devices.errors import Rejected
 from devices.payloads import Codec
 from devices.registry.model import Device
-from devices.registry.queries import load_devices, register_device
+from devices.registry.queries import find_devices, register_device
 from gateway.detect.model import AlarmChange
 from gateway.intake import Origin, Packet, Route, Verdict
 from gateway.pipeline.decode import AUTOMATIC, Sources, decode_batch
@@ -135,23 +137,21 @@ class Ingest:
         loop_s = self._loop_s()
         if len(self._unknown) > _MOST_UNKNOWN:
             self._unknown.clear()
-        for device_id in sorted(strange):
-            if self._unknown.get(device_id, loop_s) > loop_s:
-                continue
-            device = await self._writer.until_done(lambda conn, device_id=device_id: self._find(conn, device_id))
-            if device is None:
-                self._unknown[device_id] = loop_s + _UNKNOWN_FOR_S
-            else:
-                self._unknown.pop(device_id, None)
-                known.put(device)
+        wanted = sorted(name for name in strange if self._unknown.get(name, loop_s) <= loop_s)
+        if not wanted:
+            return
+        for device in await self._writer.until_done(partial(self._find, device_ids=wanted)):
+            known.put(device)
+        self._unknown.update((name, loop_s + _UNKNOWN_FOR_S) for name in wanted if known.get(name) is None)
 
-    async def _find(self, conn: Connection, device_id: str) -> Device | None:
+    async def _find(self, conn: Connection, device_ids: Sequence[str]) -> list[Device]:
         if self._parts.settings.ingest.unknown_device == "quarantine":
-            return next(iter(await load_devices(conn, device_id)), None)
-        try:
-            return await register_device(conn, self._parts.settings.tenant_id, device_id, None, "auto")
-        except Rejected:
-            return None
+            return await find_devices(conn, device_ids)
+        devices: list[Device] = []
+        for device_id in device_ids:
+            with suppress(Rejected):  # it was removed, or is another tenant's
+                devices.append(await register_device(conn, self._parts.settings.tenant_id, device_id, None, "auto"))
+        return devices
 
     def _account(self, written: Written, lag_s: float) -> None:
         self._parts.stats.count(written, lag_s)

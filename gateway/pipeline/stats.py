@@ -1,6 +1,5 @@
 """What the pipeline has done since it started."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 from gateway.pipeline.written import Written
@@ -16,7 +15,7 @@ class PipelineStats:
     duplicates: int = 0
     filled: int = 0
     conflicts: int = 0
-    quarantined: Counter[str] = field(default_factory=Counter[str])  # by reason
+    quarantined: dict[str, int] = field(default_factory=dict[str, int])  # by reason
     unprofiled: int = 0  # values of metrics that the profile does not know
     events: int = 0
     alarms: int = 0  # changes of alarms
@@ -33,7 +32,8 @@ class PipelineStats:
         self.duplicates += written.duplicates
         self.filled += written.filled
         self.conflicts += written.conflicts
-        self.quarantined.update(str(row.reason) for row in written.refused)
+        for row in written.refused:
+            self.quarantined[str(row.reason)] = self.quarantined.get(str(row.reason), 0) + 1
         self.readings += written.told
         self.unprofiled += written.batch.unprofiled
         self.events += written.new_events

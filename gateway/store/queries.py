@@ -134,7 +134,8 @@ FROM unnest(%(tenant_ids)s::text[], %(device_ids)s::text[], %(topics)s::text[], 
      AS told (tenant_id, device_id, topic, codec, route, reason, detail, raw, digest, first_at, last_at, seen)
 ON CONFLICT ON CONSTRAINT quarantine_identity DO UPDATE
 SET seen = q.seen + excluded.seen, last_received_at = greatest(q.last_received_at, excluded.last_received_at),
-    reason = excluded.reason, detail = excluded.detail
+    reason = excluded.reason, detail = excluded.detail,
+    replayed_at = NULL, outcome = NULL -- it came in again; a replay's outcome is written after this
 """
 
 

@@ -140,3 +140,14 @@ async def test_what_the_database_refuses_costs_nothing_but_itself(database_url: 
     assert rows == [(8,)]
     assert reasons == [("malformed", 1), ("unstorable", 3)]
     assert len(rig.recorder.told()["k1"]) == 9
+
+
+async def test_what_comes_in_again_after_a_replay_is_open_again(plain_database_url: str) -> None:
+    async with Rig(plain_database_url, settings=settings()).running() as rig:
+        await rig.tell("k1", b"{")
+        async with await rig.connect() as conn:
+            await request_replay(conn, Wanted())
+        await rig.until_rows("SELECT outcome, seen FROM quarantine", [("quarantined", 2)])
+        await rig.tell("k1", b"{")
+        rows = await rig.rows("SELECT outcome, seen, replay_requested_at FROM quarantine")
+    assert rows == [(None, 3, None)]

@@ -1,7 +1,9 @@
 """The parts of the pipeline that need no database."""
 
 import asyncio
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from gateway.pipeline.ingest import settle
 from gateway.pipeline.promotion import Promotion
 from gateway.pipeline.samples import samples_of
 from gateway.pipeline.settings import BatchSettings
+from gateway.pipeline.stats import PipelineStats
 from gateway.pipeline.taps import Taps
 from gateway.pipeline.told import Told, Unreadable, read_acknowledgement, read_status
 from gateway.store.rows import NO_SEQ, Fill, Readings, ReadingTable
@@ -209,3 +212,8 @@ def test_alarm_ids_name_the_episode() -> None:
 def test_spans_of_milliseconds_are_settings_too() -> None:
     assert BatchSettings.model_validate({"max_age": "25ms"}).max_age == 0.025
     assert BatchSettings.model_validate({"max_age": "2s"}).max_age == 2.0
+
+
+def test_stats_can_be_told_as_json() -> None:
+    stats = PipelineStats(quarantined={"malformed": 2})
+    assert json.loads(json.dumps(asdict(stats)))["quarantined"] == {"malformed": 2}
