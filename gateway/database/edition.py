@@ -42,18 +42,11 @@ class Edition:
         return self.license is License.TIMESCALE
 
     def describe(self) -> str:
-        """The edition in words, and who does the maintenance."""
+        """The edition in words, and how it divides readings by time."""
         if not self.is_timescaledb:
-            return f"PostgreSQL {self.postgres_version}; daily partitions, retention and rollups by careloop"
-        if self.is_community:
-            return (
-                f"TimescaleDB {self.version} Community edition on PostgreSQL {self.postgres_version}; "
-                "columnstore, retention and rollups by its policies"
-            )
-        return (
-            f"TimescaleDB {self.version} Apache edition on PostgreSQL {self.postgres_version}; "
-            "hypertables, retention and rollups by careloop"
-        )
+            return f"PostgreSQL {self.postgres_version}; monthly partitions"
+        name = "Community" if self.is_community else "Apache"
+        return f"TimescaleDB {self.version} {name} edition on PostgreSQL {self.postgres_version}; hypertables"
 
 
 EXTENSION = """
