@@ -93,7 +93,7 @@ class DetectionScore:
     recall: float | None
     median_time_to_detect_h: float | None
     false_alarms: int
-    false_alarms_per_device_30d: float
+    false_alarms_per_device_30d: float | None  # None where nobody knows the truth
 
     @property
     def injected(self) -> int:
@@ -113,11 +113,11 @@ def score(labels: Sequence[Label], findings: Findings, device_days: float) -> De
     detected, false = len(findings.found), len(findings.false)
     return DetectionScore(
         by_kind=kinds,
-        precision=detected / (detected + false) if detected + false else None,
+        precision=detected / (detected + false) if labels and detected + false else None,
         recall=sum(kind.detected_watched for kind in kinds.values()) / watched if watched else None,
         median_time_to_detect_h=_median(_delay_h(labels[n], alarm) for n, alarm in findings.found.items()),
         false_alarms=false,
-        false_alarms_per_device_30d=false / device_days * 30 if device_days else 0.0,
+        false_alarms_per_device_30d=false / device_days * 30 if labels and device_days else None,
     )
 
 
@@ -219,7 +219,7 @@ class Scorecard:
             "precision": _rounded(detection.precision, 4),
             "recall": _rounded(detection.recall, 4),
             "median_time_to_detect_h": _rounded(detection.median_time_to_detect_h),
-            "false_alarms_per_device_30d": round(detection.false_alarms_per_device_30d, 4),
+            "false_alarms_per_device_30d": _rounded(detection.false_alarms_per_device_30d, 4),
             "cases": {
                 "opened": cases.opened,
                 "duplicate": cases.duplicate,

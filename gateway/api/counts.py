@@ -1,7 +1,7 @@
 """The gateway in numbers."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from psycopg_pool import AsyncConnectionPool
@@ -93,11 +93,15 @@ def counts_router(
             cases=cases,
             inbox=InboxCounts.model_validate(groups["inbox"]),
             outbox={str(state): count for state, count in outbox.items()},
-            totals=groups["pipeline"],
+            totals=dict.fromkeys(_TOTALS, 0) | groups["pipeline"],
             pipeline=pipeline.stats,
         )
 
     return router
+
+
+_TOTALS: Final = ("packets", "stored", "duplicates", "filled", "conflicts", "quarantined", "unprofiled", "events")
+"""What is counted from the first start on, and said even while it is zero."""
 
 
 def _readings(totals: Mapping[str, int], by_model: Mapping[str, tuple[int, int]] | None) -> ReadingCounts:

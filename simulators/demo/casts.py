@@ -12,7 +12,7 @@ from simulators.fleet.faults import Label
 from simulators.fleet.habits import DAY_S, Span
 from simulators.fleet.registry import write_registry
 from simulators.fleet.world import Settings, World, make_world
-from simulators.replay import Playback, Series, read_series, write_playback_registry
+from simulators.replay import Playback, read_series, write_playback_registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +43,21 @@ class FleetCast:
 
 @dataclass(frozen=True, slots=True)
 class ReplayCast:
-    """Real series, shifted in time so that all of them begin together; nobody labelled their faults."""
+    """Real series, moved so that all begin together and the longest ends today; nobody labelled their faults."""
 
     world: Playback
 
     @classmethod
-    def read(cls, files: Sequence[Path], start_s: float, seed: int) -> "ReplayCast":
-        """Read the series."""
+    def read(cls, files: Sequence[Path], seed: int) -> "ReplayCast":
+        """Read the series. Raises UnreadableSeries."""
         rng = np.random.default_rng(seed)
-        series: list[Series] = []
-        for path in files:
-            one = read_series(path)
-            one = one.shifted(start_s - one.start_s)
+        series = [read_series(path) for path in files]
+        longest_s = max(one.end_s - one.start_s for one in series)
+        start_s = span_until_today(longest_s / DAY_S).start_s
+        moved = [one.shifted(start_s - one.start_s) for one in series]
+        for one in moved:
             one.give_secret(rng)
-            series.append(one)
-        return cls(Playback(series))
+        return cls(Playback(moved))
 
     @property
     def labels(self) -> Sequence[Label]:

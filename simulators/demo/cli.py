@@ -19,6 +19,8 @@ from simulators.demo.progress import LineProgress, LiveProgress, Progress
 from simulators.demo.run import DemoPlan, Outcome, Stage
 from simulators.demo.story import choose, print_story
 from simulators.demo.verdict import print_scorecard
+from simulators.fleet.drive import Pace
+from simulators.fleet.habits import DAY_S, HOUR_S
 from simulators.fleet.link import Refused
 from simulators.fleet.world import Settings
 from simulators.reckoning import seen_alarms
@@ -51,23 +53,30 @@ def demo(  # noqa: PLR0917 - each is an option of the command
     """
     console = Console(highlight=False)
     signal.signal(signal.SIGTERM, _interrupt)
-    span = span_until_today(days)
     try:
         with scratch_folder(folder) as place:
-            plan = DemoPlan(seed=seed, folder=place, database_url=os.environ.get("CARELOOP_DATABASE__URL", ""))
+            real = ReplayCast.read(files, seed) if files else None
+            span = span_until_today(days) if real is None else real.world.span
+            plan = DemoPlan(
+                seed=seed,
+                folder=place,
+                database_url=os.environ.get("CARELOOP_DATABASE__URL", ""),
+                pace=Pace(step_s=min(max(span.days * DAY_S / 600, HOUR_S), DAY_S / 2)),
+            )
             with Stage(plan, span.start_s) as stage:
                 stage.gateway.launch()
-                if files:
-                    cast = ReplayCast.read(files, span.start_s, seed)
-                else:
-                    cast = FleetCast.make(Settings(devices=devices, span=span, seed=seed), load_profiles())
+                settings = Settings(devices=devices, span=span, seed=seed)
+                cast = real or FleetCast.make(settings, load_profiles())
                 outcome = _run(console, stage, cast)
                 _tell(console, stage, cast, outcome)
                 if report is not None:
                     report.write_text(json.dumps(outcome.scorecard.as_json(), indent=2) + "\n", encoding="utf-8")
                 if serve:
                     _serve(console, stage)
-    except (GatewayAway, Refused, UnreadableSeries, OSError) as error:
+    except UnreadableSeries as error:
+        console.print(str(error), style="bold red", soft_wrap=True)
+        sys.exit(2)
+    except (GatewayAway, Refused, OSError) as error:
         console.print(str(error), style="bold red")
         sys.exit(1)
     except KeyboardInterrupt:

@@ -37,6 +37,7 @@ class GatewayPlan:
     token: str
     crm_url: str
     crm_secret: str
+    far_future_s: float = 86400.0  # devices are ahead of the gateway's clock by some steps of the simulated world
     database_url: str = ""  # empty: the embedded one
 
     @property
@@ -69,6 +70,9 @@ url = {quoted(self.database_url)}
 
 [listen]
 port = 0
+
+[ingest]
+far_future = {self.far_future_s}
 
 [clock]
 kind = "scaled"

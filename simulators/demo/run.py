@@ -22,6 +22,7 @@ from simulators.demo.state import Standing
 from simulators.fleet.clocks import ClockHand, WorldClock
 from simulators.fleet.drive import Driver, Pace
 from simulators.fleet.faults import Label
+from simulators.fleet.habits import DAY_S
 from simulators.fleet.ledger import Ledger
 from simulators.fleet.link import Target
 from simulators.fleet.playable import Playable
@@ -103,6 +104,7 @@ class Stage:
                 crm_url=self._crm.url,
                 crm_secret=secret,
                 database_url=plan.database_url,
+                far_future_s=DAY_S + 2 * plan.pace.ahead * plan.pace.step_s,
             )
         )
         self._driver: Driver | None = None

@@ -38,8 +38,9 @@ def _table(outcome: Outcome, sandbox: Sandbox) -> Table:
     )
     if detection.injected:
         rows.add_row("found", _found(detection))
-        per_month = f"{detection.false_alarms_per_device_30d:.2f} per device and month"
-        rows.add_row("false alarms", per_month + _right(detection))
+        if detection.false_alarms_per_device_30d is not None:
+            per_month = f"{detection.false_alarms_per_device_30d:.2f} per device and month"
+            rows.add_row("false alarms", per_month + _right(detection))
         if detection.median_time_to_detect_h is not None:
             hours = f"{detection.median_time_to_detect_h:.1f} h"
             rows.add_row("how soon", f"half of the faults within {hours} of their beginning")

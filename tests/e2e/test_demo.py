@@ -1,0 +1,106 @@
+"""`careloop demo` as a newcomer runs it; its scorecard against SQL."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from gateway.database.postmaster import wait_until
+
+CARELOOP = Path(sys.executable).with_name("careloop")
+NAB = Path(__file__).parents[1] / "data" / "nab" / "speed_t4013.csv.gz"
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def run_demo(*arguments: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = [CARELOOP, "demo", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=280, check=False, env=os.environ | environment
+    )
+
+
+def query(url: str, text: LiteralString | sql.Composed) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as conn:
+        return conn.execute(text).fetchall()
+
+
+def test_the_scorecard_says_what_sql_says(tmp_path: Path, database_url: str) -> None:
+    report = tmp_path / "report.json"
+    done = run_demo("--devices", "24", "--days", "12", "--report", report, CARELOOP_DATABASE__URL=database_url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "One fault, from its first reading to its end" in done.stdout
+    assert "not watched yet" in done.stdout
+    assert_agrees(json.loads(report.read_text()), database_url)
+
+
+def assert_agrees(report: Mapping[str, Any], url: str) -> None:
+    tables = [str(table) for (table,) in query(url, "SELECT table_name FROM reading_table")]
+    rows = distinct = 0
+    for table in tables:
+        counted = sql.SQL("SELECT count(*), count(DISTINCT (device_id, ts)) FROM {}").format(sql.Identifier(table))
+        ((these, identities),) = query(url, counted)
+        rows, distinct = rows + these, distinct + identities
+    ((quarantined,),) = query(url, "SELECT count(*) FROM quarantine WHERE topic LIKE '%/telemetry'")
+    ((cases, doubles),) = query(
+        url,
+        "SELECT count(*), count(*) FILTER (WHERE EXISTS (SELECT FROM service_case o WHERE o.case_id <> c.case_id"
+        " AND (o.asset_id, o.problem) = (c.asset_id, c.problem) AND o.opened_at <= c.opened_at"
+        " AND coalesce(o.closed_at, 'infinity') > c.opened_at)) FROM service_case c",
+    )
+    assert (report["stored"], report["duplicate_rows"]) == (distinct, rows - distinct)
+    assert report["quarantined"] == quarantined
+    assert report["stored"] + report["quarantined"] == report["acknowledged"] == report["published"] > 1000
+    assert (report["lost"], report["duplicate_rows"], report["cases"]["duplicate"], doubles) == (0, 0, 0, 0)
+    assert report["crm"]["duplicate_records"] == report["crm"]["missing"] == 0
+    assert 0 < report["crm"]["records"] <= cases
+    assert report["faults"]["detected"] > 0
+    assert report["latency_s"]["alarm_to_crm_p99"] >= report["latency_s"]["alarm_to_crm_p50"] >= 0
+
+
+def test_real_data_comes_out_as_stored_readings_and_one_contradiction(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    done = run_demo("--replay", NAB, "--report", report)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(report.read_text())
+    assert (found["published"], found["stored"], found["quarantined"]) == (2495, 2494, 1)
+    assert found["recall"] is None
+    assert "quarantine" in done.stdout
+
+
+def test_wrong_use_is_said_with_exit_code_2(tmp_path: Path) -> None:
+    assert run_demo("--devices", "0").returncode == 2
+    assert run_demo("--replay", tmp_path / "nothing.csv").returncode == 2
+    (tmp_path / "odd.csv").write_text("timestamp,value\nnever,1\n")
+    odd = run_demo("--replay", tmp_path / "odd.csv")
+    assert odd.returncode == 2
+    assert "line 2" in odd.stdout
+
+
+def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    tmp_path.chmod(0o711)
+    with (tmp_path / "output.txt").open("wb") as output:
+        process = subprocess.Popen(
+            [CARELOOP, "demo", "--devices", "8", "--days", "60", "--folder", folder],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        note = folder / "state" / "gateway.json"
+        assert wait_until(note.exists, 60)
+        gateway = int(json.loads(note.read_text())["pid"])
+        data = Path(json.loads((folder / "state" / "database" / "connection.json").read_text())["data"])
+        database = int((data / "postmaster.pid").read_text().split()[0])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert not Path(f"/proc/{gateway}").exists()
+    assert not Path(f"/proc/{database}").exists()
