@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +19,10 @@ from devices.errors import CareloopError, Retryable
 from devices.payloads import load_codecs
 from devices.profiles import AUTOMATIC, load_profiles
 from devices.profiles.model import Profile
+from gateway.alarms import find_heads
 from gateway.api.app import ApiParts, build_api
 from gateway.api.health import Check
+from gateway.api.queries import list_tables
 from gateway.api.server import ApiServer
 from gateway.api.token import resolve_token
 from gateway.database.connect import CONNECT_TIMEOUT_S, build_embedded, configured_url, is_embedded
@@ -120,6 +122,11 @@ def _each(group: BaseExceptionGroup[BaseException]) -> Generator[BaseException]:
             yield error
 
 
+async def _find_heads(conn: AsyncConnection[TupleRow], device_ids: Sequence[str]) -> Mapping[str, float]:
+    """The newest device time stored for each device, in whichever model's table it is."""
+    return await find_heads(conn, device_ids, (await list_tables(conn)).values())
+
+
 class _Gateway:
     """The parts of one running gateway, and the order in which they start and stop."""
 
@@ -128,7 +135,15 @@ class _Gateway:
         self._ground = ground
         self._directory = DeviceDirectory()
         self._authenticator = RegistryAuthenticator(with_certificates=bool(settings.listen.tls.client_ca))
-        self._crm = CrmSync(settings.crm, ground.pool, ground.clock, ground.profiles, log, tenant_id=settings.tenant.id)
+        self._crm = CrmSync(
+            settings.crm,
+            ground.pool,
+            ground.clock,
+            ground.profiles,
+            log,
+            tenant_id=settings.tenant.id,
+            heads=_find_heads,
+        )
         self._pipeline = Pipeline(
             PipelineSettings(settings.tenant.id, settings.batch, settings.ingest),
             Store(ground.url, ground.profiles, log),
