@@ -37,8 +37,8 @@ class RegistryAuthenticator:
         """`with_certificates`: also know the devices that have no password."""
         self._with_certificates = with_certificates
         self._credentials: dict[str, tuple[Credential, ...]] = {}
-        self._devices: frozenset[str] = frozenset()
-        self._proved: dict[str, bytes] = {}
+        self._devices: set[str] = set()
+        self._proved: dict[str, tuple[int, bytes]] = {}  # by device: which credential, and a digest
         self._key = secrets.token_bytes(32)
 
     def authenticate(
@@ -70,26 +70,24 @@ class RegistryAuthenticator:
             known for known in self._credentials.get(device_id, ()) if known.credential_id != credential.credential_id
         ]
         self._credentials[device_id] = (*others, credential)
-        self._devices |= {device_id}
+        self._devices.add(device_id)
 
     def remove(self, device_id: str) -> None:
         """Let a device in no longer."""
         self._credentials.pop(device_id, None)
         self._proved.pop(device_id, None)
-        self._devices -= {device_id}
+        self._devices.discard(device_id)
 
     async def refresh(self, conn: Connection) -> frozenset[str]:
         """Take everything from the database anew; the devices that lost a credential, or were revoked."""
         fresh: dict[str, list[Credential]] = {}
         for credential in await load_credentials(conn):
             fresh.setdefault(credential.device_id, []).append(credential)
-        devices = (
-            frozenset(device.device_id for device in await load_devices(conn)) if self._with_certificates else None
-        )
         lost = {
             device_id for device_id, known in self._credentials.items() if _ids(known) - _ids(fresh.get(device_id, ()))
         }
-        if devices is not None:
+        if self._with_certificates:
+            devices = {device.device_id for device in await load_devices(conn)}
             lost |= self._devices - devices
             self._devices = devices
         self._credentials = {device_id: tuple(credentials) for device_id, credentials in fresh.items()}
@@ -104,7 +102,10 @@ class RegistryAuthenticator:
         if self._with_certificates:
             live = bool(await load_devices(conn, device_id))
             lost = lost or (device_id in self._devices and not live)
-            self._devices = self._devices | {device_id} if live else self._devices - {device_id}
+            if live:
+                self._devices.add(device_id)
+            else:
+                self._devices.discard(device_id)
         if lost:
             self._proved.pop(device_id, None)
         if fresh:
@@ -115,18 +116,20 @@ class RegistryAuthenticator:
 
     def _knows_password(self, username: str, password: bytes) -> bool:
         credentials = self._credentials.get(username, ())
-        if credentials and self._has_proved(username, password):
+        if self._has_proved(username, password):
             return True
         for credential in credentials:
             if verify(credential, password):
                 if credential.scheme == "scrypt":
-                    self._proved[username] = self._digest(username, password)
+                    self._proved[username] = (credential.credential_id, self._digest(username, password))
                 return True
         return False
 
     def _has_proved(self, username: str, password: bytes) -> bool:
-        proved = self._proved.get(username)
-        return proved is not None and hmac.compare_digest(proved, self._digest(username, password))
+        credential_id, proved = self._proved.get(username, (0, b""))
+        if credential_id not in _ids(self._credentials.get(username, ())):  # revoked, perhaps while it was being proved
+            return False
+        return hmac.compare_digest(proved, self._digest(username, password))
 
     def _digest(self, username: str, password: bytes) -> bytes:
         return hmac.digest(self._key, username.encode() + b"\0" + password, hashlib.sha256)

@@ -80,3 +80,18 @@ def test_who_is_removed_stays_out(authenticator: RegistryAuthenticator) -> None:
     authenticator.remove("d2")
     assert authenticator.authenticate("d2", b"horse", "", ()) is None
     assert authenticator.authenticate(None, None, "", ("d2",)) is None
+
+
+def test_a_password_that_was_proved_is_worth_nothing_once_it_is_revoked(
+    authenticator: RegistryAuthenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def revoked_meanwhile(_credential: Credential, _password: bytes) -> bool:
+        authenticator.remove("d2")
+        authenticator.add(credential("d2", hash_generated("renewed"), 3))
+        return True
+
+    monkeypatch.setattr("gateway.doors.authenticate.verify", revoked_meanwhile)
+    authenticator.authenticate("d2", b"horse", "", ())  # proved, while it is being revoked
+    monkeypatch.undo()
+    assert authenticator.authenticate("d2", b"horse", "", ()) is None
+    assert authenticator.authenticate("d2", b"renewed", "", ()) == "d2"

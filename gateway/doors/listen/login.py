@@ -36,8 +36,8 @@ class Logins:
 
         def done(answer: asyncio.Future[str | None]) -> None:
             self._waiting -= 1
-            if not answer.cancelled():
-                decided(answer.result())
+            if not answer.cancelled():  # asked again, which is quick now: it may have been revoked meanwhile
+                decided(self.decide(connect, names) if answer.result() is not None else None)
 
         asyncio.get_running_loop().run_in_executor(self._threads, self.decide, connect, names).add_done_callback(done)
         return True

@@ -1,10 +1,16 @@
-"""The doors are tested on both event loops: uvloop, on which the gateway runs, and asyncio's own."""
+"""The doors run on uvloop, as the gateway does; the listen door's own protocol is tested on asyncio's loop too."""
 
 import asyncio
 from collections.abc import Callable, Mapping
 
+import pytest
 import uvloop
 
+ON_BOTH = ("test_listen_protocol", "test_listen_tls", "test_listen_hostile")
 
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
+    if item.path.stem in ON_BOTH:
+        factories["asyncio"] = asyncio.new_event_loop
+    return factories
