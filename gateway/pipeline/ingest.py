@@ -27,6 +27,7 @@ from gateway.pipeline.replay import Replays
 from gateway.pipeline.settings import PipelineSettings
 from gateway.pipeline.stats import PipelineStats
 from gateway.pipeline.taps import Taps
+from gateway.pipeline.transactions import Transactions
 from gateway.pipeline.writer import BatchWriter, Moment
 from gateway.pipeline.written import Written, verdicts_of
 from gateway.store.checkpoints import Checkpoint
@@ -64,8 +65,9 @@ class Ingest:
         self._parts = parts
         self._sources = Sources(settings, parts.devices, parts.codecs, store.profiles, store.tables)
         judge = Judge(parts.engine, store.profiles, parts.log)
-        self._writer = BatchWriter(store, judge, self._sources, parts.stats, parts.log)
-        self._writer.batch_seq = recovered.batch_seq
+        self._transactions = Transactions(store, judge, parts.stats, parts.log)
+        self._transactions.batch_seq = recovered.batch_seq
+        self._writer = BatchWriter(store, judge, self._sources, self._transactions, parts.log)
         self._health = HealthyClock(settings.ingest.outage_grace, recovered.healthy_s)
         self._replays = Replays(parts.queue)
         self._promotion = Promotion()
@@ -77,7 +79,7 @@ class Ingest:
     @property
     def is_working(self) -> bool:
         """Whether transactions go through."""
-        return self._writer.is_working
+        return self._transactions.is_working
 
     async def take_in(self, packets: Sequence[Packet]) -> None:
         """Store and judge packets, then settle them. Raises OwnershipLostError."""
@@ -103,7 +105,7 @@ class Ingest:
         self._announce(await self._writer.decide(self._moment(self._parts.queue.oldest_received_s())))
         if loop_s >= self._replays_at_s:
             self._replays_at_s = loop_s + _REPLAYS_S
-            await self._writer.until_done(self._replays.go_on)
+            await self._transactions.until_done(self._replays.go_on)
         if loop_s >= self._checkpoint_at_s:
             await self.checkpoint()
         self._parts.stats.housekeepings += 1
@@ -117,12 +119,14 @@ class Ingest:
         ]
         if changed:
             await self._writer.checkpoint(changed, self._health.now_s)
-            self._parts.log.debug("detect.checkpointed", partitions=len(changed), batch_seq=self._writer.batch_seq)
+            self._parts.log.debug(
+                "detect.checkpointed", partitions=len(changed), batch_seq=self._transactions.batch_seq
+            )
 
     def _moment(self, oldest_s: float | None) -> Moment:
         """Now; the healthy clock does not run ahead of a packet that waits, nor while the doors hold back."""
         now_s = self._parts.clock.now_s()
-        is_healthy = self._parts.doors_healthy() and self._writer.is_working and not self._parts.queue.is_full
+        is_healthy = self._parts.doors_healthy() and self._transactions.is_working and not self._parts.queue.is_full
         until_s = now_s if oldest_s is None else min(now_s, oldest_s)
         return Moment(now_s, self._health.advance(until_s, is_healthy=is_healthy))
 
@@ -140,7 +144,7 @@ class Ingest:
         wanted = sorted(name for name in strange if self._unknown.get(name, loop_s) <= loop_s)
         if not wanted:
             return
-        for device in await self._writer.until_done(partial(self._find, device_ids=wanted)):
+        for device in await self._transactions.until_done(partial(self._find, device_ids=wanted)):
             known.put(device)
         self._unknown.update((name, loop_s + _UNKNOWN_FOR_S) for name in wanted if known.get(name) is None)
 
@@ -157,7 +161,7 @@ class Ingest:
         self._parts.stats.count(written, lag_s)
         self._parts.log.debug(
             "batch.committed",
-            batch_seq=self._writer.batch_seq,
+            batch_seq=self._transactions.batch_seq,
             packets=len(written.batch.packets),
             stored=written.stored,
             duplicates=written.duplicates,

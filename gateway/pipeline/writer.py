@@ -1,12 +1,9 @@
 """One transaction per batch: readings, events, quarantine, alarms and counters together, or not at all."""
 
-import asyncio
-import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, TypeVar
 
 import numpy as np
 import psycopg
@@ -23,8 +20,8 @@ from gateway.detect.model import AlarmChange
 from gateway.pipeline.batch import Batch
 from gateway.pipeline.decode import RawElements, Sources, quarantine_row
 from gateway.pipeline.judge import Judge
-from gateway.pipeline.stats import PipelineStats
-from gateway.pipeline.unstorable import find_unstorable, is_about_data
+from gateway.pipeline.transactions import Pause, Transactions
+from gateway.pipeline.unstorable import find_unstorable
 from gateway.pipeline.written import Written, counters_of, device_counters_of
 from gateway.store.checkpoints import Checkpoint, prune, put_checkpoints
 from gateway.store.ownership import OwnershipLostError
@@ -44,11 +41,6 @@ from gateway.store.rows import QuarantineRow, StoredReadings
 from gateway.store.store import LOST_CONNECTION, Store
 
 Connection = AsyncConnection[TupleRow]
-_Result = TypeVar("_Result")
-_Prepare = Callable[[Connection], Awaitable[None]]
-
-_FIRST_PAUSE_S: Final = 0.05
-_LONGEST_PAUSE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +55,6 @@ class _ProbeOverError(Exception):
     """Ends a probe, so that nothing of it stays."""
 
 
-@dataclass(slots=True)
-class _Pause:
-    """How long to wait before the next attempt: longer each time, and never the same for two gateways."""
-
-    attempts: int = 0
-
-    def next_s(self) -> float:
-        """Seconds before the next attempt."""
-        self.attempts += 1
-        return min(_FIRST_PAUSE_S * 2 ** min(self.attempts, 16), _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)  # noqa: S311
-
-
 class BatchWriter:
     """Writes batches one after the other, each until it is committed."""
 
@@ -83,24 +63,22 @@ class BatchWriter:
         store: Store,
         judge: Judge,
         sources: Sources,
-        stats: PipelineStats,
+        transactions: Transactions,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
-        self.batch_seq = 0  # of the last committed batch
-        self.is_working = True  # whether the last transaction went through
         self._store = store
         self._judge = judge
         self._sources = sources
-        self._stats = stats
+        self._transactions = transactions
         self._log = log
         self._expecting: set[str] = set()  # models whose last batch told something again
 
     async def write(self, batch: Batch, moment: Moment) -> Written:
         """Commit a batch, however long that takes. Raises OwnershipLostError."""
-        batch_seq = self.batch_seq + 1
+        batch_seq = self._transactions.batch_seq + 1
         while True:
             try:
-                written = await self.until_committed(
+                written = await self._transactions.until_committed(
                     batch_seq,
                     partial(self._write, batch=batch, batch_seq=batch_seq, moment=moment),
                     partial(self._make_room, batch=batch),
@@ -176,8 +154,8 @@ class BatchWriter:
             self._judge.commit()
             return ()
         self._judge.rollback()
-        batch_seq = self.batch_seq + 1
-        return await self.until_committed(batch_seq, lambda conn: self._decide(conn, batch_seq, moment))
+        batch_seq = self._transactions.batch_seq + 1
+        return await self._transactions.until_committed(batch_seq, lambda conn: self._decide(conn, batch_seq, moment))
 
     async def _decide(self, conn: Connection, batch_seq: int, moment: Moment) -> Sequence[AlarmChange]:
         changes = self._judge.due(moment.alive_s, moment.now_s)
@@ -193,24 +171,24 @@ class BatchWriter:
         async def probe(part: Batch) -> None:
             try:
                 async with self._store.transaction() as conn:
-                    await self._store_readings(conn, part, self.batch_seq + 1)
-                    await put_events(conn, part.events, self.batch_seq + 1)
-                    await put_statuses(conn, part.statuses, self.batch_seq + 1)
+                    await self._store_readings(conn, part, self._transactions.batch_seq + 1)
+                    await put_events(conn, part.events, self._transactions.batch_seq + 1)
+                    await put_statuses(conn, part.statuses, self._transactions.batch_seq + 1)
                     raise _ProbeOverError  # noqa: TRY301 - undoes the transaction
             except _ProbeOverError:
                 pass
 
-        pause = _Pause()
+        pause = Pause()
         while True:
             try:
                 found = await find_unstorable(batch, probe)
                 break
             except LOST_CONNECTION as lost:
-                await self._wait(pause, lost)
+                await self._transactions.wait(pause, lost)
         detail = str(error).partition("\n")[0]
         self._log.error("batch.unstorable", rows=len(found), error=type(error).__name__)
         if not found:  # it is not what devices sent: retried for ever, and told each time, rather than dropped
-            await self._wait(pause, error)
+            await self._transactions.wait(pause, error)
             return batch
         refused = _refused(self._sources, batch, found, detail)
         return replace(batch.only(frozenset(batch.rows()) - found), refused=[*batch.refused, *refused])
@@ -220,87 +198,21 @@ class BatchWriter:
 
         async def put(conn: Connection) -> None:
             if not await put_checkpoints(
-                conn, self._sources.settings.tenant_id, self._store.fence, changed, self.batch_seq, healthy_s
+                conn,
+                self._sources.settings.tenant_id,
+                self._store.fence,
+                changed,
+                self._transactions.batch_seq,
+                healthy_s,
             ):
                 raise OwnershipLostError
-            await prune(conn, self.batch_seq)
+            await prune(conn, self._transactions.batch_seq)
 
-        await self.until_done(put)
-
-    async def until_done(self, work: Callable[[Connection], Awaitable[_Result]]) -> _Result:
-        """Do something that may be done twice in a transaction of its own, however long that takes."""
-        pause = _Pause()
-        while True:
-            try:
-                async with self._store.transaction() as conn:
-                    result = await work(conn)
-            except LOST_CONNECTION as error:
-                await self._wait(pause, error)
-            else:
-                self.is_working = True
-                return result
+        await self._transactions.until_done(put)
 
     async def widen(self, model: str, metrics: Sequence[str]) -> None:
         """Give metrics a column of their own, however long that takes."""
-        pause = _Pause()
-        while True:
-            try:
-                await self._store.tables.widen(await self._store.connection(), model, metrics)
-            except LOST_CONNECTION as error:
-                await self._wait(pause, error)
-            else:
-                return
-
-    async def until_committed(
-        self, batch_seq: int, work: Callable[[Connection], Awaitable[_Result]], prepare: _Prepare | None = None
-    ) -> _Result:
-        """Do something in the numbered transaction, exactly once, however long that takes.
-
-        `prepare` runs before it on the same connection, and again before each further attempt. Raises what is about the
-        data, and OwnershipLostError.
-        """
-        pause = _Pause()
-        while True:
-            result: list[_Result] = []
-            try:
-                if prepare is not None:
-                    await prepare(await self._store.connection())
-                async with self._store.transaction() as conn:
-                    result.append(await work(conn))
-                break
-            except (*LOST_CONNECTION, psycopg.Error) as error:
-                if is_about_data(error):
-                    self._judge.rollback()
-                    raise
-                self._store.divider.forget()
-                # With a result, what failed is the COMMIT, and only the database knows what became of it.
-                if result and await self._was_committed(batch_seq, error):
-                    break
-                self._judge.rollback()
-                await self._wait(pause, error)
-            except BaseException:
-                self._judge.rollback()
-                raise
-        self._judge.commit()
-        self.batch_seq = batch_seq
-        self.is_working = True
-        return result[0]
-
-    async def _was_committed(self, batch_seq: int, error: BaseException) -> bool:
-        pause = _Pause()
-        while True:
-            await self._wait(pause, error)
-            try:
-                return await self._store.was_committed(batch_seq)
-            except LOST_CONNECTION as again:
-                error = again
-
-    async def _wait(self, pause: "_Pause", error: BaseException) -> None:
-        self.is_working = False
-        self._stats.retries += 1
-        sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
-        self._log.warning("batch.retry", error=type(error).__name__, sqlstate=sqlstate, attempt=pause.attempts)
-        await asyncio.sleep(pause.next_s())
+        await self._transactions.until_made(partial(self._store.tables.widen, model=model, metrics=metrics))
 
 
 def _row_of(written: Written, batch_seq: int, moment: Moment) -> BatchRow:

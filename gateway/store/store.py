@@ -120,7 +120,7 @@ class Store:
             keepalives_interval=5,
             keepalives_count=3,
         )
-        await conn.execute(BOUND_SESSION)
+        await conn.execute(PREPARE_SESSION)
         return conn
 
     async def connection(self) -> Connection:
@@ -175,5 +175,6 @@ async def _let_go(conn: Connection | None) -> None:
             await conn.close()
 
 
-# A session whose gateway has vanished must not hold the fence's lock for ever.
-BOUND_SESSION: LiteralString = "SET idle_in_transaction_session_timeout = '60s'"
+# A session whose gateway has vanished must not hold the fence's lock for ever; and the end of the year 9999 must not
+# lie in the year 10000, which Python does not know, because the server lives east of Greenwich.
+PREPARE_SESSION: LiteralString = "SET idle_in_transaction_session_timeout = '60s'; SET TimeZone = 'UTC'"

@@ -150,3 +150,21 @@ async def test_batches_that_every_checkpoint_includes_are_pruned(database_url: s
             await rig.tell("k1", reading(at_s, celsius=20))
     assert await rig.rows("SELECT batch_seq FROM batch") == [(5,)]
     assert await rig.rows("SELECT DISTINCT batch_seq FROM detector_checkpoint") == [(5,)]
+
+
+async def test_the_last_moment_of_9999_is_judged_again_wherever_the_server_lives(plain_database_url: str) -> None:
+    eternal = PipelineSettings(ingest=IngestSettings.model_validate({"far_future": "4000000d"}))
+    rig = Rig(plain_database_url, settings=eternal)
+    async with await rig.connect() as conn:
+        await conn.execute(
+            "DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' SET TimeZone = ''Asia/Tokyo'''; END $$"
+        )
+    await rig.prepare()
+    task = asyncio.create_task(rig.pipeline.run())
+    await rig.until(lambda: rig.pipeline.healthy, task)
+    await rig.tell("k1", {"ts": "9999-12-31T23:59:59.999999Z", "metrics": {"celsius": 20}})
+    await crash(rig, task)
+    later = Rig(plain_database_url, settings=eternal)
+    async with later.running():
+        assert later.recorder.told() == rig.recorder.told()
+        assert len(later.recorder.told()["k1"]) == 1
