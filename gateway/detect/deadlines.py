@@ -85,6 +85,8 @@ class Deadlines:
 
     def _queue(self, index: Indices, tick_s: Floats) -> None:
         queued = np.isfinite(tick_s)
+        if not queued.any():
+            return
         index, tick_s = index[queued], tick_s[queued]
         order = np.argsort(tick_s, kind="stable")
         index, tick_s = index[order], tick_s[order]

@@ -16,7 +16,7 @@ from gateway.detect.checkpoint import load_state, save_state
 from gateway.detect.detector import Batch, Detector, Findings, load_detectors
 from gateway.detect.episodes import Phase, Rules, Step, step
 from gateway.detect.fleet import Fleet, Lane, Roster
-from gateway.detect.model import AlarmChange, AlarmEvent, Samples
+from gateway.detect.model import LARGEST, AlarmChange, AlarmEvent, Samples
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import FOR, KEEP_FIRING_FOR, Station
 from gateway.detect.table import Journal, Rows
@@ -187,7 +187,7 @@ class Engine:
     def _judge_lane(self, roster: Roster, lane: Lane, wave: _Wave, told: _Told) -> None:
         """Bring readings of distinct devices before one detector, all its watches at once."""
         values = wave.values[:, lane.metrics]
-        reading, which = np.nonzero(np.isfinite(values))
+        reading, which = np.nonzero(np.abs(values) <= LARGEST)
         if not len(reading):
             return
         seats = wave.seats[reading]

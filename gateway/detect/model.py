@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from devices.profiles.model import Profile, Severity
 from gateway.detect.arrays import Floats
+
+LARGEST: Final = 1e30
+"""A value further from zero than this is no measurement, and is taken as absent."""
 
 AlarmEvent = Literal["raised", "updated", "unknown", "cleared"]
 

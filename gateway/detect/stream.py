@@ -15,7 +15,7 @@ from gateway.detect.detector import Batch, Detector, load_detectors
 from gateway.detect.engine import Engine
 from gateway.detect.kinds import LearntKind
 from gateway.detect.lines import Line, Row
-from gateway.detect.model import AlarmChange, Samples
+from gateway.detect.model import LARGEST, AlarmChange, Samples
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import Station
 from gateway.detect.table import Journal
@@ -102,7 +102,7 @@ class Scorer:
 
     def score(self, row: Row) -> float:
         """From 0 to 1, by the rows so far; 0 for a row without a value and for one that is late."""
-        if not np.isfinite(row.number):
+        if not abs(row.number) <= LARGEST:
             return 0.0
         station, no = self._station, np.zeros(1, np.bool_)
         assert station.series is not None

@@ -1,0 +1,1 @@
+"""Series with and without trouble, and short ways to judge them."""
