@@ -105,9 +105,9 @@ def reckon_cases(cases: Sequence[Json], book: Book) -> CaseScore:
 
 
 def _is_for_the_crm(case: Json) -> bool:
-    """Whether the CRM had to be told: the case was opened at some time, not only proposed and then held back."""
-    moves = cast("Sequence[Json]", case.get("transitions") or ())
-    return any(str(move.get("to_state") or move.get("to")) == "open" for move in moves)
+    """Whether the CRM had to be told: there is a CRM for it, and it was not over before it could be told."""
+    endpoints = cast("Sequence[Json]", case.get("endpoints") or ())
+    return any(str(endpoint["state"]) != "withdrawn" for endpoint in endpoints)
 
 
 def count_overlaps(cases: Sequence[Json]) -> int:

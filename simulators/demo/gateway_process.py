@@ -85,7 +85,7 @@ port = 0
 token = {quoted(self.token)}
 
 [crm]
-poll_interval = 0.1
+poll_interval = 0.5
 
 [[crm.endpoints]]
 name = {quoted(ENDPOINT)}

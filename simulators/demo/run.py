@@ -30,7 +30,7 @@ from simulators.fleet.publish import wait_until_let_in
 from simulators.reckoning import reckon_cases, reckon_delivery, seen_alarms
 from simulators.scorecard import Scorecard, match, score
 
-LOOK_EVERY_S: Final = 0.3
+LOOK_EVERY_S: Final = 0.5
 DRAIN_WITHIN_S: Final = 90.0
 SETTLED_S: Final = 0.4  # an answer to one message may make the next
 HELD_AFTER_S: Final = 4.0  # a message that nobody tries to send for so long waits for its owner's morning

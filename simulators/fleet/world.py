@@ -150,15 +150,18 @@ def _fault_plan(
     if FaultKind.BAD_FIRMWARE not in settings.faults.kinds and settings.faults.share > 0 and len(cohort) > 2:
         for n in rng.permutation(cohort)[: max(2, len(cohort) // 10)]:
             fate[int(n)] = FaultKind.BAD_FIRMWARE
-    wanted = round(settings.faults.share * len(models))
     order = [int(n) for n in rng.permutation(len(models)) if int(n) not in fate]
-    kinds = settings.faults.kinds
-    for turn in range(wanted):
-        kind = kinds[turn % len(kinds)]
-        able = next((n for n in order if kind in models[n].faults), None)
-        if able is not None:
-            fate[able] = kind
-            order.remove(able)
+    turns = [
+        settings.faults.kinds[n % len(settings.faults.kinds)] for n in range(round(settings.faults.share * len(models)))
+    ]
+    for turn, kind in enumerate(turns):
+        able = [n for n in order if kind in models[n].faults]
+        if able:  # spread over the products that can have it, so that no product has all the bad luck
+            names = sorted({models[n].model for n in able})
+            wanted = names[turn // len(settings.faults.kinds) % len(names)]
+            chosen = next(n for n in able if models[n].model == wanted)
+            fate[chosen] = kind
+            order.remove(chosen)
     return [(product, fate.get(n)) for n, product in enumerate(models)]
 
 

@@ -102,7 +102,7 @@ FITNESS_BAND: Final = Product(
     model="fitness-band",
     share=0.3,
     interval_s=900.0,
-    sync=Sync(every_s=2 * HOUR_S, offline_h=(2.0, 7.0)),
+    sync=Sync(every_s=HOUR_S, offline_h=(2.0, 7.0)),
     faults={
         FaultKind.ABANDONED: trace("steps", "distance", "active_energy", "wear_time", "battery", quiet=True),
         FaultKind.DECLINE: trace("steps", "distance", "active_energy", "heart_rate"),
