@@ -10,10 +10,11 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from devices.profiles import AUTOMATIC
 from devices.profiles.model import Profile
-from gateway.detect.arrays import Indices
+from gateway.detect.arrays import Indices, Mask
 from gateway.detect.episodes import EPISODE_FIELDS
 from gateway.detect.fleet import Fleet
 from gateway.detect.station import OWNER_FIELDS, Station
@@ -64,7 +65,9 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
 def save_state(stations: Mapping[str, Station], fleet: Fleet, partition: int, engine: int) -> bytes:
     """The state of all devices of a partition."""
     member = fleet.members(partition)
-    devices = np.flatnonzero(member)
+    chosen = {name: _told(station, member) for name, station in stations.items()}
+    owners = [station.table.column("device")[chosen[name]] for name, station in stations.items()]
+    devices = np.unique(np.concatenate([np.empty(0, np.int32), *owners]))
     place = np.full(len(member), -1, np.int32)  # in the saved list
     place[devices] = np.arange(len(devices))
     return msgspec.msgpack.encode(
@@ -73,17 +76,20 @@ def save_state(stations: Mapping[str, Station], fleet: Fleet, partition: int, en
             engine=engine,
             devices=[fleet.ids[device] for device in devices],
             models=[fleet.rosters[fleet.roster_of[device]].profile.model for device in devices],
-            stations=[_save_station(station, place) for station in stations.values()],
+            stations=[_save_station(station, chosen[name], place) for name, station in stations.items()],
         )
     )
 
 
-def _save_station(station: Station, place: "np.ndarray[tuple[int], np.dtype[np.int32]]") -> SavedStation:
+def _told(station: Station, member: Mask) -> Indices:
+    """The slots of a partition's devices; one that nothing was judged in has nothing to tell."""
+    index = np.flatnonzero(station.table.column("device") >= 0)
+    index = index[member[station.table.column("device")[index]]]
+    return index[np.isfinite(station.table.column("newest_s")[index])]
+
+
+def _save_station(station: Station, index: Indices, place: npt.NDArray[np.int32]) -> SavedStation:
     table = station.table
-    owner = table.column("device")
-    index = np.flatnonzero(owner >= 0)
-    index = index[place[owner[index]] >= 0]
-    index = index[np.isfinite(table.column("newest_s")[index])]  # a slot that nothing was judged in has nothing to tell
     arrays = [
         SavedArray(name, field.dtype, field.lanes, np.ascontiguousarray(table.column(name)[index]).tobytes())
         for name, field in table.fields.items()
@@ -93,7 +99,7 @@ def _save_station(station: Station, place: "np.ndarray[tuple[int], np.dtype[np.i
         detector=station.name,
         version=station.detector.version,
         watches=[SavedWatch(binding.model, binding.watch, binding.metric) for binding in station.bindings],
-        device=place[owner[index]].tobytes(),
+        device=place[table.column("device")[index]].tobytes(),
         watch=table.column("watch")[index].astype(np.int32).tobytes(),
         arrays=arrays,
     )

@@ -95,9 +95,9 @@ class Station:
     def open(self, devices: Indices, watches: Indices) -> Indices:
         """New slots, in their initial state, for these devices and watches."""
         index = self.table.allocate(len(devices))
-        state = self.table.rows(index)
-        state["device"], state["watch"] = devices.astype(np.int32), watches.astype(np.int32)
-        state.flush()
+        # Past the journal: a slot stays its device's, even if what was judged in it is undone.
+        self.table.column("device")[index] = devices
+        self.table.column("watch")[index] = watches
         return index
 
     def remember(self, state: Rows, ts_s: Floats, value: Floats) -> None:

@@ -99,9 +99,10 @@ def engine_for(*profiles: Profile, settings: DetectSettings | None = None) -> En
 
 
 def judge(engine: Engine, profile: Profile, ts_s: Floats, values: Floats, device_id: str = "a") -> list[AlarmChange]:
-    """Judge a series of one device an hour at a time, so that silences come when they are due."""
+    """Judge a series of one device; an hour at a time if silences are watched for, so that they come when due."""
     changes: list[AlarmChange] = []
-    hour = np.floor(np.asarray(ts_s) / HOUR_S)
+    silences = any(watch.detector == "silence" for watch in profile.watches)
+    hour = np.floor(np.asarray(ts_s) / (HOUR_S if silences else 10 * DAY_S))
     edges = [0, *(np.flatnonzero(np.diff(hour)) + 1).tolist(), len(ts_s)]
     for start, end in zip(edges[:-1], edges[1:], strict=True):
         if start == end:
