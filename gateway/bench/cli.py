@@ -6,9 +6,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from gateway.bench.detect import DetectPlan, run_detect
 from gateway.bench.figures import write_json
 from gateway.bench.ingest import BATCHES, FLEETS, IngestPlan, run_ingest
-from gateway.bench.report import show_ingest
+from gateway.bench.latency import LatencyPlan, run_latency
+from gateway.bench.report import show_detect, show_ingest, show_latency
 from gateway.database.provisioned import cache_folder, find_provisioned
 
 _json_option = click.option(
@@ -44,3 +46,33 @@ def ingest(
     show_ingest(report, console)
     if json_file is not None:
         write_json(json_file, report.figures)
+
+
+@bench.command()
+@click.option("--seconds", default=2.0, show_default=True, help="How long each turn of careloop lasts.")
+@click.option("--rounds", default=3, show_default=True, help="How often everybody takes a turn.")
+@click.option("--series", default=100_000, show_default=True, help="Series, of which each batch updates 5,000.")
+@_json_option
+def detect(*, seconds: float, rounds: int, series: int, json_file: Path | None) -> None:
+    """Samples judged per second by every generic watch, beside river and NAB's Windowed Gaussian."""
+    console = Console(highlight=False)
+    with console.status("setting up") as status:
+        figures = run_detect(DetectPlan(series=series, seconds=seconds, rounds=rounds), status.update)
+    show_detect(figures, console)
+    if json_file is not None:
+        write_json(json_file, figures)
+
+
+@bench.command()
+@click.option("--seconds", default=15.0, show_default=True, help="How long the load at half the top rate lasts.")
+@click.option("--connections", default=1000, show_default=True, help="Devices that send the load.")
+@_json_option
+def latency(*, seconds: float, connections: int, json_file: Path | None) -> None:
+    """From a reading's sending to the CRM's HTTP request, at half the top rate."""
+    console = Console(highlight=False)
+    programs = find_provisioned(cache_folder(os.environ))
+    with console.status("setting up") as status:
+        figures = run_latency(LatencyPlan(seconds=seconds, connections=connections), programs, status.update)
+    show_latency(figures, console)
+    if json_file is not None:
+        write_json(json_file, figures)

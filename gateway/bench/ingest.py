@@ -15,18 +15,17 @@ import psycopg
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
 
-from devices.credentials import hash_generated
-from devices.ids import partition_of
 from devices.profiles import load_profiles
 from gateway.bench import packets, queries
 from gateway.bench.contest import Contestant, Result, Round
 from gateway.bench.figures import IngestFigures, ProcessorTime, Rates, Ratios, middle, ratio
 from gateway.bench.ours import Bench, Listen, Subscribe
 from gateway.bench.peers import MosquittoSub, MosquittoSubCopy, RawCopy
-from gateway.bench.rows import MODEL, PASSWORD, Fleet, readings
+from gateway.bench.rows import INTERVAL_S, MODEL, Fleet, readings
 from gateway.bench.services import Gateway, broker, database_server, gateway, work_folder
+from gateway.bench.stage import new_database, registered
 from gateway.database.edition import detect_edition
-from gateway.database.embedded import EmbeddedPostgres, replace_database
+from gateway.database.embedded import EmbeddedPostgres
 from gateway.database.migrate import migrate
 from gateway.database.provisioned import Provisioned
 from gateway.store.binary_copy import encode_readings
@@ -40,7 +39,6 @@ NOMINAL_PER_S: Final = 40_000
 COPY_BATCH: Final = 5000
 FLEETS: Final = (10_000, 100_000, 1_000_000)
 BATCHES: Final = (250, 1000, 2500, 5000, 10_000)
-_DAYS_BACK: Final = 30
 _CHUNK_S: Final = 7 * 86_400.0
 
 
@@ -135,19 +133,17 @@ class _Stage:
         self._folder = folder
         self._server = server
         self._say = say
-        self._fleet = Fleet(plan.connections, int(time.time()) // 86_400 * 86_400 - _DAYS_BACK * 86_400)
+        self._fleet = Fleet(plan.connections, int(time.time()) - (plan.rounds + 1) * plan.per_device * INTERVAL_S)
         assert server.pid is not None
         self._bench = Bench(server.pid, plan.window)
-        self._secret = hash_generated(PASSWORD)
-        self._url_of("shelf")
-        self.database, self._table = asyncio.run(_shelf(self._existing("shelf")))
+        self._shelf = new_database(server, "shelf")
+        self.database, self._table = asyncio.run(_shelf(self._shelf))
 
     def contest(self, programs: Provisioned | None) -> Mapping[str, list[Result]]:
         """All contestants, round by round."""
         with ExitStack() as stack:
             contestants: list[Contestant] = [self._listen(stack, "listen", 0, {})]
-            shelf = self._connect(stack, self._existing("shelf"))
-            contestants.append(RawCopy(self._bench, shelf, self._table))
+            contestants.append(RawCopy(self._bench, self._connect(stack, self._shelf), self._table))
             if programs is not None:
                 contestants += self._at_the_broker(stack, programs)
             return self._rounds(contestants)
@@ -189,7 +185,7 @@ class _Stage:
 
     def _round(self, number: int, *, warming_up: bool) -> Round:
         per_device = self._plan.per_device
-        block = self._fleet.block(number, per_device)
+        block = self._fleet.block(number * per_device, per_device)
         if warming_up:
             block = block.first(self._fleet.senders * max(per_device // 4, 1))
         whole = readings(self._fleet, block, self._table)
@@ -212,7 +208,7 @@ class _Stage:
         ours.wait_for_subscription(1)
         yield Subscribe(self._bench, running, ours, self._connect(stack, url))
         yield MosquittoSub(self._bench, programs.mosquitto_sub, theirs)
-        lines_url = self._url_of("lines")
+        lines_url = new_database(self._server, "lines")
         lines = self._connect(stack, lines_url)
         queries.create_lines(lines)
         yield MosquittoSubCopy(self._bench, programs.mosquitto_sub, theirs, lines, lines_url)
@@ -223,21 +219,7 @@ class _Stage:
         return stack.enter_context(gateway(self._folder, name.replace(" ", "-"), sections))
 
     def _registered(self, name: str, idle: int) -> str:
-        """A database whose registry knows the senders, and `idle` devices that never send."""
-        url = self._url_of(name)
-        asyncio.run(migrate(url))
-        senders = {device_id: partition_of(device_id) for device_id in self._fleet.device_ids}
-        with psycopg.connect(url) as conn:
-            queries.register(conn, senders, idle, self._secret)
-        return url
-
-    def _url_of(self, name: str) -> str:
-        with psycopg.connect(self._server.url, autocommit=True) as conn:
-            queries.create_database(conn, f"bench_{name}")
-        return self._existing(name)
-
-    def _existing(self, name: str) -> str:
-        return replace_database(self._server.url, f"bench_{name}")
+        return registered(self._server, name, self._fleet.device_ids, idle=idle)
 
     @staticmethod
     def _connect(stack: ExitStack, url: str) -> Connection[TupleRow]:

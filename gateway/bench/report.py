@@ -7,7 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.bench.contest import Result
+from gateway.bench.detect import DetectFigures
 from gateway.bench.ingest import IngestReport
+from gateway.bench.latency import LatencyFigures
 
 _WHO = {
     "listen": "careloop, listen",
@@ -44,6 +46,30 @@ def show_ingest(report: IngestReport, console: Console) -> None:
     _show_ratios(report, console)
     _show_sweep("registered devices", report.fleets, console)
     _show_sweep("readings in a batch at most", report.batches, console)
+
+
+def show_detect(figures: DetectFigures, console: Console) -> None:
+    """Print the figures of `careloop bench detect`."""
+    table = Table("detection, one core", "", "to reach", box=None, header_style="bold", pad_edge=False)
+    table.columns[1].justify = table.columns[2].justify = "right"
+    table.add_row("series", f"{figures.series:,}", "")
+    table.add_row("series updates a second, all generic watches", f"{figures.updates_per_s:,.0f}", "10,000,000")
+    table.add_row("bytes per series", f"{figures.bytes_per_series:,}", "1,000 at most")
+    river = figures.ratios.over_river
+    table.add_row("over river's GaussianScorer", "[dim]not installed[/]" if river is None else f"{river:.1f} x", "")
+    table.add_row("over NAB's Windowed Gaussian", f"{figures.ratios.over_windowed_gaussian:.1f} x", "")
+    console.print(table)
+
+
+def show_latency(figures: LatencyFigures, console: Console) -> None:
+    """Print the figures of `careloop bench latency`."""
+    table = Table("reading to the CRM's request", "", "to reach", box=None, header_style="bold", pad_edge=False)
+    table.columns[1].justify = table.columns[2].justify = "right"
+    table.add_row("readings/s meanwhile", f"{figures.at_readings_per_s:,.0f}", "half the top rate")
+    table.add_row("top rate, readings/s", f"{figures.top_readings_per_s:,.0f}", "")
+    table.add_row("p50, real time", f"{figures.p50_s:.3f} s", "0.3 s at most")
+    table.add_row("p99, real time", f"{figures.p99_s:.3f} s", "1 s at most")
+    console.print(table)
 
 
 def _show_ratios(report: IngestReport, console: Console) -> None:

@@ -63,12 +63,12 @@ class Fleet:
         """The senders: serial numbers in no order, as a factory's batches come to be connected."""
         return [device_id(number, self.seed) for number in range(self.senders)]
 
-    def block(self, number: int, per_device: int) -> Block:
-        """The block of this number, each of the same size; blocks follow each other in device time."""
-        random = np.random.default_rng((self.seed, number))
+    def block(self, first: int, per_device: int) -> Block:
+        """Each device's readings from number `first` on."""
+        random = np.random.default_rng((self.seed, first))
         count = self.senders * per_device
         values = np.clip(random.normal(_CENTRE, _SPREAD, (count, len(METRICS))), _LOW, _HIGH).round(2)
-        turn = np.repeat(np.arange(per_device, dtype=np.int64) + number * per_device, self.senders)
+        turn = np.repeat(np.arange(first, first + per_device, dtype=np.int64), self.senders)
         device = np.tile(np.arange(self.senders, dtype=np.int32), per_device)
         jitter_ms = random.integers(0, 60_000, count)
         ts_ms = (self.start_s + turn * INTERVAL_S) * 1000 + jitter_ms

@@ -1,0 +1,179 @@
+"""The detection benchmark: samples of random series through every generic watch, beside detectors of one series."""
+
+import importlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Final, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.profiles import AUTOMATIC
+from gateway.bench.windowed_gaussian import WindowedGaussian
+from gateway.detect.engine import Engine
+from gateway.detect.generic import DEVICE_WATCHES, metric_watches
+from gateway.detect.model import Samples
+from gateway.detect.settings import DetectSettings
+
+_METRIC: Final = "level"
+_EVERY_S: Final = 300.0  # between two samples of a series, on average
+_WARM_UP_EVERY_S: Final = 6 * 3600.0
+_WARM_UP_SAMPLES: Final = 60  # a series': fifteen days, after which the watches judge
+_BASELINE_SERIES: Final = 1000
+_START_S: Final = 1_760_000_000.0
+
+
+class Scalar(Protocol):
+    """A detector of one series."""
+
+    def score(self, value: float) -> float:
+        """Judge a value, then learn it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DetectPlan:
+    """What is measured, and for how long."""
+
+    series: int = 100_000
+    batch: int = 5000
+    seconds: float = 2.0
+    rounds: int = 3
+    warm_up_samples: int = _WARM_UP_SAMPLES
+
+
+@dataclass(frozen=True, slots=True)
+class DetectRatios:
+    """Our updates a second over theirs, medians of the rounds; None where the peer is not installed."""
+
+    over_river: float | None
+    over_windowed_gaussian: float
+
+
+@dataclass(frozen=True, slots=True)
+class DetectFigures:
+    """What `careloop bench detect` found."""
+
+    series: int
+    updates_per_s: float
+    bytes_per_series: int
+    ratios: DetectRatios
+
+
+class Updates:
+    """Batches of samples of random series, each series at most once a batch; the same for the same seed."""
+
+    def __init__(self, plan: DetectPlan, seed: int = 1) -> None:
+        self._plan = plan
+        self._random = np.random.default_rng(seed)
+        self._device_ids = [f"dev-{number:06d}" for number in range(plan.series)]
+        self._level = self._random.uniform(10.0, 100.0, plan.series)
+        self._now_s = _START_S
+
+    def next(self, every_s: float = _EVERY_S) -> Samples:
+        """One more batch; the samples of a series are `every_s` apart, on average."""
+        plan = self._plan
+        which = self._random.choice(plan.series, plan.batch, replace=False)
+        numbers: list[int] = which.tolist()
+        self._now_s += every_s * plan.batch / plan.series
+        values = self._level[which] * self._random.normal(1.0, 0.05, plan.batch)
+        return Samples(
+            profile=AUTOMATIC,
+            device_ids=tuple([self._device_ids[number] for number in numbers]),
+            device=np.arange(plan.batch, dtype=np.int32),
+            ts_s=self._now_s + self._random.uniform(0.0, 60.0, plan.batch),
+            alive_s=self._now_s,
+            metrics=(_METRIC,),
+            values=values[:, None],
+        )
+
+
+def run_detect(plan: DetectPlan, say: Callable[[str], None]) -> DetectFigures:
+    """Measure, contestants in turn."""
+    engine = Engine({AUTOMATIC.model: AUTOMATIC}, DetectSettings())
+    updates = Updates(plan)
+    say("warming up")
+    for _ in range(plan.warm_up_samples * plan.series // plan.batch):
+        _judge(engine, [updates.next(_WARM_UP_EVERY_S)])
+    values = np.random.default_rng(2).normal(50.0, 5.0, 100_000)
+    peers: dict[str, Callable[[], Scalar]] = {"windowed_gaussian": WindowedGaussian}
+    river = load_river()
+    if river is not None:
+        peers["river"] = river
+    detectors = {name: [make() for _ in range(_BASELINE_SERIES)] for name, make in peers.items()}
+    ours: list[float] = []
+    theirs: dict[str, list[float]] = {name: [] for name in peers}
+    for number in range(plan.rounds):
+        say(f"round {number + 1}: careloop")
+        ours.append(_engine_per_s(engine, updates, plan))
+        for name, its in detectors.items():
+            say(f"round {number + 1}: {name}")
+            theirs[name].append(_scalar_per_s(its, values, plan.seconds / 2))
+    generic = {watch.detector for watch in (*metric_watches(_METRIC), *DEVICE_WATCHES)}
+    ratios = {name: median(a / b for a, b in zip(ours, rates, strict=True)) for name, rates in theirs.items()}
+    return DetectFigures(
+        plan.series,
+        round(median(ours), 1),
+        sum(engine.bytes_per_series[name] for name in generic),
+        DetectRatios(round(ratios["river"], 2) if "river" in ratios else None, round(ratios["windowed_gaussian"], 2)),
+    )
+
+
+def _judge(engine: Engine, batch: Sequence[Samples]) -> None:
+    engine.begin()
+    engine.judge(batch)
+    engine.commit()
+
+
+def _engine_per_s(engine: Engine, updates: Updates, plan: DetectPlan) -> float:
+    """Series updates a second; only the engine's own time counts."""
+    spent_s, count = 0.0, 0
+    while spent_s < plan.seconds:
+        batch = [updates.next()]
+        before_s = time.perf_counter()
+        _judge(engine, batch)
+        spent_s += time.perf_counter() - before_s
+        count += plan.batch
+    return count / spent_s
+
+
+def _scalar_per_s(detectors: Sequence[Scalar], values: NDArray[np.float64], seconds: float) -> float:
+    """Updates a second of detectors that take a sample at a time."""
+    start_s, count = time.perf_counter(), 0
+    for one, value in _turns(detectors, values.tolist()):
+        one.score(value)
+        count += 1
+        if not count % 1000 and time.perf_counter() - start_s > seconds:
+            break
+    return count / (time.perf_counter() - start_s)
+
+
+def _turns(detectors: Sequence[Scalar], values: Sequence[float]) -> Iterator[tuple[Scalar, float]]:
+    while True:
+        for number, value in enumerate(values):
+            yield detectors[number % len(detectors)], value
+
+
+def load_river() -> Callable[[], Scalar] | None:
+    """River's Gaussian scorer, a detector a series; None where river is not installed."""
+    try:
+        anomaly = importlib.import_module("river.anomaly")
+    except ImportError:
+        return None
+    make = cast("Callable[[], Any]", anomaly.GaussianScorer)  # river has no types
+
+    class River:
+        """One series in river."""
+
+        def __init__(self) -> None:
+            self._scorer = make()
+
+        def score(self, value: float) -> float:
+            """Judge a value, then learn it."""
+            score = float(self._scorer.score_one(None, value))
+            self._scorer.learn_one(None, value)
+            return score
+
+    return River
