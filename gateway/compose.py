@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, cast
@@ -11,13 +11,12 @@ from typing import Final, Protocol, cast
 import structlog
 from psycopg import AsyncConnection, Error
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
 from crm_sync.service import CrmSync
 from devices.clock import Clock
 from devices.errors import CareloopError, Retryable
 from devices.payloads import load_codecs
-from devices.profiles import AUTOMATIC, load_profiles
 from devices.profiles.model import Profile
 from gateway.alarms import find_heads
 from gateway.api.app import ApiParts, build_api
@@ -25,10 +24,9 @@ from gateway.api.health import Check
 from gateway.api.queries import list_tables
 from gateway.api.server import ApiServer
 from gateway.api.token import resolve_token
-from gateway.database.connect import CONNECT_TIMEOUT_S, build_embedded, configured_url, is_embedded
-from gateway.database.edition import Edition, detect_edition
-from gateway.database.embedded import EmbeddedPostgres
-from gateway.database.migrate import migrate
+from gateway.check import check_settings
+from gateway.database.connect import CONNECT_TIMEOUT_S
+from gateway.database.hold import Database, hold_database
 from gateway.detect.engine import Engine
 from gateway.doors.authenticate import RegistryAuthenticator
 from gateway.doors.listen.server import ListenDoor
@@ -38,15 +36,13 @@ from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.settings import PipelineSettings
 from gateway.registry_watch import watch_registry
-from gateway.running import RunningGateway, forget_gateway, remember_gateway
+from gateway.running import RunningGateway, announce_start, forget_gateway, remember_gateway
 from gateway.settings import Settings, build_clock
 from gateway.store.ownership import OwnershipLostError
 from gateway.store.store import Store
 
 Log = structlog.typing.FilteringBoundLogger
-Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
-DATABASE_LOOK_S: Final = 0.2
 READY_LOOK_S: Final = 0.02
 PROBE_TIMEOUT_S: Final = 2.0
 
@@ -75,9 +71,7 @@ class _Ground:
     settings: Settings
     profiles: Mapping[str, Profile]
     clock: Clock
-    url: str
-    pool: Pool
-    edition: Edition
+    database: Database
     log: Log
 
 
@@ -87,16 +81,30 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[str
     Raises ConfigError when the settings cannot be carried out, Retryable when the database does not come up.
     """
     log: Log = structlog.get_logger()
-    profiles = {AUTOMATIC.model: AUTOMATIC, **load_profiles(settings.profiles.folders)}
-    async with _database(settings, log) as url:
-        applied = await migrate(url)
-        async with _open_pool(settings, url) as pool:
-            async with pool.connection() as conn:
-                edition = await detect_edition(conn)
-            announce(f"database  {edition.describe()}" + (f"; {len(applied)} migrations applied" if applied else ""))
-            ground = _Ground(settings, profiles, build_clock(settings.clock), url, pool, edition, log)
-            with _told_alone():
-                await _Gateway(ground).run(stop, announce)
+    profiles = check_settings(settings)
+    api = ApiServer(settings.api) if settings.api.enabled else None
+    announce_start(settings)
+    with _told_alone(), _forgotten_at_last(settings):
+        async with asyncio.TaskGroup() as tasks:
+            if api is not None:
+                tasks.create_task(api.run(), name="api")
+                announce(f"api       {api.url}")
+            async with hold_database(settings, stop, api.wait_for if api else _ignore, log) as database:
+                if database is not None:
+                    applied = f"; {database.applied} migrations applied" if database.applied else ""
+                    announce(f"database  {database.edition.describe()}{applied}")
+                    ground = _Ground(settings, profiles, build_clock(settings.clock), database, log)
+                    await _Gateway(ground).run(api, stop, announce)
+            if api is not None:
+                api.stop()
+
+
+@contextmanager
+def _forgotten_at_last(settings: Settings) -> Generator[None]:
+    try:
+        yield
+    finally:
+        forget_gateway(settings)
 
 
 @contextmanager
@@ -137,7 +145,7 @@ class _Gateway:
         self._authenticator = RegistryAuthenticator(with_certificates=bool(settings.listen.tls.client_ca))
         self._crm = CrmSync(
             settings.crm,
-            ground.pool,
+            ground.database.pool,
             ground.clock,
             ground.profiles,
             log,
@@ -146,7 +154,7 @@ class _Gateway:
         )
         self._pipeline = Pipeline(
             PipelineSettings(settings.tenant.id, settings.batch, settings.ingest),
-            Store(ground.url, ground.profiles, log),
+            Store(ground.database.url, ground.profiles, log),
             Engine(ground.profiles, settings.detect),
             self._directory,
             load_codecs(),
@@ -171,18 +179,15 @@ class _Gateway:
             doors["subscribe"] = PahoSubscription(settings.subscribe, self._pipeline, routes, clock, log)
         return doors
 
-    async def run(self, stop: asyncio.Event, announce: Callable[[str], None]) -> None:
+    async def run(self, api: ApiServer | None, stop: asyncio.Event, announce: Callable[[str], None]) -> None:
         """Start from the inside out, stop from the outside in: intake first, then what it feeds."""
         settings, log = self._ground.settings, self._ground.log
-        api = ApiServer(settings.api) if settings.api.enabled else None
         async with asyncio.TaskGroup() as tasks:
             pipeline = tasks.create_task(self._pipeline.run(), name="pipeline")
             outer = [tasks.create_task(self._crm.run(), name="crm")]
             outer.append(tasks.create_task(self._watch_registry(), name="registry"))
             if api is not None:
-                token = resolve_token(settings)
-                tasks.create_task(api.run(build_api(self._api_parts(token))), name="api")
-                announce(f"api       {api.url}")
+                api.use(build_api(self._api_parts(resolve_token(settings))))
             if await self._is_ready(stop):
                 for door in self._doors.values():
                     await door.start()
@@ -196,9 +201,6 @@ class _Gateway:
                 await pipeline
             for task in outer:
                 task.cancel()
-            if api is not None:
-                api.stop()
-        forget_gateway(settings)
         log.info("gateway.stopped")
 
     async def _is_ready(self, stop: asyncio.Event) -> bool:
@@ -228,7 +230,9 @@ class _Gateway:
     async def _watch_registry(self) -> None:
         listen = self._doors.get("listen")
         on_lost = listen.disconnect if isinstance(listen, ListenDoor) else _ignore
-        connect = partial(AsyncConnection.connect, self._ground.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+        connect = partial(
+            AsyncConnection.connect, self._ground.database.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
+        )
         await watch_registry(
             self._directory, self._authenticator, connect, on_lost, self._registry_loaded, self._ground.log
         )
@@ -236,7 +240,7 @@ class _Gateway:
     def _api_parts(self, token: str) -> ApiParts:
         listen = self._doors.get("listen")
         return ApiParts(
-            pool=self._ground.pool,
+            pool=self._ground.database.pool,
             tenant_id=self._ground.settings.tenant.id,
             token=token,
             clock=self._ground.clock,
@@ -244,7 +248,7 @@ class _Gateway:
             crm=self._ground.settings.crm,
             probe=self._probe,
             is_connected=listen.is_connected if isinstance(listen, ListenDoor) else _is_nowhere,
-            database=self._ground.edition.describe(),
+            database=self._ground.database.edition.describe(),
         )
 
     async def _probe(self) -> Mapping[str, Check]:
@@ -259,66 +263,16 @@ class _Gateway:
 
     async def _probe_database(self) -> Check:
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT_S), self._ground.pool.connection(PROBE_TIMEOUT_S) as conn:
+            async with asyncio.timeout(PROBE_TIMEOUT_S), self._ground.database.pool.connection(PROBE_TIMEOUT_S) as conn:
                 await conn.execute("SELECT 1")
         except (Error, PoolTimeout, OSError) as error:
             return Check(ok=False, says=f"does not answer ({type(error).__name__})")
-        return Check(ok=True, says=self._ground.edition.describe())
+        return Check(ok=True, says=self._ground.database.edition.describe())
 
 
-def _ignore(_device_id: str) -> None:
+def _ignore(_text: str) -> None:
     return None
 
 
 def _is_nowhere(_device_id: str) -> bool:
     return False
-
-
-@asynccontextmanager
-async def _open_pool(settings: Settings, url: str) -> AsyncGenerator[Pool]:
-    pool: Pool = AsyncConnectionPool(
-        url,
-        min_size=2,
-        max_size=settings.database.pool_size,
-        open=False,
-        check=AsyncConnectionPool.check_connection,
-        kwargs={"connect_timeout": CONNECT_TIMEOUT_S},
-        timeout=10.0,
-        reconnect_timeout=5.0,
-        name="careloop",
-    )
-    async with pool:
-        yield pool
-
-
-@asynccontextmanager
-async def _database(settings: Settings, log: Log) -> AsyncGenerator[str]:
-    """The configured database, or the embedded one, which is kept running."""
-    if not is_embedded(settings):
-        yield configured_url(settings.database)
-        return
-    embedded = build_embedded(settings, os.environ)
-    keeper: asyncio.Task[None] | None = None
-    try:
-        url = await asyncio.to_thread(embedded.start)
-        keeper = asyncio.create_task(_keep_running(embedded, log), name="embedded-database")
-        yield url
-    finally:
-        if keeper is not None:
-            keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeper
-        await asyncio.to_thread(embedded.stop)  # waits for a start that is under way
-
-
-async def _keep_running(embedded: EmbeddedPostgres, log: Log) -> None:
-    """Start the embedded database again whenever it dies; it recovers what it had confirmed."""
-    while True:
-        await asyncio.sleep(DATABASE_LOOK_S)
-        if embedded.pid is None:
-            log.error("database.died", folder=str(embedded.folder))
-            try:
-                await asyncio.to_thread(embedded.start)
-                log.info("database.restarted")
-            except CareloopError as error:
-                log.exception("database.not_restarted", reason=error.reason, detail=error.detail)

@@ -1,11 +1,19 @@
-"""Where the gateway that runs on this machine is to be found: a small file in its state folder."""
+"""Where the gateway that runs on this machine is to be found: a small file in its state folder.
+
+While it starts there is another file, so that a command that comes a moment too early can wait for it.
+"""
 
 import json
 import os
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 from gateway.settings import Settings
+
+START_WITHIN_S: Final = 60.0
+_LOOK_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,17 @@ def _file(settings: Settings) -> Path:
     return settings.state.folder / "gateway.json"
 
 
+def _starting(settings: Settings) -> Path:
+    return settings.state.folder / "gateway.starting"
+
+
+def announce_start(settings: Settings) -> None:
+    """Say that a gateway is being started."""
+    path = _starting(settings)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.write_text(str(os.getpid()), "utf-8")
+
+
 def remember_gateway(settings: Settings, gateway: RunningGateway) -> None:
     """Write down where this gateway can be reached, for this user's other commands only."""
     path = _file(settings)
@@ -31,11 +50,29 @@ def remember_gateway(settings: Settings, gateway: RunningGateway) -> None:
     unfinished.touch(mode=0o600)
     unfinished.write_text(json.dumps(asdict(gateway)), "utf-8")
     unfinished.rename(path)
+    _starting(settings).unlink(missing_ok=True)
 
 
 def forget_gateway(settings: Settings) -> None:
-    """This gateway runs no longer."""
+    """This gateway runs no longer, or has not come up."""
     _file(settings).unlink(missing_ok=True)
+    _starting(settings).unlink(missing_ok=True)
+
+
+def wait_for_gateway(settings: Settings) -> RunningGateway | None:
+    """The gateway that runs on these settings, or None; one that is just being started is waited for."""
+    deadline = time.monotonic() + START_WITHIN_S
+    while _is_starting(settings) and time.monotonic() < deadline:
+        time.sleep(_LOOK_S)
+    return find_gateway(settings)
+
+
+def _is_starting(settings: Settings) -> bool:
+    try:
+        os.kill(int(_starting(settings).read_text("utf-8")), 0)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def find_gateway(settings: Settings) -> RunningGateway | None:

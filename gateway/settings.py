@@ -1,5 +1,6 @@
 """careloop's settings: commented defaults in the package, then the user's TOML, then ``CARELOOP_*`` variables."""
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from gateway.doors.settings import ListenSettings, RouteSettings, SubscribeSetti
 from gateway.pipeline.settings import BatchSettings, IngestSettings
 
 ENVIRONMENT_PREFIX: Final = "CARELOOP_"
+_PASSWORD: Final = re.compile(r"(?<=://)([^/@]*):[^/@]*@")
+_QUERY: Final = re.compile(r"(?<=[\w/])\?\S+=\S*")
 _SHOWN_CHARACTERS: Final = 60
 
 Tree = dict[str, object]
@@ -70,7 +73,10 @@ class ClockSettings(_Section):
 
     @model_validator(mode="after")
     def _start_is_an_instant(self) -> "ClockSettings":
-        if self.kind == "scaled":
+        if self.kind == "scaled" and not self.start:
+            message = "the scaled clock needs a start, such as 2026-01-01T00:00:00Z"
+            raise ValueError(message)
+        if self.start:
             parse_instant_s(self.start)
         return self
 
@@ -180,6 +186,11 @@ def load(config: Path | None, environment: Mapping[str, str]) -> Loaded:
     return Loaded(settings, dict(_leaves(tree)), origins)
 
 
+def mask_url(text: str) -> str:
+    """The same text, without the password and the query of a URL, which may hold secrets."""
+    return _QUERY.sub("?********", _PASSWORD.sub(r"\1:********@", text))
+
+
 def _read_toml(path: Path) -> Tree:
     try:
         return tomllib.loads(path.read_text("utf-8"))
@@ -235,11 +246,19 @@ def _faults(error: ValidationError, origins: Mapping[str, str]) -> list[Fault]:
     for item in error.errors():
         name = ".".join(str(part) for part in item["loc"]) or "settings"
         found = "nothing" if item["type"] == "missing" else _shown(item["input"])
-        origin = origins.get(name)
-        faults.append(Fault(name, f"{found} ({origin})" if origin else found, item["msg"]))
+        origin = origins.get(name) or next((at for key, at in origins.items() if key.startswith(f"{name}.")), None)
+        faults.append(Fault(name, f"{found} ({origin})" if origin else found, _allowed(item["type"], item["msg"])))
     return faults
 
 
+def _allowed(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "no setting of that name; `careloop config show` lists them all"
+    return message.removeprefix("Value error, ").removeprefix("Input should be ")
+
+
 def _shown(value: object) -> str:
-    text = repr(value)
+    if isinstance(value, dict):
+        return "these settings together"
+    text = repr(mask_url(value) if isinstance(value, str) else value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

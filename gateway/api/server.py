@@ -5,9 +5,10 @@ import socket
 from collections.abc import Generator
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from devices.errors import ConfigError, Fault
+from gateway.api.waiting import build_waiting_api
 from gateway.settings import ApiSettings
 
 
@@ -20,7 +21,7 @@ class _Server(uvicorn.Server):
 
 
 class ApiServer:
-    """Serves an application until it is stopped."""
+    """Answers from the first moment on: what is being waited for, until there is a whole application to serve."""
 
     def __init__(self, settings: ApiSettings) -> None:
         """Take the port. Raises ConfigError when it cannot be had."""
@@ -34,7 +35,12 @@ class ApiServer:
             self._socket.close()
             found = f"{settings.host}:{settings.port}, which cannot be had ({error.strerror})"
             raise ConfigError([Fault("api.port", found, "a free port, or 0 for any")]) from error
-        self._server: _Server | None = None
+        config = uvicorn.Config(
+            self._answer, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2
+        )
+        self._server = _Server(config)
+        self._waits_for = "the database is being started"
+        self._app: ASGIApp = build_waiting_api(lambda: self._waits_for)
 
     @property
     def url(self) -> str:
@@ -42,13 +48,21 @@ class ApiServer:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._socket.getsockname()[1]}"
 
-    async def run(self, app: FastAPI) -> None:
+    async def run(self) -> None:
         """Serve until `stop`."""
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
-        self._server = _Server(config)
         await self._server.serve(sockets=[self._socket])
+
+    def wait_for(self, what: str) -> None:
+        """Say, in words, what keeps the gateway from being ready."""
+        self._waits_for = what
+
+    def use(self, app: ASGIApp) -> None:
+        """Serve this application from now on."""
+        self._app = app
 
     def stop(self) -> None:
         """Take no more requests; those under way get two seconds."""
-        if self._server is not None:
-            self._server.should_exit = True
+        self._server.should_exit = True
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import cast
 
@@ -10,14 +9,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from crm_sync.delivery.channels import open_channels
-from devices.profiles import load_profiles
+from gateway.check import check_settings
 from gateway.cli.options import config_option, json_option
-from gateway.doors.listen.tls import server_context
-from gateway.settings import load
+from gateway.settings import load, mask_url
 
 _SECRET_WORDS = ("token", "secret", "password")
-_PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@]*):[^/@]*@")
 
 
 @click.group()
@@ -29,10 +25,7 @@ def config() -> None:
 @config_option
 def check(config: Path | None) -> None:
     """Say whether the settings are usable; exit 2 with every fault at once when they are not."""
-    settings = load(config, os.environ).settings
-    load_profiles(settings.profiles.folders)
-    server_context(settings.listen.tls)
-    open_channels(settings.crm.endpoints)
+    check_settings(load(config, os.environ).settings)
     click.echo("the settings are usable")
 
 
@@ -62,4 +55,4 @@ def _masked(name: str, value: object) -> object:
         return value
     last = name.rpartition(".")[2]
     is_secret = any(word in last for word in _SECRET_WORDS) and not last.endswith("_file")
-    return "********" if is_secret else _PASSWORD_IN_URL.sub(r"\1:********@", value)
+    return "********" if is_secret else mask_url(value)

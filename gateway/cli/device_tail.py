@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from devices.errors import CareloopError, Retryable
-from gateway.running import find_gateway
+from gateway.running import wait_for_gateway
 from gateway.settings import Settings
 
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -37,7 +37,7 @@ class Fate(msgspec.Struct, frozen=True):
 
 def follow(settings: Settings, device_id: str) -> Iterator[bytes]:
     """The API's lines about a device's packets, as they come. Raises CareloopError where there is nothing to follow."""
-    gateway = find_gateway(settings)
+    gateway = wait_for_gateway(settings)
     if gateway is None or gateway.api_url is None:
         detail = f"no gateway with an API runs on these settings (state folder {settings.state.folder})"
         raise Retryable("gateway_not_running", detail)

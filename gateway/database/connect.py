@@ -1,5 +1,6 @@
 """Where the database is, and how commands connect to it."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -13,6 +14,7 @@ from psycopg.rows import TupleRow
 from devices.errors import ConfigError, Fault, Retryable
 from gateway.database.embedded import EmbeddedPostgres, read_url
 from gateway.database.provisioned import TIMESCALEDB_SETTINGS, cache_folder, find_provisioned
+from gateway.running import wait_for_gateway
 from gateway.settings import DatabaseSettings, Settings
 
 CONNECT_TIMEOUT_S = 10
@@ -57,7 +59,8 @@ def configured_url(database: DatabaseSettings) -> str:
     try:
         conninfo_to_dict(database.url)
     except psycopg.ProgrammingError as error:
-        raise ConfigError([Fault("database.url", "a text that is no connection string", f"({error})")]) from error
+        found = f"a text that is no connection string ({' '.join(str(error).split())})"
+        raise ConfigError([Fault("database.url", found, "postgresql://…, or empty for the embedded one")]) from error
     if not database.password_file:
         return database.url
     try:
@@ -85,6 +88,8 @@ def reachable_url(settings: Settings) -> str:
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncGenerator[AsyncConnection[TupleRow]]:
     """A connection for one command; committed when the block ends well. Raises ConfigError, Retryable."""
+    if is_embedded(settings):
+        await asyncio.to_thread(wait_for_gateway, settings)
     url = reachable_url(settings)
     try:
         connection = await AsyncConnection.connect(url, connect_timeout=CONNECT_TIMEOUT_S)

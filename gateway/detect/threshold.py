@@ -13,7 +13,6 @@ from gateway.detect.settings import DetectSettings
 from gateway.detect.table import Field, Rows
 from gateway.detect.words import say_instant, say_metric, say_quantity, say_span
 
-
 _Number = Floats | float
 
 
@@ -101,7 +100,7 @@ def _calm(above: _Number, below: _Number, given: Mapping[str, _Number]) -> tuple
 
 def _score(value: Floats, above: Floats | float, below: Floats | float) -> Floats:
     """0.5 at the limit, towards 1 as the excess grows to the limit's own size and beyond."""
-    excess = np.fmax(np.subtract(value, above), np.subtract(below, value))
+    excess = np.fmax(np.fmax(np.subtract(value, above), np.subtract(below, value)), 0.0)
     limit = np.where(value > above, above, below)
     scale = np.maximum(np.abs(limit), 1e-9)
     ratio = excess / scale

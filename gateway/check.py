@@ -1,0 +1,58 @@
+"""Whether settings can be carried out, looked at before anything is started."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from crm_sync.delivery.channels import open_channels
+from devices.errors import ConfigError, Fault
+from devices.payloads import load_codecs
+from devices.profiles import AUTOMATIC, load_profiles
+from devices.profiles.model import Profile
+from gateway.database.connect import configured_url, is_embedded
+from gateway.detect.engine import Engine
+from gateway.doors.listen.tls import server_context
+from gateway.settings import Settings
+
+
+def check_settings(settings: Settings) -> Mapping[str, Profile]:
+    """Look at everything that settings name: profiles, watches, codecs, files, connection strings.
+
+    Returns the device profiles by model. Raises ConfigError with every fault at once.
+    """
+    faults: list[Fault] = []
+
+    def attempt(look: Callable[[], object]) -> None:
+        try:
+            look()
+        except ConfigError as error:
+            faults.extend(error.faults)
+
+    profiles: dict[str, Profile] = {AUTOMATIC.model: AUTOMATIC}
+    attempt(lambda: profiles.update(load_profiles(settings.profiles.folders)))
+    attempt(lambda: Engine(profiles, settings.detect))
+    attempt(lambda: server_context(settings.listen.tls))
+    attempt(lambda: open_channels(settings.crm.endpoints))
+    if not is_embedded(settings):
+        attempt(lambda: configured_url(settings.database))
+    faults += _unknown_codecs(settings)
+    faults += _unreadable_password(settings)
+    if faults:
+        raise ConfigError(faults)
+    return profiles
+
+
+def _unknown_codecs(settings: Settings) -> Sequence[Fault]:
+    known = load_codecs()
+    return [
+        Fault(f"routes.{number}.codec", route.codec, f"one of {', '.join(sorted(known))}")
+        for number, route in enumerate(settings.routes)
+        if route.codec not in known
+    ]
+
+
+def _unreadable_password(settings: Settings) -> Sequence[Fault]:
+    try:
+        settings.subscribe.read_password()
+    except (OSError, UnicodeDecodeError) as error:
+        found = f"{settings.subscribe.password_file} ({error})"
+        return [Fault("subscribe.password_file", found, "a file that can be read")]
+    return []

@@ -1,0 +1,117 @@
+"""A database at hand for as long as the gateway runs: the configured one awaited, the embedded one kept running."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from psycopg import AsyncConnection, OperationalError
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from devices.errors import CareloopError, Retryable
+from gateway.database.connect import CONNECT_TIMEOUT_S, build_embedded, configured_url, is_embedded
+from gateway.database.edition import Edition, detect_edition
+from gateway.database.embedded import EmbeddedPostgres
+from gateway.database.migrate import migrate
+from gateway.settings import Settings
+
+Log = structlog.typing.FilteringBoundLogger
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+LOOK_S: Final = 0.2
+RETRY_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database whose schema is up to date."""
+
+    url: str
+    pool: Pool
+    edition: Edition
+    applied: int  # migrations, just now
+
+
+@asynccontextmanager
+async def hold_database(
+    settings: Settings, stop: asyncio.Event, say: Callable[[str], None], log: Log
+) -> AsyncGenerator[Database | None]:
+    """Wait until the database answers, bring its schema up to date, and keep the embedded one running.
+
+    None when told to stop before that; `say` is told what is being waited for. Raises ConfigError when the database
+    does not fit.
+    """
+    async with _server(settings, log) as url:
+        found = await _prepare(url, stop, say, log)
+        if found is None:
+            yield None
+            return
+        edition, applied = found
+        async with _build_pool(settings, url) as pool:
+            yield Database(url, pool, edition, applied)
+
+
+async def _prepare(url: str, stop: asyncio.Event, say: Callable[[str], None], log: Log) -> tuple[Edition, int] | None:
+    while not stop.is_set():
+        try:
+            applied = await migrate(url)
+            async with await AsyncConnection.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as conn:
+                return await detect_edition(conn), len(applied)
+        except (Retryable, OperationalError) as error:
+            says = " ".join(str(error).split())
+            say(says)
+            log.warning("database.awaited", detail=says)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), RETRY_S)
+    return None
+
+
+def _build_pool(settings: Settings, url: str) -> Pool:
+    return AsyncConnectionPool(
+        url,
+        min_size=2,
+        max_size=settings.database.pool_size,
+        open=False,
+        check=AsyncConnectionPool.check_connection,
+        kwargs={"connect_timeout": CONNECT_TIMEOUT_S, "options": "-c timezone=UTC"},
+        timeout=10.0,
+        reconnect_timeout=5.0,
+        name="careloop",
+    )
+
+
+@asynccontextmanager
+async def _server(settings: Settings, log: Log) -> AsyncGenerator[str]:
+    """The configured database, or the embedded one, which is kept running."""
+    if not is_embedded(settings):
+        yield configured_url(settings.database)
+        return
+    embedded = build_embedded(settings, os.environ)
+    keeper: asyncio.Task[None] | None = None
+    try:
+        url = await asyncio.to_thread(embedded.start)
+        keeper = asyncio.create_task(_keep_running(embedded, log), name="embedded-database")
+        yield url
+    finally:
+        if keeper is not None:
+            keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeper
+        await asyncio.to_thread(embedded.stop)  # waits for a start that is under way
+
+
+async def _keep_running(embedded: EmbeddedPostgres, log: Log) -> None:
+    """Start the embedded database again whenever it dies; it recovers what it had confirmed."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        if embedded.pid is None:
+            log.error("database.died", folder=str(embedded.folder))
+            try:
+                await asyncio.to_thread(embedded.start)
+                log.info("database.restarted")
+            except CareloopError as error:
+                log.exception("database.not_restarted", reason=error.reason, detail=error.detail)
