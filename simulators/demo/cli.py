@@ -29,7 +29,7 @@ from simulators.scorecard import match
 
 
 @click.command()
-@click.option("--devices", default=160, show_default=True, type=click.IntRange(1, 5000), help="How many devices live.")
+@click.option("--devices", default=120, show_default=True, type=click.IntRange(1, 5000), help="How many devices live.")
 @click.option("--days", default=28.0, show_default=True, type=click.FloatRange(1, 366), help="For how many days.")
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same fleet with the same faults.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write the scorecard as JSON.")
@@ -61,7 +61,7 @@ def demo(  # noqa: PLR0917 - each is an option of the command
                 seed=seed,
                 folder=place,
                 database_url=os.environ.get("CARELOOP_DATABASE__URL", ""),
-                pace=Pace(step_s=min(max(span.days * DAY_S / 600, HOUR_S), DAY_S / 2)),
+                pace=Pace(step_s=min(max(span.days * DAY_S / 600, HOUR_S), DAY_S / 2), ahead=1),
             )
             with Stage(plan, span.start_s) as stage:
                 stage.gateway.launch()

@@ -43,10 +43,15 @@ class Driver:
         publisher = Publisher(self._target, self._world.accounts(), self._ledger, self._settled)
         began = time.monotonic()
         try:
-            for step, end_s in enumerate(self._ends()):
-                for errand in self._world.errands_until(end_s):
+            ends = self._ends()
+            errands = list(self._world.errands_until(ends[0]))
+            for step, end_s in enumerate(ends):
+                for errand in errands:
                     publisher.add(errand.device_id, step, errand.act, errand.packet)
                 publisher.complete(step)
+                publisher.pump(0.0)
+                if step + 1 < len(ends):  # written while the other side works
+                    errands = list(self._world.errands_until(ends[step + 1]))
                 while self._must_wait(publisher.unsettled, end_s, began):
                     publisher.pump(0.02)
                     if self.stop.is_set():
