@@ -16,6 +16,7 @@ from gateway.detect.checkpoint import load_state, save_state
 from gateway.detect.detector import Batch, Detector, Findings, load_detectors
 from gateway.detect.episodes import Phase, Rules, Step, step
 from gateway.detect.fleet import Fleet, Lane, Roster
+from gateway.detect.listening import Signs, fall_silent, hear
 from gateway.detect.model import LARGEST, AlarmChange, AlarmEvent, Samples
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import FOR, KEEP_FIRING_FOR, Station
@@ -85,8 +86,8 @@ class Engine:
         for number, roster in enumerate(self._fleet.rosters):
             here = self._fleet.roster_of[devices] == number
             seats = self._fleet.seat_of[devices[here]]
-            at_s = np.full(len(seats), np.nan)
-            self._heard(roster, _Wave(known[here], seats, at_s, np.empty((0, 0))), np.full(len(seats), alive_s), told)
+            untimed_s = np.full(len(seats), np.nan)
+            self._hear(roster, Signs(known[here], seats, untimed_s, np.full(len(seats), alive_s)), told)
         return _in_order(told)
 
     def due(self, alive_s: float, now_s: float) -> list[AlarmChange]:
@@ -97,7 +98,8 @@ class Engine:
                 continue
             index = station.deadlines.overdue(alive_s)
             if len(index):
-                changes += self._fall_silent(station, index, alive_s, now_s)
+                self._touch(station.table.column("device")[index].astype(np.int64))
+                changes += fall_silent(self._fleet, station, index, (alive_s, now_s))
         return changes
 
     def next_due_s(self) -> float:
@@ -180,7 +182,7 @@ class Engine:
         alive_s = np.broadcast_to(np.asarray(samples.alive_s, np.float64), samples.ts_s.shape)
         for at in waves(samples.device, len(samples.device_ids)):
             wave = _Wave(first + at, seats[samples.device[at]], samples.ts_s[at], samples.values[at])
-            self._heard(roster, wave, alive_s[at], told)
+            self._hear(roster, Signs(wave.place, wave.seats, wave.ts_s, alive_s[at]), told)
             for lane in layout:
                 self._judge_lane(roster, lane, wave, told)
 
@@ -254,75 +256,9 @@ class Engine:
             key = (int(place[at]), self._order[station.name], int(batch.watch[at]))
             told.append((key, tell(station, one, decision)))
 
-    def _heard(self, roster: Roster, wave: _Wave, alive_s: Floats, told: _Told) -> None:
-        """Note signs of life; `wave.ts_s` is NaN where they carry no device time."""
-        for lane in roster.deadline_lanes:
-            station = lane.station
-            assert station.deadline is not None
-            for column, number in zip(lane.columns, lane.watches, strict=True):
-                state = station.table.rows(roster.slots[wave.seats, column].astype(np.int64))
-                if not len(state):
-                    continue
-                newest_s, silent = state["newest_s"], state["phase"] >= Phase.ACTIVE
-                # Without a device time, as much of it has passed since the last sign as of healthy time.
-                elapsed_s = np.fmax(alive_s - np.where(np.isnan(state["heard_s"]), alive_s, state["heard_s"]), 0.0)
-                ts_s = np.where(np.isnan(wave.ts_s), newest_s + elapsed_s, wave.ts_s)
-                # What returns with old data returns no sooner than its silence was told.
-                back_s = np.where(silent, np.fmax(ts_s, state["told_s"]), ts_s)
-                watch = np.full(len(state), number)
-                deadline_s = station.deadline.heard(state, alive_s, watch, station.parameters)
-                state["newest_s"] = np.fmax(newest_s, back_s)
-                station.deadlines.set(state, deadline_s)
-                if silent.any():
-                    state["phase"] = np.where(silent, Phase.IDLE, state["phase"])
-                    state["told_s"] = np.where(silent, back_s, state["told_s"])
-                state.flush()
-                for i in np.flatnonzero(silent):
-                    change = self._tell_deadline(station, state.at(np.array([i])), "cleared", float(back_s[i]), 0.0)
-                    told.append(((int(wave.place[i]), 0, int(number)), change))
-
-    def _fall_silent(self, station: Station, index: Indices, alive_s: float, now_s: float) -> list[AlarmChange]:
-        """Raise silences, and say of the devices' other alarms that nothing is known."""
-        state = station.table.rows(index)
-        began_s = np.fmin(state["newest_s"], now_s)
-        quiet_s = alive_s - state["heard_s"]
-        score = quiet_s / (quiet_s + (state["deadline_s"] - state["heard_s"]))
-        state["phase"], state["began_s"], state["told_s"] = float(Phase.ACTIVE), began_s, now_s
-        devices = state["device"].astype(np.int64)
-        state.flush()
-        self._touch(devices)
-        changes: list[AlarmChange] = []
-        for i in range(len(index)):
-            one = station.table.rows(index[[i]])
-            changes.append(self._tell_deadline(station, one, "raised", now_s, float(score[i])))
-            changes += self._lose_sight(int(devices[i]), now_s)
-        return changes
-
-    def _lose_sight(self, device: int, now_s: float) -> list[AlarmChange]:
-        roster = self._fleet.rosters[self._fleet.roster_of[device]]
-        changes: list[AlarmChange] = []
-        for station, slots in roster.slots_of(int(self._fleet.seat_of[device])):
-            if station.series is None:
-                continue
-            phase = station.table.rows(slots)["phase"]
-            for slot in slots[(phase == Phase.ACTIVE) | (phase == Phase.PENDING)]:
-                state = station.table.rows(np.array([slot]))
-                active = state["phase"][0] == Phase.ACTIVE
-                # A wait for `for` does not go on over a silence: nobody knows what was in between.
-                state["phase"] = float(Phase.UNKNOWN if active else Phase.IDLE)
-                ts_s = max(now_s, float(state["began_s"][0]))
-                score = float(state["told_score"][0])
-                state.flush()
-                if active:
-                    decision = Decision(self._fleet.ids[device], "unknown", ts_s, float("nan"), score)
-                    changes.append(tell(station, state, decision))
-        return changes
-
-    def _tell_deadline(
-        self, station: Station, state: Rows, event: AlarmEvent, ts_s: float, score: float
-    ) -> AlarmChange:
-        device_id = self._fleet.ids[int(state["device"][0])]
-        return tell(station, state, Decision(device_id, event, ts_s, float("nan"), score))
+    def _hear(self, roster: Roster, signs: Signs, told: _Told) -> None:
+        for heard in hear(self._fleet, roster, signs):
+            told.append(((heard.place, 0, heard.watch), heard.change))
 
 
 def _in_order(told: _Told) -> list[AlarmChange]:

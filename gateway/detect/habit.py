@@ -22,9 +22,9 @@ OUTLIER: Final = 4.0  # a learnt hour counts at most as this many usual ones
 RIPE_DAYS: Final = 7.0
 
 HABIT_FIELDS: Final[Sequence[Field]] = (
-    Field("usual", "f4", np.nan, lanes=24),  # use in each hour of the day, over all weekdays
-    Field("weekday", "f4", np.nan, lanes=7),  # use on each day of the week, were it fully covered
-    Field("daily", "f4", np.nan, lanes=DAYS_KEPT),  # use of the latest days, at day number modulo
+    Field("usual", "f4", np.nan, lanes=24, apart=True),  # use in each hour of the day, over all weekdays
+    Field("weekday", "f4", np.nan, lanes=7, apart=True),  # use on each day of the week, were it fully covered
+    Field("daily", "f4", np.nan, lanes=DAYS_KEPT, apart=True),  # use of the latest days, at day number modulo
     Field("day", initial=np.nan, group="habit"),  # number of the day that is being added up, since 1970
     Field("first_day", initial=np.nan, group="habit"),
     Field("days", group="habit"),  # how many days were added up

@@ -54,7 +54,7 @@ class Record:
         Field("last", initial=np.nan),  # value as it came
         Field("start_s", initial=np.nan),  # first sample
         *KIND_FIELDS,
-        Field("hourly", "f4", np.nan, lanes=24),
+        Field("hourly", "f4", np.nan, lanes=24, apart=True),
         Field("low", "f4", np.inf, lanes=FEATURES),
         Field("high", "f4", -np.inf, lanes=FEATURES),
         Field("feature", group="record"),  # of the last breach, and the values that would have been in its range
@@ -120,10 +120,10 @@ class Record:
         if len(turned):
             some = state.at(turned)
             some["count"], some["bar"], some["start_s"] = 0.0, 0.0, batch.ts_s[turned]
-            for name in ("hourly", "low", "high"):
-                initial = {"hourly": np.nan, "low": np.inf, "high": -np.inf}[name]
-                some.set_vector(name, np.full_like(some.vector(name), initial))
+            some.set_lanes("low", np.full((FEATURES, len(turned)), np.inf))
+            some.set_lanes("high", np.full((FEATURES, len(turned)), -np.inf))
             some.flush()
+            some.set_vector("hourly", np.full((len(turned), 24), np.nan))
         return kind
 
 
@@ -173,8 +173,8 @@ def _widen(state: Rows, features: Shorts, ranges: tuple[Shorts, Shorts, Shorts],
     kept = np.where(warm, np.clip(features, low - step, high + step), features)
     shrink = (0.5 * (SHRINK + 1.0 / (count + 10.0))).astype(np.float32) * np.where(fresh, 0, high - low)
     # A feature that is not there yet (an hour of the day not seen before) is NaN, and changes nothing.
-    state.set_vector("low", np.fmin(low + shrink, kept).T)
-    state.set_vector("high", np.fmax(high - shrink, kept).T)
+    state.set_lanes("low", np.fmin(low + shrink, kept))
+    state.set_lanes("high", np.fmax(high - shrink, kept))
 
 
 def _note(state: Rows, ratio: Shorts, bases: Floats, ranges: tuple[Shorts, Shorts]) -> None:

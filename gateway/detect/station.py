@@ -65,8 +65,7 @@ class Station:
         if self.evidence_points:
             fields += [
                 Field("recent", initial=0.0),  # how many samples were kept, ever
-                Field("recent_ts_s", "f8", lanes=self.evidence_points),
-                Field("recent_value", "f4", lanes=self.evidence_points),
+                Field("recent_samples", "c16", lanes=self.evidence_points, apart=True),  # time and value: one access
             ]
         return fields
 
@@ -104,8 +103,7 @@ class Station:
         """Keep samples for later explanations."""
         kept = state["recent"]
         lane = kept.astype(np.int64) % self.evidence_points
-        state.set_cell("recent_ts_s", lane, ts_s)
-        state.set_cell("recent_value", lane, value)
+        state.set_cell("recent_samples", lane, ts_s + 1j * value)
         state["recent"] = kept + 1
 
     def recall(self, state: Rows) -> tuple[tuple[float, float], ...]:
@@ -114,5 +112,5 @@ class Station:
             return ()
         kept = int(state["recent"][0])
         lanes = np.arange(max(0, kept - self.evidence_points), kept) % self.evidence_points
-        ts_s, value = state.vector("recent_ts_s")[0, lanes], state.vector("recent_value")[0, lanes]
-        return tuple((float(at), float(f"{number:.7g}")) for at, number in zip(ts_s, value, strict=True))
+        samples = state.vector("recent_samples")[0, lanes]
+        return tuple((float(sample.real), float(sample.imag)) for sample in samples)

@@ -1,7 +1,7 @@
 """Struct-of-arrays over slots: the state of all series of a detector, with an undo journal.
 
-Scalar fields of one group and dtype lie side by side in one block, so that a random slot costs one cache line, not one
-per field; whoever reads or writes them sees a contiguous array per field.
+In memory the fields of one group lie side by side per slot, so that a random slot costs a cache line or two, not one
+per field; whoever reads or writes them sees one contiguous array per field.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +11,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from gateway.detect.arrays import Floats, Indices, Mask
+from gateway.detect.arrays import Floats, Indices, Mask, Shorts
 
 FIRST_CAPACITY: Final = 256
+CACHE_LINE: Final = 64  # bytes
 
 Array = npt.NDArray[np.generic]
+Bytes = npt.NDArray[np.uint8]
 Numeric = npt.NDArray[np.float64] | npt.NDArray[np.float32] | npt.NDArray[np.int64] | npt.NDArray[np.int32]
 
 
@@ -24,10 +26,11 @@ class Field:
     """One named number, or vector of `lanes` numbers, per slot."""
 
     name: str
-    dtype: str = "f8"  # "f4" or "f8"
+    dtype: str = "f8"  # "f4", "f8", or "i4"
     initial: float = 0.0
     lanes: int = 0  # 0 is a scalar
     group: str = "hot"  # fields that are used together are stored together
+    apart: bool = False  # a vector of which one lane is used at a time: stored alone
 
 
 class Journal:
@@ -59,6 +62,64 @@ class Journal:
             self._undo.append(undo)
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a field is: its group, and its lanes there when the slot is seen as numbers of its dtype."""
+
+    group: str
+    dtype: str
+    first: int
+    end: int
+
+
+class Group:
+    """Fields of all slots, side by side: [capacity, bytes of one slot]."""
+
+    def __init__(self, fields: Sequence[Field], name: str) -> None:
+        self.places: dict[str, _Place] = {}
+        at = 0
+        for field in sorted(fields, key=lambda field: -np.dtype(field.dtype).itemsize):
+            size = np.dtype(field.dtype).itemsize
+            lanes = max(field.lanes, 1)
+            self.places[field.name] = _Place(name, field.dtype, at // size, at // size + lanes)
+            at += size * lanes
+        self.width = _padded(at)
+        self._initial = np.zeros(self.width, np.uint8)
+        for field in fields:
+            place = self.places[field.name]
+            self._initial.view(field.dtype)[place.first : place.end] = field.initial
+        self.slots = self._fresh(FIRST_CAPACITY)
+
+    def _fresh(self, capacity: int) -> Bytes:
+        # Where a slot starts on a cache line, it takes no more lines than it must.
+        memory = np.empty(capacity * self.width + CACHE_LINE, np.uint8)
+        start = -memory.ctypes.data % CACHE_LINE
+        slots = memory[start : start + capacity * self.width].reshape(capacity, self.width)
+        slots[:] = self._initial
+        return slots
+
+    def grow(self, capacity: int) -> None:
+        """Make room for so many slots."""
+        if capacity > len(self.slots):
+            slots = self._fresh(max(capacity, 2 * len(self.slots)))
+            slots[: len(self.slots)] = self.slots
+            self.slots = slots
+
+    def reset(self, index: Indices) -> None:
+        """Put slots into their initial state."""
+        self.slots[index] = self._initial
+
+    def take(self, index: Indices) -> Bytes:
+        """A copy of some slots, [n, width]."""
+        whole = np.dtype((np.void, self.width))
+        return self.slots.view(whole)[:, 0].take(index).view(np.uint8).reshape(len(index), self.width)
+
+    def put(self, index: Indices, slots: Bytes) -> None:
+        """Write some slots, as one opaque element each: four times as fast as rows of numbers."""
+        whole = np.dtype((np.void, self.width))
+        self.slots.view(whole)[:, 0][index] = slots.view(whole)[:, 0]
+
+
 class Table:
     """All slots of one detector; grows geometrically and never shrinks."""
 
@@ -67,52 +128,32 @@ class Table:
         self.count = 0
         self.journal = journal
         self._free: list[int] = []
-        self._blocks: dict[str, Array] = {}
-        self._initial: dict[str, Array] = {}
-        self.places: dict[str, tuple[str, int]] = {}  # scalar field: its block, and its lane there
-        self._lay_out(fields)
-
-    def _lay_out(self, fields: Sequence[Field]) -> None:
-        scalars: dict[str, list[Field]] = {}
+        groups: dict[str, list[Field]] = {}
         for field in fields:
-            if field.lanes:
-                self._initial[field.name] = np.full(field.lanes, field.initial, field.dtype)
-            else:
-                scalars.setdefault(f"{field.group}/{field.dtype}", []).append(field)
-        for block, members in scalars.items():
-            self._initial[block] = np.array([field.initial for field in members], members[0].dtype)
-            self.places.update((field.name, (block, lane)) for lane, field in enumerate(members))
-        for block, initial in self._initial.items():
-            self._blocks[block] = np.tile(initial, (FIRST_CAPACITY, 1))
-
-    def block(self, name: str) -> Array:
-        """The storage of a block or vector field, [capacity, lanes]; it moves when the table grows."""
-        return self._blocks[name]
+            groups.setdefault(f"{field.name}, apart" if field.apart else field.group, []).append(field)
+        self.groups = {name: Group(members, name) for name, members in groups.items()}
+        self.places = {name: place for group in self.groups.values() for name, place in group.places.items()}
 
     def column(self, name: str) -> Array:
         """A field of all slots: [count] or [count, lanes], a view."""
-        if name in self._blocks:
-            return self._blocks[name][: self.count]
-        block, lane = self.places[name]
-        return self._blocks[block][: self.count, lane]
+        place = self.places[name]
+        lanes = self.groups[place.group].slots[: self.count].view(place.dtype)[:, place.first : place.end]
+        return lanes if self.fields[name].lanes else lanes[:, 0]
 
     def allocate(self, count: int) -> Indices:
         """`count` slots in their initial state."""
-        reused = [self._free.pop() for _ in range(min(count, len(self._free)))]
+        reused = np.array([self._free.pop() for _ in range(min(count, len(self._free)))], np.int64)
         first, self.count = self.count, self.count + count - len(reused)
-        for block, initial in self._initial.items():
-            array = self._blocks[block]
-            if self.count > len(array):
-                grown = np.tile(initial, (max(self.count, 2 * len(array)), 1))
-                grown[: len(array)] = array
-                self._blocks[block] = grown
-        return np.concatenate([np.array(reused, np.int64), np.arange(first, self.count, dtype=np.int64)])
+        for group in self.groups.values():
+            group.grow(self.count)
+            group.reset(reused)
+        return np.concatenate([reused, np.arange(first, self.count, dtype=np.int64)])
 
     def release(self, index: Indices) -> None:
         """Give slots back; whoever allocates them next finds them in their initial state."""
-        for block, initial in self._initial.items():
-            self._blocks[block][index] = initial
-        self._free.extend(int(slot) for slot in index)
+        for group in self.groups.values():
+            group.reset(index)
+        self._free.extend(index.tolist())
 
     def rows(self, index: Indices) -> "Rows":
         """Some slots, each once, to read and write."""
@@ -121,7 +162,7 @@ class Table:
     @property
     def bytes_per_slot(self) -> int:
         """What one slot takes in memory."""
-        return sum(initial.nbytes for initial in self._initial.values())
+        return sum(group.width for group in self.groups.values())
 
 
 class Rows:
@@ -130,74 +171,103 @@ class Rows:
     def __init__(self, table: Table, index: Indices) -> None:
         self.index = index
         self._table = table
-        self._loaded: dict[str, tuple[Array, Array]] = {}  # block: (as stored, one contiguous row per field)
-        self._written: dict[str, dict[str, Array]] = {}  # block: field: new values
+        self._stored: dict[str, Bytes] = {}  # group: slots as they are in the table
+        self._read: dict[tuple[str, str], Array] = {}  # group and dtype: [lanes, n], contiguous
+        self._written: dict[str, dict[str, Array]] = {}  # group: field: new values, [n] or [lanes, n]
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def _load(self, block: str) -> Array:
-        loaded = self._loaded.get(block)
-        if loaded is None:
-            stored = self._table.block(block).take(self.index, axis=0)
-            loaded = self._loaded[block] = (stored, np.ascontiguousarray(stored.T))
-        return loaded[1]
-
     def __getitem__(self, name: str) -> Floats:
         """A scalar field, [n]; float32 fields come as float32. Not to be written into."""
-        block, lane = self._table.places[name]
-        written = self._written.get(block, {}).get(name)
-        return self._load(block)[lane] if written is None else written  # pyright: ignore[reportReturnType]
+        place = self._table.places[name]
+        written = self._written.get(place.group, {}).get(name)
+        return self._lanes(place)[place.first] if written is None else written  # pyright: ignore[reportReturnType]
 
     def __setitem__(self, name: str, values: Numeric | float) -> None:
-        block, _ = self._table.places[name]
-        dtype = self._table.block(block).dtype
-        fresh = np.asarray(values, dtype) if isinstance(values, np.ndarray) else np.full(len(self.index), values, dtype)
-        self._written.setdefault(block, {})[name] = fresh
+        place = self._table.places[name]
+        if isinstance(values, np.ndarray):
+            fresh: Array = np.asarray(values, place.dtype)
+        else:
+            fresh = np.full(len(self.index), values, place.dtype)
+        self._written.setdefault(place.group, {})[name] = fresh
 
-    def vector(self, name: str) -> Floats:
-        """A vector field, [n, lanes], a copy."""
-        return self._table.block(name).take(self.index, axis=0)  # pyright: ignore[reportReturnType]
+    def lanes(self, name: str) -> Shorts:
+        """A vector field that is not stored apart, one contiguous row per lane, [lanes, n]. Not to be written into."""
+        place = self._table.places[name]
+        return self._lanes(place)[place.first : place.end]  # pyright: ignore[reportReturnType]
 
-    def lanes(self, name: str) -> Floats:
-        """A vector field, one contiguous row per lane, [lanes, n], a copy."""
-        return np.ascontiguousarray(self.vector(name).T)
+    def set_lanes(self, name: str, values: Numeric) -> None:
+        """Write a vector field that is not stored apart, [lanes, n]."""
+        place = self._table.places[name]
+        self._written.setdefault(place.group, {})[name] = np.asarray(values, place.dtype)
 
-    def cell(self, name: str, lane: Indices) -> Floats:
-        """One number of a vector field per slot, [n]."""
-        return self._table.block(name)[self.index, lane]  # pyright: ignore[reportReturnType]
+    def _lanes(self, place: _Place) -> Array:
+        found = self._read.get((place.group, place.dtype))
+        if found is None:
+            stored = self._load(place.group).view(place.dtype)
+            found = self._read[place.group, place.dtype] = np.ascontiguousarray(stored.T)
+        return found
 
-    def set_cell(self, name: str, lane: Indices, values: Numeric | float) -> None:
-        """Write one number of a vector field per slot; reaches the table at once."""
-        table, index = self._table, self.index
-        if table.journal.open:
-            old = table.block(name)[index, lane]
-
-            def undo() -> None:
-                table.block(name)[index, lane] = old
-
-            table.journal.note(undo)
-        table.block(name)[index, lane] = values
-
-    def set_vector(self, name: str, values: Numeric) -> None:
-        """Write a vector field, [n, lanes]; reaches the table at once."""
-        old = self._table.block(name).take(self.index, axis=0)
-        self._store(name, np.ascontiguousarray(values, old.dtype), old)
+    def _load(self, group: str) -> Bytes:
+        stored = self._stored.get(group)
+        if stored is None:
+            stored = self._stored[group] = self._table.groups[group].take(self.index)
+        return stored
 
     def flush(self) -> None:
         """Write what was set to the table, and forget what was read."""
-        for block, written in self._written.items():
-            lanes = self._load(block).copy()  # who read this block keeps what was read
+        for group, written in self._written.items():
+            old = self._load(group)
+            new = old.copy()
             for name, values in written.items():
-                lanes[self._table.places[name][1]] = values
-            self._store(block, np.ascontiguousarray(lanes.T), self._loaded[block][0])
+                place = self._table.places[name]
+                new.view(place.dtype)[:, place.first : place.end] = values.T.reshape(len(self.index), place.end - place.first)
+            self._put(group, new, old)
         self._written.clear()
-        self._loaded.clear()
+        self._read.clear()
+        self._stored.clear()
 
-    def _store(self, block: str, values: Array, old: Array) -> None:
-        table, index = self._table, self.index
-        _scatter(table.block(block), index, values)
-        table.journal.note(lambda: _scatter(table.block(block), index, old))
+    def _put(self, name: str, new: Bytes, old: Bytes) -> None:
+        group, index = self._table.groups[name], self.index
+        group.put(index, new)
+        self._table.journal.note(lambda: group.put(index, old))
+
+    def vector(self, name: str) -> Floats:
+        """A vector field that is stored apart, [n, lanes], a copy."""
+        place = self._table.places[name]
+        lanes = self._table.groups[place.group].take(self.index).view(place.dtype)
+        return lanes[:, place.first : place.end]  # pyright: ignore[reportReturnType]
+
+    def set_vector(self, name: str, values: Numeric) -> None:
+        """Write a vector field that is stored apart, [n, lanes]; reaches the table at once."""
+        place = self._table.places[name]
+        old = self._table.groups[place.group].take(self.index)
+        new = old.copy()
+        new.view(place.dtype)[:, place.first : place.end] = values
+        self._put(place.group, new, old)
+
+    def cell(self, name: str, lane: Indices) -> Floats:
+        """One number of a vector field that is stored apart per slot, [n]."""
+        cells, at = self._cells(name, lane)
+        return cells.take(at)  # pyright: ignore[reportReturnType]
+
+    def set_cell(self, name: str, lane: Indices, values: Numeric | float) -> None:
+        """Write one number of a vector field that is stored apart per slot; reaches the table at once."""
+        cells, at = self._cells(name, lane)
+        if self._table.journal.open:
+            old = cells.take(at)
+
+            def undo() -> None:
+                self._cells(name, lane)[0][at] = old
+
+            self._table.journal.note(undo)
+        cells[at] = values
+
+    def _cells(self, name: str, lane: Indices) -> tuple[Array, Indices]:
+        place = self._table.places[name]
+        cells = self._table.groups[place.group].slots.view(place.dtype)
+        return cells.reshape(-1), self.index * cells.shape[1] + lane
 
     def at(self, chosen: Mask | Indices) -> "Rows":
         """Some of these slots; what was set here is flushed first."""
@@ -205,7 +275,8 @@ class Rows:
         return Rows(self._table, self.index[chosen])
 
 
-def _scatter(block: Array, index: Indices, values: Array) -> None:
-    # As one opaque element per slot: four times as fast as writing rows of numbers.
-    whole = np.dtype((np.void, block.itemsize * block.shape[1]))
-    block.view(whole)[:, 0][index] = values.view(whole)[:, 0]
+def _padded(width: int) -> int:
+    """Whole numbers of eight bytes; whole cache lines, where little is lost by it."""
+    width = -(-width // 8) * 8
+    lines = -(-width // CACHE_LINE) * CACHE_LINE
+    return lines if width > CACHE_LINE and lines - width <= width // 8 else width
