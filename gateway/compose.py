@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ from gateway.store.store import Store
 Log = structlog.typing.FilteringBoundLogger
 
 READY_LOOK_S: Final = 0.02
-PROBE_TIMEOUT_S: Final = 2.0
+DATABASE_ASKED_S: Final = 1.0
+DATABASE_ANSWERS_S: Final = 4.0
 
 
 class Door(Protocol):
@@ -165,6 +167,7 @@ class _Gateway:
         )
         self._doors = self._build_doors()
         self._registry_loaded = asyncio.Event()
+        self._answered_at_s = time.monotonic()
 
     def _build_doors(self) -> dict[str, Door]:
         settings, clock, log = self._ground.settings, self._ground.clock, self._ground.log
@@ -186,6 +189,7 @@ class _Gateway:
             pipeline = tasks.create_task(self._pipeline.run(), name="pipeline")
             outer = [tasks.create_task(self._crm.run(), name="crm")]
             outer.append(tasks.create_task(self._watch_registry(), name="registry"))
+            outer.append(tasks.create_task(self._ask_database(), name="database"))
             if api is not None:
                 api.use(build_api(self._api_parts(resolve_token(settings))))
             if await self._is_ready(stop):
@@ -256,18 +260,22 @@ class _Gateway:
             name: Check(ok=door.healthy, says="open" if door.healthy else "not reachable for devices")
             for name, door in self._doors.items()
         }
-        checks["database"] = await self._probe_database()
-        says = "stores and judges" if self._pipeline.healthy else "cannot store: the database is away, or another's"
-        checks["pipeline"] = Check(ok=self._pipeline.healthy, says=says)
+        silent_s = time.monotonic() - self._answered_at_s
+        answers = silent_s < DATABASE_ANSWERS_S
+        says = self._ground.database.edition.describe() if answers else f"has not answered for {silent_s:.0f} s"
+        checks["database"] = Check(ok=answers, says=says)
+        trouble = self._pipeline.trouble
+        checks["pipeline"] = Check(ok=trouble is None, says=trouble or "stores and judges")
         return checks
 
-    async def _probe_database(self) -> Check:
-        try:
-            async with asyncio.timeout(PROBE_TIMEOUT_S), self._ground.database.pool.connection(PROBE_TIMEOUT_S) as conn:
-                await conn.execute("SELECT 1")
-        except (Error, PoolTimeout, OSError) as error:
-            return Check(ok=False, says=f"does not answer ({type(error).__name__})")
-        return Check(ok=True, says=self._ground.database.edition.describe())
+    async def _ask_database(self) -> None:
+        """Ask again and again whether the database answers, so that whoever asks us need not wait for it."""
+        while True:
+            with suppress(Error, PoolTimeout, OSError):
+                async with asyncio.timeout(DATABASE_ANSWERS_S), self._ground.database.pool.connection() as conn:
+                    await conn.execute("SELECT 1")
+                    self._answered_at_s = time.monotonic()
+            await asyncio.sleep(DATABASE_ASKED_S)
 
 
 def _ignore(_text: str) -> None:

@@ -36,7 +36,12 @@ class ApiServer:
             found = f"{settings.host}:{settings.port}, which cannot be had ({error.strerror})"
             raise ConfigError([Fault("api.port", found, "a free port, or 0 for any")]) from error
         config = uvicorn.Config(
-            self._answer, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2
+            self._answer,
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=2,
         )
         self._server = _Server(config)
         self._waits_for = "the database is being started"

@@ -35,6 +35,7 @@ from gateway.store.store import Connection, Store
 
 _HOUSEKEEPING_S: Final = 0.2
 _REPLAYS_S: Final = 1.0
+_TOO_LONG_S: Final = 3.0  # for a batch; then it is said that the database is slow
 _UNKNOWN_FOR_S: Final = 5.0  # before a device that is not registered is looked up again
 _MOST_UNKNOWN: Final = 10_000
 
@@ -72,17 +73,26 @@ class Ingest:
         self._replays = Replays(parts.queue)
         self._promotion = Promotion()
         self._unknown: dict[str, float] = {}
+        self._busy_since_s: float | None = None
         self._housekeeping_at_s = self._replays_at_s = 0.0
         self._checkpoint_at_s = self._loop_s() + settings.ingest.checkpoint_every
         self._moment(None)  # the grace after the outage that a start is begins now
 
     @property
-    def is_working(self) -> bool:
-        """Whether transactions go through."""
-        return self._transactions.is_working
+    def trouble(self) -> str | None:
+        """What keeps readings from being stored, in words; None when nothing does."""
+        if self._transactions.trouble is not None:
+            return f"the last transaction failed ({self._transactions.trouble}) and is tried again"
+        waits_s = 0.0 if self._busy_since_s is None else self._loop_s() - self._busy_since_s
+        return f"a batch has been waiting for the database for {waits_s:.0f} s" if waits_s > _TOO_LONG_S else None
 
     async def take_in(self, packets: Sequence[Packet]) -> None:
         """Store and judge packets, then settle them. Raises OwnershipLostError."""
+        self._busy_since_s = self._loop_s()
+        await self._store(packets)
+        self._busy_since_s = None
+
+    async def _store(self, packets: Sequence[Packet]) -> None:
         await self._meet(packets)
         oldest_s = min(packet.received_s for packet in packets)
         moment = self._moment(oldest_s)
@@ -126,7 +136,9 @@ class Ingest:
     def _moment(self, oldest_s: float | None) -> Moment:
         """Now; the healthy clock does not run ahead of a packet that waits, nor while the doors hold back."""
         now_s = self._parts.clock.now_s()
-        is_healthy = self._parts.doors_healthy() and self._transactions.is_working and not self._parts.queue.is_full
+        is_healthy = (
+            self._parts.doors_healthy() and self._transactions.trouble is None and not self._parts.queue.is_full
+        )
         until_s = now_s if oldest_s is None else min(now_s, oldest_s)
         return Moment(now_s, self._health.advance(until_s, is_healthy=is_healthy))
 

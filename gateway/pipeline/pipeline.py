@@ -83,7 +83,12 @@ class Pipeline:
     @property
     def healthy(self) -> bool:
         """Whether this gateway owns the database, and its transactions go through."""
-        return self._ingest is not None and self._ingest.is_working
+        return self.trouble is None
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps readings from being stored, in words; None when nothing does."""
+        return "another gateway owns the database, or it is away" if self._ingest is None else self._ingest.trouble
 
     async def run(self) -> None:
         """Work until cancelled; then store and settle what has been taken, and let go of the database.

@@ -45,7 +45,7 @@ class Transactions:
         self, store: Store, judge: Judge, stats: PipelineStats, log: structlog.typing.FilteringBoundLogger
     ) -> None:
         self.batch_seq = 0  # of the last that was committed
-        self.is_working = True  # whether the last one went through
+        self.trouble: str | None = None  # what the last one failed for, until one goes through
         self._store = store
         self._judge = judge
         self._stats = stats
@@ -61,7 +61,7 @@ class Transactions:
             except LOST_CONNECTION as error:
                 await self.wait(pause, error)
             else:
-                self.is_working = True
+                self.trouble = None
                 return result
 
     async def until_made(self, work: Callable[[Connection], Awaitable[None]]) -> None:
@@ -107,7 +107,7 @@ class Transactions:
                 raise
         self._judge.commit()
         self.batch_seq = batch_seq
-        self.is_working = True
+        self.trouble = None
         return result[0]
 
     async def _was_committed(self, batch_seq: int, error: BaseException) -> bool:
@@ -121,7 +121,7 @@ class Transactions:
 
     async def wait(self, pause: Pause, error: BaseException) -> None:
         """Say that an attempt failed, and wait before the next."""
-        self.is_working = False
+        self.trouble = type(error).__name__
         self._stats.retries += 1
         sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
         self._log.warning("batch.retry", error=type(error).__name__, sqlstate=sqlstate, attempt=pause.attempts)

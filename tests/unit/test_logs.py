@@ -1,0 +1,34 @@
+"""Logs carry facts, and never what a traceback's variables hold."""
+
+import json
+import logging
+
+import pytest
+import structlog
+
+from gateway.logs import configure_logs
+from gateway.settings import LogSettings
+
+
+@pytest.mark.parametrize("kind", ["json", "console"])
+@pytest.mark.parametrize("foreign", [True, False])
+def test_a_traceback_shows_no_variables(kind: str, capsys: pytest.CaptureFixture[str], *, foreign: bool) -> None:
+    configure_logs(LogSettings.model_validate({"format": kind}))
+    password = "terces-yrev"[::-1]  # not as it stands: source lines are shown
+    try:
+        try:
+            [][len(password)]
+        except IndexError:
+            if foreign:
+                logging.getLogger("somebody").exception("failed")
+            else:
+                structlog.get_logger().exception("failed")
+        said = capsys.readouterr().err
+        assert "failed" in said
+        assert "IndexError" in said
+        assert "very-secret" not in said
+        if kind == "json":
+            assert json.loads(said.strip().splitlines()[-1])["level"] == "error"
+    finally:
+        structlog.reset_defaults()
+        logging.getLogger().handlers.clear()
