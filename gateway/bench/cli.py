@@ -10,6 +10,7 @@ from gateway.bench.detect import DetectPlan, run_detect
 from gateway.bench.figures import write_json
 from gateway.bench.ingest import BATCHES, FLEETS, IngestPlan, run_ingest
 from gateway.bench.latency import LatencyPlan, run_latency
+from gateway.bench.node_red import find_node_red
 from gateway.bench.report import show_detect, show_ingest, show_latency
 from gateway.database.provisioned import cache_folder, find_provisioned
 
@@ -39,7 +40,14 @@ def ingest(
 ) -> None:
     """Readings stored per second, beside mosquitto_sub, raw COPY and Node-RED on the same rows."""
     console = Console(highlight=False)
-    plan = IngestPlan(seconds, rounds, connections, fleets=FLEETS if fleets else (), batches=BATCHES if batches else ())
+    plan = IngestPlan(
+        seconds,
+        rounds,
+        connections,
+        fleets=FLEETS if fleets else (),
+        batches=BATCHES if batches else (),
+        node_red=find_node_red(),
+    )
     programs = find_provisioned(cache_folder(os.environ))
     with console.status("setting up") as status:
         report = run_ingest(plan, programs, status.update)

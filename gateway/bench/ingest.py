@@ -16,12 +16,12 @@ from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
 
 from devices.profiles import load_profiles
-from gateway.bench import packets, queries
+from gateway.bench import node_red, packets, queries
 from gateway.bench.contest import Contestant, Result, Round
 from gateway.bench.figures import IngestFigures, ProcessorTime, Rates, Ratios, middle, ratio
 from gateway.bench.ours import Bench, Listen, Subscribe
 from gateway.bench.peers import MosquittoSub, MosquittoSubCopy, RawCopy
-from gateway.bench.rows import INTERVAL_S, MODEL, Fleet, readings
+from gateway.bench.rows import INTERVAL_S, METRICS, MODEL, Fleet, readings
 from gateway.bench.services import Gateway, broker, database_server, gateway, work_folder
 from gateway.bench.stage import new_database, registered
 from gateway.database.edition import detect_edition
@@ -212,6 +212,16 @@ class _Stage:
         lines = self._connect(stack, lines_url)
         queries.create_lines(lines)
         yield MosquittoSubCopy(self._bench, programs.mosquitto_sub, theirs, lines, lines_url)
+        if self._plan.node_red is not None:
+            yield self._node_red(stack, self._plan.node_red, programs)
+
+    def _node_red(self, stack: ExitStack, program: Path, programs: Provisioned) -> Contestant:
+        url = new_database(self._server, "node_red")
+        database = self._connect(stack, url)
+        queries.create_readings(database, node_red.TABLE, METRICS)
+        its_broker = stack.enter_context(broker(self._folder, "node-red-broker", programs))
+        pid = stack.enter_context(node_red.node_red(self._folder, program, its_broker, url))
+        return node_red.NodeRed(self._bench, pid, its_broker, database)
 
     def _gateway(self, stack: ExitStack, name: str, url: str, more: Mapping[str, Mapping[str, object]]) -> Gateway:
         api = {"port": 0}

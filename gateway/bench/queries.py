@@ -1,5 +1,6 @@
 """SQL of the benchmarks: registries of any size, the peers' tables, and what has been stored."""
 
+from collections.abc import Sequence
 from typing import Final, LiteralString
 
 from psycopg import Connection, sql
@@ -77,6 +78,25 @@ CREATE_LINES: Final[LiteralString] = "CREATE TABLE line (received_at double prec
 def create_lines(conn: Connection[TupleRow]) -> None:
     """The table that mosquitto_sub is piped into: no key, no index, one row a message."""
     _ = conn.execute(CREATE_LINES)
+
+
+CREATE_READINGS: Final[LiteralString] = """
+CREATE TABLE {} (device_id text COLLATE "C" NOT NULL, ts timestamptz NOT NULL, {}, PRIMARY KEY (device_id, ts))
+"""
+
+
+def create_readings(conn: Connection[TupleRow], table: str, metrics: Sequence[str]) -> None:
+    """A plain table of readings, a column per metric, without what careloop keeps beside them."""
+    columns = sql.SQL(", ").join(sql.SQL("{} double precision").format(sql.Identifier(name)) for name in metrics)
+    _ = conn.execute(sql.SQL(CREATE_READINGS).format(sql.Identifier(table), columns))
+
+
+EMPTY_TABLE: Final[LiteralString] = "TRUNCATE {}"
+
+
+def empty_table(conn: Connection[TupleRow], table: str) -> None:
+    """Remove every row."""
+    _ = conn.execute(sql.SQL(EMPTY_TABLE).format(sql.Identifier(table)))
 
 
 CHECKPOINT: Final[LiteralString] = "CHECKPOINT"
