@@ -37,7 +37,7 @@ def simulate() -> None:
     """Play devices or a CRM, against any gateway or broker."""
 
 
-@simulate.command()
+@simulate.command(short_help="Let a fleet of persons and ailing devices live.")
 @click.option("--devices", default=100, show_default=True, type=click.IntRange(1, 50_000), help="How many.")
 @click.option("--days", default=7.0, show_default=True, type=click.FloatRange(0.05, 366), help="Days, up to today.")
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same fleet.")
@@ -64,7 +64,7 @@ def fleet(  # noqa: PLR0917 - each is an option of the command
     _play(console, world, place, registry, speed)
 
 
-@simulate.command()
+@simulate.command(short_help="Play CSV files of real data, each as a device.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--speed", type=float, help="Seconds of the data a second; as fast as acknowledgements come without it.")
 @click.option("--device-prefix", default="", help="Put before every device id, which is the file's name.")
@@ -144,7 +144,7 @@ def _drive(console: Console, driver: Driver, ledger: Ledger) -> None:
         raise failures[0]
 
 
-@simulate.command()
+@simulate.command(short_help="Run a CRM to test against, which misbehaves.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", default=8090, show_default=True, help="0 takes a free port.")
 @click.option("--secret", help="whsec_… that both sides know; one is made and printed without it.")

@@ -19,12 +19,12 @@ _json_option = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="Measure careloop beside its baselines, in one run.")
 def bench() -> None:
     """Measure careloop beside its baselines, in one run; what counts is the ratios."""
 
 
-@bench.command()
+@bench.command(short_help="Readings stored per second, beside its peers.")
 @click.option(
     "--seconds", default=2.0, show_default=True, help="Size of a round: what lasts so long at 40,000 a second."
 )
@@ -56,7 +56,7 @@ def ingest(
         write_json(json_file, report.figures)
 
 
-@bench.command()
+@bench.command(short_help="Samples judged per second, beside river and others.")
 @click.option("--seconds", default=2.0, show_default=True, help="How long each turn of careloop lasts.")
 @click.option("--rounds", default=3, show_default=True, help="How often everybody takes a turn.")
 @click.option("--series", default=100_000, show_default=True, help="Series, of which each batch updates 5,000.")
@@ -71,7 +71,7 @@ def detect(*, seconds: float, rounds: int, series: int, json_file: Path | None) 
         write_json(json_file, figures)
 
 
-@bench.command()
+@bench.command(short_help="From a reading's sending to the CRM's request.")
 @click.option("--seconds", default=15.0, show_default=True, help="How long the load at half the top rate lasts.")
 @click.option("--connections", default=1000, show_default=True, help="Devices that send the load.")
 @_json_option

@@ -21,7 +21,7 @@ def config() -> None:
     """Check or show the settings."""
 
 
-@config.command()
+@config.command(short_help="Say whether the settings are usable.")
 @config_option
 def check(config: Path | None) -> None:
     """Say whether the settings are usable; exit 2 with every fault at once when they are not."""

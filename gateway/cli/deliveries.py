@@ -49,12 +49,12 @@ _since_option = click.option("--since", type=_parse_instant, help="Only messages
 _until_option = click.option("--until", type=_parse_instant, help="Only messages written before this instant.")
 
 
-@click.group()
+@click.group(short_help="Messages to CRMs, and sending them again.")
 def deliveries() -> None:
     """Messages to CRMs: how far they have come, what was answered, and sending them again."""
 
 
-@deliveries.command("list")
+@deliveries.command("list", short_help="List messages, and endpoints that are not well.")
 @click.option("--state", type=click.Choice(get_args(MessageState)), help="Only messages in this state.")
 @_endpoint_option
 @_case_option
@@ -93,7 +93,7 @@ def list_(
         _print_page(page, endpoints)
 
 
-@deliveries.command()
+@deliveries.command(short_help="Show one message and every attempt to deliver it.")
 @click.argument("message_id", metavar="ID")
 @config_option
 @json_option
@@ -115,7 +115,7 @@ def show(message_id: str, config: Path | None, *, as_json: bool) -> None:
         _print_detail(detail)
 
 
-@deliveries.command("replay")
+@deliveries.command("replay", short_help="Send messages again, under their old ids.")
 @click.argument("message_ids", metavar="[ID]...", nargs=-1)
 @click.option("--dead", is_flag=True, help="Every dead letter, or those that the options below pick.")
 @_endpoint_option
@@ -169,7 +169,7 @@ _WORDS = {
 }
 
 
-@deliveries.command()
+@deliveries.command(short_help="Deliver again to a disabled or paused endpoint.")
 @click.argument("endpoint")
 @config_option
 def resume(endpoint: str, config: Path | None) -> None:

@@ -40,7 +40,7 @@ from gateway.database.connect import open_database
 from gateway.settings import Settings, build_clock
 
 
-@click.group()
+@click.group(short_help="Who may connect, whose they are, and their packets.")
 def devices() -> None:
     """Devices: who may connect, whose they are, and what becomes of what they send."""
 
@@ -204,7 +204,7 @@ async def _show(config: Path | None, device_id: str) -> _Shown:
         return _Shown(device, asset, len(passwords), grants)
 
 
-@devices.command("import")
+@devices.command("import", short_help="Import devices, owners and grants from CSV or JSON.")
 @click.argument("file", type=click.Path(path_type=Path))
 @config_option
 @json_option
@@ -282,7 +282,7 @@ def remove(config: Path | None, as_json: bool, device_id: str) -> None:
     click.echo(json.dumps({"device_id": device_id, "removed": True}) if as_json else f"removed {device_id}")
 
 
-@devices.command()
+@devices.command(short_help="Show what becomes of each of a device's packets.")
 @click.argument("device_id", metavar="ID")
 @click.option("--count", type=click.IntRange(1), help="Stop after this many packets.")
 @config_option
@@ -292,7 +292,7 @@ def tail(config: Path | None, as_json: bool, device_id: str, count: int | None) 
     print_fates(follow(read_settings(config), device_id), as_json, count)
 
 
-@devices.command()
+@devices.command(short_help="List the product models that are known.")
 @config_option
 @json_option
 def profiles(config: Path | None, as_json: bool) -> None:

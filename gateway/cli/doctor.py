@@ -38,7 +38,7 @@ class Finding:
     fix: str = ""
 
 
-@click.command()
+@click.command(short_help="Say what is wrong, and how to mend it.")
 @config_option
 @json_option
 @click.pass_context

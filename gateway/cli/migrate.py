@@ -11,7 +11,7 @@ from gateway.database.connect import reachable_url
 from gateway.database.migrate import migrate as apply_pending
 
 
-@click.command()
+@click.command(short_help="Apply the schema's pending migrations.")
 @config_option
 @json_option
 def migrate(config: Path | None, as_json: bool) -> None:

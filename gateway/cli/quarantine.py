@@ -28,7 +28,7 @@ _reason_option = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="What could not be stored, and another try after a fix.")
 def quarantine() -> None:
     """What could not be stored: why, its very bytes, and taking it through the pipeline again after a fix."""
 
@@ -95,7 +95,7 @@ def show(number: int, config: Path | None, *, as_json: bool) -> None:
         click.echo(f"… {len(raw) - SHOWN_BYTES} bytes more; --json has them all")
 
 
-@quarantine.command("replay")
+@quarantine.command("replay", short_help="Take entries through the running gateway again.")
 @click.argument("numbers", metavar="[NUMBER]...", type=int, nargs=-1)
 @click.option("--all", "is_all", is_flag=True, help="Every entry, or those that --device and --reason pick.")
 @_device_option

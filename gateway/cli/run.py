@@ -13,7 +13,7 @@ from gateway.logs import configure_logs
 from gateway.settings import Settings
 
 
-@click.command()
+@click.command(short_help="Run the gateway; Ctrl-C stops it in good order.")
 @config_option
 def run(config: Path | None) -> None:
     """Run the gateway: take readings, store and judge them, keep the CRM informed. Ctrl-C stops it in good order."""

@@ -28,7 +28,7 @@ from simulators.replay import UnreadableSeries
 from simulators.scorecard import match
 
 
-@click.command()
+@click.command(short_help="Run everything on this machine, with a scorecard.")
 @click.option("--devices", default=120, show_default=True, type=click.IntRange(1, 5000), help="How many devices live.")
 @click.option("--days", default=28.0, show_default=True, type=click.FloatRange(1, 366), help="For how many days.")
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same fleet with the same faults.")
