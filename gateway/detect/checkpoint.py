@@ -135,19 +135,7 @@ def _load_station(station: Station, fleet: Fleet, numbers: Indices, kept: SavedS
         roster = fleet.rosters[fleet.roster_of[device[mine[0]]]]
         found = roster.column_of(station, saved.watch, saved.metric) if roster.profile.model == saved.model else None
         if found is not None:
-            slots = _slots(station, fleet, device[mine], found)
-            _fill(station, slots, mine, kept)
-
-
-def _slots(station: Station, fleet: Fleet, devices: Indices, found: tuple[int, int]) -> Indices:
-    column, number = found
-    roster = fleet.rosters[fleet.roster_of[devices[0]]]
-    seats = fleet.seat_of[devices]
-    missing = roster.slots[seats, column] < 0
-    if missing.any():
-        opened = station.open(devices[missing], np.full(int(missing.sum()), number))
-        roster.slots[seats[missing], column] = opened
-    return roster.slots[seats, column].astype(np.int64)
+            _fill(station, roster.uncover(station, fleet.seat_of[device[mine]], found), mine, kept)
 
 
 def _fill(station: Station, slots: Indices, mine: Indices, kept: SavedStation) -> None:

@@ -77,6 +77,7 @@ class Findings:
     score: Floats  # 0 to 1, one scale for all series
     judged: Mask | None = None  # False: no opinion on this sample; None: an opinion on all that are not late
     began_s: Floats | None = None  # device time at which the trouble began, where it is not the breaching sample's
+    dismissed: Mask | None = None  # series that the detector will never say anything of, and need not be shown again
 
 
 @dataclass(frozen=True, slots=True)

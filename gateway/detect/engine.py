@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from devices.ids import PARTITIONS
 from devices.profiles.model import Profile
 from gateway.detect.arrays import Floats, Indices
 from gateway.detect.checkpoint import load_state, save_state
@@ -170,7 +171,9 @@ class Engine:
         self._to_forget.clear()
 
     def _touch(self, devices: Indices) -> None:
-        self._dirty.update(np.unique(self._fleet.partition_of[devices]).tolist())
+        touched = np.zeros(PARTITIONS, bool)
+        touched[self._fleet.partition_of[devices]] = True
+        self._dirty.update(np.flatnonzero(touched).tolist())
 
     def _judge(self, samples: Samples, first: int, told: _Told) -> None:
         number = self._fleet.roster(samples.profile)
@@ -189,35 +192,36 @@ class Engine:
     def _judge_lane(self, roster: Roster, lane: Lane, wave: _Wave, told: _Told) -> None:
         """Bring readings of distinct devices before one detector, all its watches at once."""
         values = wave.values[:, lane.metrics]
-        reading, which = np.nonzero(np.abs(values) <= LARGEST)
+        slots = roster.find(lane, wave.seats, np.abs(values) <= LARGEST)
+        reading, which = np.nonzero(slots >= 0)
         if not len(reading):
             return
-        seats = wave.seats[reading]
-        columns = lane.columns[which]
-        slots = roster.slots[seats, columns]
-        if (slots < 0).any():
-            new = np.flatnonzero(slots < 0)
-            roster.open(lane, seats[new], which[new])
-            slots = roster.slots[seats, columns]
-            kept = slots >= 0
-            reading, which, slots = reading[kept], which[kept], slots[kept]
-        station, ts_s, value = lane.station, wave.ts_s[reading], values[reading, which]
+        station, ts_s = lane.station, wave.ts_s[reading]
         assert station.series is not None
-        state = station.table.rows(slots.astype(np.int64))
-        newest_s = state["newest_s"]
+        state = station.table.rows(slots[reading, which])
+        newest_s, phase = state["newest_s"], state["phase"]
         late = ts_s < newest_s
-        up = state["phase"] >= Phase.ACTIVE
-        batch = Batch(ts_s, value, late, up, lane.watches[which], station.parameters)
-        findings = station.series.judge(state, batch)
+        batch = Batch(
+            ts_s=ts_s,
+            value=values[reading, which],
+            late=late,
+            firing=phase >= Phase.ACTIVE,
+            watch=lane.watches[which],
+            parameters=station.parameters,
+        )
         state["newest_s"] = np.fmax(newest_s, ts_s)
         if station.evidence_points:
-            station.remember(state, ts_s, value)
-        news = ~late & (findings.breach | (state["phase"] > Phase.IDLE))
+            station.remember(state, ts_s, batch.value)
+        findings = station.series.judge(state, batch)
+        state.flush()
+        news = ~late & (findings.breach | (phase > Phase.IDLE))
         if findings.judged is not None:
             news &= findings.judged
-        state.flush()
         if news.any():
             self._advance(station, state, batch, findings, (np.flatnonzero(news), wave.place[reading]), told)
+        if findings.dismissed is not None and findings.dismissed.any():
+            gone = findings.dismissed
+            roster.dismiss(wave.seats[reading[gone]], lane.columns[which[gone]], self._journal)
 
     def _advance(
         self,

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from devices.errors import ConfigError, Fault
 from devices.ids import PARTITIONS, partition_of
@@ -14,9 +15,13 @@ from gateway.detect.arrays import Indices, Mask
 from gateway.detect.generic import DEVICE_WATCHES, metric_watches
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import Station
+from gateway.detect.table import Journal
 from gateway.detect.waves import ranks
 
+SlotT = TypeVar("SlotT", np.int32, np.int64)
+
 FIRST_CAPACITY: Final = 256
+UNSEEN: Final = -1  # no slot yet; below it stand slots that are not judged any more, as `_hidden` writes them
 LAYOUTS_KEPT: Final = 256
 
 
@@ -35,7 +40,7 @@ class Roster:
 
     def __init__(self, profile: Profile, stations: Mapping[str, Station], settings: DetectSettings) -> None:
         self.profile = profile
-        self.slots = np.full((FIRST_CAPACITY, 0), -1, np.int32)  # [seats, columns]; -1 where nothing is watched yet
+        self.slots = np.full((FIRST_CAPACITY, 0), UNSEEN, np.int32)  # [seats, columns]
         self.devices = np.full(FIRST_CAPACITY, -1, np.int64)  # [seats], the device's number in the directory
         self.seats = 0
         self._free: list[int] = []
@@ -55,7 +60,7 @@ class Roster:
             where = f"profile {self.profile.model}: watch {watch.name}: detector"
             raise ConfigError([Fault(where, repr(watch.detector), f"one of {', '.join(sorted(self._stations))}")])
         self._watches.append((watch, station, station.bind(self.profile, watch, self._settings)))
-        self.slots = np.column_stack([self.slots, np.full(len(self.slots), -1, np.int32)])
+        self.slots = np.column_stack([self.slots, np.full(len(self.slots), UNSEEN, np.int32)])
 
     def layout(self, metrics: tuple[str, ...]) -> tuple[Lane, ...]:
         """What applies to readings with these metrics, per station."""
@@ -104,7 +109,7 @@ class Roster:
         first, self.seats = self.seats, self.seats + len(devices) - len(reused)
         if self.seats > len(self.slots):
             extra = max(self.seats, 2 * len(self.slots)) - len(self.slots)
-            self.slots = np.vstack([self.slots, np.full((extra, self.slots.shape[1]), -1, np.int32)])
+            self.slots = np.vstack([self.slots, np.full((extra, self.slots.shape[1]), UNSEEN, np.int32)])
             self.devices = np.concatenate([self.devices, np.full(extra, -1, np.int64)])
         seats = np.concatenate([np.array(reused, np.int64), np.arange(first, self.seats, dtype=np.int64)])
         self.devices[seats] = devices
@@ -113,7 +118,17 @@ class Roster:
                 self.slots[seats, column] = lane.station.open(devices, np.full(len(seats), number))
         return seats
 
-    def open(self, lane: Lane, seats: Indices, which: Indices) -> None:
+    def find(self, lane: Lane, seats: Indices, there: Mask) -> Indices:
+        """The slots of values that are there, [readings, watches of the lane]; negative where nothing is judged."""
+        slots = self.slots.take(seats, axis=0)[:, lane.columns]
+        new = there & (slots == UNSEEN)
+        if new.any():
+            reading, which = np.nonzero(new)
+            self._open(lane, seats[reading], which)
+            slots = self.slots.take(seats, axis=0)[:, lane.columns]
+        return np.where(there, slots, UNSEEN).astype(np.int64)
+
+    def _open(self, lane: Lane, seats: Indices, which: Indices) -> None:
         """Open slots for pairs of seat and position in the lane, each pair once; automatic profiles have a bound."""
         if self.profile.automatic:
             keep = self._within_bound(lane, seats)
@@ -122,27 +137,55 @@ class Roster:
             index = lane.station.open(self.devices[seats], lane.watches[which])
             self.slots[seats, lane.columns[which]] = index
 
+    def dismiss(self, seats: Indices, columns: Indices, journal: Journal) -> None:
+        """Judge these series no more; their state is kept."""
+        slots = self.slots[seats, columns]
+        self.slots[seats, columns] = _hidden(slots)
+
+        def undo() -> None:
+            self.slots[seats, columns] = slots
+
+        journal.note(undo)
+
+    def uncover(self, station: Station, seats: Indices, place: tuple[int, int]) -> Indices:
+        """The slots of a watch, by column and number, judged again where they were not, opened where they are new."""
+        column, number = place
+        slots = self.slots[seats, column]
+        slots = np.where(slots < UNSEEN, _hidden(slots), slots)
+        new = slots == UNSEEN
+        if new.any():
+            slots[new] = station.open(self.devices[seats[new]], np.full(int(new.sum()), number))
+        self.slots[seats, column] = slots
+        return slots.astype(np.int64)
+
     def _within_bound(self, lane: Lane, seats: Indices) -> Mask:
         mine = [column for column, (_, station, _) in enumerate(self._watches) if station is lane.station]
-        used = (self.slots[np.ix_(seats, mine)] >= 0).sum(axis=1)
+        used = (self.slots[seats][:, mine] != UNSEEN).sum(axis=1)
         distinct, key = np.unique(seats, return_inverse=True)
         return used + ranks(key, len(distinct)) < self._settings.metrics_per_device
 
     def slots_of(self, seat: int) -> list[tuple[Station, Indices]]:
         """The slots of one device, per watch."""
+        slots = self.slots[seat].astype(np.int64)
+        slots = np.where(slots < UNSEEN, _hidden(slots), slots)
         return [
-            (station, self.slots[[seat], column].astype(np.int64))
+            (station, slots[[column]])
             for column, (_, station, _) in enumerate(self._watches)
-            if self.slots[seat, column] >= 0
+            if slots[column] != UNSEEN
         ]
 
     def leave(self, seat: int) -> list[tuple[Station, Indices]]:
         """Empty a seat; gives the slots that it had."""
         given_back = self.slots_of(seat)
-        self.slots[seat] = -1
+        self.slots[seat] = UNSEEN
         self.devices[seat] = -1
         self._free.append(seat)
         return given_back
+
+
+def _hidden(slots: npt.NDArray[SlotT]) -> npt.NDArray[SlotT]:
+    """Slots as numbers below UNSEEN, and back."""
+    return -2 - slots
 
 
 class Fleet:

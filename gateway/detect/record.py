@@ -93,10 +93,13 @@ class Record:
         state["start_s"] = np.where(usable, np.fmin(state["start_s"], batch.ts_s), state["start_s"])
         chosen = np.flatnonzero(usable)
         if len(chosen):
-            score[chosen], inside[chosen] = _score(state.at(chosen), batch.ts_s[chosen], value[chosen])
+            some = state if len(chosen) == len(state) else state.at(chosen)
+            score[chosen], inside[chosen] = _score(some, batch.ts_s[chosen], value[chosen])
+            if some is not state:
+                some.flush()
         warm = batch.ts_s - state["start_s"] >= batch.parameter("warm_up")
         breach = usable & warm & (kind != LearntKind.STATE) & (score >= batch.parameter("score")) & (score > 0)
-        return Findings(breach=breach, calm=usable & inside & ~breach, score=score, judged=usable)
+        return Findings(breach, usable & inside & ~breach, score, judged=usable, dismissed=kind == LearntKind.STATE)
 
     def explain(self, state: Rows, moment: Moment) -> Words:
         """Say which feature left its range, and what would have been within."""
@@ -160,7 +163,6 @@ def _score(state: Rows, ts_s: Floats, value: Floats) -> tuple[Floats, Mask]:
     if len(telling):
         _note(state.at(telling), ratio[:, telling], bases[:, telling], (low[:, telling], high[:, telling]))
     _widen(state, features, (low, high, floor), count)
-    state.flush()
     return score, raw == 0
 
 

@@ -222,7 +222,9 @@ class Rows:
             new = old.copy()
             for name, values in written.items():
                 place = self._table.places[name]
-                new.view(place.dtype)[:, place.first : place.end] = values.T.reshape(len(self.index), place.end - place.first)
+                new.view(place.dtype)[:, place.first : place.end] = values.T.reshape(
+                    len(self.index), place.end - place.first
+                )
             self._put(group, new, old)
         self._written.clear()
         self._read.clear()

@@ -79,7 +79,8 @@ class UsageDrop:
 
     def judge(self, state: Rows, batch: Batch) -> Findings:
         """Add samples to their hours; judge the hours that they complete."""
-        amount, counts = self._amount(state, batch)
+        kind = learn_kind(state, batch.ts_s, batch.value, state["last"], batch.parameter("kind"))
+        amount, counts = _amount(state, batch, kind)
         hour = np.floor(batch.ts_s / HOUR_S)
         current, use = state["hour"], state["use"]
         same = counts & (hour == current)
@@ -97,18 +98,8 @@ class UsageDrop:
             hours = Hours(current[done].astype(np.int64), use[done])
             run = _Run(state.at(done), _pick(batch, done), hours)
             breach[done], calm[done], score[done], began_s[done] = run.judge()
-        return Findings(breach=breach, calm=calm, score=score, judged=complete, began_s=began_s)
-
-    def _amount(self, state: Rows, batch: Batch) -> tuple[Floats, Mask]:
-        """Use that each sample stands for, and whether it stands for any."""
-        last, value = state["last"], batch.value
-        kind = learn_kind(state, batch.ts_s, value, last, batch.parameter("kind"))
-        counter = kind == LearntKind.COUNTER
-        amount = np.where(counter, difference(value, last), value)
-        state["last"] = np.where(batch.late, last, value)
-        # A counter's late value says nothing that its later values did not; negative amounts are no use.
-        counts = (kind <= LearntKind.COUNTER) & np.isfinite(amount) & (amount >= 0) & ~(counter & batch.late)
-        return np.where(counts, amount, 0.0), counts
+        useless = (kind == LearntKind.LEVEL) | (kind == LearntKind.STATE)
+        return Findings(breach, calm, score, judged=complete, began_s=began_s, dismissed=useless)
 
     def explain(self, state: Rows, moment: Moment) -> Words:
         """Compare use with the habit, since the deficit began."""
@@ -124,6 +115,17 @@ class UsageDrop:
         shown, wanted = say_quantity(use, moment.unit), say_quantity(usual, moment.unit)
         text = f"{name}: {shown} since {since} ({say_span(window_s)}), where {wanted} is this device's habit"
         return Words(text, f"about {wanted} in {say_span(window_s)}", shown, window_s, evidence)
+
+
+def _amount(state: Rows, batch: Batch, kind: Floats) -> tuple[Floats, Mask]:
+    """Use that each sample stands for, and whether it stands for any."""
+    last, value = state["last"], batch.value
+    counter = kind == LearntKind.COUNTER
+    amount = np.where(counter, difference(value, last), value)
+    state["last"] = np.where(batch.late, last, value)
+    # A counter's late value says nothing that its later values did not; negative amounts are no use.
+    counts = (kind <= LearntKind.COUNTER) & np.isfinite(amount) & (amount >= 0) & ~(counter & batch.late)
+    return np.where(counts, amount, 0.0), counts
 
 
 def _pick(batch: Batch, chosen: Indices) -> Batch:
