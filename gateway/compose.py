@@ -32,7 +32,7 @@ from gateway.detect.engine import Engine
 from gateway.doors.authenticate import RegistryAuthenticator
 from gateway.doors.listen.server import ListenDoor
 from gateway.doors.routes import Route, RoutePattern, RouteRule, Routes
-from gateway.doors.subscribe.paho_engine import PahoSubscription
+from gateway.doors.subscribe.choose import choose_engine
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.settings import PipelineSettings
@@ -179,7 +179,8 @@ class _Gateway:
         if settings.listen.enabled:
             doors["listen"] = ListenDoor(settings.listen, self._pipeline, self._authenticator, routes, clock, log)
         if settings.subscribe.enabled:
-            doors["subscribe"] = PahoSubscription(settings.subscribe, self._pipeline, routes, clock, log)
+            subscription = choose_engine(settings.subscribe)
+            doors["subscribe"] = subscription(settings.subscribe, self._pipeline, routes, clock, log)
         return doors
 
     async def run(self, api: ApiServer | None, stop: asyncio.Event, announce: Callable[[str], None]) -> None:

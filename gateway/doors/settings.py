@@ -16,10 +16,8 @@ from pydantic import (
 )
 
 from devices.profiles.model import SpanS
+from gateway.doors.mqtt.codes import LARGEST_PACKET
 from gateway.doors.routes import RouteError, RoutePattern
-
-LARGEST_PACKET: Final = 268_435_460
-"""Bytes of the largest packet MQTT can frame (MQTT 5, section 2.1.4, with its fixed header)."""
 
 LONGEST_CLIENT_ID: Final = 128
 
@@ -133,6 +131,7 @@ class SubscribeSettings(_Section):
     host: str = "127.0.0.1"
     port: Port = 1883
     transport: Literal["tcp", "websockets"] = "tcp"
+    engine: Literal["auto", "fast", "paho"] = "auto"  # auto: fast for tcp, with TLS or without, paho for WebSockets
     websocket_path: str = "/mqtt"
     tls: BrokerTlsSettings = BrokerTlsSettings()
     username: str = ""
@@ -150,12 +149,15 @@ class SubscribeSettings(_Section):
     reconnect_max: PositiveSpanS = 60.0
 
     @model_validator(mode="after")
-    def _has_one_password(self) -> "SubscribeSettings":
+    def _fits_together(self) -> "SubscribeSettings":
         if self.password.get_secret_value() and self.password_file:
             message = "give password or password_file, not both"
             raise ValueError(message)
         if self.reconnect_max < self.reconnect_min:
             message = "reconnect_max must not be below reconnect_min"
+            raise ValueError(message)
+        if self.engine == "fast" and self.transport != "tcp":
+            message = f"engine fast speaks tcp only, not {self.transport}: leave engine at auto"
             raise ValueError(message)
         return self
 

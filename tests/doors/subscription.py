@@ -11,7 +11,7 @@ import structlog
 from devices.clock import SystemClock
 from gateway.doors.routes import Routes
 from gateway.doors.settings import SubscribeSettings
-from gateway.doors.subscribe.paho_engine import PahoSubscription
+from gateway.doors.subscribe.choose import Subscription, choose_engine
 from gateway.intake import Intake
 from tests.doors.intake import eventually
 from tests.services.mosquitto import Mosquitto
@@ -19,11 +19,12 @@ from tests.services.mosquitto import Mosquitto
 TELEMETRY = "devices/d1/telemetry"
 
 
-def new_subscription(intake: Intake, port: int, **settings: Any) -> PahoSubscription:
+def new_subscription(intake: Intake, port: int, **settings: Any) -> Subscription:
     """A subscription that comes back fast."""
     quick: dict[str, Any] = {"reconnect_min": 0.05, "reconnect_max": 0.2, **settings}
-    return PahoSubscription(
-        SubscribeSettings(port=port, **quick),
+    chosen = SubscribeSettings(port=port, **quick)
+    return choose_engine(chosen)(
+        chosen,
         intake,
         Routes(),
         SystemClock(),
@@ -33,7 +34,7 @@ def new_subscription(intake: Intake, port: int, **settings: Any) -> PahoSubscrip
 
 
 @asynccontextmanager
-async def subscribed(intake: Intake, port: int, **settings: Any) -> AsyncGenerator[PahoSubscription]:
+async def subscribed(intake: Intake, port: int, **settings: Any) -> AsyncGenerator[Subscription]:
     """A subscription that is connected, for the length of a `with`."""
     subscription = new_subscription(intake, port, **settings)
     await subscription.start()

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.doors.intake import HeldIntake, eventually
 from tests.doors.subscription import publish, subscribed
 from tests.services.mosquitto import Mosquitto
@@ -19,7 +21,7 @@ from tests.doors.subscription import subscribed
 
 async def main():
     intake = HeldIntake()
-    async with subscribed(intake, int(sys.argv[1])) as subscription:
+    async with subscribed(intake, int(sys.argv[1]), engine=sys.argv[2]) as subscription:
         await eventually(lambda: len(intake.packets) >= 10)
         intake.settle(10)
         await eventually(lambda: subscription.stats.acknowledged == 10 and len(intake.packets) == 100)
@@ -30,12 +32,18 @@ asyncio.run(main())
 """
 
 
-async def test_what_a_killed_client_had_not_settled_comes_again(mosquitto: Mosquitto) -> None:
-    async with subscribed(HeldIntake(), mosquitto.port):
+@pytest.fixture(params=["paho", "fast"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine of the door, under the same laws."""
+    return request.param
+
+
+async def test_what_a_killed_client_had_not_settled_comes_again(mosquitto: Mosquitto, engine: str) -> None:
+    async with subscribed(HeldIntake(), mosquitto.port, engine=engine):
         pass  # the session exists
     publish(mosquitto, *(str(number) for number in range(100)))
     client = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CLIENT, str(mosquitto.port), cwd=ROOT, stdout=subprocess.PIPE
+        sys.executable, "-c", CLIENT, str(mosquitto.port), engine, cwd=ROOT, stdout=subprocess.PIPE
     )
     assert client.stdout is not None
     async with asyncio.timeout(30):
@@ -45,14 +53,14 @@ async def test_what_a_killed_client_had_not_settled_comes_again(mosquitto: Mosqu
     client.kill()
     await client.communicate()
     intake = HeldIntake(at_once=True)
-    async with subscribed(intake, mosquitto.port):
+    async with subscribed(intake, mosquitto.port, engine=engine):
         await eventually(lambda: len(intake.packets) == 90)
     assert intake.payloads == [b"%d" % number for number in range(10, 100)]
 
 
-async def test_after_a_restart_of_the_broker_the_subscription_resumes(mosquitto: Mosquitto) -> None:
+async def test_after_a_restart_of_the_broker_the_subscription_resumes(mosquitto: Mosquitto, engine: str) -> None:
     intake = HeldIntake()
-    async with subscribed(intake, mosquitto.port) as subscription:
+    async with subscribed(intake, mosquitto.port, engine=engine) as subscription:
         publish(mosquitto, "1", "2", "3")
         await eventually(lambda: len(intake.packets) == 3)
         intake.settle(1)
@@ -67,9 +75,9 @@ async def test_after_a_restart_of_the_broker_the_subscription_resumes(mosquitto:
         intake.settle()
 
 
-async def test_after_a_crash_of_the_broker_the_subscription_resumes(mosquitto: Mosquitto) -> None:
+async def test_after_a_crash_of_the_broker_the_subscription_resumes(mosquitto: Mosquitto, engine: str) -> None:
     intake = HeldIntake(at_once=True)
-    async with subscribed(intake, mosquitto.port) as subscription:
+    async with subscribed(intake, mosquitto.port, engine=engine) as subscription:
         publish(mosquitto, "1")
         await eventually(lambda: intake.payloads == [b"1"])
         mosquitto.kill()

@@ -9,7 +9,6 @@ from gateway.doors.listen.acknowledge import Acknowledgements
 from gateway.doors.listen.admit import Admission, Refusal, admit, refuse_early
 from gateway.doors.listen.commands import Commands
 from gateway.doors.listen.context import DoorContext
-from gateway.doors.listen.reading import Hold, Reading
 from gateway.doors.listen.subscriptions import Subscriptions
 from gateway.doors.listen.tls import certificate_names
 from gateway.doors.mqtt import write
@@ -27,6 +26,7 @@ from gateway.doors.mqtt.packets import (
     Will,
 )
 from gateway.doors.mqtt.stream import PacketStream
+from gateway.doors.reading import Hold, Reading
 from gateway.doors.routes import Match
 from gateway.intake import Packet, Route, Verdict
 

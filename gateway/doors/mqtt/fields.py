@@ -84,6 +84,10 @@ class Fields:
         detail = "a variable byte integer is too long"
         raise malformed(detail)
 
+    def skip(self, size: int) -> None:
+        """Leave bytes out."""
+        self._take(size)
+
     def text(self) -> str:
         """A UTF-8 string."""
         return to_text(self._take(self.two_bytes()))

@@ -1,4 +1,4 @@
-"""MQTT 5 properties that a client may send: which, where, how often, in what range (section 2.2.2)."""
+"""MQTT 5 properties: which, where, how often, in what range (section 2.2.2)."""
 
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
@@ -45,6 +45,29 @@ SUBSCRIBE: Final = frozenset({Property.SUBSCRIPTION_IDENTIFIER, Property.USER_PR
 UNSUBSCRIBE: Final = frozenset({Property.USER_PROPERTY})
 PUBACK: Final = frozenset({Property.REASON_STRING, Property.USER_PROPERTY})
 DISCONNECT: Final = frozenset({Property.SESSION_EXPIRY, Property.REASON_STRING, Property.USER_PROPERTY})
+CONNACK: Final = frozenset(
+    {
+        Property.SESSION_EXPIRY,
+        Property.RECEIVE_MAXIMUM,
+        Property.MAXIMUM_QOS,
+        Property.RETAIN_AVAILABLE,
+        Property.MAXIMUM_PACKET_SIZE,
+        Property.ASSIGNED_CLIENT_ID,
+        Property.TOPIC_ALIAS_MAXIMUM,
+        Property.REASON_STRING,
+        Property.USER_PROPERTY,
+        Property.WILDCARD_SUBSCRIPTION_AVAILABLE,
+        Property.SUBSCRIPTION_IDENTIFIERS_AVAILABLE,
+        Property.SHARED_SUBSCRIPTION_AVAILABLE,
+        Property.SERVER_KEEP_ALIVE,
+        Property.RESPONSE_INFORMATION,
+        Property.SERVER_REFERENCE,
+        Property.AUTHENTICATION_METHOD,
+        Property.AUTHENTICATION_DATA,
+    }
+)
+SUBACK: Final = frozenset({Property.REASON_STRING, Property.USER_PROPERTY})
+SERVER_DISCONNECT: Final = SUBACK | {Property.SERVER_REFERENCE}
 
 _NUMBERS: Final[Mapping[int, Callable[[Fields], int]]] = {
     Property.PAYLOAD_FORMAT: Fields.byte,
@@ -58,9 +81,23 @@ _NUMBERS: Final[Mapping[int, Callable[[Fields], int]]] = {
     Property.TOPIC_ALIAS_MAXIMUM: Fields.two_bytes,
     Property.TOPIC_ALIAS: Fields.two_bytes,
     Property.MAXIMUM_PACKET_SIZE: Fields.four_bytes,
+    Property.SERVER_KEEP_ALIVE: Fields.two_bytes,
+    Property.MAXIMUM_QOS: Fields.byte,
+    Property.RETAIN_AVAILABLE: Fields.byte,
+    Property.WILDCARD_SUBSCRIPTION_AVAILABLE: Fields.byte,
+    Property.SUBSCRIPTION_IDENTIFIERS_AVAILABLE: Fields.byte,
+    Property.SHARED_SUBSCRIPTION_AVAILABLE: Fields.byte,
 }
 _TEXTS: Final = frozenset(
-    {Property.CONTENT_TYPE, Property.RESPONSE_TOPIC, Property.AUTHENTICATION_METHOD, Property.REASON_STRING}
+    {
+        Property.CONTENT_TYPE,
+        Property.RESPONSE_TOPIC,
+        Property.AUTHENTICATION_METHOD,
+        Property.REASON_STRING,
+        Property.ASSIGNED_CLIENT_ID,
+        Property.RESPONSE_INFORMATION,
+        Property.SERVER_REFERENCE,
+    }
 )
 _SWITCHES: Final = frozenset(
     {Property.PAYLOAD_FORMAT, Property.REQUEST_PROBLEM_INFORMATION, Property.REQUEST_RESPONSE_INFORMATION}

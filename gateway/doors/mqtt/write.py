@@ -1,4 +1,4 @@
-"""Packets that the server sends, as bytes (MQTT 3.1.1 and 5, chapter 3)."""
+"""Packets that the server sends, and acknowledgements of either side, as bytes (MQTT 3.1.1 and 5, chapter 3)."""
 
 import struct
 from collections.abc import Iterable, Sequence
@@ -29,7 +29,8 @@ def text(value: str) -> bytes:
     return len(raw).to_bytes(2, "big") + raw
 
 
-def _packet(first: int, body: bytes) -> bytes:
+def packet(first: int, body: bytes) -> bytes:
+    """A packet: its first byte, its length, its body."""
     return bytes([first]) + variable(len(body)) + body
 
 
@@ -70,7 +71,7 @@ def connack(version: int, properties: bytes = b"") -> bytes:
     """The client is in; no session of an earlier connection is ever present."""
     if version != MQTT_5:
         return bytes([PacketType.CONNACK << 4, 2, 0, 0])
-    return _packet(PacketType.CONNACK << 4, b"\0\0" + variable(len(properties)) + properties)
+    return packet(PacketType.CONNACK << 4, b"\0\0" + variable(len(properties)) + properties)
 
 
 def connack_refusal(version: int, code: ReasonCode, reason: str = "") -> bytes:
@@ -79,7 +80,7 @@ def connack_refusal(version: int, code: ReasonCode, reason: str = "") -> bytes:
         return_code = RETURN_CODES.get(code)
         return b"" if return_code is None else bytes([PacketType.CONNACK << 4, 2, 0, return_code])
     properties = _reason_string(reason)
-    return _packet(PacketType.CONNACK << 4, bytes([0, code]) + variable(len(properties)) + properties)
+    return packet(PacketType.CONNACK << 4, bytes([0, code]) + variable(len(properties)) + properties)
 
 
 def pubacks(packet_ids: Sequence[int]) -> bytes:
@@ -93,13 +94,13 @@ def puback(packet_id: int, code: ReasonCode, reason: str) -> bytes:
     """An MQTT 5 PUBACK that says more than success."""
     head = packet_id.to_bytes(2, "big") + bytes([code])
     properties = _reason_string(reason)
-    return _packet(PacketType.PUBACK << 4, head + variable(len(properties)) + properties if properties else head)
+    return packet(PacketType.PUBACK << 4, head + variable(len(properties)) + properties if properties else head)
 
 
 def suback(version: int, packet_id: int, codes: Iterable[int]) -> bytes:
     """The answer to each filter of a SUBSCRIBE: the granted QoS, or why not."""
     properties = b"\0" if version == MQTT_5 else b""
-    return _packet(PacketType.SUBACK << 4, packet_id.to_bytes(2, "big") + properties + bytes(codes))
+    return packet(PacketType.SUBACK << 4, packet_id.to_bytes(2, "big") + properties + bytes(codes))
 
 
 def unsuback(version: int, packet_id: int, codes: Iterable[int]) -> bytes:
@@ -107,7 +108,7 @@ def unsuback(version: int, packet_id: int, codes: Iterable[int]) -> bytes:
     body = packet_id.to_bytes(2, "big")
     if version == MQTT_5:
         body += b"\0" + bytes(codes)
-    return _packet(PacketType.UNSUBACK << 4, body)
+    return packet(PacketType.UNSUBACK << 4, body)
 
 
 def publish(version: int, topic: str, payload: bytes, packet_id: int) -> bytes:
@@ -117,10 +118,10 @@ def publish(version: int, topic: str, payload: bytes, packet_id: int) -> bytes:
         body += packet_id.to_bytes(2, "big")
     if version == MQTT_5:
         body += b"\0"
-    return _packet(PacketType.PUBLISH << 4 | (2 if packet_id else 0), body + payload)
+    return packet(PacketType.PUBLISH << 4 | (2 if packet_id else 0), body + payload)
 
 
 def disconnect(code: ReasonCode, reason: str = "") -> bytes:
     """An MQTT 5 DISCONNECT."""
     properties = _reason_string(reason)
-    return _packet(PacketType.DISCONNECT << 4, bytes([code]) + variable(len(properties)) + properties)
+    return packet(PacketType.DISCONNECT << 4, bytes([code]) + variable(len(properties)) + properties)

@@ -17,20 +17,13 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.doors.routes import Match
 from gateway.doors.settings import SubscribeSettings
+from gateway.doors.subscribe.retry import BrokerLost
 from gateway.intake import Packet, Verdict
 
 _BUNCH: Final = 500
 """Packets read in one go, before anything else is looked after."""
 
 _TOO_OLD: Final = 0x84
-
-
-class BrokerLost(Exception):
-    """The connection ended, or never came about; the message says why."""
-
-    def __init__(self, reason: str, *, wants_older: bool = False) -> None:
-        super().__init__(reason)
-        self.wants_older = wants_older  # the broker may not speak MQTT 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +151,8 @@ class BrokerConnection:
             self._client.loop_write()
 
     def _lost(self) -> BrokerLost:
-        older = self._refused_version or not self._answered
-        return BrokerLost(self._ended or "connection lost", wants_older=older)
+        reason = self._ended or "connection lost"
+        return BrokerLost(reason, refused_version=self._refused_version, unanswered=not self._answered)
 
     def _on_connect(
         self, client: Client, _data: object, flags: ConnectFlags, code: ReasonCode, _properties: Properties | None

@@ -3,40 +3,26 @@
 import asyncio
 import random
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from devices.clock import Clock
-from devices.errors import ConfigError, Fault
 from gateway.doors.routes import Routes
 from gateway.doors.settings import SubscribeSettings
 from gateway.doors.sparing import Log
-from gateway.doors.subscribe.connection import BrokerConnection, BrokerLost, Surroundings
+from gateway.doors.subscribe.connection import BrokerConnection, Surroundings
+from gateway.doors.subscribe.retry import BrokerLost, Versions, delay_s
+from gateway.doors.subscribe.secrets import read_secrets
+from gateway.doors.subscribe.stats import SubscribeStats
 from gateway.intake import Intake, Packet
 
 _TICK_S: Final = 0.5
 _STOP_S: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class SubscribeStats:
-    """What the subscription has seen since it started."""
-
-    connected: int  # times
-    lost: int  # times a connection ended, or did not come about
-    received: int
-    redelivered: int  # marked by the broker as sent before
-    acknowledged: int
-    too_late: int  # settled when their connection was gone: the broker sends them again
-    unsettled: int  # now with the pipeline
 
 
 class PahoSubscription:
@@ -60,11 +46,11 @@ class PahoSubscription:
         self._intake = intake
         self._log = log
         self._jitter = jitter or random.Random()  # noqa: S311 - spreads reconnects, hides nothing
-        tls, password = _secrets(settings)
+        tls, password = read_secrets(settings)
         self._around = Surroundings(
             settings, password, tls, routes.topic_filters(), routes.match, clock.now_s, self._on_settled
         )
-        self._version = MQTTProtocolVersion.MQTTv311 if settings.protocol == "3.1.1" else MQTTProtocolVersion.MQTTv5
+        self._versions = Versions(settings.protocol)
         self._stopping = threading.Event()
         self._waker, self._wakee = socket.socketpair()
         for end in (self._waker, self._wakee):
@@ -138,11 +124,12 @@ class PahoSubscription:
         """Connect, serve, and begin again, until told to stop."""
         failures = 0
         while not self._stopping.is_set():
-            connection = BrokerConnection(self._around, self._version, is_first=not self._has_subscribed)
+            version = MQTTProtocolVersion(self._versions.current)
+            connection = BrokerConnection(self._around, version, is_first=not self._has_subscribed)
             try:
                 self._serve(connection)
             except BrokerLost as lost:
-                self._fall_back(lost)
+                self._versions.lost(lost)
                 reason = str(lost)
             except Exception as error:  # noqa: BLE001 - the thread's supervisor: it logs, and tries anew
                 reason = f"{type(error).__name__}: {error}"
@@ -154,7 +141,7 @@ class PahoSubscription:
                 self._healthy = False
             self._lost += 1
             self._log.warning("subscribe.lost", host=self._settings.host, port=self._settings.port, reason=reason)
-            self._stopping.wait(self._delay_s(failures))
+            self._stopping.wait(delay_s(self._settings, failures, self._jitter))
 
     def _serve(self, connection: BrokerConnection) -> None:
         """Serve one connection to its end, or to ours."""
@@ -171,6 +158,7 @@ class PahoSubscription:
             self._acknowledged += connection.write()
             if connection.is_subscribed and not self._healthy:
                 self._connected += 1
+                self._versions.worked()
                 self._healthy = self._has_subscribed = True
                 self._log.info("subscribe.ready", host=self._settings.host, port=self._settings.port)
             elif not connection.is_subscribed and time.monotonic() > due_s:
@@ -211,45 +199,3 @@ class PahoSubscription:
         with suppress(BlockingIOError):
             while len(self._wakee.recv(4096)) == 4096:  # noqa: PLR2004 - as many as were asked for: there may be more
                 pass
-
-    def _fall_back(self, lost: BrokerLost) -> None:
-        """Try the other version next, as long as the broker has not shown which one it speaks."""
-        if self._settings.protocol != "auto" or not lost.wants_older or self._has_subscribed:
-            return
-        older, newer = MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5
-        self._version = older if self._version is newer else newer
-
-    def _delay_s(self, failures: int) -> float:
-        """Exponential, with jitter: a fleet of gateways must not come back all at once."""
-        settings = self._settings
-        longest_s = min(settings.reconnect_max, settings.reconnect_min * 2.0 ** min(failures, 30))
-        return longest_s * self._jitter.uniform(0.5, 1.0)
-
-
-def _secrets(settings: SubscribeSettings) -> tuple[ssl.SSLContext | None, str]:
-    """The TLS context and the password. Raises ConfigError naming every file that cannot be used."""
-    faults: list[Fault] = []
-    password = ""
-    try:
-        password = settings.read_password()
-    except (OSError, UnicodeDecodeError) as error:
-        faults.append(Fault("subscribe.password_file", settings.password_file, f"a file that can be read ({error})"))
-    context: ssl.SSLContext | None = None
-    if settings.tls.enabled:
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        tls = settings.tls
-        try:
-            if tls.ca:
-                context.load_verify_locations(Path(tls.ca).expanduser())
-        except (OSError, ssl.SSLError) as error:
-            faults.append(Fault("subscribe.tls.ca", tls.ca, f"a PEM file of authorities ({error})"))
-        try:
-            if tls.certificate:
-                context.load_cert_chain(Path(tls.certificate).expanduser(), Path(tls.key).expanduser())
-        except (OSError, ssl.SSLError) as error:
-            found = f"{tls.certificate} with {tls.key}"
-            faults.append(Fault("subscribe.tls.certificate", found, f"a PEM certificate and its key ({error})"))
-    if faults:
-        raise ConfigError(faults)
-    return context, password

@@ -1,4 +1,4 @@
-"""The subscription on a real Mosquitto."""
+"""The subscription on a real Mosquitto, by either engine."""
 
 import asyncio
 import subprocess
@@ -20,16 +20,22 @@ from tests.services.mosquitto import Mosquitto
 PROTOCOLS = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 
 
+@pytest.fixture(params=["paho", "fast"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine of the door, under the same laws."""
+    return request.param
+
+
 @pytest.fixture
 def intake() -> HeldIntake:
     return HeldIntake()
 
 
 @PROTOCOLS
-async def test_every_route_is_subscribed(mosquitto: Mosquitto, protocol: str) -> None:
+async def test_every_route_is_subscribed(mosquitto: Mosquitto, protocol: str, engine: str) -> None:
     intake = HeldIntake(at_once=True)
     async with (
-        subscribed(intake, mosquitto.port, protocol=protocol) as subscription,
+        subscribed(intake, mosquitto.port, engine=engine, protocol=protocol) as subscription,
         aiomqtt.Client(mosquitto.host, mosquitto.port) as device,
     ):
         await device.publish(TELEMETRY, b"1", qos=1)
@@ -51,24 +57,24 @@ async def test_every_route_is_subscribed(mosquitto: Mosquitto, protocol: str) ->
 
 @PROTOCOLS
 async def test_what_was_published_while_we_were_away_is_there_when_we_come_back(
-    mosquitto: Mosquitto, protocol: str
+    mosquitto: Mosquitto, protocol: str, engine: str
 ) -> None:
-    async with subscribed(HeldIntake(), mosquitto.port, protocol=protocol):
+    async with subscribed(HeldIntake(), mosquitto.port, engine=engine, protocol=protocol):
         pass
     publish(mosquitto, *(str(number) for number in range(300)))
     intake = HeldIntake(at_once=True)
-    async with subscribed(intake, mosquitto.port, protocol=protocol):
+    async with subscribed(intake, mosquitto.port, engine=engine, protocol=protocol):
         await eventually(lambda: len(intake.packets) == 300)
     assert intake.payloads == [b"%d" % number for number in range(300)]
 
 
 @PROTOCOLS
 async def test_what_is_not_settled_is_not_acknowledged_and_comes_again(
-    mosquitto: Mosquitto, intake: HeldIntake, protocol: str
+    mosquitto: Mosquitto, intake: HeldIntake, protocol: str, engine: str
 ) -> None:
     async with (
         proxied(mosquitto.port) as proxy,
-        subscribed(intake, proxy.port, protocol=protocol) as subscription,
+        subscribed(intake, proxy.port, engine=engine, protocol=protocol) as subscription,
     ):
         publish(mosquitto, "1", "2", "3", "4")
         await eventually(lambda: len(intake.packets) == 4)
@@ -82,10 +88,12 @@ async def test_what_is_not_settled_is_not_acknowledged_and_comes_again(
         await eventually(lambda: subscription.stats.redelivered == 2)
 
 
-async def test_an_acknowledgement_never_leaves_on_another_connection(mosquitto: Mosquitto, intake: HeldIntake) -> None:
+async def test_an_acknowledgement_never_leaves_on_another_connection(
+    mosquitto: Mosquitto, intake: HeldIntake, engine: str
+) -> None:
     async with (
         proxied(mosquitto.port) as proxy,
-        subscribed(intake, proxy.port) as subscription,
+        subscribed(intake, proxy.port, engine=engine) as subscription,
     ):
         publish(mosquitto, "1", "2", "3")
         await eventually(lambda: len(intake.packets) == 3)
@@ -102,8 +110,8 @@ async def test_an_acknowledgement_never_leaves_on_another_connection(mosquitto: 
         await eventually(lambda: mosquitto.log.count("Received PUBACK from careloop-gateway") == 4)
 
 
-async def test_receive_maximum_bounds_what_is_under_way(mosquitto: Mosquitto, intake: HeldIntake) -> None:
-    async with subscribed(intake, mosquitto.port, receive_maximum=7) as subscription:
+async def test_receive_maximum_bounds_what_is_under_way(mosquitto: Mosquitto, intake: HeldIntake, engine: str) -> None:
+    async with subscribed(intake, mosquitto.port, engine=engine, receive_maximum=7) as subscription:
         publish(mosquitto, *(str(number) for number in range(40)))
         most = 0
         while len(intake.packets) < 40:
@@ -115,8 +123,10 @@ async def test_receive_maximum_bounds_what_is_under_way(mosquitto: Mosquitto, in
     assert intake.payloads == [b"%d" % number for number in range(40)]
 
 
-async def test_a_full_pipeline_stops_the_reading_until_there_is_room(mosquitto: Mosquitto, intake: HeldIntake) -> None:
-    async with subscribed(intake, mosquitto.port) as subscription:
+async def test_a_full_pipeline_stops_the_reading_until_there_is_room(
+    mosquitto: Mosquitto, intake: HeldIntake, engine: str
+) -> None:
+    async with subscribed(intake, mosquitto.port, engine=engine) as subscription:
         intake.is_full = True
         publish(mosquitto, "1")
         await eventually(lambda: intake.payloads == [b"1"])
@@ -130,9 +140,9 @@ async def test_a_full_pipeline_stops_the_reading_until_there_is_room(mosquitto: 
 
 
 async def test_while_the_pipeline_is_full_for_long_the_connection_stays(
-    mosquitto: Mosquitto, intake: HeldIntake
+    mosquitto: Mosquitto, intake: HeldIntake, engine: str
 ) -> None:
-    async with subscribed(intake, mosquitto.port, keep_alive=1) as subscription:
+    async with subscribed(intake, mosquitto.port, engine=engine, keep_alive=1) as subscription:
         intake.is_full = True
         publish(mosquitto, "1")
         await eventually(lambda: intake.held)
@@ -143,12 +153,14 @@ async def test_while_the_pipeline_is_full_for_long_the_connection_stays(
         intake.settle()
 
 
-async def test_retained_messages_come_once(mosquitto: Mosquitto) -> None:
+async def test_retained_messages_come_once(mosquitto: Mosquitto, engine: str) -> None:
     publish(mosquitto, "online", topic="devices/d1/status", more=("-r",))
     for protocol in ("5", "3.1.1"):
         intake = HeldIntake(at_once=True)
         client_id = f"gateway-{protocol}"
-        async with subscribed(intake, mosquitto.port, protocol=protocol, client_id=client_id) as subscription:
+        async with subscribed(
+            intake, mosquitto.port, engine=engine, protocol=protocol, client_id=client_id
+        ) as subscription:
             await eventually(lambda: intake.payloads == [b"online"])  # noqa: B023 - awaited within the turn
             await eventually(lambda: subscription.stats.unsettled == 0)
             mosquitto.stop()
@@ -160,9 +172,9 @@ async def test_retained_messages_come_once(mosquitto: Mosquitto) -> None:
             assert intake.payloads == [b"online", b"{}"]
 
 
-async def test_an_older_broker_is_spoken_to_in_3_1_1(mosquitto: Mosquitto) -> None:
+async def test_an_older_broker_is_spoken_to_in_3_1_1(mosquitto: Mosquitto, engine: str) -> None:
     intake = HeldIntake(at_once=True)
-    async with proxied(mosquitto.port, is_old=True) as proxy, subscribed(intake, proxy.port):
+    async with proxied(mosquitto.port, is_old=True) as proxy, subscribed(intake, proxy.port, engine=engine):
         publish(mosquitto, "1")
         await eventually(lambda: intake.payloads == [b"1"])
         proxy.cut()
@@ -170,10 +182,10 @@ async def test_an_older_broker_is_spoken_to_in_3_1_1(mosquitto: Mosquitto) -> No
     assert proxy.versions == [5, 4, 4]
 
 
-async def test_a_broker_that_is_not_there_is_waited_for(mosquitto: Mosquitto) -> None:
+async def test_a_broker_that_is_not_there_is_waited_for(mosquitto: Mosquitto, engine: str) -> None:
     mosquitto.stop()
     intake = HeldIntake(at_once=True)
-    subscription = new_subscription(intake, mosquitto.port)
+    subscription = new_subscription(intake, mosquitto.port, engine=engine)
     await subscription.start()
     await eventually(lambda: subscription.stats.lost >= 2)
     assert not subscription.healthy
@@ -184,7 +196,7 @@ async def test_a_broker_that_is_not_there_is_waited_for(mosquitto: Mosquitto) ->
     await subscription.stop()
 
 
-async def test_topics_that_the_broker_refuses_are_not_healthy(intake: HeldIntake) -> None:
+async def test_topics_that_the_broker_refuses_are_not_healthy(intake: HeldIntake, engine: str) -> None:
     async def refuse_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(4096)
         writer.write(raw.packet(0x20, b"\0\0\0"))  # CONNACK
@@ -194,14 +206,14 @@ async def test_topics_that_the_broker_refuses_are_not_healthy(intake: HeldIntake
         writer.close()
 
     async with await asyncio.start_server(refuse_one, "127.0.0.1", 0) as broker:
-        subscription = new_subscription(intake, broker.sockets[0].getsockname()[1])
+        subscription = new_subscription(intake, broker.sockets[0].getsockname()[1], engine=engine)
         await subscription.start()
         await eventually(lambda: subscription.stats.lost >= 1)
         assert subscription.stats.connected == 0
         await subscription.stop()
 
 
-async def test_user_name_and_password(mosquitto: Mosquitto, tmp_path: Path) -> None:
+async def test_user_name_and_password(mosquitto: Mosquitto, tmp_path: Path, engine: str) -> None:
     mosquitto.stop()
     passwords = mosquitto.folder / "passwords"
     command = [mosquitto.binaries.mosquitto_passwd, "-c", "-b", passwords, "gateway", "secret"]
@@ -211,10 +223,10 @@ async def test_user_name_and_password(mosquitto: Mosquitto, tmp_path: Path) -> N
     secret = tmp_path / "secret"
     secret.write_text("secret\n")
     intake = HeldIntake(at_once=True)
-    async with subscribed(intake, mosquitto.port, username="gateway", password_file=str(secret)):
+    async with subscribed(intake, mosquitto.port, engine=engine, username="gateway", password_file=str(secret)):
         publish(mosquitto, "1", more=("-u", "gateway", "-P", "secret"))
         await eventually(lambda: intake.payloads == [b"1"])
-    refused = new_subscription(intake, mosquitto.port, username="gateway", password="wrong")
+    refused = new_subscription(intake, mosquitto.port, engine=engine, username="gateway", password="wrong")
     await refused.start()
     await eventually(lambda: refused.stats.lost >= 1)
     assert not refused.healthy
@@ -241,7 +253,7 @@ def secured(mosquitto: Mosquitto) -> tuple[Mosquitto, trustme.CA]:
 
 
 async def test_tls_with_a_client_certificate(
-    secured: tuple[Mosquitto, trustme.CA], intake: HeldIntake, tmp_path: Path
+    secured: tuple[Mosquitto, trustme.CA], intake: HeldIntake, tmp_path: Path, engine: str
 ) -> None:
     broker, authority = secured
     client = authority.issue_cert("gateway.example")
@@ -250,7 +262,7 @@ async def test_tls_with_a_client_certificate(
     client.private_key_pem.write_to_path(key)
     ca = str(broker.folder / "ca.pem")
     tls = {"enabled": True, "ca": ca, "certificate": certificate, "key": key}
-    async with subscribed(intake, broker.port, tls=tls):
+    async with subscribed(intake, broker.port, engine=engine, tls=tls):
         large = "x" * 200_000
         await asyncio.to_thread(
             publish,
@@ -266,10 +278,10 @@ async def test_tls_with_a_client_certificate(
 
 @pytest.mark.filterwarnings("ignore:.*ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")  # paho leaves it open
 async def test_a_broker_with_a_certificate_of_another_authority_is_not_trusted(
-    secured: tuple[Mosquitto, trustme.CA], intake: HeldIntake
+    secured: tuple[Mosquitto, trustme.CA], intake: HeldIntake, engine: str
 ) -> None:
     broker, _ = secured
-    subscription = new_subscription(intake, broker.port, tls={"enabled": True})
+    subscription = new_subscription(intake, broker.port, engine=engine, tls={"enabled": True})
     await subscription.start()
     await eventually(lambda: subscription.stats.lost >= 1)
     assert not subscription.healthy
@@ -289,11 +301,11 @@ async def test_websockets(mosquitto: Mosquitto) -> None:
         await eventually(lambda: len(intake.packets) == 200)
 
 
-def test_files_that_cannot_be_used_are_named_all_at_once(intake: HeldIntake, tmp_path: Path) -> None:
+def test_files_that_cannot_be_used_are_named_all_at_once(intake: HeldIntake, tmp_path: Path, engine: str) -> None:
     missing = str(tmp_path / "missing")
     tls = {"enabled": True, "ca": missing, "certificate": missing, "key": missing}
     with pytest.raises(ConfigError) as caught:
-        new_subscription(intake, 1883, tls=tls, password_file=missing)
+        new_subscription(intake, 1883, engine=engine, tls=tls, password_file=missing)
     assert [fault.setting for fault in caught.value.faults] == [
         "subscribe.password_file",
         "subscribe.tls.ca",
@@ -301,13 +313,15 @@ def test_files_that_cannot_be_used_are_named_all_at_once(intake: HeldIntake, tmp
     ]
 
 
-async def test_stopping_ends_the_thread_and_keeps_the_session(mosquitto: Mosquitto, intake: HeldIntake) -> None:
-    async with subscribed(intake, mosquitto.port):
+async def test_stopping_leaves_no_thread_and_keeps_the_session(
+    mosquitto: Mosquitto, intake: HeldIntake, engine: str
+) -> None:
+    async with subscribed(intake, mosquitto.port, engine=engine):
         publish(mosquitto, "1")
         await eventually(lambda: intake.held)
         asyncio.get_running_loop().call_later(0.05, intake.settle)  # stop waits for it
     assert not any(thread.name == "careloop-subscribe" for thread in threading.enumerate())
     publish(mosquitto, "2")
     again = HeldIntake(at_once=True)
-    async with subscribed(again, mosquitto.port):
+    async with subscribed(again, mosquitto.port, engine=engine):
         await eventually(lambda: again.payloads == [b"2"])

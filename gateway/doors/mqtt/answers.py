@@ -1,0 +1,129 @@
+"""What a broker answers its client, from the bytes (MQTT 3.1.1 and 5, chapter 3)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.doors.mqtt import properties
+from gateway.doors.mqtt.codes import MQTT_5, PacketType, Property, ReasonCode
+from gateway.doors.mqtt.fields import Fields, malformed, protocol_error
+from gateway.doors.mqtt.packets import Publish, Violation
+
+_FROM_RETURN_CODE: Final = {
+    1: ReasonCode.UNSUPPORTED_PROTOCOL_VERSION,
+    2: ReasonCode.CLIENT_ID_NOT_VALID,
+    3: ReasonCode.SERVER_UNAVAILABLE,
+    4: ReasonCode.BAD_USER_NAME_OR_PASSWORD,
+    5: ReasonCode.NOT_AUTHORIZED,
+}
+_BARE_CONNACK: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Connack:
+    """The broker lets the client in, or not; `code` is a reason code under 3.1.1 too."""
+
+    session_present: bool
+    code: int
+    detail: str = ""
+    keep_alive_s: int | None = None  # the broker's, which counts instead of ours
+    max_packet_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suback:
+    """For each filter of a SUBSCRIBE the granted QoS, or why not."""
+
+    packet_id: int
+    codes: bytes
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pingresp:
+    """The broker is alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dismissal:
+    """The broker ends the connection, and says why."""
+
+    code: int
+    detail: str = ""
+
+
+Answer = Connack | Suback | Pingresp | Dismissal
+FromBroker = Publish | Answer | Violation
+
+
+def say(code: int, detail: str = "") -> str:
+    """A reason code in words, with what the broker adds to it."""
+    try:
+        words = ReasonCode(code).name.replace("_", " ").capitalize()
+    except ValueError:
+        words = f"reason code 0x{code:02x}"
+    return f"{words} ({detail})" if detail else words
+
+
+def _parse_connack(fields: Fields, version: int) -> Connack:
+    is_bare = fields.left == _BARE_CONNACK  # how a broker that knows only 3.1.1 refuses MQTT 5
+    flags, code = fields.byte(), fields.byte()
+    if flags & 0xFE:
+        detail = "reserved flags of CONNACK are set"
+        raise malformed(detail)
+    if is_bare:
+        return Connack(bool(flags), _FROM_RETURN_CODE.get(code, code))
+    given = properties.take_properties(fields, properties.CONNACK) if version == MQTT_5 else properties.NONE
+    _at_end(fields)
+    return Connack(
+        session_present=bool(flags),
+        code=code,
+        detail=_detail(given),
+        keep_alive_s=given.numbers.get(Property.SERVER_KEEP_ALIVE),
+        max_packet_bytes=given.numbers.get(Property.MAXIMUM_PACKET_SIZE),
+    )
+
+
+def _parse_suback(fields: Fields, version: int) -> Suback:
+    packet_id = fields.packet_id()
+    given = properties.take_properties(fields, properties.SUBACK) if version == MQTT_5 else properties.NONE
+    codes = fields.data[fields.position : fields.end]
+    if not codes:
+        detail = "SUBACK without a reason code"
+        raise protocol_error(detail)
+    return Suback(packet_id, codes, _detail(given))
+
+
+def _parse_pingresp(fields: Fields, _version: int) -> Pingresp:
+    _at_end(fields)
+    return Pingresp()
+
+
+def _parse_disconnect(fields: Fields, version: int) -> Dismissal:
+    if version != MQTT_5:
+        detail = "DISCONNECT from a broker of MQTT 3.1.1"
+        raise protocol_error(detail)
+    code = fields.byte() if fields.left else 0
+    given = properties.take_properties(fields, properties.SERVER_DISCONNECT) if fields.left else properties.NONE
+    _at_end(fields)
+    return Dismissal(code, _detail(given))
+
+
+def _detail(given: properties.Properties) -> str:
+    """What the broker adds in words: why, and where else to go."""
+    texts = (given.texts.get(Property.REASON_STRING), given.texts.get(Property.SERVER_REFERENCE))
+    return ", ".join(text for text in texts if text)
+
+
+def _at_end(fields: Fields) -> None:
+    if fields.left:
+        detail = "bytes after the last field of a packet"
+        raise malformed(detail)
+
+
+PARSERS: Final[Mapping[int, Callable[[Fields, int], Answer]]] = {
+    PacketType.CONNACK: _parse_connack,
+    PacketType.SUBACK: _parse_suback,
+    PacketType.PINGRESP: _parse_pingresp,
+    PacketType.DISCONNECT: _parse_disconnect,
+}

@@ -1,0 +1,81 @@
+"""What a broker sends, as its client reads it."""
+
+from typing import Final
+
+from gateway.doors.mqtt.answers import PARSERS, Answer
+from gateway.doors.mqtt.codes import LARGEST_PACKET, MQTT_5, PacketType, ReasonCode
+from gateway.doors.mqtt.fields import Fields, PacketError
+from gateway.doors.mqtt.framing import FIRST_OTHER, Framing, meaning_of_other, meaning_of_publish
+from gateway.doors.mqtt.packets import Publish
+
+_REMEMBERED_TOPICS: Final = 65_536
+_LONGEST_REMEMBERED: Final = 200
+_AGAIN: Final = FIRST_OTHER + PacketType.PUBLISH
+_DUP: Final = 0x08
+
+
+def _meaning(first: int) -> int:
+    if first >> 4 != PacketType.PUBLISH:
+        return meaning_of_other(first, tuple(PARSERS))
+    meaning = meaning_of_publish(first)
+    return _AGAIN if meaning == 1 and first & _DUP else meaning
+
+
+_CONNACK: Final = FIRST_OTHER + PacketType.CONNACK
+_BEFORE_CONNACK: Final = tuple(_CONNACK if first == 0x20 else -ReasonCode.PROTOCOL_ERROR for first in range(256))
+_AFTER_CONNACK: Final = tuple(
+    -ReasonCode.PROTOCOL_ERROR if meaning == _CONNACK else meaning for meaning in map(_meaning, range(256))
+)
+
+
+class BrokerStream(Framing[Answer]):
+    """Parses what a broker sends to one connection, on which no topic alias was offered.
+
+    It judges what holds the connection together and lets messages pass as they are: a broker to which a message was
+    good enough would only send it again on the next connection, and the one after that.
+    """
+
+    __slots__ = ("redelivered",)
+
+    def __init__(self, version: int) -> None:
+        """Packets may be as large as they come: told a limit, the broker would drop what is above it."""
+        super().__init__(version, _BEFORE_CONNACK, LARGEST_PACKET)
+        self.redelivered = 0  # PUBLISHes marked as sent before
+
+    def _other(self, kind: int, data: bytes, start: int, stop: int) -> Publish | Answer:
+        fields = Fields(data, start, stop)
+        if kind == PacketType.PUBLISH:
+            return self._again(fields)
+        if kind == PacketType.CONNACK:
+            self._meanings = _AFTER_CONNACK
+        return PARSERS[kind](fields, self.version)
+
+    def _again(self, fields: Fields) -> Publish:
+        """A PUBLISH at QoS 1 that the broker has sent before."""
+        raw = fields.binary()
+        packet_id = fields.packet_id()
+        if self.version == MQTT_5:
+            _skip_properties(fields)
+        self.redelivered += 1
+        return Publish(self._topics.get(raw) or self._topic(raw), packet_id, fields.data[fields.position : fields.end])
+
+    def _topic(self, raw: bytes) -> str:
+        """A topic name that is not remembered; what is not UTF-8 in it, or U+0000, is replaced."""
+        if not raw:
+            raise PacketError(ReasonCode.TOPIC_ALIAS_INVALID, "a topic alias, though none was offered")
+        topic = raw.decode("utf-8", "replace").replace("\0", "\ufffd")
+        if len(raw) <= _LONGEST_REMEMBERED:
+            if len(self._topics) >= _REMEMBERED_TOPICS:
+                self._topics.clear()
+            self._topics[raw] = topic
+        return topic
+
+    def _with_properties(self, raw: bytes, data: bytes, at: int, stop: int) -> tuple[str, int]:
+        """A PUBLISH that bears properties, which are for its readers, and not of ours."""
+        fields = Fields(data, at, stop)
+        _skip_properties(fields)
+        return self._topics.get(raw) or self._topic(raw), fields.position
+
+
+def _skip_properties(fields: Fields) -> None:
+    fields.skip(fields.variable())
