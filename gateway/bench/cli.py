@@ -11,6 +11,7 @@ from gateway.bench.figures import write_json
 from gateway.bench.ingest import BATCHES, FLEETS, IngestPlan, run_ingest
 from gateway.bench.latency import LatencyPlan, run_latency
 from gateway.bench.node_red import find_node_red
+from gateway.bench.plot import draw
 from gateway.bench.report import show_detect, show_ingest, show_latency
 from gateway.database.provisioned import cache_folder, find_provisioned
 
@@ -34,9 +35,22 @@ def bench() -> None:
     "--fleets", is_flag=True, help="Also with 10,000, 100,000 and 1,000,000 registered devices; takes minutes."
 )
 @click.option("--batches", is_flag=True, help="Also with batches of several sizes.")
+@click.option(
+    "--plot",
+    "plot_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the rate against batch and fleet size here, as SVG; measures both.",
+)
 @_json_option
 def ingest(
-    *, seconds: float, rounds: int, connections: int, fleets: bool, batches: bool, json_file: Path | None
+    *,
+    seconds: float,
+    rounds: int,
+    connections: int,
+    fleets: bool,
+    batches: bool,
+    plot_file: Path | None,
+    json_file: Path | None,
 ) -> None:
     """Readings stored per second, beside mosquitto_sub, raw COPY and Node-RED on the same rows."""
     console = Console(highlight=False)
@@ -44,8 +58,8 @@ def ingest(
         seconds,
         rounds,
         connections,
-        fleets=FLEETS if fleets else (),
-        batches=BATCHES if batches else (),
+        fleets=FLEETS if fleets or plot_file else (),
+        batches=BATCHES if batches or plot_file else (),
         node_red=find_node_red(),
     )
     programs = find_provisioned(cache_folder(os.environ))
@@ -54,6 +68,8 @@ def ingest(
     show_ingest(report, console)
     if json_file is not None:
         write_json(json_file, report.figures)
+    if plot_file is not None:
+        plot_file.write_text(draw(report.batches, report.fleets, f"{report.database}; medians of {rounds} rounds"))
 
 
 @bench.command(short_help="Samples judged per second, beside river and others.")
@@ -72,7 +88,7 @@ def detect(*, seconds: float, rounds: int, series: int, json_file: Path | None) 
 
 
 @bench.command(short_help="From a reading's sending to the CRM's request.")
-@click.option("--seconds", default=15.0, show_default=True, help="How long the load at half the top rate lasts.")
+@click.option("--seconds", default=20.0, show_default=True, help="How long the load at half the top rate lasts.")
 @click.option("--connections", default=1000, show_default=True, help="Devices that send the load.")
 @_json_option
 def latency(*, seconds: float, connections: int, json_file: Path | None) -> None:

@@ -39,7 +39,8 @@ NOMINAL_PER_S: Final = 40_000
 COPY_BATCH: Final = 5000
 FLEETS: Final = (10_000, 100_000, 1_000_000)
 BATCHES: Final = (250, 1000, 2500, 5000, 10_000)
-_CHUNK_S: Final = 7 * 86_400.0
+_DAY_S: Final = 86_400
+_CHUNK_S: Final = 7.0 * _DAY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class _Stage:
         assert server.pid is not None
         self._bench = Bench(server.pid, plan.window)
         self._shelf = new_database(server, "shelf")
-        self.database, self._table = asyncio.run(_shelf(self._shelf))
+        self.database, self._table = asyncio.run(_shelf(self._shelf, self._fleet.start_s))
 
     def contest(self, programs: Provisioned | None) -> Mapping[str, list[Result]]:
         """All contestants, round by round."""
@@ -236,11 +237,18 @@ class _Stage:
         return stack.enter_context(psycopg.connect(url, autocommit=True))
 
 
-async def _shelf(url: str) -> tuple[str, ReadingTable]:
-    """Make the table that raw COPY writes to, exactly as the gateway makes its own; and what database it is."""
+async def _shelf(url: str, start_s: int) -> tuple[str, ReadingTable]:
+    """Make the table that raw COPY writes to, exactly as the gateway makes its own; and what database it is.
+
+    Native partitions are made beforehand, from the first reading's day until tomorrow.
+    """
     await migrate(url)
     async with await AsyncConnection.connect(url, autocommit=True) as conn:
         edition = await detect_edition(conn)
-        tables = ReadingTables(divider_of(edition, _CHUNK_S))
+        divider = divider_of(edition, _CHUNK_S)
+        tables = ReadingTables(divider)
         await tables.load(conn, [load_profiles()[MODEL]])
-        return edition.describe().partition(";")[0], tables[MODEL]
+        table = tables[MODEL]
+        days = np.arange(start_s, time.time() + 2 * _DAY_S, _DAY_S, dtype=np.int64)
+        await divider.make_room(conn, table.name, days * 1_000_000)
+        return edition.describe().partition(";")[0], table

@@ -39,7 +39,6 @@ _SETTLE_S: Final = 1.0
 _TELL_TIMEOUT_S: Final = 60.0
 _CONNACK_BYTES: Final = 4
 _WELCOME: Final = bytes((0x20, 2, 0, 0))
-_TOP_SECONDS: Final = 3.0
 _GUESS_PER_S: Final = 40_000.0
 _LATER: Final = 10_000  # the load's first reading of each device, behind all that the top rate took
 
@@ -48,10 +47,11 @@ _LATER: Final = 10_000  # the load's first reading of each device, behind all th
 class LatencyPlan:
     """What is measured, and for how long."""
 
-    seconds: float = 15.0
+    seconds: float = 20.0
     connections: int = 1000
-    cases_per_s: float = 10.0
+    cases_per_s: float = 5.0
     in_flight: int = 20_000
+    top_seconds: float = 3.0  # how long the search for the top rate lasts, twice
 
     @property
     def window(self) -> int:
@@ -125,7 +125,7 @@ def _top_rate(fleet: Fleet, plan: LatencyPlan, port: int) -> float:
     """Readings a second with nothing to wait for but acknowledgements; the second try, when all is warm."""
     per_s, first = _GUESS_PER_S, 0
     for _ in range(2):
-        per_device = max(int(_TOP_SECONDS * per_s / fleet.senders), 1)
+        per_device = max(int(plan.top_seconds * per_s / fleet.senders), 1)
         block = fleet.block(first, per_device)
         with Senders("127.0.0.1", port, streams(fleet, block)) as senders:
             per_s = len(block) / senders.run(plan.window)

@@ -1,0 +1,72 @@
+"""The benchmarks from end to end, as small as they go: the real gateway, database and broker, every figure there."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from gateway.bench.cli import bench
+from gateway.bench.ingest import IngestPlan, run_ingest
+from gateway.bench.latency import LatencyPlan, run_latency
+from gateway.database.provisioned import Provisioned
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, service_folder: Path) -> Iterator[None]:
+    """A benchmark ends its processes and removes its folders."""
+    folder = service_folder / "bench"
+    folder.mkdir(mode=0o711)
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    yield
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+    left = [
+        process.cmdline()
+        for process in psutil.process_iter(["cmdline"])
+        if str(folder) in " ".join(process.info["cmdline"] or ())
+    ]
+    assert left == []
+
+
+def test_ingest_measures_everybody_who_is_there(provisioned: Provisioned) -> None:
+    said: list[str] = []
+    plan = IngestPlan(seconds=0.01, rounds=1, connections=10, fleets=(10, 20), batches=(50,))
+
+    report = run_ingest(plan, provisioned, said.append)
+
+    assert "TimescaleDB" in report.database
+    assert list(report.results) == ["listen", "raw_copy", "subscribe", "mosquitto_sub", "mosquitto_sub_copy"]
+    figures = asdict(report.figures)
+    assert all(rate > 0 for name, rate in figures["readings_per_s"].items() if name != "node_red")
+    assert figures["readings_per_s"]["node_red"] is None
+    rates = report.per_s
+    assert figures["ratios"]["listen_over_raw_copy"] == round(rates["listen"][0] / rates["raw_copy"][0], 3)
+    assert figures["cpu_us_per_reading"]["gateway"] is not None
+    assert list(report.fleets) == [10, 20]
+    assert list(report.batches) == [50]
+    assert any("listen" in line for line in said)
+
+
+def test_ingest_does_without_what_is_not_provisioned() -> None:
+    report = run_ingest(IngestPlan(seconds=0.01, rounds=1, connections=10), None, lambda _text: None)
+
+    assert "PostgreSQL" in report.database
+    assert list(report.results) == ["listen", "raw_copy"]
+    assert report.figures.ratios.subscribe_over_mosquitto_sub is None
+
+
+def test_latency_times_each_fault_from_its_sending_to_the_crm(provisioned: Provisioned) -> None:
+    plan = LatencyPlan(seconds=1.0, connections=10, cases_per_s=3.0, top_seconds=0.05)
+
+    figures = run_latency(plan, provisioned, lambda _text: None)
+
+    assert 0 < figures.p50_s <= figures.p99_s
+    assert 0 < figures.at_readings_per_s < figures.top_readings_per_s
+
+
+@pytest.mark.parametrize("name", ["ingest", "detect", "latency"])
+def test_each_benchmark_is_a_command(name: str) -> None:
+    assert CliRunner().invoke(bench, [name, "--help"]).exit_code == 0

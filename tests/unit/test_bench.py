@@ -1,0 +1,192 @@
+"""What the benchmarks are made of: the same rows for everybody, packets that are MQTT, ratios of what was measured."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from devices.payloads.json import JsonCodec
+from devices.profiles import load_profiles
+from gateway.bench import contest, detect, packets, processor_time
+from gateway.bench.figures import write_json
+from gateway.bench.ingest import IngestPlan, IngestReport
+from gateway.bench.load import LoadFailed, Senders, acknowledgements
+from gateway.bench.plot import draw
+from gateway.bench.rows import METRICS, MODEL, Fleet, payloads, readings
+from gateway.bench.windowed_gaussian import WindowedGaussian
+from gateway.doors.mqtt.packets import Connect, Publish
+from gateway.doors.mqtt.stream import PacketStream
+from gateway.store.rows import ReadingTable
+
+FLEET = Fleet(senders=7, start_s=1_760_000_000)
+
+
+def result(seconds: float, readings: int = 1000, **cpu_s: float) -> contest.Result:
+    return contest.Result(readings, seconds, cpu_s)
+
+
+def test_rows_are_readings_the_profile_knows_and_finds_in_range() -> None:
+    profile = load_profiles()[MODEL]
+    block = FLEET.block(0, 40)
+
+    for number, name in enumerate(METRICS):
+        metric = profile.metrics[name]
+        assert metric.minimum is not None
+        assert metric.maximum is not None
+        assert (block.values[:, number] >= metric.minimum).all()
+        assert (block.values[:, number] <= metric.maximum).all()
+    assert {watch.metric for watch in profile.watches if watch.metric} <= set(METRICS)
+
+
+def test_every_form_of_a_block_says_the_same() -> None:
+    block = FLEET.block(3, 5)
+    table = ReadingTable(MODEL, "reading", METRICS, METRICS)
+    stored = readings(FLEET, block, table)
+
+    for at, payload in enumerate(payloads(block)):
+        (decoded,) = JsonCodec().decode_readings(payload)
+        assert decoded == JsonCodec().decode_readings(payload)[0]
+        assert getattr(decoded, "ts_us") == stored.ts_us[at]  # noqa: B009 - what is no reading has none
+        assert [getattr(decoded, "metrics")[name] for name in METRICS] == stored.values[at].tolist()  # noqa: B009
+
+
+def test_no_identity_is_told_twice_by_blocks_that_follow_each_other() -> None:
+    told = [
+        (int(d), int(t))
+        for first in (0, 5)
+        for b in [FLEET.block(first, 5)]
+        for d, t in zip(b.device, b.ts_ms, strict=True)
+    ]
+
+    assert len(set(told)) == len(told)
+
+
+def test_a_stream_is_mqtt_of_one_device_with_its_packets_where_it_says() -> None:
+    block = FLEET.block(0, 4)
+    streams = packets.streams(FLEET, block)
+    expected = payloads(block)
+
+    for at, stream in enumerate(streams):
+        name = FLEET.device_ids[at]
+        connect, *publishes = PacketStream(1_000_000).feed(stream.connect + stream.publishes)
+        assert isinstance(connect, Connect)
+        assert connect.username == name
+        assert [packet for packet in publishes if isinstance(packet, Publish)] == publishes
+        assert [packet.payload for packet in publishes if isinstance(packet, Publish)] == expected[at :: FLEET.senders]
+        assert [packet.topic for packet in publishes if isinstance(packet, Publish)] == [
+            f"devices/{name}/telemetry"
+        ] * 4
+        assert stream.ends[-1] == len(stream.publishes)
+
+
+def test_packet_identifiers_go_round_without_zero() -> None:
+    assert [packets.packet_id(number) for number in (0, 65_534, 65_535)] == [1, 65_535, 1]
+
+
+@pytest.fixture
+def sink() -> Iterator[int]:
+    """A null sink's port."""
+    command = [sys.executable, "-m", "gateway.bench.sink"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("per_s", [None, 2000.0])
+def test_the_load_generator_sends_all_and_takes_each_acknowledgement(sink: int, per_s: float | None) -> None:
+    streams = packets.streams(FLEET, FLEET.block(0, 50))
+
+    with Senders("127.0.0.1", sink, streams) as senders:
+        assert senders.run(window=3, per_s=per_s) > 0
+
+
+def test_acknowledgements_in_another_order_fail_the_run(sink: int) -> None:
+    (stream, *_) = packets.streams(FLEET, FLEET.block(0, 2))
+    turned = packets.Stream(
+        stream.connect, stream.publishes[stream.ends[0] :] + stream.publishes[: stream.ends[0]], stream.ends
+    )
+
+    with Senders("127.0.0.1", sink, [turned]) as senders, pytest.raises(LoadFailed):
+        senders.run(window=2)
+
+
+def test_acknowledgements_are_pubacks() -> None:
+    assert acknowledgements(2) == b"\x40\x02\x00\x01\x40\x02\x00\x02"
+
+
+def test_ratios_are_those_of_the_rounds_and_absent_peers_are_null(tmp_path: Path) -> None:
+    results = {
+        "listen": [result(0.01, gateway=0.004, database=0.002), result(0.02, gateway=0.006, database=0.004)],
+        "raw_copy": [result(0.005), result(0.005)],
+        "mosquitto_sub_copy": [result(0.03), result(0.02)],
+    }
+    fleets = {10_000: [result(0.01)], 1_000_000: [result(0.0125)]}
+    report = IngestReport(IngestPlan(), "a database", results, fleets)
+    write_json(tmp_path / "figures.json", report.figures)
+
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures == {
+        "readings_per_s": {
+            "listen": 75_000.0,
+            "subscribe": None,
+            "mosquitto_sub": None,
+            "mosquitto_sub_copy": pytest.approx(41_666.7),
+            "raw_copy": 200_000.0,
+            "node_red": None,
+        },
+        "ratios": {
+            "listen_over_mosquitto_sub_copy": 2.0,
+            "listen_over_raw_copy": 0.375,
+            "listen_over_node_red": None,
+            "subscribe_over_mosquitto_sub": None,
+            "fleet_1m_over_10k": 0.8,
+        },
+        "cpu_us_per_reading": {"gateway": 5.0, "database": 3.0, "broker": None},
+    }
+
+
+def test_processor_time_of_a_server_holds_that_of_its_children() -> None:
+    children = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(10**7))']); print(); input()"
+    with subprocess.Popen([sys.executable, "-c", children], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        own_s, family_s = processor_time.own_s(parent.pid), processor_time.family_s(parent.pid)
+        parent.communicate(b"\n")
+
+    assert 0 <= own_s < family_s
+    assert processor_time.family_s(os.getpid()) >= processor_time.own_s(os.getpid())
+
+
+def test_the_plot_has_a_point_for_every_size() -> None:
+    drawn = draw({500: [result(0.02)], 5000: [result(0.01)]}, {10_000: [result(0.01)]}, "<caption>")
+    svg = ET.fromstring(drawn)  # noqa: S314 - our own
+    assert len(svg.findall(".//{*}circle")) == 3
+    assert [text.text for text in svg.findall("{*}text")] == ["<caption>"]
+
+
+def test_windowed_gaussian_finds_what_does_not_belong() -> None:
+    detector = WindowedGaussian()
+    usual = [detector.score(10.0 + number % 5) for number in range(7000)]
+
+    assert detector.score(60.0) > 0.999 > max(usual[100:])
+
+
+def test_detection_figures_are_ratios_of_what_was_measured() -> None:
+    plan = detect.DetectPlan(series=60, batch=20, seconds=0.01, rounds=1, warm_up_samples=2)
+    said: list[str] = []
+
+    figures = detect.run_detect(plan, said.append)
+
+    assert figures.series == 60
+    assert figures.updates_per_s > 0
+    assert figures.bytes_per_series > 0
+    assert figures.ratios.over_windowed_gaussian > 0
+    assert (figures.ratios.over_river is None) == (detect.load_river() is None)
+    assert said[0] == "warming up"
