@@ -107,7 +107,7 @@ class Case:
     state: CaseState
     severity: Severity
     title: str
-    brief: str
+    brief: str  # what an agent is told while the case is live
     team: str
     owner_ref: str | None
     account_ref: str | None
@@ -120,6 +120,7 @@ class Case:
     version: int
     relapses: int
     relapse_of: str | None
+    ending: str | None = None  # what an agent is told at its end
 
     def belongs_to_another(self, subject: Subject) -> bool:
         """Whether the product has a new owner, or none any more, since the case was opened for somebody."""

@@ -72,7 +72,7 @@ def case_data(case: Case, subject: Subject, alarms: tuple[CaseAlarm, ...], news:
         "problem": case.problem,
         "severity": case.severity,
         "title": case.title,
-        "brief": case.brief,
+        "brief": case.brief if case.ending is None else case.ending,
         "team": case.team,
         "opened_at": to_datetime(case.opened_at_s),
         "sla_due_at": _instant(case.sla_due_at_s),

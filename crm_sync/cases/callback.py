@@ -85,7 +85,7 @@ async def _end(conn: Connection, case: Case, callback: CaseCallback, resolution:
     ended = replace(
         case,
         outcome=callback.outcome or "unclear",
-        brief=write_ending(resolution, subject, now_s, now_s),
+        ending=write_ending(resolution, subject, now_s, now_s),
     )
     closed = await close(conn, ended, resolution, _by(callback, resolution), now_s)
     await announce.tell(conn, closed, subject, farewell(closed, but=callback.endpoint), now_s)

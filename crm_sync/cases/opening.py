@@ -76,9 +76,9 @@ async def _find_case(conn: Connection, desk: Desk, arrival: Arrival) -> bool:
 
 async def _end_for_former_owner(conn: Connection, case: Case, arrival: Arrival) -> None:
     """Take back the case of somebody whose product it no longer is; the present owner gets one of their own."""
-    brief = write_ending(Resolution.WITHDRAWN, arrival.subject, arrival.now_s, arrival.now_s)
+    ending = write_ending(Resolution.WITHDRAWN, arrival.subject, arrival.now_s, arrival.now_s)
     by = Transition(None, case.state, "policy", Reason.OWNER_CHANGED, arrival.alarm.alarm_id)
-    ended = await close(conn, replace(case, brief=brief), Resolution.WITHDRAWN, by, arrival.now_s)
+    ended = await close(conn, replace(case, ending=ending), Resolution.WITHDRAWN, by, arrival.now_s)
     await announce.tell(conn, ended, arrival.subject, farewell(ended), arrival.now_s)
 
 
@@ -192,6 +192,7 @@ async def _reopen(conn: Connection, desk: Desk, case: Case, arrival: Arrival, ad
         sla_due_at_s=None,
         resolution=None,
         outcome=None,
+        ending=None,
     )
     by = Transition(None, CaseState.OPEN, "telemetry", "relapse", arrival.alarm.alarm_id)
     opened = await move(conn, again, CaseState.OPEN, by, arrival.now_s)

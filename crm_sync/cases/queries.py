@@ -213,6 +213,7 @@ async def insert_case(conn: Connection, case: Case) -> bool:
 _UPDATE_CASE: Final[LiteralString] = """
 UPDATE service_case SET
     state = %(state)s, severity = %(severity)s, title = %(title)s, brief = %(brief)s, team = %(team)s,
+    ending = %(ending)s,
     owner_ref = %(owner_ref)s, account_ref = %(account_ref)s, updated_at = %(updated_at)s, closed_at = %(closed_at)s,
     sla_due_at = %(sla_due_at)s, resolution = %(resolution)s, outcome = %(outcome)s, version = %(version)s,
     relapses = %(relapses)s
@@ -322,6 +323,7 @@ def case_of_row(row: dict[str, Any]) -> Case:
         severity=Severity(row["severity"]),
         title=row["title"],
         brief=row["brief"],
+        ending=row["ending"],
         team=row["team"],
         owner_ref=row["owner_ref"],
         account_ref=row["account_ref"],

@@ -23,7 +23,7 @@ async def take_back(conn: Connection, desk: Desk, case: Case, arrival: Arrival) 
 
 
 async def _end(conn: Connection, case: Case, arrival: Arrival, resolution: Resolution) -> None:
-    ended = replace(case, brief=write_ending(resolution, arrival.subject, arrival.notice.ts_s, arrival.now_s))
+    ended = replace(case, ending=write_ending(resolution, arrival.subject, arrival.notice.ts_s, arrival.now_s))
     by = Transition(None, case.state, "telemetry", resolution, arrival.alarm.alarm_id)
     closed = await close(conn, ended, resolution, by, arrival.now_s)
     await announce.tell(conn, closed, arrival.subject, farewell(closed), arrival.now_s)

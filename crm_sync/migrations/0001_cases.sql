@@ -29,7 +29,8 @@ CREATE TABLE service_case (
                  CHECK (state IN ('proposed', 'approved', 'open', 'waiting', 'resolved', 'retracted', 'expired')),
     severity     text NOT NULL CHECK (severity IN ('info', 'minor', 'major', 'critical')),
     title        text NOT NULL,
-    brief        text NOT NULL,
+    brief        text NOT NULL,     -- what an agent is told while the case is live
+    ending       text,              -- what an agent is told at its end
     team         text NOT NULL,
     owner_ref    text,      -- whose product it was when the case opened
     account_ref  text,

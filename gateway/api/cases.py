@@ -53,6 +53,7 @@ class Case(BaseModel):
     severity: Severity
     title: str
     brief: str
+    ending: str | None
     team: str
     owner_ref: str | None
     account_ref: str | None
