@@ -30,7 +30,7 @@ from simulators.scorecard import match
 
 @click.command(short_help="Run everything on this machine, with a scorecard.")
 @click.option("--devices", default=120, show_default=True, type=click.IntRange(1, 5000), help="How many devices live.")
-@click.option("--days", default=28.0, show_default=True, type=click.FloatRange(1, 366), help="For how many days.")
+@click.option("--days", default=21.0, show_default=True, type=click.FloatRange(1, 366), help="For how many days.")
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same fleet with the same faults.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write the scorecard as JSON.")
 @click.option("--serve/--no-serve", default=False, help="Keep the gateway up afterwards, until Ctrl-C.")
@@ -52,7 +52,8 @@ def demo(  # noqa: PLR0917 - each is an option of the command
     with what the gateway holds. Exit code 1 if anything was lost, doubled or missing.
     """
     console = Console(highlight=False)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         with scratch_folder(folder) as place:
             real = ReplayCast.read(files, seed) if files else None
@@ -101,7 +102,8 @@ def _tell(console: Console, stage: Stage, cast: FleetCast | ReplayCast, outcome:
     book = stage.sandbox.book
     if isinstance(cast, FleetCast):
         findings = match(cast.labels, seen_alarms(outcome.alarms))
-        print_story(console, choose(cast.world, findings.found, outcome.alarms, outcome.cases), book)
+        thread = choose(cast.world, findings.found, outcome.alarms, outcome.cases)
+        print_story(console, thread, book, outcome.waits_s)
     else:
         for alarm in sorted(outcome.alarms, key=lambda alarm: str(alarm["started_at"]))[:12]:
             console.print(f"  {alarm['device_id']}  {alarm['watch']}  {alarm['started_at']}  {alarm['state']}")

@@ -52,7 +52,8 @@ class GatewayPlan:
 
     def write(self) -> None:
         """Write the settings file; it holds secrets, so only its owner may read it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.state.chmod(0o711)  # as root, the embedded database runs as somebody else and must reach its data
         self.config.touch(mode=0o600)
         self.config.write_text(self._settings(), encoding="utf-8")
 
@@ -151,11 +152,15 @@ class GatewayProcess:
         while time.monotonic() < deadline:
             self._fail_if_gone()
             address = GatewayAddress.read(self.plan.state / "gateway.json")
-            if address is not None and self._is_ready(address):
+            if address is not None and self._is_mine(address) and self._is_ready(address):
                 self._address = address
                 return
             time.sleep(0.05)
         raise GatewayAway(f"the gateway was not ready within {START_WITHIN_S:.0f} s\n{self.last_words()}")
+
+    def _is_mine(self, address: GatewayAddress) -> bool:
+        """Not an earlier one's, which left its note behind."""
+        return self._process is not None and address.pid == self._process.pid
 
     def _is_ready(self, address: GatewayAddress) -> bool:
         with ApiClient(address.api_url, address.api_token, timeout_s=2.0) as api, contextlib.suppress(GatewayAway):

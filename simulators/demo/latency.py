@@ -1,6 +1,6 @@
 """From alarm to CRM in real time, seen from outside."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -10,19 +10,19 @@ from simulators.fleet.ledger import Ledger
 from simulators.scorecard import SeenAlarm
 
 
-def alarm_to_crm_s(alarms: Mapping[str, SeenAlarm], book: Book, ledger: Ledger, hand: ClockHand) -> list[float]:
-    """Seconds from the alarm that opened a case to the first request about the case, one for each.
+def alarm_to_crm_s(alarms: Mapping[str, SeenAlarm], book: Book, ledger: Ledger, hand: ClockHand) -> dict[str, float]:
+    """Seconds from the alarm that opened a case to the first request about the case, by case.
 
     When exactly an alarm is recorded cannot be seen from outside, so it counts from a little earlier: from the moment
     at which the device sent the deciding reading; for a silence, from that at which the gateway's clock was moved on.
     """
-    waits: list[float] = []
+    waits: dict[str, float] = {}
     for message in book.messages.values():
         if message.kind != "case.opened" or message.case_id is None:
             continue
         known = [at for name in message.alarm_ids if (at := _known_at(alarms.get(name), ledger, hand)) is not None]
         if known:
-            waits.append(max(0.0, book.first_heard[message.case_id] - min(known)))
+            waits[message.case_id] = max(0.0, book.first_heard[message.case_id] - min(known))
     return waits
 
 
@@ -33,6 +33,6 @@ def _known_at(alarm: SeenAlarm | None, ledger: Ledger, hand: ClockHand) -> float
     return hand.told_at(alarm.known_at_s) if sent_at is None else sent_at
 
 
-def percentile(values: list[float], share: float) -> float | None:
+def percentile(values: Collection[float], share: float) -> float | None:
     """The value below which `share` percent lie; None of nothing."""
-    return float(np.percentile(values, share)) if values else None
+    return float(np.percentile(list(values), share)) if values else None

@@ -3,10 +3,10 @@
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, cast
 
 import numpy as np
 
@@ -78,6 +78,7 @@ class Outcome:
     scorecard: Scorecard
     database: str
     held: int  # messages that wait for their owner's morning
+    waits_s: Mapping[str, float]  # case -> seconds from alarm to CRM
     alarms: Sequence[Json]
     cases: Sequence[Json]
 
@@ -136,19 +137,21 @@ class Stage:
         self._crm.__exit__()
         self.gateway.stop()
 
-    def open(self, cast: Cast) -> str:
+    def open(self, who: Cast) -> str:
         """Bring the gateway up and introduce the devices; says on which database it runs."""
         registry = self._plan.folder / "registry.json"
-        cast.write_registry(registry)
+        who.write_registry(registry)
         self.gateway.wait_until_ready()
         address = self.gateway.address
         self._api = ApiClient(address.api_url, address.api_token)
+        if _stored(self._api.counts()):
+            raise GatewayAway("the database holds readings already: the demo's scorecard needs an empty one")
         self.gateway.import_registry(registry)
         self._callback_url = f"{address.api_url}/v1/callbacks/{ENDPOINT}"
         self.hand = ClockHand(self._api.hold_clock)
         target = Target(address.listen_host, address.listen_port)
-        wait_until_let_in(target, cast.world.accounts()[0])
-        self._driver = Driver(cast.world, target, self._plan.pace, self.ledger, self._reach)
+        wait_until_let_in(target, who.world.accounts()[0])
+        self._driver = Driver(who.world, target, self._plan.pace, self.ledger, self._reach)
         return Standing.of(self._api.counts()).database
 
     def play(self, progress: Progress) -> float:
@@ -200,29 +203,34 @@ class Stage:
             time.sleep(0.15)
         raise GatewayAway(f"{len(waiting)} messages had not reached the CRM after {DRAIN_WITHIN_S:.0f} s")
 
-    def judge(self, cast: Cast, playing_s: float, held: int) -> Outcome:
+    def judge(self, who: Cast, playing_s: float, held: int) -> Outcome:
         """Compare what was sent, what is held, and what the CRM knows."""
         api, hand = self.api, self.hand
         assert hand is not None
-        delivery = reckon_delivery(self.ledger, api, cast.device_ids)
+        delivery = reckon_delivery(self.ledger, api, who.device_ids)
         alarms, cases = list(api.pages("/v1/alarms", limit=1000)), list(api.pages("/v1/cases", limit=1000))
         seen = seen_alarms(alarms)
         waits = alarm_to_crm_s({alarm.alarm_id: alarm for alarm in seen}, self.sandbox.book, self.ledger, hand)
         card = Scorecard(
             delivery=delivery,
-            detection=score(cast.labels, match(cast.labels, seen), len(cast.device_ids) * cast.world.span.days),
+            detection=score(who.labels, match(who.labels, seen), len(who.device_ids) * who.world.span.days),
             cases=reckon_cases(cases, self.sandbox.book),
-            alarm_to_crm_p50_s=percentile(waits, 50),
-            alarm_to_crm_p99_s=percentile(waits, 99),
+            alarm_to_crm_p50_s=percentile(waits.values(), 50),
+            alarm_to_crm_p99_s=percentile(waits.values(), 99),
             readings_per_s=delivery.acknowledged / playing_s,
             elapsed_s=time.monotonic() - self._began,
         )
-        return Outcome(card, Standing.of(api.counts()).database, held, alarms, cases)
+        return Outcome(card, Standing.of(api.counts()).database, held, waits, alarms, cases)
 
     def _reach(self, moment_s: float) -> None:
         self.clock.reach(moment_s)
         if self.hand is not None:
             self.hand.move_to(moment_s)
+
+
+def _stored(counts: Json) -> int:
+    readings = cast("Json", counts.get("readings") or {})
+    return int(cast("int", readings.get("stored") or 0))
 
 
 def _names(messages: Sequence[Json]) -> list[object]:

@@ -78,13 +78,13 @@ def _completeness(thread: Thread) -> tuple[bool, bool, bool, bool, float]:
     )
 
 
-def tell(thread: Thread, book: Book) -> RenderableType:
+def tell(thread: Thread, book: Book, wait_s: float | None) -> RenderableType:
     """The story, as it is printed."""
     device = thread.device
     person = device.person
     title = Text(f"One fault, from its first reading to its end: {device.device_id}", style="bold")
     intro = Text(
-        f"A {device.product.model.replace('-', ' ')} of {person.owner_ref} in {person.time_zone}. "
+        f"It is {device.product.spoken} of {person.owner_ref} in {person.time_zone}. "
         f"The simulator's truth, which careloop never sees: on {_when(thread.label.starts_at_s)} "
         f"{_IN_WORDS[thread.label.kind]}"
         + (f"; on {_when(thread.label.ends_at_s)} that was over." if thread.label.ends_at_s else ".")
@@ -93,7 +93,7 @@ def tell(thread: Thread, book: Book) -> RenderableType:
     lines.add_column(style="dim", no_wrap=True)
     lines.add_column(style="cyan", no_wrap=True)
     lines.add_column(ratio=1)
-    for moment in sorted(_moments(thread, book), key=lambda moment: moment.at_s):
+    for moment in sorted(_moments(thread, book, wait_s), key=lambda moment: moment.at_s):
         lines.add_row(_when(moment.at_s), moment.who, moment.text)
     brief = Padding(Text(_first_brief(thread, book), style="italic"), (0, 0, 0, 4))
     read = Text("  What the agent read when the case came in:")
@@ -107,7 +107,7 @@ def _first_brief(thread: Thread, book: Book) -> str:
     return str(thread.case["brief"]).strip()
 
 
-def _moments(thread: Thread, book: Book) -> Iterator[_Moment]:
+def _moments(thread: Thread, book: Book, wait_s: float | None) -> Iterator[_Moment]:
     label, alarm, case = thread.label, thread.alarm, thread.case
     first = _first_reading(thread)
     if first is not None:
@@ -128,7 +128,8 @@ def _moments(thread: Thread, book: Book) -> Iterator[_Moment]:
     record = book.of_case(str(case["case_id"]))
     if record is not None:
         kinds = ", ".join(dict.fromkeys(kind for _, kind, _ in record.history))
-        yield _Moment(opened_s, "CRM", f"record {record.number}, “{record.title}”; heard {kinds}; now {record.state}")
+        soon = "" if wait_s is None else f" {wait_s:.2f} s (real time) after the device sent the reading"
+        yield _Moment(opened_s, "CRM", f"record {record.number}{soon}; heard {kinds}; now {record.state}")
 
 
 def _moves(case: Json, decided: Mapping[str, float]) -> Iterator[_Moment]:
@@ -173,7 +174,9 @@ def _first_reading(thread: Thread) -> _Moment | None:
     row = next((int(row) for row in rows if values[row] == values[row]), None)  # not NaN
     if row is None:
         return None
-    return _Moment(float(encoder.ts_ms[row]) / 1000, "device", f"first reading of the fault: {metric} {values[row]:g}")
+    return _Moment(
+        float(encoder.ts_ms[row]) / 1000, "device", f"first reading after it began: {metric} {values[row]:g}"
+    )
 
 
 def _named(alarm: Json) -> str:
@@ -188,10 +191,10 @@ def _when(moment_s: float) -> str:
     return f"{to_datetime(moment_s):%a %d %b %H:%M}"
 
 
-def print_story(console: Console, thread: Thread | None, book: Book) -> None:
+def print_story(console: Console, thread: Thread | None, book: Book, waits_s: Mapping[str, float]) -> None:
     """Print the story, or why there is none."""
     if thread is None:
         console.print("No fault was found, became a case and can be told.", style="dim")
         return
-    console.print(tell(thread, book))
+    console.print(tell(thread, book, waits_s.get(str(thread.case["case_id"]))))
     console.print()

@@ -88,17 +88,14 @@ def _met(sandbox: Sandbox) -> str:
 
 def _kinds(detection: DetectionScore) -> Table:
     rows = Table(box=None, padding=(0, 2), header_style="dim")
-    rows.add_column("fault")
+    rows.add_column("fault", no_wrap=True)
     rows.add_column("injected", justify="right")
     rows.add_column("found", justify="right")
-    rows.add_column("median time to detect")
+    rows.add_column("found after", justify="right", no_wrap=True)
+    rows.add_column("", no_wrap=True)
     for kind, found in detection.by_kind.items():
         soon = "" if found.median_time_to_detect_h is None else f"{found.median_time_to_detect_h:.1f} h"
-        rows.add_row(
-            kind.value.replace("_", " "),
-            str(found.injected),
-            str(found.detected),
-            soon if found.watched else f"{soon} not watched yet".strip(),
-            style="" if found.watched else "dim",
-        )
+        note = "" if found.watched else "not watched yet"
+        name = kind.value.replace("_", " ")
+        rows.add_row(name, str(found.injected), str(found.detected), soon, note, style="" if found.watched else "dim")
     return rows

@@ -72,6 +72,7 @@ def live(scene: Scene) -> Life:
 
 COFFEE_MACHINE: Final = Product(
     model="coffee-machine",
+    spoken="a coffee machine",
     share=0.3,
     interval_s=HOUR_S,
     sync=Sync(every_s=HOUR_S, offline_h=(0.7, 2.5), words=True, mqtt=4),

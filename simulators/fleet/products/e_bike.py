@@ -101,6 +101,7 @@ def _daily(scene: Scene, ts_s: Floats) -> NDArray[np.bool_]:
 
 E_BIKE: Final = Product(
     model="e-bike",
+    spoken="an e-bike",
     share=0.15,
     interval_s=300.0,
     sync=Sync(every_s=HOUR_S / 2, offline_h=(1.0, 5.0), mqtt=4),

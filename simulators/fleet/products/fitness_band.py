@@ -100,6 +100,7 @@ def live(scene: Scene) -> Life:
 
 FITNESS_BAND: Final = Product(
     model="fitness-band",
+    spoken="a fitness band",
     share=0.3,
     interval_s=900.0,
     sync=Sync(every_s=HOUR_S, offline_h=(2.0, 7.0)),

@@ -29,6 +29,7 @@ class Product:
     """A product model: how it reports, what can go wrong with it, and how it lives."""
 
     model: str
+    spoken: str  # with its article
     share: float  # of a fleet
     interval_s: float  # between measurements, where the profile names none
     sync: Sync

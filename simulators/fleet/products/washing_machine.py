@@ -84,6 +84,7 @@ def live(scene: Scene) -> Life:
 
 WASHING_MACHINE: Final = Product(
     model="washing-machine",
+    spoken="a washing machine",
     share=0.25,
     interval_s=HOUR_S,
     sync=Sync(every_s=HOUR_S, offline_h=(0.7, 2.5)),
