@@ -20,7 +20,7 @@ demo: $(RUNTIME) ## from a simulated fleet to a closed case, everything embedded
 
 .PHONY: test
 test: $(DEV) provision ## all tests, against real databases and a real broker
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 .PHONY: check
 check: lint test ## everything that has to hold before a change goes in
