@@ -20,7 +20,7 @@ from gateway.bench import node_red, packets, queries
 from gateway.bench.contest import Contestant, Result, Round
 from gateway.bench.figures import IngestFigures, ProcessorTime, Rates, Ratios, middle, ratio
 from gateway.bench.ours import Bench, Listen, Subscribe
-from gateway.bench.peers import MosquittoSub, MosquittoSubCopy, RawCopy
+from gateway.bench.peers import MosquittoSub, MosquittoSubCopy, RawCopy, null_sink
 from gateway.bench.rows import INTERVAL_S, METRICS, MODEL, Fleet, readings
 from gateway.bench.services import Gateway, broker, database_server, gateway, work_folder
 from gateway.bench.stage import new_database, registered
@@ -145,6 +145,7 @@ class _Stage:
         with ExitStack() as stack:
             contestants: list[Contestant] = [self._listen(stack, "listen", 0, {})]
             contestants.append(RawCopy(self._bench, self._connect(stack, self._shelf), self._table))
+            contestants.append(stack.enter_context(null_sink(self._folder, self._bench)))
             if programs is not None:
                 contestants += self._at_the_broker(stack, programs)
             return self._rounds(contestants)

@@ -5,7 +5,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, LiteralString
@@ -20,7 +21,7 @@ from gateway.bench.load import Senders
 from gateway.bench.ours import Bench
 from gateway.bench.processor_time import own_s
 from gateway.bench.queries import count_rows
-from gateway.bench.services import Broker
+from gateway.bench.services import Broker, running, wait_for
 from gateway.store.binary_copy import FIXED_COLUMNS
 from gateway.store.readings import COPY_READINGS
 from gateway.store.rows import ReadingTable
@@ -29,6 +30,32 @@ _TIMEOUT_S: Final = 120.0
 _LOOK_S: Final = 0.002
 _COPY_LINES: Final = "COPY line (received_at, topic, payload) FROM STDIN"
 _LINE: Final = r"%U\t%t\t%p"
+
+
+@dataclass(frozen=True, slots=True)
+class NullSink:
+    """Acknowledges and does nothing: what the load generator could do at most."""
+
+    bench: Bench
+    process: "subprocess.Popen[bytes]"
+    port: int
+    name: str = "null_sink"
+
+    def take(self, given: Round) -> Result:
+        """Send a round to nobody."""
+        with Senders("127.0.0.1", self.port, given.streams) as senders:
+            meter = Meter({"client": lambda: own_s(self.process.pid)})
+            senders.run(self.bench.window)
+            return meter.result(len(given))
+
+
+@contextmanager
+def null_sink(folder: Path, bench: Bench) -> Generator[NullSink]:
+    """A sink that runs."""
+    log = folder / "sink.log"
+    with running([sys.executable, "-m", "gateway.bench.sink"], log) as process:
+        wait_for(lambda: log.read_text().endswith("\n"), process, log)
+        yield NullSink(bench, process, int(log.read_text()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ _WHO = {
     "mosquitto_sub_copy": "mosquitto_sub piped into COPY",
     "raw_copy": "raw COPY of buffers made before",
     "node_red": "Node-RED, inserts of 500",
+    "null_sink": "null sink: all the load there is",
 }
 _PARTS = ("gateway", "database", "broker", "client", "generator")
 
@@ -39,7 +40,7 @@ def show_ingest(report: IngestReport, console: Console) -> None:
             table.add_row(what, _rate(results), *(_cpu(report.cpu_us(name, part)) for part in _PARTS))
     console.print(table)
     console.print(
-        "[dim]Right of the rate: processor microseconds per reading; the generator is the benchmark's own load.\n"
+        "[dim]Right of the rate: processor microseconds per reading; the generator is the benchmark's own.\n"
         "careloop validates, stores once, judges with every watch, and acknowledges after the commit; nobody else does."
         "[/]\n"
     )

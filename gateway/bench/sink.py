@@ -1,7 +1,7 @@
 """The null sink: takes MQTT packets, acknowledges each at once, and does nothing else.
 
 What the load generator reaches against it, it can reach against anybody: `python -m gateway.bench.sink` prints the
-port, and serves until its standard input is closed.
+port, and serves until it is ended.
 """
 
 import asyncio
@@ -50,8 +50,7 @@ async def _serve() -> None:
     server = await loop.create_server(_Sink, "127.0.0.1", 0)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
-    await loop.run_in_executor(None, sys.stdin.buffer.read)
-    server.close()
+    await server.serve_forever()
 
 
 if __name__ == "__main__":

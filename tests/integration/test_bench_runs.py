@@ -38,7 +38,14 @@ def test_ingest_measures_everybody_who_is_there(provisioned: Provisioned) -> Non
     report = run_ingest(plan, provisioned, said.append)
 
     assert "TimescaleDB" in report.database
-    assert list(report.results) == ["listen", "raw_copy", "subscribe", "mosquitto_sub", "mosquitto_sub_copy"]
+    assert list(report.results) == [
+        "listen",
+        "raw_copy",
+        "null_sink",
+        "subscribe",
+        "mosquitto_sub",
+        "mosquitto_sub_copy",
+    ]
     figures = asdict(report.figures)
     assert all(rate > 0 for name, rate in figures["readings_per_s"].items() if name != "node_red")
     assert figures["readings_per_s"]["node_red"] is None
@@ -54,7 +61,7 @@ def test_ingest_does_without_what_is_not_provisioned() -> None:
     report = run_ingest(IngestPlan(seconds=0.01, rounds=1, connections=10), None, lambda _text: None)
 
     assert "PostgreSQL" in report.database
-    assert list(report.results) == ["listen", "raw_copy"]
+    assert list(report.results) == ["listen", "raw_copy", "null_sink"]
     assert report.figures.ratios.subscribe_over_mosquitto_sub is None
 
 

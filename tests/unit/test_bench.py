@@ -92,11 +92,10 @@ def test_packet_identifiers_go_round_without_zero() -> None:
 def sink() -> Iterator[int]:
     """A null sink's port."""
     command = [sys.executable, "-m", "gateway.bench.sink"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield int(process.stdout.readline())
-        assert process.stdin is not None
-        process.stdin.close()
+        process.terminate()
 
 
 @pytest.mark.parametrize("per_s", [None, 2000.0])
