@@ -14,6 +14,7 @@ import numpy as np
 from devices.profiles.model import Metric
 from gateway.detect.arrays import Floats, Mask, Shorts
 from gateway.detect.detector import Batch, Findings, Moment, Parameter, Words
+from gateway.detect.habit import hour_of_day
 from gateway.detect.kinds import KIND_FIELDS, LearntKind, difference, learn_kind, tell_kind
 from gateway.detect.model import Kind
 from gateway.detect.settings import DetectSettings
@@ -27,6 +28,7 @@ SHRINK: Final = 0.0004  # of a range, per sample; young ranges shrink faster, th
 WARM_UP: Final = 200.0  # samples before anything is scored
 RESOLUTION: Final = 0.02  # a range narrower than this share of the level counts as so wide
 LARGEST_STEP: Final = 1.0  # widths by which one sample can widen a range
+PACE_WHILE_FIRING: Final = 0.0005  # of means and ranges: or the fault becomes what is expected
 BAR_FALL: Final = 0.979  # of the bar, per sample
 BAR_MARGIN: Final = 1.3  # over the bar, to be a new record
 HALF: Final = 0.3  # excess, in widths, that scores 0.5
@@ -85,16 +87,18 @@ class Record:
         kind = self._follow_kind(state, batch)
         counter = kind == LearntKind.COUNTER
         last = state["last"]
-        value = np.where(counter, difference(batch.value, last), batch.value)
-        # The spread of amounts grows with them; that of their square roots does not.
-        value = np.where(kind <= LearntKind.COUNTER, np.sign(value) * np.sqrt(np.abs(value)), value)
+        value = np.where(counter, difference(batch.value, last), batch.value) if counter.any() else batch.value
+        if (kind <= LearntKind.COUNTER).any():
+            # The spread of amounts grows with them; that of their square roots does not.
+            value = np.where(kind <= LearntKind.COUNTER, np.sign(value) * np.sqrt(np.abs(value)), value)
         state["last"] = np.where(batch.late, last, batch.value)
         usable = np.isfinite(value) & ~batch.late
         state["start_s"] = np.where(usable, np.fmin(state["start_s"], batch.ts_s), state["start_s"])
         chosen = np.flatnonzero(usable)
         if len(chosen):
             some = state if len(chosen) == len(state) else state.at(chosen)
-            score[chosen], inside[chosen] = _score(some, batch.ts_s[chosen], value[chosen])
+            pace = np.where(batch.firing[chosen], PACE_WHILE_FIRING, 1.0)
+            score[chosen], inside[chosen] = _score(some, batch.ts_s[chosen], value[chosen], pace)
             if some is not state:
                 some.flush()
         warm = batch.ts_s - state["start_s"] >= batch.parameter("warm_up")
@@ -130,13 +134,16 @@ class Record:
         return kind
 
 
-def _score(state: Rows, ts_s: Floats, value: Floats) -> tuple[Floats, Mask]:
-    """One step of all four features: the score, and whether the value was within all ranges."""
+def _score(state: Rows, ts_s: Floats, value: Floats, pace: Floats) -> tuple[Floats, Mask]:
+    """One step of all four features: the score, and whether the value was within all ranges.
+
+    `pace` is 1, less where what is seen must not become what is expected.
+    """
     count = state["count"]
     first = count == 0
     slow, before = np.where(first, value, state["slow"]), np.where(first, value, state["fast"])
     fast = before + FAST * (value - before)
-    hour = (ts_s // 3600.0).astype(np.int64) % 24
+    hour = hour_of_day(ts_s)
     hourly = state.cell("hourly", hour).astype(np.float64)
     bases = np.stack([slow, hourly, slow, before])
     seen = np.stack([value, value, fast, value])
@@ -155,22 +162,24 @@ def _score(state: Rows, ts_s: Floats, value: Floats) -> tuple[Floats, Mask]:
     news = raw > BAR_MARGIN * bar
     score = np.where(news, raw / (raw + HALF), 0.0)
     state["bar"] = np.where(news, raw, bar * BAR_FALL)
-    state["slow"] = slow + np.fmax(SLOW, 1.0 / (count + 1.0)) * (value - slow)
+    state["slow"] = slow + pace * np.fmax(SLOW, 1.0 / (count + 1.0)) * (value - slow)
     state["fast"] = fast
     state["count"] = count + 1.0
-    state.set_cell("hourly", hour, np.where(np.isnan(hourly), value, hourly + HOURLY * (value - hourly)))
+    state.set_cell("hourly", hour, np.where(np.isnan(hourly), value, hourly + pace * HOURLY * (value - hourly)))
     telling = np.flatnonzero(score >= 0.5)
     if len(telling):
-        _note(state.at(telling), ratio[:, telling], bases[:, telling], (low[:, telling], high[:, telling]))
-    _widen(state, features, (low, high, floor), count)
+        _note(state.aside(telling), ratio[:, telling], bases[:, telling], (low[:, telling], high[:, telling]))
+    _widen(state, features, (low, high, floor), count, pace)
     return score, raw == 0
 
 
-def _widen(state: Rows, features: Shorts, ranges: tuple[Shorts, Shorts, Shorts], count: Floats) -> None:
+def _widen(
+    state: Rows, features: Shorts, ranges: tuple[Shorts, Shorts, Shorts], count: Floats, pace: Floats
+) -> None:
     """Shrink the ranges a little, then let in what was just seen, or a step towards it."""
     low, high, floor = ranges
     fresh = ~np.isfinite(low)
-    step = np.float32(LARGEST_STEP) * floor
+    step = (LARGEST_STEP * pace).astype(np.float32) * floor
     warm = (count >= WARM_UP) & ~fresh
     kept = np.where(warm, np.clip(features, low - step, high + step), features)
     shrink = (0.5 * (SHRINK + 1.0 / (count + 10.0))).astype(np.float32) * np.where(fresh, 0, high - low)

@@ -102,7 +102,7 @@ class Station:
     def remember(self, state: Rows, ts_s: Floats, value: Floats) -> None:
         """Keep samples for later explanations."""
         kept = state["recent"]
-        lane = kept.astype(np.int64) % self.evidence_points
+        lane = (kept - self.evidence_points * np.floor(kept / self.evidence_points)).astype(np.int64)
         state.set_cell("recent_samples", lane, ts_s + 1j * value)
         state["recent"] = kept + 1
 

@@ -276,6 +276,10 @@ class Rows:
         self.flush()
         return Rows(self._table, self.index[chosen])
 
+    def aside(self, chosen: Indices) -> "Rows":
+        """Some of these slots, for fields of groups that are not written to here: nothing is flushed."""
+        return Rows(self._table, self.index[chosen])
+
 
 def _padded(width: int) -> int:
     """Whole numbers of eight bytes; whole cache lines, where little is lost by it."""

@@ -78,6 +78,8 @@ class Threshold:
         since = f" since {say_instant(moment.began_s, moment.ts_s)}"
         if moment.event == "cleared":
             text = f"{now}, back within its limit of {limit}; it was beyond it{since}"
+        elif not (moment.value > above or moment.value < below):
+            text = f"{now}, within its limit of {limit} at present; it has been beyond it{since}, and is still watched"
         else:
             lasting = f" for {say_span(span_s)}{since}" if span_s > 0 else ""
             text = f"{now}, {'above' if high else 'below'} its limit of {limit}{lasting}"

@@ -22,6 +22,7 @@ from gateway.detect.settings import DetectSettings
 from gateway.detect.table import Field, Rows
 from gateway.detect.words import say_instant, say_metric, say_quantity, say_span
 
+DAY_S: Final = 86_400.0
 LEARN_FROM_DAY: Final = 2.0  # deficits before that say more of the habit's youth than of the device
 RECENT_DAYS: Final = 0.75  # how much usual use the judgement on recovery looks back over
 FORGET_S: Final = 30 * 86_400.0  # an old deficit counts half after this
@@ -180,7 +181,8 @@ class _Run:
         recent_use, recent_usual = self._recent(use, usual, scale)
 
         habit = batch.parameter("habit")
-        ripe = known & (days >= habit) & (state["day"] - state["first_day"] >= habit)
+        # Ripe when the deficit began: what came before it is what it is compared with.
+        ripe = known & (days >= habit) & (run_s / DAY_S - state["first_day"] >= habit)
         breach = ripe & (deficit > bar) & (self._chance(run_use, run_usual) >= batch.parameter("uses"))
         share = np.subtract(1.0, 0.8 * np.asarray(batch.parameter("drop")))  # 0.6 of the habit for half of it
         calm = batch.firing & (recent_use >= share * recent_usual)
