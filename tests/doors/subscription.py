@@ -19,14 +19,14 @@ from tests.services.mosquitto import Mosquitto
 TELEMETRY = "devices/d1/telemetry"
 
 
-def new_subscription(intake: Intake, port: int, **settings: Any) -> Subscription:
+def new_subscription(intake: Intake, port: int, routes: Routes | None = None, **settings: Any) -> Subscription:
     """A subscription that comes back fast."""
     quick: dict[str, Any] = {"reconnect_min": 0.05, "reconnect_max": 0.2, **settings}
     chosen = SubscribeSettings(port=port, **quick)
     return choose_engine(chosen)(
         chosen,
         intake,
-        Routes(),
+        routes or Routes(),
         SystemClock(),
         structlog.get_logger(),
         random.Random(1),
@@ -34,9 +34,11 @@ def new_subscription(intake: Intake, port: int, **settings: Any) -> Subscription
 
 
 @asynccontextmanager
-async def subscribed(intake: Intake, port: int, **settings: Any) -> AsyncGenerator[Subscription]:
+async def subscribed(
+    intake: Intake, port: int, routes: Routes | None = None, **settings: Any
+) -> AsyncGenerator[Subscription]:
     """A subscription that is connected, for the length of a `with`."""
-    subscription = new_subscription(intake, port, **settings)
+    subscription = new_subscription(intake, port, routes, **settings)
     await subscription.start()
     try:
         await eventually(lambda: subscription.healthy)

@@ -67,6 +67,11 @@ def test_a_password_comes_from_one_place(tmp_path: Path) -> None:
         SubscribeSettings.model_validate({"password": "secret", "password_file": str(file)})
 
 
+def test_our_own_engine_speaks_tcp_only() -> None:
+    with pytest.raises(ValidationError, match="engine fast speaks tcp only, not websockets"):
+        SubscribeSettings(engine="fast", transport="websockets")
+
+
 def test_a_wrong_route_is_refused() -> None:
     assert RouteSettings(pattern="a/{device_id}", carries="events").codec == "json"
     with pytest.raises(ValidationError, match="exactly one level"):

@@ -130,7 +130,7 @@ class FastConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
-        self._end(f"the connection ended: {exc or 'closed'}")
+        self._end(f"the connection ended: {exc or 'closed'}", unanswered=not self._has_answered)
         for timer in self._timers.values():
             timer.cancel()
         self._closed.set()
@@ -313,11 +313,13 @@ class FastConnection(asyncio.Protocol):
                 await self._closed.wait()
         self._transport.abort()
 
-    def _end(self, reason: str, last_words: bytes = b"", *, refused_version: bool = False) -> None:
+    def _end(
+        self, reason: str, last_words: bytes = b"", *, refused_version: bool = False, unanswered: bool = False
+    ) -> None:
         """Read and acknowledge nothing more. Does something once."""
         if self.ended.done():
             return
-        lost = BrokerLost(reason, refused_version=refused_version, unanswered=not self._has_answered)
+        lost = BrokerLost(reason, refused_version=refused_version, unanswered=unanswered)
         self.ended.set_result(lost)
         if not self.subscribed.done():
             self.subscribed.set_result(lost)

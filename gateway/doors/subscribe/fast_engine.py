@@ -56,6 +56,7 @@ class FastSubscription:
         self._connection: FastConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
+        self._stopping = False
         self._has_subscribed = False
         self._connected = self._lost = 0
 
@@ -85,9 +86,10 @@ class FastSubscription:
 
     async def stop(self) -> None:
         """Read no more, acknowledge what is settled meanwhile, say goodbye; the session stays on the broker."""
-        task, self._task = self._task, None
+        task = self._task
         if task is None:
             return
+        self._stopping = True
         if self._connection is not None:
             await self._connection.leave(_STOP_S)
             await self._connection.close()
@@ -108,7 +110,7 @@ class FastSubscription:
                 reason = str(lost)
             except Exception as error:  # noqa: BLE001 - the subscription's supervisor: it logs, and tries anew
                 reason = f"{type(error).__name__}: {error}"
-            if self._task is None:  # we are being stopped
+            if self._stopping:
                 return
             failures = 0 if self._connected > was_connected else failures + 1
             self._lost += 1

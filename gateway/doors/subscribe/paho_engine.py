@@ -15,7 +15,7 @@ from devices.clock import Clock
 from gateway.doors.routes import Routes
 from gateway.doors.settings import SubscribeSettings
 from gateway.doors.sparing import Log
-from gateway.doors.subscribe.connection import BrokerConnection, Surroundings
+from gateway.doors.subscribe.paho_connection import BrokerConnection, Surroundings
 from gateway.doors.subscribe.retry import BrokerLost, Versions, delay_s
 from gateway.doors.subscribe.secrets import read_secrets
 from gateway.doors.subscribe.stats import SubscribeStats

@@ -1,4 +1,4 @@
-"""The doors run on uvloop, as the gateway does; the listen door's own protocol is tested on asyncio's loop too."""
+"""The doors run on uvloop, as the gateway does; what speaks MQTT by itself is tested on asyncio's loop too."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-ON_BOTH = ("test_listen_protocol", "test_listen_tls", "test_listen_hostile")
+ON_BOTH = ("test_listen_protocol", "test_listen_tls", "test_listen_hostile", "test_subscribe_fast")
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -153,6 +153,25 @@ async def test_while_the_pipeline_is_full_for_long_the_connection_stays(
         intake.settle()
 
 
+async def test_a_broker_that_dies_while_the_pipeline_is_full_is_noticed(
+    mosquitto: Mosquitto, intake: HeldIntake, engine: str
+) -> None:
+    async with (
+        proxied(mosquitto.port) as proxy,
+        subscribed(intake, proxy.port, engine=engine, keep_alive=1) as subscription,
+    ):
+        intake.is_full = True
+        publish(mosquitto, "1")
+        await eventually(lambda: intake.held)
+        proxy.cut()
+        await eventually(lambda: subscription.stats.lost == 1)
+        intake.make_room()
+        await eventually(lambda: intake.payloads == [b"1", b"1"])
+        intake.settle()
+        await eventually(lambda: subscription.stats.acknowledged == 1)
+        assert subscription.stats.too_late == 1
+
+
 async def test_retained_messages_come_once(mosquitto: Mosquitto, engine: str) -> None:
     publish(mosquitto, "online", topic="devices/d1/status", more=("-r",))
     for protocol in ("5", "3.1.1"):
