@@ -1,7 +1,12 @@
 """`careloop bench`: the benchmarks, each beside its baselines in the same run."""
 
 import os
+import signal
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import click
 from rich.console import Console
@@ -20,9 +25,26 @@ _json_option = click.option(
 )
 
 
+@contextmanager
+def _ending_in_good_order() -> Generator[None]:
+    """Let SIGTERM end what was started, as Ctrl-C does."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @click.group(short_help="Measure careloop beside its baselines, in one run.")
-def bench() -> None:
+@click.pass_context
+def bench(context: click.Context) -> None:
     """Measure careloop beside its baselines, in one run; what counts is the ratios."""
+    context.with_resource(_ending_in_good_order())
 
 
 @bench.command(short_help="Readings stored per second, beside its peers.")
