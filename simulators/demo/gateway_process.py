@@ -72,6 +72,9 @@ url = {quoted(self.database_url)}
 [listen]
 port = 0
 
+[batch]
+max_age = "10ms"
+
 [ingest]
 far_future = {self.far_future_s}
 

@@ -130,8 +130,6 @@ class Stage:
     def __exit__(self, *_exception: object) -> None:
         if self._driver is not None:
             self._driver.stop.set()
-        if self.hand is not None:
-            self.hand.stop()
         if self._api is not None:
             self._api.close()
         self._crm.__exit__()
@@ -156,8 +154,8 @@ class Stage:
 
     def play(self, progress: Progress) -> float:
         """Live through the whole span; the real seconds that it took."""
-        driver, hand = self._driver, self.hand
-        if driver is None or hand is None:
+        driver = self._driver
+        if driver is None:
             raise GatewayAway("the gateway is not open yet")
         failures: list[Exception] = []
 
@@ -175,8 +173,6 @@ class Stage:
             if not self.gateway.running:
                 driver.stop.set()
                 raise GatewayAway(f"the gateway ended\n{self.gateway.last_words()}")
-            if hand.failure is not None:
-                raise hand.failure
             progress.show(driver.now_s, Standing.of(self.api.counts()), "devices report")
         if failures:
             raise failures[0]

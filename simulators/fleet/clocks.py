@@ -1,10 +1,8 @@
 """The simulated present moment, and the gateway's clock that follows it."""
 
-import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable
-
-import numpy as np
 
 
 class WorldClock:
@@ -23,50 +21,23 @@ class WorldClock:
 
 
 class ClockHand:
-    """Moves the gateway's clock after the world's, in a thread of its own, and notes when it did.
+    """Moves the gateway's clock after the world's, and notes when it did.
 
-    Only the latest moment is told: a slow gateway is not asked to visit every hour.
+    The world waits for it: what devices say next is received at a later hour, in every run of the same seed.
     """
 
     def __init__(self, hold: Callable[[float], None]) -> None:
         self._hold = hold
-        self._wanted_s: float | None = None
-        self._told: list[tuple[float, float]] = []  # simulated moment, machine time at which the gateway knew
-        self._condition = threading.Condition()
-        self._stopped = False
-        self.failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="clock-hand", daemon=True)
-        self._thread.start()
+        self._moments_s: list[float] = []
+        self._told_at: list[float] = []  # machine time, one per moment
 
     def move_to(self, moment_s: float) -> None:
-        """The gateway's clock may run up to this moment."""
-        with self._condition:
-            self._wanted_s = moment_s
-            self._condition.notify()
-
-    def stop(self) -> None:
-        """Tell what is still to be told, and end."""
-        with self._condition:
-            self._stopped = True
-            self._condition.notify()
-        self._thread.join(timeout=10)
+        """The gateway's clock may run up to this moment; returns when it knows."""
+        self._hold(moment_s)
+        self._moments_s.append(moment_s)
+        self._told_at.append(time.time())
 
     def told_at(self, moment_s: float) -> float | None:
         """Machine time at which the gateway's clock was let reach `moment_s`."""
-        moments = np.array([moment for moment, _ in self._told])
-        n = int(np.searchsorted(moments, moment_s))
-        return self._told[n][1] if n < len(self._told) else None
-
-    def _run(self) -> None:
-        while True:
-            with self._condition:
-                self._condition.wait_for(lambda: self._stopped or self._wanted_s is not None)
-                moment_s, self._wanted_s = self._wanted_s, None
-            if moment_s is None:
-                return
-            try:
-                self._hold(moment_s)
-            except Exception as error:  # noqa: BLE001  # shown by whoever owns this thread
-                self.failure = error
-                return
-            self._told.append((moment_s, time.time()))
+        n = bisect_left(self._moments_s, moment_s)
+        return self._told_at[n] if n < len(self._told_at) else None

@@ -223,6 +223,9 @@ def _label(
     if kind is FaultKind.BAD_FIRMWARE:  # a roll-out reaches everybody at about the same time, and stays
         starts_at_s = span.start_s + 0.6 * span.days * DAY_S + float(rng.uniform(0, DAY_S / 4))
         ends_at_s = None
+    elif kind is FaultKind.SILENCE and ends_at_s is not None:  # a dead module is not replaced in a day or two
+        ends_at_s = starts_at_s + 1.6 * (ends_at_s - starts_at_s)
+        ends_at_s = ends_at_s if ends_at_s < span.end_s - DAY_S / 2 else None
     trace = product.faults[kind]
     lasts_s = (span.end_s if ends_at_s is None else ends_at_s) - starts_at_s
     return Label(device_id, kind, starts_at_s, ends_at_s, trace, is_watched(profile, kind, trace, lasts_s))
