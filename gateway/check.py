@@ -10,6 +10,7 @@ from devices.profiles.model import Profile
 from gateway.database.connect import configured_url, is_embedded
 from gateway.detect.engine import Engine
 from gateway.doors.listen.tls import server_context
+from gateway.doors.subscribe.secrets import read_secrets
 from gateway.settings import Settings
 
 
@@ -30,11 +31,12 @@ def check_settings(settings: Settings) -> Mapping[str, Profile]:
     attempt(lambda: profiles.update(load_profiles(settings.profiles.folders)))
     attempt(lambda: Engine(profiles, settings.detect))
     attempt(lambda: server_context(settings.listen.tls))
+    if settings.subscribe.enabled:
+        attempt(lambda: read_secrets(settings.subscribe))
     attempt(lambda: open_channels(settings.crm.endpoints))
     if not is_embedded(settings):
         attempt(lambda: configured_url(settings.database))
     faults += _unknown_codecs(settings)
-    faults += _unreadable_password(settings)
     if faults:
         raise ConfigError(faults)
     return profiles
@@ -47,12 +49,3 @@ def _unknown_codecs(settings: Settings) -> Sequence[Fault]:
         for number, route in enumerate(settings.routes)
         if route.codec not in known
     ]
-
-
-def _unreadable_password(settings: Settings) -> Sequence[Fault]:
-    try:
-        settings.subscribe.read_password()
-    except (OSError, UnicodeDecodeError) as error:
-        found = f"{settings.subscribe.password_file} ({error})"
-        return [Fault("subscribe.password_file", found, "a file that can be read")]
-    return []

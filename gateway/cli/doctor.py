@@ -2,25 +2,32 @@
 
 import asyncio
 import json
+import os
 import socket
+import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
+import paho.mqtt.client as paho
 import psycopg
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
 from psycopg import AsyncConnection
 from rich.console import Console
 
 from crm_sync.guard import check_target
-from devices.errors import CareloopError
+from devices.errors import CareloopError, ConfigError
 from devices.profiles import load_profiles
 from gateway.cli.options import config_option, json_option, read_settings
 from gateway.database.connect import embedded_folder, is_embedded, reachable_url
 from gateway.database.edition import detect_edition
 from gateway.database.embedded import read_url
 from gateway.database.migrate import pending
+from gateway.doors.settings import SubscribeSettings
+from gateway.doors.subscribe.secrets import read_secrets
 from gateway.running import find_gateway
 from gateway.settings import Settings
 
@@ -115,11 +122,49 @@ def _gateway(settings: Settings) -> Finding:
 
 
 def _broker(settings: Settings) -> Finding:
-    host, port = settings.subscribe.host, settings.subscribe.port
-    if _answers(host, port):
-        return Finding("broker", ok=True, says=f"{host}:{port} takes connections")
-    fix = "start the broker, or correct subscribe.host and subscribe.port"
-    return Finding("broker", ok=False, says=f"{host}:{port} takes no connection", fix=fix)
+    """Sign in as the gateway would, under a client id of our own."""
+    subscribe = settings.subscribe
+    where = f"{subscribe.host}:{subscribe.port}"
+    try:
+        context, password = read_secrets(subscribe)
+        refusal = _sign_in(subscribe, context, password)
+    except ConfigError as error:
+        return Finding("broker", ok=False, says=error.detail, fix="correct the file that is named")
+    except (OSError, ValueError) as error:
+        fix = "start the broker, or correct subscribe.host, subscribe.port, subscribe.transport and subscribe.tls"
+        return Finding("broker", ok=False, says=f"{where} takes no connection ({error})", fix=fix)
+    if refusal is not None:
+        fix = "correct subscribe.username and its password, or what the broker allows this user"
+        return Finding("broker", ok=False, says=f"{where} refuses us: {refusal}", fix=fix)
+    return Finding("broker", ok=True, says=f"{where} lets us in")
+
+
+def _sign_in(subscribe: SubscribeSettings, context: ssl.SSLContext | None, password: str) -> str | None:
+    """What the broker answers to CONNECT, where it is a refusal. Raises OSError, ValueError."""
+    answers: list[ReasonCode] = []
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=f"careloop-doctor-{os.getpid()}",
+        protocol=paho.MQTTv311 if subscribe.protocol == "3.1.1" else paho.MQTTv5,
+        transport=subscribe.transport,
+    )
+    if subscribe.transport == "websockets":
+        client.ws_set_options(subscribe.websocket_path)
+    if context is not None:
+        client.tls_set_context(context)  # pyright: ignore[reportUnknownMemberType]
+    if subscribe.username:
+        client.username_pw_set(subscribe.username, password)
+    client.on_connect = lambda _client, _data, _flags, reason, _properties: answers.append(reason)
+    client.connect_timeout = CONNECT_TIMEOUT_S
+    client.connect(subscribe.host, subscribe.port)
+    deadline = time.monotonic() + CONNECT_TIMEOUT_S
+    while not answers and time.monotonic() < deadline:
+        if client.loop(timeout=0.1) != paho.MQTT_ERR_SUCCESS:
+            break
+    client.disconnect()
+    if not answers:
+        return "no answer to CONNECT"
+    return str(answers[0]) if answers[0].is_failure else None
 
 
 def _answers(host: str, port: int) -> bool:

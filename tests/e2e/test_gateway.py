@@ -310,3 +310,27 @@ def test_doctor_finds_nothing_wrong_with_a_running_gateway(gateway: GatewayProce
     assert all(finding["ok"] for finding in findings), findings
     (says,) = [finding["says"] for finding in findings if finding["what"] == "gateway"]
     assert str(gateway.address["pid"]) in says
+
+
+def test_doctor_tells_a_broker_that_refuses_us_from_one_that_lets_us_in(
+    new_gateway: Callable[[], GatewayProcess], mosquitto: Mosquitto
+) -> None:
+    gateway = new_gateway()
+    gateway.configure(
+        f"[subscribe]\nenabled = true\nport = {mosquitto.port}\nusername = 'careloop'\npassword = 'wrong'\n"
+    )
+
+    def says(code: int) -> str:
+        findings = json.loads(gateway.command("doctor", "--json", code=code))
+        return next(str(finding["says"]) for finding in findings if finding["what"] == "broker")
+
+    assert "lets us in" in says(0)
+    mosquitto.stop()
+    assert "takes no connection" in says(1)
+    passwords = mosquitto.folder / "passwords"
+    subprocess.run(
+        [mosquitto.binaries.mosquitto_passwd, "-b", "-c", passwords, "careloop", "right"], check=True, timeout=30
+    )
+    passwords.chmod(0o644)
+    mosquitto.start(f"password_file {passwords}", "allow_anonymous false")
+    assert "refuses us" in says(1)
