@@ -25,7 +25,9 @@ def violation(*packets: bytes, version: int = 5) -> ReasonCode:
 def test_connack_tells_what_counts_instead_of_ours() -> None:
     told = b"\x13\0\x0a" + b"\x27\0\0\x10\0" + b"\x22\0\x0a" + b"\x24\x01" + b"\x1f" + raw.text("hello")
     packet = raw.packet(0x20, b"\x01\0" + raw.properties(told))
-    assert BrokerStream(5).feed(packet) == [Connack(session_present=True, code=0, detail="hello", keep_alive_s=10, max_packet_bytes=4096)]
+    assert BrokerStream(5).feed(packet) == [
+        Connack(session_present=True, code=0, detail="hello", keep_alive_s=10, max_packet_bytes=4096)
+    ]
 
 
 def test_a_broker_of_the_past_refuses_the_version_in_its_own_words() -> None:

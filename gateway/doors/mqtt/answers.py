@@ -9,10 +9,28 @@ from gateway.doors.mqtt.codes import MQTT_5, PacketType, Property, ReasonCode
 from gateway.doors.mqtt.fields import Fields, malformed, protocol_error
 from gateway.doors.mqtt.packets import Publish, Violation
 
+_SERVER_UNAVAILABLE: Final = 0x88
+_SAID_BY_BROKERS: Final = {
+    0x80: "Unspecified error",
+    0x83: "Implementation specific error",
+    _SERVER_UNAVAILABLE: "Server unavailable",
+    0x8A: "Banned",
+    0x91: "Packet identifier in use",
+    0x96: "Message rate too high",
+    0x98: "Administrative action",
+    0x99: "Payload format invalid",
+    0x9A: "Retain not supported",
+    0x9C: "Use another server",
+    0x9D: "Server moved",
+    0xA0: "Maximum connect time",
+    0xA2: "Wildcard subscriptions not supported",
+}
+"""Reason codes that our own endpoint has no use for (MQTT 5, section 2.4)."""
+
 _FROM_RETURN_CODE: Final = {
     1: ReasonCode.UNSUPPORTED_PROTOCOL_VERSION,
     2: ReasonCode.CLIENT_ID_NOT_VALID,
-    3: ReasonCode.SERVER_UNAVAILABLE,
+    3: _SERVER_UNAVAILABLE,
     4: ReasonCode.BAD_USER_NAME_OR_PASSWORD,
     5: ReasonCode.NOT_AUTHORIZED,
 }
@@ -59,9 +77,9 @@ FromBroker = Publish | Answer | Violation
 def say(code: int, detail: str = "") -> str:
     """A reason code in words, with what the broker adds to it."""
     try:
-        words = ReasonCode(code).name.replace("_", " ").capitalize()
+        words = ReasonCode(code).name.replace("_", " ").capitalize().replace("Qos", "QoS")
     except ValueError:
-        words = f"reason code 0x{code:02x}"
+        words = _SAID_BY_BROKERS.get(code, f"reason code 0x{code:02x}")
     return f"{words} ({detail})" if detail else words
 
 
