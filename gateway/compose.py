@@ -33,6 +33,7 @@ from gateway.doors.authenticate import RegistryAuthenticator
 from gateway.doors.listen.server import ListenDoor
 from gateway.doors.routes import Route, RoutePattern, RouteRule, Routes
 from gateway.doors.subscribe.choose import choose_engine
+from gateway.garbage import collecting_seldom
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.settings import PipelineSettings
@@ -193,12 +194,14 @@ class _Gateway:
             outer.append(tasks.create_task(self._ask_database(), name="database"))
             if api is not None:
                 api.use(build_api(self._api_parts(resolve_token(settings))))
-            if await self._is_ready(stop):
-                for door in self._doors.values():
-                    await door.start()
-                self._remember(api, announce)
-                log.info("gateway.ready")
-            await stop.wait()
+            is_ready = await self._is_ready(stop)
+            with collecting_seldom():  # from before a device waits, for the first look takes long
+                if is_ready:
+                    for door in self._doors.values():
+                        await door.start()
+                    self._remember(api, announce)
+                    log.info("gateway.ready")
+                await stop.wait()
             log.info("gateway.stopping")
             await asyncio.gather(*(door.stop() for door in self._doors.values()))
             pipeline.cancel()
