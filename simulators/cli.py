@@ -31,6 +31,8 @@ from simulators.replay import Playback, UnreadableSeries, read_series, write_pla
 
 _LINE_EVERY_S: Final = 2.0
 
+STEPS_AHEAD: Final = 500  # nobody holds a clock for us: only the window of each device limits us
+
 
 @click.group()
 def simulate() -> None:
@@ -104,7 +106,8 @@ def _play(console: Console, world: Playable, place: Where, registry: Path, speed
         elif target.username is None:
             console.print(f"Introduce them with: careloop devices import {registry}", style="dim")
         began = time.monotonic()
-        _drive(console, Driver(world, target, Pace(speed=speed), ledger, lambda _moment: None), ledger)
+        pace = Pace(ahead=STEPS_AHEAD, speed=speed)
+        _drive(console, Driver(world, target, pace, ledger, lambda _moment: None), ledger)
     except (GatewayAway, Refused, OSError) as error:
         console.print(str(error), style="bold red")
         sys.exit(1)

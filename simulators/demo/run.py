@@ -34,6 +34,7 @@ LOOK_EVERY_S: Final = 0.5
 DRAIN_WITHIN_S: Final = 90.0
 SETTLED_S: Final = 0.4  # an answer to one message may make the next
 HELD_AFTER_S: Final = 4.0  # a message that nobody tries to send for so long waits for its owner's morning
+LEFT_AFTER_S: Final = 20.0  # longer than the longest pause of the retry schedule
 
 
 class Cast(Protocol):
@@ -179,7 +180,11 @@ class Stage:
         return time.monotonic() - began
 
     def drain(self, progress: Progress) -> int:
-        """Wait until nothing is on its way to the CRM any more; the messages that are held for a better hour."""
+        """Wait until nothing is on its way to the CRM any more; the messages that stay, held for a better hour.
+
+        A message that was tried once and is held since looks like one that is on its way: after a while that counts as
+        held too. What the CRM then lacks is counted as missing, whatever the reason.
+        """
         deadline = time.monotonic() + DRAIN_WITHIN_S
         waiting: list[Json] = []
         since = time.monotonic()
@@ -192,12 +197,14 @@ class Stage:
             if standing.waiting_inbox == 0 and (
                 (not waiting and still_for_s > SETTLED_S)
                 or (still_for_s > HELD_AFTER_S and not any(item["attempts"] for item in waiting))
+                or still_for_s > LEFT_AFTER_S
             ):
                 return len(waiting)
-            doing = f"{standing.waiting_inbox + len(waiting)} messages are on their way to the CRM"
+            on_the_way = standing.waiting_inbox + len(waiting)
+            doing = f"{on_the_way} message{'s are' if on_the_way != 1 else ' is'} on the way to the CRM"
             progress.show(self.clock.now_s(), standing, doing)
             time.sleep(0.15)
-        raise GatewayAway(f"{len(waiting)} messages had not reached the CRM after {DRAIN_WITHIN_S:.0f} s")
+        return len(waiting)
 
     def judge(self, who: Cast, playing_s: float, held: int) -> Outcome:
         """Compare what was sent, what is held, and what the CRM knows."""

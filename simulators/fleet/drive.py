@@ -16,7 +16,7 @@ class Pace:
     """How time passes: steps of `step_s` simulated seconds, at most `ahead` of them on their way at once."""
 
     step_s: float = 3600.0
-    ahead: int = 3
+    ahead: int = 3  # few where a clock is held back for it; a window per device bounds what is in flight in any case
     speed: float | None = None  # simulated seconds a second; None: as fast as acknowledgements come
 
 
