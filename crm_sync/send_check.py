@@ -8,6 +8,8 @@ agree in the end.
 from dataclasses import replace
 from typing import Final
 
+import msgspec
+
 from crm_sync.brief import write_ending
 from crm_sync.cases import announce, queries, step_queries, steps
 from crm_sync.cases.announce import News, Suppressed
@@ -45,7 +47,7 @@ class SendCheck:
         if message.type is MessageType.CASE_OPENED and announced.is_heard:
             return await self._may_open(conn, case, announced, now_s)
         if message.type is MessageType.CASE_UPDATED and announced.state == "announced":
-            return await self._may_update(conn, case, message, now_s)
+            return await self._may_update(conn, case, message, announced, now_s)
         if message.type is not MessageType.CASE_UPDATED and announced.state in {"announced", "taken_back"}:
             return _SEND  # a farewell names nobody, and keeps both sides in agreement
         return SendDecision(Verdict.WITHDRAW, Reason.NEVER_ANNOUNCED)
@@ -88,7 +90,9 @@ class SendCheck:
             news = News(MessageType.CASE_RETRACTED, str(answer.reason), only=announced.endpoint)
             await announce.tell(conn, case, subject, news, now_s)
 
-    async def _may_update(self, conn: Connection, case: Case, message: QueuedMessage, now_s: float) -> SendDecision:
+    async def _may_update(
+        self, conn: Connection, case: Case, message: QueuedMessage, announced: Announcement, now_s: float
+    ) -> SendDecision:
         subject = await find_subject(conn, case.tenant_id, case.device_id)
         step = await step_queries.lock_step_of_message(conn, message.message_id)
         if step is not None:
@@ -102,7 +106,13 @@ class SendCheck:
             answer = await gates.case_grant(conn, subject, message.endpoint, now_s)
         if answer.outcome is Outcome.HOLD:
             return SendDecision(Verdict.HOLD, answer.reason, answer.until_s)
-        if answer.outcome is Outcome.REFUSE:
+        if answer.outcome is Outcome.REFUSE and _reopens(message):
+            # The endpoint holds the case as closed, and will not hear otherwise: it must not live on here.
+            held = await queries.try_lock_case(conn, case.case_id)
+            if held is None:
+                return SendDecision(Verdict.HOLD, answer.reason)
+            await self._withdraw(conn, held, announced, answer, now_s)
+        elif answer.outcome is Outcome.REFUSE:
             await self._explain(conn, case, message.endpoint if step is None else step.channel, answer, now_s)
         if step is not None:
             state = "sent" if answer.outcome is Outcome.ALLOW else "withdrawn"
@@ -117,6 +127,19 @@ class SendCheck:
         await queries.add_decisions(conn, [(about, answer)], now_s)
         suppressed = Suppressed(subject, case.problem, answer, case.case_id)
         await announce.tell_suppressed(conn, self._desk.settings, suppressed, now_s)
+
+
+def _reopens(message: QueuedMessage) -> bool:
+    """Whether a message tells of a relapse: to its receiver the case is closed until it hears that."""
+    return msgspec.json.decode(message.body, type=_Change).data.change == "reopened"
+
+
+class _ChangeData(msgspec.Struct):
+    change: str = ""
+
+
+class _Change(msgspec.Struct):
+    data: _ChangeData
 
 
 def _still_true(case: Case, subject: Subject, *, may_be_known: bool) -> GateAnswer:
