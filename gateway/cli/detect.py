@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 import click
 
@@ -50,7 +50,7 @@ def detect(*, file: Path, format_: str | None, profile: str | None, scores: bool
         take = _Rows(stream, device).take if is_csv else _Lines(stream).take
     with click.open_file(str(file), "rb") as source:
         faults = 0
-        for chunk in _chunks(source):
+        for chunk in _chunks(cast("BinaryIO", source)):
             for fault in take(chunk):
                 click.echo(str(fault), err=True)
                 faults += 1
@@ -84,9 +84,8 @@ def _chunks(source: BinaryIO) -> Iterator[_Numbered]:
 
 
 def _write(text: bytes) -> None:
-    out = click.get_binary_stream("stdout")
-    out.write(text)
-    out.flush()
+    sys.stdout.buffer.write(text)
+    sys.stdout.buffer.flush()
 
 
 class _Lines:

@@ -75,7 +75,7 @@ def save_state(stations: Mapping[str, Station], fleet: Fleet, partition: int, en
             format=FORMAT,
             engine=engine,
             devices=[fleet.ids[device] for device in devices],
-            models=[fleet.rosters[fleet.roster_of[device]].profile.model for device in devices],
+            models=[fleet.rosters[int(fleet.roster_of[device])].profile.model for device in devices],
             stations=[_save_station(station, chosen[name], place) for name, station in stations.items()],
         )
     )

@@ -223,7 +223,7 @@ class Engine:
             gone = findings.dismissed
             roster.dismiss(wave.seats[reading[gone]], lane.columns[which[gone]], self._journal)
 
-    def _advance(
+    def _advance(  # noqa: PLR0917 - one step of the episodes: what is stepped, by what, and where it is told
         self,
         station: Station,
         state: Rows,

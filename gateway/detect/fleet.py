@@ -218,7 +218,7 @@ class Fleet:
         """The devices' numbers, all of them in this roster; new ones get a seat, movers a new one."""
         found = self.find(device_ids)
         if (found < 0).any():
-            self._enrol([device_ids[i] for i in np.flatnonzero(found < 0)])
+            self._enrol([device_ids[int(i)] for i in np.flatnonzero(found < 0)])
             found = self.find(device_ids)
         homeless = found[self.roster_of[found] != roster]
         if len(homeless):
@@ -247,7 +247,7 @@ class Fleet:
             self._vacate(device)
 
     def _vacate(self, device: int) -> None:
-        for station, index in self.rosters[self.roster_of[device]].leave(int(self.seat_of[device])):
+        for station, index in self.rosters[int(self.roster_of[device])].leave(int(self.seat_of[device])):
             station.table.release(index)
             station.deadlines.forget_all()
         self.roster_of[device] = -1

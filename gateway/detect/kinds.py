@@ -44,7 +44,9 @@ KIND_FIELDS: Final[Sequence[Field]] = (
 
 
 def learn_kind(state: Rows, ts_s: Floats, value: Floats, last: Floats, told: Floats | float) -> Floats:
-    """The kind of each series, [n]: as `told` by a profile (a LearntKind), else (NaN) as its values so far show; once settled, it stays.
+    """The kind of each series, [n]: as `told` by a profile (a LearntKind), else (NaN) as its values so far show.
+
+    Once settled, it stays.
 
     A counter hardly ever falls; a delta is never negative, often zero, and has more than two values; everything else
     that varies is a level or, with two values, a state, after a while.

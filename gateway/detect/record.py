@@ -31,6 +31,7 @@ LARGEST_STEP: Final = 1.0  # widths by which one sample can widen a range
 PACE_WHILE_FIRING: Final = 0.0005  # of means and ranges: or the fault becomes what is expected
 BAR_FALL: Final = 0.979  # of the bar, per sample
 BAR_MARGIN: Final = 1.3  # over the bar, to be a new record
+WORTH_TELLING: Final = 0.5  # no watch alerts below it
 HALF: Final = 0.3  # excess, in widths, that scores 0.5
 WEIGHTS: Final[Shorts] = np.array([[0.3], [1.4], [1.0], [1.0]], np.float32)
 FEATURES: Final = len(WEIGHTS)
@@ -166,16 +167,14 @@ def _score(state: Rows, ts_s: Floats, value: Floats, pace: Floats) -> tuple[Floa
     state["fast"] = fast
     state["count"] = count + 1.0
     state.set_cell("hourly", hour, np.where(np.isnan(hourly), value, hourly + pace * HOURLY * (value - hourly)))
-    telling = np.flatnonzero(score >= 0.5)
+    telling = np.flatnonzero(score >= WORTH_TELLING)
     if len(telling):
         _note(state.aside(telling), ratio[:, telling], bases[:, telling], (low[:, telling], high[:, telling]))
     _widen(state, features, (low, high, floor), count, pace)
     return score, raw == 0
 
 
-def _widen(
-    state: Rows, features: Shorts, ranges: tuple[Shorts, Shorts, Shorts], count: Floats, pace: Floats
-) -> None:
+def _widen(state: Rows, features: Shorts, ranges: tuple[Shorts, Shorts, Shorts], count: Floats, pace: Floats) -> None:
     """Shrink the ranges a little, then let in what was just seen, or a step towards it."""
     low, high, floor = ranges
     fresh = ~np.isfinite(low)

@@ -103,7 +103,8 @@ class Station:
         """Keep samples for later explanations."""
         kept = state["recent"]
         lane = (kept - self.evidence_points * np.floor(kept / self.evidence_points)).astype(np.int64)
-        state.set_cell("recent_samples", lane, ts_s + 1j * value)
+        pairs = ts_s + 1j * value  # a time and a value in one cell
+        state.set_cell("recent_samples", lane, pairs)  # pyright: ignore[reportArgumentType] - complex on purpose
         state["recent"] = kept + 1
 
     def recall(self, state: Rows) -> tuple[tuple[float, float], ...]:

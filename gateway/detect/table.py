@@ -6,7 +6,7 @@ per field; whoever reads or writes them sees one contiguous array per field.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from gateway.detect.arrays import Floats, Indices, Mask, Shorts
 FIRST_CAPACITY: Final = 256
 CACHE_LINE: Final = 64  # bytes
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]  # of whichever type the field has
 Bytes = npt.NDArray[np.uint8]
 Numeric = npt.NDArray[np.float64] | npt.NDArray[np.float32] | npt.NDArray[np.int64] | npt.NDArray[np.int32]
 

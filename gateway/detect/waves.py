@@ -10,7 +10,8 @@ from gateway.detect.arrays import Indices
 
 def ranks(key: npt.NDArray[np.integer], distinct: int) -> Indices:
     """For each element, how many equal ones stand before it; `key` is in [0, distinct)."""
-    order = np.argsort(key.astype(np.int16) if distinct < 32_768 else key, kind="stable")  # int16 sorts by radix
+    is_short = distinct <= np.iinfo(np.int16).max
+    order = np.argsort(key.astype(np.int16) if is_short else key, kind="stable")  # int16 sorts by radix
     in_order = key[order]
     starts = np.flatnonzero(np.concatenate([[True], in_order[1:] != in_order[:-1]]))
     lengths = np.diff(starts, append=len(key))

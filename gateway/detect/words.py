@@ -22,6 +22,9 @@ _UNIT_WORDS: Final = re.compile(
     re.IGNORECASE,
 )
 
+_MOST_DECIMALS: Final = 6
+_NEEDS_NO_DECIMAL: Final = 10
+
 
 def say_metric(name: str) -> str:
     """`boiler_temperature_celsius` as `Boiler temperature`."""
@@ -37,7 +40,7 @@ def say_number(value: float) -> str:
     if value == 0:
         return "0"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    if digits > 6:
+    if digits > _MOST_DECIMALS:
         return f"{value:.3g}"
     text = f"{value:,.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
@@ -52,10 +55,10 @@ def say_quantity(value: float, unit: str) -> str:
 def say_span(seconds: float) -> str:
     """`45 seconds`, `10 minutes`, `2.5 hours`, `3 days`."""
     for size, name in ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
-        limit = size * (2 if size == 86_400 else 1)
+        limit = size * (2 if name == "day" else 1)
         if seconds >= limit or size == 1:
             amount = seconds / size
-            text = f"{amount:.0f}" if amount >= 10 or abs(amount - round(amount)) < 0.05 else f"{amount:.1f}"
+            text = f"{amount:.1f}".removesuffix(".0") if amount < _NEEDS_NO_DECIMAL else f"{amount:.0f}"
             return f"{text} {name}{'' if text == '1' else 's'}"
     raise AssertionError
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ class Story:
     over_s: float
 
     def profile(self) -> Profile:
+        """The product whose one watch has this story's detector."""
         return profile_of({"name": "watch", "detector": self.detector, "parameters": self.parameters}, kind=self.kind)
 
 
@@ -43,7 +45,7 @@ def profile_of(*watches: dict[str, object], kind: str = "gauge", unit: str = "1"
 
 
 def hours(count: int, start_s: float = START_S) -> Floats:
-    return start_s + HOUR_S * np.arange(count)
+    return (start_s + HOUR_S * np.arange(count)).astype(np.float64)
 
 
 def habit(days: int, seed: int = 1, level: float = 8000.0) -> Floats:
@@ -54,7 +56,9 @@ def habit(days: int, seed: int = 1, level: float = 8000.0) -> Floats:
     shape[:6] = 0
     per_day = np.exp(0.3 * rng.normal(size=days) - 0.045)
     noise = rng.gamma(1.5, 1 / 1.5, (days, 24))
-    return np.round(per_day[:, None] * noise * (shape / shape.sum() * level)).ravel()
+    return np.concatenate(
+        [np.round(day * each * (shape / shape.sum() * level)) for day, each in zip(per_day, noise, strict=True)]
+    )
 
 
 def stories() -> dict[str, Story]:
@@ -104,7 +108,7 @@ def judge(engine: Engine, profile: Profile, ts_s: Floats, values: Floats, device
     silences = any(watch.detector == "silence" for watch in profile.watches)
     hour = np.floor(np.asarray(ts_s) / (HOUR_S if silences else 10 * DAY_S))
     edges = [0, *(np.flatnonzero(np.diff(hour)) + 1).tolist(), len(ts_s)]
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         if start == end:
             continue
         first_s = float(ts_s[start])

@@ -1,6 +1,7 @@
 """How readings are batched, and how devices are interleaved, makes no difference to any alarm."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
@@ -91,7 +92,7 @@ def judged(engine: Engine, profile: Profile, lines: Sequence[Line], cuts: Sequen
     changes: list[AlarmChange] = []
     edges = [0, *sorted(cuts), len(lines)]
     alive_s = np.maximum.accumulate([line.ts_s for line in lines])
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         if start < end:
             changes += engine.judge([samples_of(lines[start:end], profile, alive_s[start:end].tolist())])
     return changes
@@ -117,7 +118,7 @@ def test_a_device_is_judged_as_if_it_were_alone(seed: int, data: st.DataObject) 
     engine = Engine({}, DetectSettings())
     together: list[AlarmChange] = []
     edges = [0, *sorted(cuts), len(lines)]
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         if start < end:
             part = lines[start:end]
             together += engine.judge([samples_of(part, PROFILE, [line.ts_s for line in part])])

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from tests.detect.stories import DAY_S, START_S, engine_for, events, hours, judge, profile_of
+from tests.detect.stories import DAY_S, START_S, Floats, engine_for, events, hours, judge, profile_of
 
 
-def quarter_hours(days: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return START_S + 900.0 * np.arange(days * 96)
+def quarter_hours(days: int) -> Floats:
+    return (START_S + 900.0 * np.arange(days * 96)).astype(np.float64)
 
 
 def test_a_level_that_stays_wrong_for_a_week_clears_only_when_it_is_right_again() -> None:
