@@ -56,9 +56,9 @@ def habit(days: int, seed: int = 1, level: float = 8000.0) -> Floats:
     shape[:6] = 0
     per_day = np.exp(0.3 * rng.normal(size=days) - 0.045)
     noise = rng.gamma(1.5, 1 / 1.5, (days, 24))
-    return np.concatenate(
-        [np.round(day * each * (shape / shape.sum() * level)) for day, each in zip(per_day, noise, strict=True)]
-    )
+    shares: Floats = (shape / shape.sum()).astype(np.float64)
+    each_day: list[Floats] = [np.round(per_day[day] * noise[day] * shares * level) for day in range(days)]
+    return np.concatenate(each_day)
 
 
 def stories() -> dict[str, Story]:
