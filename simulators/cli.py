@@ -31,6 +31,7 @@ from simulators.replay import Playback, UnreadableSeries, read_series, write_pla
 
 _LINE_EVERY_S: Final = 2.0
 
+WINDOW: Final = 200  # well below what gateways and brokers let a connection leave unanswered
 STEPS_AHEAD: Final = 500  # nobody holds a clock for us: only the window of each device limits us
 
 
@@ -106,7 +107,7 @@ def _play(console: Console, world: Playable, place: Where, registry: Path, speed
         elif target.username is None:
             console.print(f"Introduce them with: careloop devices import {registry}", style="dim")
         began = time.monotonic()
-        pace = Pace(ahead=STEPS_AHEAD, speed=speed)
+        pace = Pace(ahead=STEPS_AHEAD, window=WINDOW, speed=speed)
         _drive(console, Driver(world, target, pace, ledger, lambda _moment: None), ledger)
     except (GatewayAway, Refused, OSError) as error:
         console.print(str(error), style="bold red")

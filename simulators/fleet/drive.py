@@ -17,6 +17,7 @@ class Pace:
 
     step_s: float = 3600.0
     ahead: int = 3  # few where a clock is held back for it; a window per device bounds what is in flight in any case
+    window: int = 16  # packets of one device without an answer
     speed: float | None = None  # simulated seconds a second; None: as fast as acknowledgements come
 
 
@@ -40,7 +41,9 @@ class Driver:
 
     def run(self) -> None:
         """Live the whole span; returns when the last acknowledgement has come, or when `stop` is set."""
-        publisher = Publisher(self._target, self._world.accounts(), self._ledger, self._settled)
+        publisher = Publisher(
+            self._target, self._world.accounts(), self._ledger, self._settled, window=self._pace.window
+        )
         began = time.monotonic()
         try:
             ends = self._ends()
