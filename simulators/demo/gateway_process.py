@@ -68,6 +68,7 @@ folder = {quoted(str(self.state))}
 
 [database]
 url = {quoted(self.database_url)}
+embedded = "auto"
 
 [listen]
 port = 0
