@@ -212,7 +212,10 @@ class Fleet:
 
     def find(self, device_ids: Sequence[str]) -> Indices:
         """The devices' numbers, -1 for the unknown."""
-        return np.fromiter(map(self._numbers.get, device_ids, repeat(-1)), np.int64, len(device_ids))
+        try:
+            return np.fromiter(map(self._numbers.__getitem__, device_ids), np.int64, len(device_ids))
+        except KeyError:
+            return np.fromiter(map(self._numbers.get, device_ids, repeat(-1)), np.int64, len(device_ids))
 
     def admit(self, roster: int, device_ids: Sequence[str]) -> Indices:
         """The devices' numbers, all of them in this roster; new ones get a seat, movers a new one."""

@@ -27,10 +27,10 @@ HABIT_FIELDS: Final[Sequence[Field]] = (
     Field("daily", "f4", np.nan, lanes=DAYS_KEPT, apart=True),  # use of the latest days, at day number modulo
     Field("day", initial=np.nan, group="habit"),  # number of the day that is being added up, since 1970
     Field("first_day", initial=np.nan, group="habit"),
-    Field("days", group="habit"),  # how many days were added up
+    Field("days", "f4", group="habit"),  # how many days were added up
     Field("day_use", group="habit"),
     Field("day_usual", group="habit"),  # usual use in the hours of this day that were covered
-    Field("weekday_factor", initial=1.0, group="habit"),  # of this day
+    Field("weekday_factor", "f4", 1.0, group="habit"),  # of this day
     Field("per_day", initial=np.nan, group="habit"),  # use on a day, as days are covered
     Field("hour_use", group="habit"),  # mean of the hours with use
     Field("hour_square", group="habit"),  # mean of their squares
@@ -67,12 +67,13 @@ def learn(state: Rows, hours: Hours, pace: Floats) -> None:
     """Take the completed hours into the habit; `pace` is 1, less where the habit must not follow."""
     days = state["days"]
     lane = hours.hour % 24
-    usual = state.cell("usual", lane).astype(np.float64)
+    cells = state.cells("usual", lane)
+    usual = cells.values.astype(np.float64)
     rate = np.maximum(1.0 / (days + 1.0), 1.0 / MEMORY_DAYS) * pace
     ripe = days >= RIPE_DAYS
     most = OUTLIER * np.fmax(usual, np.nan_to_num(state["per_day"]) / 24.0)
     lesson = np.where(ripe, np.fmin(hours.use, most), hours.use)
-    state.set_cell("usual", lane, np.where(np.isnan(usual), lesson, usual + rate * (lesson - usual)))
+    cells.put(np.where(np.isnan(usual), lesson, usual + rate * (lesson - usual)))
     used = hours.use > 0
     rate = np.where(used, np.maximum(1.0 / (days * 4.0 + 1.0), 0.01), 0.0) * pace
     state["hour_use"] = state["hour_use"] + rate * (lesson - state["hour_use"])

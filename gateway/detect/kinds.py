@@ -12,7 +12,7 @@ from gateway.detect.table import Field, Rows
 
 FEWEST: Final = 24  # samples before a kind is settled
 SHORTEST_S: Final = 86_400.0  # and device time: a night must have been seen
-ENOUGH: Final = 200  # samples after which a number that varies, and is neither, is a level for good
+ENOUGH: Final = 48  # samples after which a number that varies, and is neither, is a level for good
 LONG_ENOUGH_S: Final = 7 * 86_400.0
 FEW_FALLS: Final = 0.02  # a counter may be reset now and then
 SOME_ZEROS: Final = 0.05  # a thing that is used is also not used, now and then
@@ -31,15 +31,15 @@ class LearntKind(IntEnum):
 
 
 KIND_FIELDS: Final[Sequence[Field]] = (
-    Field("kind", initial=LearntKind.UNSETTLED),
+    Field("kind", "f4", LearntKind.UNSETTLED),
     Field("first_s", initial=np.nan, group="kind"),
-    Field("seen", group="kind"),
-    Field("rises", group="kind"),
-    Field("falls", group="kind"),
-    Field("zeros", group="kind"),
-    Field("smallest", initial=np.inf, group="kind"),
-    Field("largest", initial=-np.inf, group="kind"),
-    Field("between", group="kind"),  # values that were neither the smallest nor the largest so far
+    Field("seen", "f4", group="kind"),
+    Field("rises", "f4", group="kind"),
+    Field("falls", "f4", group="kind"),
+    Field("zeros", "f4", group="kind"),
+    Field("smallest", "f4", np.inf, group="kind"),
+    Field("largest", "f4", -np.inf, group="kind"),
+    Field("between", "f4", group="kind"),  # values that were neither the smallest nor the largest so far
 )
 
 
@@ -51,6 +51,8 @@ def learn_kind(state: Rows, ts_s: Floats, value: Floats, last: Floats, told: Flo
     A counter hardly ever falls; a delta is never negative, often zero, and has more than two values; everything else
     that varies is a level or, with two values, a state, after a while.
     """
+    if isinstance(told, float) and not np.isnan(told):
+        return np.full(len(value), told)
     kind = np.where(np.isnan(told), state["kind"], told)
     unsettled = np.flatnonzero(kind == LearntKind.UNSETTLED)
     if len(unsettled):
@@ -60,11 +62,12 @@ def learn_kind(state: Rows, ts_s: Floats, value: Floats, last: Floats, told: Flo
 
 def _settle(state: Rows, ts_s: Floats, value: Floats, last: Floats) -> Floats:
     first_s = np.fmin(state["first_s"], ts_s)
+    new, old = value.astype(np.float32), last.astype(np.float32)  # as they are kept, so that equals stay equal
     seen = state["seen"] + 1
-    rises, falls = state["rises"] + (value > last), state["falls"] + (value < last)
-    zeros = state["zeros"] + (value == 0)
-    between = state["between"] + ((value > state["smallest"]) & (value < state["largest"]))
-    smallest, largest = np.fmin(state["smallest"], value), np.fmax(state["largest"], value)
+    rises, falls = state["rises"] + (new > old), state["falls"] + (new < old)
+    zeros = state["zeros"] + (new == 0)
+    between = state["between"] + ((new > state["smallest"]) & (new < state["largest"]))
+    smallest, largest = np.fmin(state["smallest"], new), np.fmax(state["largest"], new)
     age_s = ts_s - first_s
     varies = largest > smallest
     ripe = (seen >= FEWEST) & (age_s >= SHORTEST_S) & varies & (smallest >= 0)

@@ -41,10 +41,13 @@ def hear(fleet: Fleet, roster: Roster, signs: Signs) -> list[Heard]:
         for column, number in zip(lane.columns, lane.watches, strict=True):
             slots = roster.slots[signs.seats, column].astype(np.int64)
             # Nobody waits for a device that has not yet sent a reading.
-            waited = ~np.isnan(signs.ts_s) | np.isfinite(lane.station.table.column("newest_s")[slots])
-            kept = Signs(signs.place[waited], signs.seats[waited], signs.ts_s[waited], signs.alive_s[waited])
-            if len(kept.seats):
-                heard += _hear(fleet, lane.station, int(number), lane.station.table.rows(slots[waited]), kept)
+            kept, untimed = signs, np.isnan(signs.ts_s)
+            if untimed.any():
+                waited = ~untimed | np.isfinite(lane.station.table.column("newest_s")[slots])
+                kept = Signs(signs.place[waited], signs.seats[waited], signs.ts_s[waited], signs.alive_s[waited])
+                slots = slots[waited]
+            if len(slots):
+                heard += _hear(fleet, lane.station, int(number), lane.station.table.rows(slots), kept)
     return heard
 
 

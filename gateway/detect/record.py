@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from devices.profiles.model import Metric
-from gateway.detect.arrays import Floats, Mask, Shorts
+from gateway.detect.arrays import Floats, Indices, Mask, Shorts
 from gateway.detect.detector import Batch, Findings, Moment, Parameter, Words
 from gateway.detect.habit import hour_of_day
 from gateway.detect.kinds import KIND_FIELDS, LearntKind, difference, learn_kind, tell_kind
@@ -35,6 +35,10 @@ WORTH_TELLING: Final = 0.5  # no watch alerts below it
 HALF: Final = 0.3  # excess, in widths, that scores 0.5
 WEIGHTS: Final[Shorts] = np.array([[0.3], [1.4], [1.0], [1.0]], np.float32)
 FEATURES: Final = len(WEIGHTS)
+LARGEST_RATIO: Final = np.float32(1e6)
+MANY: Final = 1e6  # samples; more of them no longer change anything
+NOTHING: Final = np.float32(0)
+SMALLEST: Final = np.float32(1e-30)  # what is divided by at least
 SAYINGS: Final = (
     "further from its long-run level than ever before",
     "unlike itself at this time of day",
@@ -50,19 +54,19 @@ class Record:
     version: Final = 1
     kind: Final = Kind.RECORD
     fields: Sequence[Field] = (
-        Field("count"),  # samples learnt from
         Field("slow"),
         Field("fast"),
-        Field("bar"),
+        Field("count", "f4"),  # samples learnt from, up to a million
+        Field("bar", "f4"),
         Field("last", initial=np.nan),  # value as it came
         Field("start_s", initial=np.nan),  # first sample
         *KIND_FIELDS,
         Field("hourly", "f4", np.nan, lanes=24, apart=True),
         Field("low", "f4", np.inf, lanes=FEATURES),
         Field("high", "f4", -np.inf, lanes=FEATURES),
-        Field("feature", group="record"),  # of the last breach, and the values that would have been in its range
-        Field("expected_low", group="record"),
-        Field("expected_high", group="record"),
+        Field("feature", "f4", group="record"),  # of the last breach, and the values that would have been in its range
+        Field("expected_low", "f4", group="record"),
+        Field("expected_high", "f4", group="record"),
     )
     parameters: Sequence[Parameter] = (
         Parameter("score", default=0.85, minimum=0.0, maximum=1.0),
@@ -94,14 +98,17 @@ class Record:
             value = np.where(kind <= LearntKind.COUNTER, np.sign(value) * np.sqrt(np.abs(value)), value)
         state["last"] = np.where(batch.late, last, batch.value)
         usable = np.isfinite(value) & ~batch.late
-        state["start_s"] = np.where(usable, np.fmin(state["start_s"], batch.ts_s), state["start_s"])
-        chosen = np.flatnonzero(usable)
-        if len(chosen):
-            some = state if len(chosen) == len(state) else state.at(chosen)
-            pace = np.where(batch.firing[chosen], PACE_WHILE_FIRING, 1.0)
-            score[chosen], inside[chosen] = _score(some, batch.ts_s[chosen], value[chosen], pace)
-            if some is not state:
-                some.flush()
+        new = usable & np.isnan(state["start_s"])
+        if new.any():
+            state["start_s"] = np.where(new, batch.ts_s, state["start_s"])
+        pace = np.where(batch.firing, PACE_WHILE_FIRING, 1.0)
+        if usable.all():
+            score, inside = _score(state, batch.ts_s, value, pace)
+        elif usable.any():
+            chosen = np.flatnonzero(usable)
+            some = state.at(chosen)
+            score[chosen], inside[chosen] = _score(some, batch.ts_s[chosen], value[chosen], pace[chosen])
+            some.flush()
         warm = batch.ts_s - state["start_s"] >= batch.parameter("warm_up")
         breach = usable & warm & (kind != LearntKind.STATE) & (score >= batch.parameter("score")) & (score > 0)
         return Findings(breach, usable & inside & ~breach, score, judged=usable, dismissed=kind == LearntKind.STATE)
@@ -140,59 +147,76 @@ def _score(state: Rows, ts_s: Floats, value: Floats, pace: Floats) -> tuple[Floa
 
     `pace` is 1, less where what is seen must not become what is expected.
     """
-    count = state["count"]
+    count, slow, before = state["count"], state["slow"], state["fast"]
     first = count == 0
-    slow, before = np.where(first, value, state["slow"]), np.where(first, value, state["fast"])
+    if first.any():
+        slow, before = np.where(first, value, slow), np.where(first, value, before)
     fast = before + FAST * (value - before)
-    hour = hour_of_day(ts_s)
-    hourly = state.cell("hourly", hour).astype(np.float64)
-    bases = np.stack([slow, hourly, slow, before])
-    seen = np.stack([value, value, fast, value])
-    features = (seen - bases).astype(np.float32)
+    hourly = state.cells("hourly", hour_of_day(ts_s))
+    features = np.empty((FEATURES, len(value)), np.float32)
+    for feature, (seen, base) in zip(
+        features, ((value, slow), (value, hourly.values), (fast, slow), (value, before)), strict=True
+    ):
+        feature[:] = seen - base
 
-    low, high = state.lanes("low"), state.lanes("high")
-    width = high - low
-    floor = np.fmax(width, (RESOLUTION * np.abs(slow)).astype(np.float32))
-    excess = np.fmax(features - high, low - features)
-    # A series that was constant so far has no range; its first change cannot be measured in it.
-    scored = (count >= WARM_UP) & (width > 0) & (excess > 0)
-    ratio = np.where(scored, WEIGHTS * excess / np.where(scored, floor, 1), 0)
-    raw = ratio.max(axis=0).astype(np.float64)
-
+    ranges = _Ranges(state, np.abs(slow), count)
+    ratio = ranges.exceeded_by(features)
+    raw = np.minimum(ratio.max(axis=0), LARGEST_RATIO).astype(np.float64)
     bar = state["bar"]
     news = raw > BAR_MARGIN * bar
     score = np.where(news, raw / (raw + HALF), 0.0)
+    telling = np.flatnonzero(score >= WORTH_TELLING)
+    if len(telling):
+        bases = np.stack([slow, hourly.values, slow, before])[:, telling]
+        ranges.note(state.aside(telling), telling, ratio[:, telling], bases)
     state["bar"] = np.where(news, raw, bar * BAR_FALL)
     state["slow"] = slow + pace * np.fmax(SLOW, 1.0 / (count + 1.0)) * (value - slow)
     state["fast"] = fast
-    state["count"] = count + 1.0
-    state.set_cell("hourly", hour, np.where(np.isnan(hourly), value, hourly + pace * HOURLY * (value - hourly)))
-    telling = np.flatnonzero(score >= WORTH_TELLING)
-    if len(telling):
-        _note(state.aside(telling), ratio[:, telling], bases[:, telling], (low[:, telling], high[:, telling]))
-    _widen(state, features, (low, high, floor), count, pace)
+    state["count"] = np.minimum(count + 1.0, MANY)
+    known = hourly.values + pace * HOURLY * (value - hourly.values)
+    hourly.put(np.where(np.isnan(hourly.values), value, known))
+    ranges.widen(features, pace)
     return score, raw == 0
 
 
-def _widen(state: Rows, features: Shorts, ranges: tuple[Shorts, Shorts, Shorts], count: Floats, pace: Floats) -> None:
-    """Shrink the ranges a little, then let in what was just seen, or a step towards it."""
-    low, high, floor = ranges
-    fresh = ~np.isfinite(low)
-    step = (LARGEST_STEP * pace).astype(np.float32) * floor
-    warm = (count >= WARM_UP) & ~fresh
-    kept = np.where(warm, np.clip(features, low - step, high + step), features)
-    shrink = (0.5 * (SHRINK + 1.0 / (count + 10.0))).astype(np.float32) * np.where(fresh, 0, high - low)
-    # A feature that is not there yet (an hour of the day not seen before) is NaN, and changes nothing.
-    state.set_lanes("low", np.fmin(low + shrink, kept))
-    state.set_lanes("high", np.fmax(high - shrink, kept))
+class _Ranges:
+    """What each feature of each series has kept to so far: [features, n] each, in single precision."""
 
+    def __init__(self, state: Rows, level: Floats, count: Floats) -> None:
+        self._state = state
+        self._count = count
+        self._low, self._high = state.lanes("low"), state.lanes("high")
+        self._width = self._high - self._low
+        self._scale = np.maximum(self._width, (RESOLUTION * level).astype(np.float32))
 
-def _note(state: Rows, ratio: Shorts, bases: Floats, ranges: tuple[Shorts, Shorts]) -> None:
-    """Keep what a record is explained with: the feature, and the values that would have been in its range."""
-    feature = ratio.argmax(axis=0)
-    each = np.arange(len(state))
-    base = bases[feature, each]
-    state["feature"] = feature
-    state["expected_low"] = base + ranges[0][feature, each]
-    state["expected_high"] = base + ranges[1][feature, each]
-    state.flush()
+    def exceeded_by(self, features: Shorts) -> Shorts:
+        """How far beyond its range each feature is, in weighted widths; 0 within it, and while it is young."""
+        excess = np.fmax(features - self._high, self._low - features)
+        # A series that was constant so far has no range; its first change cannot be measured in it.
+        scored = (self._width > 0) & (excess > 0) & (self._count >= WARM_UP)
+        with np.errstate(over="ignore"):
+            ratio = np.where(scored, excess, NOTHING) / np.maximum(self._scale, SMALLEST) * WEIGHTS
+        return ratio.astype(np.float32, copy=False)
+
+    def widen(self, features: Shorts, pace: Floats) -> None:
+        """Shrink the ranges a little, then let in what was just seen, or a step towards it."""
+        low, high = self._low, self._high
+        fresh = ~(self._width >= 0)
+        step = (LARGEST_STEP * pace).astype(np.float32) * self._scale
+        kept = np.minimum(np.maximum(features, low - step), high + step)
+        free = fresh | (self._count < WARM_UP)
+        if free.any():
+            kept = np.where(free, features, kept)
+        rate = (0.5 * (SHRINK + 1.0 / (self._count + 10.0))).astype(np.float32)
+        shrink = rate * np.maximum(self._width, NOTHING)
+        # A feature that is not there yet (an hour of the day not seen before) is NaN, and changes nothing.
+        self._state.set_lanes("low", np.fmin(low + shrink, kept))
+        self._state.set_lanes("high", np.fmax(high - shrink, kept))
+
+    def note(self, state: Rows, chosen: Indices, ratio: Shorts, bases: Floats) -> None:
+        """Keep what a record is explained with: the feature, and the values that would have been in its range."""
+        feature, each = ratio.argmax(axis=0), np.arange(len(state))
+        state["feature"] = feature
+        state["expected_low"] = bases[feature, each] + self._low[feature, chosen]
+        state["expected_high"] = bases[feature, each] + self._high[feature, chosen]
+        state.flush()

@@ -25,6 +25,7 @@ OWNER_FIELDS: Final[Sequence[Field]] = (
     Field("device", "i4", -1, group="owner"),  # the device's slot; -1 for a slot given back
     Field("watch", "i4", -1, group="owner"),  # the watch's number at this station
 )
+LAST_SECOND: Final = 2.0**32 - 1  # in 2106
 FOR: Final = "watch.for"
 KEEP_FIRING_FOR: Final = "watch.keep_firing_for"
 
@@ -64,8 +65,8 @@ class Station:
             fields.append(QUEUED)
         if self.evidence_points:
             fields += [
-                Field("recent", initial=0.0),  # how many samples were kept, ever
-                Field("recent_samples", "c16", lanes=self.evidence_points, apart=True),  # time and value: one access
+                Field("recent", "f4"),  # how many samples were kept; once all places are used, counted round and round
+                Field("recent_samples", "u8", lanes=self.evidence_points, apart=True),  # time and value: one access
             ]
         return fields
 
@@ -101,11 +102,14 @@ class Station:
 
     def remember(self, state: Rows, ts_s: Floats, value: Floats) -> None:
         """Keep samples for later explanations."""
-        kept = state["recent"]
-        lane = (kept - self.evidence_points * np.floor(kept / self.evidence_points)).astype(np.int64)
-        pairs = ts_s + 1j * value  # a time and a value in one cell
-        state.set_cell("recent_samples", lane, pairs)  # pyright: ignore[reportArgumentType] - complex on purpose
-        state["recent"] = kept + 1
+        kept, points = state["recent"], self.evidence_points
+        lane = np.where(kept < points, kept, kept - points)
+        # A time in whole seconds and a value in single precision, in one cell.
+        pairs = np.empty((len(kept), 2), np.uint32)
+        pairs[:, 0] = np.clip(ts_s, 0.0, LAST_SECOND)
+        pairs[:, 1] = value.astype(np.float32).view(np.uint32)
+        state.set_cell("recent_samples", lane.astype(np.int64), pairs.view(np.uint64)[:, 0])
+        state["recent"] = np.where(kept + 1 < 2 * points, kept + 1, np.float32(points))
 
     def recall(self, state: Rows) -> tuple[tuple[float, float], ...]:
         """The samples kept of one series, oldest first."""
@@ -113,5 +117,6 @@ class Station:
             return ()
         kept = int(state["recent"][0])
         lanes = np.arange(max(0, kept - self.evidence_points), kept) % self.evidence_points
-        samples = state.vector("recent_samples")[0, lanes]
-        return tuple((float(sample.real), float(sample.imag)) for sample in samples)
+        pairs = state.vector("recent_samples")[0, lanes].view(np.uint32).reshape(-1, 2)
+        values = pairs[:, 1].copy().view(np.float32)
+        return tuple((float(at), float(f"{value:.7g}")) for at, value in zip(pairs[:, 0], values, strict=True))

@@ -6,6 +6,7 @@ per field; whoever reads or writes them sees one contiguous array per field.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,13 @@ CACHE_LINE: Final = 64  # bytes
 
 Array = npt.NDArray[Any]  # of whichever type the field has
 Bytes = npt.NDArray[np.uint8]
-Numeric = npt.NDArray[np.float64] | npt.NDArray[np.float32] | npt.NDArray[np.int64] | npt.NDArray[np.int32]
+Numeric = (
+    npt.NDArray[np.float64]
+    | npt.NDArray[np.float32]
+    | npt.NDArray[np.int64]
+    | npt.NDArray[np.int32]
+    | npt.NDArray[np.uint64]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +33,7 @@ class Field:
     """One named number, or vector of `lanes` numbers, per slot."""
 
     name: str
-    dtype: str = "f8"  # "f4", "f8", or "i4"
+    dtype: str = "f8"  # "f4", "f8", "i4" or "u8"
     initial: float = 0.0
     lanes: int = 0  # 0 is a scalar
     group: str = "hot"  # fields that are used together are stored together
@@ -249,27 +256,17 @@ class Rows:
         new.view(place.dtype)[:, place.first : place.end] = values
         self._put(place.group, new, old)
 
+    def cells(self, name: str, lane: Indices) -> "Cells":
+        """One number of a vector field that is stored apart per slot, to read and write."""
+        return Cells(self._table, name, self.index, lane)
+
     def cell(self, name: str, lane: Indices) -> Floats:
         """One number of a vector field that is stored apart per slot, [n]."""
-        cells, at = self._cells(name, lane)
-        return cells.take(at)  # pyright: ignore[reportReturnType]
+        return self.cells(name, lane).values
 
     def set_cell(self, name: str, lane: Indices, values: Numeric | float) -> None:
         """Write one number of a vector field that is stored apart per slot; reaches the table at once."""
-        cells, at = self._cells(name, lane)
-        if self._table.journal.open:
-            old = cells.take(at)
-
-            def undo() -> None:
-                self._cells(name, lane)[0][at] = old
-
-            self._table.journal.note(undo)
-        cells[at] = values
-
-    def _cells(self, name: str, lane: Indices) -> tuple[Array, Indices]:
-        place = self._table.places[name]
-        cells = self._table.groups[place.group].slots.view(place.dtype)
-        return cells.reshape(-1), self.index * cells.shape[1] + lane
+        self.cells(name, lane).put(values)
 
     def at(self, chosen: Mask | Indices) -> "Rows":
         """Some of these slots; what was set here is flushed first."""
@@ -279,6 +276,34 @@ class Rows:
     def aside(self, chosen: Indices) -> "Rows":
         """Some of these slots, for fields of groups that are not written to here: nothing is flushed."""
         return Rows(self._table, self.index[chosen])
+
+
+class Cells:
+    """One lane of a vector field for each of some slots, [n]; what is put reaches the table at once."""
+
+    def __init__(self, table: Table, name: str, index: Indices, lane: Indices) -> None:
+        self._table = table
+        self._place = table.places[name]
+        width = table.groups[self._place.group].width // np.dtype(self._place.dtype).itemsize
+        self._at = index * width + lane
+
+    @cached_property
+    def values(self) -> Floats:
+        """As they were when they were first asked for."""
+        return self._memory().take(self._at)  # pyright: ignore[reportReturnType]
+
+    def put(self, values: Numeric | float) -> None:
+        """Write new values."""
+        if self._table.journal.open:
+            old = self.values
+            self._table.journal.note(lambda: self._write(old))
+        self._write(values)
+
+    def _write(self, values: Numeric | float) -> None:
+        self._memory()[self._at] = values
+
+    def _memory(self) -> Array:
+        return self._table.groups[self._place.group].slots.view(self._place.dtype).reshape(-1)
 
 
 def _padded(width: int) -> int:

@@ -45,8 +45,8 @@ class UsageDrop:
         *KIND_FIELDS,
         *HABIT_FIELDS,
         Field("deficit", group="run"),  # in days without any use
-        Field("peak", group="run"),  # of this run
-        Field("record", group="run"),  # highest peak of earlier runs, fading
+        Field("peak", "f4", group="run"),  # of this run
+        Field("record", "f4", group="run"),  # highest peak of earlier runs, fading
         Field("run_s", initial=np.nan, group="run"),  # when the deficit began
         Field("run_use", group="run"),
         Field("run_usual", group="run"),
@@ -92,6 +92,7 @@ class UsageDrop:
         state["use"] = np.where(same, use + amount, np.where(later, amount, use))
         breach, calm, score = np.zeros(len(state), bool), np.zeros(len(state), bool), np.zeros(len(state))
         began_s = batch.ts_s.copy()
+        useless = (kind == LearntKind.LEVEL) | (kind == LearntKind.STATE)
         if len(missed):
             _repair(state.at(missed), Hours(hour[missed].astype(np.int64), amount[missed]))
         done = np.flatnonzero(complete)
@@ -99,7 +100,6 @@ class UsageDrop:
             hours = Hours(current[done].astype(np.int64), use[done])
             run = _Run(state.at(done), _pick(batch, done), hours)
             breach[done], calm[done], score[done], began_s[done] = run.judge()
-        useless = (kind == LearntKind.LEVEL) | (kind == LearntKind.STATE)
         return Findings(breach, calm, score, judged=complete, began_s=began_s, dismissed=useless)
 
     def explain(self, state: Rows, moment: Moment) -> Words:
