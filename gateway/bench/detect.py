@@ -117,7 +117,9 @@ def run_detect(plan: DetectPlan, say: Callable[[str], None]) -> DetectFigures:
         plan.series,
         round(median(ours), 1),
         sum(engine.bytes_per_series[name] for name in generic),
-        DetectRatios(round(ratios["river"], 2) if "river" in ratios else None, round(ratios["windowed_gaussian"], 2)),
+        DetectRatios(
+            _three_digits(ratios["river"]) if "river" in ratios else None, _three_digits(ratios["windowed_gaussian"])
+        ),
     )
 
 
@@ -177,3 +179,7 @@ def load_river() -> Callable[[], Scalar] | None:
             return score
 
     return River
+
+
+def _three_digits(ratio: float) -> float:
+    return float(f"{ratio:.3g}")
