@@ -201,10 +201,10 @@ class _Ranges:
     def widen(self, features: Shorts, pace: Floats) -> None:
         """Shrink the ranges a little, then let in what was just seen, or a step towards it."""
         low, high = self._low, self._high
-        fresh = ~(self._width >= 0)
         step = (LARGEST_STEP * pace).astype(np.float32) * self._scale
         kept = np.minimum(np.maximum(features, low - step), high + step)
-        free = fresh | (self._count < WARM_UP)
+        # A range without a width takes any first step; one of its own width would not move it.
+        free = ~(self._width > 0) | (self._count < WARM_UP)
         if free.any():
             kept = np.where(free, features, kept)
         rate = (0.5 * (SHRINK + 1.0 / (self._count + 10.0))).astype(np.float32)

@@ -17,6 +17,7 @@ HOUR_S = 3600.0
 DAY_S = 86_400.0
 
 Floats = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.floating]  # what arithmetic on Floats may be called by the type checker
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def stories() -> dict[str, Story]:
 
 
 def samples_of(
-    profile: Profile, device_ids: Sequence[str], ts_s: Floats, values: Floats, metric: str = "metric"
+    profile: Profile, device_ids: Sequence[str], ts_s: Numbers, values: Numbers, metric: str = "metric"
 ) -> Samples:
     """Readings of one metric: one per entry of `device_ids`, in arrival order; received when they were taken."""
     names = list(dict.fromkeys(device_ids))
@@ -102,7 +103,7 @@ def engine_for(*profiles: Profile, settings: DetectSettings | None = None) -> En
     return Engine({profile.model: profile for profile in profiles}, settings or DetectSettings())
 
 
-def judge(engine: Engine, profile: Profile, ts_s: Floats, values: Floats, device_id: str = "a") -> list[AlarmChange]:
+def judge(engine: Engine, profile: Profile, ts_s: Numbers, values: Numbers, device_id: str = "a") -> list[AlarmChange]:
     """Judge a series of one device; an hour at a time if silences are watched for, so that they come when due."""
     changes: list[AlarmChange] = []
     silences = any(watch.detector == "silence" for watch in profile.watches)

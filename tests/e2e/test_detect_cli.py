@@ -1,0 +1,177 @@
+"""`careloop detect` as its users run it."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from tests.detect.stories import START_S, habit, stories
+
+COMMAND = [sys.executable, "-c", "from gateway.cli.main import main; main()", "detect"]
+TOML = """
+model = "kettle"
+title = "A kettle"
+[metrics.heat]
+kind = "gauge"
+unit = "Cel"
+[[watches]]
+name = "hot"
+detector = "threshold"
+metric = "heat"
+parameters = { above = 100, clear_below = 90 }
+[[watches]]
+name = "quiet"
+detector = "silence"
+parameters = { after = "2h" }
+"""
+
+
+def run(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], input=given, capture_output=True, text=True, timeout=60, check=False)
+
+
+def line(device: str, hour: float, **metrics: float) -> str:
+    return json.dumps({"device": device, "ts": round((START_S + hour * 3600) * 1000), "metrics": metrics})
+
+
+def told(output: str) -> list[tuple[str, str, str, str]]:
+    events = [cast("dict[str, str]", json.loads(text)) for text in output.splitlines()]
+    return [(event["device"], event["ts"][11:16], event["kind"], event["state"]) for event in events]
+
+
+@pytest.fixture
+def kettle(tmp_path: Path) -> str:
+    path = tmp_path / "kettle.toml"
+    path.write_text(TOML)
+    return str(path)
+
+
+def test_events_bear_the_time_of_the_line_that_decided(kettle: str) -> None:
+    lines = [
+        *(line(device, hour, heat=20) for hour in range(4) for device in "ab"),
+        line("a", 4, heat=120),
+        line("a", 5, heat=95),
+        line("a", 6, heat=80),
+        line("a", 7.5, heat=80),
+        line("b", 8, heat=20),
+    ]
+    done = run("--profile", kettle, given="\n".join(lines))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert told(done.stdout) == [
+        ("a", "04:00", "threshold", "raised"),
+        ("a", "06:00", "threshold", "cleared"),
+        ("b", "06:00", "silence", "raised"),
+        ("b", "08:00", "silence", "cleared"),
+    ]
+
+
+def test_cutting_the_input_cuts_the_output_and_the_end_raises_nothing() -> None:
+    rng = np.random.default_rng(1)
+    lines: list[str] = []
+    for hour in range(24 * 30):
+        for number in range(3):
+            if number == 2 and hour > 500:
+                continue
+            heat = 20 + rng.normal() + (40 if (number, hour) == (1, 480) else 0)
+            steps = 0.0 if number == 0 and hour > 550 else habit(30, number)[hour]
+            lines.append(line(f"d{number}", hour, heat=heat, steps=float(steps)))
+    whole = run(given="\n".join(lines)).stdout
+    kinds = {(device, kind) for device, _, kind, state in told(whole) if state == "raised"}
+    assert {("d2", "silence"), ("d1", "record"), ("d0", "usage_drop")} <= kinds
+    for cut in (1000, 1500, 1520, 1900):
+        assert whole.startswith(run(given="\n".join(lines[:cut])).stdout)
+
+
+def test_a_pipe_sees_an_event_before_the_input_ends(kettle: str) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "--profile", kettle], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(line("a", 0, heat=120) + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["state"] == "raised"
+        process.stdin.write(line("a", 1, heat=20) + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["state"] == "cleared"
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0
+
+
+def test_lines_that_cannot_be_read_are_named_and_the_rest_goes_on(kettle: str) -> None:
+    done = run("--profile", kettle, given="\n".join(["nonsense", line("a", 0, heat=120), "{}", ""]))
+    assert done.returncode == 1
+    assert told(done.stdout) == [("a", "00:00", "threshold", "raised")]
+    assert [text.split(":")[0] for text in done.stderr.splitlines()] == ["line 1", "line 3"]
+
+
+def test_every_row_of_a_series_comes_back_with_its_score(tmp_path: Path) -> None:
+    story = stories()["record"]
+    rows = [f"{int(ts_s * 1000)},{value:.3f}" for ts_s, value in zip(story.ts_s, story.values, strict=True)]
+    rows.insert(300, rows[299])  # twice the same row
+    rows.insert(301, f"{int(story.ts_s[299] * 1000)},")  # without a value
+    path = tmp_path / "series.csv"
+    path.write_text("\n".join(["timestamp,value", *rows]) + "\n")
+    done = run("--scores", str(path))
+    assert (done.returncode, done.stderr) == (0, "")
+    out = list(csv.reader(io.StringIO(done.stdout)))
+    assert out[0] == ["timestamp", "value", "anomaly_score"]
+    assert [f"{timestamp},{value}" for timestamp, value, _ in out[1:]] == rows
+    scores = [float(score) for _, _, score in out[1:]]
+    assert all(0 <= score <= 1 for score in scores)
+    assert scores.index(max(scores)) == 602
+    cut = run("--format", "csv", "--scores", "-", given="\n".join(["timestamp,value", *rows[:650]]))
+    assert done.stdout.startswith(cut.stdout)
+
+
+def test_rows_that_cannot_be_read_come_back_too() -> None:
+    done = run("--format", "csv", "--scores", given="timestamp,value\n2024-03-04T00:00:00Z,1\nthen,2\n2024-03-05,x\n")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[1:] == [
+        "2024-03-04T00:00:00Z,1,0.000000",
+        "then,2,0.000000",
+        "2024-03-05,x,0.000000",
+    ]
+    assert "line 3" in done.stderr
+    assert "line 4" in done.stderr
+
+
+def test_a_series_is_one_device_named_after_its_file(tmp_path: Path) -> None:
+    story = stories()["record"]
+    path = tmp_path / "boiler.csv"
+    path.write_text("timestamp,value\n" + "".join(f"{int(t * 1000)},{v}\n" for t, v in zip(story.ts_s, story.values)))  # noqa: B905
+    assert {(device, kind) for device, _, kind, _ in told(run(str(path)).stdout)} == {("boiler", "record")}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--scores"],
+        ["--format", "xml"],
+        ["--profile", "teapot"],
+        ["--profile", "missing.toml"],
+        ["--scores", "--format", "csv", "--profile", "e-bike"],
+        ["missing.ndjson"],
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr
+
+
+def test_a_table_without_the_right_columns_is_named() -> None:
+    done = run("--format", "csv", given="time,temperature\n1,2\n")
+    assert done.returncode == 1
+    assert "timestamp" in done.stderr
+
+
+def test_shipped_profiles_are_found_by_name() -> None:
+    done = run("--profile", "coffee-machine", given=line("a", 0, boiler_temperature=130))
+    assert told(done.stdout) == [("a", "00:00", "threshold", "raised")]

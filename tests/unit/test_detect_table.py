@@ -1,0 +1,104 @@
+"""The state of many series: growth, undoing, and slots that are given back."""
+
+import numpy as np
+
+from gateway.detect.table import Field, Journal, Table
+from gateway.detect.waves import waves
+
+FIELDS = (
+    Field("level"),
+    Field("count", "f4", 2.0),
+    Field("low", "f4", np.inf, lanes=3),
+    Field("cold", initial=np.nan, group="cold"),
+    Field("hours", "f4", np.nan, lanes=24, apart=True),
+)
+
+
+def filled(count: int) -> tuple[Table, Journal]:
+    journal = Journal()
+    table = Table(FIELDS, journal)
+    index = table.allocate(count)
+    state = table.rows(index)
+    state["level"] = np.arange(count, dtype=np.float64)
+    state.flush()
+    return table, journal
+
+
+def everything(table: Table) -> bytes:
+    return b"".join(np.ascontiguousarray(table.column(field.name)).tobytes() for field in FIELDS)
+
+
+def test_slots_begin_in_their_initial_state_and_survive_growth() -> None:
+    table, _ = filled(10)
+    more = table.allocate(5000)
+    assert table.column("level")[:10].tolist() == list(range(10))
+    state = table.rows(more)
+    assert set(state["count"]) == {2.0}
+    assert np.isnan(state["cold"]).all()
+    assert np.isinf(state.lanes("low")).all()
+    assert np.isnan(state.vector("hours")).all()
+
+
+def test_what_was_read_stays_what_it_was_and_what_is_read_again_is_what_was_written() -> None:
+    table, _ = filled(10)
+    state = table.rows(np.array([7, 2]))
+    before = state["level"]
+    state["level"] = 100.0
+    assert before.tolist() == [7, 2]
+    assert state["level"].tolist() == [100, 100]
+    state.flush()
+    assert before.tolist() == [7, 2]
+    assert table.column("level")[[7, 2, 3]].tolist() == [100, 100, 3]
+    assert table.column("count")[7] == 2
+
+
+def test_cells_and_lanes_reach_their_own_slot_only() -> None:
+    table, _ = filled(4)
+    state = table.rows(np.array([3, 1]))
+    state.set_cell("hours", np.array([5, 6]), np.array([1.0, 2.0]))
+    state.set_lanes("low", np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]))
+    state.flush()
+    hours = table.column("hours")
+    assert (hours[3, 5], hours[1, 6]) == (1, 2)
+    assert np.isfinite(hours).sum() == 2
+    assert table.column("low")[1].tolist() == [10, 20, 30]
+    assert np.isinf(table.column("low")[2]).all()
+
+
+def test_a_turn_undone_leaves_every_byte_as_it_was() -> None:
+    table, journal = filled(50)
+    before = everything(table)
+    journal.begin()
+    for part in (np.arange(0, 50, 2), np.arange(10), np.array([49])):
+        state = table.rows(part)
+        state["level"] = state["level"] + 1
+        state["cold"] = 7.0
+        state.set_cell("hours", part % 24, part.astype(np.float64))
+        state.set_lanes("low", np.zeros((3, len(part))))
+        state.flush()
+        state.set_vector("hours", np.ones((len(part), 24)))
+    table.allocate(3000)  # moves the memory in between
+    assert everything(table)[: len(before)] != before
+    journal.rollback()
+    table.count = 50
+    assert everything(table) == before
+
+
+def test_slots_that_were_given_back_are_as_new() -> None:
+    table, _ = filled(5)
+    table.release(np.array([1, 3]))
+    again = table.allocate(3)
+    assert sorted(again.tolist()) == [1, 3, 5]
+    assert table.rows(again)["level"].tolist() == [0, 0, 0]
+
+
+def test_waves_hold_each_key_once_and_keep_its_order() -> None:
+    key = np.array([3, 1, 3, 3, 0, 1, 2, 3])
+    seen = [at.tolist() for at in waves(key, 4)]
+    assert seen == [[0, 1, 4, 6], [2, 5], [3], [7]]
+    assert [at.tolist() for at in waves(np.array([2, 0, 1]), 3)] == [[0, 1, 2]]
+    assert list(waves(np.array([], np.int32), 0)) == []
+    many = np.random.default_rng(1).integers(0, 50_000, 60_000)
+    waved = list(waves(many, 50_000))
+    assert sorted(np.concatenate(waved).tolist()) == list(range(60_000))
+    assert all(len(set(many[at].tolist())) == len(at) for at in waved)

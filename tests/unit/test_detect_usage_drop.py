@@ -1,0 +1,148 @@
+"""Use that stays away, and the many ways in which people's use varies without anything being wrong."""
+
+import numpy as np
+import pytest
+
+from gateway.detect.model import AlarmChange
+from tests.detect.stories import DAY_S, START_S, Floats, engine_for, events, habit, hours, judge, profile_of, samples_of
+
+DELTA = profile_of({"name": "watch", "detector": "usage_drop"}, kind="delta", unit="{steps}")
+COUNTER = profile_of({"name": "watch", "detector": "usage_drop"}, kind="counter")
+SEEDS = range(12)
+
+
+def raised(changes: list[AlarmChange]) -> list[float]:
+    """Days since the start at which an alarm was raised."""
+    return [hour / 24 for event, hour in events(changes) if event == "raised"]
+
+
+def run(use: Floats, kept: Floats | None = None) -> list[AlarmChange]:
+    ts_s = hours(len(use))
+    if kept is not None:
+        ts_s, use = ts_s[kept.astype(bool)], use[kept.astype(bool)]
+    return judge(engine_for(DELTA), DELTA, ts_s, use)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_use_that_stops_is_noticed_within_three_days_and_its_return_within_two(seed: int) -> None:
+    use = habit(35, seed)
+    use[24 * 21 : 24 * 28] = 0
+    changes = run(use)
+    [day] = raised(changes)
+    assert 22 <= day <= 24
+    [cleared] = [hour / 24 for event, hour in events(changes) if event == "cleared"]
+    assert 28 < cleared <= 30
+
+
+def test_many_people_for_two_months_raise_next_to_nothing() -> None:
+    alarms = sum(len(raised(run(habit(60, 100 + seed)))) for seed in range(25))
+    assert alarms <= 1  # in 50 device-months
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_day_off_is_no_drop(seed: int) -> None:
+    use = habit(28, seed)
+    use[24 * 20 : 24 * 21] = 0
+    assert raised(run(use)) == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_office_is_not_used_at_weekends(seed: int) -> None:
+    use = habit(42, seed)
+    weekday = np.arange(len(use)) // 24 % 7  # the start is a Monday
+    use[weekday >= 5] = 0
+    assert raised(run(use)) == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_hours_without_a_reading_are_not_hours_without_use(seed: int) -> None:
+    use = habit(42, seed)
+    rng = np.random.default_rng(seed)
+    kept = rng.random(len(use)) > 0.25
+    kept[24 * 20 : 24 * 24] = False  # in a drawer, switched off
+    kept[24 * 30 : 24 * 33] &= np.arange(72) % 24 < 7  # worn at night only
+    assert raised(run(use, kept.astype(float))) == []
+
+
+def test_a_habit_must_be_known_first() -> None:
+    use = habit(12)
+    use[24 * 5 :] = 0
+    assert raised(run(use)) == []
+
+
+def test_use_that_falls_to_a_fifth_is_a_drop_too() -> None:
+    use = habit(40)
+    use[24 * 25 :] = np.round(0.2 * use[24 * 25 :])
+    assert len(raised(run(use))) == 1
+
+
+def test_who_skips_days_often_is_left_alone_for_longer() -> None:
+    often, never = habit(60), habit(60)
+    for day in range(10, 40, 5):
+        often[24 * day : 24 * (day + 2)] = 0
+    for use in (often, never):
+        use[24 * 50 :] = 0
+    late = [day for day in raised(run(often)) if day > 50]
+    assert late[0] > raised(run(never))[0]
+
+
+def test_a_machine_used_twice_a_week_is_not_missed_after_five_days() -> None:
+    use = np.zeros(24 * 70)
+    for week in range(10):
+        use[24 * (7 * week + 1) + 18] = 1
+        use[24 * (7 * week + 5) + 10] = 1
+    use[24 * 43 : 24 * 49] = 0
+    assert raised(run(use)) == []
+
+
+def test_a_counter_is_judged_by_what_it_rises() -> None:
+    use = habit(35)
+    use[24 * 21 : 24 * 28] = 0
+    ts_s = hours(len(use))
+    changes = judge(engine_for(COUNTER), COUNTER, ts_s, 1e6 + np.cumsum(use))
+    assert [event for event, _ in events(changes) if event != "updated"] == ["raised", "cleared"]
+
+
+def test_a_counter_that_is_reset_raises_nothing() -> None:
+    total = np.cumsum(habit(42))
+    for at in (24 * 12 + 3, 24 * 20, 24 * 30 + 11):
+        total[at:] -= total[at]
+    assert raised(judge(engine_for(COUNTER), COUNTER, hours(len(total)), total)) == []
+
+
+def test_use_that_was_synced_late_counts() -> None:
+    use = habit(30)
+    use[24 * 21 : 24 * 23] = 0
+    ts_s = hours(len(use))
+    assert raised(judge(engine_for(DELTA), DELTA, ts_s, use)) != []
+    engine = engine_for(DELTA)
+    changes = judge(engine, DELTA, ts_s[: 24 * 22], use[: 24 * 22])
+    # The band had them, and only now sends them: the busy hours of the day that seemed lost.
+    late_s = ts_s[24 * 21 : 24 * 22] + 60
+    changes += engine.judge([samples_of(DELTA, ["a"] * 24, late_s, np.full(24, 700.0))])
+    changes += judge(engine, DELTA, ts_s[24 * 22 :], use[24 * 22 :])
+    assert raised(changes) == []
+
+
+def test_the_words_compare_use_with_the_habit() -> None:
+    use = habit(30)
+    use[24 * 21 :] = 0
+    [told] = [change for change in run(use) if change.event == "raised"]
+    said = told.explanation
+    assert said.text.startswith("Metric: ")
+    assert "is this device's habit" in said.text
+    assert said.window_s == told.ts_s - told.started_at_s
+    days = [(ts_s - START_S) / DAY_S for ts_s, _ in said.evidence]
+    assert days == sorted(days)
+    assert len(days) == 14
+    assert said.evidence[0][1] > 1000
+    assert said.evidence[-1][1] == 0
+
+
+def test_the_habit_does_not_become_the_fault() -> None:
+    """Four weeks of nothing are still a drop: what is usual stays what it was before."""
+    use = habit(60)
+    use[24 * 30 :] = 0
+    changes = run(use)
+    assert next(event for event, _ in events(changes)) == "raised"
+    assert "cleared" not in [event for event, _ in events(changes)]
