@@ -67,9 +67,10 @@ class Record:
         Field("feature", "f4", group="record"),  # of the last breach, and the values that would have been in its range
         Field("expected_low", "f4", group="record"),
         Field("expected_high", "f4", group="record"),
+        Field("observed", "f4", group="record"),  # as it was judged
     )
     parameters: Sequence[Parameter] = (
-        Parameter("score", default=0.85, minimum=0.0, maximum=1.0),
+        Parameter("score", default=0.85, minimum=WORTH_TELLING, maximum=1.0),
         Parameter("warm_up", default=0.0, minimum=0.0, span=True),  # device time, besides the samples
         Parameter("kind", minimum=0.0, maximum=4.0),  # a LearntKind; else it is learnt
     )
@@ -115,17 +116,24 @@ class Record:
 
     def explain(self, state: Rows, moment: Moment) -> Words:
         """Say which feature left its range, and what would have been within."""
-        name, observed = say_metric(moment.metric), say_quantity(moment.value, moment.unit)
-        low, high = float(state["expected_low"][0]), float(state["expected_high"][0])
-        if state["kind"][0] <= LearntKind.COUNTER or moment.parameters["kind"] <= LearntKind.COUNTER:
-            low, high = max(low, 0.0) ** 2, high**2
-        expected = f"{say_quantity(low, moment.unit)} to {say_quantity(high, moment.unit)}"
+        told = moment.parameters["kind"]
+        kind = float(state["kind"][0]) if np.isnan(told) else told
+        low, high, seen = (float(state[name][0]) for name in ("expected_low", "expected_high", "observed"))
+        if kind <= LearntKind.COUNTER:  # judged by their square roots
+            low, high, seen = max(low, 0.0) ** 2, high**2, seen**2
+        name, unit = say_metric(moment.metric), moment.unit
+        expected = f"{say_quantity(low, unit)} to {say_quantity(high, unit)}"
         window_s = moment.ts_s - float(state["start_s"][0])
+        counts = kind == LearntKind.COUNTER
         if moment.event == "cleared":
-            text = f"{name} {observed}, back within what this device has shown before"
-            return Words(text, expected, observed, window_s)
-        saying = SAYINGS[int(state["feature"][0])]
-        return Words(f"{name} {observed}: {saying}; expected was {expected}", expected, observed, window_s)
+            observed = say_quantity(moment.value, unit)
+            now = f"{name} rises" if counts else f"{name} {observed}, back"
+            return Words(f"{now} within what this device has shown before", expected, observed, window_s)
+        observed = say_quantity(seen if moment.event == "raised" or counts else moment.value, unit)
+        now = f"{name} rose by {observed}" if counts else f"{name} {observed}"
+        return Words(
+            f"{now}: {SAYINGS[int(state['feature'][0])]}; expected was {expected}", expected, observed, window_s
+        )
 
     def _follow_kind(self, state: Rows, batch: Batch) -> Floats:
         """The series' kinds; one that turns out to be of amounts starts anew, on their square roots."""
@@ -168,7 +176,7 @@ def _score(state: Rows, ts_s: Floats, value: Floats, pace: Floats) -> tuple[Floa
     telling = np.flatnonzero(score >= WORTH_TELLING)
     if len(telling):
         bases = np.stack([slow, hourly.values, slow, before])[:, telling]
-        ranges.note(state.aside(telling), telling, ratio[:, telling], bases)
+        ranges.note(state.aside(telling), telling, ratio[:, telling], (bases, value[telling]))
     state["bar"] = np.where(news, raw, bar * BAR_FALL)
     state["slow"] = slow + pace * np.fmax(SLOW, 1.0 / (count + 1.0)) * (value - slow)
     state["fast"] = fast
@@ -213,9 +221,10 @@ class _Ranges:
         self._state.set_lanes("low", np.fmin(low + shrink, kept))
         self._state.set_lanes("high", np.fmax(high - shrink, kept))
 
-    def note(self, state: Rows, chosen: Indices, ratio: Shorts, bases: Floats) -> None:
+    def note(self, state: Rows, chosen: Indices, ratio: Shorts, seen: tuple[Floats, Floats]) -> None:
         """Keep what a record is explained with: the feature, and the values that would have been in its range."""
         feature, each = ratio.argmax(axis=0), np.arange(len(state))
+        bases, state["observed"] = seen
         state["feature"] = feature
         state["expected_low"] = bases[feature, each] + self._low[feature, chosen]
         state["expected_high"] = bases[feature, each] + self._high[feature, chosen]

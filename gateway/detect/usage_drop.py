@@ -193,7 +193,7 @@ class _Run:
         pace = np.where(batch.firing | breach, SLOW, np.where(deficit > 0.5 * bar, DOUBTFUL, 1.0))
         learn(state, hours, pace)
         state.flush()
-        return breach, calm, np.where(breach, deficit / (deficit + bar), 0.0), run_s
+        return breach, calm, np.where(breach | (batch.firing & ~calm), deficit / (deficit + bar), 0.0), run_s
 
     def _recent(self, use: Floats, usual: Floats, scale: Floats) -> tuple[Floats, Floats]:
         """Use and usual use of late, fading with usual use: a night does not make anything forgotten."""

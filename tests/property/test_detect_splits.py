@@ -31,8 +31,8 @@ PROFILE = Profile.model_validate(
                 "keep_firing_for": "3h",
                 "parameters": {"below": -1},
             },
-            {"name": "new", "detector": "record", "metric": "heat", "parameters": {"score": 0.3}},
-            {"name": "spun", "detector": "record", "metric": "turns", "parameters": {"score": 0.3}},
+            {"name": "new", "detector": "record", "metric": "heat", "parameters": {"score": 0.5}},
+            {"name": "spun", "detector": "record", "metric": "turns", "parameters": {"score": 0.5}},
             {
                 "name": "less",
                 "detector": "usage_drop",

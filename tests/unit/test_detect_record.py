@@ -115,7 +115,9 @@ def test_a_counter_is_judged_by_its_rises_and_may_be_reset() -> None:
     ts_s = hours(1000)
     assert judge(engine_for(COUNTER), COUNTER, ts_s, total) == []
     burst = np.cumsum(np.where(np.arange(1000) == 800, 400.0, rises))
-    assert [event for event, _ in events(judge(engine_for(COUNTER), COUNTER, ts_s, burst))] == ["raised", "cleared"]
+    changes = judge(engine_for(COUNTER), COUNTER, ts_s, burst)
+    assert [event for event, _ in events(changes)] == ["raised", "cleared"]
+    assert changes[0].explanation.text.startswith("Metric rose by 400: ")
 
 
 def test_late_values_are_not_scored() -> None:
