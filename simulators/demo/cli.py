@@ -15,7 +15,9 @@ from devices.profiles import load_profiles
 from simulators.api_client import GatewayAway
 from simulators.demo.casts import FleetCast, ReplayCast, span_until_today
 from simulators.demo.gateway_process import scratch_folder
+from simulators.demo.plain import count, make_console
 from simulators.demo.progress import LineProgress, LiveProgress, Progress
+from simulators.demo.replay_story import print_alarms
 from simulators.demo.run import DemoPlan, Outcome, Stage
 from simulators.demo.story import choose, print_story
 from simulators.demo.verdict import print_scorecard
@@ -51,7 +53,7 @@ def demo(  # noqa: PLR0917 - each is an option of the command
     one fault is told from its first reading to its end, and a scorecard compares what the simulator and the CRM know
     with what the gateway holds. Exit code 1 if anything was lost, doubled or missing.
     """
-    console = Console(highlight=False)
+    console = make_console()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -88,7 +90,9 @@ def demo(  # noqa: PLR0917 - each is an option of the command
 
 def _run(console: Console, stage: Stage, cast: FleetCast | ReplayCast) -> Outcome:
     database = stage.open(cast)
-    title = f"careloop demo: {len(cast.device_ids)} devices live {cast.world.span.days:.0f} days on {database}"
+    devices = count(len(cast.device_ids), "device")
+    lives = "lives" if len(cast.device_ids) == 1 else "live"
+    title = f"careloop demo: {devices} {lives} {count(round(cast.world.span.days), 'day')} on {database}"
     kind = LiveProgress if console.is_terminal else LineProgress
     progress: Progress = kind(console, cast.world.span, stage.ledger, stage.sandbox, title)
     with progress:
@@ -105,9 +109,7 @@ def _tell(console: Console, stage: Stage, cast: FleetCast | ReplayCast, outcome:
         thread = choose(cast.world, findings.found, outcome.alarms, outcome.cases)
         print_story(console, thread, book, outcome.waits_s)
     else:
-        for alarm in sorted(outcome.alarms, key=lambda alarm: str(alarm["started_at"]))[:12]:
-            console.print(f"  {alarm['device_id']}  {alarm['watch']}  {alarm['started_at']}  {alarm['state']}")
-        console.print()
+        print_alarms(console, outcome.alarms, outcome.cases)
     print_scorecard(console, outcome, stage.sandbox)
 
 

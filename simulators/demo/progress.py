@@ -12,6 +12,7 @@ from rich.text import Text
 from devices.clock import to_datetime
 from simulators.crm.misbehave import Whim
 from simulators.crm.sandbox import Sandbox
+from simulators.demo.plain import count
 from simulators.demo.state import Standing
 from simulators.fleet.habits import DAY_S, Span
 from simulators.fleet.ledger import Ledger
@@ -84,7 +85,9 @@ class LiveProgress:
         rows.add_row("quarantine", f"{standing.quarantined:,}")
         rows.add_row("alarms", _named(dict(standing.alarms)))
         rows.add_row("cases", _named(dict(standing.cases)))
-        rows.add_row("CRM", f"{len(book.records)} records · {self._sandbox.requests:,} requests" + self._trouble())
+        rows.add_row(
+            "CRM", f"{count(len(book.records), 'record')} · {self._sandbox.requests:,} requests{self._trouble()}"
+        )
         rows.add_row("now", doing)
         return Group(Text(self._title, style="bold"), rows)
 

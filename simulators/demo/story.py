@@ -55,13 +55,14 @@ def choose(
     threads: list[Thread] = []
     for n, label in enumerate(world.labels):
         seen = found.get(n)
-        case = _case_of(seen.alarm_id, cases) if seen is not None else None
+        case = case_of(seen.alarm_id, cases) if seen is not None else None
         if seen is not None and case is not None:
             threads.append(Thread(label, devices[label.device_id], by_id[seen.alarm_id], case))
     return max(threads, key=_completeness, default=None)
 
 
-def _case_of(alarm_id: str, cases: Sequence[Json]) -> Json | None:
+def case_of(alarm_id: str, cases: Sequence[Json]) -> Json | None:
+    """The case that an alarm is evidence of."""
     for case in cases:
         if any(str(alarm.get("alarm_id")) == alarm_id for alarm in _items(case, "alarms")):
             return case

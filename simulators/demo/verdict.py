@@ -7,6 +7,7 @@ from rich.text import Text
 
 from simulators.crm.misbehave import Whim
 from simulators.crm.sandbox import Sandbox
+from simulators.demo.plain import count
 from simulators.demo.run import Outcome
 from simulators.scorecard import DetectionScore
 
@@ -48,7 +49,7 @@ def _table(outcome: Outcome, sandbox: Sandbox) -> Table:
         "cases",
         f"{cases.opened} opened, {cases.resolved} resolved, {cases.retracted} retracted; {cases.duplicate} double",
     )
-    records = f"{cases.records} records, {cases.duplicate_records} double, {cases.missing} missing"
+    records = f"{count(cases.records, 'record')}, {cases.duplicate_records} double, {cases.missing} missing"
     rows.add_row("CRM", records + _met(sandbox))
     if card.alarm_to_crm_p50_s is not None and card.alarm_to_crm_p99_s is not None:
         half, most = f"{card.alarm_to_crm_p50_s:.2f} s", f"{card.alarm_to_crm_p99_s:.2f} s"
@@ -56,7 +57,7 @@ def _table(outcome: Outcome, sandbox: Sandbox) -> Table:
     rate = f"{card.readings_per_s:,.0f} readings a second while the fleet lived"
     rows.add_row("speed", f"{rate}; {card.elapsed_s:.0f} s in all")
     if outcome.held:
-        rows.add_row("held", f"{outcome.held} messages to owners wait for their morning")
+        rows.add_row("held", f"{count(outcome.held, 'message')} to owners waiting for the morning")
     rows.add_row("database", outcome.database)
     return rows
 

@@ -1,0 +1,71 @@
+"""What the demo prints where nobody watches a screen."""
+
+from io import StringIO
+
+from rich.table import Table
+
+from simulators.api_client import Json
+from simulators.demo.plain import count, make_console
+from simulators.demo.replay_story import print_alarms
+
+
+def test_lines_in_a_file_end_where_their_words_end() -> None:
+    file = StringIO()
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(ratio=1)
+    table.add_row("readings", "few")
+    console = make_console(file)
+    console.print(table)
+    console.print("a b ", end="")
+    console.print(" c")
+
+    lines = file.getvalue().splitlines()
+    assert lines == ["readings  few", "a b  c"]
+
+
+def test_one_is_counted_in_the_singular() -> None:
+    assert [count(1, "device"), count(0, "device"), count(2000, "device")] == ["1 device", "0 devices", "2,000 devices"]
+
+
+def test_played_data_is_told_by_its_alarms_with_words_and_case() -> None:
+    file = StringIO()
+    print_alarms(make_console(file), [_alarm("alm_1", "2026-01-11T08:55:00Z")], [_case("alm_1")])
+
+    told = file.getvalue()
+    assert "11 Jan 2026 08:55" in told
+    assert "no word for 3 days" in told
+    assert "case open" in told
+
+
+def test_an_alarm_without_a_case_says_so_and_the_oldest_comes_first() -> None:
+    file = StringIO()
+    alarms = [_alarm("alm_2", "2026-01-12T00:00:00Z"), _alarm("alm_1", "2026-01-11T00:00:00Z")]
+    print_alarms(make_console(file), alarms, [])
+
+    told = file.getvalue()
+    assert told.index("11 Jan") < told.index("12 Jan")
+    assert "no case" in told
+
+
+def test_data_without_alarms_is_told_in_a_sentence() -> None:
+    file = StringIO()
+    print_alarms(make_console(file), [], [])
+
+    assert "Nothing in this data looked like a fault." in file.getvalue()
+
+
+def _alarm(alarm_id: str, started_at: str) -> Json:
+    return {
+        "alarm_id": alarm_id,
+        "device_id": "rds",
+        "watch": "silence",
+        "severity": "minor",
+        "state": "active",
+        "started_at": started_at,
+        "explanation": {"text": "no word for 3 days"},
+    }
+
+
+def _case(alarm_id: str) -> Json:
+    return {"case_id": "case_1", "state": "open", "alarms": [{"alarm_id": alarm_id}]}
