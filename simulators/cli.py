@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +20,10 @@ from simulators.crm.misbehave import Misbehaviour
 from simulators.crm.sandbox import Handled
 from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
 from simulators.demo.casts import span_until_today
+from simulators.demo.plain import count
 from simulators.fleet.drive import Driver, Pace
 from simulators.fleet.ledger import Ledger
-from simulators.fleet.link import Refused
+from simulators.fleet.link import NobodyAnswers, Refused
 from simulators.fleet.playable import Playable
 from simulators.fleet.publish import wait_until_let_in
 from simulators.fleet.registry import write_registry
@@ -63,7 +64,7 @@ def fleet(  # noqa: PLR0917 - each is an option of the command
     settings = Settings(devices=devices, span=span_until_today(days), seed=seed, prefix=device_prefix)
     world = make_world(settings, load_profiles())
     write_registry(world, registry)
-    console.print(f"{devices} devices, {len(world.labels)} faults; registry: {registry}")
+    console.print(f"{count(devices, 'device')}, {count(len(world.labels), 'fault')}; registry: {registry}")
     _play(console, world, place, registry, speed)
 
 
@@ -93,7 +94,7 @@ def replay(files: tuple[Path, ...], speed: float | None, device_prefix: str, reg
         one.give_secret(rng)
     playback = Playback(series)
     write_playback_registry(playback, registry)
-    console.print(f"{len(series)} devices, {playback.lines:,} lines; registry: {registry}")
+    console.print(f"{count(len(series), 'device')}, {count(playback.lines, 'line')}; registry: {registry}")
     _play(console, playback, place, registry, speed)
 
 
@@ -101,6 +102,7 @@ def _play(console: Console, world: Playable, place: Where, registry: Path, speed
     ledger = Ledger()
     try:
         target = place.target()
+        target.must_answer()
         accounts = world.accounts()
         if place.introduce(registry):
             wait_until_let_in(target, accounts[0])
@@ -109,7 +111,7 @@ def _play(console: Console, world: Playable, place: Where, registry: Path, speed
         began = time.monotonic()
         pace = Pace(ahead=STEPS_AHEAD, window=WINDOW, speed=speed)
         _drive(console, Driver(world, target, pace, ledger, lambda _moment: None), ledger)
-    except (GatewayAway, Refused, OSError) as error:
+    except (GatewayAway, NobodyAnswers, Refused, OSError) as error:
         console.print(str(error), style="bold red")
         sys.exit(1)
     spent = max(time.monotonic() - began, 1e-9)
@@ -137,7 +139,7 @@ def _drive(console: Console, driver: Driver, ledger: Ledger) -> None:
             thread.join(_LINE_EVERY_S)
             console.print(
                 f"  {to_datetime(driver.now_s):%Y-%m-%d %H:%M}  published {ledger.published:,}"
-                f"  acknowledged {ledger.acknowledged:,}",
+                f"  acknowledged {ledger.acknowledged:,}{_lost(driver.troubles)}",
                 style="dim",
             )
     except KeyboardInterrupt:
@@ -146,6 +148,10 @@ def _drive(console: Console, driver: Driver, ledger: Ledger) -> None:
         console.print("stopped", style="dim")
     if failures:
         raise failures[0]
+
+
+def _lost(troubles: Sequence[str]) -> str:
+    return f"  cannot connect: {count(len(troubles), 'device')}, {troubles[0]}" if troubles else ""
 
 
 @simulate.command(short_help="Run a CRM to test against, which misbehaves.")

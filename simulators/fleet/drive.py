@@ -38,10 +38,16 @@ class Driver:
         self._target = target
         self.now_s = world.span.start_s  # up to here everything is acknowledged
         self.stop = threading.Event()
+        self._publisher: Publisher | None = None
+
+    @property
+    def troubles(self) -> list[str]:
+        """Why devices that want to connect cannot at the moment, one entry a device."""
+        return [] if self._publisher is None else self._publisher.troubles
 
     def run(self) -> None:
         """Live the whole span; returns when the last acknowledgement has come, or when `stop` is set."""
-        publisher = Publisher(
+        publisher = self._publisher = Publisher(
             self._target, self._world.accounts(), self._ledger, self._settled, window=self._pace.window
         )
         began = time.monotonic()

@@ -29,6 +29,13 @@ class Target:
     tls: ssl.SSLContext | None = None
     keepalive_s: int = 600
 
+    def must_answer(self, within_s: float = 3.0) -> None:
+        """Raise NobodyAnswers unless something listens there."""
+        try:
+            socket.create_connection((self.host, self.port), within_s).close()
+        except OSError as error:
+            raise NobodyAnswers(f"nobody answers at {self.host}:{self.port}: {_words(error)}") from error
+
 
 @dataclass(frozen=True, slots=True)
 class Errand:
@@ -52,6 +59,10 @@ class Refused(Exception):  # it says what happened
     """The gateway or broker does not let a device in."""
 
 
+class NobodyAnswers(Exception):  # it says what happened
+    """Nothing listens where devices were told to connect to."""
+
+
 class Link:
     """Does a device's errands one after the other.
 
@@ -71,6 +82,7 @@ class Link:
         self._connected = False
         self._wanted = False
         self.refusal: str | None = None
+        self.trouble: str | None = None  # why the last attempt to connect found nobody
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=device_id,
@@ -180,8 +192,10 @@ class Link:
         self._connected = False
         try:
             self._client.connect(self._target.host, self._target.port, keepalive=self._target.keepalive_s)
-        except OSError:
-            self._connected = False  # the gateway is away; `keep_alive` tries again
+        except OSError as error:  # the gateway is away; `keep_alive` tries again
+            self.trouble = _words(error)
+        else:
+            self.trouble = None
 
     def _break(self) -> None:
         self._connected = False
@@ -206,3 +220,7 @@ class Link:
         errand = self._in_flight.pop(mid, None)
         if errand is not None:
             self._done(errand)
+
+
+def _words(error: OSError) -> str:
+    return (error.strerror or str(error) or type(error).__name__).lower()

@@ -59,6 +59,11 @@ class Publisher:
         """Devices that are not let in, and why."""
         return [(link.device_id, link.refusal) for link in self._links.values() if link.refusal is not None]
 
+    @property
+    def troubles(self) -> list[str]:
+        """Why devices that want to connect cannot, one entry a device."""
+        return [link.trouble for link in self._links.values() if link.trouble is not None]
+
     def pump(self, timeout_s: float) -> None:
         """Publish what the window allows, then take in acknowledgements for at most `timeout_s`."""
         for device_id, link in list(self._busy.items()):

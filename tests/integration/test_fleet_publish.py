@@ -1,12 +1,15 @@
 """A fleet publishes through a real broker: everything is acknowledged, whatever breaks on the way."""
 
+import threading
+
 import pytest
 
 from devices.profiles import load_profiles
+from gateway.database.postmaster import wait_until
 from simulators.fleet.drive import Driver, Pace
 from simulators.fleet.habits import DAY_S, Span
 from simulators.fleet.ledger import Ledger
-from simulators.fleet.link import Refused, Target
+from simulators.fleet.link import NobodyAnswers, Refused, Target
 from simulators.fleet.network import Act
 from simulators.fleet.world import Settings, World, make_world
 from tests.services.mosquitto import Mosquitto
@@ -50,3 +53,19 @@ def test_a_broker_that_refuses_is_said_to(mosquitto: Mosquitto) -> None:
     driver = Driver(fleet(3), Target(port=mosquitto.port), Pace(), Ledger(), lambda _moment: None)
     with pytest.raises(Refused, match="is not let in"):
         driver.run()
+
+
+def test_a_broker_that_is_away_is_said_to_be(mosquitto: Mosquitto) -> None:
+    target = Target(port=mosquitto.port)
+    target.must_answer()
+    mosquitto.stop()
+    with pytest.raises(NobodyAnswers, match=rf"nobody answers at 127\.0\.0\.1:{mosquitto.port}: connection refused"):
+        target.must_answer()
+
+    driver = Driver(fleet(3), target, Pace(), Ledger(), lambda _moment: None)
+    thread = threading.Thread(target=driver.run, daemon=True)
+    thread.start()
+    assert wait_until(lambda: "connection refused" in driver.troubles, 20)
+    driver.stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
