@@ -67,16 +67,32 @@ def save_state(stations: Mapping[str, Station], fleet: Fleet, partition: int, en
     member = fleet.members(partition)
     chosen = {name: _told(station, member) for name, station in stations.items()}
     owners = [station.table.column("device")[chosen[name]] for name, station in stations.items()]
-    devices = np.unique(np.concatenate([np.empty(0, np.int32), *owners]))
-    place = np.full(len(member), -1, np.int32)  # in the saved list
-    place[devices] = np.arange(len(devices))
+    return _save(stations, fleet, np.unique(np.concatenate([np.empty(0, np.int32), *owners])), chosen, engine)
+
+
+def save_device(stations: Mapping[str, Station], fleet: Fleet, device: int, engine: int) -> bytes:
+    """The state of one device, in the same form."""
+    chosen = {name: np.empty(0, np.int64) for name in stations}
+    for station, slots in fleet.slots_of(device):
+        if np.isfinite(station.table.column("newest_s")[slots[0]]):
+            chosen[station.name] = np.concatenate([chosen[station.name], slots])
+    return _save(stations, fleet, np.array([device], np.int32), chosen, engine)
+
+
+def _save(  # noqa: PLR0917 - what is saved, and what it belongs to
+    stations: Mapping[str, Station],
+    fleet: Fleet,
+    devices: npt.NDArray[np.int32],
+    chosen: Mapping[str, Indices],
+    engine: int,
+) -> bytes:
     return msgspec.msgpack.encode(
         SavedState(
             format=FORMAT,
             engine=engine,
             devices=[fleet.ids[device] for device in devices],
             models=[fleet.rosters[int(fleet.roster_of[device])].profile.model for device in devices],
-            stations=[_save_station(station, chosen[name], place) for name, station in stations.items()],
+            stations=[_save_station(station, chosen[name], devices) for name, station in stations.items()],
         )
     )
 
@@ -88,7 +104,7 @@ def _told(station: Station, member: Mask) -> Indices:
     return index[np.isfinite(station.table.column("newest_s")[index])]
 
 
-def _save_station(station: Station, index: Indices, place: npt.NDArray[np.int32]) -> SavedStation:
+def _save_station(station: Station, index: Indices, devices: npt.NDArray[np.int32]) -> SavedStation:
     table = station.table
     arrays = [
         SavedArray(name, field.dtype, field.lanes, np.ascontiguousarray(table.column(name)[index]).tobytes())
@@ -99,7 +115,7 @@ def _save_station(station: Station, index: Indices, place: npt.NDArray[np.int32]
         detector=station.name,
         version=station.detector.version,
         watches=[SavedWatch(binding.model, binding.watch, binding.metric) for binding in station.bindings],
-        device=place[table.column("device")[index]].tobytes(),
+        device=np.searchsorted(devices, table.column("device")[index]).astype(np.int32).tobytes(),
         watch=table.column("watch")[index].astype(np.int32).tobytes(),
         arrays=arrays,
     )
@@ -108,8 +124,24 @@ def _save_station(station: Station, index: Indices, place: npt.NDArray[np.int32]
 def load_state(stations: Mapping[str, Station], fleet: Fleet, profiles: Mapping[str, Profile], state: bytes) -> None:
     """Take up what still has a place; a state of another format is left alone, and everything is learnt anew."""
     saved = msgspec.msgpack.decode(state, type=SavedState)
-    if saved.format != FORMAT:
-        return
+    if saved.format == FORMAT:
+        _load(stations, fleet, profiles, saved)
+
+
+def load_device(
+    stations: Mapping[str, Station], fleet: Fleet, profiles: Mapping[str, Profile], device_id: str, state: bytes
+) -> None:
+    """Replace all that is known of a device by what `save_device` gave; undone with the turn."""
+    saved = msgspec.msgpack.decode(state, type=SavedState)
+    if saved.format != FORMAT or len(saved.devices) != 1:
+        raise ValueError("not the state of one device, or of another format")
+    for station, slots in fleet.slots_of(int(fleet.enrol([device_id])[0])):
+        station.table.rows(slots).clear(keep=["owner"])
+        station.deadlines.forget_all()
+    _load(stations, fleet, profiles, msgspec.structs.replace(saved, devices=[device_id]))
+
+
+def _load(stations: Mapping[str, Station], fleet: Fleet, profiles: Mapping[str, Profile], saved: SavedState) -> None:
     numbers = np.full(len(saved.devices), -1, np.int64)
     models = np.array(saved.models, dtype=object)
     for model in dict.fromkeys(saved.models):

@@ -13,12 +13,13 @@ import numpy as np
 from devices.ids import PARTITIONS
 from devices.profiles.model import Profile
 from gateway.detect.arrays import Floats, Indices
-from gateway.detect.checkpoint import load_state, save_state
+from gateway.detect.checkpoint import load_device, load_state, save_device, save_state
 from gateway.detect.detector import Batch, Detector, Findings, load_detectors
 from gateway.detect.episodes import Phase, Rules, Step, step
 from gateway.detect.fleet import Fleet, Lane, Roster
 from gateway.detect.listening import Signs, fall_silent, hear
 from gateway.detect.model import LARGEST, AlarmChange, AlarmEvent, Samples
+from gateway.detect.moving import part
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import FOR, KEEP_FIRING_FOR, Station
 from gateway.detect.table import Journal, Rows
@@ -59,7 +60,7 @@ class Engine:
         named = load_detectors() if detectors is None else detectors
         self._stations = {name: Station(name, named[name], self._journal) for name in sorted(named)}
         self._order = {name: place for place, name in enumerate(self._stations, start=1)}
-        self._fleet = Fleet(self._stations, settings)
+        self._fleet = Fleet(self._stations, settings, self._journal)
         self._profiles = dict(profiles)
         self._dirty: set[int] = set()
         self._dirty_before: set[int] = set()
@@ -154,8 +155,27 @@ class Engine:
         for station in self._stations.values():
             station.deadlines.forget_all()
 
+    def take_out(self, device_id: str) -> bytes | None:
+        """A copy of one device's state, in the form of a checkpoint; None for a device that nothing is known of."""
+        device = int(self._fleet.find([device_id])[0])
+        if device < 0 or self._fleet.roster_of[device] < 0:
+            return None
+        return save_device(self._stations, self._fleet, device, self.version)
+
+    def put_in(self, device_id: str, state: bytes) -> None:
+        """Replace everything known of a device by what `take_out` gave; undone with the open turn.
+
+        The device then stands where it stood at that time: with its model, its limits, habits and alarms of then. No
+        change is told. Raises ValueError for what is not the state of one device.
+        """
+        load_device(self._stations, self._fleet, self._profiles, device_id, state)
+        self._touch(self._fleet.find([device_id]))
+
     def forget(self, device_id: str) -> None:
-        """Drop everything known of a device, once the open turn is over."""
+        """Drop everything known of a device, once the open turn is over; no change is told.
+
+        For a device that was removed, and for one that has another owner and starts anew.
+        """
         self._to_forget.append(device_id)
         if not self._journal.open:
             self._forget_now()
@@ -177,8 +197,11 @@ class Engine:
 
     def _judge(self, samples: Samples, first: int, told: _Told) -> None:
         number = self._fleet.roster(samples.profile)
-        devices = self._fleet.admit(number, samples.device_ids)
+        devices = self._fleet.enrol(samples.device_ids)
         self._touch(devices)
+        for place, watch, change in part(self._fleet, devices, number, samples.device, samples.ts_s):
+            told.append(((first + place, -1, watch), change))
+        self._fleet.settle(devices, number)
         roster = self._fleet.rosters[number]
         seats = self._fleet.seat_of[devices]
         layout = roster.layout(samples.metrics)

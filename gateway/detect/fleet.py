@@ -174,12 +174,18 @@ class Roster:
             if slots[column] != UNSEEN
         ]
 
-    def leave(self, seat: int) -> list[tuple[Station, Indices]]:
-        """Empty a seat; gives the slots that it had."""
-        given_back = self.slots_of(seat)
+    def leave(self, seat: int, journal: Journal) -> list[tuple[Station, Indices]]:
+        """Empty a seat; gives the slots that it had. Others may take it once the turn stands."""
+        given_back, slots, device = self.slots_of(seat), self.slots[seat].copy(), self.devices[seat]
         self.slots[seat] = UNSEEN
         self.devices[seat] = -1
-        self._free.append(seat)
+
+        def undo() -> None:
+            self.slots[seat, : len(slots)] = slots
+            self.devices[seat] = device
+
+        journal.note(undo)
+        journal.after(lambda: self._free.append(seat))
         return given_back
 
 
@@ -191,7 +197,7 @@ def _hidden(slots: npt.NDArray[SlotT]) -> npt.NDArray[SlotT]:
 class Fleet:
     """All devices that were ever heard of."""
 
-    def __init__(self, stations: Mapping[str, Station], settings: DetectSettings) -> None:
+    def __init__(self, stations: Mapping[str, Station], settings: DetectSettings, journal: Journal) -> None:
         self.ids: list[str] = []
         self.rosters: list[Roster] = []
         self.roster_of = np.empty(0, np.int32)  # [devices]; -1 for a device that was forgotten
@@ -201,6 +207,7 @@ class Fleet:
         self._by_model: dict[str, int] = {}
         self._stations = stations
         self._settings = settings
+        self._journal = journal
 
     def roster(self, profile: Profile) -> int:
         """The number of a profile's roster, made when it is new."""
@@ -217,18 +224,28 @@ class Fleet:
         except KeyError:
             return np.fromiter(map(self._numbers.get, device_ids, repeat(-1)), np.int64, len(device_ids))
 
-    def admit(self, roster: int, device_ids: Sequence[str]) -> Indices:
-        """The devices' numbers, all of them in this roster; new ones get a seat, movers a new one."""
+    def enrol(self, device_ids: Sequence[str]) -> Indices:
+        """The devices' numbers; new ones get one, and stand in no roster yet."""
         found = self.find(device_ids)
         if (found < 0).any():
             self._enrol([device_ids[int(i)] for i in np.flatnonzero(found < 0)])
             found = self.find(device_ids)
-        homeless = found[self.roster_of[found] != roster]
-        if len(homeless):
-            for device in homeless[self.roster_of[homeless] >= 0]:  # rare: the device's product model was corrected
-                self._vacate(int(device))
-            self.roster_of[homeless] = roster
-            self.seat_of[homeless] = self.rosters[roster].seat(homeless)
+        return found
+
+    def settle(self, devices: Indices, roster: int) -> None:
+        """See that the devices have a seat in this roster; what was known of them in another is given up."""
+        homeless = devices[self.roster_of[devices] != roster]
+        if not len(homeless):
+            return
+        for device in homeless[self.roster_of[homeless] >= 0]:  # rare: the device's product model was corrected
+            self.vacate(int(device))
+        self.roster_of[homeless] = roster
+        self.seat_of[homeless] = self.rosters[roster].seat(homeless)
+
+    def admit(self, roster: int, device_ids: Sequence[str]) -> Indices:
+        """The devices' numbers, all of them in this roster; new ones get a seat, movers a new one."""
+        found = self.enrol(device_ids)
+        self.settle(found, roster)
         return found
 
     def _enrol(self, device_ids: Sequence[str]) -> None:
@@ -247,13 +264,30 @@ class Fleet:
         """Give back everything that is kept of a device."""
         device = self._numbers.get(device_id)
         if device is not None and self.roster_of[device] >= 0:
-            self._vacate(device)
+            self.vacate(device)
 
-    def _vacate(self, device: int) -> None:
-        for station, index in self.rosters[int(self.roster_of[device])].leave(int(self.seat_of[device])):
+    def vacate(self, device: int) -> None:
+        """Give back a device's seat and slots; undone with the turn."""
+        roster, seat = int(self.roster_of[device]), int(self.seat_of[device])
+
+        def undo() -> None:
+            if self.roster_of[device] >= 0:  # it has a seat elsewhere by now
+                self._leave(device)
+            self.roster_of[device], self.seat_of[device] = roster, seat
+
+        self._journal.note(undo)
+        self._leave(device)
+
+    def _leave(self, device: int) -> None:
+        for station, index in self.rosters[int(self.roster_of[device])].leave(int(self.seat_of[device]), self._journal):
             station.table.release(index)
             station.deadlines.forget_all()
         self.roster_of[device] = -1
+
+    def slots_of(self, device: int) -> list[tuple[Station, Indices]]:
+        """The slots of a device, per watch; none where it is forgotten."""
+        roster = int(self.roster_of[device])
+        return [] if roster < 0 else self.rosters[roster].slots_of(int(self.seat_of[device]))
 
     def members(self, partition: int) -> Mask:
         """Which devices belong to a partition and are not forgotten, [devices]."""

@@ -101,7 +101,7 @@ def fall_silent(fleet: Fleet, station: Station, index: Indices, moment: tuple[fl
 def _lose_sight(fleet: Fleet, device: int, now_s: float) -> list[AlarmChange]:
     """Active alarms of a silent device are unknown, not over; waits for `for` are off."""
     changes: list[AlarmChange] = []
-    for station, slots in fleet.rosters[int(fleet.roster_of[device])].slots_of(int(fleet.seat_of[device])):
+    for station, slots in fleet.slots_of(device):
         state = station.table.rows(slots)
         phase = state["phase"][0]
         if station.series is None or phase not in {Phase.ACTIVE, Phase.PENDING}:

@@ -46,6 +46,7 @@ class Journal:
     def __init__(self) -> None:
         self.open = False
         self._undo: list[Callable[[], None]] = []
+        self._after: list[Callable[[], None]] = []
 
     def begin(self) -> None:
         """Start to remember."""
@@ -54,19 +55,31 @@ class Journal:
 
     def commit(self) -> None:
         """Forget: what was done stands."""
+        after, self._after = self._after, []
         self._undo.clear()
         self.open = False
+        for do in after:
+            do()
 
     def rollback(self) -> None:
         """Put everything back, last change first."""
-        for undo in reversed(self._undo):
-            undo()
-        self.commit()
+        undo, self._undo = self._undo, []
+        self._after.clear()
+        self.open = False
+        for take_back in reversed(undo):
+            take_back()
 
     def note(self, undo: Callable[[], None]) -> None:
         """Remember how to take back one change."""
         if self.open:
             self._undo.append(undo)
+
+    def after(self, do: Callable[[], None]) -> None:
+        """Do something once the turn stands, at once where none is open; it is not done if the turn is undone."""
+        if self.open:
+            self._after.append(do)
+        else:
+            do()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +129,10 @@ class Group:
         """Put slots into their initial state."""
         self.slots[index] = self._initial
 
+    def initial(self, count: int) -> Bytes:
+        """The initial state of some slots, [count, width]."""
+        return np.repeat(self._initial[None, :], count, axis=0)
+
     def take(self, index: Indices) -> Bytes:
         """A copy of some slots, [n, width]."""
         whole = np.dtype((np.void, self.width))
@@ -157,10 +174,9 @@ class Table:
         return np.concatenate([reused, np.arange(first, self.count, dtype=np.int64)])
 
     def release(self, index: Indices) -> None:
-        """Give slots back; whoever allocates them next finds them in their initial state."""
-        for group in self.groups.values():
-            group.reset(index)
-        self._free.extend(index.tolist())
+        """Give slots back once the turn stands; whoever allocates them next finds them in their initial state."""
+        self.rows(index).clear()
+        self.journal.after(lambda: self._free.extend(index.tolist()))
 
     def rows(self, index: Indices) -> "Rows":
         """Some slots, each once, to read and write."""
@@ -236,6 +252,12 @@ class Rows:
         self._written.clear()
         self._read.clear()
         self._stored.clear()
+
+    def clear(self, keep: Sequence[str] = ()) -> None:
+        """Put the slots into their initial state, but for the groups to keep."""
+        for name, group in self._table.groups.items():
+            if name not in keep:
+                self._put(name, group.initial(len(self.index)), group.take(self.index))
 
     def _put(self, name: str, new: Bytes, old: Bytes) -> None:
         group, index = self._table.groups[name], self.index

@@ -18,6 +18,7 @@ class Decision:
     ts_s: float
     value: float  # of the sample that decided; NaN for a deadline
     score: float
+    moved_to: str | None = None  # the device is of this model now, and is not watched as it was
 
 
 def tell(station: Station, state: Rows, decision: Decision) -> AlarmChange:
@@ -34,7 +35,9 @@ def tell(station: Station, state: Rows, decision: Decision) -> AlarmChange:
         evidence=station.recall(state),
     )
     detector = station.detector
-    if decision.event == "unknown":
+    if decision.moved_to is not None:
+        words = _moved(moment, binding.model, decision.moved_to)
+    elif decision.event == "unknown":
         words = _gone_quiet(moment)
     else:
         assert isinstance(detector, SeriesDetector | DeadlineDetector)
@@ -70,5 +73,17 @@ def _gone_quiet(moment: Moment) -> Words:
         "cannot be told",
         expected="news of the device",
         observed="none",
+        window_s=moment.ts_s - moment.began_s,
+    )
+
+
+def _moved(moment: Moment, before: str, now: str) -> Words:
+    what = f"{say_metric(moment.metric)}: " if moment.metric else ""
+    since = say_instant(moment.began_s, moment.ts_s)
+    return Words(
+        text=f"{what}the device is known as {now} now, no longer as {before}; whether the trouble since {since} is over "
+        "cannot be told, for it is not watched any more",
+        expected=f"a device of model {before}",
+        observed=f"one of model {now}",
         window_s=moment.ts_s - moment.began_s,
     )
