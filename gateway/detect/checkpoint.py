@@ -79,7 +79,7 @@ def save_device(stations: Mapping[str, Station], fleet: Fleet, device: int, engi
     return _save(stations, fleet, np.array([device], np.int32), chosen, engine)
 
 
-def _save(  # noqa: PLR0917 - what is saved, and what it belongs to
+def _save(
     stations: Mapping[str, Station],
     fleet: Fleet,
     devices: npt.NDArray[np.int32],

@@ -1,6 +1,7 @@
 """A device whose product model was corrected: nothing of what watched it goes on, and what was up is told as over."""
 
 import numpy as np
+import numpy.typing as npt
 
 from gateway.detect.arrays import Floats, Indices
 from gateway.detect.episodes import Phase
@@ -12,7 +13,7 @@ Parting = tuple[int, int, AlarmChange]
 """Position of the reading that told of another model, number of the watch, and what is told."""
 
 
-def part(fleet: Fleet, devices: Indices, roster: int, device: Indices, ts_s: Floats) -> list[Parting]:
+def part(fleet: Fleet, devices: Indices, roster: int, device: npt.NDArray[np.int32], ts_s: Floats) -> list[Parting]:
     """Tell that the alarms of devices that are about to change into this roster are over.
 
     `device` says for each reading which of `devices` it is of.
@@ -21,8 +22,8 @@ def part(fleet: Fleet, devices: Indices, roster: int, device: Indices, ts_s: Flo
     told: list[Parting] = []
     for mover in np.flatnonzero((before >= 0) & (before != roster)):  # rare
         place = int(np.argmax(device == mover))
-        for found in _last_words(fleet, int(devices[mover]), fleet.rosters[roster].profile.model, float(ts_s[place])):
-            told.append((place, *found))
+        model = fleet.rosters[roster].profile.model
+        told += [(place, *found) for found in _last_words(fleet, int(devices[mover]), model, float(ts_s[place]))]
     return told
 
 

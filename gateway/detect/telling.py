@@ -81,8 +81,8 @@ def _moved(moment: Moment, before: str, now: str) -> Words:
     what = f"{say_metric(moment.metric)}: " if moment.metric else ""
     since = say_instant(moment.began_s, moment.ts_s)
     return Words(
-        text=f"{what}the device is known as {now} now, no longer as {before}; whether the trouble since {since} is over "
-        "cannot be told, for it is not watched any more",
+        text=f"{what}the device is known as {now} now, no longer as {before}; whether the trouble since {since} is "
+        "over cannot be told, for it is not watched any more",
         expected=f"a device of model {before}",
         observed=f"one of model {now}",
         window_s=moment.ts_s - moment.began_s,
