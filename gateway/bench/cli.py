@@ -11,13 +11,14 @@ from types import FrameType
 import click
 from rich.console import Console
 
+from gateway.bench.connections import ConnectionsPlan, run_connections
 from gateway.bench.detect import DetectPlan, run_detect
 from gateway.bench.figures import write_json
 from gateway.bench.ingest import BATCHES, FLEETS, IngestPlan, run_ingest
 from gateway.bench.latency import LatencyPlan, run_latency
 from gateway.bench.node_red import find_node_red
 from gateway.bench.plot import draw
-from gateway.bench.report import show_detect, show_ingest, show_latency
+from gateway.bench.report import show_connections, show_detect, show_ingest, show_latency
 from gateway.database.provisioned import cache_folder, find_provisioned
 
 _json_option = click.option(
@@ -120,5 +121,26 @@ def latency(*, seconds: float, connections: int, json_file: Path | None) -> None
     with console.status("setting up") as status:
         figures = run_latency(LatencyPlan(seconds=seconds, connections=connections), programs, status.update)
     show_latency(figures, console)
+    if json_file is not None:
+        write_json(json_file, figures)
+
+
+@bench.command(short_help="Memory of idle devices, and a reconnect storm.")
+@click.option("--devices", default=10_000, show_default=True, help="Devices that connect to the listen door.")
+@click.option("--registered", default=100_000, show_default=True, help="More devices that are known and never come.")
+@click.option(
+    "--tls",
+    type=(click.Path(path_type=Path, exists=True), click.Path(path_type=Path, exists=True)),
+    metavar="CERTIFICATE KEY",
+    help="Over TLS, with these PEM files: what a handshake costs depends on the kind of key.",
+)
+@_json_option
+def connections(*, devices: int, registered: int, tls: tuple[Path, Path] | None, json_file: Path | None) -> None:
+    """Memory of a connected and of a registered device, how fast devices come in, and a storm of all of them."""
+    console = Console(highlight=False)
+    programs = find_provisioned(cache_folder(os.environ))
+    with console.status("setting up") as status:
+        figures = run_connections(ConnectionsPlan(devices, registered, tls), programs, status.update)
+    show_connections(figures, console)
     if json_file is not None:
         write_json(json_file, figures)

@@ -23,9 +23,9 @@ class Stream:
     ends: Sequence[int]  # where each PUBLISH ends in `publishes`
 
 
-def connect(device_id: str) -> bytes:
-    """CONNECT of a device, with a clean session and without keep-alive."""
-    body = text("MQTT") + bytes([4, _CLEAN_WITH_NAME_AND_PASSWORD, 0, 0])
+def connect(device_id: str, keep_alive_s: int = 0) -> bytes:
+    """CONNECT of a device, with a clean session; 0 is no keep-alive."""
+    body = text("MQTT") + bytes([4, _CLEAN_WITH_NAME_AND_PASSWORD]) + keep_alive_s.to_bytes(2, "big")
     body += text(device_id) + text(device_id) + text(PASSWORD)
     return bytes([_CONNECT]) + variable(len(body)) + body
 

@@ -6,7 +6,9 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
+from gateway.bench.connections import ConnectionsFigures
 from gateway.bench.contest import Result
+from gateway.bench.crowd import Arrival
 from gateway.bench.detect import DetectFigures
 from gateway.bench.ingest import IngestReport
 from gateway.bench.latency import LatencyFigures
@@ -71,6 +73,27 @@ def show_latency(figures: LatencyFigures, console: Console) -> None:
     table.add_row("p50, real time", f"{figures.p50_s:.3f} s", "0.3 s at most")
     table.add_row("p99, real time", f"{figures.p99_s:.3f} s", "1 s at most")
     console.print(table)
+
+
+def show_connections(figures: ConnectionsFigures, console: Console) -> None:
+    """Print the figures of `careloop bench connections`."""
+    table = Table("", "", box=None, pad_edge=False, show_header=False)
+    table.columns[1].justify = "right"
+    table.add_row("devices" + (", over TLS" if figures.is_tls else ""), f"{figures.devices:,}")
+    table.add_row("bytes of the gateway per idle connection", f"{figures.bytes_per_connection:,}")
+    table.add_row("bytes of the gateway per registered device", f"{figures.bytes_per_registered_device:,}")
+    table.add_row("logins a second, as fast as it can", f"{figures.connects_per_s:,.0f}")
+    console.print(table)
+    console.print(f"all cut at once, as fast as it can: {_arrival(figures.storm)}")
+    console.print(f"all after a restart, {figures.paced_per_s:,.0f} a second: {_arrival(figures.restart)}")
+
+
+def _arrival(arrival: Arrival) -> str:
+    refused = ", ".join(f"{count:,} with code {code}" for code, count in arrival.refused.items()) or "none"
+    return (
+        f"{arrival.connected:,} in after {arrival.took_s:.1f} s (half of them {arrival.p50_s:.1f} s, 99 of 100 "
+        f"{arrival.p99_s:.1f} s), {arrival.attempts:,} attempts, {arrival.cut:,} cut, refused: {refused}"
+    )
 
 
 def _show_ratios(report: IngestReport, console: Console) -> None:
