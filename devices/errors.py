@@ -27,6 +27,7 @@ class QuarantineReason(StrEnum):
     FOREIGN_TOPIC = "foreign_topic"
     UNKNOWN_TOPIC = "unknown_topic"
     UNSTORABLE = "unstorable"
+    NO_BIRTH = "no_birth"  # refers to what a birth has told, and none has come; replayed by itself once one has
 
 
 class CareloopError(Exception):

@@ -7,7 +7,7 @@ stored them has committed, so a door never has to know what storing means.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from devices.errors import QuarantineReason
 
@@ -39,6 +39,15 @@ class Origin(Protocol):
 
     def settle(self, tokens: Sequence[int], verdicts: Sequence[Verdict]) -> None:
         """Acknowledge packets whose transaction has committed; called in the order of submission."""
+        ...
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """An origin through which something can be said back."""
+
+    def publish(self, topic: str, payload: bytes) -> bool:
+        """Send a message at QoS 0; False when nobody is there who has asked for it."""
         ...
 
 

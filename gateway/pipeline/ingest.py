@@ -17,9 +17,11 @@ from devices.registry.queries import find_devices, register_device
 from gateway.detect.model import AlarmChange
 from gateway.intake import Origin, Packet, Route, Verdict
 from gateway.pipeline.decode import AUTOMATIC, Sources, decode_batch
+from gateway.pipeline.dialect import Dialects
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.health import HealthyClock
 from gateway.pipeline.judge import Engine, Judge
+from gateway.pipeline.packets import bunches_of
 from gateway.pipeline.promotion import Promotion
 from gateway.pipeline.queue import PacketQueue
 from gateway.pipeline.recovery import Recovered
@@ -71,6 +73,9 @@ class Ingest:
         self._writer = BatchWriter(store, judge, self._sources, self._transactions, parts.log)
         self._health = HealthyClock(settings.ingest.outage_grace, recovered.healthy_s)
         self._replays = Replays(parts.queue)
+        self._dialects = Dialects(
+            parts.codecs, settings.authority, settings.ingest.max_payload_bytes, replays=self._replays
+        )
         self._promotion = Promotion()
         self._unknown: dict[str, float] = {}
         self._busy_since_s: float | None = None
@@ -93,15 +98,17 @@ class Ingest:
         self._busy_since_s = None
 
     async def _store(self, packets: Sequence[Packet]) -> None:
-        await self._meet(packets)
+        expanded = self._dialects.expand(packets)
+        await self._meet(expanded.packets)
         oldest_s = min(packet.received_s for packet in packets)
         moment = self._moment(oldest_s)
-        batch = decode_batch(self._sources, packets, moment.now_s)
+        batch = decode_batch(self._sources, expanded.packets, moment.now_s, expanded.refused)
         written = await self._writer.write(batch, moment)
         verdicts = verdicts_of(written)
-        settle(packets, verdicts)
+        settle(packets, expanded.verdicts_of_messages(verdicts, len(packets)))
+        expanded.answer()
         self._account(written, self._parts.clock.now_s() - oldest_s)
-        self._parts.taps.tell(packets, verdicts)
+        self._parts.taps.tell(expanded.packets, verdicts)
         self._announce(written.changes)
         await self._promote(written)
 
@@ -115,6 +122,9 @@ class Ingest:
         self._announce(await self._writer.decide(self._moment(self._parts.queue.oldest_received_s())))
         if loop_s >= self._replays_at_s:
             self._replays_at_s = loop_s + _REPLAYS_S
+            if self._dialects.has_recalls:
+                await self._transactions.until_done(self._dialects.recall)
+                self._dialects.recalled()
             await self._transactions.until_done(self._replays.go_on)
         if loop_s >= self._checkpoint_at_s:
             await self.checkpoint()

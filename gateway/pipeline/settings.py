@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from devices.profiles.model import SpanS, parse_span_s
+from gateway.authority import Authority
 
 _MILLISECONDS: Final = re.compile(r"(\d+(?:\.\d+)?)\s*ms")
 
@@ -50,3 +51,4 @@ class PipelineSettings:
     tenant_id: str = "default"
     batch: BatchSettings = field(default_factory=BatchSettings)
     ingest: IngestSettings = field(default_factory=IngestSettings)
+    authority: Authority = field(default_factory=Authority)

@@ -1,0 +1,211 @@
+"""Packets in a dialect become packets in careloop's own words, before anything else looks at them.
+
+A message of a dialect may speak of several devices, so it is taken apart: each part is a packet of its own, of one
+device, in the codec `json`. From there on nothing in the pipeline knows of dialects: a part is stored, judged, shown by
+`careloop devices tail` and quarantined like any message, and, because it is complete in itself, replayed without the
+birth that it once needed. What could not be translated keeps the bytes that came. The verdicts of all parts make the
+verdict of the message, whose acknowledgement waits for all of them: they are in one batch, and one transaction.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta
+from operator import itemgetter
+from typing import Final
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from devices.errors import QuarantineReason
+from devices.ids import is_device_id
+from devices.payloads import Bad, Codec
+from devices.payloads.codec import EPOCH, DecodedEvent, DecodedReading
+from devices.payloads.dialect import Dialect, Message, Recall, Reply, Said, Translation, is_dialect
+from gateway.authority import Authority
+from gateway.intake import Answering, Origin, Packet, Route, Verdict
+from gateway.pipeline.queries import request_recalls
+
+_CODEC_OF: Final = itemgetter(Packet._fields.index("codec"))
+_EXACT_US: Final = 2**53  # up to here epoch milliseconds as JSON numbers are exact to the microsecond
+_MOST_RECALLS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """A batch's packets with those of dialects taken apart, and what has to be done about them."""
+
+    packets: Sequence[Packet]
+    refused: Mapping[int, Bad] = field(default_factory=dict[int, Bad])  # by position: not to be decoded
+    whose: Sequence[int] | None = None  # the position of each packet's message; None: nothing was taken apart
+    replies: Sequence[tuple[Origin, Reply]] = ()
+
+    def verdicts_of_messages(self, verdicts: Sequence[Verdict], messages: int) -> Sequence[Verdict]:
+        """The verdict on each of the messages that came, from those on their parts."""
+        if self.whose is None:
+            return verdicts
+        merged: list[Verdict | None] = [None] * messages
+        for whose, verdict in zip(self.whose, verdicts, strict=True):
+            before = merged[whose]
+            merged[whose] = verdict if before is None else _sum(before, verdict)
+        return [verdict or Verdict() for verdict in merged]
+
+    def answer(self) -> None:
+        """Send the replies; whoever has gone meanwhile gets none."""
+        for origin, reply in self.replies:
+            if isinstance(origin, Answering):
+                origin.publish(reply.topic, reply.payload)
+
+
+class Dialects:
+    """The installed codecs that are dialects, at work."""
+
+    def __init__(
+        self, codecs: Mapping[str, Codec], authority: Authority, max_payload_bytes: int, replays: Origin | None = None
+    ) -> None:
+        """`replays` is the origin of packets that come from quarantine."""
+        self._dialects: dict[str, Dialect] = {name: codec for name, codec in codecs.items() if is_dialect(codec)}
+        self._authority = authority
+        self._max_payload_bytes = max_payload_bytes
+        self._replays = replays
+        self._recalls: dict[tuple[str, str], Recall] = {}
+
+    def expand(self, packets: Sequence[Packet]) -> Expanded:
+        """Take apart what is in a dialect; to be called once for each packet, in the order of arrival."""
+        if self._dialects.keys().isdisjoint(map(_CODEC_OF, packets)):
+            return Expanded(packets)
+        parts: list[Packet] = []
+        refused: dict[int, Bad] = {}
+        whose: list[int] = []
+        replies: list[tuple[Origin, Reply]] = []
+        for position, packet in enumerate(packets):
+            dialect = self._dialects.get(packet.codec)
+            if dialect is None or packet.route is Route.UNKNOWN:
+                parts.append(packet)
+            else:
+                translation = self._translate(dialect, packet)
+                for bad in translation.bad:
+                    refused[len(parts)] = bad
+                    parts.append(packet)
+                for said in translation.said:
+                    self._take_apart(packet, said, parts, refused)
+                replies += [(packet.origin, reply) for reply in translation.replies]
+                self._note(translation.recalls)
+            whose += [position] * (len(parts) - len(whose))
+        return Expanded(parts, refused, whose, replies)
+
+    def _translate(self, dialect: Dialect, packet: Packet) -> Translation:
+        if len(packet.payload) > self._max_payload_bytes:
+            detail = f"{len(packet.payload)} bytes; at most {self._max_payload_bytes} are allowed"
+            return Translation(bad=[Bad(packet.payload, QuarantineReason.OVERSIZED, detail)])
+        received_us = round(packet.received_s * 1e6)
+        is_replay = packet.origin is self._replays
+        try:
+            return dialect.translate(Message(packet.topic, packet.payload, packet.device_id, received_us, is_replay))
+        except Exception as error:  # noqa: BLE001 - codecs are plug-ins, and a packet must not stop the pipeline
+            detail = f"the codec failed: {type(error).__name__}"
+            return Translation(bad=[Bad(packet.payload, QuarantineReason.MALFORMED, detail)])
+
+    def _take_apart(self, packet: Packet, said: Said, parts: list[Packet], refused: dict[int, Bad]) -> None:
+        fault = self._fault(packet, said)
+        if fault is not None:
+            refused[len(parts)] = fault
+            parts.append(packet)
+            return
+        for route, payload in _in_json(said, self._max_payload_bytes // 2):
+            parts.append(packet._replace(route=route, device_id=said.device_id, payload=payload, codec="json"))
+
+    def _fault(self, packet: Packet, said: Said) -> Bad | None:
+        if not is_device_id(said.device_id):
+            shown = said.device_id[:80] if said.device_id.isprintable() else ascii(said.device_id[:80])
+            detail = f"{shown!r} is no device id: 1 to 64 of A-Z a-z 0-9 _ -"
+            return Bad(packet.payload, QuarantineReason.UNKNOWN_DEVICE, detail)
+        if said.via and not self._authority.may(said.via, said.device_id):
+            detail = f"{said.via} may not speak for {said.device_id}: see listen.gateways"
+            return Bad(packet.payload, QuarantineReason.FOREIGN_TOPIC, detail)
+        return None
+
+    def _note(self, recalls: Sequence[Recall]) -> None:
+        for recall in recalls:
+            if len(self._recalls) < _MOST_RECALLS:
+                self._recalls[recall.device_id, recall.topic] = recall
+
+    @property
+    def has_recalls(self) -> bool:
+        """Whether a birth has come that may explain what lies in quarantine."""
+        return bool(self._recalls)
+
+    async def recall(self, conn: AsyncConnection[TupleRow]) -> None:
+        """Ask for the replay of what births have explained since the last call; in the caller's transaction."""
+        await request_recalls(conn, list(self._recalls.values()))
+
+    def recalled(self) -> None:
+        """The transaction of `recall` has committed."""
+        self._recalls.clear()
+
+
+def _sum(one: Verdict, other: Verdict) -> Verdict:
+    first = one if one.reason is not None else other
+    return Verdict(
+        stored=one.stored + other.stored,
+        filled=one.filled + other.filled,
+        duplicates=one.duplicates + other.duplicates,
+        quarantined=one.quarantined + other.quarantined,
+        reason=first.reason,
+        detail=first.detail,
+    )
+
+
+def _in_json(said: Said, most_bytes: int) -> Iterator[tuple[Route, bytes]]:
+    """What is said of one device in payloads of the codec `json`, none much larger than `most_bytes`."""
+    if said.status is not None:
+        status = {"status": said.status.status, "ts": _ts(said.status.ts_us)}
+        yield Route.STATUS, msgspec.json.encode(status)
+    for route, elements in (
+        (Route.TELEMETRY, [msgspec.json.encode(_reading(one)) for one in said.readings]),
+        (Route.EVENTS, [msgspec.json.encode(_event(one)) for one in said.events]),
+    ):
+        for some in _bunches(elements, most_bytes):
+            yield route, b"[" + b",".join(some) + b"]"
+
+
+def _bunches(elements: Sequence[bytes], most_bytes: int) -> Iterator[Sequence[bytes]]:
+    start = size = 0
+    for position, element in enumerate(elements):
+        if size and size + len(element) > most_bytes:
+            yield elements[start:position]
+            start, size = position, 0
+        size += len(element) + 1
+    if elements:
+        yield elements[start:]
+
+
+def _reading(reading: DecodedReading) -> dict[str, object]:
+    said: dict[str, object] = {"metrics": reading.metrics}
+    if reading.firmware is not None:
+        said["firmware"] = reading.firmware
+    return _in_time(said, reading.ts_us, reading.seq)
+
+
+def _event(event: DecodedEvent) -> dict[str, object]:
+    said: dict[str, object] = {"code": event.code}
+    if event.data is not None:
+        said["data"] = msgspec.Raw(event.data)
+    return _in_time(said, event.ts_us, event.seq)
+
+
+def _in_time(said: dict[str, object], ts_us: int | None, seq: int | None) -> dict[str, object]:
+    if ts_us is not None:
+        said["ts"] = _ts(ts_us)
+    if seq is not None:
+        said["seq"] = seq
+    return said
+
+
+def _ts(ts_us: int | None) -> int | float | str | None:
+    """A `ts` from which the codec `json` reads the same microsecond."""
+    if ts_us is None:
+        return None
+    if ts_us > _EXACT_US:
+        return (EPOCH + timedelta(microseconds=ts_us)).astimezone(UTC).isoformat()
+    return ts_us // 1000 if ts_us % 1000 == 0 else ts_us / 1000
