@@ -21,7 +21,6 @@ from gateway.pipeline.dialect import Dialects
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.health import HealthyClock
 from gateway.pipeline.judge import Engine, Judge
-from gateway.pipeline.packets import bunches_of
 from gateway.pipeline.promotion import Promotion
 from gateway.pipeline.queue import PacketQueue
 from gateway.pipeline.recovery import Recovered
