@@ -10,6 +10,7 @@ from crm_sync import inbox
 from crm_sync.cases.desk import Desk
 from crm_sync.cases.notices import take_notice
 from crm_sync.inbox import InboxRow, decode_notice
+from crm_sync.stats import CrmStats
 from devices.clock import Clock, to_datetime
 
 Connection = AsyncConnection[TupleRow]
@@ -23,11 +24,20 @@ class InboxWorker:
     notices is the order in which they were put.
     """
 
-    def __init__(self, desk: Desk, pool: Pool, clock: Clock, log: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        pool: Pool,
+        clock: Clock,
+        log: structlog.typing.FilteringBoundLogger,
+        *,
+        stats: CrmStats | None = None,
+    ) -> None:
         self._desk = desk
         self._pool = pool
         self._clock = clock
         self._log = log
+        self._stats = stats or CrmStats()
 
     async def work_batch(self) -> int:
         """Work the next notices in one transaction; returns how many, 0 where another has the turn.
@@ -50,6 +60,7 @@ class InboxWorker:
             ]
             done = [row.inbox_id for row in rows if row.inbox_id not in parked]
             await inbox.finish(conn, done, to_datetime(now_s))
+        self._stats.count_notices(len(done), len(parked))
         self._log.info("inbox.worked", notices=len(done), parked=len(parked))
         return len(rows)
 

@@ -21,6 +21,7 @@ from crm_sync.delivery.deliverer import Deliverer
 from crm_sync.inbox_worker import InboxWorker
 from crm_sync.send_check import SendCheck
 from crm_sync.settings import CrmSettings
+from crm_sync.stats import CrmStats
 from devices.clock import Clock, to_datetime
 from devices.errors import Retryable
 from devices.profiles.model import Profile
@@ -54,10 +55,17 @@ class CrmSync:
         self._clock = clock
         self._log = log
         self._desk = Desk(settings, profiles)
-        self._inbox = InboxWorker(self._desk, pool, clock, log)
+        self.stats = CrmStats()
+        self._inbox = InboxWorker(self._desk, pool, clock, log, stats=self.stats)
         self._channels = open_channels(settings.endpoints)
         self._deliverer = Deliverer(
-            tenant_id, self._channels, pool, SendCheck(self._desk).may_send, clock=clock, log=log
+            tenant_id,
+            self._channels,
+            pool,
+            SendCheck(self._desk).may_send,
+            clock=clock,
+            log=log,
+            stats=self.stats,
         )
         self._heads = heads
         self._notices_wait = asyncio.Event()
@@ -80,10 +88,15 @@ class CrmSync:
     async def _work_inbox(self) -> None:
         while True:
             self._notices_wait.clear()
-            if await self._survive(self._inbox.work_batch) > 0:
+            if await self._survive(self._look_at_inbox) > 0:
                 self._deliverer.wake()
                 continue
             await self._wait(self._notices_wait)
+
+    async def _look_at_inbox(self) -> int:
+        worked = await self._inbox.work_batch()
+        self.stats.look_at_inbox()
+        return worked
 
     async def _release_steps(self) -> None:
         while True:
@@ -104,6 +117,7 @@ class CrmSync:
             due = await step_queries.due_steps(conn, now_s, STEPS_PER_LOOK)
         for step in due:
             await self._survive(partial(self._release, step, now_s))
+        self.stats.steps += len(due)
         return len(due)
 
     async def _release(self, step: Step, now_s: float) -> int:
@@ -130,6 +144,7 @@ class CrmSync:
             self._log.warning("crm.database_unavailable", error=type(error).__name__, detail=str(error)[:200])
         except Exception:  # noqa: BLE001 - the supervisor's boundary: one faulty case must not stop the others
             self._log.exception("crm.work_failed")
+        self.stats.failures += 1
         await asyncio.sleep(RETRY_S)
         return 0
 

@@ -4,6 +4,7 @@ Signatures, leases and network timeouts do not use these: they stay on real time
 """
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -22,6 +23,15 @@ class SystemClock:
     def now_s(self) -> float:
         """Seconds since the Unix epoch."""
         return time.time()
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSetting:
+    """How a scaled clock stands, for a twin of it in another process of this machine."""
+
+    base_s: float  # what it showed…
+    anchor_s: float  # …at this reading of the machine's monotonic clock
+    hold_s: float | None
 
 
 class ScaledClock:
@@ -47,6 +57,15 @@ class ScaledClock:
         self._base_s = self.now_s()
         self._anchor_s = time.monotonic()
         self._hold_s = None if hold_s is None else max(hold_s, self._base_s)
+
+    @property
+    def setting(self) -> ClockSetting:
+        """How it stands."""
+        return ClockSetting(self._base_s, self._anchor_s, self._hold_s)
+
+    def follow(self, setting: ClockSetting) -> None:
+        """Stand as the twin does; the machine's monotonic clock is the same for all its processes."""
+        self._base_s, self._anchor_s, self._hold_s = setting.base_s, setting.anchor_s, setting.hold_s
 
 
 def to_datetime(epoch_s: float) -> datetime:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -11,18 +11,14 @@ from typing import Final, Protocol, cast
 
 import structlog
 from psycopg import AsyncConnection, Error
-from psycopg.rows import TupleRow
 from psycopg_pool import PoolTimeout
 
-from crm_sync.service import CrmSync
 from devices.clock import Clock
 from devices.errors import CareloopError, Retryable
 from devices.payloads import load_codecs
 from devices.profiles.model import Profile
-from gateway.alarms import find_heads
 from gateway.api.app import ApiParts, build_api
 from gateway.api.health import Check
-from gateway.api.queries import list_tables
 from gateway.api.server import ApiServer
 from gateway.api.token import resolve_token
 from gateway.check import check_settings
@@ -34,6 +30,8 @@ from gateway.doors.listen.server import ListenDoor
 from gateway.doors.routes import Route, RoutePattern, RouteRule, Routes
 from gateway.doors.subscribe.choose import choose_engine
 from gateway.garbage import collecting_seldom
+from gateway.outreach.supervisor import Outreach
+from gateway.outreach.words import Start
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.settings import PipelineSettings
@@ -133,11 +131,6 @@ def _each(group: BaseExceptionGroup[BaseException]) -> Generator[BaseException]:
             yield error
 
 
-async def _find_heads(conn: AsyncConnection[TupleRow], device_ids: Sequence[str]) -> Mapping[str, float]:
-    """The newest device time stored for each device, in whichever model's table it is."""
-    return await find_heads(conn, device_ids, (await list_tables(conn)).values())
-
-
 class _Gateway:
     """The parts of one running gateway, and the order in which they start and stop."""
 
@@ -146,14 +139,17 @@ class _Gateway:
         self._ground = ground
         self._directory = DeviceDirectory()
         self._authenticator = RegistryAuthenticator(with_certificates=bool(settings.listen.tls.client_ca))
-        self._crm = CrmSync(
-            settings.crm,
-            ground.database.pool,
-            ground.clock,
-            ground.profiles,
+        self._outreach = Outreach(
+            Start(
+                url=ground.database.url,
+                pool_size=settings.database.pool_size,
+                tenant_id=settings.tenant.id,
+                crm=settings.crm,
+                log=settings.log,
+                profiles=dict(ground.profiles),
+                clock=ground.clock,
+            ),
             log,
-            tenant_id=settings.tenant.id,
-            heads=_find_heads,
         )
         self._pipeline = Pipeline(
             PipelineSettings(settings.tenant.id, settings.batch, settings.ingest),
@@ -164,7 +160,7 @@ class _Gateway:
             ground.clock,
             log,
             doors_healthy=lambda: all(door.healthy for door in self._doors.values()),
-            on_alarms=self._crm.wake,
+            on_alarms=self._outreach.wake,
         )
         self._doors = self._build_doors()
         self._registry_loaded = asyncio.Event()
@@ -189,7 +185,7 @@ class _Gateway:
         settings, log = self._ground.settings, self._ground.log
         async with asyncio.TaskGroup() as tasks:
             pipeline = tasks.create_task(self._pipeline.run(), name="pipeline")
-            outer = [tasks.create_task(self._crm.run(), name="crm")]
+            outer = [tasks.create_task(self._outreach.run(), name="crm")]
             outer.append(tasks.create_task(self._watch_registry(), name="registry"))
             outer.append(tasks.create_task(self._ask_database(), name="database"))
             if api is not None:
@@ -252,6 +248,7 @@ class _Gateway:
             tenant_id=self._ground.settings.tenant.id,
             token=token,
             clock=self._ground.clock,
+            on_clock_set=self._outreach.follow_clock,
             pipeline=self._pipeline,
             crm=self._ground.settings.crm,
             probe=self._probe,
@@ -270,6 +267,8 @@ class _Gateway:
         checks["database"] = Check(ok=answers, says=says)
         trouble = self._pipeline.trouble
         checks["pipeline"] = Check(ok=trouble is None, says=trouble or "stores and judges")
+        trouble = self._outreach.trouble
+        checks["crm"] = Check(ok=trouble is None, says=trouble or "makes cases and delivers")
         return checks
 
     async def _ask_database(self) -> None:

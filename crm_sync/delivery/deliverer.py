@@ -26,6 +26,7 @@ from crm_sync.delivery.step import CREATES, counts_against_origin
 from crm_sync.endpoints import LEASE_S
 from crm_sync.outbox import QueuedMessage
 from crm_sync.policy.model import SendDecision, Verdict
+from crm_sync.stats import CrmStats
 from devices.clock import Clock
 from devices.errors import Retryable
 
@@ -67,6 +68,7 @@ class Deliverer:
         clock: Clock,
         log: structlog.typing.FilteringBoundLogger,
         real_time: RealTime = RealTime(),
+        stats: CrmStats | None = None,
     ) -> None:
         self._tenant_id = tenant_id
         self._channels: Mapping[str, Channel] = {channel.settings.name: channel for channel in channels}
@@ -75,6 +77,7 @@ class Deliverer:
         self._clock = clock
         self._log = log
         self._real = real_time
+        self._stats = stats or CrmStats()
         self._wake = asyncio.Event()
         self._in_flight: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -106,10 +109,13 @@ class Deliverer:
     async def _look(self) -> bool:
         """One round; False when there is nothing more to do for now."""
         try:
-            return await self.deliver_due()
+            found = await self.deliver_due()
         except (psycopg.Error, PoolTimeout, OSError) as error:
             self._log.warning("delivery.database_unavailable", error=type(error).__name__)
+            self._stats.failures += 1
             return False
+        self._stats.look_at_outbox()
+        return found
 
     async def _idle(self) -> None:
         try:
@@ -178,6 +184,7 @@ class Deliverer:
         duration_s = time.monotonic() - started_s
         channel.breaker.settle(self._real.now_s(), failed=counts_against_origin(outcome))
         settled = await self._settle(channel, claimed, attempt_id, outcome, duration_s)
+        self._stats.count_delivery(claimed.message.endpoint, outcome.result.value, duration_s)
         self._report(claimed, outcome, settled)
 
     async def _admit(self, conn: AsyncConnection[Any], claimed: Claim) -> int | None:

@@ -1,6 +1,6 @@
 """The API's application, put together from its routers."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -31,6 +31,7 @@ class ApiParts:
     tenant_id: str
     token: str
     clock: Clock
+    on_clock_set: Callable[[], Awaitable[None]]
     pipeline: Pipeline
     crm: CrmSettings
     probe: ReadinessProbe
@@ -50,7 +51,7 @@ def build_api(parts: ApiParts) -> FastAPI:
     guarded.include_router(cases_router(parts.pool, parts.tenant_id))
     guarded.include_router(quarantine_router(parts.pool, parts.tenant_id))
     guarded.include_router(deliveries_router(parts.pool, parts.tenant_id))
-    guarded.include_router(clock_router(parts.clock))
+    guarded.include_router(clock_router(parts.clock, parts.on_clock_set))
     app.include_router(guarded)
     app.include_router(callbacks_router(parts.pool, parts.tenant_id, parts.crm, parts.clock), prefix="/v1")
     return app

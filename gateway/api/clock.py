@@ -1,5 +1,6 @@
 """How far the world has come, for whoever plays it: only the scaled clock can be held."""
 
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated
 
@@ -33,8 +34,8 @@ def view_clock(clock: Clock) -> ClockView:
     return ClockView(kind=kind, now=to_datetime(clock.now_s()).isoformat())
 
 
-def clock_router(clock: Clock) -> APIRouter:
-    """``GET`` and ``PUT /clock``."""
+def clock_router(clock: Clock, on_set: Callable[[], Awaitable[None]]) -> APIRouter:
+    """``GET`` and ``PUT /clock``, which is answered when `on_set` has told everybody who follows the clock."""
     router = APIRouter(tags=["clock"])
 
     @router.get("/clock")
@@ -48,6 +49,7 @@ def clock_router(clock: Clock) -> APIRouter:
         if not isinstance(clock, ScaledClock):
             raise HTTPException(HTTPStatus.CONFLICT, "only the scaled clock can be held; this is the system clock")
         clock.hold_at(hold.hold_until)
+        await on_set()
         return view_clock(clock)
 
     return router

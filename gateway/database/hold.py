@@ -51,7 +51,7 @@ async def hold_database(
             yield None
             return
         edition, applied = found
-        async with _build_pool(settings, url) as pool:
+        async with build_pool(url, settings.database.pool_size) as pool:
             yield Database(url, pool, edition, applied)
 
 
@@ -70,17 +70,18 @@ async def _prepare(url: str, stop: asyncio.Event, say: Callable[[str], None], lo
     return None
 
 
-def _build_pool(settings: Settings, url: str) -> Pool:
+def build_pool(url: str, size: int, name: str = "careloop") -> Pool:
+    """A pool, not yet open, of at most `size` connections, each looked at before it is lent."""
     return AsyncConnectionPool(
         url,
         min_size=2,
-        max_size=settings.database.pool_size,
+        max_size=size,
         open=False,
         check=AsyncConnectionPool.check_connection,
         kwargs={"connect_timeout": CONNECT_TIMEOUT_S, "options": "-c timezone=UTC"},
         timeout=10.0,
         reconnect_timeout=5.0,
-        name="careloop",
+        name=name,
     )
 
 

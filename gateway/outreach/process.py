@@ -1,0 +1,137 @@
+"""The CRM process: `python -m gateway.outreach.process`, started by a gateway and by nobody else.
+
+It lives no longer than the gateway: a thread reads what the gateway says, and when the pipe ends, as it does when the
+gateway is killed, so does the process, whatever it is doing. What it was sending is then unsettled, and is sent again
+under the same id when its lease has ended, as after any crash.
+"""
+
+import asyncio
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import BinaryIO, Final
+
+import structlog
+import uvloop
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from crm_sync.service import CrmSync
+from devices.clock import ScaledClock
+from gateway.alarms import find_heads
+from gateway.api.queries import list_tables
+from gateway.database.hold import build_pool
+from gateway.logs import configure_logs
+from gateway.outreach.lag import LoopLag
+from gateway.outreach.words import (
+    SIZE_BYTES,
+    Answer,
+    ClockIsSet,
+    Order,
+    Pulse,
+    SetClock,
+    Start,
+    Stop,
+    Wake,
+    decode_order,
+    encode,
+)
+
+PULSE_S: Final = 1.0
+
+
+def main() -> None:
+    """Read what to do from standard input, and do it until told to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the gateway's, which then says what to do
+    said, answers = sys.stdin.buffer, _take_output()
+    start = pickle.loads(said.read(int.from_bytes(said.read(SIZE_BYTES))))  # noqa: S301 - the gateway's, see Start
+    if not isinstance(start, Start):
+        sys.exit("this process is started by careloop run")
+    configure_logs(start.log)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_Process(start, answers).run(said))
+
+
+def _take_output() -> BinaryIO:
+    """Standard output, for answers only: what else is printed goes to standard error."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return answers  # pyright: ignore[reportReturnType] - unbuffered it is a FileIO, which has the same write
+
+
+class _Process:
+    """CrmSync, and the ear that it has for the gateway."""
+
+    def __init__(self, start: Start, answers: BinaryIO) -> None:
+        self._start = start
+        self._answers = answers
+        self._stop = asyncio.Event()
+        self._lag = LoopLag()
+
+    async def run(self, said: BinaryIO) -> None:
+        """Work until told to stop."""
+        start, log = self._start, structlog.get_logger()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        async with build_pool(start.url, start.pool_size, "careloop-crm") as pool:
+            crm = CrmSync(
+                start.crm, pool, start.clock, start.profiles, log, tenant_id=start.tenant_id, heads=_find_heads
+            )
+            listener = threading.Thread(target=_listen, args=(said, loop, self._obey(crm)), daemon=True)
+            listener.start()
+            async with asyncio.TaskGroup() as tasks:
+                work = tasks.create_task(crm.run(), name="crm")
+                beside = [
+                    tasks.create_task(self._lag.watch(), name="loop lag"),
+                    tasks.create_task(self._pulse(crm, pool.get_stats), name="pulse"),
+                ]
+                log.info("crm.started", endpoints=len(start.crm.endpoints))
+                await self._stop.wait()
+                for task in (work, *beside):
+                    task.cancel()
+        log.info("crm.stopped")
+
+    def _obey(self, crm: CrmSync) -> Callable[[Order], None]:
+        def obey(order: Order) -> None:
+            match order:
+                case Wake():
+                    crm.wake()
+                case SetClock():
+                    if isinstance(self._start.clock, ScaledClock):
+                        self._start.clock.follow(order.setting)
+                    self._say(ClockIsSet(order.number))
+                case Stop():
+                    self._stop.set()
+
+        return obey
+
+    async def _pulse(self, crm: CrmSync, pool_stats: Callable[[], dict[str, int]]) -> None:
+        while True:
+            self._say(Pulse(crm.stats, self._lag.take(), _numbers(pool_stats())))
+            await asyncio.sleep(PULSE_S)
+
+    def _say(self, answer: Answer) -> None:
+        # A pipe holds thousands of pulses, and nobody but a gateway that hangs leaves them unread.
+        self._answers.write(encode(answer))
+
+
+def _numbers(stats: Mapping[str, int]) -> dict[str, int]:
+    return {name: int(stats.get(name, 0)) for name in ("pool_size", "pool_available", "requests_waiting")}
+
+
+def _listen(said: BinaryIO, loop: asyncio.AbstractEventLoop, obey: Callable[[Order], None]) -> None:
+    for line in said:
+        loop.call_soon_threadsafe(obey, decode_order(line))
+    os._exit(1)  # the gateway is gone
+
+
+async def _find_heads(conn: AsyncConnection[TupleRow], device_ids: Sequence[str]) -> Mapping[str, float]:
+    """The newest device time stored for each device, in whichever model's table it is."""
+    return await find_heads(conn, device_ids, (await list_tables(conn)).values())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""What the gateway and its CRM process say to each other: after the first word, a line of JSON each."""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from crm_sync.settings import CrmSettings
+from crm_sync.stats import CrmStats
+from devices.clock import Clock, ClockSetting
+from devices.profiles.model import Profile
+from gateway.settings import LogSettings
+
+SIZE_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Everything that the CRM process is put together from.
+
+    It goes through a pipe that nobody else holds, in Python's own form, since it never leaves this machine, this user
+    and this version: settings keep their secrets, and none of them stands in a command line or an environment.
+    """
+
+    url: str
+    pool_size: int
+    tenant_id: str
+    crm: CrmSettings
+    log: LogSettings
+    profiles: Mapping[str, Profile]
+    clock: Clock
+
+    def encode(self) -> bytes:
+        """Length first, so that the reader knows where the lines of JSON begin."""
+        body = pickle.dumps(self)
+        return len(body).to_bytes(SIZE_BYTES) + body
+
+
+class Wake(msgspec.Struct, frozen=True, tag="wake"):
+    """Alarms were committed to the inbox."""
+
+
+class SetClock(msgspec.Struct, frozen=True, tag="clock"):
+    """The scaled clock was set; `number` comes back in `ClockIsSet`."""
+
+    number: int
+    setting: ClockSetting
+
+
+class Stop(msgspec.Struct, frozen=True, tag="stop"):
+    """End in good order."""
+
+
+class ClockIsSet(msgspec.Struct, frozen=True, tag="clock_is_set"):
+    """The clock follows."""
+
+    number: int
+
+
+class Pulse(msgspec.Struct, frozen=True, tag="pulse"):
+    """How the CRM process is, every second."""
+
+    stats: CrmStats
+    loop_lag_s: float  # the longest since the last pulse
+    pool: dict[str, int]  # connections, and who waits for one
+
+
+Order = Wake | SetClock | Stop
+Answer = ClockIsSet | Pulse
+
+
+def encode(word: Order | Answer) -> bytes:
+    """One line."""
+    return msgspec.json.encode(word) + b"\n"
+
+
+def decode_order(line: bytes) -> Order:
+    """What the gateway says. Raises msgspec.DecodeError."""
+    return msgspec.json.decode(line, type=Order)
+
+
+def decode_answer(line: bytes) -> Answer:
+    """What the CRM process says. Raises msgspec.DecodeError."""
+    return msgspec.json.decode(line, type=Answer)
