@@ -62,12 +62,12 @@ async def put_checkpoints(  # noqa: PLR0917 - whose, by whom, what, as of when
 PRUNE: Sequence[LiteralString] = (
     "DELETE FROM batch WHERE batch_seq < %s",
     "DELETE FROM timer_decision WHERE batch_seq < %s",
-    "DELETE FROM reading_fill WHERE batch_seq < %s",
+    "DELETE FROM reading_fill WHERE batch_seq < least(%s, (SELECT min(batch_seq) FROM rollup WHERE is_kept))",
 )
 
 
 async def prune(conn: Connection, before: int) -> None:
-    """Forget how batches came about that every checkpoint includes."""
+    """Forget how batches came about that every checkpoint includes; fills also wait for the usage rollups."""
     for statement in PRUNE:
         await conn.execute(statement, (before,))
 

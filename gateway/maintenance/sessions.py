@@ -1,0 +1,44 @@
+"""The connection that maintenance works on, and its transactions: small, one gateway's at a time, in nobody's way."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final, LiteralString
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+Connection = AsyncConnection[TupleRow]
+
+APPLICATION: Final = "careloop maintenance"
+_CONNECT_TIMEOUT_S: Final = 10
+
+# Whoever waits for a lock lets others wait behind it: better given up soon and tried again. A crash may undo the last
+# moments of maintenance, which are then done again. What is new is found by the index over batches, whatever
+# statistics say of a table that has just grown.
+PREPARE_SESSION: LiteralString = """
+SET TimeZone = 'UTC'; SET lock_timeout = '300ms'; SET statement_timeout = '300s';
+SET idle_in_transaction_session_timeout = '60s'; SET synchronous_commit = off;
+SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off
+"""
+
+
+async def connect(conninfo: str) -> Connection:
+    """A connection for maintenance."""
+    conn = await AsyncConnection.connect(
+        conninfo, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name=APPLICATION
+    )
+    await conn.execute(PREPARE_SESSION)
+    return conn
+
+
+LOCK_MAINTENANCE: LiteralString = (
+    "SELECT pg_advisory_xact_lock(hashtextextended('careloop maintenance ' || current_schema(), 0))"
+)
+
+
+@asynccontextmanager
+async def maintaining(conn: Connection) -> AsyncGenerator[None]:
+    """A transaction that no other gateway's maintenance runs beside."""
+    async with conn.transaction():
+        await conn.execute(LOCK_MAINTENANCE)
+        yield
