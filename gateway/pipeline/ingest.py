@@ -28,6 +28,7 @@ from gateway.pipeline.replay import Replays
 from gateway.pipeline.settings import PipelineSettings
 from gateway.pipeline.stats import PipelineStats
 from gateway.pipeline.taps import Taps
+from gateway.pipeline.timings import BatchTimings
 from gateway.pipeline.transactions import Transactions
 from gateway.pipeline.writer import BatchWriter, Moment
 from gateway.pipeline.written import Written, verdicts_of
@@ -54,6 +55,7 @@ class Parts:
     log: structlog.typing.FilteringBoundLogger
     queue: PacketQueue
     stats: PipelineStats
+    timings: BatchTimings
     taps: Taps
     doors_healthy: Callable[[], bool]
     on_alarms: Callable[[], None]
@@ -102,11 +104,13 @@ class Ingest:
         oldest_s = min(packet.received_s for packet in packets)
         moment = self._moment(oldest_s)
         batch = decode_batch(self._sources, expanded.packets, moment.now_s, expanded.refused)
+        begun_s = self._loop_s()
         written = await self._writer.write(batch, moment)
+        took_s = self._loop_s() - begun_s
         verdicts = verdicts_of(written)
         settle(packets, expanded.verdicts_of_messages(verdicts, len(packets)))
         expanded.answer()
-        self._account(written, self._parts.clock.now_s() - oldest_s)
+        self._account(written, self._parts.clock.now_s() - oldest_s, took_s)
         self._parts.taps.tell(expanded.packets, verdicts)
         self._announce(written.changes)
         await self._promote(written)
@@ -178,8 +182,9 @@ class Ingest:
                 devices.append(await register_device(conn, self._parts.settings.tenant_id, device_id, None, "auto"))
         return devices
 
-    def _account(self, written: Written, lag_s: float) -> None:
+    def _account(self, written: Written, lag_s: float, took_s: float) -> None:
         self._parts.stats.count(written, lag_s)
+        self._parts.timings.observe(written.told, took_s, lag_s)
         self._parts.log.debug(
             "batch.committed",
             batch_seq=self._transactions.batch_seq,
@@ -190,6 +195,7 @@ class Ingest:
             quarantined=len(written.refused),
             events=written.new_events,
             alarms=len(written.changes),
+            took_s=round(took_s, 3),
             lag_s=round(lag_s, 3),
         )
 

@@ -20,6 +20,7 @@ from gateway.pipeline.recovery import Recovery
 from gateway.pipeline.settings import PipelineSettings
 from gateway.pipeline.stats import PipelineStats
 from gateway.pipeline.taps import Taps
+from gateway.pipeline.timings import BatchTimings
 from gateway.store.store import LOST_CONNECTION, Connection, Store
 
 _TICK_S: Final = 0.2
@@ -53,6 +54,7 @@ class Pipeline:
     ) -> None:
         """Put the pipeline together; `on_alarms` is called after a commit that handed alarms to the CRM side."""
         self.stats = PipelineStats()
+        self.timings = BatchTimings()
         self.taps = Taps()
         self._queue = PacketQueue(settings.batch)
         self._parts = Parts(
@@ -65,6 +67,7 @@ class Pipeline:
             log=log,
             queue=self._queue,
             stats=self.stats,
+            timings=self.timings,
             taps=self.taps,
             doors_healthy=doors_healthy,
             on_alarms=on_alarms,
