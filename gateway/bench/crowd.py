@@ -9,7 +9,6 @@ a second at first, then after twice as long each time, with jitter.
 import asyncio
 import json
 import random
-import resource
 import socket
 import ssl
 import sys
@@ -21,6 +20,7 @@ from typing import Final, cast
 
 from gateway.bench.packets import connect
 from gateway.bench.rows import device_id
+from gateway.doors.descriptors import raise_file_limit
 
 KEEP_ALIVE_S: Final = 600
 _SEED: Final = 3
@@ -176,16 +176,6 @@ class _Tally:
         at = [waits_s[min(int(len(waits_s) * share), len(waits_s) - 1)] for share in (0.5, 0.99)]
         p50_s, p99_s, took_s = (round(wait_s, 3) for wait_s in (*at, waits_s[-1]))
         return Arrival(connected, took_s, p50_s, p99_s, self.attempts, self.cut, dict(self.refused))
-
-
-def raise_file_limit(wanted: int) -> int:
-    """Let this process have as many files open as it is allowed to, up to `wanted`; how many that is."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-        return allowed
-    return soft
 
 
 async def _obey(plan: CrowdPlan, read_line: Callable[[], str]) -> None:

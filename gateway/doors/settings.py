@@ -87,8 +87,11 @@ class ListenSettings(_Section):
     tls: TlsSettings = TlsSettings()  # stands before host, which depends on it
     host: str = "127.0.0.1"
     port: Port = 1883
-    max_connections: Annotated[int, Field(ge=1)] = 20_000
-    connections_per_s: Annotated[float, Field(gt=0)] = 500.0  # more wait in the kernel's backlog
+    max_connections: Annotated[int, Field(ge=1)] = 20_000  # devices logged in
+    max_connections_per_address: Annotated[int, Field(ge=0)] = 0  # logged in or not; 0: any number
+    connections_per_s: Annotated[float, Field(gt=0)] = 500.0  # let up to the door; more wait their turn
+    max_waiting: Annotated[int, Field(ge=1)] = 10_000  # for their turn
+    max_half_open: Annotated[int, Field(ge=1)] = 1000  # in their TLS handshake, or before CONNECT is answered
     connect_timeout: PositiveSpanS = 10.0  # for the TLS handshake, and then for CONNECT
     max_keep_alive: Annotated[SpanS, Field(ge=0, le=65_535)] = (
         1200.0  # told to MQTT 5 devices that ask for more; 0: any

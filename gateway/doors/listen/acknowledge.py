@@ -21,7 +21,7 @@ class Acknowledgements:
         self._with_reasons = with_reasons
         self._submitted = 0
         self._settled = 0
-        self._refused: deque[tuple[int, int, ReasonCode]] = deque()  # settled count to wait for, packet id, code
+        self._refused: deque[tuple[int, int, ReasonCode]] | None = None  # settled count to wait for, packet id, code
         self.unacknowledged = 0  # at QoS 1
 
     @property
@@ -42,6 +42,8 @@ class Acknowledgements:
         turn = self._submitted + earlier
         if turn == self._settled:
             return write.puback(packet_id, code, "")
+        if self._refused is None:  # most devices never need one, which is larger than all the rest
+            self._refused = deque()
         self._refused.append((turn, packet_id, code))
         self.unacknowledged += 1
         return b""

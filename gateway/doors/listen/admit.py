@@ -54,6 +54,9 @@ def admit(connect: Connect, device_id: str | None, address: str, door: DoorConte
             ReasonCode.BAD_USER_NAME_OR_PASSWORD, "the user name is the device id; check it and the password"
         )
     door.failed_logins.succeeded(address, name)
+    if len(door.roll) >= door.settings.max_connections and door.roll.find(device_id) is None:
+        door.counters.turned_away += 1
+        return Refusal(ReasonCode.SERVER_BUSY, "as many devices as may be are connected; try again later")
     if connect.will is not None:
         match = door.routes.match(connect.will.topic)
         if match.device_id != device_id or match.route is Route.UNKNOWN:

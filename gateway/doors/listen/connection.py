@@ -1,14 +1,15 @@
 """One device's connection to the listen door."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, cast
 
 from gateway.doors.listen.acknowledge import Acknowledgements
-from gateway.doors.listen.admit import Admission, Refusal, admit, refuse_early
+from gateway.doors.listen.admit import Admission
 from gateway.doors.listen.commands import Commands
 from gateway.doors.listen.context import DoorContext
+from gateway.doors.listen.introduce import Introduction
 from gateway.doors.listen.subscriptions import Subscriptions
 from gateway.doors.listen.tls import certificate_names
 from gateway.doors.mqtt import write
@@ -37,22 +38,51 @@ _REMEMBERED_TOPICS: Final = 32
 
 
 class _State(Enum):
-    ARRIVED = "arrived"
-    LOGGING_IN = "logging_in"
+    ARRIVED = "arrived"  # its introduction is under way
     OPEN = "open"
     CLOSING = "closing"  # our last words are written; what still comes is thrown away
     CLOSED = "closed"
 
 
 class Connection(asyncio.Protocol):
-    """Takes a device's packets to the pipeline and its acknowledgements back; the `Origin` of those packets."""
+    """Takes a device's packets to the pipeline and its acknowledgements back; the `Origin` of those packets.
 
-    def __init__(self, door: DoorContext) -> None:
+    There are many of them, and most are idle: what only some need is made when they need it.
+    """
+
+    __slots__ = (
+        "_acknowledgements",
+        "_alive_s",
+        "_commands",
+        "_device_id",
+        "_door",
+        "_heard_s",
+        "_introduction",
+        "_known",
+        "_loop",
+        "_reading",
+        "_session_expiry_s",
+        "_state",
+        "_stream",
+        "_subscriptions",
+        "_takes_words",
+        "_transport",
+        "_version",
+        "_will",
+        "_window",
+        "network",
+        "tick",
+    )
+
+    def __init__(self, door: DoorContext, address: str, network: str, introduced: Callable[[], None]) -> None:
+        """`introduced` is called once the device is in, or gone; `network` is whose limit the connection counts to."""
         self._door = door
         self._loop = asyncio.get_running_loop()
         self._stream = PacketStream(door.settings.max_packet_bytes)
         self._state = _State.ARRIVED
-        self._early: list[Incoming] = []  # packets that came before the login was decided
+        self._introduction: Introduction | None = Introduction(door, self, address, introduced)
+        self.network = network
+        self.tick = 0
         self._known: dict[str, Match] = {}
         self._acknowledgements = Acknowledgements(with_reasons=False)
         self._window = door.settings.receive_maximum
@@ -63,11 +93,9 @@ class Connection(asyncio.Protocol):
         self._takes_words = True
         self._will: Will | None = None
         self._session_expiry_s = 0
-        self._address = ""
         self._transport: asyncio.Transport  # set by connection_made, which comes first
         self._reading: Reading
-        self._timer: asyncio.TimerHandle
-        self._commands: Commands
+        self._commands: Commands  # set by let_in
         self._subscriptions: Subscriptions
 
     # -- the socket ----------------------------------------------------------------------------------------------------
@@ -76,9 +104,11 @@ class Connection(asyncio.Protocol):
         """A device's socket is open; it has a while to introduce itself."""
         self._transport = cast("asyncio.Transport", transport)
         self._reading = Reading(self._transport)
-        self._address = str((transport.get_extra_info("peername") or ("",))[0])
+        certificate = transport.get_extra_info("peercert")
+        if certificate and self._introduction is not None:
+            self._introduction.shows(certificate_names(certificate))
         self._door.arrived(self)
-        self._timer = self._loop.call_later(self._door.settings.connect_timeout, self._give_up)
+        self._door.wheel.put(self, self._door.settings.connect_timeout)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the device."""
@@ -90,65 +120,33 @@ class Connection(asyncio.Protocol):
         self._heard_s = self._loop.time()
         if self._state is _State.OPEN:
             self._take(packets)
-        else:
-            self._early += packets
-            if self._state is _State.ARRIVED:
-                self._greet()
+        elif self._introduction is not None:
+            self._introduction.take(packets, self._stream.version)
 
     def pause_writing(self) -> None:
         """The device does not read its acknowledgements: read no more of its packets."""
-        self._hold(Hold.WRITING)
+        self.hold(Hold.WRITING)
 
     def resume_writing(self) -> None:
         """The device reads again."""
-        self._release(Hold.WRITING)
+        self.release(Hold.WRITING)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         del exc
         self._leave()
         self._state = _State.CLOSED
-        self._timer.cancel()
+        self._door.wheel.remove(self)
+        self._end_introduction()
         self._door.gone(self)
         self._door.counters.disconnected += 1
 
     # -- logging in ----------------------------------------------------------------------------------------------------
 
-    def _greet(self) -> None:
-        first = self._early.pop(0)
-        if isinstance(first, Violation):
-            self._turn_away(first)
+    def let_in(self, connect: Connect, admission: Admission, early: Sequence[Incoming]) -> None:
+        """The device has said who it is; `early` came right behind its CONNECT."""
+        if self._state is not _State.ARRIVED:  # it was gone before its password was checked
             return
-        connect = cast("Connect", first)  # the stream lets nothing else come first
-        self._state = _State.LOGGING_IN
-        self._version = connect.version
-        self._takes_words = connect.max_packet_bytes is None or connect.max_packet_bytes >= write.ROOM_FOR_REASONS
-        early = refuse_early(connect, self._address, self._door)
-        if early is not None:
-            self._refuse(early)
-            return
-        names = certificate_names(self._transport.get_extra_info("peercert"))
-        logins = self._door.logins
-        if not logins.is_slow(connect):
-            self._decide(connect, logins.decide(connect, names))
-        elif logins.decide_later(connect, names, lambda device_id: self._decide_late(connect, device_id)):
-            self._hold(Hold.LOGIN)
-        else:
-            self._refuse(Refusal(ReasonCode.SERVER_BUSY, "too many logins at once; try again"))
-
-    def _decide_late(self, connect: Connect, device_id: str | None) -> None:
-        if self._state is _State.LOGGING_IN:  # it may be gone by now
-            self._decide(connect, device_id)
-            self._release(Hold.LOGIN)
-
-    def _decide(self, connect: Connect, device_id: str | None) -> None:
-        decision = admit(connect, device_id, self._address, self._door)
-        if isinstance(decision, Refusal):
-            self._refuse(decision)
-        else:
-            self._enter(connect, decision)
-
-    def _enter(self, connect: Connect, admission: Admission) -> None:
         door = self._door
         device_id = admission.device_id
         if door.roll.enter(device_id, self):
@@ -156,7 +154,10 @@ class Connection(asyncio.Protocol):
             door.log.warning("listen.taken_over", device_id=device_id)
         door.counters.logins += 1
         self._state = _State.OPEN
+        self._end_introduction()
         self._device_id = device_id
+        self._version = connect.version
+        self._takes_words = write.has_room_for_words(connect.max_packet_bytes)
         self._will = connect.will
         self._session_expiry_s = connect.session_expiry_s
         with_reasons = connect.version == MQTT_5 and connect.wants_reasons and self._takes_words
@@ -164,29 +165,20 @@ class Connection(asyncio.Protocol):
         self._subscriptions = Subscriptions(device_id, connect.version)
         self._commands = Commands(connect)
         self._transport.write(admission.connack)
-        self._timer.cancel()
         self._alive_s = 1.5 * admission.keep_alive_s
+        door.wheel.remove(self)
         if self._alive_s:
-            self._timer = self._loop.call_later(self._alive_s, self._check_alive)
-        early, self._early = self._early, []
+            door.wheel.put(self, self._alive_s)
         self._take(early)
 
-    def _refuse(self, refusal: Refusal) -> None:
-        self._door.counters.refused[refusal.code.name.lower()] += 1
-        self._door.log.warning("listen.refused", reason=refusal.code.name.lower(), detail=refusal.detail)
-        words = refusal.detail if self._takes_words else ""
-        self._close(write.connack_refusal(self._version, refusal.code, words))
+    def show_out(self, last_words: bytes) -> None:
+        """The device is not let in."""
+        self._close(last_words)
 
-    def _turn_away(self, violation: Violation) -> None:
-        """What came first is no CONNECT that can be taken."""
-        self._count(violation)
-        version = self._stream.version
-        self._close(write.connack_refusal(version, violation.code, violation.detail) if version else b"")
-
-    def _give_up(self) -> None:
-        self._door.counters.timeouts += 1
-        self._door.log.warning("listen.no_connect")
-        self._close(b"")
+    def _end_introduction(self) -> None:
+        introduction, self._introduction = self._introduction, None
+        if introduction is not None:
+            introduction.ended()
 
     # -- packets -------------------------------------------------------------------------------------------------------
 
@@ -248,10 +240,10 @@ class Connection(asyncio.Protocol):
         counters.published_bytes += sum([len(packet.payload) for packet in batch])
         self._acknowledgements.submitted(len(batch), sum([packet.token != 0 for packet in batch]))
         if self._acknowledgements.unsettled > self._window:
-            self._hold(Hold.WINDOW)
+            self.hold(Hold.WINDOW)
         if not self._door.intake.submit(batch):
-            self._hold(Hold.INTAKE)
-            self._door.valve.wait(lambda: self._release(Hold.INTAKE))
+            self.hold(Hold.INTAKE)
+            self._door.valve.wait(lambda: self.release(Hold.INTAKE))
 
     def _answer(self, packet: Incoming) -> None:
         """Do what a packet other than PUBLISH asks."""
@@ -291,7 +283,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(answer)
         if self._reading.is_held:
             if acknowledgements.unsettled <= self._window // 2:
-                self._release(Hold.WINDOW)
+                self.release(Hold.WINDOW)
             if Hold.STOPPING in self._reading and not acknowledgements.unsettled:
                 self.dismiss(ReasonCode.SERVER_SHUTTING_DOWN)
 
@@ -317,7 +309,7 @@ class Connection(asyncio.Protocol):
 
     def finish(self) -> None:
         """Read no more; say goodbye once everything read is settled."""
-        self._hold(Hold.STOPPING)
+        self.hold(Hold.STOPPING)
         if not self._acknowledgements.unsettled:
             self.dismiss(ReasonCode.SERVER_SHUTTING_DOWN)
 
@@ -327,22 +319,26 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _violate(self, violation: Violation) -> None:
-        self._count(violation)
+        self._door.count_violation(violation, self._device_id)
         words = violation.detail if self._takes_words else ""
         self._close(write.disconnect(violation.code, words) if self._version == MQTT_5 else b"")
 
-    def _count(self, violation: Violation) -> None:
-        reason = violation.code.name.lower()
-        self._door.counters.violations[reason] += 1
-        self._door.log.warning(
-            "listen.violation", reason=reason, detail=violation.detail, device_id=self._device_id or None
-        )
+    def due(self) -> None:
+        """The deadline has passed: for CONNECT, for the keep-alive, or for our last words."""
+        if self._state is _State.OPEN:
+            self._check_alive()
+        elif self._state is _State.ARRIVED:
+            self._door.counters.timeouts += 1
+            self._door.log.warning("listen.no_connect")
+            self._close(b"")
+        else:
+            self._transport.abort()
 
     def _check_alive(self) -> None:
         """Close when nothing was heard for 1.5 times the keep-alive; time in which we did not listen does not count."""
         silent_s = 0.0 if self._reading.is_held else self._loop.time() - self._heard_s
         if silent_s < self._alive_s:
-            self._timer = self._loop.call_later(self._alive_s - silent_s, self._check_alive)
+            self._door.wheel.put(self, self._alive_s - silent_s)
             return
         self._door.counters.timeouts += 1
         self._door.log.warning("listen.keep_alive_missed", device_id=self._device_id)
@@ -368,11 +364,12 @@ class Connection(asyncio.Protocol):
             return
         self._leave()
         self._state = _State.CLOSING
-        self._timer.cancel()
+        self._end_introduction()
+        self._door.wheel.remove(self)
         transport = self._transport
         if transport.is_closing():
             return
-        self._timer = self._loop.call_later(_LINGER_S, transport.abort)
+        self._door.wheel.put(self, _LINGER_S)
         if last_words:
             transport.write(last_words)
         if last_words and transport.can_write_eof():
@@ -381,10 +378,12 @@ class Connection(asyncio.Protocol):
         else:
             transport.close()
 
-    def _hold(self, reason: Hold) -> None:
+    def hold(self, reason: Hold) -> None:
+        """Do not read for now."""
         if self._reading.hold(reason):
             self._door.counters.held += 1
 
-    def _release(self, reason: Hold) -> None:
+    def release(self, reason: Hold) -> None:
+        """Read on, unless there is another reason not to."""
         if self._reading.release(reason):
             self._heard_s = self._loop.time()

@@ -1,6 +1,7 @@
 """What all connections of the listen door share."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -9,15 +10,19 @@ from devices.clock import Clock
 from gateway.doors.listen.counters import ListenCounters
 from gateway.doors.listen.login import Logins
 from gateway.doors.listen.throttle import FailedLogins
+from gateway.doors.listen.wheel import Timed, Wheel
 from gateway.doors.mqtt.codes import ReasonCode
+from gateway.doors.mqtt.packets import Violation
 from gateway.doors.routes import Routes
 from gateway.doors.settings import ListenSettings
 from gateway.doors.sparing import SparingLog
 from gateway.intake import Intake
 
 
-class Seated(Protocol):
+class Seated(Timed, Protocol):
     """A connection, as the roll and the door see it."""
+
+    network: str  # whose limit of connections it counts to
 
     def dismiss(self, code: ReasonCode) -> None:
         """Say goodbye and close."""
@@ -104,6 +109,8 @@ class DoorContext:
     roll: Roll = field(default_factory=Roll)
     connections: set[Seated] = field(default_factory=set[Seated])
     empty: asyncio.Event = field(default_factory=_set_event)  # set while nobody is connected
+    wheel: Wheel = field(default_factory=Wheel)
+    networks: Counter[str] = field(default_factory=Counter[str])  # sockets by the network of their address
     new_client_id: Callable[[], str] = lambda: "careloop"
 
     def arrived(self, connection: Seated) -> None:
@@ -114,5 +121,18 @@ class DoorContext:
     def gone(self, connection: Seated) -> None:
         """A socket was closed."""
         self.connections.discard(connection)
+        self.left(connection.network)
         if not self.connections:
             self.empty.set()
+
+    def left(self, network: str) -> None:
+        """One socket less from a network."""
+        self.networks[network] -= 1
+        if not self.networks[network]:
+            del self.networks[network]
+
+    def count_violation(self, violation: Violation, device_id: str | None) -> None:
+        """Somebody broke the protocol; `device_id` where it is known."""
+        reason = violation.code.name.lower()
+        self.counters.violations[reason] += 1
+        self.log.warning("listen.violation", reason=reason, detail=violation.detail, device_id=device_id)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ListenStats:
-    """A snapshot; everything but `connections` counts since start. Reasons are names of MQTT reason codes."""
+    """A snapshot; all but the first three count since start. Reasons are names of MQTT reason codes."""
 
     connections: int
+    waiting: int  # sockets that wait for their turn
+    half_open: int  # in their handshake, or before CONNECT is answered
     accepted: int
-    turned_away: int  # sockets closed at once: `max_connections`
+    turned_away: int  # for want of room: `max_connections`, `max_connections_per_address`, `max_waiting`, …
     logins: int
     refused: Mapping[str, int]  # CONNECTs that were not let in, by reason
     published: int  # PUBLISHes handed to the pipeline
@@ -47,10 +49,12 @@ class ListenCounters:
     refused: Counter[str] = field(default_factory=Counter[str])
     violations: Counter[str] = field(default_factory=Counter[str])
 
-    def snapshot(self, connections: int) -> ListenStats:
+    def snapshot(self, connections: int, waiting: int, half_open: int) -> ListenStats:
         """The tally as it stands."""
         return ListenStats(
             connections=connections,
+            waiting=waiting,
+            half_open=half_open,
             accepted=self.accepted,
             turned_away=self.turned_away,
             logins=self.logins,

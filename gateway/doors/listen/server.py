@@ -5,18 +5,18 @@ import contextlib
 import errno
 import secrets
 import socket
-import ssl
 import time
 from typing import Final
 
 from devices.clock import Clock
 from devices.errors import ConfigError, Fault
 from gateway.doors.authenticate import Authenticator
-from gateway.doors.listen.connection import Connection
+from gateway.doors.descriptors import raise_file_limit
 from gateway.doors.listen.context import DoorContext, Valve
 from gateway.doors.listen.counters import ListenCounters, ListenStats
 from gateway.doors.listen.login import Logins
-from gateway.doors.listen.throttle import FailedLogins, Pace
+from gateway.doors.listen.reception import Reception
+from gateway.doors.listen.throttle import FailedLogins
 from gateway.doors.listen.tls import server_context
 from gateway.doors.mqtt.codes import ReasonCode
 from gateway.doors.routes import Routes
@@ -24,9 +24,9 @@ from gateway.doors.settings import ListenSettings, is_loopback
 from gateway.doors.sparing import Log, SparingLog
 from gateway.intake import Intake
 
-_BACKLOG: Final = 1024
+_BACKLOG: Final = 4096
 _STOP_S: Final = 10.0
-_NO_DESCRIPTORS_S: Final = 0.5
+_OTHER_FILES: Final = 200  # that the gateway has open, beside connections
 _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
@@ -48,31 +48,27 @@ class ListenDoor:
         self._tls = server_context(settings.tls)
         self._settings = settings
         self._log = log
-        self._sparing = SparingLog(log)
         self._counters = ListenCounters()
-        self._pace = Pace(settings.connections_per_s, time.monotonic)
         failed_logins = FailedLogins(settings.failed_logins_burst, settings.failed_logins_per_minute, time.monotonic)
         self._door = DoorContext(
             settings=settings,
             intake=intake,
             routes=routes,
             clock=clock,
-            log=self._sparing,
+            log=SparingLog(log),
             counters=self._counters,
             failed_logins=failed_logins,
             valve=Valve(intake),
             logins=Logins(authenticator),
             new_client_id=lambda: f"careloop-{secrets.token_hex(8)}",
         )
-        self._listeners: list[socket.socket] = []
-        self._accepting: list[asyncio.Task[None]] = []
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._reception: Reception | None = None
         self.port = settings.port
 
     @property
     def healthy(self) -> bool:
         """Whether devices can connect."""
-        return bool(self._accepting) and not any(task.done() for task in self._accepting)
+        return self._reception is not None and self._reception.is_open
 
     @property
     def connections(self) -> int:
@@ -82,7 +78,9 @@ class ListenDoor:
     @property
     def stats(self) -> ListenStats:
         """What the door has seen since it started."""
-        return self._counters.snapshot(self.connections)
+        reception = self._reception
+        waiting, half_open = (reception.waiting, reception.half_open) if reception is not None else (0, 0)
+        return self._counters.snapshot(self.connections, waiting, half_open)
 
     def is_connected(self, device_id: str) -> bool:
         """Whether a device is connected and logged in."""
@@ -102,29 +100,24 @@ class ListenDoor:
     async def start(self) -> None:
         """Bind and accept. Raises ConfigError when the address cannot be had."""
         try:
-            self._listeners = await _bind(self._settings.host, self._settings.port)
+            listeners = await _bind(self._settings.host, self._settings.port)
         except OSError as error:
             found = f"{self._settings.host} port {self._settings.port}"
             raise ConfigError([Fault("listen.port", found, f"an address that is free ({error})")]) from error
-        if not self._listeners:
+        if not listeners:
             raise ConfigError([Fault("listen.host", self._settings.host, "an address of this machine")])
-        self.port = self._listeners[0].getsockname()[1]
-        self._accepting = [
-            asyncio.create_task(self._accept(listener), name=f"listen-accept-{listener.fileno()}")
-            for listener in self._listeners
-        ]
+        self.port = listeners[0].getsockname()[1]
+        wanted = self._settings.max_connections + self._settings.max_waiting + _OTHER_FILES
+        if (allowed := raise_file_limit(wanted)) < wanted:
+            self._log.warning("listen.few_descriptors", allowed=allowed, wanted=wanted)
+        self._reception = Reception(self._door, listeners, self._tls)
         self._log.info("listen.ready", host=self._settings.host, port=self.port, tls=self._tls is not None)
 
     async def stop(self) -> None:
         """Accept no more, let what was read be settled, say goodbye, close."""
-        await asyncio.sleep(0)  # a welcome that has just been made takes its socket over before it is cancelled
-        for task in (*self._accepting, *self._handshakes):
-            task.cancel()
-        await asyncio.gather(*self._accepting, *self._handshakes, return_exceptions=True)
-        self._accepting.clear()
-        for listener in self._listeners:
-            listener.close()
-        self._listeners.clear()
+        if self._reception is not None:
+            await self._reception.close()
+            self._reception = None
         connections = self._door.connections
         for connection in tuple(connections):
             connection.finish()
@@ -133,44 +126,7 @@ class ListenDoor:
         for connection in tuple(connections):
             connection.abort()
         self._door.logins.close()
-
-    async def _accept(self, listener: socket.socket) -> None:
-        """Accept one after another, at the pace allowed; the kernel's backlog holds the rest."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                accepted, _ = await loop.sock_accept(listener)
-            except OSError as error:  # out of descriptors, or gone before it was accepted
-                self._sparing.warning("listen.not_accepted", detail=str(error))
-                await asyncio.sleep(_NO_DESCRIPTORS_S)
-                continue
-            self._counters.accepted += 1
-            if len(self._door.connections) + len(self._handshakes) >= self._settings.max_connections:
-                self._counters.turned_away += 1
-                self._sparing.warning("listen.turned_away", max_connections=self._settings.max_connections)
-                accepted.close()
-                continue
-            wait_s = self._pace.take()
-            if wait_s:
-                await asyncio.sleep(wait_s)
-            handshake = asyncio.create_task(self._welcome(accepted), name="listen-welcome")
-            self._handshakes.add(handshake)
-            handshake.add_done_callback(self._handshakes.discard)
-
-    async def _welcome(self, accepted: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            await loop.connect_accepted_socket(
-                lambda: Connection(self._door),
-                accepted,
-                ssl=self._tls,
-                ssl_handshake_timeout=self._settings.connect_timeout if self._tls else None,
-            )
-        except (OSError, ssl.SSLError) as error:
-            accepted.close()
-            self._counters.violations["tls_handshake"] += 1
-            self._sparing.warning("listen.handshake_failed", detail=type(error).__name__)
+        self._door.wheel.stop()
 
 
 async def _bind(host: str, port: int) -> list[socket.socket]:

@@ -13,10 +13,10 @@ _MOST: Final = 8
 class Subscriptions:
     """One connection's subscriptions: ``devices/{id}/commands/+``, or commands by their exact topics."""
 
-    __slots__ = ("_filters", "_prefix", "_version")
+    __slots__ = ("_device_id", "_filters", "_version")
 
     def __init__(self, device_id: str, version: int) -> None:
-        self._prefix = f"devices/{device_id}/commands/"
+        self._device_id = device_id
         self._version = version
         self._filters: dict[str, int] = {}
 
@@ -35,8 +35,13 @@ class Subscriptions:
 
     def qos_of(self, topic: str) -> int | None:
         """The QoS at which to send a command, or None when the device has not asked for it."""
-        granted = [qos for topic_filter, qos in self._filters.items() if topic_filter in (topic, f"{self._prefix}+")]
+        every = f"{self._prefix}+"
+        granted = [qos for topic_filter, qos in self._filters.items() if topic_filter in (topic, every)]
         return max(granted, default=None)
+
+    @property
+    def _prefix(self) -> str:
+        return f"devices/{self._device_id}/commands/"
 
     def _refusal(self, topic_filter: str) -> ReasonCode | None:
         if topic_filter.startswith("$share/"):

@@ -46,7 +46,7 @@ class FailedLogins:
 
     def allows(self, address: str, username: str) -> bool:
         """Whether a login may be tried."""
-        address, username = _network(address), _name(username)
+        address, username = network_of(address), _name(username)
         if self._burst == 0 or (address, username) in self._trusted:
             return True
         limit = self._burst - 0.5
@@ -54,7 +54,7 @@ class FailedLogins:
 
     def failed(self, address: str, username: str) -> None:
         """A login was tried in vain."""
-        address, username = _network(address), _name(username)
+        address, username = network_of(address), _name(username)
         self._trusted.pop((address, username), None)
         for key in (("address", address), ("name", username)):
             self._failures[key] = (self._level(key) + 1.0, self._monotonic())
@@ -64,7 +64,7 @@ class FailedLogins:
 
     def succeeded(self, address: str, username: str) -> None:
         """A login went well."""
-        key = (_network(address), _name(username))
+        key = (network_of(address), _name(username))
         self._trusted[key] = None
         self._trusted.move_to_end(key)
         if len(self._trusted) > _REMEMBERED:
@@ -75,8 +75,8 @@ class FailedLogins:
         return max(0.0, level - (self._monotonic() - at_s) * self._per_s)
 
 
-def _network(address: str) -> str:
-    """An IPv6 address by its /64, which is what one customer has."""
+def network_of(address: str) -> str:
+    """Whom an address stands for: an IPv6 address by its /64, which is what one customer has."""
     if ":" not in address:
         return address
     try:

@@ -8,8 +8,7 @@ from gateway.doors.mqtt.codes import MQTT_5, RETURN_CODES, PacketType, Property,
 
 PINGRESP: Final = bytes([PacketType.PINGRESP << 4, 0])
 _LONGEST_REASON: Final = 240
-ROOM_FOR_REASONS: Final = 256
-"""Bytes of packet that a client must be able to take before it is told a reason in words."""
+_ROOM_FOR_WORDS: Final = 256
 _PUBACK_WORD: Final = 0x4002
 
 
@@ -39,6 +38,11 @@ def _reason_string(reason: str) -> bytes:
         return b""
     clean = reason.replace("\0", "").encode("utf-8", "replace")[:_LONGEST_REASON].decode("utf-8", "ignore")
     return bytes([Property.REASON_STRING]) + text(clean)
+
+
+def has_room_for_words(max_packet_bytes: int | None) -> bool:
+    """Whether a client can take a packet that bears a reason in words; None is a client without a limit."""
+    return max_packet_bytes is None or max_packet_bytes >= _ROOM_FOR_WORDS
 
 
 def connack_properties(

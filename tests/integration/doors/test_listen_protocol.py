@@ -115,15 +115,17 @@ async def test_a_device_behind_the_same_address_is_not_held_up_by_a_guesser(inta
             assert (await again.log_in(raw.connect(username="honest"))).code == 0
 
 
-async def test_above_the_limit_of_connections_sockets_are_closed(intake: HeldIntake) -> None:
+async def test_above_the_limit_of_connections_devices_hear_that_the_server_is_busy(intake: HeldIntake) -> None:
     async with listening(intake, max_connections=1) as door, RawClient(door.port) as client:
         await client.log_in(raw.connect())
-        async with RawClient(door.port) as second:
-            second.send(raw.connect(username="d2"))
-            assert await second.read_to_end() == []
-        assert door.stats.turned_away == 1
+        for version, code in ((5, 0x89), (4, 3)):
+            async with RawClient(door.port) as second:
+                assert (await second.log_in(raw.connect(version, username="d2"))).code == code
+        assert door.stats.turned_away == 2
         client.send(raw.PINGREQ)
         assert (await client.read()).kind == PINGRESP
+        async with RawClient(door.port) as again:  # takes its own seat over
+            assert (await again.log_in(raw.connect())).code == 0
 
 
 async def test_a_slow_login_holds_what_follows_it(intake: HeldIntake) -> None:
