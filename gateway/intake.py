@@ -64,6 +64,23 @@ class Packet(NamedTuple):
     codec: str  # name of the route's payload codec
 
 
+class Bunch(NamedTuple):
+    """PUBLISHes that one read brought for one topic, in their order; there is at least one.
+
+    Where a device has more than one topic, a PUBLISH on another one ends the bunch, so that bunches in their order are
+    the device's packets in theirs.
+    """
+
+    origin: Origin
+    route: Route
+    device_id: str  # from the topic; "" when the topic names none
+    topic: str
+    codec: str  # name of the route's payload codec
+    received_s: float  # receipt time on the gateway's clock, epoch seconds
+    tokens: Sequence[int]  # the origin's own marks, one for each packet
+    payloads: Sequence[bytes]  # of the same order
+
+
 class Intake(Protocol):
     """The pipeline, as a door sees it."""
 

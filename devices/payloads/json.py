@@ -27,6 +27,7 @@ from devices.payloads.codec import (
     DecodedReading,
 )
 from devices.payloads.elements import Element, elements
+from devices.payloads.json_columns import JsonColumns
 from devices.payloads.judge import judge_event, judge_reading
 
 _Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]
@@ -100,6 +101,10 @@ class JsonCodec:
             return self._all_events(payload)
         except _FAST_FAULTS:
             return _one_by_one(payload, judge_event)
+
+    def column_decoder(self, metrics: Sequence[str]) -> JsonColumns:
+        """A decoder for many payloads at once, of a product model with these metrics."""
+        return JsonColumns(metrics)
 
     def _all_readings(self, payload: bytes) -> list[DecodedReading]:
         _must_be_plain(payload)

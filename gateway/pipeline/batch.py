@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from devices.registry.model import FirmwareSeen
-from gateway.intake import Packet
+from gateway.pipeline.packets import Packets
 from gateway.store.rows import EventRow, QuarantineRow, Readings
 
 
@@ -18,7 +18,7 @@ class Batch:
     Readings, events and statuses share one count of arrival positions, their `row`.
     """
 
-    packets: Sequence[Packet]
+    packets: Packets
     readings: Sequence[Readings]  # by model, in the order of the models' names
     events: Sequence[EventRow]
     statuses: Sequence[EventRow]

@@ -1,25 +1,29 @@
 """Packets into a batch: each payload through its codec, readings into columns, what is wrong into quarantine."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Final, TypeVar
 
 import numpy as np
 
 from devices.errors import QuarantineReason, Rejected
 from devices.payloads import Bad, Codec
+from devices.payloads.columnar import ABSENT
 from devices.payloads.elements import elements
 from devices.profiles.model import Profile
 from devices.registry.model import Device, FirmwareSeen
-from gateway.intake import Packet, Route
+from gateway.intake import Bunch, Packet, Route
 from gateway.pipeline.batch import Batch
 from gateway.pipeline.clockless import ReceiptTimes
-from gateway.pipeline.columns import Columns
+from gateway.pipeline.columns import Columns, Part
 from gateway.pipeline.directory import DeviceDirectory
+from gateway.pipeline.packets import Packets, bunches_of
 from gateway.pipeline.settings import PipelineSettings
+from gateway.pipeline.together import Decoders, Together
 from gateway.pipeline.told import Told, Unreadable, read_acknowledgement, read_status
 from gateway.pipeline.validate import Ranges, find_faults
-from gateway.store.rows import MAX_TS_US, MIN_TS_US, NO_SEQ, EventRow, QuarantineRow, Readings
+from gateway.store.rows import MAX_TS_US, MIN_TS_US, NO_SEQ, EventRow, Longs, QuarantineRow, Readings
 from gateway.store.tables import ReadingTables
 from gateway.store.times import datetime_of
 
@@ -29,6 +33,7 @@ AUTOMATIC: Final = "automatic"
 _NO_ROUTE: Final = "no route knows this topic, or its device id is not 1 to 64 of A-Z a-z 0-9 _ -"
 _BEYOND: Final = "ts is not from 1970 to 9999"
 _Decoded = TypeVar("_Decoded")
+_by_packet = attrgetter("packet")
 
 
 @dataclass(slots=True)
@@ -42,6 +47,10 @@ class Sources:
     tables: ReadingTables
     receipt_times: ReceiptTimes = field(default_factory=ReceiptTimes)
     firmware: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])  # and since when
+    decoders: Decoders = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.decoders = Decoders(self.codecs)
 
     def model_of(self, device: Device) -> str:
         """The profile that a device's readings follow."""
@@ -51,37 +60,77 @@ class Sources:
 def decode_batch(
     sources: Sources, packets: Sequence[Packet], now_s: float, refused: Mapping[int, Bad] | None = None
 ) -> Batch:
-    """Decode packets in their order, but those that are `refused` already; never raises for what a device sent."""
-    decoding = _Decoding(sources, packets, round((now_s + sources.settings.ingest.far_future) * 1e6))
-    for index, packet in enumerate(packets):
-        if refused and index in refused:
-            decoding.refuse(index, refused[index])
-        else:
-            decoding.take(index, packet)
+    """Decode packets in their order; never raises for what a device sent.
+
+    `refused` says of packets, by their number, why they are not to be decoded.
+    """
+    numbered = Packets(bunches_of(packets))
+    decoding = _Decoding(sources, numbered, round((now_s + sources.settings.ingest.far_future) * 1e6), refused or {})
+    for start, bunch in zip(numbered.starts, numbered.bunches, strict=False):
+        decoding.take(start, bunch)
     return decoding.finish()
 
 
 class _Decoding:
-    """The work on one batch."""
+    """The work on one batch.
 
-    def __init__(self, sources: Sources, packets: Sequence[Packet], latest_us: int) -> None:
+    Telemetry is decoded together where its codec can, at the end; everything else at once, packet by packet. The end
+    brings all of it into the order of arrival, so that nothing depends on which way a payload took.
+    """
+
+    def __init__(self, sources: Sources, packets: Packets, latest_us: int, undecodable: Mapping[int, Bad]) -> None:
         self._sources = sources
         self._devices = sources.devices
         self._codecs = sources.codecs
         self._max_payload_bytes = sources.settings.ingest.max_payload_bytes
         self._packets = packets
         self._latest_us = latest_us
+        self._undecodable = undecodable
         self._columns: dict[str, Columns] = {}  # by profile
         self._columns_by_model: dict[str | None, Columns] = {}  # by what the registry says, which may have no profile
+        self._together: dict[tuple[str, str], Together | None] = {}  # by codec and profile; None where it is not done
         self._events: list[EventRow] = []
         self._statuses: list[EventRow] = []
         self._refused: list[QuarantineRow] = []
         self._firmware: list[FirmwareSeen] = []
         self._raws = RawElements(packets)
-        self._row = 0
 
-    def take(self, index: int, packet: Packet) -> None:
-        device, codec = self._devices.get(packet.device_id), self._codecs.get(packet.codec)
+    def take(self, start: int, bunch: Bunch) -> None:
+        """Take a bunch, whose first packet has the number `start`."""
+        device = self._devices.get(bunch.device_id)
+        numbers = range(start, start + len(bunch.tokens))
+        if (
+            device is not None
+            and bunch.route is Route.TELEMETRY
+            and self._undecodable.keys().isdisjoint(numbers)
+            and self._take_together(start, bunch, device)
+        ):
+            return
+        for index in numbers:
+            bad = self._undecodable.get(index)
+            if bad is None:
+                self._take_packet(index, self._packets[index], device)
+            else:
+                self._refuse(index, bad.raw, bad.reason, bad.detail)
+
+    def _take_together(self, start: int, bunch: Bunch, device: Device) -> bool:
+        """Put a bunch aside to be decoded with others; False where its packets have to be looked at one by one."""
+        columns = self._columns_of(device)
+        key = (bunch.codec, columns.table.model)
+        if key not in self._together:
+            decoder = self._sources.decoders.find(bunch.codec, columns.table)
+            self._together[key] = None if decoder is None else Together(decoder, len(columns.table.metrics))
+        together = self._together[key]
+        if together is None or not self._sources.decoders.fits(bunch.device_id):
+            return False
+        if max(map(len, bunch.payloads)) > self._max_payload_bytes:
+            return False
+        index_of = columns.index_of
+        together.add(start, bunch, index_of.setdefault(bunch.device_id, len(index_of)))
+        return True
+
+    def _take_packet(self, index: int, packet: Packet, device: Device | None) -> None:
+        codec = self._codecs.get(packet.codec)
         if device is None or packet.route is Route.UNKNOWN or len(packet.payload) > self._max_payload_bytes:
             self._refuse_packet(index, packet, device)
         elif packet.route is Route.STATUS:
@@ -94,9 +143,6 @@ class _Decoding:
             self._take_readings(index, packet, device, codec)
         else:
             self._take_events(index, packet, device, codec)
-
-    def refuse(self, index: int, bad: Bad) -> None:
-        self._refuse(index, bad.raw, bad.reason, bad.detail)
 
     def _refuse_packet(self, index: int, packet: Packet, device: Device | None) -> None:
         if packet.route is Route.UNKNOWN:
@@ -115,25 +161,18 @@ class _Decoding:
             if isinstance(reading, Bad):
                 self._refuse(index, reading.raw, reading.reason, reading.detail)
                 continue
-            ts_us = reading.ts_us
-            if ts_us is None:
-                ts_us = self._sources.receipt_times.next_us(packet.device_id, received_us)
-                columns.received_us.append(ts_us)
-            elif MIN_TS_US <= ts_us <= MAX_TS_US:
-                columns.received_us.append(received_us + (ts_us == received_us))
-            else:
+            if reading.ts_us is not None and not MIN_TS_US <= reading.ts_us <= MAX_TS_US:
                 self._refuse(index, self._raws.raw(index, element), QuarantineReason.UNSTORABLE, _BEYOND)
                 continue
             if reading.firmware is not None:
-                self._note_firmware(device, reading.firmware, ts_us, received_us)
+                columns.firmware[len(columns.ts_us)] = reading.firmware
             columns.put_values(reading.metrics)
             columns.device.append(device_index)
-            columns.ts_us.append(ts_us)
+            columns.ts_us.append(ABSENT if reading.ts_us is None else reading.ts_us)
+            columns.received_us.append(received_us)
             columns.seq.append(NO_SEQ if reading.seq is None else reading.seq)
             columns.packet.append(index)
             columns.element.append(element)
-            columns.row.append(self._row)
-            self._row += 1
 
     def _guarded(self, decode: Callable[[bytes], Sequence[_Decoded | Bad]], payload: bytes) -> Sequence[_Decoded | Bad]:
         """What a codec makes of a payload; one that breaks its promise never to raise costs that payload only."""
@@ -188,10 +227,8 @@ class _Decoding:
             return
         else:
             received_us += ts_us == received_us
-        seq, row = told.seq, self._row
-        self._row += 1
         event = EventRow(
-            device.tenant_id, packet.device_id, ts_us, told.code, seq, told.data, received_us, index, element, row
+            device.tenant_id, packet.device_id, ts_us, told.code, told.seq, told.data, received_us, index, element, -1
         )
         into.append(event)
 
@@ -212,15 +249,75 @@ class _Decoding:
     def _quarantine_row(self, index: int, raw: bytes, reason: QuarantineReason, detail: str) -> QuarantineRow:
         return quarantine_row(self._sources, self._packets, index, raw, reason, detail)
 
+    # -- the end -------------------------------------------------------------------------------------------------------
+
     def finish(self) -> Batch:
+        """Decode what was put aside, and bring everything into the order of arrival."""
+        for (codec, model), together in self._together.items():
+            if together is not None:
+                self._decode_together(self._codecs[codec], self._columns[model], together)
+        self._refused.sort(key=_by_packet)
+        whole = {model: self._timed(self._columns[model]) for model in sorted(self._columns)}
+        first_rows = self._first_rows(whole.values())
         parts: list[Readings] = []
         unprofiled = 0
-        for model in sorted(self._columns):
-            readings = self._validated(model, self._columns[model].finish())
+        for model, arrived in whole.items():
+            row = (first_rows[arrived.packet] + arrived.element).astype(np.int32)
+            readings = self._validated(model, replace(arrived, row=row))
             if len(readings):
                 parts.append(readings)
                 unprofiled += 0 if model == AUTOMATIC else sum(map(len, readings.extra.values()))
-        return Batch(self._packets, parts, self._events, self._statuses, self._refused, self._firmware, unprofiled)
+        events, statuses = (
+            [replace(told, row=int(first_rows[told.packet]) + told.element) for told in rows]
+            for rows in (self._events, self._statuses)
+        )
+        return Batch(self._packets, parts, events, statuses, self._refused, self._firmware, unprofiled)
+
+    def _decode_together(self, codec: Codec, columns: Columns, together: Together) -> None:
+        device, received_us, packet = together.of_payloads()
+        found = together.decode()
+        if found is not None:
+            columns.parts.append(Part.of(found, device, received_us, packet))
+        for payload in range(len(packet)) if found is None else found.left:
+            index, bunch = together.place(payload, packet)
+            known = self._devices.get(bunch.device_id)
+            assert known is not None, "a bunch of an unknown device was put aside"
+            self._sources.decoders.keep_apart(bunch.device_id)
+            self._take_readings(index, self._packets[index], known, codec)
+
+    def _timed(self, columns: Columns) -> Readings:
+        """The readings of a product model in the order of arrival, each with a time; notes the firmware they tell.
+
+        `ts_us` and `received_us` are equal exactly where the device gave no time.
+        """
+        readings, firmware = columns.finish()
+        ts_us, received_us = readings.ts_us, readings.received_us
+        clockless = np.flatnonzero(ts_us == ABSENT).tolist()
+        received_us = received_us + (ts_us == received_us)
+        if clockless:
+            ts_us = ts_us.copy()
+            for position in clockless:
+                ts_us[position] = received_us[position] = self._sources.receipt_times.next_us(
+                    readings.device_id(position), int(received_us[position])
+                )
+        for position, told in firmware.items():
+            device_id = readings.device_id(position)
+            known = self._sources.firmware.get(device_id)
+            device = self._devices.get(device_id) if known is None or known[0] != told else None
+            if device is not None:
+                self._note_firmware(device, told, int(ts_us[position]), int(readings.received_us[position]))
+        return replace(readings, ts_us=ts_us, received_us=received_us)
+
+    def _first_rows(self, whole: Iterable[Readings]) -> Longs:
+        """The arrival position of each packet's first element, int64[packets]: a place for every element told."""
+        sizes = np.ones(len(self._packets), np.int64)
+        for packet, element in [
+            *((readings.packet, readings.element) for readings in whole),
+            *(([event.packet], np.array([event.element])) for event in self._events if event.element),
+        ]:
+            if element.any():
+                np.maximum.at(sizes, packet, element + 1)
+        return np.cumsum(sizes) - sizes
 
     def _validated(self, model: str, readings: Readings) -> Readings:
         ranges = Ranges.of(readings.table, self._sources.profiles[model])

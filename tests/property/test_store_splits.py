@@ -34,8 +34,7 @@ def readings_of(table: ReadingTable, told: Sequence[Told]) -> Readings:
         columns.seq.append(row if row % 2 else NO_SEQ)
         columns.packet.append(row)
         columns.element.append(0)
-        columns.row.append(row)
-    return columns.finish()
+    return columns.finish()[0]
 
 
 def expected(told: Sequence[Told]) -> tuple[dict[tuple[str, int], dict[str, float]], list[Fate]]:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -35,9 +35,10 @@ def readings(table: ReadingTable, told: list[tuple[str, int, Mapping[str, float]
         columns.device.append(columns.index_of.setdefault(device_id, len(columns.index_of)))
         for column, value in ((columns.ts_us, ts_us), (columns.received_us, ts_us), (columns.seq, NO_SEQ)):
             column.append(value)
-        for column, value in ((columns.packet, row), (columns.element, 0), (columns.row, 2 * row)):
+        for column, value in ((columns.packet, row), (columns.element, 0)):
             column.append(value)
-    return columns.finish()
+    found, _ = columns.finish()
+    return replace(found, row=2 * found.row)
 
 
 def test_the_healthy_clock_goes_with_the_gateways_clock_after_the_grace() -> None:
@@ -148,7 +149,8 @@ def test_answers_to_commands_are_kept_with_the_commands_id() -> None:
     [
         ("1970-01-01", "1970s"),
         ("2009-12-31T23:59:59.999999", "2000s"),
-        ("2010-01-01", "2010_01"),
+        ("2010-01-01", "2010"),
+        ("2020-01-01", "2020_01"),
         ("2024-02-29", "2024_02"),
         ("2099-12-31T23:59:59.999999", "2099_12"),
         ("2100-01-01", "2100s"),

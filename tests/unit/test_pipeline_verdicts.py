@@ -7,6 +7,7 @@ import pytest
 
 from gateway.intake import Packet, Route, Verdict
 from gateway.pipeline.batch import Batch
+from gateway.pipeline.packets import Packets, bunches_of
 from gateway.pipeline.written import Written, verdicts_of
 from gateway.store.rows import Fate, Readings, ReadingTable, StoredReadings
 from tests.ingest.rig import Door
@@ -30,7 +31,7 @@ def written(fates: Sequence[tuple[int, Fate]], packets: int) -> Written:
     )
     stored = StoredReadings(readings, np.array([fate for _, fate in fates], np.uint8), readings)
     sent = [Packet(door, number, Route.TELEMETRY, "d", "t", b"", 0.0, "json") for number in range(packets)]
-    return Written(Batch(sent, [readings], [], [], [], []), [stored], frozenset(), [], ())
+    return Written(Batch(Packets(bunches_of(sent)), [readings], [], [], [], []), [stored], frozenset(), [], ())
 
 
 @pytest.mark.parametrize(

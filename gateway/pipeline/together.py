@@ -1,0 +1,115 @@
+"""Payloads that are decoded many at once, where their codec can; and the devices whose payloads never fit in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from devices.payloads import Codec, ColumnCodec, ColumnDecoder, ReadingColumns
+from devices.payloads.columnar import ABSENT
+from gateway.intake import Bunch
+from gateway.store.rows import MAX_TS_US, Ints, Longs, ReadingTable
+
+_BUNCHES_APART: Final = 50
+"""Bunches of a device that are decoded one by one after one that did not fit in, before the next attempt."""
+
+_MOST_APART: Final = 200_000
+
+
+@dataclass(slots=True)
+class Together:
+    """Payloads of one product model that one codec decodes at once, bunch after bunch."""
+
+    decoder: ColumnDecoder
+    width: int  # metrics
+    payloads: list[bytes] = field(default_factory=list[bytes])
+    bunches: list[Bunch] = field(default_factory=list[Bunch])
+    starts: list[int] = field(default_factory=list[int])  # of each bunch: the number of its first packet
+    devices: list[int] = field(default_factory=list[int])  # of each bunch: its device's index in the columns
+
+    def add(self, start: int, bunch: Bunch, device: int) -> None:
+        """Take the payloads of a bunch."""
+        self.payloads += bunch.payloads
+        self.bunches.append(bunch)
+        self.starts.append(start)
+        self.devices.append(device)
+
+    def decode(self) -> ReadingColumns | None:
+        """What the codec makes of them; None where it breaks its promises, so that nothing of it counts."""
+        try:
+            found = self.decoder.decode(self.payloads)
+            is_lawful = _is_lawful(found, len(self.payloads), self.width)
+        except Exception:  # noqa: BLE001 - codecs are plug-ins; what fails here is decoded one by one
+            return None
+        return found if is_lawful else None
+
+    def of_payloads(self) -> tuple[Ints, Longs, Ints]:
+        """For each payload: its device, its receipt time in microseconds, and its packet."""
+        counts = np.array([len(bunch.payloads) for bunch in self.bunches], np.intp)
+        before = np.cumsum(counts) - counts
+        packet = np.repeat(np.array(self.starts, np.intp) - before, counts) + np.arange(len(self.payloads))
+        received_us = np.array([round(bunch.received_s * 1e6) for bunch in self.bunches], np.int64)
+        device = np.array(self.devices, np.int32)
+        return np.repeat(device, counts), np.repeat(received_us, counts), packet.astype(np.int32)
+
+    def place(self, payload: int, packet: Ints) -> tuple[int, Bunch]:
+        """A payload's packet, and the bunch that it came in."""
+        number = int(packet[payload])
+        return number, self.bunches[int(np.searchsorted(self.starts, number, side="right")) - 1]
+
+
+def _is_lawful(found: ReadingColumns, payloads: int, width: int) -> bool:
+    """Whether the columns fit each other, and hold what can be stored."""
+    count = len(found.ts_us)
+    if found.values.shape != (count, width) or not len(found.payload) == len(found.element) == len(found.seq) == count:
+        return False
+    if not count:
+        return True
+    limits = ((found.payload, 0, payloads - 1), (found.element, 0, np.inf), (found.ts_us, ABSENT, MAX_TS_US))
+    return all(low <= column.min() and column.max() <= high for column, low, high in limits)
+
+
+class Decoders:
+    """The column decoders in use, one for each codec and product model; and who is kept out of them.
+
+    A payload that does not fit makes its neighbours be decoded again in smaller groups. A device that sends such
+    payloads, by its nature or in a storm, therefore costs the others nothing after the first of them.
+    """
+
+    def __init__(self, codecs: Mapping[str, Codec]) -> None:
+        self._codecs = {name: codec for name, codec in codecs.items() if isinstance(codec, ColumnCodec)}
+        self._made: dict[tuple[str, str], tuple[Sequence[str], ColumnDecoder | None]] = {}
+        self._apart: dict[str, int] = {}
+
+    def find(self, codec: str, table: ReadingTable) -> ColumnDecoder | None:
+        """The decoder for a table as it is now, where the codec has one."""
+        if codec not in self._codecs or not table.metrics:
+            return None
+        made = self._made.get((codec, table.model))
+        if made is None or made[0] != table.metrics:
+            made = self._made[codec, table.model] = (table.metrics, self._make(codec, table))
+        return made[1]
+
+    def _make(self, codec: str, table: ReadingTable) -> ColumnDecoder | None:
+        try:
+            return self._codecs[codec].column_decoder(table.metrics)
+        except Exception:  # noqa: BLE001 - a plug-in that cannot is one that does not offer it
+            return None
+
+    def fits(self, device_id: str) -> bool:
+        """Whether a device's next bunch is worth decoding with those of others."""
+        left = self._apart.get(device_id)
+        if left is None:
+            return True
+        if left > 1:
+            self._apart[device_id] = left - 1
+        else:
+            del self._apart[device_id]
+        return False
+
+    def keep_apart(self, device_id: str) -> None:
+        """Decode the next bunches of a device one by one."""
+        if len(self._apart) >= _MOST_APART:
+            self._apart.clear()
+        self._apart[device_id] = _BUNCHES_APART
