@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import cast
 
 import msgspec
 
@@ -15,8 +15,7 @@ from devices.payloads.codec import (
     DecodedReading,
     timestamp_us,
 )
-
-_SHOWN: Final = 60  # characters of a device's own words that may stand in a detail
+from devices.payloads.storable import kind, must_be_storable, must_be_text, shown
 
 
 def judge_reading(element: object) -> DecodedReading:
@@ -30,7 +29,7 @@ def judge_reading(element: object) -> DecodedReading:
         raise Rejected(QuarantineReason.MALFORMED, "metrics is missing")
     metrics = fields["metrics"]
     if not isinstance(metrics, dict):
-        raise Rejected(QuarantineReason.WRONG_TYPE, f"metrics is {_kind(metrics)}, not an object")
+        raise Rejected(QuarantineReason.WRONG_TYPE, f"metrics is {kind(metrics)}, not an object")
     return DecodedReading(ts_us, seq, firmware, _numbers(cast("dict[str, object]", metrics)))
 
 
@@ -47,14 +46,14 @@ def judge_event(element: object) -> DecodedEvent:
     if data is None:
         return DecodedEvent(ts_us, seq, code, None)
     if not isinstance(data, dict):
-        raise Rejected(QuarantineReason.WRONG_TYPE, f"data is {_kind(data)}, not an object")
-    _must_be_storable(cast("object", data))
+        raise Rejected(QuarantineReason.WRONG_TYPE, f"data is {kind(data)}, not an object")
+    must_be_storable(cast("object", data))
     return DecodedEvent(ts_us, seq, code, msgspec.json.encode(data))
 
 
 def _fields(element: object) -> Mapping[str, object]:
     if not isinstance(element, dict):
-        raise Rejected(QuarantineReason.MALFORMED, f"{_kind(element)} where an object is expected")
+        raise Rejected(QuarantineReason.MALFORMED, f"{kind(element)} where an object is expected")
     return cast("dict[str, object]", element)
 
 
@@ -64,10 +63,10 @@ def _ts_us(fields: Mapping[str, object]) -> int | None:
         return None
     ts_us = timestamp_us(ts)
     if ts_us is None:
-        shown = _shown(ts) if isinstance(ts, str | int | float) else _kind(ts)
+        found = shown(ts) if isinstance(ts, str | int | float) else kind(ts)
         raise Rejected(
             QuarantineReason.BAD_TIMESTAMP,
-            f"ts {shown} is neither RFC 3339 with an offset nor epoch milliseconds, from 1970 to 9999",
+            f"ts {found} is neither RFC 3339 with an offset nor epoch milliseconds, from 1970 to 9999",
         )
     return ts_us
 
@@ -79,7 +78,7 @@ def _seq(fields: Mapping[str, object]) -> int | None:
     if not isinstance(seq, int) or isinstance(seq, bool) or not 0 <= seq <= MAX_SEQ:
         raise Rejected(
             QuarantineReason.WRONG_TYPE,
-            f"seq is {_kind(seq)}, not an integer from 0 to 2^63 - 1",
+            f"seq is {kind(seq)}, not an integer from 0 to 2^63 - 1",
         )
     return seq
 
@@ -89,74 +88,25 @@ def _numbers(metrics: Mapping[str, object]) -> dict[str, float]:
     for name, value in metrics.items():
         if not name:
             raise Rejected(QuarantineReason.WRONG_TYPE, "a metric has an empty name")
-        _must_be_text(name)
+        must_be_text(name)
         if value is None:
             continue
         if not isinstance(value, int | float):
             raise Rejected(
                 QuarantineReason.WRONG_TYPE,
-                f"metric {_shown(name)} is {_kind(value)}, not a number or boolean",
+                f"metric {shown(name)} is {kind(value)}, not a number or boolean",
             )
         number = float(value)
         if not math.isfinite(number):
-            raise Rejected(QuarantineReason.NOT_A_NUMBER, f"metric {_shown(name)} is {number}")
+            raise Rejected(QuarantineReason.NOT_A_NUMBER, f"metric {shown(name)} is {number}")
         numbers[name] = number
     return numbers
 
 
 def _text(field: str, value: object, longest: int) -> str:
     if not isinstance(value, str):
-        raise Rejected(QuarantineReason.WRONG_TYPE, f"{field} is {_kind(value)}, not a string")
+        raise Rejected(QuarantineReason.WRONG_TYPE, f"{field} is {kind(value)}, not a string")
     if len(value) > longest:
         raise Rejected(QuarantineReason.WRONG_TYPE, f"{field} is longer than {longest} characters")
-    _must_be_text(value)
+    must_be_text(value)
     return value
-
-
-def _must_be_text(text: str) -> None:
-    """NUL and lone surrogates are JSON, but no database takes them for text."""
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise Rejected(
-            QuarantineReason.MALFORMED,
-            f"{_shown(text)} holds NUL or half of a surrogate pair",
-        )
-
-
-def _must_be_storable(data: object) -> None:
-    """Everything in an event's data must survive a journey through jsonb."""
-    left = [data]
-    while left:
-        value = left.pop()
-        if isinstance(value, str):
-            _must_be_text(value)
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise Rejected(QuarantineReason.NOT_A_NUMBER, f"data holds {value}")
-        elif isinstance(value, list):
-            left.extend(cast("list[object]", value))
-        elif isinstance(value, dict):
-            entries = cast("dict[str, object]", value)
-            left.extend(entries.keys())
-            left.extend(entries.values())
-
-
-def _kind(value: object) -> str:
-    """What JSON calls a value."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return f"the number {_shown(value)}"
-        case str():
-            return "a string"
-        case list():
-            return "an array"
-        case _:
-            return "an object"
-
-
-def _shown(value: str | float) -> str:
-    """A device's own words, made harmless: ASCII only, and short."""
-    words = ascii(value)
-    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}…"

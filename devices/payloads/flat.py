@@ -1,0 +1,116 @@
+"""The codec `flat`: any JSON object, its numbers by their paths; for firmware that knows no envelope, as Tasmota.
+
+    {"Time": "2026-03-01T07:30:00+01:00", "ENERGY": {"Power": 12, "Total": 3.4}, "POWER": "ON"}
+
+is the reading ``ENERGY_Power = 12, ENERGY_Total = 3.4, POWER = 1``. Names of a path are joined by ``_``, elements of an
+array count from 1; ON, OFF and booleans are 1 and 0; other text and null are let pass. The time stands in ``Time``,
+``time``, ``ts`` or ``timestamp``: RFC 3339, or epoch seconds or milliseconds. A local time without its offset could be
+any hour: the time of receipt counts then, as without one. A firmware's version is taken where a name says so.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, cast
+
+from devices.errors import QuarantineReason, Rejected
+from devices.payloads.codec import Bad, DecodedEvent, DecodedReading, timestamp_us
+from devices.payloads.elements import elements
+from devices.payloads.judge import judge_event
+from devices.payloads.naming import metric_names
+from devices.payloads.storable import kind, shown
+from devices.payloads.values import Values, is_firmware_name
+
+_TIMES: Final = ("ts", "time", "Time", "timestamp")
+_SWITCHED: Final = {"ON": 1.0, "OFF": 0.0}
+_DEEPEST: Final = 8
+_MILLISECONDS_FROM: Final = 1e11  # as seconds this is the year 5138
+_LOCAL_LENGTH: Final = len("2026-03-01T07:30:00")
+
+
+class FlatCodec:
+    """Decodes JSON objects of any shape; see the module."""
+
+    name: str = "flat"
+
+    def decode_readings(self, payload: bytes) -> Sequence[DecodedReading | Bad]:
+        """One reading for the object, or for each object of an array."""
+        try:
+            found = elements(payload)
+        except Rejected as rejected:
+            return [Bad(payload, QuarantineReason(rejected.reason), rejected.detail)]
+        judged: list[DecodedReading | Bad] = []
+        for element in found:
+            try:
+                judged.append(_reading(element.value))
+            except Rejected as rejected:
+                judged.append(Bad(element.raw, QuarantineReason(rejected.reason), rejected.detail))
+        return judged
+
+    def decode_events(self, payload: bytes) -> Sequence[DecodedEvent | Bad]:
+        """Events, in the shape that the codec `json` has for them."""
+        try:
+            found = elements(payload)
+        except Rejected as rejected:
+            return [Bad(payload, QuarantineReason(rejected.reason), rejected.detail)]
+        judged: list[DecodedEvent | Bad] = []
+        for element in found:
+            try:
+                judged.append(judge_event(element.value))
+            except Rejected as rejected:
+                judged.append(Bad(element.raw, QuarantineReason(rejected.reason), rejected.detail))
+        return judged
+
+
+def _reading(element: object) -> DecodedReading:
+    if not isinstance(element, dict):
+        raise Rejected(QuarantineReason.MALFORMED, f"{kind(element)} where an object is expected")
+    fields = dict(cast("Mapping[str, object]", element))
+    time = next((name for name in _TIMES if name in fields), None)
+    ts_us = None if time is None else _ts_us(time, fields.pop(time))
+    found = dict(_leaves(fields, "", 0))
+    names = metric_names(path for path, value in found.items() if isinstance(value, float))
+    values = Values()
+    for path, value in found.items():
+        values.put(path if isinstance(value, str) else names[path], value)
+    return DecodedReading(ts_us, None, values.firmware, values.metrics)
+
+
+def _leaves(value: object, path: str, depth: int) -> Iterator[tuple[str, float | str]]:
+    """Numbers, and the firmware's version, by their paths."""
+    if depth > _DEEPEST:
+        raise Rejected(QuarantineReason.MALFORMED, f"nested more than {_DEEPEST} deep")
+    match value:
+        case dict():
+            for name, inner in cast("dict[str, object]", value).items():
+                yield from _leaves(inner, f"{path}/{name}" if path else name, depth + 1)
+        case list():
+            for number, inner in enumerate(cast("list[object]", value), 1):
+                yield from _leaves(inner, f"{path}/{number}", depth + 1)
+        case str():
+            if value.upper() in _SWITCHED:
+                yield path, _SWITCHED[value.upper()]
+            elif is_firmware_name(path):
+                yield path, value
+        case int() | float():
+            yield path, _finite(path, value)
+        case _:
+            pass
+
+
+def _finite(path: str, value: float) -> float:
+    try:
+        return float(value)  # whether it is finite is looked at where it is put
+    except OverflowError:
+        raise Rejected(QuarantineReason.NOT_A_NUMBER, f"{shown(path)} is beyond every float") from None
+
+
+def _ts_us(name: str, time: object) -> int | None:
+    if isinstance(time, int | float) and not isinstance(time, bool):
+        ts_us = timestamp_us(time if abs(time) >= _MILLISECONDS_FROM else time * 1000)
+    elif isinstance(time, str) and len(time) == _LOCAL_LENGTH and timestamp_us(f"{time}Z") is not None:
+        return None
+    else:
+        ts_us = timestamp_us(time)
+    if ts_us is None:
+        found = shown(time) if isinstance(time, str | int | float) else kind(time)
+        raise Rejected(QuarantineReason.BAD_TIMESTAMP, f"{shown(name)} is {found}, no time that is known")
+    return ts_us
