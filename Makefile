@@ -12,7 +12,7 @@ ARGS ?=
 .PHONY: help
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  ARGS="..." is passed on to demo, test and bench.'
+	@echo '  ARGS="..." is passed on to demo, test, faults and bench.'
 
 .PHONY: demo
 demo: $(RUNTIME) ## from a simulated fleet to a closed case, everything embedded; then the scorecard
@@ -48,6 +48,10 @@ bench: $(RUNTIME) provision ## the benchmarks, each beside its baselines, as rat
 	$(BIN)/careloop bench ingest $(ARGS)
 	$(BIN)/careloop bench detect $(ARGS)
 	$(BIN)/careloop bench latency $(ARGS)
+
+.PHONY: faults
+faults: $(DEV) provision ## kill -9, full disks, dead networks under load, a proof each round (docs/durability.md)
+	$(BIN)/python -m tests.faults.campaign $(ARGS)
 
 .PHONY: provision
 provision: $(RUNTIME) ## TimescaleDB and Mosquitto for tests and benchmarks, unpacked into a cache

@@ -50,17 +50,23 @@ class Mosquitto:
         """What the broker has said since it was first started."""
         return (self.folder / "mosquitto.log").read_text()
 
-    def start(self, *extra_lines: str) -> None:
-        """Start the broker, with more lines of configuration, and wait until it listens."""
-        lines = [
-            f"listener {self.port} {self.host}",
-            "allow_anonymous true",
+    def settings(self) -> list[str]:
+        """What it keeps and drops."""
+        return [
             "max_queued_messages 0",
             "persistence true",
             f"persistence_location {self.folder}/",
             "autosave_on_changes true",
             "autosave_interval 1",
+        ]
+
+    def start(self, *extra_lines: str) -> None:
+        """Start the broker, with more lines of configuration, and wait until it listens."""
+        lines = [
+            f"listener {self.port} {self.host}",
+            "allow_anonymous true",
             f"user {'root' if os.geteuid() == 0 else 'mosquitto'}",
+            *self.settings(),
             *extra_lines,
         ]
         configuration = self.folder / "mosquitto.conf"

@@ -1,0 +1,157 @@
+"""Round after round: load, a strike at a random moment, recovery, and the ledger's proof."""
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.faults.campaign.fleet import Fleet
+from tests.faults.campaign.strikes import Strike, Struck
+from tests.faults.campaign.world import World
+from tests.ledger.audit import Findings, Page, audit
+from tests.ledger.book import Book, Key, State
+from tests.ledger.sender import Line, Sender, wait_for
+
+DRAIN_S: Final = 90.0
+QUIET_S: Final = 2.0  # without a word from the broker: nothing comes any more
+FORGETFUL: Final = 0.15  # the share of connections whose device loses its memory in a round
+
+
+@dataclass(slots=True)
+class RoundResult:
+    """What a round was, and what came of it."""
+
+    number: int
+    strike: str
+    engine: str
+    findings: Findings
+    said: str
+    back_after_s: float  # from the end of the harm until the doors acknowledged again
+    faults: list[str] = field(default_factory=list)  # in words; empty when all is well
+    remarks: list[str] = field(default_factory=list)
+
+
+class Rounds:
+    """A campaign's senders and its book."""
+
+    def __init__(self, world: World, fleet: Fleet, seed: int) -> None:
+        self.world = world
+        self.fleet = fleet
+        self.book = Book()
+        self.lost_by_broker: set[Key] = set()
+        self._rng = random.Random(seed)
+        self._steady = [self._sender(line) for line in fleet.lines()]
+        for sender in self._steady:
+            sender.start()
+
+    def _sender(self, line: Line) -> Sender:
+        return Sender(line, self.book, self._rng.getrandbits(64))
+
+    def end(self) -> None:
+        """Disconnect everybody."""
+        for sender in self._steady:
+            sender.end()
+
+    def play(self, number: int, strike: Strike) -> RoundResult:
+        """One round."""
+        rng = self._rng
+        self.book.round_number = number
+        ill = [self._sender(line) for line in self.fleet.ill(number)]
+        for sender in ill:
+            sender.start()
+        senders = [*self._steady, *ill]
+        for sender in senders:
+            sender.go()
+        load_s = rng.uniform(2.0, 4.0)
+        before_s = rng.uniform(0.3, load_s - 0.5)
+        time.sleep(before_s)
+        forgetful = [sender for sender in self._steady if rng.random() < FORGETFUL]
+        forgetting = threading.Timer(rng.uniform(0.0, 0.3), lambda: [sender.forget() for sender in forgetful])
+        forgetting.start()
+        struck = Struck()
+        strike.do(self.world, rng, struck)
+        forgetting.join()
+        over_at_s = time.monotonic()
+        back_after_s = self._back(over_at_s)
+        time.sleep(max(load_s - before_s - (time.monotonic() - over_at_s), 0.3))
+        wait_for(lambda: self._is_dead or not any(sender.has_more for sender in ill), 20.0)
+        for sender in senders:
+            sender.pause()
+        drained = wait_for(lambda: self._is_dead or all(sender.is_done for sender in senders), DRAIN_S)
+        for sender in ill:
+            sender.end()
+        result = RoundResult(
+            number,
+            strike.name,
+            self.world.gateway.engine,
+            self._audit(number, struck),
+            struck.said,
+            back_after_s,
+            remarks=struck.remarks,
+        )
+        self._judge(result, strike, senders, drained=drained)
+        return result
+
+    def _back(self, over_at_s: float) -> float:
+        """Seconds until both doors acknowledge what is published from now on."""
+        before = self._marks()
+        wait_for(
+            lambda: self._is_dead or all(now > then for now, then in zip(self._marks(), before, strict=True)), DRAIN_S
+        )
+        return time.monotonic() - over_at_s
+
+    @property
+    def _is_dead(self) -> bool:
+        return self.world.gateway.pid is None
+
+    def _marks(self) -> tuple[int, int]:
+        return self.book.acknowledged_by("listen"), len(self.world.witness.acknowledged)
+
+    def _audit(self, number: int, struck: Struck) -> Findings:
+        page = self.book.page(number)
+        excused = self._not_handed_over(page, struck)
+        with self.world.sql() as conn:
+            findings = audit(conn, page, excused=excused)
+        self.lost_by_broker.update(findings.lost_by_broker)
+        return findings
+
+    def _not_handed_over(self, page: Page, struck: Struck) -> set[Key]:
+        """Wait until careloop has acknowledged to the broker what that has acknowledged to devices.
+
+        What it has not, though nothing comes any more, is the broker's loss if the broker was killed.
+        """
+        acknowledged = self.world.witness.acknowledged
+        waited_for = {told.key for told, state in page if told.via == "broker" and state is State.ACKNOWLEDGED}
+        changed_at_s = started_at_s = time.monotonic()
+        while waited_for and not self._is_dead and time.monotonic() < started_at_s + DRAIN_S:
+            time.sleep(0.05)
+            left = {key for key in waited_for if key not in acknowledged}
+            if len(left) < len(waited_for):
+                waited_for, changed_at_s = left, time.monotonic()
+            elif struck.kills_broker and time.monotonic() > changed_at_s + QUIET_S:
+                break
+        return waited_for if struck.kills_broker else set()
+
+    def _judge(self, result: RoundResult, strike: Strike, senders: Sequence[Sender], *, drained: bool) -> None:
+        faults = [f"{len(keys)} {name}, such as {keys[0]}" for name, keys in result.findings.faults.items()]
+        if self._is_dead:
+            faults.append(f"the gateway has ended by itself:\n{self.world.gateway.log()}")
+        if not drained:
+            faults.append("some devices were not answered within the time")
+        faults += [f"{sender.name}: {sender.failure!r}" for sender in senders if sender.failure is not None]
+        faults += [f"{sender.name}: {sender.refused} PUBACKs refuse" for sender in senders if sender.refused]
+        listening = [sender for sender in senders if sender.line.via == "listen"]
+        faults += [f"{sender.name}: PUBACKs out of order" for sender in listening if sender.misordered]
+        if strike.must_be_said and not result.said:
+            faults.append("/readyz has not said why nothing can be stored")
+        if not self._is_dead and not self.world.gateway.wait_until_ready():
+            faults.append(f"/readyz does not become ready again: {self.world.gateway.readiness()[1]}")
+        result.faults = faults
+
+
+def final_audit(rounds: Rounds) -> Findings:
+    """Every reading of the campaign at once."""
+    with rounds.world.sql() as conn:
+        return audit(conn, rounds.book.pages(), excused=rounds.lost_by_broker)
