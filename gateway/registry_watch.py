@@ -1,19 +1,23 @@
 """Follows the registry in the database, so that devices and who may connect change while the gateway runs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Final
 
 from psycopg import Error, sql
 
-from devices.registry.queries import CHANNEL, Connection, load_devices
+from devices.registry.changes import Known, changes
+from devices.registry.queries import CHANNEL, Connection
 from gateway.doors.authenticate import RegistryAuthenticator
 from gateway.doors.sparing import Log
 from gateway.pipeline.directory import DeviceDirectory
 
 _RECONNECT_S: Final = 1.0
 _REFRESH_S: Final = 600.0
-_EVERYTHING: Final = "*"
+_MANY: Final = "*"
+_AT_ONCE: Final = 1000
 
 LISTEN: Final = sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL))
 
@@ -31,45 +35,84 @@ async def watch_registry(  # noqa: PLR0917 - who is kept up to date, from where,
     Sets `loaded` once the whole registry has been read for the first time.
 
     `connect` opens a connection of its own in autocommit mode. While the database cannot be reached, what was last
-    known holds.
+    known holds. However many devices there are, others in the event loop have a turn after every thousand.
     """
+    watch = RegistryWatch(directory, authenticator, on_lost)
     while True:
         try:
             async with await connect() as conn:
-                await _follow(conn, directory, authenticator, on_lost, loaded)
+                await _follow(conn, watch, loaded)
         except (Error, OSError) as error:
             log.warning("registry.not_followed", detail=type(error).__name__)
             await asyncio.sleep(_RECONNECT_S)
 
 
-async def _follow(
-    conn: Connection,
-    directory: DeviceDirectory,
-    authenticator: RegistryAuthenticator,
-    on_lost: Callable[[str], None],
-    loaded: asyncio.Event,
-) -> None:
+async def _follow(conn: Connection, watch: "RegistryWatch", loaded: asyncio.Event) -> None:
     await conn.execute(LISTEN)  # before the first reading of the registry: nothing falls between
-    changed = {_EVERYTHING}
+    mark = await watch.read_all(conn)
+    loaded.set()
     while True:
-        if _EVERYTHING in changed:
-            directory.replace(await load_devices(conn))
-            for device_id in await authenticator.refresh(conn):
-                on_lost(device_id)
-            loaded.set()
-        else:
-            for device_id in changed:
-                await _refresh_device(conn, directory, device_id)
-                if await authenticator.refresh_device(conn, device_id):
-                    on_lost(device_id)
         # The connection cannot be asked while notifications are read from it, so they are taken first.
         notifies = conn.notifies(timeout=_REFRESH_S, stop_after=1)
-        changed = {notify.payload async for notify in notifies} or {_EVERYTHING}
+        changed = {notify.payload async for notify in notifies}
+        if changed and _MANY not in changed:
+            await watch.read_these(conn, sorted(changed))
+        else:  # many at once, or nothing heard for long
+            mark = await watch.read_since(conn, mark)
 
 
-async def _refresh_device(conn: Connection, directory: DeviceDirectory, device_id: str) -> None:
-    found = await load_devices(conn, device_id)
-    if found:
-        directory.put(found[0])
-    else:
-        directory.remove(device_id)
+@dataclass(frozen=True, slots=True)
+class RegistryWatch:
+    """What is kept up to date, and who is told of a device that lost a credential."""
+
+    directory: DeviceDirectory
+    authenticator: RegistryAuthenticator
+    on_lost: Callable[[str], None]
+
+    async def read_all(self, conn: Connection) -> str:
+        """Take the whole registry, also out of what was known before; the mark to go on from.
+
+        Nobody's seat is lost because the database was away: only what differs is changed.
+        """
+        seen: set[str] = set()
+        mark = await self._read(conn, None, None, seen)
+        known = self.directory.ids()
+        for at in range(0, len(known), _AT_ONCE):
+            for device_id in known[at : at + _AT_ONCE]:
+                if device_id not in seen:  # deleted, or never there: a database that was restored from a backup
+                    self._take(Known(device_id, None, ()))
+            await asyncio.sleep(0)
+        return mark
+
+    async def read_since(self, conn: Connection, mark: str) -> str:
+        """Take what has changed since; the mark to go on from."""
+        return await self._read(conn, mark, None, None)
+
+    async def read_these(self, conn: Connection, device_ids: Sequence[str]) -> None:
+        """Take a few devices anew."""
+        await self._read(conn, None, device_ids, None)
+
+    async def _read(self, conn: Connection, since: str | None, device_ids: Sequence[str] | None, seen: set[str]) -> str:
+        mark = ""
+        async with aclosing(changes(conn, since, device_ids)) as found:
+            async for part in found:
+                if isinstance(part, str):
+                    mark = part
+                    continue
+                for known in part:
+                    self._take(known)
+                if seen is not None:
+                    seen.update([known.device_id for known in part])
+                await asyncio.sleep(0)
+        return mark
+
+    def _take(self, known: Known) -> None:
+        if known.device is not None:
+            if self.directory.get(known.device_id) != known.device:
+                self.directory.put(known.device)
+            lost = self.authenticator.put(known.device_id, known.credentials)
+        else:
+            self.directory.remove(known.device_id)
+            lost = self.authenticator.remove(known.device_id)
+        if lost:
+            self.on_lost(known.device_id)

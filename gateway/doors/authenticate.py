@@ -8,7 +8,6 @@ from typing import Protocol
 
 from devices.credentials import verify
 from devices.registry.model import Credential
-from devices.registry.queries import Connection, load_credentials, load_devices
 
 
 class Authenticator(Protocol):
@@ -63,56 +62,26 @@ class RegistryAuthenticator:
             return False
         return not self._has_proved(username, password)
 
-    def add(self, credential: Credential) -> None:
-        """Let a device in with one more credential."""
-        device_id = credential.device_id
-        others = [
-            known for known in self._credentials.get(device_id, ()) if known.credential_id != credential.credential_id
-        ]
-        self._credentials[device_id] = (*others, credential)
-        self._devices.add(device_id)
+    def put(self, device_id: str, credentials: Sequence[Credential]) -> bool:
+        """Let a device in with exactly these credentials; whether that took one away from it."""
+        lost = bool(_ids(self._credentials.get(device_id, ())) - _ids(credentials))
+        if credentials:
+            self._credentials[device_id] = tuple(credentials)
+        else:
+            self._credentials.pop(device_id, None)
+        if lost:
+            self._proved.pop(device_id, None)
+        if self._with_certificates:
+            self._devices.add(device_id)
+        return lost
 
-    def remove(self, device_id: str) -> None:
-        """Let a device in no longer."""
+    def remove(self, device_id: str) -> bool:
+        """Let a device in no longer; whether it might have been."""
+        was_known = device_id in self._devices or device_id in self._credentials
         self._credentials.pop(device_id, None)
         self._proved.pop(device_id, None)
         self._devices.discard(device_id)
-
-    async def refresh(self, conn: Connection) -> frozenset[str]:
-        """Take everything from the database anew; the devices that lost a credential, or were revoked."""
-        fresh: dict[str, list[Credential]] = {}
-        for credential in await load_credentials(conn):
-            fresh.setdefault(credential.device_id, []).append(credential)
-        lost = {
-            device_id for device_id, known in self._credentials.items() if _ids(known) - _ids(fresh.get(device_id, ()))
-        }
-        if self._with_certificates:
-            devices = {device.device_id for device in await load_devices(conn)}
-            lost |= self._devices - devices
-            self._devices = devices
-        self._credentials = {device_id: tuple(credentials) for device_id, credentials in fresh.items()}
-        for device_id in lost:
-            self._proved.pop(device_id, None)
-        return frozenset(lost)
-
-    async def refresh_device(self, conn: Connection, device_id: str) -> bool:
-        """Take one device from the database anew; whether it lost a credential, or was revoked."""
-        fresh = tuple(await load_credentials(conn, device_id))
-        lost = bool(_ids(self._credentials.get(device_id, ())) - _ids(fresh))
-        if self._with_certificates:
-            live = bool(await load_devices(conn, device_id))
-            lost = lost or (device_id in self._devices and not live)
-            if live:
-                self._devices.add(device_id)
-            else:
-                self._devices.discard(device_id)
-        if lost:
-            self._proved.pop(device_id, None)
-        if fresh:
-            self._credentials[device_id] = fresh
-        else:
-            self._credentials.pop(device_id, None)
-        return lost
+        return was_known
 
     def _knows_password(self, username: str, password: bytes) -> bool:
         credentials = self._credentials.get(username, ())

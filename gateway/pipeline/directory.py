@@ -26,6 +26,6 @@ class DeviceDirectory:
         """Know a device no longer."""
         self._devices.pop(device_id, None)
 
-    def replace(self, devices: Iterable[Device]) -> None:
-        """Know exactly these devices."""
-        self._devices = {str(device.device_id): device for device in devices}
+    def ids(self) -> list[str]:
+        """Every device that is known."""
+        return list(self._devices)

@@ -18,9 +18,9 @@ def chosen() -> Hashed:
 
 @pytest.fixture
 def authenticator(chosen: Hashed) -> RegistryAuthenticator:
-    found = RegistryAuthenticator()
-    found.add(credential("d1", hash_generated("secret")))
-    found.add(credential("d2", chosen, 2))
+    found = RegistryAuthenticator(with_certificates=True)
+    found.put("d1", [credential("d1", hash_generated("secret"))])
+    found.put("d2", [credential("d2", chosen, 2)])
     return found
 
 
@@ -71,8 +71,20 @@ def test_a_chosen_password_is_slow_once(authenticator: RegistryAuthenticator) ->
 
 
 def test_a_second_credential_lets_in_beside_the_first(authenticator: RegistryAuthenticator) -> None:
-    authenticator.add(credential("d1", hash_generated("another"), 7))
+    old = credential("d1", hash_generated("secret"))
+    assert not authenticator.put("d1", [credential("d1", hash_generated("another"), 7), old])
     assert [authenticator.authenticate("d1", word, "", ()) for word in (b"secret", b"another")] == ["d1", "d1"]
+    assert authenticator.put("d1", [credential("d1", hash_generated("another"), 7)])  # the old one is taken away
+    assert authenticator.authenticate("d1", b"secret", "", ()) is None
+
+
+def test_without_certificates_a_device_needs_a_password(chosen: Hashed) -> None:
+    authenticator = RegistryAuthenticator()
+    authenticator.put("d1", [])
+    assert authenticator.authenticate(None, None, "", ("d1",)) is None
+    assert not authenticator.remove("d1")
+    authenticator.put("d2", [credential("d2", chosen)])
+    assert authenticator.remove("d2")
 
 
 def test_who_is_removed_stays_out(authenticator: RegistryAuthenticator) -> None:
@@ -87,7 +99,7 @@ def test_a_password_that_was_proved_is_worth_nothing_once_it_is_revoked(
 ) -> None:
     def revoked_meanwhile(_credential: Credential, _password: bytes) -> bool:
         authenticator.remove("d2")
-        authenticator.add(credential("d2", hash_generated("renewed"), 3))
+        authenticator.put("d2", [credential("d2", hash_generated("renewed"), 3)])
         return True
 
     monkeypatch.setattr("gateway.doors.authenticate.verify", revoked_meanwhile)

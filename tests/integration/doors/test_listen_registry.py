@@ -14,7 +14,7 @@ from devices.registry.passwords import add_credentials, remove_device, revoke_cr
 from devices.registry.queries import Connection, register_device
 from gateway.doors.authenticate import RegistryAuthenticator
 from gateway.pipeline.directory import DeviceDirectory
-from gateway.registry_watch import watch_registry
+from gateway.registry_watch import RegistryWatch, watch_registry
 from tests.doors import raw
 from tests.doors.door import listening
 from tests.doors.intake import HeldIntake, eventually
@@ -116,7 +116,7 @@ async def test_a_revoked_device_loses_its_connection(conn: Connection, plain_dat
     await add(conn, "d1", "first")
     await add(conn, "d2", "second")
     followed = Followed(plain_database_url)
-    await followed.authenticator.refresh(conn)
+    await RegistryWatch(DeviceDirectory(), followed.authenticator, followed.lost.append).read_all(conn)
     async with listening(HeldIntake(), followed.authenticator) as door, RawClient(door.port) as client:
         task = asyncio.create_task(followed.follow(door.disconnect))
         async with RawClient(door.port) as other:
