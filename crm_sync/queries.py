@@ -294,21 +294,22 @@ SELECT (SELECT coalesce(sum(live - 1), 0)::bigint FROM (
        ) AS of_problem) AS duplicate,
        (SELECT count(*) FROM case_alarm
          WHERE tenant_id = %(tenant_id)s AND case_id IS NULL AND suppressed IS NOT NULL) AS suppressed,
-       (SELECT count(*) FROM service_case c
-         WHERE c.tenant_id = %(tenant_id)s
-           AND EXISTS (SELECT FROM case_endpoint e WHERE e.case_id = c.case_id)
-           AND NOT EXISTS (SELECT FROM case_endpoint e
-                            WHERE e.case_id = c.case_id AND e.state IN ('pending', 'announced'))) AS withdrawn,
+       (SELECT count(DISTINCT e.case_id) FROM case_endpoint e
+         WHERE e.tenant_id = %(tenant_id)s AND e.state IN ('withdrawn', 'taken_back')
+           AND NOT EXISTS (SELECT FROM case_endpoint o
+                            WHERE o.case_id = e.case_id AND o.state IN ('pending', 'announced'))) AS withdrawn,
        (SELECT count(*) FROM inbox WHERE tenant_id = %(tenant_id)s AND state = 'pending') AS inbox_pending,
        (SELECT count(*) FROM inbox WHERE tenant_id = %(tenant_id)s AND state = 'parked') AS inbox_parked
 """
 
 
-async def count_cases(conn: Connection, tenant_id: str) -> CaseCounts:
-    """Cases, suppressed alarms and waiting notices in numbers."""
+async def count_cases(conn: Connection, tenant_id: str, by_state: Mapping[str, int] | None = None) -> CaseCounts:
+    """Cases, suppressed alarms and waiting notices in numbers; counts cases one by one unless `by_state` is known."""
     async with conn.cursor(row_factory=dict_row) as rows:
-        await rows.execute(_COUNT_CASES, [tenant_id])
-        by_state = {str(state): 0 for state in CaseState} | {row["state"]: row["cases"] async for row in rows}
+        if by_state is None:
+            await rows.execute(_COUNT_CASES, [tenant_id])
+            by_state = {row["state"]: row["cases"] async for row in rows}
+        by_state = {str(state): 0 for state in CaseState} | dict(by_state)
         await rows.execute(_COUNT_OTHERS, {"tenant_id": tenant_id})
         others = await rows.fetchone()
     assert others is not None  # one row of sub-selects

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,15 +9,13 @@ from functools import partial
 from typing import Final, Protocol, cast
 
 import structlog
-from psycopg import AsyncConnection, Error
-from psycopg_pool import PoolTimeout
+from psycopg import AsyncConnection
 
 from devices.clock import Clock
 from devices.errors import CareloopError, Retryable
 from devices.payloads import load_codecs
 from devices.profiles.model import Profile
 from gateway.api.app import ApiParts, build_api
-from gateway.api.health import Check
 from gateway.api.server import ApiServer
 from gateway.api.token import resolve_token
 from gateway.check import check_settings
@@ -26,15 +23,19 @@ from gateway.database.connect import CONNECT_TIMEOUT_S
 from gateway.database.hold import Database, hold_database
 from gateway.detect.engine import Engine
 from gateway.doors.authenticate import RegistryAuthenticator
+from gateway.doors.listen.counters import ListenStats
 from gateway.doors.listen.server import ListenDoor
 from gateway.doors.routes import Route, RoutePattern, RouteRule, Routes
-from gateway.doors.subscribe.choose import choose_engine
+from gateway.doors.subscribe.choose import Subscription, choose_engine
+from gateway.doors.subscribe.stats import SubscribeStats
 from gateway.garbage import collecting_seldom
+from gateway.metrics.exposition import Metrics, MetricSources
 from gateway.outreach.supervisor import Outreach
 from gateway.outreach.words import Start
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.settings import PipelineSettings
+from gateway.readiness import Readiness, Watched
 from gateway.registry_watch import watch_registry
 from gateway.running import RunningGateway, announce_start, forget_gateway, remember_gateway
 from gateway.settings import Settings, build_clock
@@ -44,8 +45,6 @@ from gateway.store.store import Store
 Log = structlog.typing.FilteringBoundLogger
 
 READY_LOOK_S: Final = 0.02
-DATABASE_ASKED_S: Final = 1.0
-DATABASE_ANSWERS_S: Final = 4.0
 
 
 class Door(Protocol):
@@ -164,7 +163,17 @@ class _Gateway:
         )
         self._doors = self._build_doors()
         self._registry_loaded = asyncio.Event()
-        self._answered_at_s = time.monotonic()
+        self._readiness = Readiness(
+            Watched(
+                doors=self._doors,
+                queue=self._pipeline.queue,
+                pipeline=self._pipeline,
+                crm=self._outreach,
+                pool=ground.database.pool,
+                edition=ground.database.edition.describe(),
+            )
+        )
+        self._metrics = Metrics(self._metric_sources())
 
     def _build_doors(self) -> dict[str, Door]:
         settings, clock, log = self._ground.settings, self._ground.clock, self._ground.log
@@ -187,7 +196,8 @@ class _Gateway:
             pipeline = tasks.create_task(self._pipeline.run(), name="pipeline")
             outer = [tasks.create_task(self._outreach.run(), name="crm")]
             outer.append(tasks.create_task(self._watch_registry(), name="registry"))
-            outer.append(tasks.create_task(self._ask_database(), name="database"))
+            outer.append(tasks.create_task(self._readiness.watch(), name="readiness"))
+            outer.append(tasks.create_task(self._metrics.watch(), name="metrics"))
             if api is not None:
                 api.use(build_api(self._api_parts(resolve_token(settings))))
             is_ready = await self._is_ready(stop)
@@ -251,34 +261,37 @@ class _Gateway:
             on_clock_set=self._outreach.follow_clock,
             pipeline=self._pipeline,
             crm=self._ground.settings.crm,
-            probe=self._probe,
+            probe=self._readiness.probe,
+            scrape=self._metrics.scrape,
+            settings=self._ground.settings.api,
             is_connected=listen.is_connected if isinstance(listen, ListenDoor) else _is_nowhere,
             database=self._ground.database.edition.describe(),
         )
 
-    async def _probe(self) -> Mapping[str, Check]:
-        checks = {
-            name: Check(ok=door.healthy, says="open" if door.healthy else "not reachable for devices")
-            for name, door in self._doors.items()
-        }
-        silent_s = time.monotonic() - self._answered_at_s
-        answers = silent_s < DATABASE_ANSWERS_S
-        says = self._ground.database.edition.describe() if answers else f"has not answered for {silent_s:.0f} s"
-        checks["database"] = Check(ok=answers, says=says)
-        trouble = self._pipeline.trouble
-        checks["pipeline"] = Check(ok=trouble is None, says=trouble or "stores and judges")
-        trouble = self._outreach.trouble
-        checks["crm"] = Check(ok=trouble is None, says=trouble or "makes cases and delivers")
-        return checks
+    def _metric_sources(self) -> MetricSources:
+        ground = self._ground
+        return MetricSources(
+            tenant_id=ground.settings.tenant.id,
+            pool=ground.database.pool,
+            edition=ground.database.edition.describe(),
+            clock=ground.clock,
+            pipeline=self._pipeline,
+            limits=ground.settings.batch,
+            outreach=self._outreach,
+            doors=lambda: {name: door.healthy for name, door in self._doors.items()},
+            listen=self._listen_stats,
+            subscribe=self._subscribe_stats,
+            checks=self._readiness.truths,
+            database_answer_s=lambda: self._readiness.answer_s,
+        )
 
-    async def _ask_database(self) -> None:
-        """Ask again and again whether the database answers, so that whoever asks us need not wait for it."""
-        while True:
-            with suppress(Error, PoolTimeout, OSError):
-                async with asyncio.timeout(DATABASE_ANSWERS_S), self._ground.database.pool.connection() as conn:
-                    await conn.execute("SELECT 1")
-                    self._answered_at_s = time.monotonic()
-            await asyncio.sleep(DATABASE_ASKED_S)
+    def _listen_stats(self) -> ListenStats | None:
+        door = self._doors.get("listen")
+        return door.stats if isinstance(door, ListenDoor) else None
+
+    def _subscribe_stats(self) -> SubscribeStats | None:
+        door = self._doors.get("subscribe")
+        return door.stats if isinstance(door, Subscription) else None
 
 
 def _ignore(_text: str) -> None:

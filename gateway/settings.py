@@ -95,6 +95,7 @@ class ApiSettings(_Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     token: SecretStr = SecretStr("")
     token_file: str = ""
+    metrics: Literal["loopback", "anyone", "nobody"] = "loopback"
 
 
 class LogSettings(_Section):

@@ -16,11 +16,13 @@ from gateway.api.counts import counts_router
 from gateway.api.deliveries import deliveries_router
 from gateway.api.devices import devices_router
 from gateway.api.health import ReadinessProbe, health_router
+from gateway.api.metrics import Scrape, metrics_router
 from gateway.api.problems import install_problems
 from gateway.api.quarantine import quarantine_router
 from gateway.api.queries import Connection
 from gateway.api.token import require_token
 from gateway.pipeline.pipeline import Pipeline
+from gateway.settings import ApiSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class ApiParts:
     pipeline: Pipeline
     crm: CrmSettings
     probe: ReadinessProbe
+    scrape: Scrape
+    settings: ApiSettings
     is_connected: Callable[[str], bool]
     database: str  # the edition, in words
 
@@ -44,7 +48,9 @@ def build_api(parts: ApiParts) -> FastAPI:
     app = FastAPI(title="careloop", version="1", docs_url=None, redoc_url=None)
     install_problems(app)
     app.include_router(health_router(parts.probe))
-    guarded = APIRouter(prefix="/v1", dependencies=[Depends(require_token(parts.token))])
+    check_token = require_token(parts.token)
+    app.include_router(metrics_router(parts.scrape, parts.settings, check_token))
+    guarded = APIRouter(prefix="/v1", dependencies=[Depends(check_token)])
     guarded.include_router(counts_router(parts.pool, parts.tenant_id, parts.pipeline, parts.clock, parts.database))
     guarded.include_router(devices_router(parts.pool, parts.tenant_id, parts.pipeline.taps, parts.is_connected))
     guarded.include_router(alarms_router(parts.pool, parts.tenant_id))

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Query
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 
-from crm_sync.delivery.records import count_outbox
 from crm_sync.queries import CaseCounts, count_cases
 from devices.clock import Clock
 from gateway.api.clock import ClockView, view_clock
-from gateway.api.queries import Connection, count_groups, count_readings
+from gateway.api.queries import Connection, count_readings, pipeline_totals
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.stats import PipelineStats
+from gateway.store.tallies import read_tallies
 
 
 class ReadingCounts(BaseModel):
@@ -79,21 +79,21 @@ def counts_router(
     ) -> Counts:
         """The gateway in numbers."""
         async with pool.connection() as conn:
-            groups = await count_groups(conn, tenant_id)
+            totals = await pipeline_totals(conn, tenant_id)
+            tallies = await read_tallies(conn, tenant_id)
             by_model = await count_readings(conn) if exact else None
-            cases = await count_cases(conn, tenant_id)
-            outbox = await count_outbox(conn, tenant_id)
+            cases = await count_cases(conn, tenant_id, tallies.cases)
         return Counts(
             database=database,
             clock=view_clock(clock),
-            readings=_readings(groups["pipeline"], by_model),
-            events=groups["pipeline"].get("events", 0),
-            quarantined=QuarantineCounts(total=sum(groups["quarantined"].values()), by_reason=groups["quarantined"]),
-            alarms=AlarmCounts.model_validate({"total": sum(groups["alarms"].values()), **groups["alarms"]}),
+            readings=_readings(totals, by_model),
+            events=totals.get("events", 0),
+            quarantined=QuarantineCounts(total=sum(tallies.quarantined.values()), by_reason=tallies.quarantined),
+            alarms=AlarmCounts.model_validate({"total": sum(tallies.alarms.values()), **tallies.alarms}),
             cases=cases,
-            inbox=InboxCounts.model_validate(groups["inbox"]),
-            outbox={str(state): count for state, count in outbox.items()},
-            totals=dict.fromkeys(_TOTALS, 0) | groups["pipeline"],
+            inbox=InboxCounts.model_validate(tallies.inbox),
+            outbox=tallies.outbox,
+            totals=dict.fromkeys(_TOTALS, 0) | totals,
             pipeline=pipeline.stats,
         )
 

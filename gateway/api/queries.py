@@ -151,20 +151,9 @@ async def count_readings(conn: Connection) -> dict[str, tuple[int, int]]:
     return counts
 
 
-COUNT_GROUPS: LiteralString = """
-SELECT 'alarms' AS what, state AS key, count(*) AS n FROM alarm WHERE tenant_id = %(tenant_id)s GROUP BY state
-UNION ALL
-SELECT 'quarantined', reason, count(*) FROM quarantine WHERE tenant_id = %(tenant_id)s GROUP BY reason
-UNION ALL
-SELECT 'inbox', state, count(*) FROM inbox WHERE tenant_id = %(tenant_id)s GROUP BY state
-UNION ALL
-SELECT 'pipeline', name, value FROM pipeline_counter WHERE tenant_id = %(tenant_id)s
-"""
+PIPELINE_TOTALS: LiteralString = "SELECT name, value FROM pipeline_counter WHERE tenant_id = %(tenant_id)s"
 
 
-async def count_groups(conn: Connection, tenant_id: str) -> dict[str, dict[str, int]]:
-    """Alarms and inbox by state, quarantine by reason, and the pipeline's persistent counters."""
-    groups: dict[str, dict[str, int]] = {"alarms": {}, "quarantined": {}, "inbox": {}, "pipeline": {}}
-    for row in await _fetch(conn, COUNT_GROUPS, {"tenant_id": tenant_id}):
-        groups[row["what"]][row["key"]] = row["n"]
-    return groups
+async def pipeline_totals(conn: Connection, tenant_id: str) -> dict[str, int]:
+    """What the pipeline has counted since the first start."""
+    return {row["name"]: row["value"] for row in await _fetch(conn, PIPELINE_TOTALS, {"tenant_id": tenant_id})}

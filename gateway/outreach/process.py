@@ -25,7 +25,7 @@ from gateway.alarms import find_heads
 from gateway.api.queries import list_tables
 from gateway.database.hold import build_pool
 from gateway.logs import configure_logs
-from gateway.outreach.lag import LoopLag
+from gateway.loop_lag import LoopLag
 from gateway.outreach.words import (
     SIZE_BYTES,
     Answer,
@@ -110,7 +110,7 @@ class _Process:
 
     async def _pulse(self, crm: CrmSync, pool_stats: Callable[[], dict[str, int]]) -> None:
         while True:
-            self._say(Pulse(crm.stats, self._lag.take(), _numbers(pool_stats())))
+            self._say(Pulse(crm.stats, self._lag.longest_s, _numbers(pool_stats())))
             await asyncio.sleep(PULSE_S)
 
     def _say(self, answer: Answer) -> None:

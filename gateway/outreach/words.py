@@ -63,7 +63,7 @@ class Pulse(msgspec.Struct, frozen=True, tag="pulse"):
     """How the CRM process is, every second."""
 
     stats: CrmStats
-    loop_lag_s: float  # the longest since the last pulse
+    loop_lag_s: float  # the longest of late
     pool: dict[str, int]  # connections, and who waits for one
 
 

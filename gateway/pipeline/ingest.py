@@ -88,7 +88,7 @@ class Ingest:
     def trouble(self) -> str | None:
         """What keeps readings from being stored, in words; None when nothing does."""
         if self._transactions.trouble is not None:
-            return f"the last transaction failed ({self._transactions.trouble}) and is tried again"
+            return f"{self._transactions.trouble}; what has come waits and is tried again"
         waits_s = 0.0 if self._busy_since_s is None else self._loop_s() - self._busy_since_s
         return f"a batch has been waiting for the database for {waits_s:.0f} s" if waits_s > _TOO_LONG_S else None
 

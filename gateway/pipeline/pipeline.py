@@ -21,6 +21,7 @@ from gateway.pipeline.settings import PipelineSettings
 from gateway.pipeline.stats import PipelineStats
 from gateway.pipeline.taps import Taps
 from gateway.pipeline.timings import BatchTimings
+from gateway.pipeline.troubles import words_of
 from gateway.store.store import LOST_CONNECTION, Connection, Store
 
 _TICK_S: Final = 0.2
@@ -74,6 +75,7 @@ class Pipeline:
         )
         self._ingest: Ingest | None = None
         self._is_stopping = False
+        self._waits_for: str | None = None  # before the database is owned
 
     def submit(self, packets: Sequence[Packet]) -> bool:
         """Take packets, always; False asks the door to stop reading until `when_ready` calls back."""
@@ -91,7 +93,18 @@ class Pipeline:
     @property
     def trouble(self) -> str | None:
         """What keeps readings from being stored, in words; None when nothing does."""
-        return "another gateway owns the database, or it is away" if self._ingest is None else self._ingest.trouble
+        return self._starting if self._ingest is None else self._ingest.trouble
+
+    @property
+    def _starting(self) -> str:
+        if self._parts.store.is_standby:
+            return "standby: another gateway owns the database; this one takes over when that one ends"
+        return self._waits_for or "detectors are being brought to where they were"
+
+    @property
+    def queue(self) -> PacketQueue:
+        """What waits for a batch, for those who look at it."""
+        return self._queue
 
     async def run(self) -> None:
         """Work until cancelled; then store and settle what has been taken, and let go of the database.
@@ -132,7 +145,11 @@ class Pipeline:
     async def _open(self) -> Connection:
         while True:
             try:
-                return await self._parts.store.open()
+                conn = await self._parts.store.open()
             except LOST_CONNECTION as error:
                 self._parts.log.warning("store.unreachable", error=type(error).__name__)
+                self._waits_for = words_of(error)
                 await asyncio.sleep(_REOPEN_S)
+            else:
+                self._waits_for = None
+                return conn

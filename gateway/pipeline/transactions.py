@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 
 from gateway.pipeline.judge import Judge
 from gateway.pipeline.stats import PipelineStats
+from gateway.pipeline.troubles import words_of
 from gateway.pipeline.unstorable import is_about_data
 from gateway.store.store import LOST_CONNECTION, Store
 
@@ -45,7 +46,7 @@ class Transactions:
         self, store: Store, judge: Judge, stats: PipelineStats, log: structlog.typing.FilteringBoundLogger
     ) -> None:
         self.batch_seq = 0  # of the last that was committed
-        self.trouble: str | None = None  # what the last one failed for, until one goes through
+        self.trouble: str | None = None  # why the last one failed, in words, until one goes through
         self._store = store
         self._judge = judge
         self._stats = stats
@@ -121,7 +122,7 @@ class Transactions:
 
     async def wait(self, pause: Pause, error: BaseException) -> None:
         """Say that an attempt failed, and wait before the next."""
-        self.trouble = type(error).__name__
+        self.trouble = words_of(error)
         self._stats.retries += 1
         sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
         self._log.warning("batch.retry", error=type(error).__name__, sqlstate=sqlstate, attempt=pause.attempts)

@@ -46,6 +46,7 @@ class Store:
         chunk_interval_s: float = _CHUNK_INTERVAL_S,
     ) -> None:
         self.fence = 0
+        self.is_standby = False  # another gateway owns the database
         self.edition: Edition | None = None
         self.profiles = profiles
         self._conninfo = conninfo
@@ -102,13 +103,17 @@ class Store:
 
     async def _wait_for_lock(self, conn: Connection) -> None:
         is_told = False
-        while not await try_lock(conn):
-            if self.fence and self.fence != await read_fence(conn):
-                raise OwnershipLostError
-            if not is_told:
-                self._log.warning("ingest.standby", reason="another gateway owns this database")
-                is_told = True
-            await asyncio.sleep(STANDBY_POLL_S)
+        try:
+            while not await try_lock(conn):
+                self.is_standby = True
+                if self.fence and self.fence != await read_fence(conn):
+                    raise OwnershipLostError
+                if not is_told:
+                    self._log.warning("ingest.standby", reason="another gateway owns this database")
+                    is_told = True
+                await asyncio.sleep(STANDBY_POLL_S)
+        finally:
+            self.is_standby = False
 
     async def _connect(self, name: str) -> Connection:
         conn = await AsyncConnection.connect(

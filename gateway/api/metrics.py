@@ -1,0 +1,41 @@
+"""`GET /metrics`, for Prometheus."""
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+
+from gateway.settings import ApiSettings
+
+Scrape = Callable[[str], tuple[bytes, str]]
+
+
+def metrics_router(scrape: Scrape, settings: ApiSettings, require_token: Callable[[str | None], None]) -> APIRouter:
+    """``GET /metrics``, with the API's bearer token or, for whom `api.metrics` says so, without."""
+    router = APIRouter(tags=["metrics"])
+
+    @router.get("/metrics", response_class=Response)
+    async def metrics(
+        request: Request,
+        accept: Annotated[str, Header()] = "",
+        authorization: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """The gateway's numbers in the format of Prometheus, or of OpenMetrics where that is asked for."""
+        if not (settings.metrics == "anyone" or (settings.metrics == "loopback" and _is_from_here(request))):
+            require_token(authorization)
+        body, content_type = scrape(accept)
+        return Response(body, headers={"Content-Type": content_type})
+
+    return router
+
+
+def _is_from_here(request: Request) -> bool:
+    if request.client is None:
+        return False
+    try:
+        address = ip_address(request.client.host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
