@@ -1,6 +1,6 @@
 """Whether settings can be carried out, looked at before anything is started."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from crm_sync.delivery.channels import open_channels
 from devices.errors import ConfigError, Fault
@@ -10,6 +10,7 @@ from devices.profiles.model import Profile
 from gateway.database.connect import configured_url, is_embedded
 from gateway.detect.engine import Engine
 from gateway.doors.listen.tls import server_context
+from gateway.doors.routing import build_routes
 from gateway.doors.subscribe.secrets import read_secrets
 from gateway.settings import Settings
 
@@ -36,16 +37,7 @@ def check_settings(settings: Settings) -> Mapping[str, Profile]:
     attempt(lambda: open_channels(settings.crm.endpoints))
     if not is_embedded(settings):
         attempt(lambda: configured_url(settings.database))
-    faults += _unknown_codecs(settings)
+    attempt(lambda: build_routes(settings.routes, load_codecs()))
     if faults:
         raise ConfigError(faults)
     return profiles
-
-
-def _unknown_codecs(settings: Settings) -> Sequence[Fault]:
-    known = load_codecs()
-    return [
-        Fault(f"routes.{number}.codec", route.codec, f"one of {', '.join(sorted(known))}")
-        for number, route in enumerate(settings.routes)
-        if route.codec not in known
-    ]

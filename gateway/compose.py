@@ -25,7 +25,7 @@ from gateway.detect.engine import Engine
 from gateway.doors.authenticate import RegistryAuthenticator
 from gateway.doors.listen.counters import ListenStats
 from gateway.doors.listen.server import ListenDoor
-from gateway.doors.routes import Route, RoutePattern, RouteRule, Routes
+from gateway.doors.routing import build_routes
 from gateway.doors.subscribe.choose import Subscription, choose_engine
 from gateway.doors.subscribe.stats import SubscribeStats
 from gateway.garbage import collecting_seldom
@@ -137,6 +137,7 @@ class _Gateway:
         settings, log = ground.settings, ground.log
         self._ground = ground
         self._directory = DeviceDirectory()
+        self._codecs = load_codecs()
         self._authenticator = RegistryAuthenticator(with_certificates=bool(settings.listen.tls.client_ca))
         self._outreach = Outreach(
             Start(
@@ -151,11 +152,11 @@ class _Gateway:
             log,
         )
         self._pipeline = Pipeline(
-            PipelineSettings(settings.tenant.id, settings.batch, settings.ingest),
+            PipelineSettings(settings.tenant.id, settings.batch, settings.ingest, settings.listen.authority()),
             Store(ground.database.url, ground.profiles, log),
             Engine(ground.profiles, settings.detect),
             self._directory,
-            load_codecs(),
+            self._codecs,
             ground.clock,
             log,
             doors_healthy=lambda: all(door.healthy for door in self._doors.values()),
@@ -177,10 +178,7 @@ class _Gateway:
 
     def _build_doors(self) -> dict[str, Door]:
         settings, clock, log = self._ground.settings, self._ground.clock, self._ground.log
-        routes = Routes(
-            RouteRule(RoutePattern.parse(route.pattern), Route[route.carries.upper()], route.codec)
-            for route in settings.routes
-        )
+        routes = build_routes(settings.routes, self._codecs)
         doors: dict[str, Door] = {}
         if settings.listen.enabled:
             doors["listen"] = ListenDoor(settings.listen, self._pipeline, self._authenticator, routes, clock, log)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-_LONGEST: Final = 120
+_LONGEST: Final = 110
 _OTHER: Final = re.compile(r"\W+")
 
 

@@ -1,6 +1,7 @@
 """Settings of the two doors."""
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -16,8 +17,9 @@ from pydantic import (
 )
 
 from devices.profiles.model import SpanS
+from gateway.authority import GATEWAY, Authority, Grant
 from gateway.doors.mqtt.codes import LARGEST_PACKET
-from gateway.doors.routes import RouteError, RoutePattern
+from gateway.doors.routes import PARTITION, RouteError, RoutePattern
 
 LONGEST_CLIENT_ID: Final = 128
 
@@ -31,19 +33,41 @@ class _Section(BaseModel):
 
 
 class RouteSettings(_Section):
-    """A topic pattern besides the default ones, what it carries, and in which codec."""
+    """A topic pattern besides the default ones, what it carries, and in which codec.
 
-    pattern: str
-    carries: Literal["telemetry", "events", "status", "command_ack"]
+    Without a pattern: the topics that the codec, a dialect, has of its own.
+    """
+
+    pattern: str = ""
+    carries: Literal["telemetry", "events", "status", "command_ack"] = "telemetry"
     codec: str = "json"
+    partition: Literal["ignored", "checked"] = "ignored"  # what stands at the level {partition}
 
     @model_validator(mode="after")
     def _pattern_can_be_matched(self) -> "RouteSettings":
         try:
-            RoutePattern.parse(self.pattern)
+            levels = RoutePattern.parse(self.pattern).levels if self.pattern else ()
         except RouteError as error:
             raise ValueError(str(error)) from error
+        if self.partition == "checked" and PARTITION not in levels:
+            message = f"partition = checked needs a pattern with a level {PARTITION}"
+            raise ValueError(message)
         return self
+
+
+def _patterns(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        if not re.fullmatch(r"[A-Za-z0-9_*-]+", text.replace(GATEWAY, "*")):
+            message = f"{text!r} is no device id, nor a pattern of one: A-Z a-z 0-9 _ -, * for any of these, {GATEWAY}"
+            raise ValueError(message)
+    return texts
+
+
+class GatewaySettings(_Section):
+    """A device that may speak for others: an edge node for what is attached to it."""
+
+    device: Annotated[str, AfterValidator(lambda text: _patterns((text,))[0])]
+    speaks_for: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_patterns)]
 
 
 class TlsSettings(_Section):
@@ -100,6 +124,7 @@ class ListenSettings(_Section):
     max_packet_bytes: Annotated[int, Field(ge=1024, le=LARGEST_PACKET)] = 1_048_576
     failed_logins_burst: Annotated[int, Field(ge=0)] = 20  # per address and per user name; 0 turns the limit off
     failed_logins_per_minute: Annotated[float, Field(gt=0)] = 10.0
+    gateways: tuple[GatewaySettings, ...] = ()
 
     @field_validator("host")
     @classmethod
@@ -109,6 +134,10 @@ class ListenSettings(_Section):
             message = "without listen.tls only a loopback address (127.0.0.1, ::1, localhost)"
             raise ValueError(message)
         return host
+
+    def authority(self) -> Authority:
+        """Which device may speak for which others."""
+        return Authority([Grant(gateway.device, gateway.speaks_for) for gateway in self.gateways])
 
 
 def _client_id(text: str) -> str:

@@ -65,7 +65,6 @@ def test_topic_filters_subscribe_to_every_route_once() -> None:
         "",
         "a/b",
         "{device_id}/{device_id}",
-        "a/+/{device_id}",
         "a/#/{device_id}",
         "a/{model}/{device_id}",
         "a{device_id}",

@@ -58,8 +58,8 @@ def admit(connect: Connect, device_id: str | None, address: str, door: DoorConte
         door.counters.turned_away += 1
         return Refusal(ReasonCode.SERVER_BUSY, "as many devices as may be are connected; try again later")
     if connect.will is not None:
-        match = door.routes.match(connect.will.topic)
-        if match.device_id != device_id or match.route is Route.UNKNOWN:
+        match = door.reach.match(device_id, connect.will.topic)
+        if match is None or match.route is Route.UNKNOWN:
             return Refusal(ReasonCode.NOT_AUTHORIZED, "the will's topic is not one of this device's")
     keep_alive_s = _keep_alive_s(connect, door)
     if connect.version != MQTT_5:

@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
         self._session_expiry_s = connect.session_expiry_s
         with_reasons = connect.version == MQTT_5 and connect.wants_reasons and self._takes_words
         self._acknowledgements = Acknowledgements(with_reasons=with_reasons)
-        self._subscriptions = Subscriptions(device_id, connect.version)
+        self._subscriptions = Subscriptions(device_id, connect.version, door.reach)
         self._commands = Commands(connect)
         self._transport.write(admission.connack)
         self._alive_s = 1.5 * admission.keep_alive_s
@@ -208,12 +208,9 @@ class Connection(asyncio.Protocol):
             self._violate(Violation(ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, f"more than {self._window} unacknowledged"))
 
     def _match(self, topic: str) -> Match | None:
-        """What a topic seen for the first time carries; None when it is another device's."""
-        match = self._door.routes.match(topic)
-        if match.device_id not in ("", self._device_id):
-            return None
-        match = Match(match.route, self._device_id, match.codec)
-        if len(self._known) < _REMEMBERED_TOPICS and match.route is not Route.COMMAND_ACK:
+        """What a topic seen for the first time carries; None when this device may not publish there."""
+        match = self._door.reach.match(self._device_id, topic)
+        if match is not None and len(self._known) < _REMEMBERED_TOPICS and match.route is not Route.COMMAND_ACK:
             self._known[topic] = match
         return match
 
@@ -292,7 +289,15 @@ class Connection(asyncio.Protocol):
         if self._state is not _State.OPEN:
             return False
         topic = f"devices/{self._device_id}/commands/{command_id}"
-        qos = self._subscriptions.qos_of(topic)
+        return self._send(topic, payload, self._subscriptions.qos_of(topic))
+
+    def publish(self, topic: str, payload: bytes) -> bool:
+        """Send a dialect's answer at QoS 0; False when the device has not subscribed to it."""
+        if self._state is not _State.OPEN:
+            return False
+        return self._send(topic, payload, None if self._subscriptions.qos_of(topic) is None else 0)
+
+    def _send(self, topic: str, payload: bytes, qos: int | None) -> bool:
         packet = None if qos is None else self._commands.write(topic, payload, qos)
         if packet is None:
             return False

@@ -9,11 +9,11 @@ from typing import Protocol
 from devices.clock import Clock
 from gateway.doors.listen.counters import ListenCounters
 from gateway.doors.listen.login import Logins
+from gateway.doors.listen.reach import Reach
 from gateway.doors.listen.throttle import FailedLogins
 from gateway.doors.listen.wheel import Timed, Wheel
 from gateway.doors.mqtt.codes import ReasonCode
 from gateway.doors.mqtt.packets import Violation
-from gateway.doors.routes import Routes
 from gateway.doors.settings import ListenSettings
 from gateway.doors.sparing import SparingLog
 from gateway.intake import Intake
@@ -99,7 +99,7 @@ class DoorContext:
 
     settings: ListenSettings
     intake: Intake
-    routes: Routes
+    reach: Reach
     clock: Clock
     log: SparingLog
     counters: ListenCounters

@@ -15,6 +15,7 @@ from gateway.doors.descriptors import raise_file_limit
 from gateway.doors.listen.context import DoorContext, Valve
 from gateway.doors.listen.counters import ListenCounters, ListenStats
 from gateway.doors.listen.login import Logins
+from gateway.doors.listen.reach import Reach
 from gateway.doors.listen.reception import Reception
 from gateway.doors.listen.throttle import FailedLogins
 from gateway.doors.listen.tls import server_context
@@ -53,7 +54,7 @@ class ListenDoor:
         self._door = DoorContext(
             settings=settings,
             intake=intake,
-            routes=routes,
+            reach=Reach(routes, settings.authority()),
             clock=clock,
             log=SparingLog(log),
             counters=self._counters,

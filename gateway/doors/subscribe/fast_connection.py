@@ -207,6 +207,13 @@ class FastConnection(asyncio.Protocol):
             self._idle.set()
         self._context.on_settled()
 
+    def publish(self, topic: str, payload: bytes) -> bool:
+        """Publish a dialect's answer at QoS 0; False when the connection is gone."""
+        if self.ended.done() or self._transport is None:
+            return False
+        self._transport.write(write.publish(self._version, topic, payload, 0))
+        return True
+
     def check_window(self) -> None:
         """Read on if enough is settled by now, on whichever connection it came."""
         if self._transport is not None and not self._context.is_much_unsettled:

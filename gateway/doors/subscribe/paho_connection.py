@@ -53,6 +53,7 @@ class BrokerConnection:
         self._version = version
         self._is_first = is_first
         self._settled: deque[int] = deque()
+        self._answers: deque[tuple[str, bytes]] = deque()
         self._received: list[Packet] = []
         self._ended = ""
         self._refused_version = False
@@ -137,6 +138,9 @@ class BrokerConnection:
         while settled:
             self._client.ack(settled.popleft(), 1)
             acknowledged += 1
+        while self._answers:
+            topic, payload = self._answers.popleft()
+            self._client.publish(topic, payload)
         if self._client.want_write():
             self._client.loop_write()
         self._client.loop_misc()
@@ -209,3 +213,11 @@ class BrokerConnection:
         if not self._ended:
             self._settled.extend(at_qos_1)
         self._around.on_settled(len(tokens), len(at_qos_1) if self._ended else 0)
+
+    def publish(self, topic: str, payload: bytes) -> bool:
+        """Publish a dialect's answer at QoS 0; False when the connection is gone."""
+        if self._ended:
+            return False
+        self._answers.append((topic, payload))
+        self._around.on_settled(0, 0)  # wakes the network thread
+        return True
