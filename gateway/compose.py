@@ -30,6 +30,7 @@ from gateway.doors.subscribe.choose import Subscription, choose_engine
 from gateway.doors.subscribe.stats import SubscribeStats
 from gateway.garbage import collecting_seldom
 from gateway.metrics.exposition import Metrics, MetricSources
+from gateway.maintenance.job import Maintenance, Upkeep
 from gateway.outreach.supervisor import Outreach
 from gateway.outreach.words import Start
 from gateway.pipeline.directory import DeviceDirectory
@@ -151,9 +152,10 @@ class _Gateway:
             ),
             log,
         )
+        self._store = Store(ground.database.url, ground.profiles, log)
         self._pipeline = Pipeline(
             PipelineSettings(settings.tenant.id, settings.batch, settings.ingest, settings.listen.authority()),
-            Store(ground.database.url, ground.profiles, log),
+            self._store,
             Engine(ground.profiles, settings.detect),
             self._directory,
             self._codecs,
@@ -194,6 +196,7 @@ class _Gateway:
             pipeline = tasks.create_task(self._pipeline.run(), name="pipeline")
             outer = [tasks.create_task(self._outreach.run(), name="crm")]
             outer.append(tasks.create_task(self._watch_registry(), name="registry"))
+            outer.append(tasks.create_task(self._maintenance().run(), name="maintenance"))
             outer.append(tasks.create_task(self._readiness.watch(), name="readiness"))
             outer.append(tasks.create_task(self._metrics.watch(), name="metrics"))
             if api is not None:
@@ -238,6 +241,24 @@ class _Gateway:
         token = resolve_token(settings) if api else None
         host = settings.listen.host if port is not None else None
         remember_gateway(settings, RunningGateway(os.getpid(), api.url if api else None, token, host, port))
+
+    def _maintenance(self) -> Maintenance:
+        settings, ground, stats = self._ground.settings, self._ground, self._pipeline.stats
+        upkeep = Upkeep(
+            ground.database.url,
+            settings.tenant.id,
+            ground.profiles,
+            settings.maintenance,
+            settings.retention,
+            ground.database.edition,
+            ground.clock,
+            ground.log,
+        )
+        return Maintenance(
+            upkeep,
+            fence=lambda: self._store.fence if self._pipeline.healthy else None,
+            is_behind=lambda: stats.queued_packets > settings.batch.max_readings,
+        )
 
     async def _watch_registry(self) -> None:
         listen = self._doors.get("listen")

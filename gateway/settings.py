@@ -25,6 +25,7 @@ from devices.clock import Clock, ScaledClock, SystemClock
 from devices.errors import ConfigError, Fault
 from gateway.detect.settings import DetectSettings
 from gateway.doors.settings import ListenSettings, RouteSettings, SubscribeSettings
+from gateway.maintenance.settings import MaintenanceSettings, RetentionSettings
 from gateway.pipeline.settings import BatchSettings, IngestSettings
 
 ENVIRONMENT_PREFIX: Final = "CARELOOP_"
@@ -116,6 +117,8 @@ class Settings(_Section):
     routes: tuple[RouteSettings, ...] = ()
     batch: BatchSettings
     ingest: IngestSettings
+    maintenance: MaintenanceSettings
+    retention: RetentionSettings
     clock: ClockSettings
     profiles: ProfilesSettings
     detect: DetectSettings

@@ -62,16 +62,9 @@ def _each(template: LiteralString, metrics: Iterable[RolledMetric]) -> sql.Compo
     return sql.SQL("").join(sql.SQL(",\n  ") + part for part in parts)
 
 
-RISE: LiteralString = "careloop_rise(array_agg({column} ORDER BY r.ts) FILTER (WHERE {column} IS NOT NULL))"
-NO_RISE: LiteralString = "NULL::double precision"
-
-
 def _identifiers(metric: RolledMetric) -> dict[str, sql.Composable]:
     named: dict[str, sql.Composable] = {each: sql.Identifier(f"{metric.column}_{each}") for each in STATISTICS}
-    named |= {"column": sql.Identifier(metric.column), "metric": sql.Literal(metric.name)}
-    named["stored"] = sql.SQL(STORED).format(column=named["column"], metric=named["metric"])
-    rise = sql.SQL(RISE).format(column=named["column"]) if metric.is_counter else sql.SQL(NO_RISE)
-    return {**named, "rise_of": rise}
+    return {**named, "column": sql.Identifier(metric.column), "metric": sql.Literal(metric.name)}
 
 
 def column_list(tables: RollupTables) -> sql.Composable:
@@ -96,28 +89,41 @@ def additions(metrics: Iterable[RolledMetric]) -> sql.Composable:
     return sql.SQL(", ").join(sql.SQL(ADD).format(**_identifiers(metric)) for metric in metrics)
 
 
-# Beyond 1e290 in either direction a sum could overflow, which would stop the rollups for good. A metric may have been
-# kept in `extra` before it got its column.
+# A metric may have been kept in `extra` before it got its column. Beyond 1e290 in either direction a sum could
+# overflow, which would stop the rollups for good.
 STORED: LiteralString = "coalesce({column}, (extra ->> {metric})::double precision)"
-VALUE: LiteralString = "CASE WHEN abs({stored}) <= 1e290 THEN {stored} ELSE sign({stored}) * 1e290 END AS {column}"
+VALUE: LiteralString = "CASE WHEN abs({stored}) <= 1e290 THEN {stored} ELSE sign({stored}) * 1e290 END"
+
+
+def _value(metric: RolledMetric) -> sql.Composable:
+    stored = sql.SQL(STORED).format(column=sql.Identifier(metric.column), metric=sql.Literal(metric.name))
+    return sql.SQL(VALUE).format(stored=stored)
 
 
 def values(metrics: Iterable[RolledMetric]) -> sql.Composable:
-    """A reading's values, each after a comma."""
-    return _each(VALUE, metrics)
+    """A reading's values by column, each after a comma."""
+    parts = [_value(metric) + sql.SQL(" AS ") + sql.Identifier(metric.column) for metric in metrics]
+    return sql.SQL("").join(sql.SQL(",\n  ") + part for part in parts)
 
 
 # The arrays of one metric are one to PostgreSQL, which computes equal aggregates once.
-ROLL_UP: LiteralString = """count({column})::integer AS {n}, sum({column}) AS {sum}, min({column}) AS {min},
-  max({column}) AS {max},
-  (array_agg({column} ORDER BY r.ts) FILTER (WHERE {column} IS NOT NULL))[1] AS {first},
-  (array_agg({column} ORDER BY r.ts) FILTER (WHERE {column} IS NOT NULL))[count({column})] AS {last},
+ROLL_UP: LiteralString = """,
+  count({value})::integer AS {n}, sum({value}) AS {sum}, min({value}) AS {min}, max({value}) AS {max},
+  (array_agg({value} ORDER BY r.ts) FILTER (WHERE {value} IS NOT NULL))[1] AS {first},
+  (array_agg({value} ORDER BY r.ts) FILTER (WHERE {value} IS NOT NULL))[count({value})] AS {last},
   {rise_of} AS {rise}"""
+RISE: LiteralString = "careloop_rise(array_agg({value} ORDER BY r.ts) FILTER (WHERE {value} IS NOT NULL))"
+NO_RISE: LiteralString = "NULL::double precision"
 
 
-def aggregates(metrics: Iterable[RolledMetric]) -> sql.Composable:
-    """The statistics of readings `r`, each after a comma."""
-    return _each(ROLL_UP, metrics)
+def aggregates(metrics: Iterable[RolledMetric], *, of_table: bool = False) -> sql.Composable:
+    """The statistics of readings `r`, each after a comma; `of_table` where these are the table itself."""
+    parts: list[sql.Composable] = []
+    for metric in metrics:
+        value = _value(metric) if of_table else sql.Identifier(metric.column)
+        rise = sql.SQL(RISE).format(value=value) if metric.is_counter else sql.SQL(NO_RISE)
+        parts.append(sql.SQL(ROLL_UP).format(**_identifiers(metric), value=value, rise_of=rise))
+    return sql.SQL("").join(parts)
 
 
 SUM_UP: LiteralString = """coalesce(sum({n}), 0)::integer AS {n}, sum({sum}) AS {sum}, min({min}) AS {min},

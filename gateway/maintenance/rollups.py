@@ -6,7 +6,8 @@ the same transaction, so that a crash leaves neither gap nor double.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, LiteralString
 
@@ -53,6 +54,13 @@ class OwnRollups:
         self._partitions = NativePartitions()
         self._batches = 16  # of the next slice
         self._tables: dict[str, RollupTables] = {}
+        self._others: frozenset[str] = frozenset()
+
+    def leave(self, others: AbstractSet[str]) -> None:
+        """Leave these models to somebody else."""
+        if self._others != others:
+            self._others = frozenset(others)
+            self._tables.clear()
 
     async def prepare(self, conn: Connection) -> None:
         """Make the rollups that are missing, and widen those whose reading table has grown."""
@@ -60,21 +68,12 @@ class OwnRollups:
         self._tables = {}
         async with maintaining(conn):
             await lock_tables(conn)
-            await keep_rollups(conn)
-            existing = await read_rollups(conn)
+            await keep_rollups(conn, sorted(self._others))
+            existing = {rolled.model: rolled.columns for rolled in await find_rollups(conn)}
             for table in await read_tables(conn):
-                wanted = rollup_tables_of(table, self._profiles)
-                self._tables[wanted.model] = wanted
-                known = existing.get(wanted.model)
-                if known is None:
-                    for name in (wanted.hour, wanted.day):
-                        await create_rollup(conn, name, wanted.metrics, "PARTITION BY RANGE (bucket)")
-                        await index_buckets(conn, name)
-                    await put_rollup(conn, wanted)
-                elif known < len(wanted.metrics):
-                    for name in (wanted.hour, wanted.day):
-                        await widen_rollup(conn, name, wanted.metrics[known:])
-                    await put_rollup(conn, wanted)
+                if table.model not in self._others:
+                    wanted = self._tables[table.model] = rollup_tables_of(table, self._profiles)
+                    await _make(conn, wanted, existing.get(table.model))
 
     async def advance(self, conn: Connection) -> bool:
         """Take in one slice of each model that is behind; whether more is waiting."""
@@ -125,24 +124,53 @@ class OwnRollups:
         await blend_in(conn, tables, day, gone)
 
 
+async def _make(conn: Connection, wanted: RollupTables, known: int | None) -> None:
+    """Make the rollups of a model of which so many columns are there."""
+    if known == len(wanted.metrics):
+        return
+    for name in (wanted.hour, wanted.day):
+        if known is None:
+            await create_rollup(conn, name, wanted.metrics, "PARTITION BY RANGE (bucket)")
+            await index_buckets(conn, name)
+        else:
+            await widen_rollup(conn, name, wanted.metrics[known:])
+    await put_rollup(conn, wanted)
+
+
 def _day_of(bucket: Bucket) -> Bucket:
     return Bucket(bucket.device_id, bucket.start.replace(hour=0))
 
 
-READ_ROLLUPS: LiteralString = "SELECT model, jsonb_array_length(columns) FROM rollup"
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """The rollups of a product model, and how far they have come."""
+
+    model: str
+    hour: str
+    day: str
+    columns: int
+    batch_seq: int
+    is_kept: bool
 
 
-async def read_rollups(conn: Connection) -> dict[str, int]:
-    """How many columns of each model are rolled up."""
-    return dict(await (await conn.execute(READ_ROLLUPS)).fetchall())
+FIND_ROLLUPS: LiteralString = """
+SELECT model, hour_table, day_table, jsonb_array_length(columns), batch_seq, is_kept FROM rollup ORDER BY model
+"""
 
 
-KEEP_ROLLUPS: LiteralString = "UPDATE rollup SET is_kept = true, batch_seq = 0 WHERE NOT is_kept"
+async def find_rollups(conn: Connection) -> list[Rolled]:
+    """The rollups that there are."""
+    return [Rolled(*row) for row in await (await conn.execute(FIND_ROLLUPS)).fetchall()]
 
 
-async def keep_rollups(conn: Connection) -> None:
-    """Start anew with what had been turned off."""
-    await conn.execute(KEEP_ROLLUPS)
+KEEP_ROLLUPS: LiteralString = """
+UPDATE rollup SET is_kept = true, batch_seq = 0 WHERE NOT is_kept AND model <> ALL (%s::text[])
+"""
+
+
+async def keep_rollups(conn: Connection, others: Sequence[str]) -> None:
+    """Start anew with what had been turned off, other than these models."""
+    await conn.execute(KEEP_ROLLUPS, (others,))
 
 
 LEAVE_ROLLUPS: LiteralString = "UPDATE rollup SET is_kept = false WHERE is_kept"

@@ -1,6 +1,5 @@
 """The settings of maintenance: whether usage is rolled up, and how long what is kept."""
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -23,6 +22,7 @@ class MaintenanceSettings(_Section):
 class ModelRetention(_Section):
     """How long what is kept of one product model; what is left out is as for all."""
 
+    model: str = ""
     readings: SpanS | None = None
     hourly: SpanS | None = None
     daily: SpanS | None = None
@@ -38,11 +38,11 @@ class RetentionSettings(_Section):
     quarantine: SpanS = 0.0
     deliveries: SpanS = 0.0  # delivered messages to CRMs with their attempts, and callbacks
     removed_devices: SpanS = 0.0  # everything that a device has said, after its removal from the registry
-    models: Mapping[str, ModelRetention] = {}
+    models: tuple[ModelRetention, ...] = ()
 
     @model_validator(mode="after")
     def _rollups_outlive_readings(self) -> "RetentionSettings":
-        for model in (None, *self.models):
+        for model in (None, *(one.model for one in self.models)):
             kept = self.of(model)
             for name, span_s in (("hourly", kept.hourly), ("daily", kept.daily)):
                 if span_s and not 0 < (kept.readings or 0) <= span_s:
@@ -53,8 +53,9 @@ class RetentionSettings(_Section):
 
     def of(self, model: str | None) -> ModelRetention:
         """What holds for a product model."""
-        own = self.models.get(model or "") or ModelRetention()
+        own = next((one for one in self.models if one.model == model), ModelRetention())
         return ModelRetention(
+            model=model or "",
             readings=self.readings if own.readings is None else own.readings,
             hourly=self.hourly if own.hourly is None else own.hourly,
             daily=self.daily if own.daily is None else own.daily,

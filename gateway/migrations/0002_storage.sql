@@ -54,3 +54,11 @@ END $$;
 CREATE INDEX quarantine_of_device ON quarantine (device_id, quarantine_id);
 CREATE INDEX quarantine_received ON quarantine (last_received_at);
 CREATE INDEX quarantine_open ON quarantine (quarantine_id) WHERE outcome IS NULL OR outcome = 'quarantined';
+
+-- That what a removed device had said was erased.
+CREATE TABLE erased_device (
+    tenant_id text NOT NULL,
+    device_id text PRIMARY KEY,
+    erased_at timestamptz NOT NULL,
+    readings  bigint NOT NULL
+);

@@ -1,0 +1,247 @@
+"""What TimescaleDB's Community edition does by itself: continuous aggregates and the columnstore, as policies.
+
+The names of the rollups are views here, over one continuous aggregate and a further one for each time that metrics were
+added: an aggregate cannot be widened, and making it anew would roll up all of history again. Where readings are kept
+for a limited time, careloop's own rollups are used here too, for an aggregate forgets what its readings were.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, LiteralString
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection, sql
+from psycopg.rows import TupleRow
+
+from devices.profiles.model import Profile
+from gateway.maintenance.rollup_columns import FIXED, RollupTables, aggregates, rollup_tables_of
+from gateway.maintenance.rollups import find_rollups, put_rollup
+from gateway.maintenance.sessions import maintaining
+from gateway.maintenance.settings import MaintenanceSettings, RetentionSettings
+from gateway.store.tables import read_tables
+
+Connection = AsyncConnection[TupleRow]
+Work = Callable[[Connection, RollupTables], Awaitable[None]]
+
+SPANS: Final = (("1 hour", "5 minutes"), ("1 day", "1 hour"))
+"""How long the buckets of the two rollups are, and how often each is refreshed."""
+
+
+class Community:
+    """Keeps the policies of each product model; what the server refuses is told, and done without."""
+
+    def __init__(
+        self,
+        settings: MaintenanceSettings,
+        retention: RetentionSettings,
+        profiles: Mapping[str, Profile],
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self._settings = settings
+        self._retention = retention
+        self._profiles = profiles
+        self._log = log
+        self._kept: dict[str, int] = {}  # columns of the models that continuous aggregates roll up
+        self._refused: set[str] = set()  # what this server has refused
+        self._compressing: set[str] = set()
+
+    async def keep_up(self, conn: Connection) -> set[str]:
+        """See to it that everything has its policies; the models whose usage this rolls up."""
+        for table in await read_tables(conn):
+            tables = rollup_tables_of(table, self._profiles)
+            await self._keep_compressed(conn, tables)
+            await self._keep_aggregated(conn, tables)
+        await vacuum_compressed(conn)
+        return set(self._kept)
+
+    async def _keep_compressed(self, conn: Connection, tables: RollupTables) -> None:
+        is_new = self._settings.columnstore_after and tables.source not in self._compressing
+        if is_new and await self._try(conn, f"columnstore of {tables.source}", self._compress, tables):
+            self._compressing.add(tables.source)
+
+    async def _keep_aggregated(self, conn: Connection, tables: RollupTables) -> None:
+        is_wanted = self._settings.rollups == "auto" and not self._retention.of(tables.model).readings
+        if not is_wanted:
+            async with maintaining(conn):
+                await drop_aggregates(conn, tables)
+        elif self._kept.get(tables.model) != len(tables.metrics) and await self._try(
+            conn, f"continuous aggregates of {tables.source}", self._aggregate, tables
+        ):
+            self._kept[tables.model] = len(tables.metrics)
+
+    async def _try(self, conn: Connection, what: str, work: Work, tables: RollupTables) -> bool:
+        if what in self._refused:
+            return False
+        try:
+            await work(conn, tables)
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            self._refused.add(what)
+            self._log.warning("community.refused", what=what, error=type(error).__name__, sqlstate=error.sqlstate)
+            return False
+        return True
+
+    async def _compress(self, conn: Connection, tables: RollupTables) -> None:
+        async with maintaining(conn):
+            await add_columnstore(conn, tables.source, self._settings.columnstore_after)
+
+    async def _aggregate(self, conn: Connection, tables: RollupTables) -> None:
+        if await kind_of(conn, tables.hour) in {"r", "p"}:
+            message = "careloop's own rollups are there already, and go on"
+            raise psycopg.errors.DuplicateTable(message)
+        existing = {rolled.model: rolled.columns for rolled in await find_rollups(conn)}
+        known = existing.get(tables.model, 0)
+        if tables.model in existing and known == len(tables.metrics):
+            return
+        for name, (width, every) in zip((tables.hour, tables.day), SPANS, strict=True):
+            for statement in aggregate_statements(tables, f"{name}_{known}", known, width, every):
+                await conn.execute(statement)
+        async with maintaining(conn):
+            for name in (tables.hour, tables.day):
+                await conn.execute(view_statement(name, await find_generations(conn, name)))
+            await put_rollup(conn, tables)
+            await leave_rollup(conn, tables.model)
+
+
+KIND: LiteralString = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)"
+
+
+async def kind_of(conn: Connection, name: str) -> str:
+    """What kind of relation bears a name, in PostgreSQL's letters; "" for none."""
+    row = await (await conn.execute(KIND, (sql.Identifier(name).as_string(conn),))).fetchone()
+    return str(row[0]) if row else ""
+
+
+CREATE_AGGREGATE: LiteralString = """
+CREATE MATERIALIZED VIEW IF NOT EXISTS {name}
+WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
+SELECT r.device_id, time_bucket({width}::interval, r.ts) AS bucket, count(*)::integer AS readings,
+  min(r.ts) AS first_ts, max(r.ts) AS last_ts, max(r.batch_seq) AS through_seq{aggregates}
+FROM {source} r GROUP BY 1, 2 WITH NO DATA
+"""
+# Late data is refreshed however far back it lies. The first refresh is put off: it rolls up all of history.
+ADD_REFRESH_POLICY: LiteralString = """
+SELECT add_continuous_aggregate_policy({literal}, start_offset => NULL, end_offset => {width}::interval,
+  schedule_interval => {every}::interval, initial_start => now() + {every}::interval, if_not_exists => true)
+"""
+
+
+def aggregate_statements(
+    tables: RollupTables, name: str, known: int, width: str, every: str
+) -> tuple[sql.Composed, sql.Composed]:
+    """A continuous aggregate over the metrics from `known` on, and its policy; neither may be in a transaction."""
+    named = {"name": sql.Identifier(name), "literal": sql.Literal(name), "source": sql.Identifier(tables.source)}
+    spans = {"width": sql.Literal(width), "every": sql.Literal(every)}
+    statistics = aggregates(tables.metrics[known:], of_table=True)
+    return (
+        sql.SQL(CREATE_AGGREGATE).format(**named, **spans, aggregates=statistics),
+        sql.SQL(ADD_REFRESH_POLICY).format(**named, **spans),
+    )
+
+
+FIND_GENERATIONS: LiteralString = """
+SELECT c.view_name, array_agg(a.attname ORDER BY a.attnum)
+FROM timescaledb_information.continuous_aggregates c
+JOIN pg_attribute a ON a.attrelid = format('%%I.%%I', c.view_schema, c.view_name)::regclass AND a.attnum > 0
+WHERE c.view_schema = current_schema() AND c.view_name ~ ('^' || %s || '_[0-9]+$')
+GROUP BY c.view_name ORDER BY length(c.view_name), c.view_name
+"""
+
+
+async def find_generations(conn: Connection, name: str) -> list[tuple[str, list[str]]]:
+    """The continuous aggregates of a rollup in the order in which they were made, each with its columns."""
+    return [(view, columns) for view, columns in await (await conn.execute(FIND_GENERATIONS, (name,))).fetchall()]
+
+
+CREATE_VIEW: LiteralString = "CREATE OR REPLACE VIEW {name} AS SELECT {columns} FROM {first}{others}"
+JOIN_GENERATION: LiteralString = " LEFT JOIN {view} USING (device_id, bucket)"
+
+
+def view_statement(name: str, generations: list[tuple[str, list[str]]]) -> sql.Composed:
+    """The rollup as a view over its continuous aggregates: the first has every row, the others further columns."""
+    (first, _), *others = generations
+    columns = [sql.Identifier(first, column) for column in FIXED]
+    for view, its_columns in generations:
+        columns += [sql.Identifier(view, column) for column in its_columns if column not in FIXED]
+    joins = [sql.SQL(JOIN_GENERATION).format(view=sql.Identifier(view)) for view, _ in others]
+    return sql.SQL(CREATE_VIEW).format(
+        name=sql.Identifier(name),
+        columns=sql.SQL(", ").join(columns),
+        first=sql.Identifier(first),
+        others=sql.SQL("").join(joins),
+    )
+
+
+DROP_VIEW: LiteralString = "DROP VIEW {view}"
+DROP_AGGREGATE: LiteralString = "DROP MATERIALIZED VIEW {view}"
+FORGET_ROLLUP: LiteralString = "DELETE FROM rollup WHERE model = %s"
+
+
+async def drop_aggregates(conn: Connection, tables: RollupTables) -> None:
+    """Make room for careloop's own rollups, where there are continuous aggregates."""
+    for name in (tables.hour, tables.day):
+        if await kind_of(conn, name) == "v":
+            await conn.execute(sql.SQL(DROP_VIEW).format(view=sql.Identifier(name)))
+            for view, _ in await find_generations(conn, name):
+                await conn.execute(sql.SQL(DROP_AGGREGATE).format(view=sql.Identifier(view)))
+            await conn.execute(FORGET_ROLLUP, (tables.model,))
+
+
+LEAVE_ROLLUP: LiteralString = "UPDATE rollup SET is_kept = false WHERE model = %s"
+
+
+async def leave_rollup(conn: Connection, model: str) -> None:
+    """Note that careloop's own job does not roll this model up."""
+    await conn.execute(LEAVE_ROLLUP, (model,))
+
+
+HAS_COLUMNSTORE: LiteralString = "SELECT to_regproc('add_columnstore_policy') IS NOT NULL"
+ENABLE_COLUMNSTORE: LiteralString = """
+ALTER TABLE {table} SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'device_id',
+  timescaledb.orderby = 'ts')
+"""
+ENABLE_COMPRESSION: LiteralString = """
+ALTER TABLE {table} SET (timescaledb.compress, timescaledb.compress_segmentby = 'device_id',
+  timescaledb.compress_orderby = 'ts')
+"""
+# A policy runs as soon as it is there: put off, so that a store full of history is not compressed in the first minute.
+ADD_COLUMNSTORE_POLICY: LiteralString = """
+CALL add_columnstore_policy({literal}, after => make_interval(secs => {after}), if_not_exists => true,
+  initial_start => now() + interval '1 hour')
+"""
+ADD_COMPRESSION_POLICY: LiteralString = """
+SELECT add_compression_policy({literal}, compress_after => make_interval(secs => {after}), if_not_exists => true,
+  initial_start => now() + interval '1 hour')
+"""
+
+
+def columnstore_statements(table: str, after_s: float, *, has_columnstore: bool) -> tuple[sql.Composed, sql.Composed]:
+    """What gives a hypertable its columnstore, in the words of TimescaleDB 2.18 and later, or of those before."""
+    named = {"table": sql.Identifier(table), "literal": sql.Literal(table), "after": sql.Literal(after_s)}
+    enable = sql.SQL(ENABLE_COLUMNSTORE) if has_columnstore else sql.SQL(ENABLE_COMPRESSION)
+    policy = sql.SQL(ADD_COLUMNSTORE_POLICY) if has_columnstore else sql.SQL(ADD_COMPRESSION_POLICY)
+    return enable.format(**named), policy.format(**named)
+
+
+async def add_columnstore(conn: Connection, table: str, after_s: float) -> None:
+    """Have a hypertable's older chunks compressed, segmented by device."""
+    found = await (await conn.execute(HAS_COLUMNSTORE)).fetchone()
+    for statement in columnstore_statements(table, after_s, has_columnstore=found == (True,)):
+        await conn.execute(statement)
+
+
+UNVACUUMED: LiteralString = """
+SELECT c.chunk_schema, c.chunk_name FROM timescaledb_information.chunks c
+JOIN pg_stat_user_tables s ON s.schemaname = c.chunk_schema AND s.relname = c.chunk_name
+JOIN reading_table t ON t.table_name = c.hypertable_name AND c.hypertable_schema = current_schema()
+WHERE c.is_compressed AND s.last_vacuum IS NULL AND s.last_autovacuum IS NULL
+LIMIT 20
+"""
+VACUUM: LiteralString = "VACUUM (ANALYZE) {chunk}"
+
+
+async def vacuum_compressed(conn: Connection) -> None:
+    """Vacuum chunks that have been compressed: until then a query over them takes many times as long."""
+    for schema, name in await (await conn.execute(UNVACUUMED)).fetchall():
+        await conn.execute(sql.SQL(VACUUM).format(chunk=sql.Identifier(schema, name)))
