@@ -16,6 +16,7 @@ from devices.registry.model import Device
 from devices.registry.queries import find_devices, register_device
 from gateway.detect.model import AlarmChange
 from gateway.intake import Origin, Packet, Route, Verdict
+from gateway.order.keeper import OrderKeeper
 from gateway.pipeline.decode import AUTOMATIC, Sources, decode_batch
 from gateway.pipeline.dialect import Dialects
 from gateway.pipeline.directory import DeviceDirectory
@@ -59,6 +60,7 @@ class Parts:
     taps: Taps
     doors_healthy: Callable[[], bool]
     on_alarms: Callable[[], None]
+    order: OrderKeeper
 
 
 class Ingest:
@@ -71,7 +73,7 @@ class Ingest:
         judge = Judge(parts.engine, store.profiles, parts.log)
         self._transactions = Transactions(store, judge, parts.stats, parts.log)
         self._transactions.batch_seq = recovered.batch_seq
-        self._writer = BatchWriter(store, judge, self._sources, self._transactions, parts.log)
+        self._writer = BatchWriter(store, judge, self._sources, self._transactions, parts.order, parts.log)
         self._health = HealthyClock(settings.ingest.outage_grace, recovered.healthy_s)
         self._replays = Replays(parts.queue)
         self._dialects = Dialects(
@@ -110,6 +112,9 @@ class Ingest:
         verdicts = verdicts_of(written)
         settle(packets, expanded.verdicts_of_messages(verdicts, len(packets)))
         expanded.answer()
+        self._parts.order.take_in(
+            self._transactions.batch_seq, written.readings, written.told_events(), written.refused
+        )
         self._account(written, self._parts.clock.now_s() - oldest_s, took_s)
         self._parts.taps.tell(expanded.packets, verdicts)
         self._announce(written.changes)
@@ -129,6 +134,9 @@ class Ingest:
                 await self._transactions.until_done(self._dialects.recall)
                 self._dialects.recalled()
             await self._transactions.until_done(self._replays.go_on)
+        if self._parts.order.has_news:
+            await self._transactions.until_done(partial(self._parts.order.flush, now_s=self._parts.clock.now_s()))
+            self._parts.order.flushed()
         if loop_s >= self._checkpoint_at_s:
             await self.checkpoint()
         self._parts.stats.housekeepings += 1
@@ -141,7 +149,7 @@ class Ingest:
             Checkpoint(number, engine.version, 0, engine.checkpoint(number)) for number in sorted(engine.dirty())
         ]
         if changed:
-            await self._writer.checkpoint(changed, self._health.now_s)
+            await self._writer.checkpoint(changed, Moment(self._parts.clock.now_s(), self._health.now_s))
             self._parts.log.debug(
                 "detect.checkpointed", partitions=len(changed), batch_seq=self._transactions.batch_seq
             )

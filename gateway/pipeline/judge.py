@@ -48,6 +48,14 @@ class Engine(Protocol):
         """Take a partition's state back."""
         ...
 
+    def take_out(self, device_id: str) -> bytes | None:
+        """A copy of one device's state; None for a device that nothing is known of."""
+        ...
+
+    def put_in(self, device_id: str, state: bytes) -> None:
+        """Replace everything known of a device, undone with the open turn."""
+        ...
+
     def dirty(self) -> set[int]:
         """Partitions that have changed since their last checkpoint."""
         ...
@@ -93,6 +101,12 @@ class Judge:
             self._log.exception("detect.failed", readings=0)
             self.rollback()
             return []
+
+    def replace(self, states: Mapping[str, bytes]) -> None:
+        """Open a turn and put devices into the states that they were judged anew to have."""
+        self._begin()
+        for device_id, state in states.items():
+            self._engine.put_in(device_id, state)
 
     def _begin(self) -> None:
         self.rollback()

@@ -12,6 +12,7 @@ import structlog
 from devices.clock import Clock
 from devices.payloads import Codec
 from gateway.intake import Packet
+from gateway.order.keeper import OrderKeeper
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.ingest import Ingest, Parts
 from gateway.pipeline.judge import Engine
@@ -55,6 +56,7 @@ class Pipeline:
     ) -> None:
         """Put the pipeline together; `on_alarms` is called after a commit that handed alarms to the CRM side."""
         self.stats = PipelineStats()
+        self.order = OrderKeeper(settings.tenant_id, settings.order)
         self.timings = BatchTimings()
         self.taps = Taps()
         self._queue = PacketQueue(settings.batch)
@@ -72,6 +74,7 @@ class Pipeline:
             taps=self.taps,
             doors_healthy=doors_healthy,
             on_alarms=on_alarms,
+            order=self.order,
         )
         self._ingest: Ingest | None = None
         self._is_stopping = False
@@ -139,7 +142,7 @@ class Pipeline:
         conn = await self._open()
         store = parts.store
         parts.log.info("store.opened", database=store.edition.describe() if store.edition else "", fence=store.fence)
-        recovered = await Recovery(parts.engine, store.profiles, store.tables.all(), parts.log).run(conn)
+        recovered = await Recovery(parts.engine, store.profiles, store.tables.all(), parts.log, parts.order).run(conn)
         return Ingest(parts, recovered)
 
     async def _open(self) -> Connection:

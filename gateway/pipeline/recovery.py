@@ -16,6 +16,8 @@ from psycopg.rows import TupleRow
 
 from devices.ids import partition_of
 from devices.profiles.model import Profile
+from gateway.order.keeper import OrderKeeper
+from gateway.order.queries import read_aside, read_rejudged
 from gateway.pipeline.judge import Engine, Judge
 from gateway.store.checkpoints import (
     BatchMark,
@@ -72,8 +74,10 @@ class Recovery:
         profiles: Mapping[str, Profile],
         tables: Sequence[ReadingTable],
         log: structlog.typing.FilteringBoundLogger,
+        order: OrderKeeper,
     ) -> None:
         self._engine = engine
+        self._order = order
         self._judge = Judge(engine, profiles, log)
         self._tables = tables
         self._log = log
@@ -81,6 +85,7 @@ class Recovery:
     async def run(self, conn: Connection) -> Recovered:
         """Restore checkpoints, then judge what was stored since."""
         floors = await self._restore(conn)
+        await self._order.restore(conn)
         marks = await read_marks(conn, floors.lowest)
         fills = await read_fills(conn, floors.lowest)
         readings = 0
@@ -113,12 +118,20 @@ class Recovery:
         stored = [_as_first_stored(await read_batches(conn, table, after, until), fills) for table in self._tables]
         events = await read_events(conn, after, until)
         grouped = fills_by_batch(fills)
+        asides, rejudged = await read_aside(conn, after, until), await read_rejudged(conn, after, until)
         for mark in marks:
             if mark.kind == "timer":
                 self._judge.due(mark.alive_s, mark.now_s)
+            elif mark.kind == "rejudge":
+                states = rejudged.get(mark.batch_seq, {})
+                self._judge.replace({name: state for name, state in states.items() if floors.of(name) < mark.batch_seq})
             else:
                 told = [_told(part, grouped, floors, mark) for part in stored]
                 self._judge.judge(told, _events_above(events.get(mark.batch_seq, ()), floors, mark), mark.alive_s)
+                if mark.batch_seq > floors.default:
+                    told_all = [_of_batch(part, mark.batch_seq) for part in stored]
+                    told_events = events.get(mark.batch_seq, ())
+                    self._order.replay(mark.batch_seq, told_all, told_events, asides.get(mark.batch_seq))
             self._judge.commit()
         return sum(len(part.readings) for part in stored)
 

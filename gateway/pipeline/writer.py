@@ -17,6 +17,7 @@ from devices.registry.model import FirmwareSeen
 from devices.registry.queries import record_firmware
 from gateway.alarms import record_changes
 from gateway.detect.model import AlarmChange
+from gateway.order.keeper import OrderKeeper
 from gateway.pipeline.batch import Batch
 from gateway.pipeline.decode import RawElements, Sources, quarantine_row
 from gateway.pipeline.judge import Judge
@@ -58,14 +59,16 @@ class _ProbeOverError(Exception):
 class BatchWriter:
     """Writes batches one after the other, each until it is committed."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the parts that a batch passes through
         self,
         store: Store,
         judge: Judge,
         sources: Sources,
         transactions: Transactions,
+        order: OrderKeeper,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
+        self._order = order
         self._store = store
         self._judge = judge
         self._sources = sources
@@ -101,7 +104,8 @@ class BatchWriter:
         stored = await self._store_readings(conn, batch, batch_seq)
         new_rows = await put_events(conn, batch.events, batch_seq) | await put_statuses(conn, batch.statuses, batch_seq)
         refused = [*batch.refused, *self._conflicts(batch, stored)]
-        await put_quarantine(conn, refused)
+        await put_quarantine(conn, self._order.annotated(refused))
+        await self._order.put_aside(conn, batch_seq, stored, refused)
         for part in stored:
             await put_fills(conn, tenant_id, part.readings.table.model, part.fills, batch_seq)
         for firmware in _one_per_device(batch.firmware):
@@ -193,7 +197,7 @@ class BatchWriter:
         refused = _refused(self._sources, batch, found, detail)
         return replace(batch.only(frozenset(batch.rows()) - found), refused=[*batch.refused, *refused])
 
-    async def checkpoint(self, changed: Sequence[Checkpoint], healthy_s: float) -> None:
+    async def checkpoint(self, changed: Sequence[Checkpoint], moment: Moment) -> None:
         """Write detector state down, and forget the batches that it includes. Raises OwnershipLostError."""
 
         async def put(conn: Connection) -> None:
@@ -203,12 +207,14 @@ class BatchWriter:
                 self._store.fence,
                 changed,
                 self._transactions.batch_seq,
-                healthy_s,
+                moment.alive_s,
             ):
                 raise OwnershipLostError
+            await self._order.checkpoint(conn, moment.now_s)
             await prune(conn, self._transactions.batch_seq)
 
         await self._transactions.until_done(put)
+        self._order.checkpointed()
 
     async def widen(self, model: str, metrics: Sequence[str]) -> None:
         """Give metrics a column of their own, however long that takes."""

@@ -62,6 +62,8 @@ async def put_checkpoints(  # noqa: PLR0917 - whose, by whom, what, as of when
 PRUNE: Sequence[LiteralString] = (
     "DELETE FROM batch WHERE batch_seq < %s",
     "DELETE FROM timer_decision WHERE batch_seq < %s",
+    "DELETE FROM order_aside WHERE batch_seq < %s",
+    "DELETE FROM rejudged_state WHERE batch_seq < %s",
     "DELETE FROM reading_fill WHERE batch_seq < least(%s, (SELECT min(batch_seq) FROM rollup WHERE is_kept))",
 )
 
@@ -77,7 +79,7 @@ class BatchMark:
     """When a batch was judged."""
 
     batch_seq: int
-    kind: Literal["ingest", "timer"]
+    kind: Literal["ingest", "timer", "rejudge"]
     alive_s: float
     now_s: float
 

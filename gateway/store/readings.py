@@ -144,7 +144,7 @@ class ReadBack:
 
 
 READ_BATCHES: LiteralString = """
-SELECT device_id, ts, batch_seq, batch_row, extra, {columns}
+SELECT device_id, ts, batch_seq, batch_row, extra, received_at, coalesce(seq, -1), {columns}
 FROM {table}
 WHERE batch_seq > %(after)s AND batch_seq <= %(until)s
 ORDER BY batch_seq, batch_row
@@ -152,7 +152,7 @@ ORDER BY batch_seq, batch_row
 
 
 async def read_batches(conn: Connection, table: ReadingTable, after: int, until: int) -> ReadBack:
-    """What the batches after one and up to another have stored for a product model; receipt times are left out."""
+    """What the batches after one and up to another have stored for a product model."""
     columns = [sql.Identifier(column) for column in table.columns] or [sql.SQL("NULL")]
     statement = sql.SQL(READ_BATCHES).format(table=sql.Identifier(table.name), columns=sql.SQL(", ").join(columns))
     async with conn.cursor(binary=True) as cursor:
@@ -171,9 +171,9 @@ def _read_back(table: ReadingTable, rows: Sequence[TupleRow]) -> ReadBack:
         device_ids=tuple(index_of),
         device=device,
         ts_us=ts_us,
-        received_us=ts_us,
-        seq=np.zeros(len(rows), np.int64),
-        values=np.array([row[5 : 5 + count] for row in rows], np.float64).reshape(len(rows), count),
+        received_us=us_of_all([row[5] for row in rows]),
+        seq=np.array([row[6] for row in rows], np.int64),
+        values=np.array([row[7 : 7 + count] for row in rows], np.float64).reshape(len(rows), count),
         extra={position: floats_of(row[4]) for position, row in enumerate(rows) if row[4]},
         packet=nothing,
         element=nothing,

@@ -1,0 +1,142 @@
+"""How far each device's clock is off, estimated from when its messages reach us.
+
+A message reaches us after it was made: `ts - received` is the clock's offset less the delay, so that the *greatest* of
+many such differences comes near the offset, whatever backlog and slow networks do. The greatest of each ten minutes of
+receipt is one look at the clock. A level holds while looks agree with it, follows a drift, and moves where new looks
+agree with each other: two that show it further ahead, which no delay can feign, or three that show it further behind.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.store.rows import Floats, Longs
+
+LOOK_S: Final = 600.0
+AGREE_S: Final = 90.0
+"""Looks that differ by less show the same clock."""
+
+DRIFT: Final = 2e-4
+"""How fast a level may sink while looks stay below it: twice as fast as a poor crystal runs slow."""
+
+AHEAD_LOOKS: Final = 2
+BEHIND_LOOKS: Final = 3
+
+Slots = npt.NDArray[np.intp]
+
+FIELDS: Final[Mapping[str, tuple[str, float]]] = {
+    "look": ("f8", -1.0),  # number of the look that is being taken: receipt time in spans of LOOK_S
+    "best_s": ("f8", -np.inf),  # greatest difference in it
+    "level_s": ("f8", np.nan),  # the clock's offset; positive is ahead
+    "looks": ("f8", 0.0),  # that agree with the level
+    "other_s": ("f8", np.nan),  # where the latest looks agree with each other, but not with the level
+    "other_looks": ("f8", 0.0),
+    "looked_s": ("f8", np.nan),  # receipt time of the latest look at the level
+    "moved_at_s": ("f8", np.nan),  # receipt time at which the level last moved
+    "moved_by_s": ("f8", 0.0),
+    "timed": ("f8", 0.0),  # receipt time of the latest message with a time of its own; 0 for never
+    "untimed": ("f8", 0.0),  # and of the latest without
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClockView:
+    """What is known of one device's clock."""
+
+    offset_s: float | None  # positive is ahead; None while nothing is known
+    looks: int  # that agree on it
+    moved_at_s: float | None  # receipt time at which the offset last moved
+    moved_by_s: float
+    is_clockless: bool  # its latest message bore no time of its own
+
+
+class Clocks:
+    """The clocks of all devices, as columns by slot."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, npt.NDArray[Any]] = {name: np.empty(0, dtype) for name, (dtype, _) in FIELDS.items()}
+
+    def grow(self, capacity: int) -> None:
+        """Make room for so many slots."""
+        for name, (dtype, initial) in FIELDS.items():
+            old = self.columns[name]
+            column = np.full(capacity, initial, dtype)
+            column[: len(old)] = old
+            self.columns[name] = column
+
+    def note_untimed(self, slots: Slots, received_us: Longs) -> None:
+        """Messages that bear the time of their receipt."""
+        np.maximum.at(self.columns["untimed"], slots, received_us / 1e6)
+
+    def take(self, slots: Slots, ts_us: Longs, received_us: Longs) -> Slots:
+        """Take messages with times of their own, ordered by slot, of each slot in their order of receipt.
+
+        Gives the slots whose level may have changed.
+        """
+        look = np.floor(received_us / (LOOK_S * 1e6))
+        starts = np.flatnonzero((np.diff(slots, prepend=-1) != 0) | (np.diff(look, prepend=-1.0) != 0))
+        best_s = np.maximum.reduceat((ts_us - received_us) / 1e6, starts)
+        latest_s = np.maximum.reduceat(received_us, starts) / 1e6
+        slots, look = slots[starts], look[starts]
+        changed: list[Slots] = []
+        while len(slots):  # as many rounds as one slot has looks here: one but for what is read back at a start
+            first = np.diff(slots, prepend=-1) != 0
+            changed.append(self._look(slots[first], look[first], best_s[first], latest_s[first]))
+            rest = ~first
+            slots, look, best_s, latest_s = slots[rest], look[rest], best_s[rest], latest_s[rest]
+        return np.concatenate(changed) if changed else slots
+
+    def _look(self, slots: Slots, look: Floats, best_s: Floats, latest_s: Floats) -> Slots:
+        """One look, or a part of one, at each of some distinct slots."""
+        columns = self.columns
+        columns["timed"][slots] = np.maximum(columns["timed"][slots], latest_s)
+        over = look > columns["look"][slots]
+        done = slots[over & (columns["look"][slots] >= 0)]
+        if len(done):
+            self._close(done)
+        fresh = slots[over]
+        columns["look"][fresh], columns["best_s"][fresh] = look[over], -np.inf
+        columns["best_s"][slots] = np.maximum(columns["best_s"][slots], best_s)
+        return done
+
+    def _close(self, slots: Slots) -> None:
+        """Judge the looks that are complete."""
+        columns = self.columns
+        seen_s, at_s = columns["best_s"][slots], (columns["look"][slots] + 1.0) * LOOK_S
+        level_s, other_s = columns["level_s"][slots], columns["other_s"][slots]
+        is_new = np.isnan(level_s)
+        agrees = ~is_new & (np.abs(seen_s - level_s) <= AGREE_S)
+        waited_s = np.nan_to_num(at_s - columns["looked_s"][slots])
+        followed_s = np.where(agrees, np.maximum(seen_s, level_s - DRIFT * waited_s), level_s)
+
+        differs = ~is_new & ~agrees
+        goes_on = differs & (np.abs(seen_s - other_s) <= AGREE_S)
+        other_looks = np.where(goes_on, columns["other_looks"][slots] + 1.0, np.where(differs, 1.0, 0.0))
+        other_s = np.where(goes_on, np.maximum(seen_s, other_s), np.where(differs, seen_s, np.nan))
+        wanted = np.where(seen_s > level_s, AHEAD_LOOKS, BEHIND_LOOKS)
+        moves = differs & (other_looks >= wanted)
+
+        columns["moved_at_s"][slots] = np.where(moves, at_s, columns["moved_at_s"][slots])
+        columns["moved_by_s"][slots] = np.where(moves, other_s - level_s, columns["moved_by_s"][slots])
+        columns["level_s"][slots] = np.where(is_new, seen_s, np.where(moves, other_s, followed_s))
+        columns["looks"][slots] = np.where(
+            is_new, 1.0, np.where(moves, other_looks, columns["looks"][slots] + np.where(agrees, 1.0, 0.0))
+        )
+        columns["other_looks"][slots] = np.where(moves, 0.0, other_looks)
+        columns["other_s"][slots] = np.where(moves, np.nan, other_s)
+        columns["looked_s"][slots] = np.where(differs & ~moves, columns["looked_s"][slots], at_s)
+
+    def view(self, slot: int) -> ClockView:
+        """What is known of one clock; before the first look is complete, what it shows so far."""
+        here = {name: float(column[slot]) for name, column in self.columns.items()}
+        offset_s = here["level_s"] if np.isfinite(here["level_s"]) else here["best_s"]
+        return ClockView(
+            offset_s=offset_s if np.isfinite(offset_s) else None,
+            looks=int(here["looks"]),
+            moved_at_s=here["moved_at_s"] if np.isfinite(here["moved_at_s"]) else None,
+            moved_by_s=here["moved_by_s"],
+            is_clockless=here["untimed"] > here["timed"],
+        )
