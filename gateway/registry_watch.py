@@ -16,6 +16,8 @@ from gateway.pipeline.directory import DeviceDirectory
 
 _RECONNECT_S: Final = 1.0
 _REFRESH_S: Final = 600.0
+_ASK_S: Final = 20.0  # between looks at whether a connection that says nothing still lives
+_ANSWER_S: Final = 10.0
 _MANY: Final = "*"
 _AT_ONCE: Final = 1000
 
@@ -52,13 +54,25 @@ async def _follow(conn: Connection, watch: "RegistryWatch", loaded: asyncio.Even
     mark = await watch.read_all(conn)
     loaded.set()
     while True:
-        # The connection cannot be asked while notifications are read from it, so they are taken first.
-        notifies = conn.notifies(timeout=_REFRESH_S, stop_after=1)
-        changed = {notify.payload async for notify in notifies}
+        changed = await _hear(conn)
         if changed and _MANY not in changed:
             await watch.read_these(conn, sorted(changed))
         else:  # many at once, or nothing heard for long
             mark = await watch.read_since(conn, mark)
+
+
+async def _hear(conn: Connection) -> set[str]:
+    """What has changed; nothing, when nothing was heard for long. Raises TimeoutError where the connection is dead.
+
+    The connection cannot be asked while notifications are read from it, so they are taken first.
+    """
+    for _ in range(int(_REFRESH_S / _ASK_S)):
+        changed = {notify.payload async for notify in conn.notifies(timeout=_ASK_S, stop_after=1)}
+        if changed:
+            return changed
+        async with asyncio.timeout(_ANSWER_S):
+            await conn.execute(LISTEN)
+    return set()
 
 
 @dataclass(frozen=True, slots=True)

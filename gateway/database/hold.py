@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from psycopg import AsyncConnection, OperationalError
@@ -17,6 +17,7 @@ from gateway.database.connect import CONNECT_TIMEOUT_S, build_embedded, configur
 from gateway.database.edition import Edition, detect_edition
 from gateway.database.embedded import EmbeddedPostgres
 from gateway.database.migrate import migrate
+from gateway.database.patience import KEEPALIVE, PatientConnection, check_answers
 from gateway.settings import Settings
 
 Log = structlog.typing.FilteringBoundLogger
@@ -72,17 +73,19 @@ async def _prepare(url: str, stop: asyncio.Event, say: Callable[[str], None], lo
 
 def build_pool(url: str, size: int, name: str = "careloop") -> Pool:
     """A pool, not yet open, of at most `size` connections, each looked at before it is lent."""
-    return AsyncConnectionPool(
+    pool = AsyncConnectionPool(
         url,
         min_size=2,
         max_size=size,
         open=False,
-        check=AsyncConnectionPool.check_connection,
-        kwargs={"connect_timeout": CONNECT_TIMEOUT_S, "options": "-c timezone=UTC"},
+        connection_class=PatientConnection,
+        check=check_answers,
+        kwargs={"connect_timeout": CONNECT_TIMEOUT_S, "options": "-c timezone=UTC", **KEEPALIVE},
         timeout=10.0,
         reconnect_timeout=5.0,
         name=name,
     )
+    return cast("Pool", pool)  # what it hands out is more than its users ask for
 
 
 @asynccontextmanager

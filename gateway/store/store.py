@@ -1,6 +1,7 @@
 """The ingest connection: who owns it, what it may write, and whether a transaction has been committed."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -13,6 +14,7 @@ from psycopg.rows import TupleRow
 
 from devices.profiles.model import Profile
 from gateway.database.edition import Edition, detect_edition
+from gateway.database.patience import PatientConnection, with_keepalive
 from gateway.store.editions import Divider, divider_of
 from gateway.store.ownership import (
     STANDBY_POLL_S,
@@ -28,7 +30,9 @@ from gateway.store.tables import ReadingTables
 Connection = AsyncConnection[TupleRow]
 
 _CHUNK_INTERVAL_S: Final = 7 * 86_400.0
-_TRANSACTION_TIMEOUT_S: Final = 120.0
+_PATIENCE_S: Final = 15.0  # with an answer that does not come: the connection may be dead, or the database slow…
+_LONGEST_PATIENCE_S: Final = 240.0  # …so that each attempt is given twice the time of the one before
+_TRANSACTION_TIMEOUT_S: Final = 600.0
 _CONNECT_TIMEOUT_S: Final = 10
 
 LOST_CONNECTION: Final = (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError)
@@ -53,8 +57,9 @@ class Store:
         self._log = log
         self._chunk_interval_s = chunk_interval_s
         self._name = f"careloop ingest {uuid.uuid4().hex[:12]}"
-        self._lock_conn: Connection | None = None
-        self._conn: Connection | None = None
+        self.patience_s = _PATIENCE_S  # how long an answer is waited for
+        self._lock_conn: PatientConnection | None = None
+        self._conn: PatientConnection | None = None
         self._divider: Divider | None = None
         self._tables: ReadingTables | None = None
 
@@ -70,7 +75,7 @@ class Store:
         assert self._divider is not None, "the store has not been opened"
         return self._divider
 
-    async def open(self) -> Connection:
+    async def open(self) -> PatientConnection:
         """Become the owner, waiting for as long as another gateway is; then look at the tables.
 
         Opened again after a broken connection, it goes on under a new fence. Raises OwnershipLostError when another
@@ -115,21 +120,20 @@ class Store:
         finally:
             self.is_standby = False
 
-    async def _connect(self, name: str) -> Connection:
-        conn = await AsyncConnection.connect(
-            self._conninfo,
-            autocommit=True,
-            connect_timeout=_CONNECT_TIMEOUT_S,
-            application_name=name,
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
+    async def _connect(self, name: str) -> PatientConnection:
+        conninfo = with_keepalive(self._conninfo)
+        conn = await PatientConnection.connect(
+            conninfo, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name=name
         )
+        conn.patience_s = _PATIENCE_S
         await conn.execute(PREPARE_SESSION)
         return conn
 
     async def connection(self) -> Connection:
         """The ingest connection, opened again where it broke."""
+        return await self._usable()
+
+    async def _usable(self) -> PatientConnection:
         conn = self._conn
         return conn if conn is not None and not conn.closed and not conn.broken else await self.open()
 
@@ -140,7 +144,9 @@ class Store:
         On LOST_CONNECTION, which includes a COMMIT that nobody answered, the caller cannot know what became of it:
         `was_committed` tells.
         """
-        conn = await self.connection()
+        conn = await self._usable()
+        conn.patience_s = self.patience_s
+        started_s = time.monotonic()
         try:
             async with asyncio.timeout(_TRANSACTION_TIMEOUT_S):
                 await conn.execute("BEGIN", prepare=False)
@@ -149,12 +155,15 @@ class Store:
         except BaseException as error:
             await self._give_up(conn, error)
             raise
+        self.patience_s = min(max(_PATIENCE_S, 4 * (time.monotonic() - started_s)), _LONGEST_PATIENCE_S)
         if answer.statusmessage != "COMMIT":
             message = f"COMMIT was answered with {answer.statusmessage}"
             raise psycopg.OperationalError(message)
 
-    async def _give_up(self, conn: Connection, error: BaseException) -> None:
+    async def _give_up(self, conn: PatientConnection, error: BaseException) -> None:
         """Undo what a transaction has done; a connection that may be stuck or broken is not used again."""
+        if conn.has_given_up:
+            self.patience_s = min(2 * self.patience_s, _LONGEST_PATIENCE_S)
         if not isinstance(error, TimeoutError):
             with suppress(psycopg.Error, OSError):
                 await conn.rollback()
@@ -180,6 +189,10 @@ async def _let_go(conn: Connection | None) -> None:
             await conn.close()
 
 
-# A session whose gateway has vanished must not hold the fence's lock for ever; and the end of the year 9999 must not
-# lie in the year 10000, which Python does not know, because the server lives east of Greenwich.
-PREPARE_SESSION: LiteralString = "SET idle_in_transaction_session_timeout = '60s'; SET TimeZone = 'UTC'"
+# A session whose gateway has vanished must not hold the locks for ever, neither in a transaction nor, where its machine
+# has gone with it, between two: the server looks for a sign of life as the gateway does. And the end of the year 9999
+# must not lie in the year 10000, which Python does not know, because the server lives east of Greenwich.
+PREPARE_SESSION: LiteralString = """
+SET idle_in_transaction_session_timeout = '60s'; SET TimeZone = 'UTC'; SET tcp_user_timeout = '25s';
+SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3
+"""
