@@ -17,7 +17,7 @@ from gateway.detect.generic import DEVICE_WATCHES, metric_watches
 from gateway.detect.model import Samples
 from gateway.detect.settings import DetectSettings
 
-_METRIC: Final = "level"
+_METRIC: Final = "value"
 _EVERY_S: Final = 300.0  # between two samples of a series, on average
 _WARM_UP_EVERY_S: Final = 6 * 3600.0
 _WARM_UP_SAMPLES: Final = 60  # a series': fifteen days, after which the watches judge
@@ -63,12 +63,15 @@ class DetectFigures:
 
 
 class Updates:
-    """Batches of samples of random series, each series at most once a batch; the same for the same seed."""
+    """Batches of samples of random series, each series at most once a batch; the same for the same seed.
 
-    def __init__(self, plan: DetectPlan, seed: int = 1) -> None:
+    Half of the series are levels, the other half amounts that are nothing every third time: all watches have work.
+    """
+
+    def __init__(self, plan: DetectPlan, engine: Engine, seed: int = 1) -> None:
         self._plan = plan
         self._random = np.random.default_rng(seed)
-        self._device_ids = [f"dev-{number:06d}" for number in range(plan.series)]
+        self._numbers = engine.numbers_of([f"dev-{number:06d}" for number in range(plan.series)])
         self._level = self._random.uniform(10.0, 100.0, plan.series)
         self._now_s = _START_S
 
@@ -76,12 +79,13 @@ class Updates:
         """One more batch; the samples of a series are `every_s` apart, on average."""
         plan = self._plan
         which = self._random.choice(plan.series, plan.batch, replace=False)
-        numbers: list[int] = which.tolist()
         self._now_s += every_s * plan.batch / plan.series
-        values = self._level[which] * self._random.normal(1.0, 0.05, plan.batch)
+        used = (which % 2 == 0) | (self._random.random(plan.batch) > 1 / 3)
+        values = np.where(used, self._level[which] * self._random.normal(1.0, 0.05, plan.batch), 0.0)
         return Samples(
             profile=AUTOMATIC,
-            device_ids=tuple([self._device_ids[number] for number in numbers]),
+            device_ids=(),
+            numbers=self._numbers[which],
             device=np.arange(plan.batch, dtype=np.int32),
             ts_s=self._now_s + self._random.uniform(0.0, 60.0, plan.batch),
             alive_s=self._now_s,
@@ -93,7 +97,7 @@ class Updates:
 def run_detect(plan: DetectPlan, say: Callable[[str], None]) -> DetectFigures:
     """Measure, contestants in turn."""
     engine = Engine({AUTOMATIC.model: AUTOMATIC}, DetectSettings())
-    updates = Updates(plan)
+    updates = Updates(plan, engine)
     say("warming up")
     for _ in range(plan.warm_up_samples * plan.series // plan.batch):
         _judge(engine, [updates.next(_WARM_UP_EVERY_S)])

@@ -37,6 +37,10 @@ class Deadlines:
             state["queued_s"] = np.where(sooner, tick_s, state["queued_s"])
             self._queue(state.index[sooner], tick_s[sooner])
 
+    def queue(self, index: Indices, tick_s: Floats) -> None:
+        """Look at these slots at these ticks; each slot has the tick in its state already."""
+        self._queue(index, tick_s)
+
     def overdue(self, alive_s: float) -> Indices:
         """The slots whose deadline lies before `alive_s`, in order of deadline; each is given once per deadline."""
         self._refresh()

@@ -36,15 +36,24 @@ class Parameters:
     def __init__(self) -> None:
         self._values: dict[str, Floats] = {}
         self._same: dict[str, float] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
 
     def append(self, values: Mapping[str, float]) -> None:
         """Add a watch."""
+        self._count += 1
         for name, value in values.items():
             column = np.append(self._values.get(name, np.empty(0)), value)
             self._values[name] = column
             self._same.pop(name, None)
             if np.all(column == column[0]) or np.isnan(column).all():
                 self._same[name] = float(column[0])
+
+    def matrix(self, names: Sequence[str]) -> Floats:
+        """These parameters of every watch, [watches, names]."""
+        return np.ascontiguousarray(np.column_stack([self._values[name] for name in names]))
 
     def of(self, name: str, watch: Indices) -> Floats | float:
         """A parameter for each series, or one number where all watches agree."""

@@ -20,6 +20,8 @@ from gateway.detect.fleet import Fleet, Lane, Roster
 from gateway.detect.listening import Signs, fall_silent, hear
 from gateway.detect.model import LARGEST, AlarmChange, AlarmEvent, Samples
 from gateway.detect.moving import part
+from gateway.detect.native import DISMISSED, TOLD, UNOPENED, load_kernel
+from gateway.detect.native.compiled import Arrived, LaneLoop, Stop
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import FOR, KEEP_FIRING_FOR, Station
 from gateway.detect.table import Journal, Rows
@@ -53,12 +55,18 @@ class Engine:
         profiles: Mapping[str, Profile],
         settings: DetectSettings,
         detectors: Mapping[str, Detector] | None = None,
+        *,
+        compiled: bool = True,
     ) -> None:
-        """Bind every profile's watches; `detectors` are the installed ones by default. Raises ConfigError."""
+        """Bind every profile's watches; `detectors` are the installed ones by default. Raises ConfigError.
+
+        With `compiled`, our own detectors run as compiled loops where these are installed; the findings are the same.
+        """
         self._settings = settings
         self._journal = Journal()
+        kernel = load_kernel() if compiled else None
         named = load_detectors() if detectors is None else detectors
-        self._stations = {name: Station(name, named[name], self._journal) for name in sorted(named)}
+        self._stations = {name: Station(name, named[name], self._journal, kernel) for name in sorted(named)}
         self._order = {name: place for place, name in enumerate(self._stations, start=1)}
         self._fleet = Fleet(self._stations, settings, self._journal)
         self._profiles = dict(profiles)
@@ -77,6 +85,10 @@ class Engine:
             first += len(some.ts_s)
         return _in_order(told)
 
+    def numbers_of(self, device_ids: Sequence[str]) -> Indices:
+        """This engine's numbers of devices, new ones for devices that it does not know yet; they never change."""
+        return self._fleet.enrol(device_ids)
+
     def alive(self, device_ids: Sequence[str], alive_s: float) -> list[AlarmChange]:
         """Signs of life other than readings; devices that never sent a reading are not yet listened for."""
         told: _Told = []
@@ -89,7 +101,8 @@ class Engine:
             here = self._fleet.roster_of[devices] == number
             seats = self._fleet.seat_of[devices[here]]
             untimed_s = np.full(len(seats), np.nan)
-            self._hear(roster, Signs(known[here], seats, untimed_s, np.full(len(seats), alive_s)), told)
+            signs = Signs(known[here], seats, untimed_s, np.full(len(seats), alive_s))
+            self._hear(roster, roster.deadline_lanes, signs, told)
         return _in_order(told)
 
     def due(self, alive_s: float, now_s: float) -> list[AlarmChange]:
@@ -197,20 +210,64 @@ class Engine:
 
     def _judge(self, samples: Samples, first: int, told: _Told) -> None:
         number = self._fleet.roster(samples.profile)
-        devices = self._fleet.enrol(samples.device_ids)
+        devices = self._fleet.enrol(samples.device_ids) if samples.numbers is None else samples.numbers
         self._touch(devices)
         for place, watch, change in part(self._fleet, devices, number, samples.device, samples.ts_s):
             told.append(((first + place, -1, watch), change))
         self._fleet.settle(devices, number)
         roster = self._fleet.rosters[number]
-        seats = self._fleet.seat_of[devices]
-        layout = roster.layout(samples.metrics)
-        alive_s = np.broadcast_to(np.asarray(samples.alive_s, np.float64), samples.ts_s.shape)
-        for at in waves(samples.device, len(samples.device_ids)):
-            wave = _Wave(first + at, seats[samples.device[at]], samples.ts_s[at], samples.values[at])
-            self._hear(roster, Signs(wave.place, wave.seats, wave.ts_s, alive_s[at]), told)
-            for lane in layout:
+        arrived = _arrived(samples, self._fleet.seat_of[devices])
+        lanes = (*roster.deadline_lanes, *roster.layout(samples.metrics))
+        for lane in lanes:
+            if lane.loop is not None:
+                self._judge_in_order(roster, lane, lane.loop, arrived, (first, told))
+        if any(lane.loop is None for lane in lanes):
+            self._judge_in_waves(roster, [lane for lane in lanes if lane.loop is None], samples, arrived, (first, told))
+
+    def _judge_in_waves(
+        self, roster: Roster, lanes: Sequence[Lane], samples: Samples, arrived: Arrived, where: tuple[int, _Told]
+    ) -> None:
+        """Bring readings before detectors that take one sample of each of many devices at once."""
+        first, told = where
+        deadlines = [lane for lane in lanes if lane.station.deadline is not None]
+        series = [lane for lane in lanes if lane.station.series is not None]
+        for at in waves(samples.device, int(samples.device.max(initial=-1)) + 1):
+            wave = _Wave(first + at, arrived.seats[at], arrived.ts_s[at], arrived.values[at])
+            self._hear(roster, deadlines, Signs(wave.place, wave.seats, wave.ts_s, arrived.alive_s[at]), told)
+            for lane in series:
                 self._judge_lane(roster, lane, wave, told)
+
+    def _judge_in_order(
+        self, roster: Roster, lane: Lane, loop: LaneLoop, arrived: Arrived, where: tuple[int, _Told]
+    ) -> None:
+        """Bring readings before one detector's compiled loop, one after the other."""
+        (first, told), station = where, lane.station
+        for stop in loop.go(arrived, roster.slots):
+            if stop.why == UNOPENED:
+                readings, which = loop.unopened()
+                roster.open(lane, arrived.seats[readings], which)
+                continue
+            watch, column = lane.watches[[stop.which]], lane.columns[[stop.which]]
+            if stop.why & TOLD:
+                state = station.table.rows(np.array([stop.slot]))
+                order = 0 if station.deadline else self._order[station.name]
+                told.append(
+                    (
+                        (first + stop.sample, order, int(watch[0])),
+                        tell(station, state, self._decision(stop, lane, arrived)),
+                    )
+                )
+            if stop.why & DISMISSED:
+                roster.dismiss(arrived.seats[[stop.sample]], column, self._journal)
+        if station.deadline is not None:
+            station.deadlines.queue(*loop.nearer())
+
+    def _decision(self, stop: Stop, lane: Lane, arrived: Arrived) -> Decision:
+        device_id = self._fleet.ids[int(lane.station.table.column("device")[stop.slot])]
+        if lane.station.deadline is not None:
+            return Decision(device_id, "cleared", stop.ts_s, float("nan"), 0.0)
+        ts_s, value = arrived.ts_s[stop.sample], arrived.values[stop.sample, lane.metrics[stop.which]]
+        return Decision(device_id, EVENTS[stop.step], float(ts_s), float(value), stop.score)
 
     def _judge_lane(self, roster: Roster, lane: Lane, wave: _Wave, told: _Told) -> None:
         """Bring readings of distinct devices before one detector, all its watches at once."""
@@ -283,10 +340,21 @@ class Engine:
             key = (int(place[at]), self._order[station.name], int(batch.watch[at]))
             told.append((key, tell(station, one, decision)))
 
-    def _hear(self, roster: Roster, signs: Signs, told: _Told) -> None:
-        for heard in hear(self._fleet, roster, signs):
+    def _hear(self, roster: Roster, lanes: Sequence[Lane], signs: Signs, told: _Told) -> None:
+        for heard in hear(self._fleet, roster, lanes, signs):
             told.append(((heard.place, 0, heard.watch), heard.change))
 
 
 def _in_order(told: _Told) -> list[AlarmChange]:
     return [change for _, change in sorted(told, key=lambda item: item[0])]
+
+
+def _arrived(samples: Samples, seats: Indices) -> Arrived:
+    """The readings as loops take them; `seats` are those of the devices."""
+    alive_s = np.broadcast_to(np.asarray(samples.alive_s, np.float64), samples.ts_s.shape)
+    return Arrived(
+        seats=seats.take(samples.device),
+        ts_s=np.ascontiguousarray(samples.ts_s, np.float64),
+        alive_s=np.ascontiguousarray(alive_s),
+        values=np.ascontiguousarray(samples.values, np.float64),
+    )

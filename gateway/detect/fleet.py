@@ -13,6 +13,7 @@ from devices.ids import PARTITIONS, partition_of
 from devices.profiles.model import Profile, Watch
 from gateway.detect.arrays import Indices, Mask
 from gateway.detect.generic import DEVICE_WATCHES, metric_watches
+from gateway.detect.native.compiled import LaneLoop
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import Station
 from gateway.detect.table import Journal
@@ -32,7 +33,8 @@ class Lane:
     station: Station
     columns: Indices  # in the roster's matrix
     watches: Indices  # numbers at the station
-    metrics: Indices  # columns of the readings' values; empty for deadline stations
+    metrics: Indices  # columns of the readings' values; -1 for deadline stations
+    loop: LaneLoop | None  # None where only the detector itself can judge
 
 
 class Roster:
@@ -90,8 +92,9 @@ class Roster:
                 if at is station and chosen(at) and (at.series is None or watch.metric in where)
             ]
             if mine:
-                columns, numbers, metric_columns = np.array(mine, np.int64).T
-                lanes.append(Lane(station, columns, numbers, metric_columns))
+                columns, numbers, where_told = np.array(mine, np.int64).T
+                loop = station.loop((columns, numbers, where_told), self._settings)
+                lanes.append(Lane(station, columns, numbers, where_told, loop))
         return tuple(lanes)
 
     def column_of(self, station: Station, watch: str, metric: str | None) -> tuple[int, int] | None:
@@ -124,11 +127,11 @@ class Roster:
         new = there & (slots == UNSEEN)
         if new.any():
             reading, which = np.nonzero(new)
-            self._open(lane, seats[reading], which)
+            self.open(lane, seats[reading], which)
             slots = self.slots.take(seats, axis=0)[:, lane.columns]
         return np.where(there, slots, UNSEEN).astype(np.int64)
 
-    def _open(self, lane: Lane, seats: Indices, which: Indices) -> None:
+    def open(self, lane: Lane, seats: Indices, which: Indices) -> None:
         """Open slots for pairs of seat and position in the lane, each pair once; automatic profiles have a bound."""
         if self.profile.automatic:
             keep = self._within_bound(lane, seats)

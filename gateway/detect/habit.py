@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from gateway.detect.arrays import Floats, Indices, Mask
+from gateway.detect.arrays import Floats, Indices, Mask, Numbers
 from gateway.detect.table import Field, Rows
 
 HOUR_S: Final = 3600.0
@@ -124,7 +124,7 @@ def _turn_day(state: Rows, day: Floats, turned: Mask) -> None:
 
 def _close_weekday(some: Rows, begun: Mask) -> Floats:
     """What the closed days teach of their weekdays, scaled up to a day that is fully covered."""
-    whole = np.nansum(some.vector("usual").astype(np.float64), axis=1)
+    whole = _sum(some.vector("usual"))
     share = np.where(some["days"] == 0, 1.0, some["day_usual"] / np.where(whole > 0, whole, np.inf))
     telling = begun & (share >= LEAST_COVERAGE)
     weekday, lane = some.vector("weekday").astype(np.float64), _weekday(some["day"])
@@ -140,7 +140,7 @@ def _weekday_factor(some: Rows, day: Floats) -> Floats:
     """How this weekday's use compares with the mean of the weekdays that are known; 1 where it is not known."""
     weekday = some.vector("weekday").astype(np.float64)
     known = np.isfinite(weekday)
-    mean = np.nansum(weekday, axis=1) / np.fmax(known.sum(axis=1), 1)
+    mean = _sum(weekday) / np.fmax(known.sum(axis=1), 1)
     mine = weekday[np.arange(len(some)), _weekday(day)]
     told = np.isfinite(mine) & (mean > 0)
     return np.where(told, np.clip(mine / np.where(told, mean, 1.0), 0.0, MOST_WEEKDAY), 1.0)
@@ -148,3 +148,8 @@ def _weekday_factor(some: Rows, day: Floats) -> Floats:
 
 def _weekday(day: Floats) -> Indices:
     return (np.nan_to_num(day).astype(np.int64) + 4) % 7  # 1 January 1970 was a Thursday; 0 is Sunday
+
+
+def _sum(lanes: Numbers) -> Floats:
+    """Sums of the numbers that are there, [n] of [n, lanes], added one after the other: so the order is no accident."""
+    return np.nancumsum(lanes.astype(np.float64), axis=1)[:, -1]

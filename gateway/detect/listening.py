@@ -1,12 +1,13 @@
 """Signs of life and their absence: the deadline watches of a fleet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gateway.detect.arrays import Floats, Indices
 from gateway.detect.episodes import Phase
-from gateway.detect.fleet import Fleet, Roster
+from gateway.detect.fleet import Fleet, Lane, Roster
 from gateway.detect.model import AlarmChange, AlarmEvent
 from gateway.detect.station import Station
 from gateway.detect.table import Rows
@@ -34,10 +35,10 @@ class Heard:
     change: AlarmChange
 
 
-def hear(fleet: Fleet, roster: Roster, signs: Signs) -> list[Heard]:
-    """Note signs of life; gives the silences that they end."""
+def hear(fleet: Fleet, roster: Roster, lanes: Sequence[Lane], signs: Signs) -> list[Heard]:
+    """Note signs of life for deadline watches; gives the silences that they end."""
     heard: list[Heard] = []
-    for lane in roster.deadline_lanes:
+    for lane in lanes:
         for column, number in zip(lane.columns, lane.watches, strict=True):
             slots = roster.slots[signs.seats, column].astype(np.int64)
             # Nobody waits for a device that has not yet sent a reading.

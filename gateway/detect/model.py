@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from devices.profiles.model import Profile, Severity
-from gateway.detect.arrays import Floats
+from gateway.detect.arrays import Floats, Indices
 
 LARGEST: Final = 1e30
 """A value further from zero than this is no measurement, and is taken as absent."""
@@ -71,3 +71,5 @@ class Samples:
     alive_s: Floats | float  # healthy time at receipt; one number means all at once
     metrics: tuple[str, ...]
     values: Floats  # [n, m]; NaN means that the reading has no such metric
+    numbers: Indices | None = None
+    """What `Engine.numbers_of` gave for the devices, in place of looking up thousands of ids each time."""

@@ -8,6 +8,7 @@ import numpy as np
 from devices.profiles.model import Metric
 from gateway.detect.arrays import Floats, Indices
 from gateway.detect.detector import Moment, Parameter, Parameters, Words
+from gateway.detect.exact import exp2_of
 from gateway.detect.model import Kind
 from gateway.detect.settings import DetectSettings
 from gateway.detect.table import Field, Rows
@@ -63,7 +64,7 @@ class Silence:
         overdue = alive_s > deadline_s
         lesson_s = np.where(overdue, np.minimum(gap_s, 1.5 * (deadline_s - heard_s)), gap_s)
         largest_s = state["largest_s"]
-        faded_s = np.where(real, largest_s * np.exp2(-np.where(real, gap_s, 0.0) / MEMORY_S), largest_s)
+        faded_s = np.where(real, largest_s * exp2_of(-np.where(real, gap_s, 0.0) / MEMORY_S), largest_s)
         largest_s = np.where(real, np.fmax(faded_s, lesson_s), largest_s)
         gaps = state["gaps"] + real
         heard_s = np.fmax(heard_s, alive_s)

@@ -18,6 +18,8 @@ from gateway.detect.detector import (
     resolve_parameters,
 )
 from gateway.detect.episodes import EPISODE_FIELDS
+from gateway.detect.native import Kernel
+from gateway.detect.native.compiled import Compiled, LaneLoop
 from gateway.detect.settings import DetectSettings
 from gateway.detect.table import Field, Journal, Rows, Table
 
@@ -46,7 +48,7 @@ class Binding:
 class Station:
     """A detector, its table, and the watches that name it."""
 
-    def __init__(self, name: str, detector: Detector, journal: Journal) -> None:
+    def __init__(self, name: str, detector: Detector, journal: Journal, kernel: Kernel | None = None) -> None:
         self.name = name
         self.detector = detector
         self.series = detector if isinstance(detector, SeriesDetector) else None
@@ -58,6 +60,8 @@ class Station:
         self.parameters = Parameters()
         if len(self.table.fields) != len(self._own_fields()) + len(detector.fields):
             raise ConfigError([Fault(f"detector {name}: fields", "a name twice", "names that are not yet taken")])
+        names = (FOR, KEEP_FIRING_FOR, *(parameter.name for parameter in detector.parameters))
+        self.compiled = None if kernel is None else Compiled.of(kernel, detector, self.table, names)
 
     def _own_fields(self) -> list[Field]:
         fields = [*OWNER_FIELDS, *EPISODE_FIELDS]
@@ -78,7 +82,7 @@ class Station:
             wanted = "a metric" if self.series else "no metric: it watches the device as a whole"
             raise ConfigError([Fault(f"{where}: watch {watch.name}: metric", repr(watch.metric), wanted)])
         parameters = resolve_parameters(self.detector, watch, metric, settings, where)
-        self.parameters.append({**parameters, FOR: watch.for_, KEEP_FIRING_FOR: watch.keep_firing_for})
+        self.parameters.append({FOR: watch.for_, KEEP_FIRING_FOR: watch.keep_firing_for, **parameters})
         self.bindings.append(
             Binding(
                 model=profile.model,
@@ -99,6 +103,13 @@ class Station:
         self.table.column("device")[index] = devices
         self.table.column("watch")[index] = watches
         return index
+
+    def loop(self, lane: tuple[Indices, Indices, Indices], settings: DetectSettings) -> LaneLoop | None:
+        """The compiled loop over some watches: their columns, their numbers here, and the columns of their metrics."""
+        if self.compiled is None:
+            return None
+        rules = (self.evidence_points, settings.update_every, settings.update_score)
+        return LaneLoop(self.compiled, self.parameters, lane, rules)
 
     def remember(self, state: Rows, ts_s: Floats, value: Floats) -> None:
         """Keep samples for later explanations."""

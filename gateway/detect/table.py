@@ -45,6 +45,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.open = False
+        self.turn = 0  # number of the present or last one
         self._undo: list[Callable[[], None]] = []
         self._after: list[Callable[[], None]] = []
 
@@ -52,6 +53,7 @@ class Journal:
         """Start to remember."""
         self.commit()
         self.open = True
+        self.turn += 1
 
     def commit(self) -> None:
         """Forget: what was done stands."""
@@ -114,6 +116,7 @@ class Group:
         # Where a slot starts on a cache line, it takes no more lines than it must.
         memory = np.empty(capacity * self.width + CACHE_LINE, np.uint8)
         start = -memory.ctypes.data % CACHE_LINE
+        self.address = memory.ctypes.data + start
         slots = memory[start : start + capacity * self.width].reshape(capacity, self.width)
         slots[:] = self._initial
         return slots
@@ -163,6 +166,12 @@ class Table:
         place = self.places[name]
         lanes = self.groups[place.group].slots[: self.count].view(place.dtype)[:, place.first : place.end]
         return lanes if self.fields[name].lanes else lanes[:, 0]
+
+    def extent(self, name: str) -> tuple[int, int]:
+        """Where a field begins in its group, and its size, in bytes."""
+        place = self.places[name]
+        size = np.dtype(place.dtype).itemsize
+        return place.first * size, (place.end - place.first) * size
 
     def allocate(self, count: int) -> Indices:
         """`count` slots in their initial state."""

@@ -15,6 +15,7 @@ import numpy as np
 from devices.profiles.model import Metric, MetricKind
 from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.detector import Batch, Findings, Moment, Parameter, Words
+from gateway.detect.exact import exp2_of, exp_of, log_of
 from gateway.detect.habit import HABIT_FIELDS, HOUR_S, RIPE_DAYS, Hours, add_late, expect, learn, recent_days
 from gateway.detect.kinds import KIND_FIELDS, LearntKind, difference, learn_kind
 from gateway.detect.model import Kind
@@ -168,7 +169,8 @@ class _Run:
         usual = np.where(known, self._usual, 0.0)
         use = np.where(known, hours.use, 0.0)
         scale = np.where(known, per_day, 1.0)
-        bar = np.fmax(batch.parameter("days"), state["record"] * batch.parameter("margin"))
+        # In double precision, or the numbers would depend on whether other products' watches have the same parameters.
+        bar = np.fmax(batch.parameter("days"), state["record"].astype(np.float64) * batch.parameter("margin"))
 
         before = state["deficit"]
         expected = 1.0 - np.asarray(batch.parameter("drop"))  # share of the habit, less than which is missing use
@@ -197,7 +199,7 @@ class _Run:
 
     def _recent(self, use: Floats, usual: Floats, scale: Floats) -> tuple[Floats, Floats]:
         """Use and usual use of late, fading with usual use: a night does not make anything forgotten."""
-        fade = np.exp(-usual / scale / RECENT_DAYS)
+        fade = exp_of(-usual / scale / RECENT_DAYS)
         return self._state["recent_use"] * fade + use, self._state["recent_usual"] * fade + usual
 
     def _chance(self, use: Floats, usual: Floats) -> Floats:
@@ -206,14 +208,14 @@ class _Run:
         typical = square / np.where(mean > 0, mean, 1.0)
         short = (use < usual) & (typical > 0)
         ratio = np.where(short & (use > 0), use / np.where(short, usual, 1.0), 1.0)
-        nats = (usual - use + use * np.log(ratio)) / np.where(short, typical, 1.0)
+        nats = (usual - use + use * log_of(ratio)) / np.where(short, typical, 1.0)
         return np.where(short, nats, 0.0)
 
     def _close_runs(self, deficit: Floats, bar: Floats) -> None:
         """Where a deficit is made up, its peak becomes the record to pass next time."""
         state = self._state
         elapsed_s = (self._batch.ts_s - self._hours.hour * HOUR_S).clip(0.0)
-        record = state["record"] * np.exp2(-elapsed_s / FORGET_S)
+        record = state["record"] * exp2_of(-elapsed_s / FORGET_S)
         peak = np.fmax(state["peak"], deficit)
         over = deficit == 0
         # One long illness must not make the next one invisible.

@@ -1,0 +1,191 @@
+"""The loops of our own detectors in C, where they were compiled when careloop was installed.
+
+They do what the classes in Python do, to the last bit, one sample after the other; without them, or for a detector of
+somebody else, the classes themselves are used. `scripts/build_native.py` compiles them.
+"""
+
+import ctypes
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.detect.table import Table
+
+FOLDER: Final = Path(__file__).parent
+LIBRARY: Final = FOLDER / "kernel.so"
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {  # in the order in which the loops expect them
+    "threshold": ("hot", "episode", "recent_samples, apart"),
+    "record": ("hot", "episode", "recent_samples, apart", "kind", "hourly, apart", "record"),
+    "usage_drop": (
+        *("hot", "episode", "kind"),
+        *("usual, apart", "weekday, apart", "daily, apart", "habit", "run"),
+    ),
+    "silence": ("hot", "episode"),
+}
+OUT_OF_ROOM: Final = 1
+UNOPENED: Final = 2
+TOLD: Final = 4
+DISMISSED: Final = 8
+
+
+class GroupMemory(ctypes.Structure):
+    """Where a table keeps a group of fields."""
+
+    slots: int
+    width: int
+    _fields_ = (("slots", ctypes.c_void_p), ("width", ctypes.c_int64))
+
+
+class JournalMemory(ctypes.Structure):
+    """What slots held before a turn touched them."""
+
+    bytes: int
+    used: int
+    capacity: int
+    _fields_ = (("bytes", ctypes.c_void_p), ("used", ctypes.c_int64), ("capacity", ctypes.c_int64))
+
+
+class LaneCall(ctypes.Structure):
+    """What a loop is given, and what it has found; ``series.h`` says what is what."""
+
+    samples: int
+    metrics: int
+    ts_s: int
+    alive_s: int
+    values: int
+    seats: int
+    slots: int
+    columns: int
+    watches: int
+    column: int
+    watch: int
+    metric: int
+    parameters: int
+    parameter_count: int
+    groups: Any
+    journal: Any
+    most_undo: int
+    update_every_s: float
+    update_score: float
+    skips_unopened: int
+    evidence_points: int
+    scores: int | None
+    queued_slots: int
+    queued_ticks: int
+    queued: int
+    sample: int
+    which: int
+    at_sample: int
+    at_which: int
+    slot: int
+    step: int
+    ts_told_s: float
+    score: float
+    hour_from_s: float
+    hour_until_s: float
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("samples", "metrics")),
+        *((name, ctypes.c_void_p) for name in ("ts_s", "alive_s", "values", "seats", "slots")),
+        *((name, ctypes.c_int64) for name in ("columns", "watches")),
+        *((name, ctypes.c_void_p) for name in ("column", "watch", "metric", "parameters")),
+        ("parameter_count", ctypes.c_int64),
+        ("groups", ctypes.POINTER(GroupMemory)),
+        ("journal", ctypes.POINTER(JournalMemory)),
+        ("most_undo", ctypes.c_int64),
+        ("update_every_s", ctypes.c_double),
+        ("update_score", ctypes.c_float),
+        ("skips_unopened", ctypes.c_int32),
+        ("evidence_points", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("scores", "queued_slots", "queued_ticks")),
+        *((name, ctypes.c_int64) for name in ("queued", "sample", "which", "at_sample", "at_which", "slot")),
+        ("step", ctypes.c_int32),
+        *((name, ctypes.c_double) for name in ("ts_told_s", "score", "hour_from_s", "hour_until_s", "hour")),
+        ("hour_of_day", ctypes.c_int64),
+    )
+
+
+class _Place(ctypes.Structure):
+    """A field of a detector; a detector's name alone begins its fields."""
+
+    detector: bytes | None
+    field: bytes
+    offset: int
+    size: int
+    _fields_ = (
+        ("detector", ctypes.c_char_p),
+        ("field", ctypes.c_char_p),
+        ("offset", ctypes.c_int64),
+        ("size", ctypes.c_int64),
+    )
+
+
+Loop = Callable[[Any], int]
+
+
+class Kernel:
+    """The compiled loops."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._places = _places(library)
+        self._loops: dict[str, Loop] = {}
+        for name in GROUPS:
+            loop = getattr(library, f"hear_{name}" if name == "silence" else f"judge_{name}")
+            loop.argtypes, loop.restype = (ctypes.POINTER(LaneCall),), ctypes.c_int32
+            self._loops[name] = loop
+        self.undo = library.undo
+        self.undo.argtypes = (ctypes.POINTER(GroupMemory), ctypes.POINTER(JournalMemory), ctypes.c_int64)
+        self.undo.restype = None
+        self.find_unopened = library.find_unopened
+        self.find_unopened.argtypes = (ctypes.POINTER(LaneCall), ctypes.c_void_p, ctypes.c_void_p)
+        self.find_unopened.restype = ctypes.c_int64
+
+    def loop(self, name: str, table: Table) -> Loop | None:
+        """The loop of a detector, if the table's fields are where it takes them to be."""
+        return self._loops[name] if self._places.get(name) == _where(name, table) else None
+
+
+def _places(library: ctypes.CDLL) -> dict[str, dict[str, tuple[int, int]]]:
+    """Per detector, where its loop takes each field to be: first byte in its group, and size."""
+    library.places.argtypes = (ctypes.POINTER(ctypes.c_int64),)
+    library.places.restype = ctypes.POINTER(_Place)
+    count = ctypes.c_int64()
+    told = library.places(ctypes.byref(count))
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    fields: dict[str, tuple[int, int]] = {}
+    for number in range(count.value):
+        place: _Place = told[number]
+        if place.detector is not None:
+            fields = found[place.detector.decode()] = {}
+        else:
+            fields[place.field.decode()] = (place.offset, place.size)
+    return found
+
+
+def _where(name: str, table: Table) -> dict[str, tuple[int, int]] | None:
+    """Where a table has the fields of the groups that the detector's loop uses."""
+    groups = [table.groups.get(group) for group in GROUPS.get(name, ())]
+    if not groups or None in groups:
+        return None
+    return {
+        field: table.extent(field) for group in groups if group for field in group.places if field != "recent_samples"
+    }
+
+
+def load_kernel() -> Kernel | None:
+    """The compiled loops, where they are installed and made of the sources beside them."""
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+        library.sources.restype = ctypes.c_char_p
+        made_of: bytes = library.sources()
+        return Kernel(library) if made_of.decode() == fingerprint(FOLDER) else None
+    except (OSError, AttributeError):
+        return None
+
+
+def fingerprint(folder: Path) -> str:
+    """Names the sources in a folder."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted([*folder.glob("*.c"), *folder.glob("*.h")]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

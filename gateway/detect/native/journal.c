@@ -1,0 +1,30 @@
+/* What is done to a turn's journal, and to a lane before it is judged. */
+#include "series.h"
+
+/* Put back what the journal holds beyond `start`, last change first. */
+EXPORT void undo(const group_t *groups, journal_t *journal, int64_t start) {
+    while (journal->used > start) {
+        origin_t origin;
+        journal->used -= (int64_t)sizeof origin;
+        memcpy(&origin, journal->bytes + journal->used, sizeof origin);
+        journal->used -= origin.length;
+        memcpy(groups[origin.group].slots + origin.offset, journal->bytes + journal->used, (size_t)origin.length);
+    }
+}
+
+/* The samples and watches that have no slot yet, each slot once, in the order of arrival; gives how many. */
+EXPORT int64_t find_unopened(lane_t *lane, int64_t *samples, int64_t *watches) {
+    int64_t count = 0;
+    for (int64_t i = lane->sample; i < lane->samples; i++) {
+        for (int64_t j = 0; j < lane->watches; j++) {
+            int32_t *slot = lane->slots + lane->seats[i] * lane->columns + lane->column[j];
+            if (*slot != -1 || !is_there(lane->values[i * lane->metrics + lane->metric[j]])) continue;
+            *slot = INT32_MIN; /* seen: taken back below */
+            samples[count] = i;
+            watches[count++] = j;
+        }
+    }
+    for (int64_t k = 0; k < count; k++)
+        lane->slots[lane->seats[samples[k]] * lane->columns + lane->column[watches[k]]] = -1;
+    return count;
+}

@@ -1,0 +1,67 @@
+/* The fields of every detector's groups, in the order in which gateway/detect/table.py stores them.
+ *
+ * ONE(type, name) is a number, MANY(type, name, count) a vector.
+ */
+#ifndef LAYOUT_H
+#define LAYOUT_H
+
+#include <stdint.h>
+
+#define EPISODE_GROUP(ONE, MANY) \
+    ONE(double, pending_s) ONE(double, began_s) ONE(double, calm_s) ONE(double, told_s) ONE(float, told_score)
+
+#define KIND_GROUP(ONE, MANY) \
+    ONE(double, first_s) ONE(float, seen) ONE(float, rises) ONE(float, falls) ONE(float, zeros) \
+    ONE(float, smallest) ONE(float, largest) ONE(float, between)
+
+#define THRESHOLD_HOT(ONE, MANY) ONE(double, newest_s) ONE(float, phase) ONE(float, recent)
+
+#define RECORD_HOT(ONE, MANY) \
+    ONE(double, newest_s) ONE(double, slow) ONE(double, fast) ONE(double, last) ONE(double, start_s) \
+    ONE(float, phase) ONE(float, recent) ONE(float, count) ONE(float, bar) ONE(float, kind) \
+    MANY(float, low, 4) MANY(float, high, 4)
+
+#define RECORD_TOLD(ONE, MANY) \
+    ONE(float, feature) ONE(float, expected_low) ONE(float, expected_high) ONE(float, observed)
+
+#define USAGE_HOT(ONE, MANY) \
+    ONE(double, newest_s) ONE(double, hour) ONE(double, use) ONE(double, last) ONE(float, phase) ONE(float, kind)
+
+#define USAGE_RUN(ONE, MANY) \
+    ONE(double, deficit) ONE(double, run_s) ONE(double, run_use) ONE(double, run_usual) \
+    ONE(double, recent_use) ONE(double, recent_usual) ONE(float, peak) ONE(float, record)
+
+#define HABIT_GROUP(ONE, MANY) \
+    ONE(double, day) ONE(double, first_day) ONE(double, day_use) ONE(double, day_usual) ONE(double, per_day) \
+    ONE(double, hour_use) ONE(double, hour_square) ONE(float, days) ONE(float, weekday_factor)
+
+#define SILENCE_HOT(ONE, MANY) \
+    ONE(double, newest_s) ONE(double, queued_s) ONE(double, heard_s) ONE(double, first_s) ONE(double, gaps) \
+    ONE(double, largest_s) ONE(double, deadline_s) ONE(float, phase)
+
+#define HOURLY_GROUP(ONE, MANY) MANY(float, hourly, 24)
+#define USUAL_GROUP(ONE, MANY) MANY(float, usual, 24)
+#define WEEKDAY_GROUP(ONE, MANY) MANY(float, weekday, 7)
+#define DAILY_GROUP(ONE, MANY) MANY(float, daily, 14)
+
+#define ONE_MEMBER(type, name) type name;
+#define MANY_MEMBERS(type, name, count) type name[count];
+#define STRUCTURE(group, name) typedef struct { group(ONE_MEMBER, MANY_MEMBERS) } name
+
+STRUCTURE(EPISODE_GROUP, episode_t);
+STRUCTURE(KIND_GROUP, learnt_t);
+STRUCTURE(THRESHOLD_HOT, threshold_t);
+STRUCTURE(RECORD_HOT, record_t);
+STRUCTURE(RECORD_TOLD, record_told_t);
+STRUCTURE(USAGE_HOT, usage_t);
+STRUCTURE(USAGE_RUN, run_t);
+STRUCTURE(HABIT_GROUP, habit_t);
+STRUCTURE(SILENCE_HOT, silence_t);
+STRUCTURE(HOURLY_GROUP, hourly_t);
+STRUCTURE(USUAL_GROUP, usual_t);
+STRUCTURE(WEEKDAY_GROUP, weekday_t);
+STRUCTURE(DAILY_GROUP, daily_t);
+
+typedef struct { const char *detector, *field; int64_t offset, size; } place_t;
+
+#endif

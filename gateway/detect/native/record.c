@@ -1,0 +1,138 @@
+/* gateway/detect/record.py */
+#include "kinds.h"
+#include "layout.h"
+#include "series.h"
+
+enum { KIND = RECENT + 1, HOURLY, RECORD_GROUP };
+enum { SCORE = PARAMETERS, WARM_UP_S, TOLD_KIND };
+enum { FEATURES = 4 };
+
+static const float WEIGHTS[FEATURES] = {0.3f, 1.4f, 1.0f, 1.0f};
+static const float WARM_UP = 200.0f;
+
+static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
+    char *hot = row_of(lane, HOT, slot);
+    __builtin_prefetch(hot, 1);
+    __builtin_prefetch(hot + sizeof(record_t) - 1, 1);
+    hour_of(lane, ts_s);
+    __builtin_prefetch((float *)row_of(lane, HOURLY, slot) + lane->hour_of_day, 1);
+}
+
+static void fetch_cells(lane_t *lane, int64_t slot, double ts_s) {
+    (void)ts_s;
+    const record_t *hot = row_of(lane, HOT, slot);
+    __builtin_prefetch((uint64_t *)row_of(lane, RECENT, slot) + place_of(hot->recent, lane->evidence_points), 1);
+}
+
+/* A series that turns out to be of amounts starts anew, on their square roots. */
+static void start_anew(lane_t *lane, record_t *state, const sample_t *sample) {
+    state->count = state->bar = 0.0f;
+    state->start_s = sample->ts_s;
+    for (int k = 0; k < FEATURES; k++) {
+        state->low[k] = INFINITY;
+        state->high[k] = -INFINITY;
+    }
+    hourly_t *hours = KEEP_ROW(hourly_t, lane, HOURLY, sample->slot);
+    for (int k = 0; k < 24; k++) hours->hourly[k] = NAN;
+}
+
+/* Keep what a record is explained with: the feature, and the values that would have been in its range. */
+static void note(lane_t *lane, const sample_t *sample, const record_t *state, const float *ratio, const double *bases,
+                 double value) {
+    record_told_t *told = KEEP_ROW(record_told_t, lane, RECORD_GROUP, sample->slot);
+    int feature = 0;
+    for (int k = 1; k < FEATURES; k++)
+        if (ratio[k] > ratio[feature]) feature = k;
+    told->feature = (float)feature;
+    told->expected_low = (float)(bases[feature] + (double)state->low[feature]);
+    told->expected_high = (float)(bases[feature] + (double)state->high[feature]);
+    told->observed = (float)value;
+}
+
+/* How far beyond its range a feature is, in weighted widths; 0 within it, and while it is young. */
+INLINE float exceeded_by(const record_t *state, int k, float feature, float floor) {
+    float low = state->low[k], high = state->high[k], width = high - low;
+    float excess = mostf(feature - high, low - feature), scale = width > floor ? width : floor;
+    bool scored = width > 0.0f && excess > 0.0f && state->count >= WARM_UP;
+    return (scored ? excess : 0.0f) / (scale > 1e-30f ? scale : 1e-30f) * WEIGHTS[k];
+}
+
+/* Shrink a range a little, then let in what was just seen, or a step towards it. */
+INLINE void widen(record_t *state, int k, float feature, float floor, float pace) {
+    float low = state->low[k], high = state->high[k], width = high - low;
+    float step = pace * (width > floor ? width : floor), kept = feature;
+    if (width > 0.0f && !(state->count < WARM_UP)) {
+        if (kept < low - step) kept = low - step;
+        if (kept > high + step) kept = high + step;
+    }
+    float rate = 0.5f * (0.0004f + 1.0f / (state->count + 10.0f));
+    float shrink = rate * (width > 0.0f ? width : 0.0f);
+    state->low[k] = leastf(low + shrink, kept);
+    state->high[k] = mostf(high - shrink, kept);
+}
+
+/* One step of all four features: the score, and whether the value was within all ranges. */
+INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, double value, double pace, bool *inside) {
+    bool first = state->count == 0.0f;
+    double slow = first ? value : state->slow, before = first ? value : state->fast;
+    double fast = before + 0.08 * (value - before);
+    hour_of(lane, sample->ts_s);
+    float *cell = keep_cell(lane, HOURLY, sample->slot, lane->hour_of_day);
+    double hourly = (double)*cell;
+    float features[FEATURES] = {
+        (float)(value - slow), (float)(value - hourly), (float)(fast - slow), (float)(value - before),
+    };
+    float floor = (float)(0.02 * fabs(slow)), ratio[FEATURES], largest = 0.0f;
+    for (int k = 0; k < FEATURES; k++) {
+        ratio[k] = exceeded_by(state, k, features[k], floor);
+        if (ratio[k] > largest) largest = ratio[k];
+    }
+    double raw = largest < 1e6f ? (double)largest : 1e6;
+    bool news = raw > (double)(1.3f * state->bar);
+    double score = news ? raw / (raw + 0.3) : 0.0;
+    if (score >= 0.5) {
+        double bases[FEATURES] = {slow, hourly, slow, before};
+        note(lane, sample, state, ratio, bases, value);
+    }
+    state->bar = news ? (float)raw : state->bar * 0.979f;
+    float rate = mostf(0.004f, 1.0f / (state->count + 1.0f));
+    state->slow = slow + pace * (double)rate * (value - slow);
+    state->fast = fast;
+    *cell = (float)(is_nan(hourly) ? value : hourly + pace * 0.07 * (value - hourly));
+    for (int k = 0; k < FEATURES; k++) widen(state, k, features[k], floor, (float)pace);
+    state->count = state->count + 1.0f < 1e6f ? state->count + 1.0f : 1e6f;
+    *inside = raw == 0.0;
+    return score;
+}
+
+/* The spread of amounts grows with them; that of their square roots does not. */
+INLINE double root_of(double value) {
+    return value > 0.0 ? sqrt(value) : value < 0.0 ? -sqrt(-value) : value == 0.0 ? 0.0 : value;
+}
+
+static finding_t judge(lane_t *lane, const sample_t *sample) {
+    record_t *state = row_of(lane, HOT, sample->slot);
+    const double *p = sample->parameters;
+    float before = state->kind;
+    double kind = learn_kind(lane, KIND, sample, &state->kind, state->last, p[TOLD_KIND]);
+    if (before == UNSETTLED && state->kind <= COUNTER) start_anew(lane, state, sample);
+    double value = kind == COUNTER ? difference(sample->value, state->last) : sample->value;
+    if (kind <= COUNTER) value = root_of(value);
+    if (!sample->late) state->last = sample->value;
+    finding_t found = {.judged = is_finite(value) && !sample->late, .dismissed = kind == STATE};
+    if (!found.judged) return found;
+    if (is_nan(state->start_s)) state->start_s = sample->ts_s;
+    bool inside;
+    found.score = score_of(lane, sample, state, value, sample->firing ? 0.0005 : 1.0, &inside);
+    bool warm = sample->ts_s - state->start_s >= p[WARM_UP_S];
+    found.breach = warm && kind != STATE && found.score >= p[SCORE] && found.score > 0.0;
+    found.calm = inside && !found.breach;
+    return found;
+}
+
+EXPORT int32_t judge_record(lane_t *lane) {
+    static const detector_t RECORD = {
+        sizeof(record_t), offsetof(record_t, phase), offsetof(record_t, recent), 1, fetch_hot, fetch_cells, judge,
+    };
+    return judge_all(lane, &RECORD);
+}

@@ -1,0 +1,240 @@
+/* Series of samples before a detector: the state they live in, the journal that can undo a turn, and the loop.
+ *
+ * The structures are the groups of gateway/detect/table.py, field by field; native/__init__.py compares the two before
+ * anything here is used. Groups are passed in the order of the detector's enum.
+ */
+#ifndef SERIES_H
+#define SERIES_H
+
+#include <stddef.h>
+#include <string.h>
+
+#include "exact.h"
+#include "layout.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+enum { IDLE, PENDING, ACTIVE, UNKNOWN };           /* gateway/detect/episodes.py: Phase */
+enum { NOTHING, RAISED, UPDATED, CLEARED };        /* Step */
+enum { DELTA, COUNTER, LEVEL, STATE, UNSETTLED };  /* gateway/detect/kinds.py: LearntKind */
+enum { WATCH_FOR, WATCH_KEEP, PARAMETERS };        /* the first two parameters of every watch */
+enum { OUT_OF_ROOM = 1, UNOPENED = 2, TOLD = 4, DISMISSED = 8 };
+
+static const double LARGEST = 1e30;
+static const double HOUR_S = 3600.0;
+static const double LAST_SECOND = 4294967295.0;
+
+typedef struct { uint8_t *slots; int64_t width; } group_t;
+
+/* What the slots held before this turn touched them: bytes, then where they were, one after the other. */
+typedef struct { uint8_t *bytes; int64_t used, capacity; } journal_t;
+typedef struct { int64_t offset; int32_t length, group; } origin_t;
+
+typedef struct {
+    int64_t samples, metrics;
+    const double *ts_s, *alive_s, *values; /* [samples], [samples], [samples, metrics] */
+    const int64_t *seats;                  /* [samples] */
+    int32_t *slots;                        /* [seats, columns]; negative for none */
+    int64_t columns, watches;
+    const int64_t *column, *watch, *metric; /* [watches] */
+    const double *parameters;               /* [watches of the detector, parameters] */
+    int64_t parameter_count;
+    const group_t *groups;
+    journal_t *journal; /* NULL where no turn is open */
+    int64_t most_undo;  /* bytes that one sample can add to the journal */
+    double update_every_s;
+    float update_score;
+    int32_t skips_unopened;
+    int64_t evidence_points;
+    double *scores;        /* [samples] of the only watch, or NULL */
+    int64_t *queued_slots; /* deadlines that came nearer, and the starts of their ticks: room for all */
+    double *queued_ticks;
+    int64_t queued;
+    int64_t sample, which; /* the next to be judged */
+    int64_t at_sample, at_which, slot; /* what was found, where the loop has stopped */
+    int32_t step;
+    double ts_told_s, score;
+    double hour_from_s, hour_until_s, hour; /* the hour that was asked for last, but for its last second */
+    int64_t hour_of_day;
+} lane_t;
+
+typedef struct {
+    const double *parameters;
+    int64_t slot;
+    double ts_s, value;
+    bool late, firing;
+} sample_t;
+
+typedef struct {
+    bool breach, calm, judged, dismissed, tells_began;
+    double score, began_s;
+} finding_t;
+
+INLINE void *row_of(const lane_t *lane, int group, int64_t slot) {
+    return lane->groups[group].slots + slot * lane->groups[group].width;
+}
+
+INLINE void keep_part(lane_t *lane, int group, int64_t offset, int32_t length) {
+    journal_t *journal = lane->journal;
+    if (!journal) return;
+    origin_t origin = {offset, length, group};
+    memcpy(journal->bytes + journal->used, lane->groups[group].slots + offset, (size_t)length);
+    memcpy(journal->bytes + journal->used + length, &origin, sizeof origin);
+    journal->used += length + (int64_t)sizeof origin;
+}
+
+/* A slot's fields of one group, to be changed; `size` is a constant, so that no call is needed to copy them. */
+INLINE void *keep_bytes(lane_t *lane, int group, int64_t slot, int32_t size) {
+    keep_part(lane, group, slot * lane->groups[group].width, size);
+    return row_of(lane, group, slot);
+}
+#define KEEP_ROW(type, lane, group, slot) ((type *)keep_bytes(lane, group, slot, (int32_t)sizeof(type)))
+
+/* One number of a vector field that is stored apart, to be changed. */
+INLINE float *keep_cell(lane_t *lane, int group, int64_t slot, int64_t cell) {
+    int64_t offset = slot * lane->groups[group].width + cell * (int64_t)sizeof(float);
+    keep_part(lane, group, offset, (int32_t)sizeof(float));
+    return (float *)(lane->groups[group].slots + offset);
+}
+
+/* A place in a vector, whatever the number that it was made of. */
+INLINE int64_t within(double place, int64_t count) { return place >= 0.0 && place < (double)count ? (int64_t)place : 0; }
+
+/* The hour since 1970, and in `lane` that of the day. Most samples of a batch are of the same one. */
+INLINE double hour_of(lane_t *lane, double ts_s) {
+    if (!(ts_s >= lane->hour_from_s && ts_s <= lane->hour_until_s)) {
+        lane->hour = floor_of(ts_s / HOUR_S);
+        lane->hour_of_day = within(lane->hour - 24.0 * floor_of(lane->hour / 24.0), 24);
+        lane->hour_from_s = lane->hour * HOUR_S;
+        lane->hour_until_s = lane->hour_from_s + (HOUR_S - 1.0);
+    }
+    return lane->hour;
+}
+
+/* Where the next sample is remembered for explanations; `recent` counts them, round and round. */
+INLINE int64_t place_of(float recent, int64_t points) {
+    double kept = (double)recent;
+    return within(kept < (double)points ? kept : kept - (double)points, points);
+}
+
+INLINE void remember(lane_t *lane, int group, const sample_t *sample, float *recent) {
+    int64_t points = lane->evidence_points;
+    int64_t offset = sample->slot * lane->groups[group].width + place_of(*recent, points) * (int64_t)sizeof(uint64_t);
+    keep_part(lane, group, offset, (int32_t)sizeof(uint64_t));
+    double ts_s = sample->ts_s < 0.0 ? 0.0 : sample->ts_s > LAST_SECOND ? LAST_SECOND : sample->ts_s;
+    union { uint32_t parts[2]; float values[2]; } pair = {.parts = {(uint32_t)ts_s, 0}};
+    pair.values[1] = (float)sample->value;
+    memcpy(lane->groups[group].slots + offset, &pair, sizeof pair);
+    *recent = *recent + 1.0f < (float)(2 * points) ? *recent + 1.0f : (float)points;
+}
+
+/* gateway/detect/episodes.py: step() for one sample that is not late. */
+INLINE int32_t step(const lane_t *lane, float *phase, episode_t *state, const sample_t *sample, const finding_t *found) {
+    double ts_s = sample->ts_s;
+    bool was_up = *phase >= ACTIVE, breach = found->breach;
+    double trouble_s = found->tells_began ? least(found->began_s, ts_s) : ts_s;
+    if (!(trouble_s > state->began_s)) trouble_s = ts_s;
+    bool begins = *phase == IDLE && breach && trouble_s > state->began_s;
+    if (begins) state->pending_s = ts_s;
+    bool waiting = begins || (*phase == PENDING && breach);
+    bool raised = waiting && ts_s - state->pending_s >= sample->parameters[WATCH_FOR];
+    trouble_s = found->tells_began ? least(trouble_s, state->pending_s) : state->pending_s;
+    if (raised) state->began_s = trouble_s > state->began_s ? trouble_s : ts_s;
+    bool eases = was_up && found->calm;
+    state->calm_s = eases ? least(state->calm_s, ts_s) : NAN;
+    bool cleared = eases && ts_s - state->calm_s >= sample->parameters[WATCH_KEEP];
+    bool news = *phase == UNKNOWN || found->score >= (double)(state->told_score + lane->update_score);
+    bool updated = was_up && !cleared && (news || ts_s - state->told_s >= lane->update_every_s);
+    *phase = raised || (was_up && !cleared) ? ACTIVE : waiting ? PENDING : IDLE;
+    if (!(raised || updated || cleared)) return NOTHING;
+    state->told_s = ts_s;
+    state->told_score = (float)found->score;
+    return raised ? RAISED : updated ? UPDATED : CLEARED;
+}
+
+/* The value of a sample for a watch; absent where it is no number that a device measures. */
+INLINE bool is_there(double value) { return fabs(value) <= LARGEST; }
+
+INLINE bool has_room(const lane_t *lane) {
+    return !lane->journal || lane->journal->capacity - lane->journal->used >= lane->most_undo;
+}
+
+/* Leave the loop, to go on after this sample and watch. */
+INLINE int32_t stop(lane_t *lane, int64_t sample, int64_t which, int64_t slot, int32_t why) {
+    lane->at_sample = sample;
+    lane->at_which = which;
+    lane->slot = slot;
+    lane->sample = which + 1 < lane->watches ? sample : sample + 1;
+    lane->which = which + 1 < lane->watches ? which + 1 : 0;
+    return why;
+}
+
+/* Leave the loop, to begin with this sample and watch again. */
+INLINE int32_t halt(lane_t *lane, int64_t sample, int64_t which, int32_t why) {
+    lane->sample = sample;
+    lane->which = which;
+    return why;
+}
+
+typedef finding_t judge_t(lane_t *lane, const sample_t *sample);
+typedef void fetch_t(lane_t *lane, int64_t slot, double ts_s);
+
+enum { HOT, EPISODE, RECENT }; /* the first groups of every detector of series */
+
+/* The first fields of the group `hot` of a detector that looks `phase_at` bytes into it for its phase. */
+typedef struct { int32_t size; size_t phase_at, recent_at; int32_t remembers; fetch_t *fetch, *fetch_more; judge_t *judge; } detector_t;
+
+enum { SOON = 6, SOONER = 12, SOONEST = 20 }; /* samples ahead whose memory is asked for */
+
+INLINE void fetch(lane_t *lane, int64_t i, const detector_t *detector) {
+    if (i + SOONEST < lane->samples) __builtin_prefetch(lane->slots + lane->seats[i + SOONEST] * lane->columns);
+    for (int64_t j = 0; j < lane->watches; j++) {
+        if (i + SOONER < lane->samples) {
+            int64_t slot = lane->slots[lane->seats[i + SOONER] * lane->columns + lane->column[j]];
+            if (slot >= 0) detector->fetch(lane, slot, lane->ts_s[i + SOONER]);
+        }
+        if (i + SOON < lane->samples) {
+            int64_t slot = lane->slots[lane->seats[i + SOON] * lane->columns + lane->column[j]];
+            if (slot >= 0) detector->fetch_more(lane, slot, lane->ts_s[i + SOON]);
+        }
+    }
+}
+
+/* Judge sample after sample, each by every watch; 0 at the end, or why it has stopped before. */
+INLINE int32_t judge_all(lane_t *lane, const detector_t *detector) {
+    int64_t first = lane->which;
+    for (int64_t i = lane->sample; i < lane->samples; i++, first = 0) {
+        if (!first) fetch(lane, i, detector);
+        for (int64_t j = first; j < lane->watches; j++) {
+            sample_t sample = {.ts_s = lane->ts_s[i], .value = lane->values[i * lane->metrics + lane->metric[j]]};
+            if (!is_there(sample.value)) continue;
+            sample.slot = lane->slots[lane->seats[i] * lane->columns + lane->column[j]];
+            if (sample.slot < 0) {
+                if (sample.slot == -1 && !lane->skips_unopened) return halt(lane, i, j, UNOPENED);
+                continue;
+            }
+            if (!has_room(lane)) return halt(lane, i, j, OUT_OF_ROOM);
+            sample.parameters = lane->parameters + lane->watch[j] * lane->parameter_count;
+            uint8_t *hot = keep_bytes(lane, HOT, sample.slot, detector->size);
+            double *newest_s = (double *)hot;
+            float *phase = (float *)(hot + detector->phase_at);
+            sample.late = sample.ts_s < *newest_s;
+            sample.firing = *phase >= ACTIVE;
+            *newest_s = most(*newest_s, sample.ts_s);
+            if (detector->remembers) remember(lane, RECENT, &sample, (float *)(hot + detector->recent_at));
+            finding_t found = detector->judge(lane, &sample);
+            if (lane->scores) lane->scores[i] = found.score;
+            int32_t why = found.dismissed ? DISMISSED : 0;
+            if (!sample.late && found.judged && (found.breach || *phase > IDLE)) {
+                lane->step = step(lane, phase, KEEP_ROW(episode_t, lane, EPISODE, sample.slot), &sample, &found);
+                lane->score = found.score;
+                if (lane->step != NOTHING) why |= TOLD;
+            }
+            if (why) return stop(lane, i, j, sample.slot, why);
+        }
+    }
+    lane->sample = lane->samples;
+    return 0;
+}
+
+#endif

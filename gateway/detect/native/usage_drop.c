@@ -1,0 +1,203 @@
+/* gateway/detect/usage_drop.py and habit.py */
+#include "kinds.h"
+#include "layout.h"
+#include "series.h"
+
+enum { KIND = EPISODE + 1, USUAL, WEEKDAY, DAILY, HABIT, RUN };
+enum { DROP = PARAMETERS, DAYS, MARGIN, USES, HABIT_DAYS, TOLD_KIND };
+
+static const double DAY_S = 86400.0;
+static const double LATE_HOURS = 48.0;
+static const double FORGET_S = 30.0 * 86400.0;
+enum { DAYS_KEPT = 14 };
+
+typedef struct { double hour, use; } hours_t; /* one completed hour */
+
+/* The remainder of a division by `by`, never negative. */
+INLINE double remainder_of(double x, double by) { return x - by * floor_of(x / by); }
+INLINE int64_t place_in(double x, int64_t count) { return within(remainder_of(x, (double)count), count); }
+
+static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
+    (void)ts_s;
+    char *hot = row_of(lane, HOT, slot);
+    __builtin_prefetch(hot, 1);
+    __builtin_prefetch(hot + sizeof(usage_t) - 1, 1);
+}
+
+static void fetch_rest(lane_t *lane, int64_t slot, double ts_s) {
+    const usage_t *hot = row_of(lane, HOT, slot);
+    if (hour_of(lane, ts_s) == hot->hour) return;
+    char *habit = row_of(lane, HABIT, slot), *run = row_of(lane, RUN, slot);
+    __builtin_prefetch(habit, 1);
+    __builtin_prefetch(habit + sizeof(habit_t) - 1, 1);
+    __builtin_prefetch(run, 1);
+    __builtin_prefetch(run + sizeof(run_t) - 1, 1);
+    __builtin_prefetch((float *)row_of(lane, USUAL, slot) + place_in(hot->hour, 24), 1);
+}
+
+INLINE int64_t weekday_of(double day) { return place_in((is_nan(day) ? 0.0 : day) + 4.0, 7); }
+INLINE double or_zero(double x) { return is_nan(x) ? 0.0 : x; }
+
+/* What a closed day teaches of its weekday, scaled up to a day that is fully covered. */
+static void close_weekday(const habit_t *habit, const usual_t *usual, weekday_t *state) {
+    double whole = 0.0;
+    for (int k = 0; k < 24; k++) whole = whole + or_zero((double)usual->usual[k]);
+    double share = habit->days == 0.0f ? 1.0 : habit->day_usual / (whole > 0.0 ? whole : INFINITY);
+    if (!is_finite(habit->day) || !(share >= 0.3)) return;
+    int64_t lane = weekday_of(habit->day);
+    double known = (double)state->weekday[lane], lesson = habit->day_use / share;
+    state->weekday[lane] = (float)(is_nan(known) ? lesson : known + 0.3 * (lesson - known));
+}
+
+/* How this weekday's use compares with the mean of the weekdays that are known; 1 where it is not known. */
+static float weekday_factor(const weekday_t *state, double day) {
+    double sum = 0.0, known = 0.0;
+    for (int k = 0; k < 7; k++) {
+        sum = sum + or_zero((double)state->weekday[k]);
+        known += is_finite((double)state->weekday[k]);
+    }
+    double mean = sum / (known > 1.0 ? known : 1.0), mine = (double)state->weekday[weekday_of(day)];
+    if (!(is_finite(mine) && mean > 0.0)) return 1.0f;
+    double factor = mine / mean;
+    return (float)(factor < 0.0 ? 0.0 : factor > 1.5 ? 1.5 : factor);
+}
+
+/* Close the day that was being added up, and open another. */
+static void turn_day(lane_t *lane, int64_t slot, habit_t *habit, double opened) {
+    weekday_t *weekday = KEEP_ROW(weekday_t, lane, WEEKDAY, slot);
+    daily_t *daily = KEEP_ROW(daily_t, lane, DAILY, slot);
+    double closed = habit->day, use = habit->day_use, mean = habit->per_day;
+    close_weekday(habit, row_of(lane, USUAL, slot), weekday);
+    for (int k = 0; k < DAYS_KEPT; k++) {
+        double latest = opened - remainder_of(opened - (double)k, (double)DAYS_KEPT); /* the day that this place is for */
+        if (latest > closed) daily->daily[k] = NAN;
+        if (latest == closed) daily->daily[k] = (float)use;
+    }
+    float rate = mostf(1.0f / (habit->days + 1.0f), (float)(0.5 / 14.0));
+    if (is_finite(closed)) {
+        habit->per_day = is_nan(mean) ? use : mean + (double)rate * (use - mean);
+        habit->days += 1.0f;
+    }
+    habit->day = opened;
+    habit->first_day = least(habit->first_day, opened);
+    habit->weekday_factor = weekday_factor(weekday, opened);
+    habit->day_use = habit->day_usual = 0.0;
+}
+
+/* Usual use in the completed hour, NaN where it is not known yet. Closes the days before it. */
+INLINE double expect(lane_t *lane, int64_t slot, habit_t *habit, hours_t hours, float usual) {
+    double day = floor_of(hours.hour / 24.0);
+    if (day != habit->day) turn_day(lane, slot, habit, day);
+    habit->day_use = habit->day_use + hours.use;
+    habit->day_usual = habit->day_usual + or_zero((double)usual);
+    return (double)usual * (double)habit->weekday_factor;
+}
+
+/* Take the completed hour into the habit; `pace` is 1, less where the habit must not follow. */
+INLINE void learn(habit_t *habit, float *cell, hours_t hours, double pace) {
+    double usual = (double)*cell, use = hours.use;
+    double rate = (double)mostf(1.0f / (habit->days + 1.0f), (float)(1.0 / 14.0)) * pace;
+    double most_use = 4.0 * most(usual, or_zero(habit->per_day) / 24.0);
+    double lesson = habit->days >= 7.0f ? least(use, most_use) : use;
+    *cell = (float)(is_nan(usual) ? lesson : usual + rate * (lesson - usual));
+    rate = (double)(use > 0.0 ? mostf(1.0f / (habit->days * 4.0f + 1.0f), 0.01f) : 0.0f) * pace;
+    habit->hour_use = habit->hour_use + rate * (lesson - habit->hour_use);
+    habit->hour_square = habit->hour_square + rate * (lesson * lesson - habit->hour_square);
+}
+
+/* How unlikely so little use is, in nats, were it made of independent uses of the typical size. */
+static double chance(const habit_t *habit, double use, double usual) {
+    double typical = habit->hour_square / (habit->hour_use > 0.0 ? habit->hour_use : 1.0);
+    if (!(use < usual && typical > 0.0)) return 0.0;
+    double ratio = use > 0.0 ? use / usual : 1.0;
+    return (usual - use + use * log_of(ratio)) / typical;
+}
+
+/* Where a deficit is made up, its peak becomes the record to pass next time. */
+INLINE void close_run(run_t *run, double deficit, double bar, double elapsed_s) {
+    double record = (double)run->record * exp2_of(-(elapsed_s > 0.0 ? elapsed_s : 0.0) / FORGET_S);
+    double peak = most((double)run->peak, deficit);
+    bool over = deficit == 0.0;
+    run->record = (float)(over ? most(record, least(peak, 1.5 * bar)) : record);
+    run->peak = over ? 0.0f : (float)peak;
+    run->deficit = deficit;
+}
+
+/* The judgement of a completed hour: one step of the deficit. */
+static finding_t judge_hour(lane_t *lane, const sample_t *sample, hours_t hours) {
+    const double *p = sample->parameters;
+    habit_t *habit = KEEP_ROW(habit_t, lane, HABIT, sample->slot);
+    run_t *run = KEEP_ROW(run_t, lane, RUN, sample->slot);
+    float *cell = keep_cell(lane, USUAL, sample->slot, place_in(hours.hour, 24));
+    double usual = expect(lane, sample->slot, habit, hours, *cell), per_day = habit->per_day;
+    bool known = is_finite(usual) && per_day > 0.0 && habit->days >= 2.0f;
+    double use = known ? hours.use : 0.0, scale = known ? per_day : 1.0;
+    if (!known) usual = 0.0;
+    double bar = most(p[DAYS], (double)run->record * p[MARGIN]);
+    double deficit = most(run->deficit + (usual - use / (1.0 - p[DROP])) / scale, 0.0);
+    deficit = least(deficit, 9.0 * bar);
+    if (run->deficit == 0.0 && deficit > 0.0) {
+        run->run_s = hours.hour * HOUR_S;
+        run->run_use = run->run_usual = 0.0;
+    }
+    run->run_use = run->run_use + use;
+    run->run_usual = run->run_usual + usual;
+    double fade = exp_of(-usual / scale / 0.75);
+    run->recent_use = run->recent_use * fade + use;
+    run->recent_usual = run->recent_usual * fade + usual;
+    bool ripe = known && habit->days >= p[HABIT_DAYS] && run->run_s / DAY_S - habit->first_day >= p[HABIT_DAYS];
+    bool calm = sample->firing && run->recent_use >= (1.0 - 0.8 * p[DROP]) * run->recent_usual;
+    bool breach = ripe && deficit > bar && !calm && chance(habit, run->run_use, run->run_usual) >= p[USES];
+    close_run(run, calm ? 0.0 : deficit, bar, sample->ts_s - hours.hour * HOUR_S);
+    learn(habit, cell, hours, sample->firing || breach ? 0.1 : deficit > 0.5 * bar ? 0.3 : 1.0);
+    return (finding_t){
+        .breach = breach,
+        .calm = calm,
+        .judged = true,
+        .score = breach || (sample->firing && !calm) ? deficit / (deficit + bar) : 0.0,
+        .tells_began = true,
+        .began_s = run->run_s,
+    };
+}
+
+/* Use that came late for an hour already judged pays back deficits, and belongs to its day while that is kept. */
+static void repair(lane_t *lane, int64_t slot, hours_t hours) {
+    habit_t *habit = KEEP_ROW(habit_t, lane, HABIT, slot);
+    run_t *run = KEEP_ROW(run_t, lane, RUN, slot);
+    double paid = habit->per_day > 0.0 ? hours.use / habit->per_day : 0.0;
+    run->deficit = most(run->deficit - paid, 0.0);
+    run->run_use = run->run_use + hours.use;
+    run->recent_use = run->recent_use + hours.use;
+    double day = floor_of(hours.hour / 24.0), age = habit->day - day;
+    if (age == 0.0) habit->day_use = habit->day_use + hours.use;
+    if (!(age > 0.0 && age < (double)DAYS_KEPT)) return;
+    float *cell = keep_cell(lane, DAILY, slot, place_in(day, DAYS_KEPT));
+    *cell = (float)(or_zero((double)*cell) + hours.use);
+}
+
+static finding_t judge(lane_t *lane, const sample_t *sample) {
+    usage_t *state = row_of(lane, HOT, sample->slot);
+    double kind = learn_kind(lane, KIND, sample, &state->kind, state->last, sample->parameters[TOLD_KIND]);
+    finding_t found = {.dismissed = kind == LEVEL || kind == STATE};
+    bool counter = kind == COUNTER;
+    double amount = counter ? difference(sample->value, state->last) : sample->value;
+    if (!sample->late) state->last = sample->value;
+    if (!(kind <= COUNTER && is_finite(amount) && amount >= 0.0) || (counter && sample->late)) return found;
+    double hour = hour_of(lane, sample->ts_s), current = state->hour;
+    if (hour == current) {
+        state->use = state->use + amount;
+    } else if (!sample->late) {
+        hours_t hours = {current, state->use};
+        state->hour = hour;
+        state->use = amount;
+        if (is_finite(current)) found = judge_hour(lane, sample, hours);
+    } else if (hour < current && current - hour <= LATE_HOURS) {
+        repair(lane, sample->slot, (hours_t){hour, amount});
+    }
+    return found;
+}
+
+EXPORT int32_t judge_usage_drop(lane_t *lane) {
+    static const detector_t USAGE_DROP = {sizeof(usage_t), offsetof(usage_t, phase), 0, 0, fetch_hot, fetch_rest, judge};
+    return judge_all(lane, &USAGE_DROP);
+}

@@ -1,0 +1,92 @@
+"""Compile the detectors' loops into gateway/detect/native/kernel.so, where there is a C compiler.
+
+Run by hatchling when careloop is installed or built, and by hand after a change to the sources:
+
+    python scripts/build_native.py
+
+Without a compiler, or with CARELOOP_NO_NATIVE set, nothing is built: the detectors then run as NumPy, with the same
+findings.
+"""
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any, Final
+
+from hatchling.builders.config import BuilderConfig
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+FOLDER: Final = Path(__file__).parents[1] / "gateway" / "detect" / "native"
+LIBRARY: Final = "kernel.so"
+# No contraction: a multiplication and an addition that are rounded once would not be what Python makes of them.
+FLAGS: Final = (
+    "-std=c11",
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fPIC",
+    "-shared",
+    "-ffp-contract=off",
+    "-fvisibility=hidden",
+)
+
+
+def build(folder: Path = FOLDER, target: Path = FOLDER / LIBRARY) -> bool:
+    """Compile; False where that is not possible."""
+    compiler = _find_compiler()
+    if os.environ.get("CARELOOP_NO_NATIVE") or not compiler:
+        return False
+    fresh = target.with_suffix(f".{os.getpid()}.tmp")  # put in place at once: a running gateway keeps the old one
+    sources = [str(path) for path in sorted(folder.glob("*.c"))]
+    command = [*compiler, *FLAGS, f'-DSOURCES="{fingerprint(folder)}"', "-o", str(fresh), *sources, "-lm"]
+    try:
+        made = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+        if made.returncode:
+            sys.stderr.write(f"careloop: the detectors' loops were not compiled\n{made.stderr[-2000:]}\n")
+            return False
+        fresh.replace(target)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        sys.stderr.write(f"careloop: the detectors' loops were not compiled: {error}\n")
+        return False
+    finally:
+        fresh.unlink(missing_ok=True)
+    return True
+
+
+def _find_compiler() -> list[str]:
+    """The command, with the options that `CC` may give it; empty if there is none."""
+    found = (shutil.which(name) for name in ("cc", "gcc", "clang"))
+    return shlex.split(os.environ.get("CC", "")) or [path for path in found if path][:1]
+
+
+def fingerprint(folder: Path) -> str:
+    """Names the sources in a folder, as gateway/detect/native does."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted([*folder.glob("*.c"), *folder.glob("*.h")]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+class NativeHook(BuildHookInterface[BuilderConfig]):
+    """Compiles before a wheel is packed or an editable installation is made."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Put the library into the wheel, which is then one for this platform."""
+        if self.target_name != "wheel" or not build():
+            return
+        build_data["artifacts"].append(f"gateway/detect/native/{LIBRARY}")
+        if version != "editable":
+            build_data["pure_python"] = False
+            platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+            build_data["tag"] = f"py3-none-{platform}"
+
+
+if __name__ == "__main__":
+    sys.exit(0 if build() else 1)

@@ -1,0 +1,128 @@
+"""The detectors' compiled loops do what the detectors in Python do, to the last bit."""
+
+import math
+import shutil
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from devices.ids import PARTITIONS
+from devices.profiles import AUTOMATIC
+from devices.profiles.model import Profile
+from gateway.detect.engine import Engine
+from gateway.detect.exact import exp2_of, exp_of, log_of
+from gateway.detect.lines import Line
+from gateway.detect.model import AlarmChange, Samples
+from gateway.detect.native import load_kernel
+from gateway.detect.settings import DetectSettings
+from tests.detect.stories import DAY_S, HOUR_S
+from tests.property.test_detect_splits import PROFILE, readings, samples_of
+
+SETTINGS = DetectSettings(silence_shortest=2 * HOUR_S, silence_warm_up=0.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernel() -> None:
+    """Where there is a compiler, the loops must be there, and made of the present sources."""
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler on this machine")
+    assert load_kernel() is not None, "python scripts/build_native.py"
+
+
+def backlog(seed: int, count: int) -> list[Line]:
+    """One device's days at once: amounts and levels and states, jumps, late and absurd values, weeks without news."""
+    rng = np.random.default_rng(seed)
+    ts_s = 1.7e9 + np.cumsum(rng.choice([60.0, HOUR_S, 3 * HOUR_S, 20 * DAY_S], count, p=[0.2, 0.6, 0.19, 0.01]))
+    ts_s -= np.where(rng.random(count) < 0.1, rng.choice([HOUR_S, 2 * DAY_S], count), 0.0)
+    idle = ts_s // DAY_S % 9 >= 6
+    heat = rng.normal(size=count) * np.where(rng.random(count) < 0.02, 50.0, 1.0)
+    heat[rng.random(count) < 0.01] = rng.choice([1e29, -1e30, 1e31, np.inf, -0.0, 1e-300])
+    steps = np.where(idle | (rng.random(count) < 0.3), 0.0, rng.gamma(1.5, 100.0, count))
+    turns = np.cumsum(steps) * np.where(rng.random(count) < 0.01, 0.1, 1.0)
+    switch = rng.integers(0, 2, count).astype(float)
+    values = {"heat": heat, "steps": steps, "turns": turns, "switch": switch}
+    return [Line("device-0", float(ts_s[i]), {name: float(of[i]) for name, of in values.items()}) for i in range(count)]
+
+
+def with_metrics(lines: list[Line], profile: Profile, alive_s: list[float]) -> Samples:
+    names = ("heat", "turns", "steps", "switch")
+    plain = samples_of(lines, profile, alive_s)
+    values = np.array([[line.metrics.get(name, np.nan) for name in names] for line in lines])
+    return Samples(
+        plain.profile, plain.device_ids, plain.device, plain.ts_s, plain.alive_s, metrics=names, values=values
+    )
+
+
+def lived(engine: Engine, batches: list[Samples], undone: set[int]) -> list[AlarmChange]:
+    """Judge turn after turn, some of them undone and repeated."""
+    changes: list[AlarmChange] = []
+    for number, batch in enumerate(batches):
+        now_s = float(np.max(batch.alive_s))
+        if number in undone:
+            engine.begin()
+            engine.judge([batch])
+            engine.due(now_s, now_s)
+            engine.rollback()
+        engine.begin()
+        changes += engine.judge([batch])
+        changes += engine.due(now_s, now_s)
+        engine.commit()
+    return changes
+
+
+def saved(engine: Engine) -> list[bytes]:
+    return [engine.checkpoint(partition) for partition in range(PARTITIONS)]
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    profile=st.sampled_from([PROFILE, AUTOMATIC]),
+    is_backlog=st.booleans(),
+    cuts=st.lists(st.integers(1, 599), max_size=8),
+    undone=st.sets(st.integers(0, 8)),
+)
+def test_compiled_or_not_makes_no_difference(
+    seed: int, profile: Profile, is_backlog: bool, cuts: list[int], undone: set[int]
+) -> None:
+    lines = backlog(seed, 600) if is_backlog else readings(seed, devices=5, count=600)
+    alive_s = np.maximum.accumulate([line.ts_s for line in lines]).tolist()
+    edges = [0, *sorted(set(cuts)), len(lines)]
+    batches = [with_metrics(lines[start:end], profile, alive_s[start:end]) for start, end in pairwise(edges)]
+    compiled, plain = Engine({}, SETTINGS), Engine({}, SETTINGS, compiled=False)
+    told = lived(compiled, batches, undone)
+    assert told == lived(plain, batches, undone)
+    assert saved(compiled) == saved(plain)
+
+
+def test_the_bound_on_metrics_is_the_same() -> None:
+    few = DetectSettings(metrics_per_device=2)
+    lines = backlog(1, 300)
+    batch = with_metrics(lines, AUTOMATIC, np.maximum.accumulate([line.ts_s for line in lines]).tolist())
+    compiled, plain = Engine({}, few), Engine({}, few, compiled=False)
+    assert compiled.judge([batch, batch]) == plain.judge([batch, batch])
+    assert saved(compiled) == saved(plain)
+
+
+def test_numbers_stand_for_device_ids() -> None:
+    lines = readings(3, devices=5, count=300)
+    batch = samples_of(lines, PROFILE, np.maximum.accumulate([line.ts_s for line in lines]).tolist())
+    by_id, by_number = Engine({}, SETTINGS), Engine({}, SETTINGS)
+    numbers = by_number.numbers_of(batch.device_ids)
+    assert by_number.numbers_of(batch.device_ids[:2]).tolist() == numbers[:2].tolist()
+    numbered = Samples(
+        batch.profile, (), batch.device, batch.ts_s, batch.alive_s, batch.metrics, batch.values, numbers=numbers
+    )
+    assert by_number.judge([numbered]) == by_id.judge([batch])
+    assert saved(by_number) == saved(by_id)
+
+
+@given(x=st.floats(-1000.0, 0.0), y=st.floats(1e-300, 1e300))
+def test_exponentials_and_logarithms_are_right(x: float, y: float) -> None:
+    assert float(exp2_of(np.array([x]))[0]) == pytest.approx(math.exp2(x), rel=1e-15)
+    assert float(exp_of(np.array([x / 2]))[0]) == pytest.approx(math.exp(x / 2), rel=1e-13)
+    assert float(log_of(np.array([y]))[0]) == pytest.approx(math.log(y), rel=1e-14, abs=1e-15)
+    assert float(exp2_of(np.array([-1e300]))[0]) == 0.0
