@@ -4,10 +4,11 @@ An acknowledgement belongs to a batch, not to a packet: the pipeline settles pac
 stored them has committed, so a door never has to know what storing means.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple, Protocol, runtime_checkable
+from itertools import repeat
+from typing import NamedTuple, Protocol, overload, runtime_checkable
 
 from devices.errors import QuarantineReason
 
@@ -34,11 +35,46 @@ class Verdict:
     detail: str = ""
 
 
+class Alike(Sequence[Verdict]):
+    """One verdict on many packets: nearly always all of a batch fared alike."""
+
+    __slots__ = ("_count", "verdict")
+
+    def __init__(self, verdict: Verdict, count: int) -> None:
+        self.verdict = verdict
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Verdict: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Verdict]: ...
+    def __getitem__(self, index: int | slice) -> Verdict | Sequence[Verdict]:
+        if isinstance(index, slice):
+            return Alike(self.verdict, len(range(self._count)[index]))
+        range(self._count)[index]
+        return self.verdict
+
+    def __iter__(self) -> Iterator[Verdict]:
+        return repeat(self.verdict, self._count)
+
+
 class Origin(Protocol):
     """Where packets came from: a connection of the listen door, or the subscription."""
 
+    @property
+    def keeps_order(self) -> bool:
+        """Whether its packets are to be settled in the order of their submission, whatever device they are of."""
+        ...
+
     def settle(self, tokens: Sequence[int], verdicts: Sequence[Verdict]) -> None:
-        """Acknowledge packets whose transaction has committed; called in the order of submission."""
+        """Acknowledge packets whose transaction has committed, one verdict each.
+
+        Those of one device come in the order of their submission; those of different devices may overtake each other,
+        unless the origin keeps the order.
+        """
         ...
 
 
@@ -52,7 +88,7 @@ class Answering(Protocol):
 
 
 class Packet(NamedTuple):
-    """One PUBLISH as it arrived."""
+    """One PUBLISH as it arrived, for whoever looks at packets one by one."""
 
     origin: Origin
     token: int  # the origin's own mark for this packet
@@ -67,8 +103,8 @@ class Packet(NamedTuple):
 class Bunch(NamedTuple):
     """PUBLISHes that one read brought for one topic, in their order; there is at least one.
 
-    Where a device has more than one topic, a PUBLISH on another one ends the bunch, so that bunches in their order are
-    the device's packets in theirs.
+    Where a device has more than one topic, a PUBLISH on another one ends the bunch: bunches in their order hold the
+    device's packets in theirs. Neither list changes once the bunch has been submitted.
     """
 
     origin: Origin
@@ -84,7 +120,7 @@ class Bunch(NamedTuple):
 class Intake(Protocol):
     """The pipeline, as a door sees it."""
 
-    def submit(self, packets: Sequence[Packet]) -> bool:
+    def submit(self, bunches: Sequence[Bunch]) -> bool:
         """Take packets, always; False asks the door to stop reading until `when_ready` calls back."""
         ...
 

@@ -18,7 +18,7 @@ from gateway.pipeline.batch import Batch
 from gateway.pipeline.clockless import ReceiptTimes
 from gateway.pipeline.columns import Columns, Part
 from gateway.pipeline.directory import DeviceDirectory
-from gateway.pipeline.packets import Packets, bunches_of
+from gateway.pipeline.packets import Packets
 from gateway.pipeline.settings import PipelineSettings
 from gateway.pipeline.together import Decoders, Together
 from gateway.pipeline.told import Told, Unreadable, read_acknowledgement, read_status
@@ -58,15 +58,15 @@ class Sources:
 
 
 def decode_batch(
-    sources: Sources, packets: Sequence[Packet], now_s: float, refused: Mapping[int, Bad] | None = None
+    sources: Sources, bunches: Sequence[Bunch], now_s: float, refused: Mapping[int, Bad] | None = None
 ) -> Batch:
     """Decode packets in their order; never raises for what a device sent.
 
     `refused` says of packets, by their number, why they are not to be decoded.
     """
-    numbered = Packets(bunches_of(packets))
-    decoding = _Decoding(sources, numbered, round((now_s + sources.settings.ingest.far_future) * 1e6), refused or {})
-    for start, bunch in zip(numbered.starts, numbered.bunches, strict=False):
+    packets = Packets(bunches)
+    decoding = _Decoding(sources, packets, round((now_s + sources.settings.ingest.far_future) * 1e6), refused or {})
+    for start, bunch in zip(packets.starts, bunches, strict=False):
         decoding.take(start, bunch)
     return decoding.finish()
 

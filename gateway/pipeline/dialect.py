@@ -23,28 +23,33 @@ from devices.payloads import Bad, Codec
 from devices.payloads.codec import EPOCH, DecodedEvent, DecodedReading
 from devices.payloads.dialect import Dialect, Message, Recall, Reply, Said, Translation, is_dialect
 from gateway.authority import Authority
-from gateway.intake import Answering, Origin, Packet, Route, Verdict
+from gateway.intake import Answering, Bunch, Origin, Packet, Route, Verdict
+from gateway.pipeline.packets import Packets, bunches_of
 from gateway.pipeline.queries import request_recalls
 
-_CODEC_OF: Final = itemgetter(Packet._fields.index("codec"))
+_CODEC_OF: Final = itemgetter(Bunch._fields.index("codec"))
 _EXACT_US: Final = 2**53  # up to here epoch milliseconds as JSON numbers are exact to the microsecond
 _MOST_RECALLS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Expanded:
-    """A batch's packets with those of dialects taken apart, and what has to be done about them."""
+    """A batch's packets with those of dialects taken apart, and what has to be done about them.
 
-    packets: Sequence[Packet]
+    Positions are the numbers of packets: see `Packets`.
+    """
+
+    bunches: Sequence[Bunch]
     refused: Mapping[int, Bad] = field(default_factory=dict[int, Bad])  # by position: not to be decoded
     whose: Sequence[int] | None = None  # the position of each packet's message; None: nothing was taken apart
     replies: Sequence[tuple[Origin, Reply]] = ()
+    messages: int = 0  # where something was taken apart: how many came
 
-    def verdicts_of_messages(self, verdicts: Sequence[Verdict], messages: int) -> Sequence[Verdict]:
+    def verdicts_of_messages(self, verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
         """The verdict on each of the messages that came, from those on their parts."""
         if self.whose is None:
             return verdicts
-        merged: list[Verdict | None] = [None] * messages
+        merged: list[Verdict | None] = [None] * self.messages
         for whose, verdict in zip(self.whose, verdicts, strict=True):
             before = merged[whose]
             merged[whose] = verdict if before is None else _sum(before, verdict)
@@ -70,29 +75,38 @@ class Dialects:
         self._replays = replays
         self._recalls: dict[tuple[str, str], Recall] = {}
 
-    def expand(self, packets: Sequence[Packet]) -> Expanded:
+    def expand(self, bunches: Sequence[Bunch]) -> Expanded:
         """Take apart what is in a dialect; to be called once for each packet, in the order of arrival."""
-        if self._dialects.keys().isdisjoint(map(_CODEC_OF, packets)):
-            return Expanded(packets)
-        parts: list[Packet] = []
+        if self._dialects.keys().isdisjoint(map(_CODEC_OF, bunches)):
+            return Expanded(bunches)
+        apart: list[Bunch] = []
         refused: dict[int, Bad] = {}
         whose: list[int] = []
         replies: list[tuple[Origin, Reply]] = []
-        for position, packet in enumerate(packets):
-            dialect = self._dialects.get(packet.codec)
-            if dialect is None or packet.route is Route.UNKNOWN:
-                parts.append(packet)
-            else:
+        position = 0  # of the message
+        for bunch in bunches:
+            dialect = self._dialects.get(bunch.codec)
+            if dialect is None or bunch.route is Route.UNKNOWN:
+                apart.append(bunch)
+                whose += range(position, position + len(bunch.tokens))
+                position += len(bunch.tokens)
+                continue
+            for packet in Packets([bunch]):
+                parts: list[Packet] = []
+                bad: dict[int, Bad] = {}
                 translation = self._translate(dialect, packet)
-                for bad in translation.bad:
-                    refused[len(parts)] = bad
+                for one in translation.bad:
+                    bad[len(parts)] = one
                     parts.append(packet)
                 for said in translation.said:
-                    self._take_apart(packet, said, parts, refused)
+                    self._take_apart(packet, said, parts, bad)
                 replies += [(packet.origin, reply) for reply in translation.replies]
                 self._note(translation.recalls)
-            whose += [position] * (len(parts) - len(whose))
-        return Expanded(parts, refused, whose, replies)
+                refused.update((len(whose) + place, one) for place, one in bad.items())
+                apart += bunches_of(parts)
+                whose += [position] * len(parts)
+                position += 1
+        return Expanded(apart, refused, whose, replies, position)
 
     def _translate(self, dialect: Dialect, packet: Packet) -> Translation:
         if len(packet.payload) > self._max_payload_bytes:

@@ -15,7 +15,7 @@ from devices.payloads import Codec
 from devices.registry.model import Device
 from devices.registry.queries import find_devices, register_device
 from gateway.detect.model import AlarmChange
-from gateway.intake import Origin, Packet, Route, Verdict
+from gateway.intake import Alike, Bunch, Origin, Route, Verdict
 from gateway.order.keeper import OrderKeeper
 from gateway.pipeline.decode import AUTOMATIC, Sources, decode_batch
 from gateway.pipeline.dialect import Dialects
@@ -94,29 +94,29 @@ class Ingest:
         waits_s = 0.0 if self._busy_since_s is None else self._loop_s() - self._busy_since_s
         return f"a batch has been waiting for the database for {waits_s:.0f} s" if waits_s > _TOO_LONG_S else None
 
-    async def take_in(self, packets: Sequence[Packet]) -> None:
+    async def take_in(self, bunches: Sequence[Bunch]) -> None:
         """Store and judge packets, then settle them. Raises OwnershipLostError."""
         self._busy_since_s = self._loop_s()
-        await self._store(packets)
+        await self._store(bunches)
         self._busy_since_s = None
 
-    async def _store(self, packets: Sequence[Packet]) -> None:
-        expanded = self._dialects.expand(packets)
-        await self._meet(expanded.packets)
-        oldest_s = min(packet.received_s for packet in packets)
+    async def _store(self, bunches: Sequence[Bunch]) -> None:
+        expanded = self._dialects.expand(bunches)
+        await self._meet(expanded.bunches)
+        oldest_s = min(bunch.received_s for bunch in bunches)
         moment = self._moment(oldest_s)
-        batch = decode_batch(self._sources, expanded.packets, moment.now_s, expanded.refused)
+        batch = decode_batch(self._sources, expanded.bunches, moment.now_s, expanded.refused)
         begun_s = self._loop_s()
         written = await self._writer.write(batch, moment)
         took_s = self._loop_s() - begun_s
         verdicts = verdicts_of(written)
-        settle(packets, expanded.verdicts_of_messages(verdicts, len(packets)))
+        settle(bunches, expanded.verdicts_of_messages(verdicts))
         expanded.answer()
         self._parts.order.take_in(
             self._transactions.batch_seq, written.readings, written.told_events(), written.refused
         )
         self._account(written, self._parts.clock.now_s() - oldest_s, took_s)
-        self._parts.taps.tell(expanded.packets, verdicts)
+        self._parts.taps.tell(batch.packets, verdicts)
         self._announce(written.changes)
         await self._promote(written)
 
@@ -163,13 +163,13 @@ class Ingest:
         until_s = now_s if oldest_s is None else min(now_s, oldest_s)
         return Moment(now_s, self._health.advance(until_s, is_healthy=is_healthy))
 
-    async def _meet(self, packets: Sequence[Packet]) -> None:
+    async def _meet(self, bunches: Sequence[Bunch]) -> None:
         """Look up devices that the directory does not know; register them where the policy says so."""
         known = self._parts.devices
         strange = {
-            packet.device_id
-            for packet in packets
-            if known.get(packet.device_id) is None and packet.device_id and packet.route is not Route.UNKNOWN
+            bunch.device_id
+            for bunch in bunches
+            if known.get(bunch.device_id) is None and bunch.device_id and bunch.route is not Route.UNKNOWN
         }
         loop_s = self._loop_s()
         if len(self._unknown) > _MOST_UNKNOWN:
@@ -225,14 +225,19 @@ class Ingest:
         return asyncio.get_running_loop().time()
 
 
-def settle(packets: Sequence[Packet], verdicts: Sequence[Verdict]) -> None:
-    """Tell each origin what became of its packets, in the order of their submission."""
+def settle(bunches: Sequence[Bunch], verdicts: Sequence[Verdict]) -> None:
+    """Tell each origin what became of its packets, bunch by bunch in the order given; one verdict for each packet."""
     told: dict[int, tuple[Origin, list[int], list[Verdict]]] = {}
-    for packet, verdict in zip(packets, verdicts, strict=True):
-        entry = told.get(id(packet.origin))
+    alike = verdicts.verdict if isinstance(verdicts, Alike) else None
+    start = 0
+    for bunch in bunches:
+        entry = told.get(id(bunch.origin))
         if entry is None:
-            entry = told[id(packet.origin)] = (packet.origin, [], [])
-        entry[1].append(packet.token)
-        entry[2].append(verdict)
+            entry = told[id(bunch.origin)] = (bunch.origin, [], [])
+        entry[1].extend(bunch.tokens)
+        if alike is None:
+            stop = start + len(bunch.tokens)
+            entry[2].extend(verdicts[start:stop])
+            start = stop
     for origin, tokens, its_verdicts in told.values():
-        origin.settle(tokens, its_verdicts)
+        origin.settle(tokens, its_verdicts if alike is None else Alike(alike, len(tokens)))

@@ -11,7 +11,8 @@ import structlog
 
 from devices.clock import Clock
 from devices.payloads import Codec
-from gateway.intake import Packet
+from devices.payloads.dialect import is_dialect
+from gateway.intake import Bunch
 from gateway.order.keeper import OrderKeeper
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.ingest import Ingest, Parts
@@ -59,7 +60,7 @@ class Pipeline:
         self.order = OrderKeeper(settings.tenant_id, settings.order)
         self.timings = BatchTimings()
         self.taps = Taps()
-        self._queue = PacketQueue(settings.batch)
+        self._queue = PacketQueue(settings.batch, [name for name, codec in codecs.items() if is_dialect(codec)])
         self._parts = Parts(
             settings=settings,
             store=store,
@@ -80,9 +81,9 @@ class Pipeline:
         self._is_stopping = False
         self._waits_for: str | None = None  # before the database is owned
 
-    def submit(self, packets: Sequence[Packet]) -> bool:
+    def submit(self, bunches: Sequence[Bunch]) -> bool:
         """Take packets, always; False asks the door to stop reading until `when_ready` calls back."""
-        return self._queue.put(packets)
+        return self._queue.put(bunches)
 
     def when_ready(self, resume: Callable[[], None]) -> None:
         """Call `resume` once, in the event loop, when there is room again."""

@@ -1,31 +1,40 @@
-"""What waits for a batch: bounded, and fair between connections.
+"""What waits for a batch: bounded, and fair between devices.
 
-Each origin has a lane of its own. A batch takes a turn from every lane that has packets, so that a device in a storm
-fills what the others leave free and no more. Within a lane the order of arrival stands, which is the order per
-connection, and per device for as long as a device keeps to one connection.
+Each connection of the listen door has a lane of its own, and each device of a subscription. A batch takes a turn from
+every lane that has something, in rounds: a device in a storm fills what the others leave free and no more, and its
+backlog is spread over batches rather than filling some. Within a lane the order of arrival stands, which is the order
+per device for as long as it keeps to one connection. What is told in a dialect may be about several devices, one in
+need of the other: of a subscription, it has one lane together.
 """
 
 import asyncio
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from typing import Final
 
-from gateway.intake import Packet
+from gateway.intake import Bunch
 from gateway.pipeline.settings import BatchSettings
 
 _LOW_WATER: Final = 0.5  # of the bounds; below it the doors read again
 _BYTES_PER_READING: Final = 512  # bounds a batch of packets that each hold many readings
-_TURNS: Final = 8  # a lane gets at most this fraction of a batch while others wait
+_LEAST_TURN: Final = 16
+"""Packets that a lane may give in a turn however many others wait: answering a device costs as much for one as for a
+dozen."""
+
+_Lane = deque[tuple[Bunch, int]]  # with the bytes of their payloads
 
 
 class PacketQueue:
     """Packets between the doors and the pipeline."""
 
-    def __init__(self, settings: BatchSettings) -> None:
+    def __init__(self, settings: BatchSettings, in_order: Collection[str] = ()) -> None:
+        """`in_order` are codecs whose packets keep their order across devices."""
         self._settings = settings
-        self._lanes: dict[int, deque[Packet]] = {}  # by the origin's identity; a lane is never empty
-        self._turn = max(settings.max_readings // _TURNS, 1)
+        self._in_order = frozenset(in_order)
+        self._lanes: dict[tuple[int, str], _Lane] = {}  # by the origin's identity and the device; never an empty one
         self._waiting_doors: list[Callable[[], None]] = []
         self._arrived = asyncio.Event()
         self._ripe = asyncio.Event()
@@ -33,18 +42,20 @@ class PacketQueue:
         self.packets = 0
         self.bytes = 0
 
-    def put(self, packets: Sequence[Packet]) -> bool:
+    def put(self, bunches: Sequence[Bunch]) -> bool:
         """Append packets of one or several origins; False above the bounds."""
-        lanes = self._lanes
-        for packet in packets:
-            key = id(packet.origin)
+        lanes, in_order = self._lanes, self._in_order
+        for bunch in bunches:
+            size = sum(map(len, bunch.payloads))
+            origin = bunch.origin
+            key = (id(origin), "" if origin.keeps_order or bunch.codec in in_order else bunch.device_id)
             lane = lanes.get(key)
             if lane is None:
                 lane = lanes[key] = deque()
-            lane.append(packet)
-            self.bytes += len(packet.payload)
-        self.packets += len(packets)
-        if packets and not self._arrived.is_set():
+            lane.append((bunch, size))
+            self.packets += len(bunch.tokens)
+            self.bytes += size
+        if bunches and not self._arrived.is_set():
             self._arrived.set()
             self._since_s = asyncio.get_running_loop().time()
         if self.packets >= self._settings.max_readings:
@@ -65,7 +76,7 @@ class PacketQueue:
 
     def oldest_received_s(self) -> float | None:
         """Receipt time of the oldest packet that waits, on the gateway's clock."""
-        return min((lane[0].received_s for lane in self._lanes.values()), default=None)
+        return min((lane[0][0].received_s for lane in self._lanes.values()), default=None)
 
     async def wait(self, timeout_s: float) -> bool:
         """Return when a batch is ripe, by count or by age; False when nothing has come for `timeout_s`."""
@@ -75,29 +86,31 @@ class PacketQueue:
         await _is_set(self._ripe, max(self._settings.max_age - age_s, 0.0))
         return True
 
-    def take(self) -> list[Packet]:
-        """A batch's worth of packets, a turn from each lane after the other; those of an origin stand together."""
+    def take(self) -> list[Bunch]:
+        """A batch's worth of packets, a turn from each lane in rounds; those of a device stand together."""
         room, room_bytes = self._settings.max_readings, self._settings.max_readings * _BYTES_PER_READING
-        taken: dict[int, list[Packet]] = {}
-        while room > 0 and room_bytes > 0 and self._lanes:
-            origin, lane = next(iter(self._lanes.items()))
-            batch = taken.setdefault(origin, [])
-            for _ in range(min(room, len(lane), room if len(self._lanes) == 1 else self._turn)):
-                packet = lane.popleft()
-                batch.append(packet)
-                room -= 1
-                room_bytes -= len(packet.payload)
-                if room_bytes <= 0:
-                    break
-            del self._lanes[origin]
+        lanes = self._lanes
+        turn = max(room // max(len(lanes), 1), _LEAST_TURN)
+        taken: dict[tuple[int, str], list[Bunch]] = {}
+        while room > 0 and room_bytes > 0 and lanes:
+            key = next(iter(lanes))
+            lane = lanes.pop(key)
+            bunches = taken.setdefault(key, [])
+            left = min(turn, room)
+            while lane and left > 0 and room_bytes > 0:
+                bunch, size = _cut(lane, left, room_bytes)
+                bunches.append(bunch)
+                count = len(bunch.tokens)
+                left -= count
+                room -= count
+                room_bytes -= size
+                self.packets -= count
+                self.bytes -= size
             if lane:
-                self._lanes[origin] = lane  # to the end of the round
-        packets = [packet for batch in taken.values() for packet in batch]
-        self.packets -= len(packets)
-        self.bytes -= sum(len(packet.payload) for packet in packets)
+                lanes[key] = lane  # to the end of the round
         self._settle_marks()
         self._wake_doors()
-        return packets
+        return [bunch for bunches in taken.values() for bunch in bunches]
 
     def _settle_marks(self) -> None:
         self._since_s = asyncio.get_running_loop().time()
@@ -117,6 +130,22 @@ class PacketQueue:
             doors, self._waiting_doors = self._waiting_doors, []
             for resume in doors:
                 asyncio.get_running_loop().call_soon(resume)
+
+
+def _cut(lane: _Lane, most: int, most_bytes: int) -> tuple[Bunch, int]:
+    """The first packets of a lane that stand in one bunch: at most so many, and as bytes at most one too many."""
+    bunch, size = lane.popleft()
+    count = len(bunch.tokens)
+    if size > most_bytes:
+        sizes = list(accumulate(map(len, bunch.payloads)))
+        most = min(most, bisect_left(sizes, most_bytes) + 1)
+    if count <= most:
+        return bunch, size
+    tokens, payloads = bunch.tokens, bunch.payloads
+    first = bunch._replace(tokens=tokens[:most], payloads=payloads[:most])
+    first_size = sum(map(len, first.payloads))
+    lane.appendleft((bunch._replace(tokens=tokens[most:], payloads=payloads[most:]), size - first_size))
+    return first, first_size
 
 
 async def _is_set(event: asyncio.Event, timeout_s: float) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from gateway.intake import Packet, Route, Verdict
+from gateway.intake import Bunch, Route, Verdict
 from gateway.pipeline.queue import PacketQueue
 from gateway.store.quarantine import Entry, finish_replays, list_requested
 
@@ -17,6 +17,8 @@ _AT_ONCE: Final = 500
 
 class Replays:
     """An origin of packets like any other: they come from the quarantine, and their verdict goes back there."""
+
+    keeps_order = False
 
     def __init__(self, queue: PacketQueue) -> None:
         self._queue = queue
@@ -41,20 +43,20 @@ class Replays:
         for entry in await list_requested(conn, sorted(self._under_way - finished), max(room, 1)):
             if entry.quarantine_id not in self._under_way:
                 self._under_way.add(entry.quarantine_id)
-                self._queue.put([self._packet(entry)])
+                self._queue.put([self._bunch(entry)])
         self._under_way -= finished
         self._outcomes.clear()
 
-    def _packet(self, entry: Entry) -> Packet:
-        return Packet(
+    def _bunch(self, entry: Entry) -> Bunch:
+        return Bunch(
             origin=self,
-            token=entry.quarantine_id,
             route=Route(entry.route),
             device_id=entry.device_id,
             topic=entry.topic,
-            payload=entry.raw,
-            received_s=entry.first_received_at.timestamp(),
             codec=entry.codec,
+            received_s=entry.first_received_at.timestamp(),
+            tokens=[entry.quarantine_id],
+            payloads=[entry.raw],
         )
 
 

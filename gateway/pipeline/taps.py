@@ -7,6 +7,7 @@ from typing import Final
 
 from devices.errors import QuarantineReason
 from gateway.intake import Packet, Verdict
+from gateway.pipeline.packets import Packets
 
 _MOST: Final = 1000
 """Fates that wait for a slow watcher; older ones are dropped then."""
@@ -47,15 +48,18 @@ class Taps:
             if not watchers:
                 self._watchers.pop(device_id, None)
 
-    def tell(self, packets: Sequence[Packet], verdicts: Sequence[Verdict]) -> None:
+    def tell(self, packets: Packets, verdicts: Sequence[Verdict]) -> None:
         """Hand on what became of packets."""
         if not self._watchers:
             return
-        for packet, verdict in zip(packets, verdicts, strict=True):
-            for fates in self._watchers.get(packet.device_id, ()):
-                if fates.full():
-                    fates.get_nowait()
-                fates.put_nowait(_fate(packet, verdict))
+        for start, bunch in zip(packets.starts, packets.bunches, strict=False):
+            watchers = self._watchers.get(bunch.device_id, ())
+            for number in range(start, start + len(bunch.tokens)) if watchers else ():
+                fate = _fate(packets[number], verdicts[number])
+                for fates in watchers:
+                    if fates.full():
+                        fates.get_nowait()
+                    fates.put_nowait(fate)
 
 
 def _fate(packet: Packet, verdict: Verdict) -> PacketFate:

@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 
 from gateway.detect.model import AlarmChange
-from gateway.intake import Route, Verdict
+from gateway.intake import Alike, Route, Verdict
 from gateway.pipeline.batch import Batch
 from gateway.store.rows import EventRow, Fate, QuarantineRow, StoredReadings
 
@@ -93,7 +93,7 @@ def device_counters_of(written: Written) -> Counter[tuple[str, str]]:
     return totals
 
 
-def verdicts_of(written: Written) -> list[Verdict]:
+def verdicts_of(written: Written) -> Sequence[Verdict]:
     """What became of each packet, in their order."""
     count = len(written.batch.packets)
     totals = np.zeros((count, 3), np.int64)
@@ -105,7 +105,7 @@ def verdicts_of(written: Written) -> list[Verdict]:
     if count and not written.refused and (totals == totals[0]).all():
         # Nearly every batch: one new reading in each packet. A verdict cannot change, so that one serves them all.
         new, filled, again = totals[0].tolist()
-        return [Verdict(stored=new, filled=filled, duplicates=again)] * count
+        return Alike(Verdict(stored=new, filled=filled, duplicates=again), count)
     refused: dict[int, list[QuarantineRow]] = {}
     for row in written.refused:
         refused.setdefault(row.packet, []).append(row)

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from gateway.intake import Origin, Packet, Verdict
+from gateway.intake import Bunch, Origin, Packet, Verdict
+from gateway.pipeline.packets import Packets
 
 STORED = Verdict(stored=1)
 
@@ -18,8 +19,9 @@ class HeldIntake:
         self._at_once = at_once
         self._resumes: list[Callable[[], None]] = []
 
-    def submit(self, packets: Sequence[Packet]) -> bool:
+    def submit(self, bunches: Sequence[Bunch]) -> bool:
         """Take packets; False when the test has filled it."""
+        packets = Packets(bunches)
         self.packets += packets
         self.held += packets
         if self._at_once:

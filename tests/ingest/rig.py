@@ -17,7 +17,7 @@ from devices.profiles import AUTOMATIC
 from devices.profiles.model import Metric, MetricKind, Profile
 from devices.registry.model import Device
 from devices.registry.queries import register_device
-from gateway.intake import Packet, Route, Verdict
+from gateway.intake import Bunch, Route, Verdict
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.judge import Engine
 from gateway.pipeline.pipeline import Pipeline
@@ -54,7 +54,8 @@ class HandClock:
 class Door:
     """An origin that keeps the verdicts in the order in which they came."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_order: bool = True) -> None:
+        self.keeps_order = keeps_order
         self.settled: list[tuple[int, Verdict]] = []
         self._sent = 0
 
@@ -159,18 +160,19 @@ class Rig:
 
     def packet(
         self, device_id: str, payload: object, route: Route = Route.TELEMETRY, door: Door | None = None
-    ) -> Packet:
-        """A packet as a door would submit it."""
+    ) -> Bunch:
+        """A packet as a door would submit it: a bunch of one."""
         origin = door or self.door
         raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         topic = f"devices/{device_id}/{SUFFIX[route]}"
-        return Packet(origin, origin.next_token(), route, device_id, topic, raw, self.clock.now_s(), "json")
+        return Bunch(origin, route, device_id, topic, "json", self.clock.now_s(), [origin.next_token()], [raw])
 
-    async def send(self, *packets: Packet) -> list[Verdict]:
+    async def send(self, *bunches: Bunch) -> list[Verdict]:
         """Submit packets, and wait for their verdicts."""
         before = len(self.door.settled)
-        self.pipeline.submit(packets)
-        await self.until(lambda: len(self.door.settled) >= before + len(packets))
+        packets = sum(len(bunch.tokens) for bunch in bunches)
+        self.pipeline.submit(bunches)
+        await self.until(lambda: len(self.door.settled) >= before + packets)
         return self.door.verdicts[before:]
 
     async def tell(self, device_id: str, *readings: object) -> list[Verdict]:

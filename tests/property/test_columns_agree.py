@@ -20,6 +20,7 @@ from gateway.intake import Packet, Route
 from gateway.pipeline.batch import Batch
 from gateway.pipeline.decode import Sources, decode_batch
 from gateway.pipeline.directory import DeviceDirectory
+from gateway.pipeline.packets import bunches_of
 from gateway.pipeline.settings import IngestSettings, PipelineSettings
 from gateway.store.rows import ReadingTable
 from gateway.store.tables import ReadingTables
@@ -190,7 +191,8 @@ def test_batches_are_the_same_either_way(batches: list[list[tuple[str, Route, by
             Packet(door, number, route, device_id, f"devices/{device_id}/{route.name}", payload, received_s, "json")
             for number, (device_id, route, payload, received_s) in enumerate(told)
         ]
-        must_be_equal(decode_batch(together, packets, NOW_S), decode_batch(apart, packets, NOW_S))
+        bunches = bunches_of(packets)
+        must_be_equal(decode_batch(together, bunches, NOW_S), decode_batch(apart, bunches, NOW_S))
         assert together.firmware == apart.firmware
 
 
@@ -226,4 +228,5 @@ def test_a_codec_whose_columns_break_its_promises_is_taken_one_by_one() -> None:
     for number in range(8):
         packet = Packet(Door(), number, Route.TELEMETRY, f"k{number % 2 + 1}", "t", payload, NOW_S, "json")
         failing.decoders._apart.clear()  # pyright: ignore[reportPrivateUsage] - each one is tried
-        must_be_equal(decode_batch(failing, [packet], NOW_S), decode_batch(apart, [packet], NOW_S))
+        bunches = bunches_of([packet])
+        must_be_equal(decode_batch(failing, bunches, NOW_S), decode_batch(apart, bunches, NOW_S))

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from gateway.doors.mqtt.answers import Connack, FromBroker
 from gateway.doors.mqtt.broker_stream import BrokerStream
-from gateway.doors.mqtt.packets import Publish, Violation
+from gateway.doors.mqtt.packets import Violation
 from tests.doors import raw
+from tests.doors.publishes import Publish, unfold
 
 CONNACK = {4: b"\x20\x02\0\0", 5: b"\x20\x09\0\0\x06\x21\0\x14\x13\0\x1e"}
 REST = [
@@ -51,9 +52,9 @@ def cut(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[start:stop] for start, stop in zip([0, *at], [*at, len(data)], strict=True)]
 
 
-def feed_all(version: int, pieces: list[bytes]) -> tuple[list[FromBroker], int]:
+def feed_all(version: int, pieces: list[bytes]) -> tuple[list[FromBroker | Publish], int]:
     stream = BrokerStream(version)
-    return [packet for piece in pieces for packet in stream.feed(piece)], stream.redelivered
+    return unfold(packet for piece in pieces for packet in stream.feed(piece)), stream.redelivered
 
 
 @settings(max_examples=300)

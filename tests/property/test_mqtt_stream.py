@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from gateway.doors.mqtt.packets import Incoming, Violation
 from gateway.doors.mqtt.stream import PacketStream
 from tests.doors import raw
+from tests.doors.publishes import Publish, unfold
 
 LARGEST = 2_000
 
@@ -46,9 +47,9 @@ def cut(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[start:stop] for start, stop in zip([0, *at], [*at, len(data)], strict=True)]
 
 
-def feed_all(pieces: list[bytes]) -> list[Incoming]:
+def feed_all(pieces: list[bytes]) -> list[Incoming | Publish]:
     stream = PacketStream(LARGEST)
-    return [packet for piece in pieces for packet in stream.feed(piece)]
+    return unfold(packet for piece in pieces for packet in stream.feed(piece))
 
 
 @settings(max_examples=300)

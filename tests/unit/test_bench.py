@@ -19,9 +19,10 @@ from gateway.bench.load import LoadFailed, Senders, acknowledgements
 from gateway.bench.plot import draw
 from gateway.bench.rows import METRICS, MODEL, Fleet, payloads, readings
 from gateway.bench.windowed_gaussian import WindowedGaussian
-from gateway.doors.mqtt.packets import Connect, Publish
+from gateway.doors.mqtt.packets import Connect
 from gateway.doors.mqtt.stream import PacketStream
 from gateway.store.rows import ReadingTable
+from tests.doors.publishes import Publish, unfold
 
 FLEET = Fleet(senders=7, start_s=1_760_000_000)
 
@@ -73,7 +74,7 @@ def test_a_stream_is_mqtt_of_one_device_with_its_packets_where_it_says() -> None
 
     for at, stream in enumerate(streams):
         name = FLEET.device_ids[at]
-        connect, *publishes = PacketStream(1_000_000).feed(stream.connect + stream.publishes)
+        connect, *publishes = unfold(PacketStream(1_000_000).feed(stream.connect + stream.publishes))
         assert isinstance(connect, Connect)
         assert connect.username == name
         assert [packet for packet in publishes if isinstance(packet, Publish)] == publishes

@@ -5,15 +5,17 @@ import pytest
 from gateway.doors.mqtt.answers import Connack, Dismissal, FromBroker, Pingresp, Suback, say
 from gateway.doors.mqtt.broker_stream import BrokerStream
 from gateway.doors.mqtt.codes import ReasonCode
-from gateway.doors.mqtt.packets import Publish, Violation
+from gateway.doors.mqtt.packets import Violation
 from tests.doors import raw
+from tests.doors.publishes import Publish, unfold
 
 WELCOME = b"\x20\x03\0\0\0"
 
 
-def feed(*packets: bytes, version: int = 5) -> list[FromBroker]:
+def feed(*packets: bytes, version: int = 5) -> list[FromBroker | Publish]:
     """What comes after a CONNACK."""
-    return BrokerStream(version).feed(b"".join((WELCOME if version == 5 else b"\x20\x02\0\0", *packets)))[1:]
+    found = BrokerStream(version).feed(b"".join((WELCOME if version == 5 else b"\x20\x02\0\0", *packets)))
+    return unfold(found[1:])
 
 
 def violation(*packets: bytes, version: int = 5) -> ReasonCode:
@@ -58,7 +60,7 @@ def test_what_was_sent_before_is_counted() -> None:
     stream = BrokerStream(5)
     stream.feed(WELCOME)
     again = raw.publish("a", b"x", 7, first=0x3A, extra=b"\x01\x01")
-    assert stream.feed(again + raw.publish("a", b"y", 8)) == [Publish("a", 7, b"x"), Publish("a", 8, b"y")]
+    assert unfold(stream.feed(again + raw.publish("a", b"y", 8))) == [Publish("a", 7, b"x"), Publish("a", 8, b"y")]
     assert stream.redelivered == 1
 
 

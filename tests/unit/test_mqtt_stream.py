@@ -11,7 +11,6 @@ from gateway.doors.mqtt.packets import (
     Incoming,
     Pingreq,
     Puback,
-    Publish,
     Subscribe,
     Unsubscribe,
     Violation,
@@ -19,15 +18,16 @@ from gateway.doors.mqtt.packets import (
 )
 from gateway.doors.mqtt.stream import TOPIC_ALIAS_MAXIMUM, PacketStream
 from tests.doors import raw
+from tests.doors.publishes import Publish, unfold
 
 LARGEST = 10_000
 
 
-def feed(*packets: bytes, version: int = 5) -> list[Incoming]:
+def feed(*packets: bytes, version: int = 5) -> list[Incoming | Publish]:
     """What comes after a CONNECT of this version."""
     found = PacketStream(LARGEST).feed(b"".join((raw.connect(version), *packets)))
     assert isinstance(found[0], Connect)
-    return found[1:]
+    return unfold(found[1:])
 
 
 def violation(*packets: bytes, version: int = 5) -> ReasonCode:
@@ -248,6 +248,6 @@ def test_a_stream_remembers_a_bounded_number_of_topics() -> None:
     stream = PacketStream(LARGEST)
     stream.feed(raw.connect(4))
     for number in range(1000):
-        (found,) = stream.feed(raw.publish(f"devices/d1/{number}", version=4))
+        (found,) = unfold(stream.feed(raw.publish(f"devices/d1/{number}", version=4)))
         assert found == Publish(f"devices/d1/{number}", 1, b"{}")
     assert len(stream._topics) < 100  # pyright: ignore[reportPrivateUsage] - what must stay small

@@ -11,11 +11,12 @@ import pytest
 from devices.errors import QuarantineReason
 from devices.profiles import AUTOMATIC
 from gateway.alarms import alarm_id_of
-from gateway.intake import Packet, Route, Verdict
+from gateway.intake import Alike, Bunch, Route, Verdict
 from gateway.pipeline.clockless import ReceiptTimes
 from gateway.pipeline.columns import Columns
 from gateway.pipeline.health import HealthyClock
 from gateway.pipeline.ingest import settle
+from gateway.pipeline.packets import Packets
 from gateway.pipeline.promotion import Promotion
 from gateway.pipeline.samples import samples_of
 from gateway.pipeline.settings import BatchSettings
@@ -184,12 +185,14 @@ def test_frequent_metrics_are_promoted_once_and_up_to_a_cap() -> None:
 def test_verdicts_go_to_their_origins_in_order() -> None:
     first, second = Door(), Door()
     sent = [
-        Packet(door, token, Route.TELEMETRY, "d", "t", b"", 0.0, "json")
-        for token, door in enumerate([first, second, first])
+        Bunch(door, Route.TELEMETRY, "d", "t", "json", 0.0, tokens, [b""] * len(tokens))
+        for tokens, door in (([0, 1], first), ([2], second), ([3], first))
     ]
-    settle(sent, [Verdict(stored=1), Verdict(stored=2), Verdict(stored=3)])
-    assert first.settled == [(0, Verdict(stored=1)), (2, Verdict(stored=3))]
-    assert second.settled == [(1, Verdict(stored=2))]
+    settle(sent, [Verdict(stored=number) for number in range(4)])
+    assert first.settled == [(0, Verdict(stored=0)), (1, Verdict(stored=1)), (3, Verdict(stored=3))]
+    assert second.settled == [(2, Verdict(stored=2))]
+    settle(sent, Alike(Verdict(stored=7), 4))
+    assert first.settled[3:] == [(token, Verdict(stored=7)) for token in (0, 1, 3)]
 
 
 async def test_taps_tell_watchers_of_their_device_only() -> None:
@@ -197,7 +200,9 @@ async def test_taps_tell_watchers_of_their_device_only() -> None:
     fates = taps.watch("d1")
     waiting = asyncio.ensure_future(anext(fates))
     await asyncio.sleep(0)
-    sent = [Packet(Door(), 0, Route.TELEMETRY, device, "t", b"xyz", 1.0, "json") for device in ("d2", "d1")]
+    sent = Packets(
+        [Bunch(Door(), Route.TELEMETRY, device, "t", "json", 1.0, [0], [b"xyz"]) for device in ("d2", "d1")]
+    )
     taps.tell(sent, [Verdict(stored=1), Verdict(quarantined=1, reason=QuarantineReason.MALFORMED, detail="no")])
     fate = await asyncio.wait_for(waiting, 5)
     assert (fate.device_id, fate.payload_bytes, fate.quarantined, fate.reason) == ("d1", 3, 1, "malformed")

@@ -2,17 +2,24 @@
 
 import asyncio
 
-from gateway.intake import Packet, Route
+from gateway.intake import Bunch, Packet, Route
+from gateway.pipeline.packets import Packets
 from gateway.pipeline.queue import PacketQueue
 from gateway.pipeline.settings import BatchSettings
 from tests.ingest.rig import Door
 
 
-def packets(door: Door, count: int, size: int = 1) -> list[Packet]:
-    return [
-        Packet(door, door.next_token(), Route.TELEMETRY, "d", "t", b"x" * size, float(door.next_token()), "json")
-        for _ in range(count)
-    ]
+def bunch(door: Door, count: int, size: int = 1, device_id: str = "d", codec: str = "json") -> Bunch:
+    tokens = [door.next_token() for _ in range(count)]
+    return Bunch(door, Route.TELEMETRY, device_id, "t", codec, float(tokens[0]), tokens, [b"x" * size] * count)
+
+
+def packets(door: Door, count: int, size: int = 1) -> list[Bunch]:
+    return [bunch(door, 1, size) for _ in range(count)]
+
+
+def taken(queue: PacketQueue) -> list[Packet]:
+    return list(Packets(queue.take()))
 
 
 def settings(**changes: float) -> BatchSettings:
@@ -21,28 +28,54 @@ def settings(**changes: float) -> BatchSettings:
 
 async def test_packets_come_out_in_the_order_of_their_origin() -> None:
     queue, first, second = PacketQueue(settings()), Door(), Door()
-    sent = packets(first, 40), packets(second, 5)
-    queue.put([*sent[0][:20], *sent[1], *sent[0][20:]])
-    taken = [packet for _ in range(4) for packet in queue.take()]
-    assert [packet for packet in taken if packet.origin is first] == sent[0]
-    assert [packet for packet in taken if packet.origin is second] == sent[1]
+    sent = packets(first, 20), packets(second, 5), [bunch(first, 20)]
+    for some in sent:
+        queue.put(some)
+    found = [packet for _ in range(4) for packet in taken(queue)]
+    assert [packet.token for packet in found if packet.origin is first] == list(range(1, 41))
+    assert [packet.token for packet in found if packet.origin is second] == list(range(1, 6))
     assert (queue.packets, queue.bytes, queue.oldest_received_s()) == (0, 0, None)
 
 
 async def test_a_storm_from_one_device_leaves_room_for_the_others() -> None:
-    queue, storm, calm = PacketQueue(settings()), Door(), [Door() for _ in range(5)]
-    queue.put(packets(storm, 1000))
+    queue, storm, calm = PacketQueue(settings(max_readings=96)), Door(), [Door() for _ in range(5)]
+    queue.put([bunch(storm, 1000)])
     for door in calm:
         queue.put(packets(door, 1))
-    batch = queue.take()
-    assert len(batch) == 16
+    batch = taken(queue)
+    assert len(batch) == 96
     assert {packet.origin for packet in batch} == {storm, *calm}
+
+
+async def test_turns_are_small_so_that_a_backlog_is_spread_over_batches() -> None:
+    queue, doors = PacketQueue(settings(max_readings=64)), [Door() for _ in range(8)]
+    for door in doors:
+        queue.put([bunch(door, 100)])
+    served = [packet.origin for _ in range(2) for packet in taken(queue)]
+    assert [served.count(door) for door in doors] == [16] * 8
+
+
+async def test_devices_of_a_subscription_have_lanes_of_their_own_and_dialects_one_together() -> None:
+    queue, broker = PacketQueue(settings(max_readings=32), ["sparkplug"]), Door(keeps_order=False)
+    queue.put([bunch(broker, 100, device_id="storm"), bunch(broker, 1, device_id="calm")])
+    assert {packet.device_id for packet in taken(queue)} == {"storm", "calm"}
+    told = PacketQueue(settings(max_readings=32), ["sparkplug"])
+    sent = [bunch(broker, 20, device_id=f"d{number % 3}", codec="sparkplug") for number in range(4)]
+    told.put(sent)
+    tokens = [packet.token for _ in range(3) for packet in taken(told)]
+    assert tokens == [token for some in sent for token in some.tokens]
+
+
+async def test_who_keeps_the_order_has_one_lane() -> None:
+    queue, door = PacketQueue(settings(max_readings=32)), Door(keeps_order=True)
+    queue.put([bunch(door, 20, device_id=f"d{number % 2}") for number in range(4)])
+    assert [packet.token for _ in range(3) for packet in taken(queue)] == list(range(1, 81))
 
 
 async def test_a_lone_origin_fills_a_batch() -> None:
     queue, door = PacketQueue(settings()), Door()
-    queue.put(packets(door, 20))
-    assert [len(queue.take()) for _ in range(2)] == [16, 4]
+    queue.put([bunch(door, 20)])
+    assert [len(taken(queue)) for _ in range(2)] == [16, 4]
 
 
 async def test_doors_are_told_to_wait_and_called_back_below_half() -> None:
@@ -63,6 +96,9 @@ async def test_bytes_are_bounded_too() -> None:
     queue, door = PacketQueue(settings(max_readings=2)), Door()
     assert not queue.put(packets(door, 3, size=4000))
     assert len(queue.take()) == 1  # more than a batch's worth of bytes in one packet
+    several = PacketQueue(settings(max_readings=20))
+    several.put([bunch(door, 10, size=4000)])
+    assert [len(taken(several)) for _ in range(4)] == [3, 3, 3, 1]
 
 
 async def test_with_room_a_door_is_called_back_at_once_but_not_from_within() -> None:

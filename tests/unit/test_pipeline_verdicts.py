@@ -47,4 +47,4 @@ def written(fates: Sequence[tuple[int, Fate]], packets: int) -> Written:
     ],
 )
 def test_each_packet_is_told_its_own_fate(fates: Sequence[tuple[int, Fate]], verdicts: Sequence[Verdict]) -> None:
-    assert verdicts_of(written(fates, len(verdicts))) == list(verdicts)
+    assert list(verdicts_of(written(fates, len(verdicts)))) == list(verdicts)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gateway.doors.mqtt import write
 from gateway.doors.mqtt.codes import ReasonCode
-from gateway.intake import Verdict
+from gateway.intake import Alike, Verdict
 
 
 class Acknowledgements:
@@ -50,7 +50,7 @@ class Acknowledgements:
 
     def settle(self, tokens: Sequence[int], verdicts: Sequence[Verdict]) -> bytes:
         """The PUBACKs that may leave now. Tokens are packet identifiers, 0 at QoS 0."""
-        if self._refused or (self._with_reasons and any(verdict.quarantined for verdict in verdicts)):
+        if self._refused or (self._with_reasons and _is_any_quarantined(verdicts)):
             return self._settle_one_by_one(tokens, verdicts)
         self._settled += len(tokens)
         packet_ids = tokens if all(tokens) else [token for token in tokens if token]
@@ -70,6 +70,12 @@ class Acknowledgements:
                 self.unacknowledged -= 1
                 out += write.puback(packet_id, code, "")
         return bytes(out)
+
+
+def _is_any_quarantined(verdicts: Sequence[Verdict]) -> bool:
+    if isinstance(verdicts, Alike):
+        return verdicts.verdict.quarantined > 0
+    return any(verdict.quarantined for verdict in verdicts)
 
 
 def _reason(verdict: Verdict) -> str:

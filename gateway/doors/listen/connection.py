@@ -20,7 +20,7 @@ from gateway.doors.mqtt.packets import (
     Incoming,
     Pingreq,
     Puback,
-    Publish,
+    Publishes,
     Subscribe,
     Unsubscribe,
     Violation,
@@ -29,7 +29,7 @@ from gateway.doors.mqtt.packets import (
 from gateway.doors.mqtt.stream import PacketStream
 from gateway.doors.reading import Hold, Reading
 from gateway.doors.routes import Match
-from gateway.intake import Packet, Route, Verdict
+from gateway.intake import Alike, Bunch, Route, Verdict
 
 _LINGER_S: Final = 2.0
 """How long a client may take to read our last words; closing earlier could make its kernel throw them away."""
@@ -73,6 +73,8 @@ class Connection(asyncio.Protocol):
         "network",
         "tick",
     )
+
+    keeps_order = True  # of PUBACKs, per connection
 
     def __init__(self, door: DoorContext, address: str, network: str, introduced: Callable[[], None]) -> None:
         """`introduced` is called once the device is in, or gone; `network` is whose limit the connection counts to."""
@@ -184,26 +186,26 @@ class Connection(asyncio.Protocol):
 
     def _take(self, packets: Sequence[Incoming]) -> None:
         """Hand PUBLISHes to the pipeline in one piece, as far as nothing else stands between them."""
-        known, make = self._known, Packet._make  # _make takes 2/3 of the time of a call
+        known, make = self._known, Bunch._make  # _make takes 2/3 of the time of a call
         received_s = self._door.clock.now_s()
-        batch: list[Packet] = []
+        bunches: list[Bunch] = []
         for packet in packets:
-            if packet.__class__ is not Publish:
-                self._submit(batch)
-                batch = []
+            if packet.__class__ is not Publishes:
+                self._submit(bunches)
+                bunches = []
                 self._answer(packet)
                 if self._state is not _State.OPEN:
                     return
                 continue
-            topic, packet_id, payload = cast("Publish", packet)
+            topic, packet_ids, payloads = cast("Publishes", packet)
             match = known.get(topic) or self._match(topic)
             if match is None:
-                if not self._refuse_publish(packet_id, batch):
+                if not self._refuse_publishes(packet_ids, bunches):
                     return
                 continue
             route, device_id, codec = match
-            batch.append(make((self, packet_id, route, device_id, topic, payload, received_s, codec)))
-        self._submit(batch)
+            bunches.append(make((self, route, device_id, topic, codec, received_s, packet_ids, payloads)))
+        self._submit(bunches)
         if self._acknowledgements.unacknowledged > self._window and self._version == MQTT_5:
             self._violate(Violation(ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, f"more than {self._window} unacknowledged"))
 
@@ -214,31 +216,34 @@ class Connection(asyncio.Protocol):
             self._known[topic] = match
         return match
 
-    def _refuse_publish(self, packet_id: int, before: list[Packet]) -> bool:
-        """Refuse a PUBLISH to another device's topic; whether the connection may go on."""
+    def _refuse_publishes(self, packet_ids: Sequence[int], before: list[Bunch]) -> bool:
+        """Refuse PUBLISHes to another device's topic; whether the connection may go on."""
         door = self._door
-        door.counters.foreign_topics += 1
         door.log.warning("listen.foreign_topic", device_id=self._device_id)
         if self._version != MQTT_5:  # 3.1.1 has no word for it (section 3.3.5): the connection ends
+            door.counters.foreign_topics += 1
             self._submit(before)
             self._close(b"")
             return False
-        if packet_id:
-            answer = self._acknowledgements.refuse(packet_id, ReasonCode.NOT_AUTHORIZED, len(before))
-            if answer:
+        door.counters.foreign_topics += len(packet_ids)
+        earlier = sum([len(bunch.tokens) for bunch in before])
+        for packet_id in packet_ids:
+            if packet_id and (answer := self._acknowledgements.refuse(packet_id, ReasonCode.NOT_AUTHORIZED, earlier)):
                 self._transport.write(answer)
         return True
 
-    def _submit(self, batch: list[Packet]) -> None:
-        if not batch:
+    def _submit(self, bunches: list[Bunch]) -> None:
+        if not bunches:
             return
-        counters = self._door.counters
-        counters.published += len(batch)
-        counters.published_bytes += sum([len(packet.payload) for packet in batch])
-        self._acknowledgements.submitted(len(batch), sum([packet.token != 0 for packet in batch]))
-        if self._acknowledgements.unsettled > self._window:
+        counters, acknowledgements = self._door.counters, self._acknowledgements
+        for bunch in bunches:
+            tokens = bunch.tokens
+            counters.published += len(tokens)
+            counters.published_bytes += sum(map(len, bunch.payloads))
+            acknowledgements.submitted(len(tokens), len(tokens) - tokens.count(0))
+        if acknowledgements.unsettled > self._window:
             self.hold(Hold.WINDOW)
-        if not self._door.intake.submit(batch):
+        if not self._door.intake.submit(bunches):
             self.hold(Hold.INTAKE)
             self._door.valve.wait(lambda: self.release(Hold.INTAKE))
 
@@ -272,11 +277,12 @@ class Connection(asyncio.Protocol):
         acknowledgements = self._acknowledgements
         answer = acknowledgements.settle(tokens, verdicts)
         counters = self._door.counters
-        counters.quarantined += sum([verdict.quarantined > 0 for verdict in verdicts])
+        if not isinstance(verdicts, Alike) or verdicts.verdict.quarantined:
+            counters.quarantined += sum([verdict.quarantined > 0 for verdict in verdicts])
         if self._state is not _State.OPEN:
             return
         if answer:
-            counters.acknowledged += sum([token != 0 for token in tokens])
+            counters.acknowledged += len(tokens) - tokens.count(0)
             self._transport.write(answer)
         if self._reading.is_held:
             if acknowledgements.unsettled <= self._window // 2:
@@ -359,9 +365,8 @@ class Connection(asyncio.Protocol):
         if will is not None and (match := self._match(will.topic)) is not None:
             self._door.counters.wills += 1
             received_s = self._door.clock.now_s()
-            self._submit(
-                [Packet(self, 0, match.route, match.device_id, will.topic, will.payload, received_s, match.codec)]
-            )
+            route, device_id, codec = match
+            self._submit([Bunch(self, route, device_id, will.topic, codec, received_s, [0], [will.payload])])
 
     def _close(self, last_words: bytes) -> None:
         """Write `last_words` and close, but let the client read them first."""

@@ -6,7 +6,7 @@ from gateway.doors.mqtt.answers import PARSERS, Answer
 from gateway.doors.mqtt.codes import LARGEST_PACKET, MQTT_5, PacketType, ReasonCode
 from gateway.doors.mqtt.fields import Fields, PacketError
 from gateway.doors.mqtt.framing import FIRST_OTHER, Framing, meaning_of_other, meaning_of_publish
-from gateway.doors.mqtt.packets import Publish
+from gateway.doors.mqtt.packets import Publishes
 
 _REMEMBERED_TOPICS: Final = 65_536
 _LONGEST_REMEMBERED: Final = 200
@@ -42,7 +42,7 @@ class BrokerStream(Framing[Answer]):
         super().__init__(version, _BEFORE_CONNACK, LARGEST_PACKET)
         self.redelivered = 0  # PUBLISHes marked as sent before
 
-    def _other(self, kind: int, data: bytes, start: int, stop: int) -> Publish | Answer:
+    def _other(self, kind: int, data: bytes, start: int, stop: int) -> Publishes | Answer:
         fields = Fields(data, start, stop)
         if kind == PacketType.PUBLISH:
             return self._again(fields)
@@ -50,14 +50,15 @@ class BrokerStream(Framing[Answer]):
             self._meanings = _AFTER_CONNACK
         return PARSERS[kind](fields, self.version)
 
-    def _again(self, fields: Fields) -> Publish:
+    def _again(self, fields: Fields) -> Publishes:
         """A PUBLISH at QoS 1 that the broker has sent before."""
         raw = fields.binary()
         packet_id = fields.packet_id()
         if self.version == MQTT_5:
             _skip_properties(fields)
         self.redelivered += 1
-        return Publish(self._topics.get(raw) or self._topic(raw), packet_id, fields.data[fields.position : fields.end])
+        topic = self._topics.get(raw) or self._topic(raw)
+        return Publishes(topic, [packet_id], [fields.data[fields.position : fields.end]])
 
     def _topic(self, raw: bytes) -> str:
         """A topic name that is not remembered; what is not UTF-8 in it, or U+0000, is replaced."""

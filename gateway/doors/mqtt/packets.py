@@ -6,12 +6,15 @@ from typing import NamedTuple
 from gateway.doors.mqtt.codes import ReasonCode
 
 
-class Publish(NamedTuple):
-    """A message; `packet_id` is 0 at QoS 0. The topic is valid UTF-8 without wildcards, aliases are resolved."""
+class Publishes(NamedTuple):
+    """Messages on one topic that follow each other, at least one; a packet identifier is 0 at QoS 0.
+
+    The topic is valid UTF-8 without wildcards, aliases are resolved.
+    """
 
     topic: str
-    packet_id: int
-    payload: bytes
+    packet_ids: list[int]
+    payloads: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +91,4 @@ class Violation:
     detail: str
 
 
-Incoming = Publish | Connect | Subscribe | Unsubscribe | Puback | Pingreq | Disconnect | Violation
+Incoming = Publishes | Connect | Subscribe | Unsubscribe | Puback | Pingreq | Disconnect | Violation

@@ -4,19 +4,21 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, cast
 
 from gateway.doors.mqtt import client_write, write
 from gateway.doors.mqtt.answers import Answer, Connack, Dismissal, FromBroker, Pingresp, Suback, say
 from gateway.doors.mqtt.broker_stream import BrokerStream
 from gateway.doors.mqtt.codes import MQTT_5, ReasonCode
-from gateway.doors.mqtt.packets import Publish, Violation
+from gateway.doors.mqtt.packets import Publishes, Violation
 from gateway.doors.reading import Hold, Reading
 from gateway.doors.settings import SubscribeSettings
 from gateway.doors.sparing import Log
+from gateway.doors.subscribe.in_order import InOrder
 from gateway.doors.subscribe.retry import BrokerLost
 from gateway.doors.subscribe.topics import RememberedTopics
-from gateway.intake import Intake, Packet, Verdict
+from gateway.intake import Bunch, Intake, Verdict
 
 _LINGER_S: Final = 2.0
 """How long the broker may take to read our last words."""
@@ -74,6 +76,8 @@ class FastConnection(asyncio.Protocol):
     identifiers to other messages on the next one.
     """
 
+    keeps_order = False
+
     def __init__(self, context: FastContext, version: int, *, is_first: bool) -> None:
         """`version` is spoken; `is_first`: this process has not subscribed before."""
         self._context = context
@@ -85,6 +89,7 @@ class FastConnection(asyncio.Protocol):
         self._keep_alive_s = context.settings.keep_alive
         self._unanswered = 0  # pings since anything was heard
         self._unsettled = 0  # of this connection
+        self._order = InOrder()
         self._has_answered = False
         self._has_moved = False  # since the patience timer looked
         self._is_full = False
@@ -139,35 +144,37 @@ class FastConnection(asyncio.Protocol):
 
     def _take(self, packets: Sequence[FromBroker]) -> None:
         """Hand the messages of one read to the pipeline in one piece, and do what the rest asks."""
-        topics, make = self._context.topics, Packet._make  # _make takes 2/3 of the time of a call
+        topics, make = self._context.topics, Bunch._make  # _make takes 2/3 of the time of a call
         known = topics.matches
         received_s = self._context.now_s()
-        batch: list[Packet] = []
+        bunches: list[Bunch] = []
         others: list[Answer | Violation] = []
         for packet in packets:
-            if packet.__class__ is not Publish:
+            if packet.__class__ is not Publishes:
                 others.append(cast("Answer | Violation", packet))
                 continue
-            topic, packet_id, payload = cast("Publish", packet)
+            topic, packet_ids, payloads = cast("Publishes", packet)
             route, device_id, codec = known.get(topic) or topics.match(topic)
-            batch.append(make((self, packet_id, route, device_id, topic, payload, received_s, codec)))
-        if batch:
-            self._submit(batch)
+            bunches.append(make((self, route, device_id, topic, codec, received_s, packet_ids, payloads)))
+        if bunches:
+            self._submit(bunches)
         for other in others:
             if not self.ended.done():
                 self._answer(other)
 
-    def _submit(self, batch: list[Packet]) -> None:
+    def _submit(self, bunches: list[Bunch]) -> None:
         counters, stream = self._counters, self._stream
         self._has_moved = True
-        counters.received += len(batch)
+        packet_ids = list(chain.from_iterable([bunch.tokens for bunch in bunches]))
+        counters.received += len(packet_ids)
         counters.redelivered += stream.redelivered
         stream.redelivered = 0
-        self._unsettled += len(batch)
+        self._unsettled += len(packet_ids)
+        self._order.received(_at_qos_1(packet_ids))
         self._idle.clear()
         if self._context.is_much_unsettled:
             self._reading.hold(Hold.WINDOW)
-        if not self._context.intake.submit(batch) and not self._is_full:
+        if not self._context.intake.submit(bunches) and not self._is_full:
             self._is_full = True
             self._context.intake.when_ready(self._have_room)
             if self.is_subscribed:
@@ -195,12 +202,11 @@ class FastConnection(asyncio.Protocol):
     def settle(self, tokens: Sequence[int], verdicts: Sequence[Verdict]) -> None:
         """Acknowledge packets whose transaction has committed, if their connection still stands."""
         del verdicts
-        packet_ids = tokens if all(tokens) else [token for token in tokens if token]
         self._counters.settled += len(tokens)
         self._unsettled -= len(tokens)
         if self.ended.done() or self._transport is None:
-            self._counters.too_late += len(packet_ids)
-        elif packet_ids:
+            self._counters.too_late += len(_at_qos_1(tokens))
+        elif packet_ids := self._order.settled(_at_qos_1(tokens)):
             self._counters.acknowledged += len(packet_ids)
             self._transport.write(write.pubacks(packet_ids))
         if not self._unsettled:
@@ -341,3 +347,8 @@ class FastConnection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self.ended.done():
             self._transport.write(data)
+
+
+def _at_qos_1(tokens: Sequence[int]) -> Sequence[int]:
+    """The packet identifiers; at QoS 0 there is none."""
+    return tokens if all(tokens) else [token for token in tokens if token]

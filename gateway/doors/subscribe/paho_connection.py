@@ -17,10 +17,11 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.doors.routes import Match
 from gateway.doors.settings import SubscribeSettings
+from gateway.doors.subscribe.in_order import InOrder
 from gateway.doors.subscribe.retry import BrokerLost
-from gateway.intake import Packet, Verdict
+from gateway.intake import Bunch, Verdict
 
-_BUNCH: Final = 500
+_MOST_PACKETS: Final = 500
 """Packets read in one go, before anything else is looked after."""
 
 _TOO_OLD: Final = 0x84
@@ -47,6 +48,8 @@ class BrokerConnection:
     driven through its interface for foreign loops, so that it is never touched by two threads at once.
     """
 
+    keeps_order = False
+
     def __init__(self, surroundings: Surroundings, version: MQTTProtocolVersion, *, is_first: bool) -> None:
         """`version` is tried; `is_first`: this process has not subscribed before."""
         self._around = surroundings
@@ -54,7 +57,9 @@ class BrokerConnection:
         self._is_first = is_first
         self._settled: deque[int] = deque()
         self._answers: deque[tuple[str, bytes]] = deque()
-        self._received: list[Packet] = []
+        self._order = InOrder()
+        self._received: list[Bunch] = []
+        self._received_s = 0.0
         self._ended = ""
         self._refused_version = False
         self._answered = False
@@ -119,10 +124,11 @@ class BrokerConnection:
                 selector.register(cast("socket.socket", sock), wanted)
             selector.select(timeout_s)
 
-    def read(self) -> list[Packet]:
-        """What has arrived, up to a bunch. Raises BrokerLost once everything before the end has been handed out."""
+    def read(self) -> list[Bunch]:
+        """What has arrived, up to a limit. Raises BrokerLost once everything before the end has been handed out."""
         received = self._received = []
-        for _ in range(_BUNCH):
+        self._received_s = self._around.now_s()
+        for _ in range(_MOST_PACKETS):
             before = len(received)
             self._client.loop_read()
             if len(received) == before:
@@ -133,11 +139,12 @@ class BrokerConnection:
 
     def write(self) -> int:
         """Send settled acknowledgements and whatever else is due; how many these were. Raises BrokerLost."""
-        settled = self._settled
-        acknowledged = 0
-        while settled:
-            self._client.ack(settled.popleft(), 1)
-            acknowledged += 1
+        settled: list[int] = []
+        while self._settled:
+            settled.append(self._settled.popleft())
+        packet_ids = self._order.settled(settled)
+        for packet_id in packet_ids:
+            self._client.ack(packet_id, 1)
         while self._answers:
             topic, payload = self._answers.popleft()
             self._client.publish(topic, payload)
@@ -146,7 +153,7 @@ class BrokerConnection:
         self._client.loop_misc()
         if self._ended:
             raise self._lost()
-        return acknowledged
+        return len(packet_ids)
 
     def close(self) -> None:
         """Say goodbye if anybody is still there; the session stays on the broker."""
@@ -194,9 +201,11 @@ class BrokerConnection:
             topic = ""
         route, device_id, codec = self._around.match(topic)
         token = message.mid if message.qos else 0
+        if token:
+            self._order.received((token,))
         self.redelivered += message.dup
-        packet = Packet(self, token, route, device_id, topic, bytes(message.payload), self._around.now_s(), codec)
-        self._received.append(packet)
+        tokens, payloads = [token], [bytes(message.payload)]
+        self._received.append(Bunch(self, route, device_id, topic, codec, self._received_s, tokens, payloads))
 
     def _on_disconnect(
         self, _client: Client, _data: object, flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None

@@ -19,7 +19,7 @@ from gateway.doors.subscribe.paho_connection import BrokerConnection, Surroundin
 from gateway.doors.subscribe.retry import BrokerLost, Versions, delay_s
 from gateway.doors.subscribe.secrets import read_secrets
 from gateway.doors.subscribe.stats import SubscribeStats
-from gateway.intake import Intake, Packet
+from gateway.intake import Bunch, Intake
 
 _TICK_S: Final = 0.5
 _STOP_S: Final = 10.0
@@ -100,8 +100,8 @@ class PahoSubscription:
 
     # -- in the event loop ---------------------------------------------------------------------------------------------
 
-    def _deliver(self, packets: Sequence[Packet]) -> None:
-        if not self._intake.submit(packets) and self._held_since_s is None:
+    def _deliver(self, bunches: Sequence[Bunch]) -> None:
+        if not self._intake.submit(bunches) and self._held_since_s is None:
             self._held_since_s = time.monotonic()
             self._intake.when_ready(self._read_on)
 
@@ -174,12 +174,12 @@ class PahoSubscription:
             self._acknowledged += connection.write()
         self._acknowledged += connection.write()
 
-    def _hand_over(self, packets: list[Packet]) -> None:
-        if not packets or self._loop is None:
+    def _hand_over(self, bunches: list[Bunch]) -> None:
+        if not bunches or self._loop is None:
             return
-        self._received += len(packets)
+        self._received += sum(len(bunch.tokens) for bunch in bunches)
         try:
-            self._loop.call_soon_threadsafe(self._deliver, packets)
+            self._loop.call_soon_threadsafe(self._deliver, bunches)
         except RuntimeError:  # the loop is closed: nobody will ever settle these, so the broker keeps them
             self._stopping.set()
 
