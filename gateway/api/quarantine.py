@@ -1,14 +1,16 @@
 """What could not be stored as readings, and why."""
 
 from datetime import datetime
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 
 from devices.errors import QuarantineReason
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
-from gateway.api.queries import Connection, list_quarantine
+from gateway.api.queries import Connection
+from gateway.store.quarantine import Stage, Wanted, list_newest
 
 
 class Quarantined(BaseModel):
@@ -25,6 +27,7 @@ class Quarantined(BaseModel):
     first_received_at: datetime
     last_received_at: datetime
     seen: int
+    replay_requested_at: datetime | None
     replayed_at: datetime | None
     outcome: str | None
 
@@ -34,15 +37,32 @@ def quarantine_router(pool: AsyncConnectionPool[Connection], tenant_id: str) -> 
     router = APIRouter(tags=["quarantine"])
 
     @router.get("/quarantine")
-    async def quarantine(
-        device_id: str | None = None, reason: QuarantineReason | None = None, cursor: Cursor = None, limit: Limit = 100
+    async def quarantine(  # noqa: PLR0917 - each is a query parameter
+        device_id: str | None = None,
+        reason: QuarantineReason | None = None,
+        topic: Annotated[str | None, Query(description="A topic, or a filter with MQTT's wildcards.")] = None,
+        since: Annotated[datetime | None, Query(description="Last received at or after this.")] = None,
+        until: Annotated[datetime | None, Query(description="Last received before this.")] = None,
+        stage: Annotated[Stage | None, Query(description="`open`: no replay has brought it in.")] = None,
+        cursor: Cursor = None,
+        limit: Limit = 100,
     ) -> Page[Quarantined]:
         """What could not be stored, newest first."""
-        before = decode_cursor(cursor, int) or [None]
-        wanted = {"tenant_id": tenant_id, "device_id": device_id, "reason": reason, "before": before[0], "limit": limit}
+        key = decode_cursor(cursor, int)
+        wanted = Wanted(
+            tenant_id=tenant_id,
+            device_id=device_id,
+            reason=reason,
+            topic=topic,
+            since=since,
+            until=until,
+            stage=stage,
+            before=int(key[0]) if key else None,
+            limit=limit + 1,
+        )
         async with pool.connection() as conn:
-            rows = await list_quarantine(conn, wanted)
-        end = encode_cursor(rows[-1]["quarantine_id"]) if len(rows) == limit else None
-        return Page(items=[Quarantined.model_validate(row) for row in rows], next=end)
+            rows = await list_newest(conn, wanted)
+        items = [Quarantined.model_validate(row) for row in rows[:limit]]
+        return Page(items=items, next=encode_cursor(items[-1].quarantine_id) if len(rows) > limit else None)
 
     return router

@@ -119,24 +119,6 @@ async def list_alarms(conn: Connection, wanted: Mapping[str, object]) -> list[Ro
     return await _fetch(conn, LIST_ALARMS, wanted)
 
 
-LIST_QUARANTINE: LiteralString = """
-SELECT quarantine_id, device_id, topic, codec, reason, detail, encode(digest, 'hex') AS digest, length(raw) AS bytes,
-       first_received_at, last_received_at, seen, replayed_at, outcome
-FROM quarantine
-WHERE tenant_id = %(tenant_id)s
-  AND (%(device_id)s::text IS NULL OR device_id = %(device_id)s)
-  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-  AND (%(before)s::bigint IS NULL OR quarantine_id < %(before)s)
-ORDER BY quarantine_id DESC
-LIMIT %(limit)s
-"""
-
-
-async def list_quarantine(conn: Connection, wanted: Mapping[str, object]) -> list[Row]:
-    """What lies in a tenant's quarantine, newest first."""
-    return await _fetch(conn, LIST_QUARANTINE, wanted)
-
-
 COUNT_READINGS: LiteralString = """
 SELECT count(*) AS stored, count(DISTINCT (device_id, ts)) AS distinct FROM {table}
 """

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
 from typing import Final
 
@@ -15,17 +16,49 @@ from psycopg import errors
 from devices.errors import CareloopError, QuarantineReason
 from gateway.cli.options import config_option, json_option, read_settings
 from gateway.database.connect import open_database
+from gateway.settings import parse_instant_s
 from gateway.store.ownership import is_owned
-from gateway.store.quarantine import Connection, Entry, Wanted, list_entries, request_replay
+from gateway.store.quarantine import Connection, Entry, Stage, Wanted, count_waiting, list_entries, request_replay
 
 PAGE: Final = 1000
 POLL_S: Final = 0.2
 SHOWN_BYTES: Final = 4096
 
-_device_option = click.option("--device", "device_id", help="Only entries of this device.")
-_reason_option = click.option(
-    "--reason", type=click.Choice([reason.value for reason in QuarantineReason]), help="Only entries with this reason."
-)
+
+class Instant(click.ParamType[datetime]):
+    """A moment with an offset from UTC."""
+
+    name = "instant"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """RFC 3339, as everywhere in careloop."""
+        try:
+            return datetime.fromtimestamp(parse_instant_s(str(value)), UTC)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _picking(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that pick entries, as one `wanted`; what a list shows, a replay takes."""
+
+    @click.option("--device", "device_id", help="Only entries of this device.")
+    @click.option("--reason", type=click.Choice([each.value for each in QuarantineReason]), help="Only of this reason.")
+    @click.option("--topic", help="Only of this topic, or of a filter with MQTT's wildcards.")
+    @click.option("--since", type=Instant(), help="Only last received at or after this: 2026-01-31T08:00:00Z.")
+    @click.option("--until", type=Instant(), help="Only last received before this.")
+    @wraps(command)
+    def picking(
+        device_id: str | None,
+        reason: str | None,
+        topic: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        **others: object,
+    ) -> None:
+        wanted = Wanted(device_id=device_id, reason=reason, topic=topic, since=since, until=until)
+        command(wanted=wanted, **others)
+
+    return picking
 
 
 @click.group(short_help="What could not be stored, and another try after a fix.")
@@ -34,17 +67,23 @@ def quarantine() -> None:
 
 
 @quarantine.command("list")
-@_device_option
-@_reason_option
-@click.option("--all", "is_all", is_flag=True, help="Also those that a replay has brought in since.")
+@_picking
+@click.option(
+    "--stage",
+    type=click.Choice([each.value for each in Stage]),
+    default="open",
+    show_default=True,
+    help="How far a replay has brought them.",
+)
+@click.option("--all", "is_all", is_flag=True, help="Of every stage.")
 @click.option("--limit", type=click.IntRange(1, PAGE), default=50, show_default=True, help="At most this many.")
 @click.option("--after", type=int, default=0, help="Only entries with a greater number: for the next page.")
 @config_option
 @json_option
 def list_(
     *,
-    device_id: str | None,
-    reason: str | None,
+    wanted: Wanted,
+    stage: str,
     is_all: bool,
     limit: int,
     after: int,
@@ -52,8 +91,8 @@ def list_(
     as_json: bool,
 ) -> None:
     """List entries, the oldest first."""
-    wanted = Wanted(device_id=device_id, reason=reason, is_open=not is_all, after=after, limit=limit)
-    entries = asyncio.run(_read(config, wanted))
+    picked = replace(wanted, stage=None if is_all else Stage(stage), after=after, limit=limit)
+    entries = asyncio.run(_read(config, picked))
     if as_json:
         _print_json([_as_json(entry) for entry in entries])
         return
@@ -97,32 +136,31 @@ def show(number: int, config: Path | None, *, as_json: bool) -> None:
 
 @quarantine.command("replay", short_help="Take entries through the running gateway again.")
 @click.argument("numbers", metavar="[NUMBER]...", type=int, nargs=-1)
-@click.option("--all", "is_all", is_flag=True, help="Every entry, or those that --device and --reason pick.")
-@_device_option
-@_reason_option
+@click.option("--all", "is_all", is_flag=True, help="Every open entry, or those that the filters pick.")
+@_picking
 @click.option("--timeout", "timeout_s", type=float, default=60.0, show_default=True, help="Seconds to wait at most.")
 @config_option
 @json_option
 def replay_(
-    numbers: tuple[int, ...],
     *,
+    numbers: tuple[int, ...],
+    wanted: Wanted,
     is_all: bool,
-    device_id: str | None,
-    reason: str | None,
     timeout_s: float,
     config: Path | None,
     as_json: bool,
 ) -> None:
     """Take entries through the running gateway again, and say what became of each.
 
-    A reading without a time of its own keeps the time at which it was first received.
+    A reading without a time of its own keeps the time at which it was first received. What does not come in within the
+    timeout goes on: the gateway works through it, also after a restart, and `list --all` shows the outcomes.
     """
     if bool(numbers) == is_all:
         raise click.UsageError("name entries by number, or say --all, but not both")
-    if numbers and (device_id or reason):
-        raise click.UsageError("--device and --reason go with --all")
-    wanted = Wanted(ids=numbers, device_id=device_id, reason=reason, is_open=is_all)
-    done = asyncio.run(_replay(config, wanted, timeout_s))
+    if numbers and wanted != Wanted():
+        raise click.UsageError("filters go with --all")
+    picked = replace(wanted, ids=numbers, stage=Stage.OPEN if is_all else None)
+    done = asyncio.run(_replay(config, picked, timeout_s))
     unknown = sorted(set(numbers) - {entry.quarantine_id for entry in done.entries})
     if as_json:
         outcomes = {str(entry.quarantine_id): entry.outcome for entry in done.entries}
@@ -152,12 +190,9 @@ async def _replay(config: Path | None, wanted: Wanted, timeout_s: float) -> _Don
         if not await is_owned(conn):
             return _Done(await list_entries(conn, asked), gateway_runs=False)
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        while True:
-            entries = await list_entries(conn, asked)
-            is_over = all(entry.replay_requested_at is None for entry in entries)
-            if is_over or asyncio.get_running_loop().time() > deadline_s:
-                return _Done(entries, gateway_runs=True)
+        while await count_waiting(conn, ids) and asyncio.get_running_loop().time() < deadline_s:  # noqa: ASYNC110 - the database does not call us
             await asyncio.sleep(POLL_S)
+        return _Done(await list_entries(conn, asked), gateway_runs=True)
 
 
 def _print_replay(done: _Done, unknown: Sequence[int]) -> None:

@@ -9,7 +9,7 @@ from devices.errors import QuarantineReason
 from devices.payloads import Bad, DecodedEvent, DecodedReading
 from gateway.intake import Packet, Route, Verdict
 from gateway.pipeline.settings import BatchSettings, IngestSettings, PipelineSettings
-from gateway.store.quarantine import Wanted, list_entries, request_replay
+from gateway.store.quarantine import Stage, Wanted, list_entries, request_replay
 from tests.ingest.rig import NOW_S, Rig, reading
 
 FUTURE = {"ts": round((NOW_S + 2 * 86_400) * 1000), "metrics": {"celsius": 20}}
@@ -94,13 +94,13 @@ async def test_a_replay_brings_in_what_can_be_stored_now(database_url: str) -> N
         await rig.tell("k1", FUTURE, b"{")
         rig.clock.at_s += 2 * 86_400
         async with await rig.connect() as conn:
-            asked = await request_replay(conn, Wanted(is_open=True))
+            asked = await request_replay(conn, Wanted(stage=Stage.OPEN))
         assert len(asked) == 2
         replayed = "SELECT count(*) FROM quarantine WHERE replayed_at IS NOT NULL AND replay_requested_at IS NULL"
         await rig.until_rows(replayed, [(2,)])
         async with await rig.connect() as conn:
             entries = await list_entries(conn, Wanted())
-            left = await list_entries(conn, Wanted(is_open=True))
+            left = await list_entries(conn, Wanted(stage=Stage.OPEN))
         stored = await rig.rows("SELECT celsius FROM reading_kettle")
     assert {entry.reason: entry.outcome for entry in entries} == {"far_future": "stored", "malformed": "quarantined"}
     assert [entry.reason for entry in left] == ["malformed"]

@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from psycopg import AsyncConnection
 
 from devices.errors import CareloopError
 from gateway.cli.quarantine import quarantine
+from gateway.store.quarantine import pattern_of
 from tests.ingest.rig import NOW_S, Rig
 
 FUTURE = {"ts": round((NOW_S + 2 * 86_400) * 1000), "metrics": {"celsius": 20}}
@@ -72,3 +75,50 @@ async def test_what_does_not_exist_is_said(config: Path) -> None:
         await call(config, "show", 7)
     await call(config, "replay", exit_code=2)
     await call(config, "replay", "1", "--all", exit_code=2)
+
+
+async def test_entries_are_picked_alike_for_a_list_and_a_replay(config: Path, plain_database_url: str) -> None:
+    async with Rig(plain_database_url).running() as rig:
+        await rig.tell("k1", FUTURE, b"{")
+        rig.clock.at_s += 3600
+        await rig.tell("k2", FUTURE)
+        noon = datetime.fromtimestamp(rig.clock.at_s, UTC).isoformat()
+
+        async def picked(*filters: str) -> list[tuple[str, str]]:
+            entries = json.loads(await call(config, "list", "--json", *filters))
+            return [(entry["device_id"], entry["reason"]) for entry in entries]
+
+        assert await picked("--topic", "devices/k2/#") == [("k2", "far_future")]
+        assert await picked("--topic", "devices/+/telemetry", "--reason", "malformed") == [("k1", "malformed")]
+        assert await picked("--topic", "devices/+") == []
+        assert await picked("--since", noon) == [("k2", "far_future")]
+        assert len(await picked("--until", noon)) == 2
+        rig.clock.at_s += 2 * 86_400
+        await call(config, "replay", "--all", "--topic", "devices/k2/telemetry")
+        assert await picked("--stage", "replayed") == [("k2", "far_future")]
+        assert ("k2", "far_future") not in await picked()
+        assert await picked("--stage", "waiting") == []
+    await call(config, "list", "--since", "yesterday", exit_code=2)
+    await call(config, "replay", "1", "--topic", "x", exit_code=2)
+
+
+@pytest.mark.parametrize(
+    ("topic_filter", "taken", "left"),
+    [
+        ("devices/+/telemetry", "devices/k1/telemetry", "devices/k1/x/telemetry"),
+        ("devices/#", "devices", "device"),
+        ("#", "any/thing", ""),
+        ("a.b/(c", "a.b/(c", "axb/(c"),
+        ("é+/$x", "é+/$x", "éé/$x"),
+    ],
+)
+async def test_a_topic_filter_means_what_it_means_in_mqtt(
+    plain_database_url: str, topic_filter: str, taken: str, left: str
+) -> None:
+    async with await AsyncConnection.connect(plain_database_url) as conn:
+        found = await (
+            await conn.execute(
+                "SELECT %s ~ %s, %s ~ %s", (taken, pattern_of(topic_filter), left, pattern_of(topic_filter))
+            )
+        ).fetchone()
+    assert found == (True, left == "")
