@@ -29,8 +29,8 @@ from gateway.doors.routing import build_routes
 from gateway.doors.subscribe.choose import Subscription, choose_engine
 from gateway.doors.subscribe.stats import SubscribeStats
 from gateway.garbage import collecting_seldom
-from gateway.metrics.exposition import Metrics, MetricSources
 from gateway.maintenance.job import Maintenance, Upkeep
+from gateway.metrics.exposition import Metrics, MetricSources
 from gateway.outreach.supervisor import Outreach
 from gateway.outreach.words import Start
 from gateway.pipeline.directory import DeviceDirectory
@@ -154,7 +154,9 @@ class _Gateway:
         )
         self._store = Store(ground.database.url, ground.profiles, log)
         self._pipeline = Pipeline(
-            PipelineSettings(settings.tenant.id, settings.batch, settings.ingest, settings.listen.authority()),
+            PipelineSettings(
+                settings.tenant.id, settings.batch, settings.ingest, authority=settings.listen.authority()
+            ),
             self._store,
             Engine(ground.profiles, settings.detect),
             self._directory,
@@ -196,9 +198,9 @@ class _Gateway:
             pipeline = tasks.create_task(self._pipeline.run(), name="pipeline")
             outer = [tasks.create_task(self._outreach.run(), name="crm")]
             outer.append(tasks.create_task(self._watch_registry(), name="registry"))
-            outer.append(tasks.create_task(self._maintenance().run(), name="maintenance"))
             outer.append(tasks.create_task(self._readiness.watch(), name="readiness"))
             outer.append(tasks.create_task(self._metrics.watch(), name="metrics"))
+            outer.append(tasks.create_task(self._maintenance().run(), name="maintenance"))
             if api is not None:
                 api.use(build_api(self._api_parts(resolve_token(settings))))
             is_ready = await self._is_ready(stop)
