@@ -72,28 +72,37 @@ class Readiness:
     async def watch(self) -> None:
         """Look until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._ask_database(), name="readiness database")
-            tasks.create_task(self._look_at_queue(), name="readiness queue")
+            tasks.create_task(self._watch_database(), name="readiness database")
+            tasks.create_task(self._watch_queue(), name="readiness queue")
 
-    async def _ask_database(self) -> None:
+    async def _watch_database(self) -> None:
         while True:
-            asked_s = self._now_s()
-            try:
-                async with asyncio.timeout(DATABASE_ANSWERS_S), self._watched.pool.connection() as conn:
-                    await conn.execute("SELECT 1")
-                self._answered_s, self._failed = self._now_s(), None
-                self.answer_s = self._answered_s - asked_s
-            except (Error, PoolTimeout, OSError) as error:
-                self._failed = "no connection is to be had" if isinstance(error, PoolTimeout) else words_of(error)
+            await self.ask_database()
             await asyncio.sleep(DATABASE_ASKED_S)
 
-    async def _look_at_queue(self) -> None:
+    async def _watch_queue(self) -> None:
         while True:
-            if not self._watched.queue.is_full:
-                self._full_since_s = None
-            elif self._full_since_s is None:
-                self._full_since_s = self._now_s()
+            self.look_at_queue()
             await asyncio.sleep(QUEUE_LOOKED_AT_S)
+
+    async def ask_database(self) -> None:
+        """See whether the database answers."""
+        asked_s = self._now_s()
+        try:
+            async with asyncio.timeout(DATABASE_ANSWERS_S), self._watched.pool.connection() as conn:
+                await conn.execute("SELECT 1")
+        except (Error, PoolTimeout, OSError) as error:
+            self._failed = "no connection is to be had" if isinstance(error, PoolTimeout) else words_of(error)
+        else:
+            self._answered_s, self._failed = self._now_s(), None
+            self.answer_s = self._answered_s - asked_s
+
+    def look_at_queue(self) -> None:
+        """See since when there has been no room for more packets."""
+        if not self._watched.queue.is_full:
+            self._full_since_s = None
+        elif self._full_since_s is None:
+            self._full_since_s = self._now_s()
 
     async def probe(self) -> Mapping[str, Check]:
         """Each part, and how it is."""

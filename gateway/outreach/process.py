@@ -12,7 +12,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import BinaryIO, Final
+from io import FileIO
+from typing import Final
 
 import structlog
 import uvloop
@@ -41,13 +42,15 @@ from gateway.outreach.words import (
 )
 
 PULSE_S: Final = 1.0
+READ_BYTES: Final = 65_536
 
 
 def main() -> None:
     """Read what to do from standard input, and do it until told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the gateway's, which then says what to do
-    said, answers = sys.stdin.buffer, _take_output()
-    start = pickle.loads(said.read(int.from_bytes(said.read(SIZE_BYTES))))  # noqa: S301 - the gateway's, see Start
+    # Not through sys.stdin: a thread that waits in its buffer while Python ends is a fatal error.
+    said, answers = os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0), _take_output()
+    start = pickle.loads(_take(said, int.from_bytes(_take(said, SIZE_BYTES))))  # noqa: S301 - the gateway's, see Start
     if not isinstance(start, Start):
         sys.exit("this process is started by careloop run")
     configure_logs(start.log)
@@ -55,23 +58,33 @@ def main() -> None:
         runner.run(_Process(start, answers).run(said))
 
 
-def _take_output() -> BinaryIO:
+def _take(said: FileIO, count: int) -> bytes:
+    taken = b""
+    while len(taken) < count:
+        more = said.read(count - len(taken))
+        if not more:
+            sys.exit("this process is started by careloop run")
+        taken += more
+    return taken
+
+
+def _take_output() -> FileIO:
     """Standard output, for answers only: what else is printed goes to standard error."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return answers  # pyright: ignore[reportReturnType] - unbuffered it is a FileIO, which has the same write
+    return answers
 
 
 class _Process:
     """CrmSync, and the ear that it has for the gateway."""
 
-    def __init__(self, start: Start, answers: BinaryIO) -> None:
+    def __init__(self, start: Start, answers: FileIO) -> None:
         self._start = start
         self._answers = answers
         self._stop = asyncio.Event()
         self._lag = LoopLag()
 
-    async def run(self, said: BinaryIO) -> None:
+    async def run(self, said: FileIO) -> None:
         """Work until told to stop."""
         start, log = self._start, structlog.get_logger()
         loop = asyncio.get_running_loop()
@@ -122,9 +135,12 @@ def _numbers(stats: Mapping[str, int]) -> dict[str, int]:
     return {name: int(stats.get(name, 0)) for name in ("pool_size", "pool_available", "requests_waiting")}
 
 
-def _listen(said: BinaryIO, loop: asyncio.AbstractEventLoop, obey: Callable[[Order], None]) -> None:
-    for line in said:
-        loop.call_soon_threadsafe(obey, decode_order(line))
+def _listen(said: FileIO, loop: asyncio.AbstractEventLoop, obey: Callable[[Order], None]) -> None:
+    rest = b""
+    while more := said.read(READ_BYTES):
+        *lines, rest = (rest + more).split(b"\n")
+        for line in lines:
+            loop.call_soon_threadsafe(obey, decode_order(line))
     os._exit(1)  # the gateway is gone
 
 

@@ -18,6 +18,7 @@ _WORDS: Final = (
     (errors.AdminShutdown, "the database is being shut down"),
     (errors.CrashShutdown, "the database server has crashed and recovers"),
     (errors.QueryCanceled, "the database gave a statement up: statement_timeout, or somebody cancelled it"),
+    (errors.DeadlockDetected, "two transactions were in each other's way"),
     (errors.LockNotAvailable, "somebody holds a lock on our tables"),
     (errors.InvalidPassword, "the database refuses our password"),
     (errors.InvalidCatalogName, "the database is not there any more"),

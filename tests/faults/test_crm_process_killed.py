@@ -1,39 +1,20 @@
 """The CRM side has a process of its own: killed it comes back and loses nothing, and it never outlives its gateway."""
 
-import json
 import time
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 import httpx
 import psutil
 
 from gateway.database.postmaster import wait_until
+from tests.services.boilers import HOT, start_boilers
 from tests.services.crm import Crm
 from tests.services.gateway import GatewayProcess
 from tests.services.publisher import Publisher, connected
 
 PATIENCE_S = 30.0
 DEVICES = 6
-
-PROFILE = """
-model = "boiler"
-title = "Boiler"
-[metrics.temperature]
-kind = "gauge"
-unit = "Cel"
-[[watches]]
-name = "too-hot"
-detector = "threshold"
-metric = "temperature"
-problem = "overheating"
-severity = "critical"
-parameters = { above = 90 }
-[[playbooks]]
-problem = "overheating"
-title = "The boiler runs too hot"
-"""
 
 
 def crm_process(gateway: GatewayProcess) -> psutil.Process | None:
@@ -46,25 +27,11 @@ def crm_process(gateway: GatewayProcess) -> psutil.Process | None:
     return found[0] if found else None
 
 
-def start(gateway: GatewayProcess, crm: Crm, more: str = "") -> list[Publisher]:
-    """A gateway with boilers, and a publisher for each."""
-    profiles = gateway.folder / "profiles"
-    profiles.mkdir()
-    (profiles / "boiler.toml").write_text(PROFILE)
-    gateway.configure(f'{crm.settings()}[profiles]\nfolders = ["{profiles}"]\n{more}')
-    gateway.start()
-    listed = [{"device_id": f"boiler-{n}", "model": "boiler", "password": f"pass-{n}-word"} for n in range(DEVICES)]
-    registry = Path(gateway.folder / "registry.json")
-    registry.write_text(json.dumps({"devices": listed}))
-    gateway.command("devices", "import", registry)
-    return [Publisher(str(each["device_id"]), str(each["password"])) for each in listed]
-
-
 def overheat(device: Publisher, port: int) -> None:
     """One hot reading, acknowledged."""
     now_ms = int(time.time() * 1000)
     with connected(device, port) as client:
-        device.publish(client, [now_ms], temperature=120.0)
+        device.publish(client, [now_ms], temperature=HOT)
         assert wait_until(lambda: now_ms in device.acknowledged, PATIENCE_S)
 
 
@@ -72,7 +39,7 @@ def test_one_case_per_fault_though_the_crm_process_is_killed_again_and_again(
     new_gateway: Callable[[], GatewayProcess], crm: Crm
 ) -> None:
     gateway = new_gateway()
-    devices = start(gateway, crm)
+    devices = start_boilers(gateway, crm, DEVICES)
     killed: set[int] = set()
     for number, device in enumerate(devices):
         overheat(device, gateway.port)
@@ -96,12 +63,21 @@ def test_one_case_per_fault_though_the_crm_process_is_killed_again_and_again(
     assert not any(psutil.pid_exists(pid) for pid in killed)
 
 
-def test_the_crm_process_dies_with_its_gateway(new_gateway: Callable[[], GatewayProcess], crm: Crm) -> None:
+def readiness(gateway: GatewayProcess) -> str:
+    """What /readyz says, ready or not."""
+    return httpx.get(f"{gateway.address['api_url']}/readyz", timeout=10).text
+
+
+def test_one_that_hangs_is_told_and_dies_with_its_gateway(new_gateway: Callable[[], GatewayProcess], crm: Crm) -> None:
     gateway = new_gateway()
-    devices = start(gateway, crm)
+    devices = start_boilers(gateway, crm, 1)
     assert wait_until(lambda: "crm.started" in gateway.log, PATIENCE_S)
     child = crm_process(gateway)
     assert child is not None
+    child.suspend()
+    assert wait_until(lambda: "has said nothing for" in readiness(gateway), PATIENCE_S)
+    child.resume()
+    assert wait_until(lambda: '"ready":true' in readiness(gateway), PATIENCE_S)
     child.suspend()  # not even one that hangs when it happens may stay behind
     gateway.kill()
     child.resume()
@@ -111,34 +87,14 @@ def test_the_crm_process_dies_with_its_gateway(new_gateway: Callable[[], Gateway
     assert wait_until(lambda: "case.opened" in crm.types(), PATIENCE_S)
     assert gateway.stop() == 0
     assert gateway.log.count('"crm.stopped"') == 1
-
-
-def test_a_crm_process_that_hangs_makes_the_gateway_unready_and_says_why(
-    new_gateway: Callable[[], GatewayProcess], crm: Crm
-) -> None:
-    gateway = new_gateway()
-    start(gateway, crm)
-    assert wait_until(lambda: "crm.started" in gateway.log, PATIENCE_S)
-    child = crm_process(gateway)
-    assert child is not None
-    child.suspend()
-    try:
-        assert wait_until(lambda: "has said nothing for" in readiness(gateway), PATIENCE_S)
-    finally:
-        child.resume()
-    assert wait_until(lambda: '"ready":true' in readiness(gateway), PATIENCE_S)
-
-
-def readiness(gateway: GatewayProcess) -> str:
-    """What /readyz says, ready or not."""
-    return httpx.get(f"{gateway.address['api_url']}/readyz", timeout=10).text
+    assert "Fatal" not in gateway.log
 
 
 def test_the_scaled_clock_runs_in_both_processes(new_gateway: Callable[[], GatewayProcess], crm: Crm) -> None:
     """What PUT /v1/clock says holds for the case that follows at once."""
     gateway = new_gateway()
-    devices = start(
-        gateway, crm, '[clock]\nkind = "scaled"\nstart = "2026-03-02T00:00:00Z"\nspeed = 1e6\nheld = true\n'
+    devices = start_boilers(
+        gateway, crm, 2, '[clock]\nkind = "scaled"\nstart = "2026-03-02T00:00:00Z"\nspeed = 1e6\nheld = true\n'
     )
     headers = {"Authorization": f"Bearer {gateway.address['api_token']}"}
     for number, until in enumerate(("2026-03-05T12:00:00+00:00", "2026-03-09T12:00:00+00:00")):
@@ -147,7 +103,7 @@ def test_the_scaled_clock_runs_in_both_processes(new_gateway: Callable[[], Gatew
         wanted = number + 1
         assert wait_until(lambda: gateway.ask("/v1/clock")["now"] == until, PATIENCE_S)  # noqa: B023 - called at once
         with connected(devices[number], gateway.port) as client:
-            devices[number].publish(client, [int(datetime.fromisoformat(until).timestamp() * 1000)], temperature=120.0)
+            devices[number].publish(client, [int(datetime.fromisoformat(until).timestamp() * 1000)], temperature=HOT)
             assert wait_until(
                 lambda: len(gateway.ask("/v1/cases")["items"]) == wanted,  # noqa: B023 - called at once
                 PATIENCE_S,

@@ -1,6 +1,5 @@
 """`/metrics`, read by the parser of Prometheus's own library: what was done is counted, and nobody is named."""
 
-import json
 import re
 import time
 from collections.abc import Callable
@@ -8,12 +7,11 @@ from contextlib import ExitStack
 
 import httpx
 import psycopg
-import pytest
-from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from gateway.database.postmaster import wait_until
+from tests.services.boilers import HOT, IMPOSSIBLE, WELL, start_boilers
 from tests.services.crm import Crm
 from tests.services.gateway import GatewayProcess
 from tests.services.publisher import Publisher, connected
@@ -42,34 +40,16 @@ def value(found: Numbers, name: str, **labels: str) -> float:
     return found[name, frozenset(labels.items())]
 
 
-def hot_boilers(gateway: GatewayProcess, crm: Crm, count: int) -> list[Publisher]:
-    """A gateway with boilers and an endpoint, running; a publisher for each boiler."""
-    profiles = gateway.folder / "profiles"
-    profiles.mkdir()
-    (profiles / "boiler.toml").write_text(
-        'model = "boiler"\ntitle = "Boiler"\n[metrics.temperature]\nkind = "gauge"\nunit = "Cel"\nmaximum = 200\n'
-        '[[watches]]\nname = "too-hot"\ndetector = "threshold"\nmetric = "temperature"\nproblem = "overheating"\n'
-        'severity = "critical"\nparameters = { above = 90 }\n'
-    )
-    gateway.configure(f'{crm.settings()}[profiles]\nfolders = ["{profiles}"]\n')
-    gateway.start()
-    listed = [{"device_id": f"boiler-{n}", "model": "boiler", "password": f"pass-{n}-word"} for n in range(count)]
-    registry = gateway.folder / "registry.json"
-    registry.write_text(json.dumps({"devices": listed}))
-    gateway.command("devices", "import", registry)
-    return [Publisher(str(each["device_id"]), str(each["password"])) for each in listed]
-
-
 def test_what_was_done_is_counted_and_nobody_is_named(new_gateway: Callable[[], GatewayProcess], crm: Crm) -> None:
     gateway = new_gateway()
-    hot, well = hot_boilers(gateway, crm, 2)
+    hot, well = start_boilers(gateway, crm, 2)
     now_ms = int(time.time() * 1000)
     with ExitStack() as stack:
         hot_client, well_client = (stack.enter_context(connected(each, gateway.port)) for each in (hot, well))
-        hot.publish(hot_client, [now_ms], temperature=120.0)
-        well.publish(well_client, [now_ms - second * 1000 for second in range(10)], temperature=20.0)
-        well.publish(well_client, [now_ms], temperature=20.0)
-        well.publish(well_client, [now_ms + 1], temperature=900.0)
+        hot.publish(hot_client, [now_ms], temperature=HOT)
+        well.publish(well_client, [now_ms - second * 1000 for second in range(10)], temperature=WELL)
+        well.publish(well_client, [now_ms], temperature=WELL)
+        well.publish(well_client, [now_ms + 1], temperature=IMPOSSIBLE)
         wrong = Publisher(well.device_id, "not-the-password")
         assert wait_until(lambda: hot.unanswered + well.unanswered == 0, PATIENCE_S)
         stack.enter_context(connected(wrong, gateway.port))
@@ -100,39 +80,21 @@ def test_what_was_done_is_counted_and_nobody_is_named(new_gateway: Callable[[], 
     assert value(found, "careloop_notices_worked_total") == 1
     assert wait_until(lambda: 'careloop_outbox_messages{state="delivered"} 1.0' in scrape(gateway), PATIENCE_S)
     assert "boiler" not in scrape(gateway)
+    check_open_metrics(gateway)
     assert gateway.ask("/v1/counts")["outbox"] == {"pending": 0, "delivered": 1, "dead": 0, "withdrawn": 0}
 
 
-def families(gateway: GatewayProcess, path: str = "/metrics") -> list[Metric]:
-    answer = httpx.get(
-        f"{gateway.address['api_url']}{path}", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
-    )
+def check_open_metrics(gateway: GatewayProcess) -> None:
+    """The other format is spoken too, names follow the rules, and each family says what it is."""
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    answer = httpx.get(f"{gateway.address['api_url']}/metrics", headers=accept)
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
-    return list(parse_open_metrics(answer.text))
-
-
-def test_it_speaks_open_metrics_names_follow_the_rules_and_each_family_says_what_it_is(gateway: GatewayProcess) -> None:
-    found = families(gateway)
-    assert len(found) > 50
-    for family in found:
+    families = list(parse_open_metrics(answer.text))
+    assert len(families) > 50
+    for family in families:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", family.name), family.name
         assert family.documentation.endswith("."), family.name
         assert not family.name.endswith(("_total", "_ms", "_milliseconds", "_count")), family.name
-
-
-@pytest.mark.parametrize(("whom", "status"), [("loopback", 200), ("anyone", 200), ("nobody", 401)])
-def test_the_setting_says_who_needs_the_token(
-    new_gateway: Callable[[], GatewayProcess], whom: str, status: int
-) -> None:
-    gateway = new_gateway()
-    gateway.config.write_text(
-        gateway.config.read_text().replace("[api]\nport = 0", f'[api]\nport = 0\nmetrics = "{whom}"')
-    )
-    gateway.start()
-    url = f"{gateway.address['api_url']}/metrics"
-    assert httpx.get(url).status_code == status
-    headers = {"Authorization": f"Bearer {gateway.address['api_token']}"}
-    assert httpx.get(url, headers=headers).status_code == 200
 
 
 TALLIED = """
@@ -145,21 +107,24 @@ ORDER BY 1, 2
 """
 
 KNOWN = """
-SELECT what, key, sum(n)::bigint FROM (SELECT what, key, n FROM tally UNION ALL SELECT what, key, n FROM tally_change) AS t
+SELECT what, key, sum(n)::bigint
+  FROM (SELECT what, key, n FROM tally UNION ALL SELECT what, key, n FROM tally_change) AS known
  GROUP BY what, key HAVING sum(n) <> 0 ORDER BY 1, 2
 """
 
 
 def test_tallies_say_what_counting_says(new_gateway: Callable[[], GatewayProcess], crm: Crm) -> None:
     gateway = new_gateway()
-    devices = hot_boilers(gateway, crm, 3)
+    devices = start_boilers(gateway, crm, 3)
     now_ms = int(time.time() * 1000) - 3_600_000
     for number, device in enumerate(devices):
         with connected(device, gateway.port) as client:
-            device.publish(client, [now_ms], temperature=120.0)
-            device.publish(client, [now_ms + 1000 + n for n in range(number)], temperature=900.0)
+            device.publish(client, [now_ms], temperature=HOT)
+            device.publish(client, [now_ms + 1000 + n for n in range(number)], temperature=IMPOSSIBLE)
+            opened = number + 1
+            assert wait_until(lambda: crm.types().count("case.opened") == opened, PATIENCE_S)  # noqa: B023 - at once
             if number:
-                device.publish(client, [now_ms + minute * 60_000 for minute in range(1, 60)], temperature=20.0)
+                device.publish(client, [now_ms + minute * 60_000 for minute in range(1, 60)], temperature=WELL)
             assert wait_until(lambda: device.unanswered == 0, PATIENCE_S)  # noqa: B023 - called at once
     assert wait_until(lambda: crm.types().count("case.resolved") == 2, PATIENCE_S)
     assert wait_until(lambda: gateway.ask("/v1/counts")["outbox"]["pending"] == 0, PATIENCE_S)
