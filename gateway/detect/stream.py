@@ -16,8 +16,10 @@ from gateway.detect.engine import Engine
 from gateway.detect.kinds import LearntKind
 from gateway.detect.lines import Line, Row
 from gateway.detect.model import LARGEST, AlarmChange, Samples
+from gateway.detect.native import load_kernel
+from gateway.detect.native.compiled import Arrived, LaneLoop
 from gateway.detect.settings import DetectSettings
-from gateway.detect.station import Station
+from gateway.detect.station import FOR, KEEP_FIRING_FOR, Station
 from gateway.detect.table import Journal
 
 LONGEST: Final = 5000  # readings judged at once
@@ -91,26 +93,40 @@ class Stream:
 class Scorer:
     """Anomaly scores of one series, row by row: those of the record detector."""
 
-    def __init__(self, detectors: Mapping[str, Detector] | None = None) -> None:
+    def __init__(self, detectors: Mapping[str, Detector] | None = None, *, compiled: bool = True) -> None:
         named = load_detectors() if detectors is None else detectors
-        self._station = Station("record", named["record"], Journal())
-        # Every series is judged by its values as they stand, so that one threshold means the same on all.
+        self._station = Station("record", named["record"], Journal(), load_kernel() if compiled else None)
+        # Every series is judged by its values as they stand, so that one threshold means the same on all; and none is
+        # ever raised, after which it would be judged otherwise.
         level = {parameter.name: parameter.default for parameter in named["record"].parameters}
-        self._station.parameters.append({**level, "kind": float(LearntKind.LEVEL)})
+        never = {FOR: float("inf"), KEEP_FIRING_FOR: 0.0}
+        self._station.parameters.append({**never, **level, "kind": float(LearntKind.LEVEL)})
         self._slot = self._station.open(np.zeros(1, np.int64), np.zeros(1, np.int64))
+        first = np.zeros(1, np.int64)
+        self._loop = self._station.loop((first, first, first), DetectSettings())
         self._newest_s = -np.inf
 
     def score(self, row: Row) -> float:
         """From 0 to 1, by the rows so far; 0 for a row without a value and for one that is late."""
         if not abs(row.number) <= LARGEST:
             return 0.0
+        ts_s, value = np.array([row.ts_s]), np.array([row.number])
+        return self._judge(ts_s, value) if self._loop is None else self._judge_compiled(self._loop, ts_s, value)
+
+    def _judge_compiled(self, loop: LaneLoop, ts_s: Floats, value: Floats) -> float:
+        scores = np.zeros(1)
+        arrived = Arrived(np.zeros(1, np.int64), ts_s, ts_s, value[:, None])
+        for _ in loop.go(arrived, self._slot.astype(np.int32)[:, None], scores):
+            raise AssertionError("a series that is only scored has nothing to tell")
+        return float(scores[0])
+
+    def _judge(self, ts_s: Floats, value: Floats) -> float:
         station, no = self._station, np.zeros(1, np.bool_)
         assert station.series is not None
-        late = np.array([row.ts_s < self._newest_s])
-        self._newest_s = max(self._newest_s, row.ts_s)
+        late = ts_s < self._newest_s
+        self._newest_s = max(self._newest_s, float(ts_s[0]))
         state = station.table.rows(self._slot)
-        value = np.array([row.number])
-        batch = Batch(np.array([row.ts_s]), value, late, no, np.zeros(1, np.int64), station.parameters)
+        batch = Batch(ts_s, value, late, no, np.zeros(1, np.int64), station.parameters)
         score = float(station.series.judge(state, batch).score[0])
         state.flush()
         return score

@@ -14,10 +14,11 @@ from devices.profiles import AUTOMATIC
 from devices.profiles.model import Profile
 from gateway.detect.engine import Engine
 from gateway.detect.exact import exp2_of, exp_of, log_of
-from gateway.detect.lines import Line
+from gateway.detect.lines import Line, Row
 from gateway.detect.model import AlarmChange, Samples
 from gateway.detect.native import load_kernel
 from gateway.detect.settings import DetectSettings
+from gateway.detect.stream import Scorer
 from tests.detect.stories import DAY_S, HOUR_S
 from tests.property.test_detect_splits import PROFILE, readings, samples_of
 
@@ -118,6 +119,14 @@ def test_numbers_stand_for_device_ids() -> None:
     )
     assert by_number.judge([numbered]) == by_id.judge([batch])
     assert saved(by_number) == saved(by_id)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_scores_are_the_same(seed: int) -> None:
+    rows = [Row("", "", line.ts_s, line.metrics["heat"]) for line in backlog(seed, 400)]
+    compiled, plain = Scorer(), Scorer(compiled=False)
+    assert [compiled.score(row) for row in rows] == [plain.score(row) for row in rows]
 
 
 @given(x=st.floats(-1000.0, 0.0), y=st.floats(1e-300, 1e300))
