@@ -20,6 +20,7 @@ from gateway.api.metrics import Scrape, metrics_router
 from gateway.api.problems import install_problems
 from gateway.api.quarantine import quarantine_router
 from gateway.api.queries import Connection
+from gateway.api.rollups import rollups_router
 from gateway.api.token import require_token
 from gateway.pipeline.pipeline import Pipeline
 from gateway.settings import ApiSettings
@@ -53,6 +54,7 @@ def build_api(parts: ApiParts) -> FastAPI:
     guarded = APIRouter(prefix="/v1", dependencies=[Depends(check_token)])
     guarded.include_router(counts_router(parts.pool, parts.tenant_id, parts.pipeline, parts.clock, parts.database))
     guarded.include_router(devices_router(parts.pool, parts.tenant_id, parts.pipeline.taps, parts.is_connected))
+    guarded.include_router(rollups_router(parts.pool, parts.tenant_id))
     guarded.include_router(alarms_router(parts.pool, parts.tenant_id))
     guarded.include_router(cases_router(parts.pool, parts.tenant_id))
     guarded.include_router(quarantine_router(parts.pool, parts.tenant_id))

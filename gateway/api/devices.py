@@ -64,6 +64,12 @@ def _moment(ts_us: int) -> datetime:
     return datetime.fromtimestamp(ts_us // 1_000_000, UTC).replace(microsecond=ts_us % 1_000_000)
 
 
+def _reading(row: Row) -> Reading:
+    """A reading without what it does not say."""
+    told = {name: value for name, value in row.items() if name != "ts_us" and value is not None}
+    return Reading(ts=_moment(row["ts_us"]), **told)
+
+
 def devices_router(
     pool: AsyncConnectionPool[Connection],
     tenant_id: str,
@@ -99,7 +105,7 @@ def devices_router(
             summary = await summarise_device(conn, device_id)
         return DeviceDetail.model_validate({**found, **summary, "connected": is_connected(device_id)})
 
-    @router.get("/devices/{device_id}/readings", response_model_exclude_none=True)
+    @router.get("/devices/{device_id}/readings", response_model_exclude_unset=True)
     async def readings(  # noqa: PLR0917 - each is a query parameter
         device_id: str,
         fields: Annotated[Literal["all", "ts"], Query(description="`ts` leaves out all but the times.")] = "all",
@@ -112,12 +118,12 @@ def devices_router(
         await find(device_id)
         after = decode_cursor(cursor, int)
         start = _moment(int(after[0])) if after else since - timedelta(microseconds=1) if since else _NEVER
-        wanted = {"device_id": device_id, "after": start, "until": until or _ALWAYS, "limit": limit}
+        wanted = {"device_id": device_id, "after": start, "until": until or _ALWAYS, "limit": limit + 1}
         async with pool.connection() as conn:
             query = TIMES_OF_DEVICE if fields == "ts" else READINGS_OF_DEVICE
-            rows = await list_readings(conn, query, wanted, limit)
-        items = [Reading(ts=_moment(row.pop("ts_us")), **row) for row in [dict(row) for row in rows]]
-        return Page(items=items, next=encode_cursor(rows[-1]["ts_us"]) if len(rows) == limit else None)
+            rows = await list_readings(conn, query, wanted)
+        end = encode_cursor(rows[limit - 1]["ts_us"]) if len(rows) > limit else None
+        return Page(items=[_reading(row) for row in rows[:limit]], next=end)
 
     @router.get("/devices/{device_id}/tail", response_class=StreamingResponse)
     async def tail(device_id: str) -> StreamingResponse:

@@ -7,6 +7,8 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow, dict_row
 
+from gateway.store.tables import read_tables
+
 Connection = AsyncConnection[TupleRow]
 Row = dict[str, Any]  # a row's columns, whatever their types; pydantic models check them at the API's edge
 
@@ -86,12 +88,16 @@ ORDER BY ts LIMIT %(limit)s
 """
 
 
-async def list_readings(conn: Connection, query: LiteralString, wanted: Mapping[str, object], limit: int) -> list[Row]:
-    """Readings of a device over all tables that hold some of it, by time."""
+async def list_readings(conn: Connection, query: LiteralString, wanted: Mapping[str, Any]) -> list[Row]:
+    """Readings of a device over all tables that hold some of it, by time, at most the `limit` wanted."""
     rows: list[Row] = []
-    for table in (await list_tables(conn)).values():
-        rows += await _fetch(conn, sql.SQL(query).format(table=sql.Identifier(table)), wanted)
-    return sorted(rows, key=lambda row: row["ts_us"])[:limit]
+    for table in await read_tables(conn):
+        metric_of = {column: metric for metric, column in zip(table.metrics, table.columns, strict=True)}
+        for row in await _fetch(conn, sql.SQL(query).format(table=sql.Identifier(table.name)), wanted):
+            metrics: dict[str, object] = row.get("metrics") or {}
+            named = {metric_of.get(column, column): value for column, value in metrics.items()}
+            rows.append({**row, "metrics": named} if "metrics" in row else row)
+    return sorted(rows, key=lambda row: row["ts_us"])[: wanted["limit"]]
 
 
 # Newest first; the alarm's id breaks ties, so that a cursor names one place only.

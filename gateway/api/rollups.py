@@ -1,0 +1,140 @@
+"""Usage by hour and by day, as the API shows it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from fastapi import APIRouter, HTTPException, Query
+from psycopg_pool import AsyncConnectionPool
+from pydantic import BaseModel
+
+from gateway.api.paging import Cursor, Page, decode_cursor, encode_cursor
+from gateway.api.queries import Connection, list_devices
+from gateway.maintenance.usage import (
+    Usage,
+    UsageTable,
+    day_of,
+    days_of,
+    find_usage,
+    has_whole_hours,
+    read_days,
+    read_usage,
+)
+from gateway.store.times import us_of
+
+HOURS_OF_DAY = 25  # at most: when clocks are put back
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_ALWAYS = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+class MetricUsage(BaseModel):
+    """One metric in one bucket; `rise` is what a counter rose by since the last reading before the bucket."""
+
+    n: int
+    sum: float | None
+    mean: float | None
+    min: float | None
+    max: float | None
+    first: float | None
+    last: float | None
+    rise: float | None
+
+
+class UsageBucket(BaseModel):
+    """What a device told in an hour or a day that begins at `start`."""
+
+    start: datetime
+    model: str
+    readings: int
+    first_ts: datetime
+    last_ts: datetime
+    metrics: dict[str, MetricUsage]
+
+
+class _Asked(BaseModel):
+    """One page of one device's usage."""
+
+    device_id: str
+    by_day: bool
+    zone: str | None
+    since: datetime
+    until: datetime
+    limit: int
+
+
+def rollups_router(pool: AsyncConnectionPool[Connection], tenant_id: str) -> APIRouter:
+    """``GET /devices/{device_id}/rollups``."""
+    router = APIRouter(tags=["devices"])
+
+    @router.get("/devices/{device_id}/rollups")
+    async def rollups(  # noqa: PLR0917 - each is a query parameter
+        device_id: str,
+        bucket: Annotated[Literal["hour", "day"], Query(description="How long a bucket is.")] = "hour",
+        metric: Annotated[list[str] | None, Query(description="Only these metrics.")] = None,
+        zone: Annotated[str | None, Query(description="Days of this IANA time zone instead of UTC.")] = None,
+        since: Annotated[datetime | None, Query(alias="from", description="Buckets from this device time on.")] = None,
+        until: Annotated[datetime | None, Query(alias="to", description="Buckets that begin before this.")] = None,
+        cursor: Cursor = None,
+        limit: Annotated[int, Query(ge=1, le=1000, description="At most this many buckets.")] = 200,
+    ) -> Page[UsageBucket]:
+        """A device's usage by hour or day, oldest first."""
+        key = decode_cursor(cursor, int)
+        start = datetime.fromtimestamp(int(key[0]) / 1e6, UTC) if key else since or _NEVER
+        asked = _Asked(
+            device_id=device_id, by_day=bucket == "day", zone=zone, since=start, until=until or _ALWAYS, limit=limit
+        )
+        async with pool.connection() as conn:
+            known = await list_devices(
+                conn, {"tenant_id": tenant_id, "device_id": device_id, "after": None, "limit": 1}
+            )
+            if not known:
+                raise HTTPException(HTTPStatus.NOT_FOUND, f"no device {device_id}")
+            found: list[Usage] = []
+            for table in await find_usage(conn, metric or ()):
+                found += await _read(conn, table, asked)
+        found.sort(key=lambda one: (one.start, one.model))
+        starts = sorted({one.start for one in found})
+        end = starts[limit] if len(starts) > limit else None
+        items = [_shown(one) for one in found if end is None or one.start < end]
+        return Page(items=items, next=None if end is None else encode_cursor(us_of(end)))
+
+    return router
+
+
+async def _read(conn: Connection, table: UsageTable, asked: _Asked) -> Sequence[Usage]:
+    """A bucket more than was asked for, where there is one; the first is that in which `since` lies."""
+    zone = _zone(asked.zone if asked.by_day and asked.zone else "UTC")
+    hour = asked.since.replace(minute=0, second=0, microsecond=0)
+    since = day_of(asked.since, zone) if asked.by_day and asked.since > _NEVER + timedelta(days=1) else hour
+    if not asked.by_day or zone.key == "UTC":
+        return await read_usage(conn, table, asked.device_id, since, asked.until, asked.limit + 1, by_day=asked.by_day)
+    limit = (asked.limit + 1) * HOURS_OF_DAY
+    hours = await read_usage(conn, table, asked.device_id, since, asked.until, limit, by_day=False)
+    if not hours or has_whole_hours(hours, zone):
+        return days_of(hours, zone)
+    return await read_days(conn, table, hours, zone, asked.device_id, asked.until)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"no time zone {name}") from error
+
+
+def _shown(usage: Usage) -> UsageBucket:
+    metrics = {
+        name: MetricUsage(**one._asdict(), mean=one.sum / one.n if one.sum is not None and one.n else None)
+        for name, one in sorted(usage.metrics.items())
+    }
+    return UsageBucket(
+        start=usage.start,
+        model=usage.model,
+        readings=usage.readings,
+        first_ts=usage.first_ts,
+        last_ts=usage.last_ts,
+        metrics=metrics,
+    )

@@ -1,0 +1,235 @@
+"""Reads usage rollups: of a device by hour, by UTC day, or by the days of a time zone, which have 23 to 25 hours.
+
+In the tables a counter's `rise` is what it rose by within its bucket. Here it is what it rose by since the last reading
+before the bucket, so that the rises of any span add up to its rise.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import LiteralString, NamedTuple
+from zoneinfo import ZoneInfo
+
+from psycopg import AsyncConnection, sql
+from psycopg.rows import TupleRow
+
+from gateway.maintenance import rollup_columns
+from gateway.maintenance.rollup_columns import STATISTICS, RolledMetric
+
+Connection = AsyncConnection[TupleRow]
+
+
+class Statistics(NamedTuple):
+    """One metric in one bucket."""
+
+    n: int
+    sum: float | None
+    min: float | None
+    max: float | None
+    first: float | None
+    last: float | None
+    rise: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a device told in an hour or a day."""
+
+    model: str
+    start: datetime
+    readings: int
+    first_ts: datetime
+    last_ts: datetime
+    metrics: Mapping[str, Statistics]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTable:
+    """The rollups of a product model, and which of its metrics are wanted, by column."""
+
+    model: str
+    source: str
+    hour: str
+    day: str
+    metrics: Sequence[tuple[str, str]]
+
+
+FIND_USAGE: LiteralString = """
+SELECT r.model, t.table_name, r.hour_table, r.day_table, r.columns FROM rollup r JOIN reading_table t USING (model)
+ORDER BY r.model
+"""
+
+
+async def find_usage(conn: Connection, wanted: Iterable[str]) -> list[UsageTable]:
+    """The rollups that there are, with the wanted metrics; with all, where none is named."""
+    names = set(wanted)
+    rows = await (await conn.execute(FIND_USAGE)).fetchall()
+    return [
+        UsageTable(
+            model, source, hour, day, [(metric, column) for metric, column in columns if not names or metric in names]
+        )
+        for model, source, hour, day, columns in rows
+    ]
+
+
+READ_USAGE: LiteralString = """
+SELECT bucket, readings, first_ts, last_ts{columns} FROM {table}
+WHERE device_id = %(device_id)s AND bucket >= %(since)s AND bucket < %(until)s
+ORDER BY bucket LIMIT %(limit)s
+"""
+
+
+async def read_usage(  # noqa: PLR0917 - of what, and from when to when
+    conn: Connection, table: UsageTable, device_id: str, since: datetime, until: datetime, limit: int, *, by_day: bool
+) -> list[Usage]:
+    """A device's hours or UTC days in their order, with their steps, at most `limit`."""
+    columns = [sql.Identifier(f"{column}_{each}") for _, column in table.metrics for each in STATISTICS]
+    statement = sql.SQL(READ_USAGE).format(
+        table=sql.Identifier(table.day if by_day else table.hour),
+        columns=sql.SQL("").join(sql.SQL(", ") + column for column in columns),
+    )
+    values = {"device_id": device_id, "since": since, "until": until, "limit": limit}
+    rows = await (await conn.execute(statement, values)).fetchall()
+    return await with_steps(conn, table, device_id, [_usage(table, row) for row in rows])
+
+
+def _usage(table: UsageTable, row: TupleRow) -> Usage:
+    width = len(STATISTICS)
+    metrics = {
+        metric: Statistics(*row[4 + width * number : 4 + width * (number + 1)])
+        for number, (metric, _) in enumerate(table.metrics)
+    }
+    told = {metric: one for metric, one in metrics.items() if one.n}
+    return Usage(table.model, row[0], row[1], row[2], row[3], told)
+
+
+LAST_OF_HOURS: LiteralString = """
+SELECT {last} FROM {hour} WHERE device_id = %s AND bucket < %s AND {n} > 0 ORDER BY bucket DESC LIMIT 1
+"""
+LAST_OF_READINGS: LiteralString = """
+SELECT {column} FROM {source} WHERE device_id = %s AND ts < %s AND {column} IS NOT NULL ORDER BY ts DESC LIMIT 1
+"""
+
+
+async def with_steps(
+    conn: Connection, table: UsageTable, device_id: str, usage: Sequence[Usage], *, of_readings: bool = False
+) -> list[Usage]:
+    """Add to each counter's rise what it rose by since the bucket before."""
+    query = sql.SQL(LAST_OF_READINGS if of_readings else LAST_OF_HOURS)
+    before: dict[str, float] = {}
+    for metric, column in table.metrics if usage else ():
+        if metric in _counters(usage):
+            statement = query.format(
+                hour=sql.Identifier(table.hour),
+                source=sql.Identifier(table.source),
+                last=sql.Identifier(f"{column}_last"),
+                n=sql.Identifier(f"{column}_n"),
+                column=sql.Identifier(column),
+            )
+            row = await (await conn.execute(statement, (device_id, usage[0].start))).fetchone()
+            if row is not None:
+                before[metric] = float(row[0])
+    return add_steps(usage, before)
+
+
+def _counters(usage: Sequence[Usage]) -> set[str]:
+    return {metric for one in usage for metric, found in one.metrics.items() if found.rise is not None}
+
+
+def add_steps(usage: Sequence[Usage], before: Mapping[str, float]) -> list[Usage]:
+    """Add to each counter's rise what it rose by since the bucket before, or since the value `before` them all."""
+    last, found = dict(before), list[Usage]()
+    for one in usage:
+        metrics = dict(one.metrics)
+        for metric, statistics in one.metrics.items():
+            if statistics.rise is not None and statistics.first is not None and statistics.last is not None:
+                rise = statistics.rise + (rise_of(last[metric], statistics.first) if metric in last else 0.0)
+                metrics[metric] = statistics._replace(rise=rise)
+                last[metric] = statistics.last
+        found.append(Usage(one.model, one.start, one.readings, one.first_ts, one.last_ts, metrics))
+    return found
+
+
+def rise_of(before: float, value: float) -> float:
+    """What a counter rose by: after a fall to less than half it was reset, a smaller one counts for nothing."""
+    if value >= before:
+        return value - before
+    return value if value < before / 2 else 0.0
+
+
+def has_whole_hours(hours: Iterable[Usage], zone: ZoneInfo) -> bool:
+    """Whether the zone's midnights lie between these hours, rather than within some."""
+    return all(one.start.astimezone(zone).minute == 0 for one in hours)
+
+
+def days_of(hours: Sequence[Usage], zone: ZoneInfo) -> list[Usage]:
+    """Hours, with their steps, summed up to the days of a zone; those of 23 and 25 hours too."""
+    days: dict[datetime, list[Usage]] = {}
+    for one in hours:
+        days.setdefault(day_of(one.start, zone), []).append(one)
+    return [_sum_up(start, days[start]) for start in sorted(days)]
+
+
+def day_of(moment: datetime, zone: ZoneInfo) -> datetime:
+    """When the zone's day began in which a moment lies; where midnight was left out, the first moment after it."""
+    local = moment.astimezone(zone)
+    start = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    return start.astimezone(ZoneInfo("UTC"))
+
+
+def _sum_up(start: datetime, hours: Sequence[Usage]) -> Usage:
+    names = {metric for one in hours for metric in one.metrics}
+    metrics = {name: _merge([one.metrics[name] for one in hours if name in one.metrics]) for name in sorted(names)}
+    return Usage(
+        hours[0].model,
+        start,
+        sum(one.readings for one in hours),
+        hours[0].first_ts,
+        hours[-1].last_ts,
+        metrics,
+    )
+
+
+def _merge(parts: Sequence[Statistics]) -> Statistics:
+    rises = [part.rise for part in parts if part.rise is not None]
+    return Statistics(
+        n=sum(part.n for part in parts),
+        sum=sum(part.sum for part in parts if part.sum is not None),
+        min=min(part.min for part in parts if part.min is not None),
+        max=max(part.max for part in parts if part.max is not None),
+        first=parts[0].first,
+        last=parts[-1].last,
+        rise=sum(rises) if rises else None,
+    )
+
+
+READ_DAYS: LiteralString = """
+SELECT bucket, count(*)::integer, min(r.ts), max(r.ts){aggregates}
+FROM (
+  SELECT date_trunc('day', ts, %(zone)s) AS bucket, ts{values} FROM {source}
+  WHERE device_id = %(device_id)s AND ts >= %(since)s AND ts < %(until)s
+) r
+GROUP BY bucket ORDER BY bucket LIMIT %(limit)s
+"""
+
+
+async def read_days(  # noqa: PLR0917 - of what, whose days, and from when to when
+    conn: Connection, table: UsageTable, hours: Sequence[Usage], zone: ZoneInfo, device_id: str, until: datetime
+) -> list[Usage]:
+    """The days of a zone whose midnights lie within hours, from the readings; from the day of the first hour on."""
+    counters = _counters(hours)
+    metrics = [RolledMetric(metric, column, metric in counters) for metric, column in table.metrics]
+    statement = sql.SQL(READ_DAYS).format(
+        source=sql.Identifier(table.source),
+        values=rollup_columns.values(metrics),
+        aggregates=rollup_columns.aggregates(metrics),
+    )
+    values = {
+        "zone": zone.key,
+        "device_id": device_id,
+        "since": day_of(hours[0].start, zone),
+        "until": min(until, hours[-1].start + timedelta(hours=1)),
+        "limit": len(hours),
+    }
+    rows = await (await conn.execute(statement, values)).fetchall()
+    return await with_steps(conn, table, device_id, [_usage(table, row) for row in rows], of_readings=True)
