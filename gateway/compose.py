@@ -155,7 +155,7 @@ class _Gateway:
         self._store = Store(ground.database.url, ground.profiles, log)
         self._pipeline = Pipeline(
             PipelineSettings(
-                settings.tenant.id, settings.batch, settings.ingest, authority=settings.listen.authority()
+                settings.tenant.id, settings.batch, settings.ingest, settings.order, settings.listen.authority()
             ),
             self._store,
             Engine(ground.profiles, settings.detect),

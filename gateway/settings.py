@@ -26,6 +26,7 @@ from devices.errors import ConfigError, Fault
 from gateway.detect.settings import DetectSettings
 from gateway.doors.settings import ListenSettings, RouteSettings, SubscribeSettings
 from gateway.maintenance.settings import MaintenanceSettings, RetentionSettings
+from gateway.order.settings import OrderSettings
 from gateway.pipeline.settings import BatchSettings, IngestSettings
 
 ENVIRONMENT_PREFIX: Final = "CARELOOP_"
@@ -117,6 +118,7 @@ class Settings(_Section):
     routes: tuple[RouteSettings, ...] = ()
     batch: BatchSettings
     ingest: IngestSettings
+    order: OrderSettings
     maintenance: MaintenanceSettings
     retention: RetentionSettings
     clock: ClockSettings

@@ -11,6 +11,7 @@ from crm_sync.queries import CaseCounts, count_cases
 from devices.clock import Clock
 from gateway.api.clock import ClockView, view_clock
 from gateway.api.queries import Connection, count_readings, pipeline_totals
+from gateway.order.totals import OrderTotals
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.stats import PipelineStats
 from gateway.store.tallies import read_tallies
@@ -61,6 +62,7 @@ class Counts(BaseModel):
     alarms: AlarmCounts
     cases: CaseCounts
     inbox: InboxCounts
+    order: OrderTotals
     outbox: dict[str, int]
     totals: dict[str, int]
     pipeline: PipelineStats
@@ -92,6 +94,7 @@ def counts_router(
             alarms=AlarmCounts.model_validate({"total": sum(tallies.alarms.values()), **tallies.alarms}),
             cases=cases,
             inbox=InboxCounts.model_validate(tallies.inbox),
+            order=pipeline.order.totals(),
             outbox=tallies.outbox,
             totals=dict.fromkeys(_TOTALS, 0) | totals,
             pipeline=pipeline.stats,

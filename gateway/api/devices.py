@@ -21,6 +21,7 @@ from gateway.api.queries import (
     list_readings,
     summarise_device,
 )
+from gateway.order.queries import order_of
 from gateway.pipeline.taps import Taps
 
 
@@ -37,8 +38,26 @@ class Device(BaseModel):
     owner_ref: str | None
 
 
+class DeviceOrder(BaseModel):
+    """What a device's messages say of gaps and of its clock."""
+
+    missing: int  # messages that never reached us
+    restarts: int  # how often its counter started over
+    is_numbered: bool  # whether it numbers its messages at all
+    clock: Literal["unknown", "none", "right", "ahead", "behind"]
+    offset_s: float | None  # of its clock; positive is ahead
+    is_sure: bool
+    moved_at: datetime | None  # when its clock was last set
+    moved_by_s: float | None
+    says: str
+    rejudged_at: datetime | None  # when late readings were last judged in their place, and what came of it
+    rejudged: Literal["same", "corrected", "unsure"] | None
+
+
 class DeviceDetail(Device):
     """A device, and what the gateway holds of it."""
+
+    order: DeviceOrder | None  # None until something is known
 
     connected: bool
     stored: int
@@ -103,7 +122,8 @@ def devices_router(
         found = await find(device_id)
         async with pool.connection() as conn:
             summary = await summarise_device(conn, device_id)
-        return DeviceDetail.model_validate({**found, **summary, "connected": is_connected(device_id)})
+            order = (await order_of(conn, tenant_id, [device_id])).get(device_id)
+        return DeviceDetail.model_validate({**found, **summary, "order": order, "connected": is_connected(device_id)})
 
     @router.get("/devices/{device_id}/readings", response_model_exclude_unset=True)
     async def readings(  # noqa: PLR0917 - each is a query parameter

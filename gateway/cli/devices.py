@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -37,6 +37,7 @@ from gateway.cli.device_tail import follow, print_fates
 from gateway.cli.device_welcome import Welcome, welcome
 from gateway.cli.options import config_option, json_option, read_settings
 from gateway.database.connect import open_database
+from gateway.order.queries import order_of
 from gateway.settings import Settings, build_clock
 
 
@@ -145,19 +146,33 @@ def list_command(config: Path | None, as_json: bool, model: str | None, after: s
     async def found() -> list[dict[str, object]]:
         async with _registry(config) as registry:
             listed = await list_devices(registry.conn, registry.tenant_id, model=model, after=after, limit=limit)
-            return [asdict(device) for device in listed]
+            order = await order_of(registry.conn, registry.tenant_id, [device.device_id for device in listed])
+            return [asdict(device) | _in_order(order.get(device.device_id)) for device in listed]
 
     rows = asyncio.run(found())
     if as_json:
         click.echo(json.dumps(rows, default=str))
         return
-    columns = ("device_id", "model", "firmware", "region", "owner_ref", "credentials", "registered_at")
+    columns = ["device_id", "model", "firmware", "region", "owner_ref", "credentials", "registered_at"]
+    if any(row["order"] for row in rows):
+        columns.append("order")
     table = Table(*(column.replace("_", " ") for column in columns), box=None, header_style="bold")
     for row in rows:
         table.add_row(*(_cell(row[column]) for column in columns))
     Console().print(table)
     if len(rows) == limit:
         click.echo(f"more: careloop devices list --after {rows[-1]['device_id']}")
+
+
+def _in_order(known: Mapping[str, object] | None) -> dict[str, object]:
+    """How many messages are missing, whether the clock is right, and what of it is out of order, in words."""
+    if known is None:
+        return {"missing": None, "clock": None, "order": None}
+    missing = known["missing"] if known["is_numbered"] else None
+    news = [f"{missing} missing"] if missing else []
+    if known["clock"] in {"ahead", "behind"}:
+        news.append(f"clock {known['clock']}")
+    return {"missing": missing, "clock": known["clock"], "order": ", ".join(news) or None}
 
 
 def _cell(value: object) -> str:
@@ -180,6 +195,8 @@ def show(config: Path | None, as_json: bool, device_id: str) -> None:
     facts = asdict(shown.device) | (asdict(shown.asset) if shown.asset else {}) | {"credentials": shown.credentials}
     for name, value in facts.items():
         table.add_row(name.replace("_", " "), _cell(value))
+    if shown.order is not None:
+        table.add_row("order", str(shown.order["says"]))
     for grant in shown.grants:
         table.add_row(f"grant {grant.purpose} to {grant.recipient}", grant.state)
     Console().print(table)
@@ -191,6 +208,7 @@ class _Shown:
     asset: AssetView | None
     credentials: int
     grants: list[Grant]
+    order: Mapping[str, object] | None
 
 
 async def _show(config: Path | None, device_id: str) -> _Shown:
@@ -201,7 +219,8 @@ async def _show(config: Path | None, device_id: str) -> _Shown:
         passwords = await load_credentials(registry.conn, device_id)
         owner_ref = asset.owner_ref if asset else None
         grants = await grants_of(registry.conn, registry.tenant_id, owner_ref) if owner_ref else []
-        return _Shown(device, asset, len(passwords), grants)
+        order = (await order_of(registry.conn, registry.tenant_id, [device_id])).get(device_id)
+        return _Shown(device, asset, len(passwords), grants, order)
 
 
 @devices.command("import", short_help="Import devices, owners and grants from CSV or JSON.")

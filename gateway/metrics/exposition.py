@@ -121,6 +121,7 @@ class Metrics(Collector):
                 self._tallies if is_fresh else None,
                 self._backlog if is_fresh else None,
             ),
+            order=sources.pipeline.order.totals(),
             pools=pools,
             loop_lag_s=lag,
             crm=pulse,

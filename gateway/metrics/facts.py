@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gateway.doors.listen.counters import ListenStats
 from gateway.doors.subscribe.stats import SubscribeStats
+from gateway.order.totals import OrderTotals
 from gateway.outreach.words import Pulse
 from gateway.pipeline.stats import PipelineStats
 from gateway.pipeline.timings import BatchTimings
@@ -46,6 +47,7 @@ class Facts:
     listen: ListenStats | None
     subscribe: SubscribeStats | None
     database: DatabaseFacts
+    order: OrderTotals
     pools: Mapping[str, Mapping[str, int]]  # of the API and of the CRM process
     loop_lag_s: Mapping[str, float]
     crm: Pulse | None

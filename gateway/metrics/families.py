@@ -12,6 +12,7 @@ from prometheus_client.core import (
 )
 
 from gateway.metrics.facts import Facts, QueueFacts
+from gateway.order.totals import OrderTotals
 from gateway.outreach.words import Pulse
 from gateway.pipeline.timings import Histogram
 from gateway.store.tallies import Backlog, Tallies
@@ -32,6 +33,7 @@ def families(facts: Facts) -> Iterator[Metric]:
     yield from _doors(facts)
     yield from _queue(facts.queue)
     yield from _pipeline(facts)
+    yield from _order(facts.order)
     yield from _database(facts)
     if facts.database.tallies is not None:
         yield from _tallies(facts.database.tallies)
@@ -165,6 +167,15 @@ def _tallies(tallies: Tallies) -> Iterator[Metric]:
     yield _gauges("careloop_inbox_notices", "Alarm notices on their way to cases.", "state", tallies.inbox)
     yield _gauges("careloop_outbox_messages", "Messages to CRMs.", "state", tallies.outbox)
     yield _gauges("careloop_quarantine_rows", "Payloads that lie in quarantine.", "reason", tallies.quarantined)
+
+
+def _order(order: OrderTotals) -> Iterator[Metric]:
+    yield _gauge("careloop_messages_missing", "Messages of devices that never reached us.", order.missing)
+    yield _gauge("careloop_devices_with_gaps", "Devices that miss some.", order.devices_with_gaps)
+    clocks = {"off": order.clocks_off, "none": order.clockless}
+    yield _gauges("careloop_device_clocks", "Devices whose clock is off, or that have none.", "clock", clocks)
+    yield _gauge("careloop_rejudge_waiting", "Devices whose late readings are yet to be judged.", order.waiting)
+    yield _counters("careloop_rejudged", "Devices judged anew, by what came of it.", "outcome", order.rejudged)
 
 
 def _backlog(backlog: Backlog, now_s: float) -> Iterator[Metric]:

@@ -35,7 +35,6 @@ CREATE TABLE device_order (
     says          text NOT NULL, -- all of it in words
     updated_at    timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 70);
-CREATE INDEX device_order_missing ON device_order (tenant_id, device_id) WHERE missing > 0;
 
 -- Devices whose late readings have yet to be judged in their place.
 CREATE TABLE rejudge_queue (

@@ -129,6 +129,13 @@ class Clocks:
         columns["other_s"][slots] = np.where(moves, np.nan, other_s)
         columns["looked_s"][slots] = np.where(differs & ~moves, columns["looked_s"][slots], at_s)
 
+    def count_off(self, right_s: float) -> tuple[int, int]:
+        """How many clocks are off by more than that, and how many devices have none."""
+        columns = self.columns
+        none = columns["untimed"] > columns["timed"]
+        off = ~none & (np.abs(columns["level_s"]) > right_s)
+        return int(off.sum()), int(none.sum())
+
     def view(self, slot: int) -> ClockView:
         """What is known of one clock; before the first look is complete, what it shows so far."""
         here = {name: float(column[slot]) for name, column in self.columns.items()}

@@ -5,6 +5,7 @@ tables, and messages that were not stored for themselves from what the batch wro
 however the gateway ended.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -19,8 +20,9 @@ from gateway.order.refused import read_refused
 from gateway.order.saved import join, load_aside, load_partition, save_aside, save_partition
 from gateway.order.settings import OrderSettings
 from gateway.order.shown import Shown, changed_views
+from gateway.order.totals import OrderTotals
 from gateway.order.tracker import Arrivals, Late, Tracker
-from gateway.order.words import say_clock, state_of
+from gateway.order.words import RIGHT_S, say_clock, state_of
 from gateway.store.rows import NO_SEQ, EventRow, Fate, QuarantineRow, Readings, StoredReadings
 
 Connection = AsyncConnection[TupleRow]
@@ -32,6 +34,8 @@ class OrderKeeper:
     def __init__(self, tenant_id: str, settings: OrderSettings) -> None:
         self.tracker = Tracker()
         self.lates: dict[str, tuple[Late, int]] = {}  # late readings since the last flush, and the batch of the last
+        self.waiting = 0  # devices whose late readings are yet to be judged
+        self.rejudged: Counter[str] = Counter()  # since the start, by outcome
         self._tenant_id = tenant_id
         self._settings = settings
         self._shown: dict[int, Shown] = {}
@@ -120,6 +124,19 @@ class OrderKeeper:
             self._shown[slot] = Shown.of(self.tracker.view(slot))
         self.tracker.changed.clear()
         self.lates.clear()
+
+    def totals(self) -> OrderTotals:
+        """The fleet in numbers."""
+        missing = [odd.missing for odd in self.tracker.odd.values()]
+        off, none = self.tracker.clocks.count_off(RIGHT_S)
+        return OrderTotals(
+            missing=sum(missing),
+            devices_with_gaps=sum(count > 0 for count in missing),
+            clocks_off=off,
+            clockless=none,
+            waiting=self.waiting,
+            rejudged=dict(self.rejudged),
+        )
 
     def annotated(self, refused: Sequence[QuarantineRow]) -> list[QuarantineRow]:
         """The same, with what is known of the clock of a device that speaks of the far future."""

@@ -195,22 +195,6 @@ async def finish(
     await conn.execute(FINISH, values)
 
 
-SUM_ORDER: LiteralString = """
-SELECT coalesce(sum(missing), 0)::bigint AS missing, count(*) FILTER (WHERE missing > 0) AS devices_with_gaps,
-       count(*) FILTER (WHERE clock IN ('ahead', 'behind')) AS clocks_off,
-       count(*) FILTER (WHERE clock = 'none') AS clockless,
-       (SELECT count(*) FROM rejudge_queue WHERE tenant_id = %(tenant_id)s) AS waiting
-FROM device_order WHERE tenant_id = %(tenant_id)s AND (missing > 0 OR clock IN ('ahead', 'behind', 'none'))
-"""
-
-
-async def sum_order(conn: Connection, tenant_id: str) -> dict[str, int]:
-    """The fleet in numbers: missing messages, clocks that are off, and devices that wait to be judged anew."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        row: dict[str, Any] | None = await (await cursor.execute(SUM_ORDER, {"tenant_id": tenant_id})).fetchone()
-    return dict(row or {})
-
-
 ORDER_OF: LiteralString = """
 SELECT o.device_id, o.missing, o.restarts, o.is_numbered, o.clock, o.offset_s, o.is_sure, o.moved_at, o.moved_by_s,
        o.says, d.done_at AS rejudged_at, d.outcome AS rejudged
