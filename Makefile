@@ -19,7 +19,7 @@ demo: $(RUNTIME) ## from a simulated fleet to a closed case, everything embedded
 	$(BIN)/careloop demo $(ARGS)
 
 .PHONY: test
-test: $(DEV) provision ## all tests, against real databases and a real broker
+test: $(DEV) provision clients ## all tests, against real databases and a real broker
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 .PHONY: check
@@ -56,6 +56,10 @@ faults: $(DEV) provision ## kill -9, full disks, dead networks under load, a pro
 .PHONY: provision
 provision: $(RUNTIME) ## TimescaleDB and Mosquitto for tests and benchmarks, unpacked into a cache
 	@$(BIN)/python scripts/provision.py
+
+.PHONY: clients
+clients: $(DEV) ## MQTT.js for tests, from npm into the same cache (needs Node.js)
+	@$(BIN)/python -m tests.services.mqttjs
 
 .PHONY: lock
 lock: ## renew the lock files (needs uv)

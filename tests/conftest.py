@@ -5,6 +5,7 @@ pytest_plugins = (
     "tests.services.folders",
     "tests.services.postgres",
     "tests.services.mosquitto",
+    "tests.services.mqttjs",
     "tests.services.gateway",
     "tests.services.crm",
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from gateway.doors.listen.admit import Admission, Refusal, admit, refuse_early
+from gateway.doors.listen.token import without_token
 from gateway.doors.listen.context import DoorContext
 from gateway.doors.mqtt import write
 from gateway.doors.mqtt.codes import ReasonCode
@@ -61,7 +62,7 @@ class Introduction:
             self._door.count_violation(first, None)
             self._host.show_out(write.connack_refusal(version, first.code, first.detail) if version else b"")
         else:
-            self._greet(cast("Connect", first))  # the stream lets nothing else come first
+            self._greet(without_token(cast("Connect", first)))  # the stream lets nothing else come first
 
     def _greet(self, connect: Connect) -> None:
         early = refuse_early(connect, self._address, self._door)

@@ -1,0 +1,1 @@
+"""MQTT.js, and the device that speaks with it."""
