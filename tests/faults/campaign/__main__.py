@@ -1,12 +1,15 @@
 """`make faults`: rounds of faults under load, with a proof after each; exit code 1 at the first loss."""
 
 import argparse
+import random
+import shlex
 import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from tests.faults.campaign.campaign import Plan, run
+from tests.faults.campaign.strikes import schedule
 
 
 def _end(_signal: int, _frame: object) -> None:
@@ -29,12 +32,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _end)
     folder = Path(tempfile.mkdtemp(prefix="careloop-faults-"))
     plan = Plan(
-        rounds=chosen.rounds,
+        strikes=schedule(chosen.rounds, random.Random(chosen.seed), chosen.only),
         seed=chosen.seed,
         edition=chosen.database,
-        only=chosen.only,
-        load=chosen.load,
         folder=folder,
+        load=chosen.load,
+        again=f"make faults ARGS='{shlex.join(sys.argv[1:])} --seed {chosen.seed}'",
     )
     return run(plan, keep=chosen.keep)
 

@@ -1,9 +1,9 @@
 """A whole campaign: its rounds, then every reading at once, the cases in the CRM, and the run without faults."""
 
-import random
 import shutil
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import environ
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.faults.campaign import twin
 from tests.faults.campaign.crm import check_cases
 from tests.faults.campaign.fleet import Fleet, Ports, registry
 from tests.faults.campaign.rounds import RoundResult, Rounds, final_audit
-from tests.faults.campaign.strikes import schedule
+from tests.faults.campaign.strikes import Strike
 from tests.faults.campaign.world import Make, World, running_world
 from tests.ledger.audit import Findings
 
@@ -27,12 +27,12 @@ COLUMNS = (
 class Plan:
     """What a campaign is to be."""
 
-    rounds: int
+    strikes: Sequence[Strike]
     seed: int
     edition: str
     folder: Path
-    only: str = ""
     load: float = 1.0
+    again: str = ""  # the command that shows the same once more
 
 
 def run(plan: Plan, *, keep: bool = False) -> int:
@@ -45,9 +45,7 @@ def run(plan: Plan, *, keep: bool = False) -> int:
     for fault in faults:
         print(f"WRONG: {fault}")
     if faults:
-        print(
-            f"To see it again: make faults ARGS='--rounds {plan.rounds} --seed {plan.seed} --database {plan.edition}'"
-        )
+        print(f"To see it again: {plan.again}")
     if faults or keep:
         print(f"Logs are in {plan.folder}")
     else:
@@ -60,7 +58,7 @@ def campaign(plan: Plan, provisioned: Provisioned) -> list[str]:
     """Play every round until one goes wrong, then compare the ends; what is wrong, in words."""
     now_ms = int(time.time() * 1000)
     make = Make(plan.folder, provisioned, plan.edition, plan.seed, small_disk=True)
-    devices = list(registry(Fleet(now_ms, Ports(0, 0)).lines(), plan.rounds))
+    devices = list(registry(Fleet(now_ms, Ports(0, 0)).lines(), len(plan.strikes)))
     with running_world(make, devices) as world:
         fleet = Fleet(now_ms, Ports(world.device_wire.port, world.broker.port), plan.load)
         rounds = Rounds(world, fleet, plan.seed)
@@ -79,7 +77,7 @@ def _play(plan: Plan, rounds: Rounds) -> list[str]:
     started_s = time.monotonic()
     print(COLUMNS, flush=True)
     played: Counter[str] = Counter()
-    for number, strike in enumerate(schedule(plan.rounds, random.Random(plan.seed), plan.only)):
+    for number, strike in enumerate(plan.strikes):
         result = rounds.play(number, strike)
         played[strike.name] += 1
         print(row_of(result), flush=True)

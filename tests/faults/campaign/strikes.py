@@ -298,3 +298,9 @@ def schedule(rounds: int, rng: random.Random, only: str = "") -> list[Strike]:
         rng.shuffle(cycle)
         chosen += cycle
     return chosen[:rounds]
+
+
+def named(*names: str) -> list[Strike]:
+    """Strikes by their names."""
+    by_name = {strike.name: strike for strike in STRIKES}
+    return [by_name[name] for name in names]
