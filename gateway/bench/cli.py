@@ -18,6 +18,7 @@ from gateway.bench.ingest import BATCHES, FLEETS, IngestPlan, run_ingest
 from gateway.bench.latency import LatencyPlan, run_latency
 from gateway.bench.node_red import find_node_red
 from gateway.bench.plot import draw
+from gateway.bench.reads import ReadsPlan, run_reads, show_reads
 from gateway.bench.report import show_connections, show_detect, show_ingest, show_latency
 from gateway.database.provisioned import cache_folder, find_provisioned
 
@@ -142,5 +143,20 @@ def connections(*, devices: int, registered: int, tls: tuple[Path, Path] | None,
     with console.status("setting up") as status:
         figures = run_connections(ConnectionsPlan(devices, registered, tls), programs, status.update)
     show_connections(figures, console)
+    if json_file is not None:
+        write_json(json_file, figures)
+
+
+@bench.command(short_help="Reads from a store of many readings, and their plans.")
+@click.option("--rows", default=20_000_000, show_default=True, help="Readings to read from; 200 bytes of disk each.")
+@click.option("--repeats", default=100, show_default=True, help="How many devices each question is asked about.")
+@_json_option
+def reads(*, rows: int, repeats: int, json_file: Path | None) -> None:
+    """One device over a day and over 90, and the fleet by hour: how long each takes, on every edition there is."""
+    console = Console(highlight=False)
+    programs = find_provisioned(cache_folder(os.environ))
+    with console.status("setting up") as status:
+        figures = run_reads(ReadsPlan(rows, repeats), programs, status.update)
+    show_reads(figures, console)
     if json_file is not None:
         write_json(json_file, figures)
