@@ -167,7 +167,7 @@ def test_a_wrong_first_packet_is_refused(packet: bytes, code: ReasonCode) -> Non
         pytest.param(raw.publish(qos=0, first=0x38), ReasonCode.MALFORMED_PACKET, id="DUP at QoS 0"),
         pytest.param(raw.publish(packet_id=0), ReasonCode.PROTOCOL_ERROR, id="packet id 0"),
         pytest.param(raw.publish("a/+"), ReasonCode.TOPIC_NAME_INVALID, id="wildcard in topic"),
-        pytest.param(raw.publish(""), ReasonCode.TOPIC_NAME_INVALID, id="empty topic"),
+        pytest.param(raw.publish(""), ReasonCode.PROTOCOL_ERROR, id="empty topic"),
         pytest.param(raw.publish("", extra=b"\x23\0\1"), ReasonCode.PROTOCOL_ERROR, id="alias not given before"),
         pytest.param(raw.publish("a", extra=b"\x23\0\0"), ReasonCode.TOPIC_ALIAS_INVALID, id="alias 0"),
         pytest.param(
@@ -220,7 +220,7 @@ def test_a_wrong_packet_is_refused(packet: bytes, code: ReasonCode) -> None:
     [
         pytest.param(raw.subscribe("a", version=4, qos=4), ReasonCode.MALFORMED_PACKET, id="MQTT 5's options"),
         pytest.param(b"\xe0\x01\0", ReasonCode.MALFORMED_PACKET, id="MQTT 5's DISCONNECT"),
-        pytest.param(raw.publish("", version=4), ReasonCode.TOPIC_NAME_INVALID, id="empty topic"),
+        pytest.param(raw.publish("", version=4), ReasonCode.PROTOCOL_ERROR, id="empty topic"),
         pytest.param(b"\x30\x00", ReasonCode.MALFORMED_PACKET, id="PUBLISH without anything"),
         pytest.param(b"\x30\x01\x00", ReasonCode.MALFORMED_PACKET, id="PUBLISH of one byte"),
     ],

@@ -72,7 +72,10 @@ def admit(connect: Connect, device_id: str | None, address: str, door: DoorConte
         server_keep_alive_s=keep_alive_s if keep_alive_s != connect.keep_alive_s else None,
         assigned_client_id=None if connect.client_id else door.new_client_id(),
     )
-    return Admission(device_id, write.connack(connect.version, properties), keep_alive_s)
+    connack = write.connack(connect.version, properties)
+    if connect.max_packet_bytes is not None and len(connack) > connect.max_packet_bytes:
+        return Refusal(ReasonCode.PACKET_TOO_LARGE, "CONNACK alone is larger than the maximum packet size")
+    return Admission(device_id, connack, keep_alive_s)
 
 
 def _keep_alive_s(connect: Connect, door: DoorContext) -> int:

@@ -1,13 +1,16 @@
 """Rules for topic names and topic filters (MQTT 5, section 4.7)."""
 
 from gateway.doors.mqtt.codes import ReasonCode
-from gateway.doors.mqtt.fields import PacketError
+from gateway.doors.mqtt.fields import PacketError, protocol_error
 
 
 def check_topic_name(topic: str) -> None:
     """Raise PacketError for a name that nothing can be published to."""
-    if not topic or "+" in topic or "#" in topic:
-        raise PacketError(ReasonCode.TOPIC_NAME_INVALID, "a topic name is empty or has a wildcard")
+    if not topic:
+        detail = "a topic name is empty"
+        raise protocol_error(detail)
+    if "+" in topic or "#" in topic:
+        raise PacketError(ReasonCode.TOPIC_NAME_INVALID, "a topic name has a wildcard")
 
 
 def is_topic_filter(text: str) -> bool:
