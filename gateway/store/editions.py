@@ -54,7 +54,12 @@ class Hypertables:
     """
 
     create_suffix: LiteralString = ""
-    STRIDES: Final = ((5 * _YEAR_S, 28 * _DAY_S), (20 * _YEAR_S, 364 * _DAY_S), (None, 3640 * _DAY_S))
+    STRIDES: Final = (
+        (5 * _YEAR_S, 28 * _DAY_S),
+        (20 * _YEAR_S, 364 * _DAY_S),
+        (100 * _YEAR_S, 3640 * _DAY_S),
+        (None, 36_400 * _DAY_S),
+    )
     """Beyond a year: up to how far from now, in seconds, and how wide chunks are there."""
 
     def __init__(self, chunk_interval_s: float, now_s: Callable[[], float] = time.time) -> None:

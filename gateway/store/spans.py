@@ -1,8 +1,9 @@
-"""The spans of device time that native partitions cover: months, and years and decades where hardly anything lies.
+"""The spans of device time that native partitions cover: months, and longer ones where hardly anything lies.
 
 The spans are a function of time alone, never of the present moment, so that two gateways, or two years, agree about
-them. There are twelve for each year from 2020 to 2099, one for each from 2010 to 2019, and one for each decade from
-1970 to 9999 outside: a device whose clock runs wild in the past makes fewer than a hundred, once and for all.
+them: months from 2020 to 2049, years from 2010 to 2099 outside, decades before and centuries after. A device whose
+clock runs wild in the past makes fewer than a hundred, and one to which every future is allowed some five hundred, once
+and for all.
 """
 
 from dataclasses import dataclass
@@ -12,9 +13,8 @@ import numpy as np
 
 from gateway.store.rows import Longs
 
-_FIRST_YEAR: Final = 2010
-_FIRST_YEAR_OF_MONTHS: Final = 2020
-_AFTER_LAST_YEAR: Final = 2100
+_YEARS: Final = range(2010, 2100)
+_YEARS_OF_MONTHS: Final = range(2020, 2050)
 _EPOCH_YEAR: Final = 1970
 _DECEMBER: Final = 12
 
@@ -35,10 +35,11 @@ def spans_of(ts_us: Longs) -> set[Span]:
 
 
 def _span(year: int, month: int) -> Span:
-    if not _FIRST_YEAR <= year < _AFTER_LAST_YEAR:
-        decade = year // 10 * 10
-        return Span(_instant(decade, 1), _instant(decade + 10, 1), f"{decade}s")
-    if year < _FIRST_YEAR_OF_MONTHS:
+    if year not in _YEARS:
+        length = 10 if year < _YEARS.start else 100
+        first = year // length * length
+        return Span(_instant(first, 1), _instant(first + length, 1), f"{first}s")
+    if year not in _YEARS_OF_MONTHS:
         return Span(_instant(year, 1), _instant(year + 1, 1), f"{year}")
     following = (year, month + 1) if month < _DECEMBER else (year + 1, 1)
     return Span(_instant(year, month), _instant(*following), f"{year}_{month:02}")
