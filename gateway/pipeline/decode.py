@@ -88,7 +88,7 @@ class _Decoding:
         self._undecodable = undecodable
         self._columns: dict[str, Columns] = {}  # by profile
         self._columns_by_model: dict[str | None, Columns] = {}  # by what the registry says, which may have no profile
-        self._together: dict[tuple[str, str], Together | None] = {}  # by codec and profile; None where it is not done
+        self._together: dict[tuple[str, str | None], Together | None] = {}  # by codec and model; None: it is not done
         self._events: list[EventRow] = []
         self._statuses: list[EventRow] = []
         self._refused: list[QuarantineRow] = []
@@ -98,15 +98,9 @@ class _Decoding:
     def take(self, start: int, bunch: Bunch) -> None:
         """Take a bunch, whose first packet has the number `start`."""
         device = self._devices.get(bunch.device_id)
-        numbers = range(start, start + len(bunch.tokens))
-        if (
-            device is not None
-            and bunch.route is Route.TELEMETRY
-            and self._undecodable.keys().isdisjoint(numbers)
-            and self._take_together(start, bunch, device)
-        ):
+        if device is not None and bunch.route is Route.TELEMETRY and self._take_together(start, bunch, device):
             return
-        for index in numbers:
+        for index in range(start, start + len(bunch.tokens)):
             bad = self._undecodable.get(index)
             if bad is None:
                 self._take_packet(index, self._packets[index], device)
@@ -115,19 +109,27 @@ class _Decoding:
 
     def _take_together(self, start: int, bunch: Bunch, device: Device) -> bool:
         """Put a bunch aside to be decoded with others; False where its packets have to be looked at one by one."""
-        columns = self._columns_of(device)
-        key = (bunch.codec, columns.table.model)
-        if key not in self._together:
-            decoder = self._sources.decoders.find(bunch.codec, columns.table)
-            self._together[key] = None if decoder is None else Together(decoder, len(columns.table.metrics))
-        together = self._together[key]
-        if together is None or not self._sources.decoders.fits(bunch.device_id):
+        key = (bunch.codec, device.model)
+        try:
+            together = self._together[key]
+        except KeyError:
+            together = self._together[key] = self._begin_together(bunch.codec, device)
+        payloads = bunch.payloads
+        largest = len(payloads[0]) if len(payloads) == 1 else max(map(len, payloads))
+        if (
+            together is None
+            or largest > self._max_payload_bytes
+            or not self._sources.decoders.fits(bunch.device_id)
+            or (self._undecodable and not self._undecodable.keys().isdisjoint(range(start, start + len(payloads))))
+        ):
             return False
-        if max(map(len, bunch.payloads)) > self._max_payload_bytes:
-            return False
-        index_of = columns.index_of
-        together.add(start, bunch, index_of.setdefault(bunch.device_id, len(index_of)))
+        together.add(start, bunch)
         return True
+
+    def _begin_together(self, codec: str, device: Device) -> Together | None:
+        columns = self._columns_of(device)
+        decoder = self._sources.decoders.find(codec, columns.table)
+        return None if decoder is None else Together(decoder, columns)
 
     def _take_packet(self, index: int, packet: Packet, device: Device | None) -> None:
         codec = self._codecs.get(packet.codec)
@@ -253,9 +255,9 @@ class _Decoding:
 
     def finish(self) -> Batch:
         """Decode what was put aside, and bring everything into the order of arrival."""
-        for (codec, model), together in self._together.items():
+        for (codec, _), together in self._together.items():
             if together is not None:
-                self._decode_together(self._codecs[codec], self._columns[model], together)
+                self._decode_together(self._codecs[codec], together)
         self._refused.sort(key=_by_packet)
         whole = {model: self._timed(self._columns[model]) for model in sorted(self._columns)}
         first_rows = self._first_rows(whole.values())
@@ -273,11 +275,11 @@ class _Decoding:
         )
         return Batch(self._packets, parts, events, statuses, self._refused, self._firmware, unprofiled)
 
-    def _decode_together(self, codec: Codec, columns: Columns, together: Together) -> None:
+    def _decode_together(self, codec: Codec, together: Together) -> None:
         device, received_us, packet = together.of_payloads()
         found = together.decode()
         if found is not None:
-            columns.parts.append(Part.of(found, device, received_us, packet))
+            together.columns.parts.append(Part.of(found, device, received_us, packet))
         for payload in range(len(packet)) if found is None else found.left:
             index, bunch = together.place(payload, packet)
             known = self._devices.get(bunch.device_id)

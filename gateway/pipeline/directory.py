@@ -18,6 +18,10 @@ class DeviceDirectory:
         """The device, or None when it is not registered."""
         return self._devices.get(device_id)
 
+    def strangers(self, device_ids: Iterable[str]) -> set[str]:
+        """Those of the devices that are not registered."""
+        return set(device_ids).difference(self._devices)
+
     def put(self, device: Device) -> None:
         """Know a device, or know it anew."""
         self._devices[str(device.device_id)] = device

@@ -166,11 +166,10 @@ class Ingest:
     async def _meet(self, bunches: Sequence[Bunch]) -> None:
         """Look up devices that the directory does not know; register them where the policy says so."""
         known = self._parts.devices
-        strange = {
-            bunch.device_id
-            for bunch in bunches
-            if known.get(bunch.device_id) is None and bunch.device_id and bunch.route is not Route.UNKNOWN
-        }
+        strange = known.strangers([bunch.device_id for bunch in bunches])
+        if not strange:
+            return
+        strange &= {bunch.device_id for bunch in bunches if bunch.device_id and bunch.route is not Route.UNKNOWN}
         loop_s = self._loop_s()
         if len(self._unknown) > _MOST_UNKNOWN:
             self._unknown.clear()
@@ -230,14 +229,14 @@ def settle(bunches: Sequence[Bunch], verdicts: Sequence[Verdict]) -> None:
     told: dict[int, tuple[Origin, list[int], list[Verdict]]] = {}
     alike = verdicts.verdict if isinstance(verdicts, Alike) else None
     start = 0
-    for bunch in bunches:
-        entry = told.get(id(bunch.origin))
+    for origin, _, _, _, _, _, tokens, _ in bunches:
+        entry = told.get(id(origin))
         if entry is None:
-            entry = told[id(bunch.origin)] = (bunch.origin, [], [])
-        entry[1].extend(bunch.tokens)
+            entry = told[id(origin)] = (origin, [], [])
+        entry[1].extend(tokens)
         if alike is None:
-            stop = start + len(bunch.tokens)
+            stop = start + len(tokens)
             entry[2].extend(verdicts[start:stop])
             start = stop
-    for origin, tokens, its_verdicts in told.values():
-        origin.settle(tokens, its_verdicts if alike is None else Alike(alike, len(tokens)))
+    for origin, its_tokens, its_verdicts in told.values():
+        origin.settle(its_tokens, its_verdicts if alike is None else Alike(alike, len(its_tokens)))

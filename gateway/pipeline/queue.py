@@ -20,9 +20,9 @@ from gateway.pipeline.settings import BatchSettings
 
 _LOW_WATER: Final = 0.5  # of the bounds; below it the doors read again
 _BYTES_PER_READING: Final = 512  # bounds a batch of packets that each hold many readings
-_LEAST_TURN: Final = 16
-"""Packets that a lane may give in a turn however many others wait: answering a device costs as much for one as for a
-dozen."""
+_LEAST_TURN: Final = 32
+"""Packets that a lane may give in a turn however many others wait: answering a device costs as much for one as for
+many."""
 
 _Lane = deque[tuple[Bunch, int]]  # with the bytes of their payloads
 
@@ -46,14 +46,15 @@ class PacketQueue:
         """Append packets of one or several origins; False above the bounds."""
         lanes, in_order = self._lanes, self._in_order
         for bunch in bunches:
-            size = sum(map(len, bunch.payloads))
-            origin = bunch.origin
-            key = (id(origin), "" if origin.keeps_order or bunch.codec in in_order else bunch.device_id)
+            origin, _, device_id, _, codec, _, tokens, payloads = bunch
+            size = len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
+            key = (id(origin), "" if origin.keeps_order or codec in in_order else device_id)
             lane = lanes.get(key)
             if lane is None:
-                lane = lanes[key] = deque()
-            lane.append((bunch, size))
-            self.packets += len(bunch.tokens)
+                lanes[key] = deque(((bunch, size),))
+            else:
+                lane.append((bunch, size))
+            self.packets += len(tokens)
             self.bytes += size
         if bunches and not self._arrived.is_set():
             self._arrived.set()
@@ -87,19 +88,30 @@ class PacketQueue:
         return True
 
     def take(self) -> list[Bunch]:
-        """A batch's worth of packets, a turn from each lane in rounds; those of a device stand together."""
+        """A batch's worth of packets, a turn from each lane in rounds."""
         room, room_bytes = self._settings.max_readings, self._settings.max_readings * _BYTES_PER_READING
         lanes = self._lanes
+        if self.packets <= room and self.bytes <= room_bytes:
+            taken = [bunch for lane in lanes.values() for bunch, _ in lane]
+            lanes.clear()
+            self.packets = self.bytes = 0
+        else:
+            taken = self._take_turns(room, room_bytes)
+        self._settle_marks()
+        self._wake_doors()
+        return taken
+
+    def _take_turns(self, room: int, room_bytes: int) -> list[Bunch]:
+        lanes = self._lanes
         turn = max(room // max(len(lanes), 1), _LEAST_TURN)
-        taken: dict[tuple[int, str], list[Bunch]] = {}
+        taken: list[Bunch] = []
         while room > 0 and room_bytes > 0 and lanes:
             key = next(iter(lanes))
             lane = lanes.pop(key)
-            bunches = taken.setdefault(key, [])
             left = min(turn, room)
             while lane and left > 0 and room_bytes > 0:
                 bunch, size = _cut(lane, left, room_bytes)
-                bunches.append(bunch)
+                taken.append(bunch)
                 count = len(bunch.tokens)
                 left -= count
                 room -= count
@@ -108,9 +120,7 @@ class PacketQueue:
                 self.bytes -= size
             if lane:
                 lanes[key] = lane  # to the end of the round
-        self._settle_marks()
-        self._wake_doors()
-        return [bunch for bunches in taken.values() for bunch in bunches]
+        return taken
 
     def _settle_marks(self) -> None:
         self._since_s = asyncio.get_running_loop().time()
@@ -134,18 +144,21 @@ class PacketQueue:
 
 def _cut(lane: _Lane, most: int, most_bytes: int) -> tuple[Bunch, int]:
     """The first packets of a lane that stand in one bunch: at most so many, and as bytes at most one too many."""
-    bunch, size = lane.popleft()
+    first = lane.popleft()
+    bunch, size = first
     count = len(bunch.tokens)
+    if count <= most and (size <= most_bytes or count == 1):
+        return first
     if size > most_bytes:
         sizes = list(accumulate(map(len, bunch.payloads)))
         most = min(most, bisect_left(sizes, most_bytes) + 1)
     if count <= most:
-        return bunch, size
+        return first
     tokens, payloads = bunch.tokens, bunch.payloads
-    first = bunch._replace(tokens=tokens[:most], payloads=payloads[:most])
-    first_size = sum(map(len, first.payloads))
-    lane.appendleft((bunch._replace(tokens=tokens[most:], payloads=payloads[most:]), size - first_size))
-    return first, first_size
+    cut = bunch._replace(tokens=tokens[:most], payloads=payloads[:most])
+    cut_size = sum(map(len, cut.payloads))
+    lane.appendleft((bunch._replace(tokens=tokens[most:], payloads=payloads[most:]), size - cut_size))
+    return cut, cut_size
 
 
 async def _is_set(event: asyncio.Event, timeout_s: float) -> bool:

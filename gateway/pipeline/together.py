@@ -9,6 +9,7 @@ import numpy as np
 from devices.payloads import Codec, ColumnCodec, ColumnDecoder, ReadingColumns
 from devices.payloads.columnar import ABSENT
 from gateway.intake import Bunch
+from gateway.pipeline.columns import Columns
 from gateway.store.rows import MAX_TS_US, Ints, Longs, ReadingTable
 
 _BUNCHES_APART: Final = 50
@@ -22,24 +23,25 @@ class Together:
     """Payloads of one product model that one codec decodes at once, bunch after bunch."""
 
     decoder: ColumnDecoder
-    width: int  # metrics
+    columns: Columns  # into which they go
     payloads: list[bytes] = field(default_factory=list[bytes])
     bunches: list[Bunch] = field(default_factory=list[Bunch])
     starts: list[int] = field(default_factory=list[int])  # of each bunch: the number of its first packet
     devices: list[int] = field(default_factory=list[int])  # of each bunch: its device's index in the columns
 
-    def add(self, start: int, bunch: Bunch, device: int) -> None:
+    def add(self, start: int, bunch: Bunch) -> None:
         """Take the payloads of a bunch."""
         self.payloads += bunch.payloads
         self.bunches.append(bunch)
         self.starts.append(start)
-        self.devices.append(device)
+        index_of = self.columns.index_of
+        self.devices.append(index_of.setdefault(bunch.device_id, len(index_of)))
 
     def decode(self) -> ReadingColumns | None:
         """What the codec makes of them; None where it breaks its promises, so that nothing of it counts."""
         try:
             found = self.decoder.decode(self.payloads)
-            is_lawful = _is_lawful(found, len(self.payloads), self.width)
+            is_lawful = _is_lawful(found, len(self.payloads), len(self.columns.table.metrics))
         except Exception:  # noqa: BLE001 - codecs are plug-ins; what fails here is decoded one by one
             return None
         return found if is_lawful else None
@@ -49,7 +51,7 @@ class Together:
         counts = np.array([len(bunch.payloads) for bunch in self.bunches], np.intp)
         before = np.cumsum(counts) - counts
         packet = np.repeat(np.array(self.starts, np.intp) - before, counts) + np.arange(len(self.payloads))
-        received_us = np.array([round(bunch.received_s * 1e6) for bunch in self.bunches], np.int64)
+        received_us = np.rint(np.array([bunch.received_s for bunch in self.bunches]) * 1e6).astype(np.int64)
         device = np.array(self.devices, np.int32)
         return np.repeat(device, counts), np.repeat(received_us, counts), packet.astype(np.int32)
 

@@ -48,15 +48,15 @@ async def test_a_storm_from_one_device_leaves_room_for_the_others() -> None:
 
 
 async def test_turns_are_small_so_that_a_backlog_is_spread_over_batches() -> None:
-    queue, doors = PacketQueue(settings(max_readings=64)), [Door() for _ in range(8)]
+    queue, doors = PacketQueue(settings(max_readings=128)), [Door() for _ in range(8)]
     for door in doors:
         queue.put([bunch(door, 100)])
     served = [packet.origin for _ in range(2) for packet in taken(queue)]
-    assert [served.count(door) for door in doors] == [16] * 8
+    assert [served.count(door) for door in doors] == [32] * 8
 
 
 async def test_devices_of_a_subscription_have_lanes_of_their_own_and_dialects_one_together() -> None:
-    queue, broker = PacketQueue(settings(max_readings=32), ["sparkplug"]), Door(keeps_order=False)
+    queue, broker = PacketQueue(settings(max_readings=64), ["sparkplug"]), Door(keeps_order=False)
     queue.put([bunch(broker, 100, device_id="storm"), bunch(broker, 1, device_id="calm")])
     assert {packet.device_id for packet in taken(queue)} == {"storm", "calm"}
     told = PacketQueue(settings(max_readings=32), ["sparkplug"])
