@@ -19,7 +19,7 @@ demo: $(RUNTIME) ## from a simulated fleet to a closed case, everything embedded
 	$(BIN)/careloop demo $(ARGS)
 
 .PHONY: test
-test: $(DEV) provision clients ## all tests, against real databases and a real broker
+test: $(DEV) provision clients senders ## all tests, against real databases and a real broker
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 .PHONY: check
@@ -61,10 +61,16 @@ provision: $(RUNTIME) ## TimescaleDB and Mosquitto for tests and benchmarks, unp
 clients: $(DEV) ## MQTT.js for tests, from npm into the same cache (needs Node.js)
 	@$(BIN)/python -m tests.services.mqttjs
 
+.PHONY: senders
+senders: $(RUNTIME) ## device libraries of other people for the tests, each in an environment of its own, in the cache
+	@$(BIN)/python scripts/senders.py
+
 .PHONY: lock
 lock: ## renew the lock files (needs uv)
 	uv pip compile pyproject.toml --group build $(LOCK_OPTIONS) -o requirements.lock
 	uv pip compile pyproject.toml --group dev -c requirements.lock $(LOCK_OPTIONS) -o requirements-dev.lock
+	for name in build sparkplug thingsboard; do \
+	    uv pip compile tests/senders/$$name.in $(LOCK_OPTIONS) -o tests/senders/$$name.lock; done
 
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --quiet --upgrade
 

@@ -8,4 +8,5 @@ pytest_plugins = (
     "tests.services.mqttjs",
     "tests.services.gateway",
     "tests.services.crm",
+    "tests.services.senders",
 )
