@@ -138,6 +138,7 @@ class Ingest:
             await self._transactions.until_done(partial(self._parts.order.flush, now_s=self._parts.clock.now_s()))
             self._parts.order.flushed()
         if loop_s >= self._checkpoint_at_s:
+            await self._writer.catch_up()
             await self.checkpoint()
         self._parts.stats.housekeepings += 1
 
@@ -217,7 +218,8 @@ class Ingest:
                 names = self._promotion.take(self._parts.store.tables[AUTOMATIC])
                 if names:
                     await self._writer.widen(AUTOMATIC, names)
-                    self._parts.log.info("store.widened", table=stored.new.table.name, columns=len(names))
+                    columns = len(self._parts.store.tables[AUTOMATIC].columns)
+                    self._parts.log.info("store.widened", table=stored.new.table.name, columns=columns)
 
     @staticmethod
     def _loop_s() -> float:

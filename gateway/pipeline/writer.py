@@ -220,6 +220,11 @@ class BatchWriter:
         """Give metrics a column of their own, however long that takes."""
         await self._transactions.until_made(partial(self._store.tables.widen, model=model, metrics=metrics))
 
+    async def catch_up(self) -> None:
+        """Give those metrics their column for which somebody's reading left no room before."""
+        if self._store.tables.is_lacking:
+            await self._transactions.until_made(self._store.tables.catch_up)
+
 
 def _row_of(written: Written, batch_seq: int, moment: Moment) -> BatchRow:
     return BatchRow(

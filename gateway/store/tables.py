@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final, LiteralString
 
 from psycopg import AsyncConnection, sql
+from psycopg.errors import LockNotAvailable
 from psycopg.rows import TupleRow
 
 from devices.profiles.model import Profile
@@ -22,11 +23,16 @@ _TAKEN: Final = _POSTGRES_OWN | {"device_id", "ts", "extra", "received_at", "seq
 
 
 class ReadingTables:
-    """The reading tables that exist, by product model; makes and widens them in transactions of their own."""
+    """The reading tables that exist, by product model; makes and widens them in transactions of their own.
+
+    A table that somebody is reading cannot be widened, and who waited to widen it would keep everybody else waiting. So
+    it is tried for a moment only; until `catch_up` succeeds, what has no column is kept in `extra`.
+    """
 
     def __init__(self, divider: Divider) -> None:
         self._divider = divider
         self._tables: dict[str, ReadingTable] = {}
+        self._lacking: dict[str, list[str]] = {}  # metrics that are still to get a column, by model
 
     def __getitem__(self, model: str) -> ReadingTable:
         return self._tables[model]
@@ -46,16 +52,27 @@ class ReadingTables:
             await self.widen(conn, profile.model, list(profile.metrics))
 
     async def widen(self, conn: Connection, model: str, metrics: Sequence[str]) -> None:
-        """Add a column for each metric that has none."""
-        async with conn.transaction():
-            await lock_tables(conn)
-            table = next(table for table in await read_tables(conn) if table.model == model)
-            missing = [metric for metric in metrics if metric not in table.metrics]
-            if missing:
-                table = add_metrics(table, missing)
-                await add_columns(conn, table.name, table.columns[-len(missing) :])
-                await put_table(conn, table)
-        self._tables[model] = table
+        """Add a column for each metric that has none, now or as soon as `catch_up` can."""
+        try:
+            async with conn.transaction():
+                await conn.execute(GIVE_UP_SOON)
+                table = await _widen(conn, model, metrics)
+        except LockNotAvailable:
+            lacking = self._lacking.setdefault(model, [])
+            lacking += [metric for metric in metrics if metric not in {*lacking, *self._tables[model].metrics}]
+        else:
+            self._tables[model] = table
+            self._lacking.pop(model, None)
+
+    @property
+    def is_lacking(self) -> bool:
+        """Whether metrics are still to get a column."""
+        return bool(self._lacking)
+
+    async def catch_up(self, conn: Connection) -> None:
+        """Try again to widen the tables that somebody was reading."""
+        for model, metrics in list(self._lacking.items()):
+            await self.widen(conn, model, metrics)
 
     async def _create(self, conn: Connection, profile: Profile) -> None:
         async with conn.transaction():
@@ -67,6 +84,17 @@ class ReadingTables:
             table = add_metrics(ReadingTable(profile.model, name, (), ()), list(profile.metrics))
             await create_table(conn, table, self._divider)
             await put_table(conn, table)
+
+
+async def _widen(conn: Connection, model: str, metrics: Sequence[str]) -> ReadingTable:
+    await lock_tables(conn)
+    table = next(table for table in await read_tables(conn) if table.model == model)
+    missing = [metric for metric in metrics if metric not in table.metrics]
+    if missing:
+        table = add_metrics(table, missing)
+        await add_columns(conn, table.name, table.columns[-len(missing) :])
+        await put_table(conn, table)
+    return table
 
 
 def add_metrics(table: ReadingTable, metrics: Sequence[str]) -> ReadingTable:
@@ -141,6 +169,7 @@ async def create_table(conn: Connection, table: ReadingTable, divider: Divider) 
     await conn.execute(sql.SQL(CREATE_BATCH_INDEX).format(table=name))
 
 
+GIVE_UP_SOON: LiteralString = "SET LOCAL lock_timeout = '200ms'"
 ADD_COLUMNS: LiteralString = "ALTER TABLE {table} {additions}"
 
 

@@ -140,8 +140,8 @@ def as_readings(table: ReadingTable, told: list[tuple[str, int, int, Mapping[str
         columns.seq.append(seq)
         columns.packet.append(row)
         columns.element.append(0)
-        columns.row.append(row)
-    return columns.finish()
+    found, _ = columns.finish()
+    return found
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
