@@ -37,7 +37,7 @@ async def watch_registry(  # noqa: PLR0917 - who is kept up to date, from where,
     Sets `loaded` once the whole registry has been read for the first time.
 
     `connect` opens a connection of its own in autocommit mode. While the database cannot be reached, what was last
-    known holds. However many devices there are, others in the event loop have a turn after every thousand.
+    known holds. However many devices there are, others in the event loop have a turn after every few hundred.
     """
     watch = RegistryWatch(directory, authenticator, on_lost)
     while True:

@@ -10,8 +10,8 @@ from psycopg.rows import TupleRow
 from devices.registry.model import Credential, Device
 from devices.registry.queries import Connection, read_changes, read_mark, read_together
 
-_AT_ONCE = 1000
-"""Rows taken at a time: some milliseconds' worth, after which others have a turn."""
+_AT_ONCE = 500
+"""Devices taken at a time: some milliseconds' worth, after which others have a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +34,10 @@ async def changes(
     async with conn.transaction():
         await read_together(conn)
         yield await read_mark(conn)
-        held: list[TupleRow] = []
-        async with conn.cursor(name="registry_changes") as cursor:
-            await read_changes(cursor, since, device_ids)
-            while rows := await cursor.fetchmany(_AT_ONCE):
-                rows = held + rows
-                last_id = rows[-1][0]  # more of its rows may follow
-                cut = next(at for at, row in enumerate(rows) if row[0] == last_id)
-                held = rows[cut:]
-                if cut:
-                    yield _grouped(rows[:cut])
-        if held:
-            yield _grouped(held)
-
-
-def _grouped(rows: Sequence[TupleRow]) -> list[Known]:
-    return [_known(device_id, list(its)) for device_id, its in groupby(rows, key=lambda row: row[0])]
+        after = ""
+        while rows := await read_changes(conn, since, device_ids, after=after, limit=_AT_ONCE):
+            after = rows[-1][0]
+            yield [_known(device_id, list(its)) for device_id, its in groupby(rows, key=lambda row: row[0])]
 
 
 def _known(device_id: str, rows: Sequence[TupleRow]) -> Known:

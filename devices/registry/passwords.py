@@ -92,6 +92,21 @@ async def revoke_credentials(conn: Connection, tenant_id: str, device_id: str, a
     return (await conn.execute(REVOKE_CREDENTIALS, parameters)).rowcount
 
 
+REVOKE_OLD_CREDENTIALS: Final = """
+UPDATE device_credential SET revoked_at = %(at)s
+WHERE tenant_id = %(tenant_id)s AND device_id = %(device_id)s AND revoked_at IS NULL
+  AND credential_id < (
+    SELECT max(credential_id) FROM device_credential WHERE device_id = %(device_id)s AND revoked_at IS NULL
+  )
+"""
+
+
+async def revoke_old_credentials(conn: Connection, tenant_id: str, device_id: str, at: datetime) -> int:
+    """Take away everything that a device signs in with but the newest; returns how many there were."""
+    parameters = {"tenant_id": tenant_id, "device_id": device_id, "at": at}
+    return (await conn.execute(REVOKE_OLD_CREDENTIALS, parameters)).rowcount
+
+
 REMOVE_DEVICE: Final = """
 UPDATE device SET revoked_at = %(at)s
 WHERE tenant_id = %(tenant_id)s AND device_id = %(device_id)s AND revoked_at IS NULL

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, cast
 
-from psycopg import AsyncConnection, AsyncServerCursor, sql
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, args_row, class_row
 
 from devices.errors import QuarantineReason, Rejected
@@ -59,13 +59,11 @@ async def load_credentials(conn: Connection, device_id: str | None = None) -> li
 
 
 READ_TOGETHER: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-READ_IT_ALL: Final = "SET LOCAL cursor_tuple_fraction = 1.0"
 
 
 async def read_together(conn: Connection) -> None:
-    """At the beginning of a transaction: all that it reads is as of one moment, and cursors are read to their end."""
+    """At the beginning of a transaction: all that it reads is as of one moment."""
     _ = await conn.execute(READ_TOGETHER)
-    _ = await conn.execute(READ_IT_ALL)
 
 
 READ_MARK: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
@@ -81,22 +79,29 @@ async def read_mark(conn: Connection) -> str:
 READ_CHANGES: Final = """
 SELECT d.device_id, d.tenant_id, d.model, d.region, d.partition, d.revoked_at IS NULL,
        c.credential_id, c.scheme, c.salt, c.digest
-FROM device d LEFT JOIN device_credential c
-     ON c.device_id = d.device_id AND c.revoked_at IS NULL AND d.revoked_at IS NULL
-WHERE {} ORDER BY d.device_id, c.credential_id DESC
+FROM (
+    SELECT * FROM device
+    WHERE device_id > %(after)s
+      AND (%(since)s::text IS NULL OR changed_by >= %(since)s::text::xid8)
+      AND (%(device_ids)s::text[] IS NULL OR device_id = ANY (%(device_ids)s))
+    ORDER BY device_id LIMIT %(limit)s
+) AS d
+LEFT JOIN device_credential c
+    ON c.device_id = d.device_id AND c.revoked_at IS NULL AND d.revoked_at IS NULL
+ORDER BY d.device_id, c.credential_id DESC
 """
-EVERY_DEVICE: Final = sql.SQL("true")
-CHANGED_SINCE: Final = sql.SQL("d.changed_by >= %(since)s::text::xid8")
-THESE_DEVICES: Final = sql.SQL("d.device_id = ANY (%(device_ids)s)")
 
 
 async def read_changes(
-    cursor: AsyncServerCursor[TupleRow], since: str | None, device_ids: Sequence[str] | None
-) -> None:
-    """Devices, removed ones too, and a row for each credential: those since a mark, these, or all; in order of ids."""
-    which = EVERY_DEVICE if since is None else CHANGED_SINCE
-    query = sql.SQL(READ_CHANGES).format(which if device_ids is None else THESE_DEVICES)
-    _ = await cursor.execute(query, {"since": since, "device_ids": None if device_ids is None else list(device_ids)})
+    conn: Connection, since: str | None, device_ids: Sequence[str] | None, *, after: str, limit: int
+) -> list[TupleRow]:
+    """Some devices behind `after`, removed ones too, and a row for each credential: those since a mark, these, or all.
+
+    In the order of ids; a device's rows are all there.
+    """
+    named = None if device_ids is None else list(device_ids)
+    parameters = {"since": since, "device_ids": named, "after": after, "limit": limit}
+    return await (await conn.execute(READ_CHANGES, parameters)).fetchall()
 
 
 DEVICE_EXISTS: Final = "SELECT EXISTS (SELECT FROM device WHERE device_id = %s AND revoked_at IS NULL)"

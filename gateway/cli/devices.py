@@ -22,7 +22,12 @@ from devices.profiles import load_profiles
 from devices.registry.entries import enter
 from devices.registry.import_ import ImportReport, import_registry
 from devices.registry.model import AssetView, Device, Grant
-from devices.registry.passwords import add_credentials, remove_device, revoke_credentials
+from devices.registry.passwords import (
+    add_credentials,
+    remove_device,
+    revoke_credentials,
+    revoke_old_credentials,
+)
 from devices.registry.queries import (
     Connection,
     asset_of,
@@ -271,15 +276,17 @@ def rotate(config: Path | None, as_json: bool, device_id: str, keep_old: bool) -
 
 @credentials.command()
 @click.argument("device_id", metavar="ID")
+@click.option("--old", "only_old", is_flag=True, help="All but the newest: what ends a rotation with --keep-old.")
 @config_option
 @json_option
-def revoke(config: Path | None, as_json: bool, device_id: str) -> None:
+def revoke(config: Path | None, as_json: bool, device_id: str, only_old: bool) -> None:
     """Take away every password of a device; a running gateway disconnects it at once."""
+    take_away = revoke_old_credentials if only_old else revoke_credentials
 
     async def revoked() -> int:
         async with _registry(config) as registry:
             await registry.must_have(device_id)
-            return await revoke_credentials(registry.conn, registry.tenant_id, device_id, registry.at)
+            return await take_away(registry.conn, registry.tenant_id, device_id, registry.at)
 
     count = asyncio.run(revoked())
     click.echo(json.dumps({"device_id": device_id, "revoked": count}) if as_json else f"revoked {count} of {device_id}")

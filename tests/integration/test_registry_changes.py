@@ -49,7 +49,7 @@ async def read(conn: Connection, since: str | None = None) -> tuple[str, list[Kn
             if isinstance(part, str):
                 mark = part
             else:
-                assert 0 < len(part) <= 2000
+                assert 0 < len(part) <= 1000
                 found += part
     return mark, found
 

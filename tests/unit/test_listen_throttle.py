@@ -38,10 +38,13 @@ def test_failures_close_the_door_to_an_address_and_time_opens_it() -> None:
 
 def test_failures_from_everywhere_close_the_door_to_a_name() -> None:
     logins = FailedLogins(3, 60.0, Now())
+    logins.failed("192.0.2.9", "other")
     for number in range(3):
         logins.failed(f"192.0.2.{number}", "victim")
+    assert not logins.allows("192.0.2.1", "victim")
     assert not logins.allows("192.0.2.9", "victim")
     assert logins.allows("192.0.2.9", "other")
+    assert logins.allows("192.0.2.10", "victim")  # from where nobody has failed, its owner may try
 
 
 def test_a_device_that_has_been_in_is_not_locked_out_by_guesses_of_others() -> None:
@@ -50,6 +53,7 @@ def test_a_device_that_has_been_in_is_not_locked_out_by_guesses_of_others() -> N
     for number in range(10):
         logins.failed(f"192.0.2.{number}", "victim")
     assert logins.allows("198.51.100.1", "victim")
+    logins.failed("192.0.2.200", "another")
     assert not logins.allows("192.0.2.200", "victim")
     logins.failed("198.51.100.1", "victim")
     assert not logins.allows("198.51.100.1", "victim")

@@ -30,7 +30,7 @@ class Admission:
     keep_alive_s: int
 
 
-def refuse_early(connect: Connect, address: str, door: DoorContext) -> Refusal | None:
+def refuse_early(connect: Connect) -> Refusal | None:
     """Why a CONNECT is refused before anybody looks at its password."""
     if connect.authentication_method is not None:
         return Refusal(ReasonCode.BAD_AUTHENTICATION_METHOD, "no extended authentication here")
@@ -38,15 +38,25 @@ def refuse_early(connect: Connect, address: str, door: DoorContext) -> Refusal |
         return Refusal(ReasonCode.CLIENT_ID_NOT_VALID, f"a client id has at most {_LONGEST_CLIENT_ID} characters")
     if not connect.client_id and connect.version != MQTT_5 and not connect.clean_start:
         return Refusal(ReasonCode.CLIENT_ID_NOT_VALID, "an empty client id needs a clean session")
-    if not door.failed_logins.allows(address, connect.username or ""):
-        return Refusal(ReasonCode.CONNECTION_RATE_EXCEEDED, "too many failed logins; wait a minute")
     return None
 
 
+def refuse_guesser(connect: Connect, address: str, door: DoorContext) -> Refusal | None:
+    """Why nobody takes the time to look at its password: too many were wrong."""
+    if door.failed_logins.allows(address, connect.username or ""):
+        return None
+    return Refusal(ReasonCode.CONNECTION_RATE_EXCEEDED, "too many failed logins; wait a minute")
+
+
 def admit(connect: Connect, device_id: str | None, address: str, door: DoorContext) -> Admission | Refusal:
-    """Let the device in that authentication has found, if any, with the answer to its CONNECT."""
+    """Let the device in that authentication has found, if any, with the answer to its CONNECT.
+
+    Who knows the password is let in however many others have guessed at it; throttled is who does not.
+    """
     name = connect.username or ""
     if device_id is None:
+        if (guesser := refuse_guesser(connect, address, door)) is not None:
+            return guesser
         door.failed_logins.failed(address, name)
         if connect.username is None and connect.password is None:
             return Refusal(ReasonCode.NOT_AUTHORIZED, "a user name and a password, or a client certificate, are needed")

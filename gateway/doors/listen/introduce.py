@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
-from gateway.doors.listen.admit import Admission, Refusal, admit, refuse_early
-from gateway.doors.listen.token import without_token
+from gateway.doors.listen.admit import Admission, Refusal, admit, refuse_early, refuse_guesser
 from gateway.doors.listen.context import DoorContext
+from gateway.doors.listen.token import without_token
 from gateway.doors.mqtt import write
 from gateway.doors.mqtt.codes import ReasonCode
 from gateway.doors.mqtt.packets import Connect, Incoming, Violation
@@ -65,13 +65,15 @@ class Introduction:
             self._greet(without_token(cast("Connect", first)))  # the stream lets nothing else come first
 
     def _greet(self, connect: Connect) -> None:
-        early = refuse_early(connect, self._address, self._door)
+        early = refuse_early(connect)
         if early is not None:
             self._refuse(connect, early)
             return
         logins = self._door.logins
         if not logins.is_slow(connect):
             self._decide(connect, logins.decide(connect, self._names))
+        elif (guesser := refuse_guesser(connect, self._address, self._door)) is not None:
+            self._refuse(connect, guesser)
         elif logins.decide_later(connect, self._names, lambda device_id: self._decide_late(connect, device_id)):
             self._host.hold(Hold.LOGIN)
         else:

@@ -134,17 +134,17 @@ class Reception:
             while not self._lobby.has_room:
                 self._hurry()
                 await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(self._pace.take())
             visitor = self._lobby.call()
-            if visitor is None:
-                continue
-            if _has_hung_up(visitor.socket):  # it has waited too long, which shall cost nobody else a turn
-                self._send_away(visitor)
+            if visitor is None or _has_hung_up(visitor.socket):  # who has waited too long costs nobody else a turn
+                self._pace.give_back()
+                if visitor is not None:
+                    self._send_away(visitor)
                 continue
             visitor.since_s = self._loop.time()
             visitor.welcome = asyncio.create_task(self._welcome(visitor), name="listen-welcome")
             self._welcomes.add(visitor.welcome)
             visitor.welcome.add_done_callback(self._welcomes.discard)
-            await asyncio.sleep(self._pace.take())
 
     def _hurry(self) -> None:
         """There is no room for those who wait: who has been half open for long, from the most crowded address, goes."""

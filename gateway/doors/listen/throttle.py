@@ -8,6 +8,7 @@ from typing import Final
 from devices.ids import is_device_id
 
 _REMEMBERED: Final = 10_000
+_HARDLY: Final = 0.5  # a level that no failure has left
 
 
 class Pace:
@@ -27,13 +28,17 @@ class Pace:
         self._at_s = now_s
         return max(0.0, -self._tokens / self._per_s)
 
+    def give_back(self) -> None:
+        """The token was not needed."""
+        self._tokens += 1.0
+
 
 class FailedLogins:
     """Who has failed to log in too often: remote addresses and user names, each with a bucket that slowly refills.
 
-    A user name that has succeeded from an address is not held up there by what others do, until it fails there itself:
-    nobody locks a device out by guessing at its password from elsewhere. What is remembered is bounded; the oldest is
-    forgotten first.
+    Nobody locks a device out by guessing at its password from elsewhere: a user name that has succeeded from an address
+    is not held up there by what others do, until it fails there itself; and a name that is guessed at may still be
+    tried from an address that has not failed. What is remembered is bounded; the oldest is forgotten first.
     """
 
     def __init__(self, burst: int, per_minute: float, monotonic: Callable[[], float]) -> None:
@@ -49,8 +54,8 @@ class FailedLogins:
         address, username = network_of(address), _name(username)
         if self._burst == 0 or (address, username) in self._trusted:
             return True
-        limit = self._burst - 0.5
-        return self._level(("address", address)) < limit and self._level(("name", username)) < limit
+        limit, failed_here = self._burst - 0.5, self._level(("address", address))
+        return failed_here < limit and (failed_here < _HARDLY or self._level(("name", username)) < limit)
 
     def failed(self, address: str, username: str) -> None:
         """A login was tried in vain."""

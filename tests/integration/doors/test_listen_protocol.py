@@ -92,8 +92,8 @@ async def test_who_does_not_introduce_itself_is_shown_out(intake: HeldIntake) ->
         assert door.stats.timeouts == 1
 
 
-async def test_too_many_failed_logins_are_not_looked_at(intake: HeldIntake) -> None:
-    authenticator = OnePassword()
+async def test_too_many_failed_logins_are_not_looked_at_where_looking_takes_long(intake: HeldIntake) -> None:
+    authenticator = OnePassword(slow=True)
     async with listening(intake, authenticator, failed_logins_burst=2) as door:
         for _ in range(2):
             async with RawClient(door.port) as client:
@@ -102,6 +102,15 @@ async def test_too_many_failed_logins_are_not_looked_at(intake: HeldIntake) -> N
             async with RawClient(door.port) as client:
                 assert (await client.log_in(packet)).code == code
         assert len(authenticator.asked) == 2
+
+
+async def test_who_knows_its_password_is_let_in_however_often_others_have_guessed(intake: HeldIntake) -> None:
+    async with listening(intake, failed_logins_burst=2) as door:
+        for expected in (0x86, 0x86, 0x9F, 0x9F):
+            async with RawClient(door.port) as guesser:
+                assert (await guesser.log_in(raw.connect(password="guess"))).code == expected
+        async with RawClient(door.port) as owner:  # from the same address, with a name that is guessed at
+            assert (await owner.log_in(raw.connect())).code == 0
 
 
 async def test_a_device_behind_the_same_address_is_not_held_up_by_a_guesser(intake: HeldIntake) -> None:
