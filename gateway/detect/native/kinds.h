@@ -6,7 +6,7 @@
 #include "series.h"
 
 INLINE float settle(learnt_t *state, double ts_s, double value, double last) {
-    state->first_s = least(state->first_s, ts_s);
+    state->first_s = least(ts_s, state->first_s);
     float fresh = (float)value, old = (float)last, seen = state->seen + 1.0f;
     state->seen = seen;
     state->rises += fresh > old;

@@ -12,16 +12,16 @@ static const float WARM_UP = 200.0f;
 
 static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
     char *hot = row_of(lane, HOT, slot);
-    __builtin_prefetch(hot, 1);
-    __builtin_prefetch(hot + sizeof(record_t) - 1, 1);
+    ask_for(hot);
+    ask_for(hot + sizeof(record_t) - 1);
     hour_of(lane, ts_s);
-    __builtin_prefetch((float *)row_of(lane, HOURLY, slot) + lane->hour_of_day, 1);
+    ask_for((float *)row_of(lane, HOURLY, slot) + lane->hour_of_day);
 }
 
 static void fetch_cells(lane_t *lane, int64_t slot, double ts_s) {
     (void)ts_s;
     const record_t *hot = row_of(lane, HOT, slot);
-    __builtin_prefetch((uint64_t *)row_of(lane, RECENT, slot) + place_of(hot->recent, lane->evidence_points), 1);
+    ask_for((uint64_t *)row_of(lane, RECENT, slot) + place_of(hot->recent, lane->evidence_points));
 }
 
 /* A series that turns out to be of amounts starts anew, on their square roots. */
@@ -52,21 +52,20 @@ static void note(lane_t *lane, const sample_t *sample, const record_t *state, co
 /* How far beyond its range a feature is, in weighted widths; 0 within it, and while it is young. */
 INLINE float exceeded_by(const record_t *state, int k, float feature, float floor) {
     float low = state->low[k], high = state->high[k], width = high - low;
-    float excess = mostf(feature - high, low - feature), scale = width > floor ? width : floor;
-    bool scored = width > 0.0f && excess > 0.0f && state->count >= WARM_UP;
-    return (scored ? excess : 0.0f) / (scale > 1e-30f ? scale : 1e-30f) * WEIGHTS[k];
+    float excess = mostf(0.0f, mostf(feature - high, low - feature)); /* 0 for a feature that is not there */
+    if (!(width > 0.0f)) excess = 0.0f;
+    return excess / mostf(1e-30f, mostf(floor, width)) * WEIGHTS[k];
 }
 
 /* Shrink a range a little, then let in what was just seen, or a step towards it. */
-INLINE void widen(record_t *state, int k, float feature, float floor, float pace) {
+INLINE void widen(record_t *state, int k, float feature, float floor, float pace, float rate) {
     float low = state->low[k], high = state->high[k], width = high - low;
-    float step = pace * (width > floor ? width : floor), kept = feature;
-    if (width > 0.0f && !(state->count < WARM_UP)) {
-        if (kept < low - step) kept = low - step;
-        if (kept > high + step) kept = high + step;
+    float step = pace * mostf(floor, width), kept = feature;
+    if (width > 0.0f && state->count >= WARM_UP) {
+        kept = low - step > kept ? low - step : kept; /* NaN stays NaN */
+        kept = high + step < kept ? high + step : kept;
     }
-    float rate = 0.5f * (0.0004f + 1.0f / (state->count + 10.0f));
-    float shrink = rate * (width > 0.0f ? width : 0.0f);
+    float shrink = rate * mostf(0.0f, width);
     state->low[k] = leastf(low + shrink, kept);
     state->high[k] = mostf(high - shrink, kept);
 }
@@ -84,10 +83,10 @@ INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, do
     };
     float floor = (float)(0.02 * fabs(slow)), ratio[FEATURES], largest = 0.0f;
     for (int k = 0; k < FEATURES; k++) {
-        ratio[k] = exceeded_by(state, k, features[k], floor);
-        if (ratio[k] > largest) largest = ratio[k];
+        ratio[k] = state->count >= WARM_UP ? exceeded_by(state, k, features[k], floor) : 0.0f;
+        largest = mostf(largest, ratio[k]);
     }
-    double raw = largest < 1e6f ? (double)largest : 1e6;
+    double raw = (double)leastf(1e6f, largest);
     bool news = raw > (double)(1.3f * state->bar);
     double score = news ? raw / (raw + 0.3) : 0.0;
     if (score >= 0.5) {
@@ -99,8 +98,9 @@ INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, do
     state->slow = slow + pace * (double)rate * (value - slow);
     state->fast = fast;
     *cell = (float)(is_nan(hourly) ? value : hourly + pace * 0.07 * (value - hourly));
-    for (int k = 0; k < FEATURES; k++) widen(state, k, features[k], floor, (float)pace);
-    state->count = state->count + 1.0f < 1e6f ? state->count + 1.0f : 1e6f;
+    rate = 0.5f * (0.0004f + 1.0f / (state->count + 10.0f));
+    for (int k = 0; k < FEATURES; k++) widen(state, k, features[k], floor, (float)pace, rate);
+    state->count = leastf(1e6f, state->count + 1.0f);
     *inside = raw == 0.0;
     return score;
 }

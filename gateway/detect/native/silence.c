@@ -11,19 +11,18 @@ static const double TICK_S = 8.0;
 /* Learn from the gap that this sign of life ends, and set the next deadline. */
 INLINE void hear(silence_t *state, const double *p, double alive_s) {
     double gap_s = alive_s - state->heard_s, lesson_s = gap_s;
-    state->first_s = least(state->first_s, alive_s);
+    state->first_s = least(alive_s, state->first_s);
     if (gap_s > 0.0) { /* what arrives together is one sign of life */
         if (alive_s > state->deadline_s) {
             double longest_s = 1.5 * (state->deadline_s - state->heard_s);
-            lesson_s = gap_s < longest_s ? gap_s : longest_s;
+            lesson_s = least(longest_s, gap_s);
         }
         state->largest_s = most(state->largest_s * exp2_of(-gap_s / MEMORY_S), lesson_s);
         state->gaps = state->gaps + 1.0;
     }
-    state->heard_s = most(state->heard_s, alive_s);
+    state->heard_s = most(alive_s, state->heard_s);
     double listened_s = most(state->heard_s - state->first_s, 1.0);
-    double learnt_s = state->largest_s * p[FACTOR] * (1.0 + CAUTION_S / listened_s);
-    if (learnt_s < p[SHORTEST_S]) learnt_s = p[SHORTEST_S];
+    double learnt_s = most(p[SHORTEST_S], state->largest_s * p[FACTOR] * (1.0 + CAUTION_S / listened_s));
     bool known = state->gaps >= 20.0 && listened_s >= p[WARM_UP_S];
     double span_s = is_nan(p[AFTER_S]) ? (known ? learnt_s : INFINITY) : p[AFTER_S];
     state->deadline_s = state->heard_s + span_s + p[GRACE_S];
@@ -40,12 +39,10 @@ INLINE void queue(lane_t *lane, int64_t slot, silence_t *state) {
 }
 
 static void fetch_ahead(const lane_t *lane, int64_t i) {
-    if (i + SOONEST < lane->samples) __builtin_prefetch(lane->slots + lane->seats[i + SOONEST] * lane->columns);
-    if (i + SOON >= lane->samples) return;
-    for (int64_t j = 0; j < lane->watches; j++) {
-        int64_t slot = lane->slots[lane->seats[i + SOON] * lane->columns + lane->column[j]];
-        if (slot >= 0) __builtin_prefetch(row_of(lane, HOT, slot), 1);
-    }
+    if (i + SOONEST < lane->samples) ask_for(lane->slots + lane->seats[i + SOONEST] * lane->columns);
+    if (i + SOONER >= lane->samples) return;
+    for (int64_t j = 0; j < lane->watches; j++)
+        ask_for(row_of(lane, HOT, slot_ahead(lane, i + SOONER, j)));
 }
 
 /* Take readings as signs of life; stops where one ends a silence. */

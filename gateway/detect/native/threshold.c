@@ -6,17 +6,17 @@ enum { ABOVE = PARAMETERS, BELOW, CLEAR_BELOW, CLEAR_ABOVE, HYSTERESIS };
 
 static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
     (void)ts_s;
-    __builtin_prefetch(row_of(lane, HOT, slot), 1);
+    ask_for(row_of(lane, HOT, slot));
 }
 
 static void fetch_cells(lane_t *lane, int64_t slot, double ts_s) {
     (void)ts_s;
     const threshold_t *hot = row_of(lane, HOT, slot);
-    __builtin_prefetch((uint64_t *)row_of(lane, RECENT, slot) + place_of(hot->recent, lane->evidence_points), 1);
+    ask_for((uint64_t *)row_of(lane, RECENT, slot) + place_of(hot->recent, lane->evidence_points));
 }
 
 static double score_of(double value, double above, double below) {
-    double excess = most(most(value - above, below - value), 0.0);
+    double excess = most(most(0.0, value - above), below - value); /* either limit may be NaN: not there */
     double limit = fabs(value > above ? above : below);
     double ratio = excess / (limit > 1e-9 ? limit : 1e-9);
     return 0.5 + 0.5 * ratio / (1.0 + ratio);

@@ -20,19 +20,19 @@ INLINE int64_t place_in(double x, int64_t count) { return within(remainder_of(x,
 static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
     (void)ts_s;
     char *hot = row_of(lane, HOT, slot);
-    __builtin_prefetch(hot, 1);
-    __builtin_prefetch(hot + sizeof(usage_t) - 1, 1);
+    ask_for(hot);
+    ask_for(hot + sizeof(usage_t) - 1);
 }
 
 static void fetch_rest(lane_t *lane, int64_t slot, double ts_s) {
     const usage_t *hot = row_of(lane, HOT, slot);
     if (hour_of(lane, ts_s) == hot->hour) return;
     char *habit = row_of(lane, HABIT, slot), *run = row_of(lane, RUN, slot);
-    __builtin_prefetch(habit, 1);
-    __builtin_prefetch(habit + sizeof(habit_t) - 1, 1);
-    __builtin_prefetch(run, 1);
-    __builtin_prefetch(run + sizeof(run_t) - 1, 1);
-    __builtin_prefetch((float *)row_of(lane, USUAL, slot) + place_in(hot->hour, 24), 1);
+    ask_for(habit);
+    ask_for(habit + sizeof(habit_t) - 1);
+    ask_for(run);
+    ask_for(run + sizeof(run_t) - 1);
+    ask_for((float *)row_of(lane, USUAL, slot) + place_in(hot->hour, 24));
 }
 
 INLINE int64_t weekday_of(double day) { return place_in((is_nan(day) ? 0.0 : day) + 4.0, 7); }
@@ -79,7 +79,7 @@ static void turn_day(lane_t *lane, int64_t slot, habit_t *habit, double opened) 
         habit->days += 1.0f;
     }
     habit->day = opened;
-    habit->first_day = least(habit->first_day, opened);
+    habit->first_day = least(opened, habit->first_day);
     habit->weekday_factor = weekday_factor(weekday, opened);
     habit->day_use = habit->day_usual = 0.0;
 }
@@ -97,7 +97,7 @@ INLINE double expect(lane_t *lane, int64_t slot, habit_t *habit, hours_t hours, 
 INLINE void learn(habit_t *habit, float *cell, hours_t hours, double pace) {
     double usual = (double)*cell, use = hours.use;
     double rate = (double)mostf(1.0f / (habit->days + 1.0f), (float)(1.0 / 14.0)) * pace;
-    double most_use = 4.0 * most(usual, or_zero(habit->per_day) / 24.0);
+    double most_use = 4.0 * most(or_zero(habit->per_day) / 24.0, usual);
     double lesson = habit->days >= 7.0f ? least(use, most_use) : use;
     *cell = (float)(is_nan(usual) ? lesson : usual + rate * (lesson - usual));
     rate = (double)(use > 0.0 ? mostf(1.0f / (habit->days * 4.0f + 1.0f), 0.01f) : 0.0f) * pace;
