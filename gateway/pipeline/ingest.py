@@ -17,7 +17,8 @@ from devices.registry.queries import find_devices, register_device
 from gateway.detect.model import AlarmChange
 from gateway.intake import Alike, Bunch, Origin, Route, Verdict
 from gateway.order.keeper import OrderKeeper
-from gateway.pipeline.decode import AUTOMATIC, Sources, decode_batch
+from gateway.pipeline.ahead import Ahead
+from gateway.pipeline.decode import AUTOMATIC, Sources
 from gateway.pipeline.dialect import Dialects
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.health import HealthyClock
@@ -73,12 +74,15 @@ class Ingest:
         judge = Judge(parts.engine, store.profiles, parts.log)
         self._transactions = Transactions(store, judge, parts.stats, parts.log)
         self._transactions.batch_seq = recovered.batch_seq
-        self._writer = BatchWriter(store, judge, self._sources, self._transactions, parts.order, parts.log)
-        self._health = HealthyClock(settings.ingest.outage_grace, recovered.healthy_s)
         self._replays = Replays(parts.queue)
         self._dialects = Dialects(
             parts.codecs, settings.authority, settings.ingest.max_payload_bytes, replays=self._replays
         )
+        self._ahead = Ahead(self._sources, self._dialects, parts.queue, parts.clock.now_s)
+        self._writer = BatchWriter(
+            store, judge, self._sources, self._transactions, parts.order, parts.log, meanwhile=self._ahead.look
+        )
+        self._health = HealthyClock(settings.ingest.outage_grace, recovered.healthy_s)
         self._promotion = Promotion()
         self._unknown: dict[str, float] = {}
         self._busy_since_s: float | None = None
@@ -94,24 +98,27 @@ class Ingest:
         waits_s = 0.0 if self._busy_since_s is None else self._loop_s() - self._busy_since_s
         return f"a batch has been waiting for the database for {waits_s:.0f} s" if waits_s > _TOO_LONG_S else None
 
-    async def take_in(self, bunches: Sequence[Bunch]) -> None:
-        """Store and judge packets, then settle them. Raises OwnershipLostError."""
+    @property
+    def has_taken(self) -> bool:
+        """Whether a batch has left the queue that is not stored."""
+        return self._ahead.has_taken
+
+    async def take_in(self) -> None:
+        """Store and judge a batch of what waits, then settle it. Raises OwnershipLostError."""
         self._busy_since_s = self._loop_s()
-        await self._store(bunches)
+        await self._store()
         self._busy_since_s = None
 
-    async def _store(self, bunches: Sequence[Bunch]) -> None:
-        expanded = self._dialects.expand(bunches)
-        await self._meet(expanded.bunches)
-        oldest_s = min(bunch.received_s for bunch in bunches)
+    async def _store(self) -> None:
+        taken, batch = await self._ahead.next(self._meet)
+        oldest_s = taken.oldest_s
         moment = self._moment(oldest_s)
-        batch = decode_batch(self._sources, expanded.bunches, moment.now_s, expanded.refused)
         begun_s = self._loop_s()
         written = await self._writer.write(batch, moment)
         took_s = self._loop_s() - begun_s
         verdicts = verdicts_of(written)
-        settle(bunches, expanded.verdicts_of_messages(verdicts))
-        expanded.answer()
+        settle(taken.bunches, taken.expanded.verdicts_of_messages(verdicts))
+        taken.expanded.answer()
         self._parts.order.take_in(
             self._transactions.batch_seq, written.readings, written.told_events(), written.refused
         )
@@ -127,7 +134,7 @@ class Ingest:
             return
         self._housekeeping_at_s = loop_s + _HOUSEKEEPING_S
         self._parts.stats.queued_packets = self._parts.queue.packets
-        self._announce(await self._writer.decide(self._moment(self._parts.queue.oldest_received_s())))
+        self._announce(await self._writer.decide(self._moment(self._ahead.oldest_received_s())))
         if loop_s >= self._replays_at_s:
             self._replays_at_s = loop_s + _REPLAYS_S
             if self._dialects.has_recalls:

@@ -131,9 +131,9 @@ class Pipeline:
 
     async def _work(self) -> None:
         ingest = self._ingest = await self._start()
-        while not (self._is_stopping and not self._queue.packets):
-            if await self._queue.wait(0.0 if self._is_stopping else _TICK_S):
-                await ingest.take_in(self._queue.take())
+        while not (self._is_stopping and not self._queue.packets and not ingest.has_taken):
+            if ingest.has_taken or await self._queue.wait(0.0 if self._is_stopping else _TICK_S):
+                await ingest.take_in()
             await ingest.keep_house()
         await ingest.checkpoint()
 

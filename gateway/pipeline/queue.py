@@ -64,6 +64,11 @@ class PacketQueue:
         return not self.is_full
 
     @property
+    def is_ripe(self) -> bool:
+        """Whether a full batch waits."""
+        return self.packets >= self._settings.max_readings
+
+    @property
     def is_full(self) -> bool:
         """Whether the doors should stop reading."""
         return self.packets >= self._settings.queue_packets or self.bytes >= self._settings.queue_bytes

@@ -1,6 +1,6 @@
 """One transaction per batch: readings, events, quarantine, alarms and counters together, or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import partial
@@ -67,7 +67,11 @@ class BatchWriter:
         transactions: Transactions,
         order: OrderKeeper,
         log: structlog.typing.FilteringBoundLogger,
+        *,
+        meanwhile: Callable[[], None],
     ) -> None:
+        """`meanwhile` is called while the database works on a batch."""
+        self._meanwhile = meanwhile
         self._order = order
         self._store = store
         self._judge = judge
@@ -122,7 +126,13 @@ class BatchWriter:
 
     async def _store_readings(self, conn: Connection, batch: Batch, batch_seq: int) -> list[StoredReadings]:
         return [
-            await store_readings(conn, part, batch_seq, expect_duplicates=part.table.model in self._expecting)
+            await store_readings(
+                conn,
+                part,
+                batch_seq,
+                expect_duplicates=part.table.model in self._expecting,
+                meanwhile=self._meanwhile,
+            )
             for part in batch.readings
         ]
 

@@ -1,6 +1,6 @@
 """Writes readings so that each identity is stored once, however often it is told."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -18,25 +18,35 @@ from gateway.store.times import datetime_of, datetimes_of, us_of_all
 Connection = AsyncConnection[TupleRow]
 
 
+def _nothing() -> None:
+    return None
+
+
 async def store_readings(
-    conn: Connection, readings: Readings, batch_seq: int, *, expect_duplicates: bool
+    conn: Connection,
+    readings: Readings,
+    batch_seq: int,
+    *,
+    expect_duplicates: bool,
+    meanwhile: Callable[[], None] = _nothing,
 ) -> StoredReadings:
     """Write the readings of one product model, in the caller's transaction.
 
     A COPY that succeeds proves that every row is new. One that fails is undone to a savepoint, and one statement says
-    which identities are taken; where duplicates are expected, that statement comes first.
+    which identities are taken; where duplicates are expected, that statement comes first. `meanwhile` is called when
+    everything is sent, and the database has its work to do.
     """
     if not expect_duplicates:
         try:
             async with conn.transaction():
-                await copy_readings(conn, readings, batch_seq)
+                await copy_readings(conn, readings, batch_seq, meanwhile)
         except UniqueViolation:
             pass
         else:
             return all_new(readings)
     stored = classify(readings, await find_taken(conn, readings))
     if len(stored.new):
-        await copy_readings(conn, stored.new, batch_seq)
+        await copy_readings(conn, stored.new, batch_seq, meanwhile)
     if stored.fills:
         await fill_readings(conn, readings.table, stored.fills)
     return stored
@@ -50,13 +60,16 @@ def has_duplicates(stored: StoredReadings) -> bool:
 COPY_READINGS: LiteralString = "COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)"
 
 
-async def copy_readings(conn: Connection, readings: Readings, batch_seq: int) -> None:
+async def copy_readings(
+    conn: Connection, readings: Readings, batch_seq: int, meanwhile: Callable[[], None] = _nothing
+) -> None:
     """Append readings. Raises UniqueViolation when an identity is taken."""
     names = (*FIXED_COLUMNS, *readings.table.columns, "extra")
     columns = sql.SQL(", ").join(map(sql.Identifier, names))
     statement = sql.SQL(COPY_READINGS).format(table=sql.Identifier(readings.table.name), columns=columns)
     async with conn.cursor() as cursor, cursor.copy(statement) as copy:
         await copy.write(encode_readings(readings, batch_seq))
+        meanwhile()
 
 
 FIND_TAKEN: LiteralString = """

@@ -68,6 +68,20 @@ class Readings:
         """The device of one reading."""
         return self.device_ids[int(self.device[position])]
 
+    def widened(self, table: ReadingTable) -> "Readings":
+        """The same readings for their table with further columns."""
+        values = np.full((len(self), len(table.metrics)), np.nan)
+        column_of = {name: column for column, name in enumerate(table.metrics)}
+        values[:, [column_of[name] for name in self.table.metrics]] = self.values
+        extra: dict[int, Extra] = {}
+        for position, told in self.extra.items():
+            for name in told.keys() & column_of.keys():
+                values[position, column_of[name]] = told[name]
+            rest = {name: value for name, value in told.items() if name not in column_of}
+            if rest:
+                extra[position] = rest
+        return replace(self, table=table, values=values, extra=extra)
+
     def take(self, wanted: NDArray[np.intp] | NDArray[np.bool_]) -> "Readings":
         """Some of the readings, by mask or position, in the order given."""
         positions: NDArray[np.intp] = np.flatnonzero(wanted) if wanted.dtype == np.bool_ else wanted.astype(np.intp)

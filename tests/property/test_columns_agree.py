@@ -10,21 +10,16 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from devices.ids import partition_of
-from devices.payloads import Bad, Codec, DecodedEvent, DecodedReading, ReadingColumns
+from devices.payloads import Bad, DecodedEvent, DecodedReading, ReadingColumns
 from devices.payloads.columnar import ABSENT
 from devices.payloads.json import JsonCodec
 from devices.payloads.json_columns import JsonColumns
-from devices.registry.model import Device
 from gateway.intake import Packet, Route
 from gateway.pipeline.batch import Batch
-from gateway.pipeline.decode import Sources, decode_batch
-from gateway.pipeline.directory import DeviceDirectory
+from gateway.pipeline.decode import decode_batch
 from gateway.pipeline.packets import bunches_of
-from gateway.pipeline.settings import IngestSettings, PipelineSettings
-from gateway.store.rows import ReadingTable
-from gateway.store.tables import ReadingTables
-from tests.ingest.rig import NOW_S, PROFILES, Door
+from tests.ingest.decoding import DEVICES, sources
+from tests.ingest.rig import NOW_S, Door
 
 CODEC = JsonCodec()
 METRICS = ("celsius", "boils", "Wasser °C", 'said "so"', "m0")
@@ -134,23 +129,6 @@ def test_only_what_does_not_fit_is_left(told: list[object], at: int) -> None:
     plain.insert(place, False)
     found = JsonColumns(METRICS).decode(payloads)
     assert list(found.left) == [number for number, is_plain in enumerate(plain) if not is_plain]
-
-
-DEVICES = {"k1": "kettle", "k2": "kettle", "k3": "no such model", "a1": None}
-TABLES = {
-    "kettle": ReadingTable("kettle", "reading_kettle", ("celsius", "boils"), ("celsius", "boils")),
-    "automatic": ReadingTable("automatic", "reading_automatic", ("boils",), ("boils",)),
-}
-
-
-def sources(codec: Codec) -> Sources:
-    directory = DeviceDirectory(
-        [Device(name, "default", model, None, partition_of(name)) for name, model in DEVICES.items()]
-    )
-    tables = ReadingTables.__new__(ReadingTables)
-    tables._tables = TABLES  # pyright: ignore[reportPrivateUsage] - what a database would have told
-    settings = PipelineSettings(ingest=IngestSettings(max_payload_bytes=5000))
-    return Sources(settings, directory, {"json": codec}, PROFILES, tables)
 
 
 ROUTES = st.sampled_from([Route.TELEMETRY] * 6 + [Route.EVENTS, Route.STATUS, Route.UNKNOWN])

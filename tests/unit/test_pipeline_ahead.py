@@ -1,0 +1,94 @@
+"""Batches are decoded ahead of their turn, and nothing else about them changes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from devices.ids import partition_of
+from devices.payloads.json import JsonCodec
+from devices.registry.model import Device
+from gateway.authority import Authority
+from gateway.intake import Bunch, Route
+from gateway.pipeline.ahead import Ahead
+from gateway.pipeline.decode import Sources
+from gateway.pipeline.dialect import Dialects
+from gateway.pipeline.queue import PacketQueue
+from gateway.pipeline.settings import BatchSettings
+from gateway.store.rows import ReadingTable
+from tests.ingest.decoding import GivenTables, sources
+from tests.ingest.rig import NOW_S, Door
+
+PAYLOAD = b'{"ts":%d,"metrics":{"boils":1,"volts":230}}'
+
+
+class Kitchen:
+    """A queue of batches of two, and what looks ahead in it."""
+
+    def __init__(self) -> None:
+        self.tables = GivenTables()
+        self.sources: Sources = sources(JsonCodec(), self.tables)
+        self.queue = PacketQueue(BatchSettings(max_readings=2, max_age=0.0))
+        self.ahead = Ahead(self.sources, Dialects({}, Authority(), 1000), self.queue, lambda: NOW_S)
+        self.door = Door()
+        self.met: list[str] = []
+
+    def put(self, device_id: str, count: int, received_s: float = NOW_S) -> None:
+        """Have packets wait."""
+        tokens = [self.door.next_token() for _ in range(count)]
+        payloads = [PAYLOAD % token for token in tokens]
+        self.queue.put([Bunch(self.door, Route.TELEMETRY, device_id, "t", "json", received_s, tokens, payloads)])
+
+    async def meet(self, bunches: Sequence[Bunch]) -> None:
+        """Register everybody."""
+        for bunch in bunches:
+            self.met.append(bunch.device_id)
+            device = Device(bunch.device_id, "default", "kettle", None, partition_of(bunch.device_id))
+            self.sources.devices.put(device)
+
+    async def next(self) -> list[tuple[str, int]]:
+        """The readings of the next batch: their devices, and their times."""
+        _, batch = await self.ahead.next(self.meet)
+        return [
+            (part.device_id(position), int(part.ts_us[position]) // 1000)
+            for part in batch.readings
+            for position in range(len(part))
+        ]
+
+
+async def test_only_a_full_batch_is_taken_ahead_and_it_comes_first() -> None:
+    kitchen = Kitchen()
+    kitchen.put("k1", 1, NOW_S - 5)
+    kitchen.ahead.look()
+    assert not kitchen.ahead.has_taken
+    kitchen.put("k1", 4)
+    kitchen.ahead.look()
+    kitchen.ahead.look()
+    assert (kitchen.ahead.has_taken, kitchen.queue.packets) == (True, 3)
+    assert kitchen.ahead.oldest_received_s() == NOW_S - 5
+    found = [await kitchen.next() for _ in range(3)]
+    assert found == [[("k1", 1), ("k1", 2)], [("k1", 3), ("k1", 4)], [("k1", 5)]]
+    assert kitchen.met == []
+    assert kitchen.ahead.oldest_received_s() is None
+
+
+async def test_a_batch_with_a_stranger_waits_until_it_is_known() -> None:
+    kitchen = Kitchen()
+    kitchen.put("stranger", 2)
+    kitchen.ahead.look()
+    assert kitchen.ahead.has_taken
+    assert await kitchen.next() == [("stranger", 1), ("stranger", 2)]
+    assert kitchen.met == ["stranger"]
+
+
+async def test_a_batch_that_was_decoded_before_its_table_grew_fits_all_the_same() -> None:
+    kitchen = Kitchen()
+    kitchen.put("a1", 2)
+    kitchen.ahead.look()
+    wide = ReadingTable("automatic", "reading_automatic", ("boils", "amps", "volts"), ("boils", "amps", "volts"))
+    kitchen.tables.given["automatic"] = wide
+    _, batch = await kitchen.ahead.next(kitchen.meet)
+    (part,) = batch.readings
+    assert (part.table, part.extra) == (wide, {})
+    np.testing.assert_array_equal(part.values, [[1.0, np.nan, 230.0]] * 2)
+    narrow = part.widened(ReadingTable("automatic", "t", (*wide.metrics, "ohms"), (*wide.columns, "ohms")))
+    assert narrow.values.shape == (2, 4)
