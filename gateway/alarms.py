@@ -12,11 +12,22 @@ from psycopg.rows import TupleRow
 
 from crm_sync.inbox import AlarmExplanation, AlarmNotice
 from gateway.detect.model import AlarmChange
+from gateway.order.queries import hurry, list_names
 
 Connection = AsyncConnection[TupleRow]
 
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_STATE_AFTER: Final = {"raised": "active", "updated": "active", "unknown": "unknown", "cleared": "cleared"}
+_STATE_AFTER: Final = {
+    "raised": "active",
+    "updated": "active",
+    "unknown": "unknown",
+    "cleared": "cleared",
+    "retracted": "retracted",
+}
+_ENDINGS: Final = frozenset({"cleared", "retracted"})
+
+Names = Mapping[tuple[str, str, int], str]
+"""Alarms whose beginning was corrected: by device, watch and beginning in microseconds, as which alarm they go on."""
 
 
 def alarm_id_of(device_id: str, watch: str, started_at_s: float) -> str:
@@ -56,28 +67,41 @@ async def record_changes(
     """
     if not changes:
         return []
-    episodes = _by_episode(changes, tenants)
+    device_ids = sorted({change.device_id for change in changes})
+    names = await list_names(conn, device_ids)
+    if any(change.event == "raised" for change in changes):
+        await hurry(conn, device_ids, recorded_at_s)
+    episodes = _by_episode(changes, tenants, names)
     counts = await put_alarms_rows(conn, episodes, recorded_at_s)
     await put_alarm_events(conn, episodes, counts, recorded_at_s)
-    heads = await find_heads(conn, sorted({change.device_id for change in changes}), tables)
+    alarm_ids = {id(change): episode.alarm_id for episode in episodes for change in episode.changes}
+    heads = await find_heads(conn, device_ids, tables)
     return [
-        _notice(change, tenants[change.device_id], heads.get(change.device_id, change.ts_s), recorded_at_s)
+        _notice(
+            change,
+            alarm_ids[id(change)],
+            tenants[change.device_id],
+            heads.get(change.device_id, change.ts_s),
+            recorded_at_s,
+        )
         for change in changes
     ]
 
 
-def _by_episode(changes: Sequence[AlarmChange], tenants: Mapping[str, str]) -> list[_Episode]:
+def _by_episode(changes: Sequence[AlarmChange], tenants: Mapping[str, str], names: Names) -> list[_Episode]:
     grouped: dict[str, list[AlarmChange]] = {}
     for change in changes:
-        grouped.setdefault(alarm_id_of(change.device_id, change.watch, change.started_at_s), []).append(change)
+        key = (change.device_id, change.watch, round(change.started_at_s * 1e6))
+        alarm_id = names.get(key) or alarm_id_of(change.device_id, change.watch, change.started_at_s)
+        grouped.setdefault(alarm_id, []).append(change)
     return [_Episode(alarm_id, tenants[found[0].device_id], found) for alarm_id, found in sorted(grouped.items())]
 
 
-def _notice(change: AlarmChange, tenant_id: str, head_ts_s: float, recorded_at_s: float) -> AlarmNotice:
+def _notice(change: AlarmChange, alarm_id: str, tenant_id: str, head_ts_s: float, recorded_at_s: float) -> AlarmNotice:
     explanation = change.explanation
     return AlarmNotice(
         tenant_id=tenant_id,
-        alarm_id=alarm_id_of(change.device_id, change.watch, change.started_at_s),
+        alarm_id=alarm_id,
         device_id=change.device_id,
         watch=change.watch,
         kind=str(change.kind),
@@ -112,10 +136,14 @@ FROM unnest(%(alarm_ids)s::text[], %(tenant_ids)s::text[], %(device_ids)s::text[
      AS told (alarm_id, tenant_id, device_id, watch, kind, metric, problem, severity, state, started_at, decided_ts,
               ended_at, score, explanation, events)
 ON CONFLICT (alarm_id) DO UPDATE
-SET severity = excluded.severity, decided_ts = excluded.decided_ts, updated_at = excluded.updated_at,
-    score = excluded.score, explanation = excluded.explanation, events = alarm.events + excluded.events,
-    state = CASE WHEN alarm.state = 'retracted' THEN alarm.state ELSE excluded.state END,
-    ended_at = CASE WHEN alarm.state = 'retracted' THEN alarm.ended_at ELSE excluded.ended_at END
+SET severity = excluded.severity, started_at = excluded.started_at, decided_ts = excluded.decided_ts,
+    updated_at = excluded.updated_at, score = excluded.score, explanation = excluded.explanation,
+    events = alarm.events + excluded.events,
+    -- What was taken back stays so, unless it is raised again: late readings may be followed by later ones.
+    state = CASE WHEN alarm.state = 'retracted' AND NOT alarm.alarm_id = ANY(%(raised)s) THEN alarm.state
+                 ELSE excluded.state END,
+    ended_at = CASE WHEN alarm.state = 'retracted' AND NOT alarm.alarm_id = ANY(%(raised)s) THEN alarm.ended_at
+                    ELSE excluded.ended_at END
 RETURNING alarm_id, events
 """
 
@@ -136,7 +164,8 @@ async def put_alarms_rows(conn: Connection, episodes: Sequence[_Episode], record
         "states": [_STATE_AFTER[change.event] for change in last],
         "started_at": [_at(change.started_at_s) for change in last],
         "decided_ts": [_at(change.ts_s) for change in last],
-        "ended_at": [_at(change.ts_s) if change.event == "cleared" else None for change in last],
+        "ended_at": [_at(change.ts_s) if change.event in _ENDINGS else None for change in last],
+        "raised": [episode.alarm_id for episode in episodes if episode.changes[0].event == "raised"],
         "scores": [change.score for change in last],
         "explanations": [_explained(change) for change in last],
         "events": [len(episode.changes) for episode in episodes],

@@ -164,6 +164,7 @@ class _Gateway:
             ground.clock,
             log,
             doors_healthy=lambda: all(door.healthy for door in self._doors.values()),
+            make_engine=partial(Engine, ground.profiles, settings.detect),
             on_alarms=self._outreach.wake,
         )
         self._doors = self._build_doors()

@@ -25,6 +25,8 @@ async def refresh(conn: Connection, desk: Desk, case: Case, arrival: Arrival) ->
         await _learn(conn, desk, case, arrival, "heard_again")
     elif arrival.alarm.severity.rank > case.severity.rank:
         await _learn(conn, desk, case, arrival, "severity_raised")
+    elif arrival.before is not None and arrival.before.started_at_s != arrival.alarm.started_at_s:
+        await _learn(conn, desk, case, arrival, "alarm_corrected")
 
 
 async def fall_silent(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -> None:

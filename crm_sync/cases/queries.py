@@ -75,7 +75,7 @@ INSERT INTO case_alarm AS known (
 )
 ON CONFLICT (alarm_id) DO UPDATE SET
     severity = excluded.severity, state = excluded.state, decided_ts = excluded.decided_ts,
-    owner_ref = excluded.owner_ref, updated_at = excluded.updated_at,
+    started_at = excluded.started_at, owner_ref = excluded.owner_ref, updated_at = excluded.updated_at,
     -- why it was raised stays worth reading when it is silent or over
     explanation = CASE WHEN excluded.state = 'active' THEN excluded.explanation ELSE known.explanation END
 RETURNING *

@@ -13,7 +13,8 @@ from gateway.detect.arrays import Floats, Indices
 LARGEST: Final = 1e30
 """A value further from zero than this is no measurement, and is taken as absent."""
 
-AlarmEvent = Literal["raised", "updated", "unknown", "cleared"]
+AlarmEvent = Literal["raised", "updated", "unknown", "cleared", "retracted"]
+"""The last is no detector's: late readings leave no cause for the alarm."""
 
 
 class Kind(StrEnum):

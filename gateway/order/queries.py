@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
 
-from psycopg import AsyncConnection
+import msgspec
+from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow, dict_row
 
 from devices.clock import to_datetime
+from gateway.detect.model import Explanation
+from gateway.order.episodes import Recorded
 from gateway.order.saved import VERSION
 from gateway.order.shown import Shown
 from gateway.order.tracker import Late
-from gateway.store.times import datetime_of
+from gateway.store.times import datetime_of, us_of
 
 Connection = AsyncConnection[TupleRow]
 
@@ -208,3 +211,100 @@ async def order_of(conn: Connection, tenant_id: str, device_ids: Sequence[str]) 
     async with conn.cursor(row_factory=dict_row) as cursor:
         rows = await (await cursor.execute(ORDER_OF, (tenant_id, list(device_ids)))).fetchall()
     return {row.pop("device_id"): row for row in rows}
+
+
+LIST_ALARMS: LiteralString = """
+SELECT a.alarm_id, a.device_id, a.watch, a.kind, a.metric, a.problem, a.severity, a.state, a.started_at, told.ts,
+       a.decided_ts, a.ended_at, a.score, a.explanation::text,
+       (SELECT count(*) FROM {table} t
+        WHERE t.device_id = a.device_id AND t.received_at > a.raised_at
+          AND t.ts >= a.started_at - coalesce((a.explanation ->> 'window_s')::float8, 0) * interval '1 second'
+          AND t.ts <= coalesce(a.ended_at, a.decided_ts))
+FROM alarm a
+JOIN LATERAL (
+    SELECT e.ts FROM alarm_event e WHERE e.alarm_id = a.alarm_id AND e.event = 'raised' ORDER BY e.n DESC LIMIT 1
+) AS told ON true
+WHERE a.device_id = ANY(%s) AND a.kind <> 'silence'
+ORDER BY a.started_at, a.alarm_id
+"""
+
+
+async def list_alarms(conn: Connection, table: str, device_ids: Sequence[str]) -> dict[str, list[Recorded]]:
+    """The alarms of some devices as they were told, but for silences, oldest first."""
+    statement = sql.SQL(LIST_ALARMS).format(table=sql.Identifier(table))
+    found: dict[str, list[Recorded]] = {}
+    for row in await (await conn.execute(statement, (list(device_ids),))).fetchall():
+        found.setdefault(row[1], []).append(
+            Recorded(
+                *row[:8],
+                started_at_s=row[8].timestamp(),
+                raised_ts_s=row[9].timestamp(),
+                decided_ts_s=row[10].timestamp(),
+                ended_at_s=None if row[11] is None else row[11].timestamp(),
+                score=row[12],
+                explanation=msgspec.json.decode(row[13], type=Explanation),
+                came_since=row[14],
+            )
+        )
+    return found
+
+
+LIST_SILENT: LiteralString = """
+SELECT DISTINCT device_id FROM alarm WHERE device_id = ANY(%s) AND kind = 'silence' AND state = 'active'
+"""
+
+
+async def list_silent(conn: Connection, device_ids: Sequence[str]) -> set[str]:
+    """Those that are silent now."""
+    return {row[0] for row in await (await conn.execute(LIST_SILENT, (list(device_ids),))).fetchall()}
+
+
+LIST_LATER: LiteralString = "SELECT device_id FROM rejudge_queue WHERE device_id = ANY(%s) AND batch_seq > %s"
+
+
+async def list_later(conn: Connection, device_ids: Sequence[str], batch_seq: int) -> set[str]:
+    """Those to which a later batch has brought late readings."""
+    return {row[0] for row in await (await conn.execute(LIST_LATER, (list(device_ids), batch_seq))).fetchall()}
+
+
+COUNT_WAITING: LiteralString = "SELECT count(*) FROM rejudge_queue"
+
+
+async def count_waiting(conn: Connection) -> int:
+    """How many devices wait to be judged anew."""
+    row = await (await conn.execute(COUNT_WAITING)).fetchone()
+    return 0 if row is None else row[0]
+
+
+PUT_REJUDGED: LiteralString = """
+INSERT INTO rejudged_state (tenant_id, batch_seq, device_id, state)
+SELECT %s, %s, told.* FROM unnest(%s::text[], %s::bytea[]) AS told
+"""
+
+
+async def put_rejudged(conn: Connection, tenant_id: str, batch_seq: int, states: Mapping[str, bytes]) -> None:
+    """Write down the states that devices were given, to be given again after a crash."""
+    if states:
+        await conn.execute(PUT_REJUDGED, (tenant_id, batch_seq, list(states), list(states.values())))
+
+
+PUT_NAME: LiteralString = """
+INSERT INTO alarm_name (tenant_id, device_id, watch, started_at, alarm_id) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (device_id, watch, started_at) DO UPDATE SET alarm_id = excluded.alarm_id
+"""
+
+
+async def put_name(  # noqa: PLR0917 - the columns of one row
+    conn: Connection, tenant_id: str, device_id: str, watch: str, started_at_s: float, alarm_id: str
+) -> None:
+    """Let an episode with a corrected beginning go on as the alarm that it was told as."""
+    await conn.execute(PUT_NAME, (tenant_id, device_id, watch, to_datetime(started_at_s), alarm_id))
+
+
+LIST_NAMES: LiteralString = "SELECT device_id, watch, started_at, alarm_id FROM alarm_name WHERE device_id = ANY(%s)"
+
+
+async def list_names(conn: Connection, device_ids: Sequence[str]) -> dict[tuple[str, str, int], str]:
+    """The alarms as which episodes with corrected beginnings go on, by device, watch and beginning in microseconds."""
+    rows = await (await conn.execute(LIST_NAMES, (list(device_ids),))).fetchall()
+    return {(device_id, watch, us_of(started_at)): alarm_id for device_id, watch, started_at, alarm_id in rows}

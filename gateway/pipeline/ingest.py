@@ -26,6 +26,7 @@ from gateway.pipeline.judge import Engine, Judge
 from gateway.pipeline.promotion import Promotion
 from gateway.pipeline.queue import PacketQueue
 from gateway.pipeline.recovery import Recovered
+from gateway.pipeline.rejudger import Bench, Rejudger
 from gateway.pipeline.replay import Replays
 from gateway.pipeline.settings import PipelineSettings
 from gateway.pipeline.stats import PipelineStats
@@ -62,6 +63,7 @@ class Parts:
     doors_healthy: Callable[[], bool]
     on_alarms: Callable[[], None]
     order: OrderKeeper
+    make_engine: Callable[[], Engine] | None
 
 
 class Ingest:
@@ -84,6 +86,18 @@ class Ingest:
         )
         self._health = HealthyClock(settings.ingest.outage_grace, recovered.healthy_s)
         self._promotion = Promotion()
+        self._rejudger = Rejudger(
+            Bench(
+                settings.order,
+                store,
+                judge,
+                self._sources,
+                self._transactions,
+                parts.order,
+                parts.make_engine,
+                parts.log,
+            )
+        )
         self._unknown: dict[str, float] = {}
         self._busy_since_s: float | None = None
         self._housekeeping_at_s = self._replays_at_s = 0.0
@@ -144,6 +158,7 @@ class Ingest:
         if self._parts.order.has_news:
             await self._transactions.until_done(partial(self._parts.order.flush, now_s=self._parts.clock.now_s()))
             self._parts.order.flushed()
+        self._announce(await self._rejudger.go_on(self._parts.clock.now_s(), self._health.now_s))
         if loop_s >= self._checkpoint_at_s:
             await self._writer.catch_up()
             await self.checkpoint()

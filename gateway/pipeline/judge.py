@@ -102,6 +102,10 @@ class Judge:
             self.rollback()
             return []
 
+    def take_out(self, device_id: str) -> bytes | None:
+        """One device's state; None for a device that nothing is known of."""
+        return self._engine.take_out(device_id)
+
     def replace(self, states: Mapping[str, bytes]) -> None:
         """Open a turn and put devices into the states that they were judged anew to have."""
         self._begin()

@@ -54,8 +54,12 @@ class Pipeline:
         *,
         doors_healthy: Callable[[], bool] = _always,
         on_alarms: Callable[[], None] = _nothing,
+        make_engine: Callable[[], Engine] | None = None,
     ) -> None:
-        """Put the pipeline together; `on_alarms` is called after a commit that handed alarms to the CRM side."""
+        """Put the pipeline together; `on_alarms` is called after a commit that handed alarms to the CRM side.
+
+        `make_engine` gives detectors that know nothing yet, for judging devices anew whose readings came late.
+        """
         self.stats = PipelineStats()
         self.order = OrderKeeper(settings.tenant_id, settings.order)
         self.timings = BatchTimings()
@@ -76,6 +80,7 @@ class Pipeline:
             doors_healthy=doors_healthy,
             on_alarms=on_alarms,
             order=self.order,
+            make_engine=make_engine,
         )
         self._ingest: Ingest | None = None
         self._is_stopping = False

@@ -100,6 +100,14 @@ class RecordingEngine:
         assert 0 <= partition < PARTITIONS
         self.history.update(json.loads(state))
 
+    def take_out(self, device_id: str) -> bytes | None:
+        """One device's history."""
+        return json.dumps(self.history[device_id]).encode() if device_id in self.history else None
+
+    def put_in(self, device_id: str, state: bytes) -> None:
+        """Replace one device's history."""
+        self.history[device_id] = json.loads(state)
+
     def dirty(self) -> set[int]:
         """Partitions with something new."""
         return set(self._dirty)

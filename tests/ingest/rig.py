@@ -88,6 +88,7 @@ class Rig:
     devices: Mapping[str, str | None] = field(default_factory=lambda: {"k1": "kettle", "k2": "kettle", "a1": None})
     via: str = ""  # how the store connects, where not by `url`
     told_crm: int = 0
+    make_engine: Callable[[], Engine] | None = None  # for what is judged anew
 
     def __post_init__(self) -> None:
         self.log: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
@@ -106,6 +107,7 @@ class Rig:
             self.log,
             doors_healthy=self.doors_healthy,
             on_alarms=self._count_alarms,
+            make_engine=self.make_engine,
         )
 
     @property
