@@ -121,7 +121,7 @@ class Maintenance:
         """What retention is to do as of now."""
         upkeep = self._upkeep
         now = datetime_of(round(upkeep.clock.now_s() * 1e6))
-        return Terms(upkeep.tenant_id, upkeep.retention, now, takes_parts_only=upkeep.edition.is_community)
+        return Terms(upkeep.tenant_id, upkeep.retention, now, has_columnstore=upkeep.edition.is_community)
 
     async def _roll_up(self, conn: Connection) -> int:
         if self._upkeep.edition.is_community:
@@ -129,14 +129,13 @@ class Maintenance:
         if self._upkeep.settings.rollups == "off":
             await leave_rollups(conn)
             return 0
-        slices, is_more = 0, True
+        before, is_more = self._rollups.slices, True
         while is_more:
             await self._wait_for_ingest()
             started_s = time.perf_counter()
             is_more = await self._rollups.advance(conn)
-            slices += 1
             await asyncio.sleep((time.perf_counter() - started_s) if is_more else 0)  # half of the time is for others
-        return slices - 1
+        return self._rollups.slices - before
 
     async def _wait_for_ingest(self) -> None:
         while self._is_behind():  # noqa: ASYNC110 - a queue that is long says nothing when it is short again

@@ -25,6 +25,7 @@ from gateway.maintenance.retention_queries import (
     delete_old_quarantine,
     drop_part,
     erase_device,
+    is_compressed,
     parts_of,
     removed_devices,
     stored_before,
@@ -65,12 +66,12 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Whose, how long, as of when; `takes_parts_only` leaves partitions alone that hold newer rows too."""
+    """Whose, how long, as of when; a columnstore's chunks go as a whole or not at all."""
 
     tenant_id: str
     kept: RetentionSettings
     now: datetime
-    takes_parts_only: bool = False
+    has_columnstore: bool = False
 
     def before(self, span_s: float | None) -> datetime | None:
         """The moment before which what is kept for so long has to go; None: it is kept for ever."""
@@ -107,7 +108,8 @@ async def _due_parts(conn: Connection, terms: Terms, due: Due, span_s: float | N
     ):
         age = await age_of(conn, part, _age_column(due.purpose), mark)
         is_whole = is_divided and not age.has_others
-        if age.due and (is_whole or not (terms.takes_parts_only and due.purpose == "readings")):
+        is_fixed = not is_whole and terms.has_columnstore and part.is_chunk and await is_compressed(conn, part)
+        if age.due and not is_fixed:
             found.append(Due(due.purpose, due.table, part, age.due, is_whole, due.model, mark))
     return found
 

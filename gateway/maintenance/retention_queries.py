@@ -62,6 +62,17 @@ async def parts_of(conn: Connection, table: str) -> list[Part]:
     return [Part(table, sql.Identifier(schema, name), is_chunk) for schema, name, is_chunk in rows]
 
 
+IS_COMPRESSED: LiteralString = """
+SELECT is_compressed FROM timescaledb_information.chunks
+WHERE format('%%I.%%I', chunk_schema, chunk_name)::regclass = %s::regclass
+"""
+
+
+async def is_compressed(conn: Connection, chunk: Part) -> bool:
+    """Whether a chunk lies in the columnstore, where single rows are dear to delete."""
+    return await (await conn.execute(IS_COMPRESSED, (chunk.name.as_string(conn),))).fetchone() == (True,)
+
+
 @dataclass(frozen=True, slots=True)
 class Age:
     """What a partition or a table holds: rows that are due, and whether any others."""

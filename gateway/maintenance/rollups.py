@@ -51,6 +51,7 @@ class OwnRollups:
         """`now_s` is for measuring how long a slice takes."""
         self._profiles = profiles
         self._now_s = now_s
+        self.slices = 0  # taken in so far
         self._partitions = NativePartitions()
         self._batches = 16  # of the next slice
         self._tables: dict[str, RollupTables] = {}
@@ -106,6 +107,7 @@ class OwnRollups:
             if progress.batch_seq == after:
                 await self._roll(conn, tables, after, until)
                 await put_progress(conn, tables.model, until)
+        self.slices += 1
         return until < last
 
     async def _make_room(self, conn: Connection, tables: RollupTables, after: int, until: int) -> None:

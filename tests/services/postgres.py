@@ -1,6 +1,11 @@
-"""Databases: one server of each edition a session, and a fresh migrated database a test."""
+"""Databases: one server of each edition a session, and a fresh migrated database a test.
+
+With CARELOOP_TEST_DATABASE_URL (`make test DATABASE_URL=…`) the tests that run on every edition run on that server
+instead, and no others: a Community edition, a managed service. What they make there, they drop.
+"""
 
 import asyncio
+import secrets
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
@@ -9,16 +14,19 @@ from contextlib import contextmanager
 from itertools import count
 from os import environ
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from gateway.database.embedded import EmbeddedPostgres, replace_database
+from gateway.database.embedded import EmbeddedPostgres
 from gateway.database.migrate import migrate
 from gateway.database.provisioned import TIMESCALEDB_SETTINGS, Provisioned, cache_folder, find_provisioned
 
-TEMPLATE = "migrated"
+GIVEN_URL = environ.get("CARELOOP_TEST_DATABASE_URL", "")
+EDITIONS = ("given",) if GIVEN_URL else ("plain", "timescale")
+EVERY_EDITION = {"database_url", "empty_database_url"}
 PROVISION = Path(__file__).resolve().parents[2] / "scripts" / "provision.py"
 
 # Servers shared by a whole run never see the machine crash. Those of fault tests are their own, and do sync.
@@ -28,31 +36,63 @@ SHARED_SERVER = {"fsync": "off", "full_page_writes": "off", "synchronous_commit"
 class DatabaseServer:
     """A server and a migrated template in it, from which databases are cloned."""
 
-    def __init__(self, url: str) -> None:
-        """Make the template."""
+    def __init__(self, url: str, prefix: str = "") -> None:
+        """Make the template; everything that is made is named with the prefix."""
         self.url = url
+        self._prefix = prefix
+        self._template = f"{prefix}migrated"
         self._numbers = count(1)
-        self._execute("CREATE DATABASE {name}", TEMPLATE)
-        with ThreadPoolExecutor(1) as thread:  # the main thread's event loop belongs to the tests
-            thread.submit(asyncio.run, migrate(replace_database(url, TEMPLATE))).result()
-        # TimescaleDB's scheduler would otherwise connect to the template, which then could not be cloned.
-        self._execute("ALTER DATABASE {name} IS_TEMPLATE true ALLOW_CONNECTIONS false", TEMPLATE)
-        self._execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = {text}", TEMPLATE)
+        self._execute("CREATE DATABASE {name}", self._template)
+        try:
+            migrate_apart(other_database(url, self._template))
+            # TimescaleDB's scheduler would otherwise connect to the template, which then could not be cloned.
+            self._execute("ALTER DATABASE {name} IS_TEMPLATE true ALLOW_CONNECTIONS false", self._template)
+            self._execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = {text}", self._template
+            )
+        except BaseException:
+            self.drop_template()
+            raise
 
     @contextmanager
-    def fresh_database(self, template: str = TEMPLATE) -> Generator[str]:
+    def fresh_database(self, *, is_empty: bool = False) -> Generator[str]:
         """The URL of a database that nobody has used yet."""
-        name = f"test_{next(self._numbers)}"
+        name = f"{self._prefix}test_{next(self._numbers)}"
+        template = "template0" if is_empty else self._template
         self._execute(f"CREATE DATABASE {{name}} TEMPLATE {template}", name)
         try:
-            yield replace_database(self.url, name)
+            yield other_database(self.url, name)
         finally:
             self._execute("DROP DATABASE {name} WITH (FORCE)", name)
+
+    def drop_template(self) -> None:
+        """Leave nothing on a server that goes on."""
+        self._execute("ALTER DATABASE {name} IS_TEMPLATE false", self._template)
+        self._execute("DROP DATABASE {name} WITH (FORCE)", self._template)
 
     def _execute(self, query: str, name: str) -> None:
         composed = sql.SQL(query).format(name=sql.Identifier(name), text=sql.Literal(name))  # pyright: ignore[reportArgumentType]
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(composed)
+
+
+def other_database(url: str, name: str) -> str:
+    """The URL of another database of the same server, with whatever else it says."""
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def migrate_apart(url: str) -> None:
+    """Bring a schema up to date; the main thread's event loop belongs to the tests."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, migrate(url)).result()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With a database given, leave the tests that do not run on every edition."""
+    if GIVEN_URL:
+        kept = [item for item in items if EVERY_EDITION & {*getattr(item, "fixturenames", ())}]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
 
 
 @pytest.fixture(scope="session")
@@ -108,15 +148,30 @@ def timescale_database_url(timescale_server: DatabaseServer) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["plain", "timescale"])
+@pytest.fixture(scope="session")
+def given_server() -> Iterator[DatabaseServer]:
+    """The server that somebody has given the URL of; its role must be allowed to make databases."""
+    server = DatabaseServer(GIVEN_URL, f"careloop_{secrets.token_hex(4)}_")
+    yield server
+    server.drop_template()
+
+
+@pytest.fixture
+def given_database_url(given_server: DatabaseServer) -> Iterator[str]:
+    """A fresh migrated database on the given server."""
+    with given_server.fresh_database() as url:
+        yield url
+
+
+@pytest.fixture(params=EDITIONS)
 def database_url(request: pytest.FixtureRequest) -> str:
-    """A fresh migrated database; the test runs once on plain PostgreSQL and once on TimescaleDB."""
+    """A fresh migrated database; the test runs on plain PostgreSQL and on TimescaleDB, or on the given server."""
     return str(request.getfixturevalue(f"{request.param}_database_url"))
 
 
-@pytest.fixture(params=["plain", "timescale"])
+@pytest.fixture(params=EDITIONS)
 def empty_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database without careloop's schema; the test runs on plain PostgreSQL and on TimescaleDB."""
+    """A database without careloop's schema; the test runs on every edition."""
     server: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
-    with server.fresh_database(template="template0") as url:
+    with server.fresh_database(is_empty=True) as url:
         yield url
