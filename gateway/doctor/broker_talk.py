@@ -121,13 +121,19 @@ class Talk:
         return list(self.confirmed)
 
     def until(self, is_done: Callable[[], bool], timeout_s: float = ANSWER_S) -> bool:
-        """Let the conversation go on until something has come, or for so long."""
+        """Let the conversation go on until something has come, or until nothing has for so long."""
         assert self._client is not None
-        deadline = time.monotonic() + timeout_s
+        last, deadline = self._so_far, time.monotonic() + timeout_s
         while not is_done() and time.monotonic() < deadline:
             if self._client.loop(timeout=_TURN_S) != paho.MQTT_ERR_SUCCESS:
                 break
+            if self._so_far != last:
+                last, deadline = self._so_far, time.monotonic() + timeout_s
         return is_done()
+
+    @property
+    def _so_far(self) -> int:
+        return len(self.heard) + len(self.confirmed) + len(self.granted)
 
     def leave(self) -> None:
         """Disconnect; the session stays for as long as was agreed."""

@@ -105,6 +105,8 @@ def broker(mosquitto: Mosquitto, *, probe: bool = False, **more: object) -> dict
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 def test_a_broker_that_keeps_everything_is_well(mosquitto: Mosquitto, protocol: str) -> None:
+    mosquitto.stop()
+    mosquitto.start("autosave_interval 300", "autosave_on_changes false")  # the last word counts
     found = broker(mosquitto, probe=True, protocol=protocol)
     assert {name: finding.ok for name, finding in found.items()} == dict.fromkeys(
         ("broker", "broker topics", "broker drops", "broker session", "broker queue"), True
