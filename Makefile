@@ -19,8 +19,8 @@ demo: $(RUNTIME) ## from a simulated fleet to a closed case, everything embedded
 	$(BIN)/careloop demo $(ARGS)
 
 .PHONY: test
-test: $(DEV) provision clients senders ## all tests, against real databases and a real broker
-	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+test: $(DEV) provision clients senders ## all tests, against real databases and a real broker; with DATABASE_URL=... the storage's, on that
+	CARELOOP_TEST_DATABASE_URL='$(DATABASE_URL)' $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 .PHONY: check
 check: lint test ## everything that has to hold before a change goes in
