@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from devices.profiles import AUTOMATIC
 from devices.profiles.model import Profile
-from gateway.detect.arrays import Indices, Mask
+from gateway.detect.arrays import Indices
 from gateway.detect.episodes import EPISODE_FIELDS
 from gateway.detect.fleet import Fleet
 from gateway.detect.station import OWNER_FIELDS, Station
@@ -63,20 +63,24 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
 
 
 def save_state(stations: Mapping[str, Station], fleet: Fleet, partition: int, engine: int) -> bytes:
-    """The state of all devices of a partition."""
-    member = fleet.members(partition)
-    chosen = {name: _told(station, member) for name, station in stations.items()}
+    """The state of all devices of a partition that anything was judged of."""
+    chosen = _told(stations, fleet, fleet.members(partition))
     owners = [station.table.column("device")[chosen[name]] for name, station in stations.items()]
     return _save(stations, fleet, np.unique(np.concatenate([np.empty(0, np.int32), *owners])), chosen, engine)
 
 
 def save_device(stations: Mapping[str, Station], fleet: Fleet, device: int, engine: int) -> bytes:
     """The state of one device, in the same form."""
-    chosen = {name: np.empty(0, np.int64) for name in stations}
-    for station, slots in fleet.slots_of(device):
-        if np.isfinite(station.table.column("newest_s")[slots[0]]):
-            chosen[station.name] = np.concatenate([chosen[station.name], slots])
-    return _save(stations, fleet, np.array([device], np.int32), chosen, engine)
+    devices = np.array([device], np.int32)
+    return _save(stations, fleet, devices, _told(stations, fleet, devices.astype(np.int64)), engine)
+
+
+def _told(stations: Mapping[str, Station], fleet: Fleet, devices: Indices) -> dict[str, Indices]:
+    """The devices' slots per detector; one that nothing was judged in has nothing to tell."""
+    return {
+        name: slots[np.isfinite(stations[name].table.column("newest_s")[slots])]
+        for name, slots in fleet.slots_among(devices).items()
+    }
 
 
 def _save(
@@ -86,38 +90,33 @@ def _save(
     chosen: Mapping[str, Indices],
     engine: int,
 ) -> bytes:
+    numbers: list[int] = devices.tolist()
+    rosters: list[int] = fleet.roster_of[devices].tolist()
+    models = [roster.profile.model for roster in fleet.rosters]
     return msgspec.msgpack.encode(
         SavedState(
             format=FORMAT,
             engine=engine,
-            devices=[fleet.ids[device] for device in devices],
-            models=[fleet.rosters[int(fleet.roster_of[device])].profile.model for device in devices],
+            devices=[fleet.ids[number] for number in numbers],
+            models=[models[roster] for roster in rosters],
             stations=[_save_station(station, chosen[name], devices) for name, station in stations.items()],
         )
     )
 
 
-def _told(station: Station, member: Mask) -> Indices:
-    """The slots of a partition's devices; one that nothing was judged in has nothing to tell."""
-    index = np.flatnonzero(station.table.column("device") >= 0)
-    index = index[member[station.table.column("device")[index]]]
-    return index[np.isfinite(station.table.column("newest_s")[index])]
-
-
 def _save_station(station: Station, index: Indices, devices: npt.NDArray[np.int32]) -> SavedStation:
-    table = station.table
-    arrays = [
-        SavedArray(name, field.dtype, field.lanes, np.ascontiguousarray(table.column(name)[index]).tobytes())
-        for name, field in table.fields.items()
-        if name not in _OWNER
-    ]
+    saved = station.table.copy(index)
     return SavedStation(
         detector=station.name,
         version=station.detector.version,
         watches=[SavedWatch(binding.model, binding.watch, binding.metric) for binding in station.bindings],
-        device=np.searchsorted(devices, table.column("device")[index]).astype(np.int32).tobytes(),
-        watch=table.column("watch")[index].astype(np.int32).tobytes(),
-        arrays=arrays,
+        device=np.searchsorted(devices, saved["device"]).astype(np.int32).tobytes(),
+        watch=saved["watch"].astype(np.int32).tobytes(),
+        arrays=[
+            SavedArray(name, field.dtype, field.lanes, saved[name].tobytes())
+            for name, field in station.table.fields.items()
+            if name not in _OWNER
+        ],
     )
 
 

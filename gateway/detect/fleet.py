@@ -1,6 +1,6 @@
 """Which slots belong to which device: the directory, and per profile the matrix of devices by watches."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Final, TypeVar
@@ -177,6 +177,13 @@ class Roster:
             if slots[column] != UNSEEN
         ]
 
+    def slots_among(self, seats: Indices) -> Iterator[tuple[Station, Indices]]:
+        """The slots of some devices, per watch."""
+        slots = self.slots[seats].astype(np.int64)
+        slots = np.where(slots < UNSEEN, _hidden(slots), slots)
+        for (_, station, _), column in zip(self._watches, slots.T, strict=True):
+            yield station, column[column != UNSEEN]
+
     def leave(self, seat: int, journal: Journal) -> list[tuple[Station, Indices]]:
         """Empty a seat; gives the slots that it had. Others may take it once the turn stands."""
         given_back, slots, device = self.slots_of(seat), self.slots[seat].copy(), self.devices[seat]
@@ -292,7 +299,16 @@ class Fleet:
         roster = int(self.roster_of[device])
         return [] if roster < 0 else self.rosters[roster].slots_of(int(self.seat_of[device]))
 
-    def members(self, partition: int) -> Mask:
-        """Which devices belong to a partition and are not forgotten, [devices]."""
+    def slots_among(self, devices: Indices) -> dict[str, Indices]:
+        """The slots of some devices, per detector and in ascending order."""
+        found: dict[str, list[Indices]] = {name: [] for name in self._stations}
+        for number, roster in enumerate(self.rosters):
+            for station, slots in roster.slots_among(self.seat_of[devices[self.roster_of[devices] == number]]):
+                found[station.name].append(slots)
+        return {name: np.sort(np.concatenate([np.empty(0, np.int64), *parts])) for name, parts in found.items()}
+
+    def members(self, partition: int) -> Indices:
+        """The devices that belong to a partition and are not forgotten, in ascending order."""
         count = len(self.ids)
-        return (self.partition_of[:count] == partition % PARTITIONS) & (self.roster_of[:count] >= 0)
+        member = (self.partition_of[:count] == partition % PARTITIONS) & (self.roster_of[:count] >= 0)
+        return np.flatnonzero(member)

@@ -167,6 +167,16 @@ class Table:
         lanes = self.groups[place.group].slots[: self.count].view(place.dtype)[:, place.first : place.end]
         return lanes if self.fields[name].lanes else lanes[:, 0]
 
+    def copy(self, index: Indices) -> dict[str, Array]:
+        """Every field of some slots: [n] or [n, lanes]."""
+        taken = {name: group.take(index) for name, group in self.groups.items()}
+        return {
+            name: taken[place.group].view(place.dtype)[:, place.first : place.end]
+            if self.fields[name].lanes
+            else taken[place.group].view(place.dtype)[:, place.first]
+            for name, place in self.places.items()
+        }
+
     def extent(self, name: str) -> tuple[int, int]:
         """Where a field begins in its group, and its size, in bytes."""
         place = self.places[name]
