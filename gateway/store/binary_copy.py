@@ -2,17 +2,18 @@
 
 A row is a count of fields, then each field as a length and that many bytes; an absent value is the length -1 and
 nothing more (https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"). Every row is first laid out at
-full width, then the bytes that a shorter device id or an absent value does not need are cut out.
+full width, from one that has everything in it that is the same in all; then the bytes that a shorter device id or an
+absent value does not need are cut out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, LiteralString
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.store.rows import NO_SEQ, Extra, Longs, Readings
+from gateway.store.rows import NO_SEQ, Extra, Readings
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
@@ -23,37 +24,41 @@ _JSONB_VERSION: Final = b"\x01"
 FIXED_COLUMNS: Final = ("device_id", "ts", "received_at", "seq", "batch_seq", "batch_row")
 """Columns before the metrics, in the order of the buffer; `extra` comes last."""
 
+_LONG: Final = (("_length", ">i4"), ("", ">i8"))
+_METRIC: Final = np.dtype([("length", ">i4"), ("value", ">f8")])
 
-def encode_readings(readings: Readings, batch_seq: int) -> bytes:
-    """A COPY buffer for the columns FIXED_COLUMNS, the table's metrics, `extra`."""
+
+def told_columns(readings: Readings) -> list[int]:
+    """The table's metrics that any of the readings tells; the others need not be in the buffer."""
+    return np.flatnonzero(~np.isnan(readings.values).all(axis=0)).tolist()
+
+
+def encode_readings(readings: Readings, batch_seq: int, columns: Sequence[int] | None = None) -> bytes:
+    """A COPY buffer for the columns FIXED_COLUMNS, the table's metrics or those named by `columns`, `extra`."""
     ids = np.array([device_id.encode() for device_id in readings.device_ids], dtype=np.bytes_)
     lengths = np.char.str_len(ids)[readings.device]
     width = int(ids.dtype.itemsize)
-    layout = _layout(width, readings.values.shape[1])
-    rows = np.zeros(len(readings), dtype=layout)
-    rows["fields"] = len(FIXED_COLUMNS) + readings.values.shape[1] + 1
-    rows["device_id_length"] = lengths
+    values = readings.values if columns is None else readings.values[:, list(columns)]
+    layout = _layout(width, values.shape[1])
+    rows = np.empty(len(readings), layout)
+    _bytes_of(rows)[:] = np.frombuffer(_model_row(layout, values.shape[1], batch_seq), np.uint8)
     rows["device_id"] = ids[readings.device]
-    _put(rows, "ts", readings.ts_us - _PG_EPOCH_US)
-    _put(rows, "received_at", readings.received_us - _PG_EPOCH_US)
-    _put(rows, "seq", readings.seq)
-    _put(rows, "batch_seq", np.full(len(readings), batch_seq))
-    rows["batch_row_length"] = 4
+    rows["ts"] = readings.ts_us - _PG_EPOCH_US
+    rows["received_at"] = readings.received_us - _PG_EPOCH_US
+    rows["seq"] = readings.seq
     rows["batch_row"] = readings.row
-    rows["metrics"]["length"] = 8
-    rows["metrics"]["value"] = readings.values
-    rows["extra_length"] = _NULL
-
-    absent_seq = readings.seq == NO_SEQ
-    absent = np.isnan(readings.values)
-    rows["seq_length"][absent_seq] = _NULL
-    rows["metrics"]["length"][absent] = _NULL
-    kept = _kept_bytes(layout, width, lengths, absent_seq, absent)
+    rows["metrics"]["value"] = values
+    absent_seq, absent = readings.seq == NO_SEQ, np.isnan(values)
+    kept = None
+    if (lengths != width).any() or absent_seq.any() or absent.any():
+        rows["device_id_length"] = lengths
+        rows["seq_length"][absent_seq] = _NULL
+        rows["metrics"]["length"][absent] = _NULL
+        kept = _kept_bytes(layout, width, lengths, absent_seq, absent)
     return _HEADER + _join(rows, kept, readings.extra) + _TRAILER
 
 
 def _layout(width: int, metrics: int) -> np.dtype[np.void]:
-    metric = np.dtype([("length", ">i4"), ("value", ">f8")])
     return np.dtype(
         [
             ("fields", ">i2"),
@@ -62,18 +67,28 @@ def _layout(width: int, metrics: int) -> np.dtype[np.void]:
             *((f"{name}{part}", kind) for name in ("ts", "received_at", "seq", "batch_seq") for part, kind in _LONG),
             ("batch_row_length", ">i4"),
             ("batch_row", ">i4"),
-            ("metrics", metric, (metrics,)),
+            ("metrics", _METRIC, (metrics,)),
             ("extra_length", ">i4"),
         ]
     )
 
 
-_LONG: Final = (("_length", ">i4"), ("", ">i8"))
+def _model_row(layout: np.dtype[np.void], metrics: int, batch_seq: int) -> bytes:
+    """A row with everything in it that nearly all rows have."""
+    row = np.zeros(1, layout)
+    row["fields"] = len(FIXED_COLUMNS) + metrics + 1
+    row["device_id_length"] = row["device_id"].dtype.itemsize
+    for name in ("ts", "received_at", "seq", "batch_seq"):
+        row[f"{name}_length"] = 8
+    row["batch_seq"] = batch_seq
+    row["batch_row_length"] = 4
+    row["metrics"]["length"] = 8
+    row["extra_length"] = _NULL
+    return row.tobytes()
 
 
-def _put(rows: NDArray[np.void], name: str, values: Longs) -> None:
-    rows[f"{name}_length"] = 8
-    rows[name] = values
+def _bytes_of(rows: NDArray[np.void]) -> NDArray[np.uint8]:
+    return rows.view(np.uint8).reshape(len(rows), rows.dtype.itemsize)
 
 
 def _kept_bytes(
@@ -82,22 +97,18 @@ def _kept_bytes(
     lengths: NDArray[np.intp],
     absent_seq: NDArray[np.bool_],
     absent: NDArray[np.bool_],
-) -> NDArray[np.bool_] | None:
-    """Which bytes of the full-width rows belong into the buffer, bool[n, row width]; None for all of them."""
-    is_short = bool((lengths < width).any())
-    if not is_short and not absent_seq.any() and not absent.any():
-        return None
-    kept = np.ones((len(lengths), layout.itemsize), dtype=np.bool_)
-    if is_short:
-        start = _offset(layout, "device_id")
-        kept[:, start : start + width] = np.arange(width) < lengths[:, None]
+) -> NDArray[np.bool_]:
+    """Which bytes of the full-width rows belong into the buffer, bool[n, row width]."""
+    kept = np.ones((len(absent), layout.itemsize), dtype=np.bool_)
+    start = _offset(layout, "device_id")
+    kept[:, start : start + width] = np.arange(width) < lengths[:, None]
     start = _offset(layout, "seq")
     kept[absent_seq, start : start + 8] = False
     start, count = _offset(layout, "metrics"), absent.shape[1]
     if count:
-        metrics = kept[:, start : start + 12 * count].reshape(len(lengths), count, 12)
+        metrics = kept[:, start : start + 12 * count].reshape(len(absent), count, 12)
         metrics[..., 4:] = ~absent[..., None]
-        kept[:, start : start + 12 * count] = metrics.reshape(len(lengths), 12 * count)
+        kept[:, start : start + 12 * count] = metrics.reshape(len(absent), 12 * count)
     return kept
 
 
@@ -110,7 +121,7 @@ def _offset(layout: np.dtype[np.void], name: LiteralString) -> int:
 def _join(rows: NDArray[np.void], kept: NDArray[np.bool_] | None, extra: Mapping[int, Extra]) -> bytes:
     if kept is None and not extra:
         return rows.tobytes()
-    flat = rows.view(np.uint8).reshape(len(rows), rows.dtype.itemsize)
+    flat = _bytes_of(rows)
     if not extra:
         return flat[kept].tobytes()
     sizes = np.full(len(rows), rows.dtype.itemsize) if kept is None else kept.sum(axis=1)

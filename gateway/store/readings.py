@@ -10,7 +10,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
 
-from gateway.store.binary_copy import FIXED_COLUMNS, encode_readings
+from gateway.store.binary_copy import FIXED_COLUMNS, encode_readings, told_columns
 from gateway.store.identity import Taken, all_new, classify, merge_fills
 from gateway.store.rows import Extra, Fate, Fill, Longs, Readings, ReadingTable, StoredReadings, floats_of
 from gateway.store.times import datetime_of, datetimes_of, us_of_all
@@ -64,11 +64,12 @@ async def copy_readings(
     conn: Connection, readings: Readings, batch_seq: int, meanwhile: Callable[[], None] = _nothing
 ) -> None:
     """Append readings. Raises UniqueViolation when an identity is taken."""
-    names = (*FIXED_COLUMNS, *readings.table.columns, "extra")
+    told = told_columns(readings)
+    names = (*FIXED_COLUMNS, *(readings.table.columns[column] for column in told), "extra")
     columns = sql.SQL(", ").join(map(sql.Identifier, names))
     statement = sql.SQL(COPY_READINGS).format(table=sql.Identifier(readings.table.name), columns=columns)
     async with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        await copy.write(encode_readings(readings, batch_seq))
+        await copy.write(encode_readings(readings, batch_seq, told))
         meanwhile()
 
 
