@@ -196,14 +196,16 @@ async def leave_rollup(conn: Connection, model: str) -> None:
     await conn.execute(LEAVE_ROLLUP, (model,))
 
 
+# Ordered by the batch too: a columnstore knows the bounds of what it is ordered by, so that what is new in a chunk is
+# found by its batch without decompressing all of it.
 HAS_COLUMNSTORE: LiteralString = "SELECT to_regproc('add_columnstore_policy') IS NOT NULL"
 ENABLE_COLUMNSTORE: LiteralString = """
 ALTER TABLE {table} SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'device_id',
-  timescaledb.orderby = 'ts')
+  timescaledb.orderby = 'ts, batch_seq')
 """
 ENABLE_COMPRESSION: LiteralString = """
 ALTER TABLE {table} SET (timescaledb.compress, timescaledb.compress_segmentby = 'device_id',
-  timescaledb.compress_orderby = 'ts')
+  timescaledb.compress_orderby = 'ts, batch_seq')
 """
 # A policy runs as soon as it is there: put off, so that a store full of history is not compressed in the first minute.
 ADD_COLUMNSTORE_POLICY: LiteralString = """

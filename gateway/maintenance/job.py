@@ -21,6 +21,7 @@ from gateway.maintenance.retention_queries import put_mark
 from gateway.maintenance.rollups import OwnRollups, leave_rollups
 from gateway.maintenance.sessions import connect, maintaining
 from gateway.maintenance.settings import MaintenanceSettings, RetentionSettings
+from gateway.store.editions import lift_limits
 from gateway.store.ownership import read_fence
 from gateway.store.queries import last_batch
 from gateway.store.store import LOST_CONNECTION
@@ -144,6 +145,7 @@ class Maintenance:
     async def _connection(self) -> Connection:
         if self._conn is None or self._conn.closed or self._conn.broken:
             self._conn = await connect(self._upkeep.conninfo)
+            await lift_limits(self._conn, self._upkeep.edition)
         return self._conn
 
     async def close(self) -> None:

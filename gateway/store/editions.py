@@ -158,6 +158,16 @@ async def create_wide_chunk(conn: Connection, table: str, at_us: int, stride_s: 
         await conn.execute(SET_CHUNK_INTERVAL, (name.as_string(conn), chunk_interval_s))
 
 
+# Late readings for a compressed chunk have some of it decompressed; beyond a limit the batch would fail for ever.
+LIFT_LIMITS: LiteralString = "SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0"
+
+
+async def lift_limits(conn: Connection, edition: Edition | None) -> None:
+    """Let a session write into the columnstore, where the edition has one."""
+    if edition is not None and edition.is_community:
+        await conn.execute(LIFT_LIMITS)
+
+
 LOCK_PARTITIONS: LiteralString = "SELECT pg_advisory_xact_lock(hashtextextended('careloop partitions ' || %s, 0))"
 PARTITION_EXISTS: LiteralString = "SELECT to_regclass(%s) IS NOT NULL"
 # Attached rather than created as one: that would wait for every query that reads the table, and all others for it.

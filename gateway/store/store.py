@@ -15,7 +15,7 @@ from psycopg.rows import TupleRow
 from devices.profiles.model import Profile
 from gateway.database.edition import Edition, detect_edition
 from gateway.database.patience import PatientConnection, with_keepalive
-from gateway.store.editions import Divider, divider_of
+from gateway.store.editions import Divider, divider_of, lift_limits
 from gateway.store.ownership import (
     STANDBY_POLL_S,
     OwnershipLostError,
@@ -91,6 +91,7 @@ class Store:
             self.edition = await detect_edition(conn)
             self._divider = divider_of(self.edition, self._chunk_interval_s)
             self._tables = ReadingTables(self._divider)
+        await lift_limits(conn, self.edition)
         await self._tables.load(conn, self.profiles.values())
         return conn
 
