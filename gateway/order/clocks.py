@@ -94,13 +94,13 @@ class Clocks:
         columns = self.columns
         columns["timed"][slots] = np.maximum(columns["timed"][slots], latest_s)
         over = look > columns["look"][slots]
-        done = slots[over & (columns["look"][slots] >= 0)]
+        fresh = slots[over]
+        done = fresh[columns["look"][fresh] >= 0]
         if len(done):
             self._close(done)
-        fresh = slots[over]
         columns["look"][fresh], columns["best_s"][fresh] = look[over], -np.inf
         columns["best_s"][slots] = np.maximum(columns["best_s"][slots], best_s)
-        return done
+        return fresh
 
     def _close(self, slots: Slots) -> None:
         """Judge the looks that are complete."""
