@@ -204,6 +204,8 @@ class Engine:
         self._to_forget.clear()
 
     def _touch(self, devices: Indices) -> None:
+        if len(self._dirty) == PARTITIONS:
+            return
         touched = np.zeros(PARTITIONS, bool)
         touched[self._fleet.partition_of[devices]] = True
         self._dirty.update(np.flatnonzero(touched).tolist())
@@ -212,11 +214,12 @@ class Engine:
         number = self._fleet.roster(samples.profile)
         devices = self._fleet.enrol(samples.device_ids) if samples.numbers is None else samples.numbers
         self._touch(devices)
-        for place, watch, change in part(self._fleet, devices, number, samples.device, samples.ts_s):
-            told.append(((first + place, -1, watch), change))
-        self._fleet.settle(devices, number)
+        if (self._fleet.roster_of.take(devices) != number).any():
+            for place, watch, change in part(self._fleet, devices, number, samples.device, samples.ts_s):
+                told.append(((first + place, -1, watch), change))
+            self._fleet.settle(devices, number)
         roster = self._fleet.rosters[number]
-        arrived = _arrived(samples, self._fleet.seat_of[devices])
+        arrived = _arrived(samples, self._fleet.seat_of.take(devices))
         lanes = (*roster.deadline_lanes, *roster.layout(samples.metrics))
         for lane in lanes:
             if lane.loop is not None:
@@ -351,10 +354,12 @@ def _in_order(told: _Told) -> list[AlarmChange]:
 
 def _arrived(samples: Samples, seats: Indices) -> Arrived:
     """The readings as loops take them; `seats` are those of the devices."""
-    alive_s = np.broadcast_to(np.asarray(samples.alive_s, np.float64), samples.ts_s.shape)
+    alive_s = samples.alive_s
+    if not isinstance(alive_s, np.ndarray):
+        alive_s = np.full(len(samples.ts_s), alive_s, np.float64)
     return Arrived(
         seats=seats.take(samples.device),
         ts_s=np.ascontiguousarray(samples.ts_s, np.float64),
-        alive_s=np.ascontiguousarray(alive_s),
+        alive_s=np.ascontiguousarray(alive_s, np.float64),
         values=np.ascontiguousarray(samples.values, np.float64),
     )

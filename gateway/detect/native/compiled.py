@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Self
 
 import numpy as np
@@ -26,7 +27,7 @@ FIRST_JOURNAL: Final = 1 << 16  # bytes
 ORIGIN: Final = 16  # bytes beside those of a slot that the journal keeps
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Arrived:
     """Readings of devices of one roster, in the order of their arrival; every array contiguous."""
 
@@ -34,6 +35,11 @@ class Arrived:
     ts_s: Floats  # [n]
     alive_s: Floats  # [n]
     values: Floats  # [n, m]
+
+    @cached_property
+    def addresses(self) -> tuple[int, int, int, int]:
+        """Where they are, in the order that a call has them in."""
+        return (self.ts_s.ctypes.data, self.alive_s.ctypes.data, self.values.ctypes.data, self.seats.ctypes.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,9 @@ class Compiled:
         self._kept_memory = JournalMemory(self._kept.ctypes.data, 0, len(self._kept))
         self._turn = -1
         self._parameters = np.empty((0, 0))
+        self._parameters_at = 0
         self.queue = (np.empty(0, np.int64), np.empty(0))
+        self._queue_at = (0, 0)
 
     @classmethod
     def of(cls, kernel: Kernel, detector: Detector, table: Table, parameters: Sequence[str]) -> Self | None:
@@ -80,7 +88,8 @@ class Compiled:
         """Tell a call where everything is now."""
         if len(self._parameters) != len(parameters):
             self._parameters = parameters.matrix(self._parameter_names)
-        call.parameters = self._parameters.ctypes.data
+            self._parameters_at = self._parameters.ctypes.data
+        call.parameters = self._parameters_at
         call.parameter_count = self._parameters.shape[1]
         self.locate()
         call.groups = self._memory
@@ -112,11 +121,12 @@ class Compiled:
         self.locate()
         self.kernel.undo(self._memory, ctypes.byref(self._kept_memory), start)
 
-    def room_to_queue(self, count: int) -> tuple[Indices, Floats]:
+    def room_to_queue(self, count: int) -> tuple[int, int]:
         """Where a loop can put deadlines that came nearer."""
         if len(self.queue[0]) < count:
             self.queue = (np.empty(2 * count, np.int64), np.empty(2 * count))
-        return self.queue
+            self._queue_at = (self.queue[0].ctypes.data, self.queue[1].ctypes.data)
+        return self._queue_at
 
 
 class LaneLoop:
@@ -149,13 +159,11 @@ class LaneLoop:
         """Judge readings in their order; whoever is given a stop sees to it before asking for the next."""
         call, compiled = self._call, self._compiled
         call.samples, call.metrics = arrived.values.shape
-        call.ts_s, call.alive_s = arrived.ts_s.ctypes.data, arrived.alive_s.ctypes.data
-        call.values, call.seats = arrived.values.ctypes.data, arrived.seats.ctypes.data
+        call.ts_s, call.alive_s, call.values, call.seats = arrived.addresses
         call.slots, call.columns = slots.ctypes.data, slots.shape[1]
         call.scores = None if scores is None else scores.ctypes.data
         call.sample = call.which = call.queued = call.skips_unopened = 0
-        nearer, ticks = compiled.room_to_queue(call.samples * call.watches)
-        call.queued_slots, call.queued_ticks = nearer.ctypes.data, ticks.ctypes.data
+        call.queued_slots, call.queued_ticks = compiled.room_to_queue(call.samples * call.watches)
         compiled.prepare(call, self._parameters)
         compiled.note()
         while True:
