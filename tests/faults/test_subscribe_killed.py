@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.doors import raw
 from tests.doors.intake import HeldIntake, eventually
-from tests.doors.subscription import publish, subscribed
+from tests.doors.subscription import TELEMETRY, publish, subscribed
 from tests.services.mosquitto import Mosquitto
 
 ROOT = Path(__file__).parent.parent.parent
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 # A client that settles the first ten packets and then only says what it receives.
 CLIENT = """
 import asyncio, sys
+from tests.doors import raw
 from tests.doors.intake import HeldIntake, eventually
 from tests.doors.subscription import subscribed
 
@@ -86,3 +88,51 @@ async def test_after_a_crash_of_the_broker_the_subscription_resumes(mosquitto: M
         await eventually(lambda: subscription.healthy)
         publish(mosquitto, "2")
         await eventually(lambda: intake.payloads[-1] == b"2")
+
+
+class SlowQueue:
+    """A broker of the test's own: it has a queue for us, which comes slowly, and its answer to SUBSCRIBE last."""
+
+    def __init__(self, messages: int) -> None:
+        self.connections = 0
+        self._messages = messages
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        self.connections += 1
+        await self._packet(reader)  # CONNECT
+        writer.write(b"\x20\x03\x01\x00\x00")  # CONNACK: there is a session
+        subscribe = await self._packet(reader)
+        for number in range(1, self._messages + 1):
+            writer.write(raw.publish(TELEMETRY, b"%d" % number, number))
+            await writer.drain()
+            await asyncio.sleep(0.1)
+        body = subscribe[:2] + b"\0" + b"\1" * self._count_filters(subscribe)
+        writer.write(raw.packet(0x90, body))
+        while await reader.read(4096):
+            pass
+        writer.close()
+
+    async def _packet(self, reader: asyncio.StreamReader) -> bytes:
+        _first, size = await reader.readexactly(2)
+        if size >= 0x80:
+            size = size - 0x80 + (await reader.readexactly(1))[0] * 128
+        return await reader.readexactly(size)
+
+    @staticmethod
+    def _count_filters(subscribe: bytes) -> int:
+        at, count = 3 + subscribe[2], 0
+        while at < len(subscribe):
+            at, count = at + 3 + int.from_bytes(subscribe[at : at + 2], "big"), count + 1
+        return count
+
+
+async def test_a_long_queue_before_the_brokers_answer_does_not_end_the_connection(engine: str) -> None:
+    """The paho engine used to give up, and was sent the whole queue again, and gave up again, for ever."""
+    broker, intake = SlowQueue(30), HeldIntake(at_once=True)
+    server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        async with subscribed(intake, port, engine=engine, connect_timeout=1):
+            assert broker.connections == 1
+    assert intake.payloads == [b"%d" % number for number in range(1, 31)]

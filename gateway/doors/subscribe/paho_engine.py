@@ -152,9 +152,14 @@ class PahoSubscription:
             reading = self._may_read()
             connection.wait(self._wakee, _TICK_S, reading=reading)
             self._drain_wakee()
+            received: list[Bunch] = []
             if reading and self._may_read():  # it may have become full meanwhile
-                self._hand_over(connection.read())
+                received = connection.read()
+                self._hand_over(received)
                 self._redelivered = redelivered_before + connection.redelivered
+            if received or not reading:
+                # What the broker had queued for us comes before its answer to SUBSCRIBE, and may take its time.
+                due_s = time.monotonic() + self._settings.connect_timeout
             self._acknowledged += connection.write()
             if connection.is_subscribed and not self._healthy:
                 self._connected += 1
