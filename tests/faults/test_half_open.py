@@ -18,7 +18,9 @@ from gateway.doors.authenticate import RegistryAuthenticator
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.registry_watch import watch_registry
 from gateway.store import store
-from tests.doors.intake import eventually
+from tests.doors.door import listening
+from tests.doors.intake import HeldIntake, eventually
+from tests.doors.paho import PahoDevice
 from tests.ingest.rig import Rig, reading
 from tests.ledger.wire import Roads, Wire
 
@@ -128,3 +130,37 @@ async def test_the_registry_is_followed_again_when_its_connection_has_gone_dead(
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+
+
+@pytest.mark.parametrize(("up", "down"), DEAD, ids=WAYS)
+async def test_keep_alive_ends_a_devices_dead_connection_and_it_comes_back(
+    roads: Roads, *, up: bool, down: bool
+) -> None:
+    intake = HeldIntake(at_once=True)
+    async with listening(intake) as door:
+        road = Wire(roads, door.port)
+        device = PahoDevice(5, comes_back=True)
+        try:
+            with device.running(road.port, keep_alive=1):
+                await eventually(lambda: len(device.connected) == 1)
+                assert road.deaden(up=up, down=down) == 1
+                device.publish(b"{}")
+                await eventually(lambda: len(device.connected) == 2, 20)
+                await eventually(lambda: len(device.acknowledged) == 1)
+                await eventually(lambda: door.connections == 1, 20)
+        finally:
+            road.close()
+    assert b"{}" in intake.payloads
+
+
+async def test_a_device_that_is_cut_off_and_never_comes_back_is_let_go(roads: Roads) -> None:
+    async with listening(HeldIntake()) as door:
+        road = Wire(roads, door.port)
+        try:
+            with PahoDevice(5).running(road.port, keep_alive=1) as device:
+                await eventually(lambda: len(device.connected) == 1)
+                road.deaden(up=True, down=True)
+                await eventually(lambda: door.connections == 0, 20)
+                await eventually(lambda: road.ended_by_far == 1)
+        finally:
+            road.close()

@@ -18,7 +18,6 @@ from tests.ledger.plan import DevicePlan, payload_of
 LOOK_S = 0.01
 CONNECT_S = 3.0
 WINDOW = 40
-LONGEST_PACKET = 6  # readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,7 @@ class Line:
     keep_alive_s: int = 2
     breaks_per_s: float = 0.1  # how often it loses its connection by itself, with packets under way
     again: float = 0.03  # the share of acknowledged packets that are published once more
+    longest_packet: int = 6  # readings
 
 
 class Sender(threading.Thread):
@@ -55,6 +55,7 @@ class Sender(threading.Thread):
         self._ending = threading.Event()
         self._going = threading.Event()
         self._forgetting = threading.Event()
+        self._marking = threading.Event()
         self._due_at_s = 0.0
         self._client = self._new_client()
 
@@ -72,6 +73,16 @@ class Sender(threading.Thread):
         """Lose what is not acknowledged, as a device does that is switched off."""
         self._forgetting.set()
 
+    def mark(self) -> None:
+        """Publish one packet of one reading, even while paused."""
+        self._marking.set()
+
+    @property
+    def last(self) -> Key:
+        """What the first of its devices said last."""
+        device_id = self.line.devices[0].device_id
+        return Key(device_id, self._next[device_id] - 1)
+
     def end(self) -> None:
         """Disconnect, for good."""
         self._ending.set()
@@ -80,7 +91,7 @@ class Sender(threading.Thread):
     @property
     def is_done(self) -> bool:
         """Whether all it has published is acknowledged or given up."""
-        return not self._waiting and not self._forgetting.is_set()
+        return not self._waiting and not self._forgetting.is_set() and not self._marking.is_set()
 
     @property
     def has_more(self) -> bool:
@@ -99,6 +110,9 @@ class Sender(threading.Thread):
                     self._come_back()
                     continue
                 self._publish_due()
+                if self._marking.is_set():
+                    self._publish_packet(1)
+                    self._marking.clear()
                 self._client.loop(LOOK_S)
             self._client.disconnect()
         except BaseException as error:  # told to the thread that runs the round
@@ -167,7 +181,7 @@ class Sender(threading.Thread):
             return
         self._due_at_s = max(self._due_at_s, now_s - 0.5)  # what was missed for longer is not caught up with
         while self._due_at_s <= now_s and len(self._waiting) < 2 * WINDOW and self.has_more and self._is_connected:
-            count = self._rng.randint(1, LONGEST_PACKET)
+            count = self._rng.randint(1, self.line.longest_packet)
             self._due_at_s += count / self.line.readings_per_s
             self._publish_packet(count)
             if self._rng.random() < self.line.breaks_per_s * count / self.line.readings_per_s:

@@ -58,7 +58,7 @@ def campaign(plan: Plan, provisioned: Provisioned) -> list[str]:
     """Play every round until one goes wrong, then compare the ends; what is wrong, in words."""
     now_ms = int(time.time() * 1000)
     make = Make(plan.folder, provisioned, plan.edition, plan.seed, small_disk=True)
-    devices = list(registry(Fleet(now_ms, Ports(0, 0)).lines(), len(plan.strikes)))
+    devices = list(registry(Fleet(now_ms, Ports(0, 0)), len(plan.strikes)))
     with running_world(make, devices) as world:
         fleet = Fleet(now_ms, Ports(world.device_wire.port, world.broker.port), plan.load)
         rounds = Rounds(world, fleet, plan.seed)

@@ -1,7 +1,7 @@
 """The devices of a campaign: which there are, which connection each has, and how they are registered."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,11 @@ class Fleet:
             for via, plan in zip(("listen", "broker"), plans, strict=True)
         ]
 
+    def marker(self) -> Line:
+        """Speaks last in each round: what it says reaches careloop after all that the broker has for careloop."""
+        plan = DevicePlan("marker", self.now_ms - HOUR_MS, 1000)
+        return self._line("broker", "marker", (plan,), 5, 1)
+
     def _line(self, via: str, client_id: str, devices: tuple[DevicePlan, ...], version: int, rate: float) -> Line:
         port = self.ports.listen if via == "listen" else self.ports.broker
         return Line(via, client_id, port, PASSWORD, devices, version, rate * self.load)
@@ -69,9 +74,9 @@ def ill_of(round_number: int) -> tuple[str, str]:
     return f"ill-l{round_number}", f"ill-b{round_number}"
 
 
-def registry(lines: Sequence[Line], rounds: int) -> Iterator[Mapping[str, Any]]:
+def registry(fleet: Fleet, rounds: int) -> Iterator[Mapping[str, Any]]:
     """What `careloop devices import` is given."""
-    names = [device.device_id for line in lines for device in line.devices]
+    names = [device.device_id for line in (*fleet.lines(), fleet.marker()) for device in line.devices]
     names += [name for number in range(rounds) for name in ill_of(number)]
     for name in names:
         entry: dict[str, Any] = {"device_id": name, "password": PASSWORD, "generated": True}

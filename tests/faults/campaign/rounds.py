@@ -3,19 +3,19 @@
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from tests.faults.campaign.fleet import Fleet
 from tests.faults.campaign.strikes import Strike, Struck
 from tests.faults.campaign.world import World
-from tests.ledger.audit import Findings, Page, audit
-from tests.ledger.book import Book, Key, State
+from tests.ledger.audit import Findings, audit
+from tests.ledger.book import Book, Key, Told
 from tests.ledger.sender import Line, Sender, wait_for
 
-DRAIN_S: Final = 90.0
-QUIET_S: Final = 2.0  # without a word from the broker: nothing comes any more
+DRAIN_S: Final = 120.0
+MARK_S: Final = 20.0  # for a marker to come through; then another is sent, for a killed broker may have lost it
 FORGETFUL: Final = 0.15  # the share of connections whose device loses its memory in a round
 
 
@@ -43,7 +43,8 @@ class Rounds:
         self.lost_by_broker: set[Key] = set()
         self._rng = random.Random(seed)
         self._steady = [self._sender(line) for line in fleet.lines()]
-        for sender in self._steady:
+        self._marker = self._sender(fleet.marker())
+        for sender in (*self._steady, self._marker):
             sender.start()
 
     def _sender(self, line: Line) -> Sender:
@@ -51,7 +52,7 @@ class Rounds:
 
     def end(self) -> None:
         """Disconnect everybody."""
-        for sender in self._steady:
+        for sender in (*self._steady, self._marker):
             sender.end()
 
     def play(self, number: int, strike: Strike) -> RoundResult:
@@ -110,29 +111,29 @@ class Rounds:
         return self.book.acknowledged_by("listen"), len(self.world.witness.acknowledged)
 
     def _audit(self, number: int, struck: Struck) -> Findings:
+        is_excused = self._not_handed_over(struck)
         page = self.book.page(number)
-        excused = self._not_handed_over(page, struck)
+        excused = {told.key for told, _ in page if is_excused(told)}
         with self.world.sql() as conn:
             findings = audit(conn, page, excused=excused)
         self.lost_by_broker.update(findings.lost_by_broker)
         return findings
 
-    def _not_handed_over(self, page: Page, struck: Struck) -> set[Key]:
-        """Wait until careloop has acknowledged to the broker what that has acknowledged to devices.
+    def _not_handed_over(self, struck: Struck) -> Callable[[Told], bool]:
+        """Wait until the broker has nothing more for careloop; then, which readings it has never handed over.
 
-        What it has not, though nothing comes any more, is the broker's loss if the broker was killed.
+        What the broker sends is in order, and so are careloop's acknowledgements: once a marker that was published last
+        is acknowledged, what was not is lost. Only a killed broker is excused for that.
         """
         acknowledged = self.world.witness.acknowledged
-        waited_for = {told.key for told, state in page if told.via == "broker" and state is State.ACKNOWLEDGED}
-        changed_at_s = started_at_s = time.monotonic()
-        while waited_for and not self._is_dead and time.monotonic() < started_at_s + DRAIN_S:
-            time.sleep(0.05)
-            left = {key for key in waited_for if key not in acknowledged}
-            if len(left) < len(waited_for):
-                waited_for, changed_at_s = left, time.monotonic()
-            elif struck.kills_broker and time.monotonic() > changed_at_s + QUIET_S:
+        deadline = time.monotonic() + DRAIN_S
+        while not self._is_dead and time.monotonic() < deadline:
+            self._marker.mark()
+            if wait_for(lambda: self._marker.is_done and self._marker.last in acknowledged, MARK_S):
                 break
-        return waited_for if struck.kills_broker else set()
+        if not struck.kills_broker:
+            return lambda _told: False
+        return lambda told: told.via == "broker" and told.key not in acknowledged
 
     def _judge(self, result: RoundResult, strike: Strike, senders: Sequence[Sender], *, drained: bool) -> None:
         faults = [f"{len(keys)} {name}, such as {keys[0]}" for name, keys in result.findings.faults.items()]

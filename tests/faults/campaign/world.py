@@ -242,8 +242,7 @@ port = {world.gateway.listen_port}
 enabled = true
 engine = "ENGINE"
 port = {world.broker_wire.port}
-keep_alive = 2
-connect_timeout = 3
+keep_alive = 6
 reconnect_min = 0.1
 reconnect_max = 0.5
 [api]
