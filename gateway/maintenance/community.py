@@ -240,10 +240,14 @@ JOIN reading_table t ON t.table_name = c.hypertable_name AND c.hypertable_schema
 WHERE c.is_compressed AND s.last_vacuum IS NULL AND s.last_autovacuum IS NULL
 LIMIT 20
 """
+TAKE_TIME: LiteralString = "SET statement_timeout = 0"
+HURRY: LiteralString = "SET statement_timeout = '300s'"
 VACUUM: LiteralString = "VACUUM (ANALYZE) {chunk}"
 
 
 async def vacuum_compressed(conn: Connection) -> None:
     """Vacuum chunks that have been compressed: until then a query over them takes many times as long."""
     for schema, name in await (await conn.execute(UNVACUUMED)).fetchall():
+        await conn.execute(TAKE_TIME)
         await conn.execute(sql.SQL(VACUUM).format(chunk=sql.Identifier(schema, name)))
+        await conn.execute(HURRY)
