@@ -41,6 +41,7 @@ HOUR: Final = "1 hour"
 DAY: Final = "1 day"
 _LONG_S: Final = 0.5
 _SHORT_S: Final = 0.1
+_FIRST_BATCHES: Final = 16
 _MOST_BATCHES: Final = 4096
 
 
@@ -53,7 +54,7 @@ class OwnRollups:
         self._now_s = now_s
         self.slices = 0  # taken in so far
         self._partitions = NativePartitions()
-        self._batches = 16  # of the next slice
+        self._batches: dict[str, int] = {}  # of the next slice, by model
         self._tables: dict[str, RollupTables] = {}
         self._others: frozenset[str] = frozenset()
 
@@ -84,12 +85,15 @@ class OwnRollups:
         for tables in list(self._tables.values()):
             started_s = self._now_s()
             is_behind |= await self._advance(conn, tables)
-            took_s = self._now_s() - started_s
-            if took_s > _LONG_S:
-                self._batches = max(self._batches // 2, 1)
-            elif took_s < _SHORT_S:
-                self._batches = min(self._batches * 2, _MOST_BATCHES)
+            self._adapt(tables.model, self._now_s() - started_s)
         return is_behind
+
+    def _adapt(self, model: str, took_s: float) -> None:
+        batches = self._batches.get(model, _FIRST_BATCHES)
+        if took_s > _LONG_S:
+            self._batches[model] = max(batches // 2, 1)
+        elif took_s < _SHORT_S:
+            self._batches[model] = min(batches * 2, _MOST_BATCHES)
 
     async def _advance(self, conn: Connection, tables: RollupTables) -> bool:
         async with maintaining(conn):
@@ -97,7 +101,7 @@ class OwnRollups:
             last, _ = await last_batch(conn)
         if after >= last:
             return False
-        until = min(after + self._batches, last)
+        until = min(after + self._batches.get(tables.model, _FIRST_BATCHES), last)
         await self._make_room(conn, tables, after, until)
         async with maintaining(conn):
             progress = await read_progress(conn, tables.model)
