@@ -13,9 +13,9 @@ from typing import Final, cast
 
 from devices.errors import QuarantineReason, Rejected
 from devices.payloads.codec import Bad, DecodedEvent, DecodedReading, timestamp_us
-from devices.payloads.elements import elements
 from devices.payloads.judge import judge_event
 from devices.payloads.naming import metric_names
+from devices.payloads.one_by_one import judge_each
 from devices.payloads.storable import kind, shown
 from devices.payloads.values import Values, is_firmware_name
 
@@ -33,36 +33,18 @@ class FlatCodec:
 
     def decode_readings(self, payload: bytes) -> Sequence[DecodedReading | Bad]:
         """One reading for the object, or for each object of an array."""
-        try:
-            found = elements(payload)
-        except Rejected as rejected:
-            return [Bad(payload, QuarantineReason(rejected.reason), rejected.detail)]
-        judged: list[DecodedReading | Bad] = []
-        for element in found:
-            try:
-                judged.append(_reading(element.value))
-            except Rejected as rejected:
-                judged.append(Bad(element.raw, QuarantineReason(rejected.reason), rejected.detail))
-        return judged
+        return judge_each(payload, _reading)
 
     def decode_events(self, payload: bytes) -> Sequence[DecodedEvent | Bad]:
         """Events, in the shape that the codec `json` has for them."""
-        try:
-            found = elements(payload)
-        except Rejected as rejected:
-            return [Bad(payload, QuarantineReason(rejected.reason), rejected.detail)]
-        judged: list[DecodedEvent | Bad] = []
-        for element in found:
-            try:
-                judged.append(judge_event(element.value))
-            except Rejected as rejected:
-                judged.append(Bad(element.raw, QuarantineReason(rejected.reason), rejected.detail))
-        return judged
+        return judge_each(payload, judge_event)
 
 
 def _reading(element: object) -> DecodedReading:
     if not isinstance(element, dict):
         raise Rejected(QuarantineReason.MALFORMED, f"{kind(element)} where an object is expected")
+    if not element:
+        raise Rejected(QuarantineReason.MALFORMED, "an empty object says nothing")
     fields = dict(cast("Mapping[str, object]", element))
     time = next((name for name in _TIMES if name in fields), None)
     ts_us = None if time is None else _ts_us(time, fields.pop(time))

@@ -7,13 +7,12 @@ A whole payload is decoded in one call. Only a payload in which something is wro
 then judged one by one, so that a bad reading in the middle of a day's backlog costs that reading and no other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import msgspec
 
-from devices.errors import QuarantineReason, Rejected
 from devices.payloads.codec import (
     EPOCH,
     MAX_CODE,
@@ -26,17 +25,13 @@ from devices.payloads.codec import (
     DecodedEvent,
     DecodedReading,
 )
-from devices.payloads.elements import Element, elements
 from devices.payloads.json_columns import JsonColumns
 from devices.payloads.judge import judge_event, judge_reading
+from devices.payloads.one_by_one import judge_each
 
 _Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]
 _Firmware = Annotated[str, msgspec.Meta(max_length=MAX_FIRMWARE)]
 _Code = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CODE)]
-_Judged = TypeVar("_Judged")
-
-_MOST_BAD: Final = 1000
-"""Bad elements of one payload; from this one on they share a place in quarantine, so that `[1,2,3,…]` is no weapon."""
 
 
 class _NumbersOnly(msgspec.Struct, frozen=True, gc=False):
@@ -93,14 +88,14 @@ class JsonCodec:
         try:
             return self._all_readings(payload)
         except _FAST_FAULTS:
-            return _one_by_one(payload, judge_reading)
+            return judge_each(payload, judge_reading)
 
     def decode_events(self, payload: bytes) -> Sequence[DecodedEvent | Bad]:
         """Events in the order in which the payload has them."""
         try:
             return self._all_events(payload)
         except _FAST_FAULTS:
-            return _one_by_one(payload, judge_event)
+            return judge_each(payload, judge_event)
 
     def column_decoder(self, metrics: Sequence[str]) -> JsonColumns:
         """A decoder for many payloads at once, of a product model with these metrics."""
@@ -132,33 +127,6 @@ class JsonCodec:
             )
             for wire in (found if isinstance(found, list) else [found])
         ]
-
-
-def _one_by_one(payload: bytes, judge: Callable[[object], _Judged]) -> list[_Judged | Bad]:
-    try:
-        found = elements(payload)
-    except Rejected as rejected:
-        return [Bad(payload, QuarantineReason(rejected.reason), rejected.detail)]
-    return _gather([_judge(element, judge) for element in found])
-
-
-def _judge(element: Element, judge: Callable[[object], _Judged]) -> _Judged | Bad:
-    try:
-        return judge(element.value)
-    except Rejected as rejected:
-        return Bad(element.raw, QuarantineReason(rejected.reason), rejected.detail)
-
-
-def _gather(judged: list[_Judged | Bad]) -> list[_Judged | Bad]:
-    """The same, with the bad elements beyond so many as one array at the end."""
-    bad = [element for element in judged if isinstance(element, Bad)]
-    rest = bad[_MOST_BAD - 1 :]
-    if len(rest) <= 1:
-        return judged
-    raw = b"[" + b",".join(element.raw for element in rest) + b"]"
-    together = Bad(raw, rest[0].reason, f"{rest[0].detail} (and {len(rest) - 1} more bad elements)")
-    gathered = {id(element) for element in rest}
-    return [*(element for element in judged if id(element) not in gathered), together]
 
 
 def _must_be_plain(payload: bytes) -> None:

@@ -42,20 +42,44 @@ class _Base:
 
 
 @dataclass(slots=True)
+class Moment:
+    """What was told at one time; a metric that is told again begins another reading, and the store judges the two."""
+
+    values: list[Values] = field(default_factory=list[Values])
+    told: dict[str, int] = field(default_factory=dict[str, int])  # how often each metric was, so far
+
+    def add(self, new: Values) -> None:
+        """Add what a record has told."""
+        names = (*new.metrics, *new.others)
+        at = max((self.told.get(name, 0) for name in names), default=0)
+        if at == len(self.values):
+            self.values.append(Values())
+        self.values[at].metrics.update(new.metrics)
+        self.values[at].others.update(new.others)
+        self.values[at].firmware = new.firmware or self.values[at].firmware
+        self.told.update(dict.fromkeys(names, at + 1))
+
+
+@dataclass(slots=True)
 class Pack:
     """A resolved pack: what was measured and said at each time, and the faults of single records."""
 
-    moments: dict[int | None, list[Values]] = field(default_factory=dict[int | None, list[Values]])
+    moments: "dict[int | None, Moment]" = field(default_factory=dict[int | None, Moment])
     faults: list[Rejected] = field(default_factory=list[Rejected])
 
     def readings(self) -> list[DecodedReading]:
         """In the order in which the pack first names their times."""
-        found = [values.reading(ts_us) for ts_us, moment in self.moments.items() for values in moment]
+        found = [values.reading(ts_us) for ts_us, moment in self.moments.items() for values in moment.values]
         return [reading for reading in found if reading is not None]
 
     def events(self) -> list[DecodedEvent]:
         """In the same order."""
-        return [event for ts_us, moment in self.moments.items() for values in moment for event in values.events(ts_us)]
+        return [
+            event
+            for ts_us, moment in self.moments.items()
+            for values in moment.values
+            for event in values.events(ts_us)
+        ]
 
     def bad(self, payload: bytes) -> list[Bad]:
         """The records that cannot be read, together with the pack, without which they say nothing."""
@@ -163,18 +187,7 @@ def _take_record(pack: Pack, base: _Base, record: Record, received_us: int | Non
         values.put(name, _value(given[0], record[given[0]], base))
     if record.get("s") is not None:
         values.put(f"{name}_sum", _number("s", record["s"]) + base.sum)
-    _add(pack.moments.setdefault(ts_us, []), values)
-
-
-def _add(moment: list[Values], values: Values) -> None:
-    """To the first reading of this moment that does not say the same metric; the store judges a second value."""
-    for known in moment:
-        if known.metrics.keys().isdisjoint(values.metrics) and known.others.keys().isdisjoint(values.others):
-            known.metrics.update(values.metrics)
-            known.others.update(values.others)
-            known.firmware = values.firmware or known.firmware
-            return
-    moment.append(values)
+    pack.moments.setdefault(ts_us, Moment()).add(values)
 
 
 def _name(base: _Base, record: Record) -> str:

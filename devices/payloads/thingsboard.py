@@ -10,7 +10,7 @@ that a client need not wait: an attribute request with nothing, a request for th
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar, cast
 
 import msgspec
@@ -19,6 +19,7 @@ from devices.errors import QuarantineReason, Rejected
 from devices.payloads.codec import Bad, DecodedEvent, DecodedReading, timestamp_us
 from devices.payloads.dialect import DecodedStatus, Message, Reply, Said, Translation
 from devices.payloads.elements import elements
+from devices.payloads.one_by_one import judge_each
 from devices.payloads.storable import kind, must_be_storable, shown
 from devices.payloads.values import Values, firmware_of
 
@@ -109,18 +110,9 @@ def _present(reading: DecodedReading | None) -> list[DecodedReading]:
 # -- telemetry ---------------------------------------------------------------------------------------------------------
 
 
-def _telemetry(payload: bytes) -> Iterator[_Moment | Bad]:
+def _telemetry(payload: bytes) -> list[_Moment | Bad]:
     """The moments of a device's telemetry, each judged by itself."""
-    try:
-        found = elements(payload)
-    except Rejected as rejected:
-        yield Bad(payload, QuarantineReason(rejected.reason), rejected.detail)
-        return
-    for element in found:
-        try:
-            yield _moment(element.value)
-        except Rejected as rejected:
-            yield Bad(element.raw, QuarantineReason(rejected.reason), rejected.detail)
+    return judge_each(payload, _moment)
 
 
 def _moment(element: object) -> _Moment:
@@ -143,7 +135,7 @@ def _of_device(device_id: str, payload: bytes) -> Translation:
     return Translation(said, bad)
 
 
-def _sorted(device_id: str, via: str, moments: Iterator[_Moment | Bad]) -> tuple[list[Said], list[Bad]]:
+def _sorted(device_id: str, via: str, moments: Iterable[_Moment | Bad]) -> tuple[list[Said], list[Bad]]:
     readings: list[DecodedReading] = []
     events: list[DecodedEvent] = []
     bad: list[Bad] = []

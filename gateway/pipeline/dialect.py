@@ -22,6 +22,7 @@ from devices.ids import is_device_id
 from devices.payloads import Bad, Codec
 from devices.payloads.codec import EPOCH, DecodedEvent, DecodedReading
 from devices.payloads.dialect import Dialect, Message, Recall, Reply, Said, Translation, is_dialect
+from devices.payloads.one_by_one import MOST_BAD
 from gateway.authority import Authority
 from gateway.intake import Answering, Bunch, Origin, Packet, Route, Verdict
 from gateway.pipeline.packets import Packets, bunches_of
@@ -95,7 +96,7 @@ class Dialects:
                 parts: list[Packet] = []
                 bad: dict[int, Bad] = {}
                 translation = self._translate(dialect, packet)
-                for one in translation.bad:
+                for one in _not_too_many(translation.bad, packet.payload):
                     bad[len(parts)] = one
                     parts.append(packet)
                 for said in translation.said:
@@ -156,6 +157,15 @@ class Dialects:
     def recalled(self) -> None:
         """The transaction of `recall` has committed."""
         self._recalls.clear()
+
+
+def _not_too_many(bad: Sequence[Bad], payload: bytes) -> Sequence[Bad]:
+    """Beyond so many, the message as a whole stands for the rest: its good parts are found again by a replay."""
+    if len(bad) <= MOST_BAD:
+        return bad
+    rest = bad[MOST_BAD - 1]
+    more = f"{rest.detail} (and {len(bad) - MOST_BAD} more)"
+    return [*bad[: MOST_BAD - 1], Bad(payload, rest.reason, more)]
 
 
 def _sum(one: Verdict, other: Verdict) -> Verdict:

@@ -14,8 +14,9 @@ from devices.payloads.senml import SenmlCodec
 from devices.payloads.senml_cbor import SenmlAnyCodec, SenmlCborCodec
 
 NOW_US = 1_760_000_000_000_000
-LABELS = {name: number for number, name in enumerate(("n", "u", "v", "vs", "vb", "s", "t", "ut", "vd"))}
-LABELS |= {name: -1 - number for number, name in enumerate(("bver", "bn", "bt", "bu", "bv", "bs"))}
+LABELS = {name: number for number, name in enumerate(("n", "u", "v", "vs", "vb", "s", "t", "ut", "vd"))} | {
+    name: -1 - number for number, name in enumerate(("bver", "bn", "bt", "bu", "bv", "bs"))
+}
 
 
 def in_cbor(pack: list[dict[str, object]]) -> bytes:
