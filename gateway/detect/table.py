@@ -16,6 +16,7 @@ from gateway.detect.arrays import Floats, Indices, Mask, Shorts
 
 FIRST_CAPACITY: Final = 256
 CACHE_LINE: Final = 64  # bytes
+HOT: Final = "hot"  # the group of what every sample touches
 
 Array = npt.NDArray[Any]  # of whichever type the field has
 Bytes = npt.NDArray[np.uint8]
@@ -36,7 +37,7 @@ class Field:
     dtype: str = "f8"  # "f4", "f8", "i4" or "u8"
     initial: float = 0.0
     lanes: int = 0  # 0 is a scalar
-    group: str = "hot"  # fields that are used together are stored together
+    group: str = HOT  # fields that are used together are stored together
     apart: bool = False  # a vector of which one lane is used at a time: stored alone
 
 
@@ -105,7 +106,7 @@ class Group:
             lanes = max(field.lanes, 1)
             self.places[field.name] = _Place(name, field.dtype, at // size, at // size + lanes)
             at += size * lanes
-        self.width = _padded(at)
+        self.width = _padded(at, is_hot=name == HOT)
         self._initial = np.zeros(self.width, np.uint8)
         for field in fields:
             place = self.places[field.name]
@@ -347,8 +348,13 @@ class Cells:
         return self._table.groups[self._place.group].slots.view(self._place.dtype).reshape(-1)
 
 
-def _padded(width: int) -> int:
-    """Whole numbers of eight bytes; whole cache lines, where little is lost by it."""
+def _padded(width: int, *, is_hot: bool) -> int:
+    """Whole numbers of eight bytes; whole cache lines, where little is lost by it.
+
+    What every sample touches does not lie across two lines if one can hold it.
+    """
     width = -(-width // 8) * 8
+    if is_hot and width <= CACHE_LINE:
+        return 1 << (width - 1).bit_length()
     lines = -(-width // CACHE_LINE) * CACHE_LINE
     return lines if width > CACHE_LINE and lines - width <= width // 8 else width
