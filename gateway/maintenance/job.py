@@ -85,6 +85,7 @@ class Maintenance:
                     self._upkeep.log.warning("maintenance.put_off", error=type(error).__name__)
                 except psycopg.Error as error:  # nothing of what it does may end a gateway that stores
                     self._upkeep.log.exception("maintenance.failed", error=type(error).__name__)
+                    self._rollups.forget()
                     await self.close()
         finally:
             await self.close()
@@ -115,6 +116,8 @@ class Maintenance:
             for due in await find_due(conn, self.terms):
                 await self._wait_for_ingest()
                 retired[due.purpose] = retired.get(due.purpose, 0) + await retire(conn, self.terms, due)
+        if retired:
+            self._rollups.forget()
         return Done(slices, {purpose: rows for purpose, rows in retired.items() if rows})
 
     @property

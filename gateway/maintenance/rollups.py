@@ -62,7 +62,11 @@ class OwnRollups:
         """Leave these models to somebody else."""
         if self._others != others:
             self._others = frozenset(others)
-            self._tables.clear()
+            self.forget()
+
+    def forget(self) -> None:
+        """Look at the tables again before the next slice: something went wrong, or some were dropped."""
+        self._tables.clear()
 
     async def prepare(self, conn: Connection) -> None:
         """Make the rollups that are missing, and widen those whose reading table has grown."""
@@ -106,7 +110,7 @@ class OwnRollups:
         async with maintaining(conn):
             progress = await read_progress(conn, tables.model)
             if progress.columns > len(tables.metrics):  # the reading table has grown since
-                self._tables.clear()
+                self.forget()
                 return True
             if progress.batch_seq == after:
                 await self._roll(conn, tables, after, until)

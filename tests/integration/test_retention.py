@@ -77,6 +77,23 @@ async def test_what_lies_alone_in_its_partition_goes_with_it(database_url: str) 
     assert verdicts[0].stored == 1
 
 
+async def test_late_readings_find_their_rollup_again(database_url: str) -> None:
+    rig = Rig(database_url)
+    async with rig.running():
+        await rig.tell("k1", reading(-300 * DAY_S, celsius=1))
+    async with await connect(database_url) as conn:
+        job = await maintenance_of(rig, conn, readings=DAY_S, hourly=DAY_S, daily=DAY_S)
+        await job.work(conn, with_retention=True)
+        rig.clock.at_s += 10 * DAY_S
+        done = await job.work(conn, with_retention=True)
+        assert done.retired == {"readings": 1, "hourly": 1, "daily": 1}
+        later = Rig(database_url, clock=rig.clock)
+        async with later.running():
+            await later.tell("k1", reading(-300 * DAY_S + 60, celsius=2))
+        await job.work(conn, with_retention=True)
+    assert await rig.rows("SELECT readings, celsius_last FROM usage_hour_kettle") == [(1, 2.0)]
+
+
 async def test_a_pipeline_at_work_finds_its_partition_again(database_url: str) -> None:
     rig = Rig(database_url, settings=small_batches(1))
     async with rig.running():
