@@ -74,9 +74,9 @@ def _limit(pids: Collection[int], size: str) -> None:
     for pid in pids:
         with suppress(FileNotFoundError):
             owner = Path(f"/proc/{pid}").stat()
-            account = owner.st_uid if os.geteuid() == 0 else None
+            user, group = (owner.st_uid, owner.st_gid) if os.geteuid() == 0 else (None, None)
             command = ["prlimit", "--pid", str(pid), f"--fsize={size}:"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, user=account)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, user=user, group=group)
             if done.returncode != 0 and Path(f"/proc/{pid}").exists():
                 message = f"the limit on files cannot be set: {done.stderr}"
                 raise RuntimeError(message)
