@@ -131,7 +131,7 @@ def _numbers_of_its_own(talk: Talk) -> list[Finding]:
     dropped = int(said[_DROPPED] or b"0")
     version = said.get(_VERSION, b"").decode("utf-8", "replace")
     fix = (
-        f"{_LOSES}: set max_queued_messages 0 and max_queued_bytes 0 (Mosquitto), persistence true, "
+        f"{_LOSES}: raise max_queued_messages and max_queued_bytes (Mosquitto), set persistence true, "
         "and see that the gateway's session does not expire while it is away"
     )
     says = f"{dropped:,} messages dropped since its start" + (f" ({version})" if version else "")
@@ -176,7 +176,7 @@ def _queue(talk: Talk) -> Finding:
     talk.until(lambda: len(talk.heard) >= PROBES and len(set(talk.heard)) >= PROBES)
     kept = len({payload for at, payload in talk.heard if at == topic})
     fix = (
-        f"{_LOSES}: raise the queue of a session (Mosquitto: max_queued_messages 0; EMQX: mqtt.max_mqueue_len; "
+        f"{_LOSES}: raise the queue of a session (Mosquitto: max_queued_messages; EMQX: mqtt.max_mqueue_len; "
         "HiveMQ: mqtt.queued-messages.max-queue-size), for it holds what comes while the gateway is away"
     )
     says = f"{kept:,} of {PROBES:,} messages kept for a session that was away"

@@ -55,6 +55,8 @@ def _doors(facts: Facts) -> Iterator[Metric]:
     listen, subscribe = facts.listen, facts.subscribe
     if listen is not None:
         yield _gauge("careloop_connections", "Devices connected now.", listen.connections)
+        yield _gauge("careloop_connections_waiting", "Sockets that wait for their turn.", listen.waiting)
+        yield _gauge("careloop_connections_half_open", "Sockets before the answer to CONNECT.", listen.half_open)
         for name, words, value in (
             ("connections_accepted", "Sockets accepted.", listen.accepted),
             ("connections_turned_away", "Sockets closed at once, for there were too many.", listen.turned_away),

@@ -121,7 +121,7 @@ def test_a_broker_that_drops_what_it_acknowledged_is_told(mosquitto: Mosquitto) 
     found = broker(mosquitto, probe=True)
     assert not found["broker queue"].ok
     assert int(found["broker queue"].says.split()[0].replace(",", "")) < 1500
-    assert "max_queued_messages 0" in found["broker queue"].fix
+    assert "max_queued_messages" in found["broker queue"].fix
     deadline = datetime.now(UTC) + timedelta(seconds=20)
     while broker(mosquitto)["broker drops"].ok:
         assert datetime.now(UTC) < deadline
