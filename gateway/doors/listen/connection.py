@@ -9,6 +9,7 @@ from gateway.doors.listen.acknowledge import Acknowledgements
 from gateway.doors.listen.admit import Admission
 from gateway.doors.listen.commands import Commands
 from gateway.doors.listen.context import DoorContext
+from gateway.doors.listen.flow import Flow
 from gateway.doors.listen.introduce import Introduction
 from gateway.doors.listen.subscriptions import Subscriptions
 from gateway.doors.listen.tls import certificate_names
@@ -44,7 +45,7 @@ class _State(Enum):
     CLOSED = "closed"
 
 
-class Connection(asyncio.Protocol):
+class Connection(Flow):
     """Takes a device's packets to the pipeline and its acknowledgements back; the `Origin` of those packets.
 
     There are many of them, and most are idle: what only some need is made when they need it.
@@ -55,12 +56,8 @@ class Connection(asyncio.Protocol):
         "_alive_s",
         "_commands",
         "_device_id",
-        "_door",
-        "_heard_s",
         "_introduction",
         "_known",
-        "_loop",
-        "_reading",
         "_session_expiry_s",
         "_state",
         "_stream",
@@ -78,8 +75,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, door: DoorContext, address: str, network: str, introduced: Callable[[], None]) -> None:
         """`introduced` is called once the device is in, or gone; `network` is whose limit the connection counts to."""
-        self._door = door
-        self._loop = asyncio.get_running_loop()
+        super().__init__(door)
         self._stream = PacketStream(door.settings.max_packet_bytes)
         self._state = _State.ARRIVED
         self._introduction: Introduction | None = Introduction(door, self, address, introduced)
@@ -89,16 +85,19 @@ class Connection(asyncio.Protocol):
         self._acknowledgements = Acknowledgements(with_reasons=False)
         self._window = door.settings.receive_maximum
         self._alive_s = 0.0  # 1.5 times the keep-alive; 0: none
-        self._heard_s = 0.0
         self._device_id = ""
         self._version = 0
         self._takes_words = True
         self._will: Will | None = None
         self._session_expiry_s = 0
         self._transport: asyncio.Transport  # set by connection_made, which comes first
-        self._reading: Reading
         self._commands: Commands  # set by let_in
         self._subscriptions: Subscriptions
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its device is in."""
+        return self._state is _State.OPEN
 
     # -- the socket ----------------------------------------------------------------------------------------------------
 
@@ -124,14 +123,6 @@ class Connection(asyncio.Protocol):
             self._take(packets)
         elif self._introduction is not None:
             self._introduction.take(packets, self._stream.version)
-
-    def pause_writing(self) -> None:
-        """The device does not read its acknowledgements: read no more of its packets."""
-        self.hold(Hold.WRITING)
-
-    def resume_writing(self) -> None:
-        """The device reads again."""
-        self.release(Hold.WRITING)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
@@ -171,6 +162,7 @@ class Connection(asyncio.Protocol):
         door.wheel.remove(self)
         if self._alive_s:
             door.wheel.put(self, self._alive_s)
+        door.valve.let_in(self)
         self._take(early)
 
     def show_out(self, last_words: bytes) -> None:
@@ -243,9 +235,7 @@ class Connection(asyncio.Protocol):
             acknowledgements.submitted(len(tokens), len(tokens) - tokens.count(0))
         if acknowledgements.unsettled > self._window:
             self.hold(Hold.WINDOW)
-        if not self._door.intake.submit(bunches):
-            self.hold(Hold.INTAKE)
-            self._door.valve.wait(lambda: self.release(Hold.INTAKE))
+        self.hand_on(bunches)
 
     def _answer(self, packet: Incoming) -> None:
         """Do what a packet other than PUBLISH asks."""
@@ -304,7 +294,9 @@ class Connection(asyncio.Protocol):
         return self._send(topic, payload, None if self._subscriptions.qos_of(topic) is None else 0)
 
     def _send(self, topic: str, payload: bytes, qos: int | None) -> bool:
-        packet = None if qos is None else self._commands.write(topic, payload, qos)
+        if qos is None or Hold.WRITING in self._reading:  # it does not read what it was sent before
+            return False
+        packet = self._commands.write(topic, payload, qos)
         if packet is None:
             return False
         self._transport.write(packet)
@@ -361,6 +353,7 @@ class Connection(asyncio.Protocol):
             return
         self._state = _State.CLOSING
         self._door.roll.leave(self._device_id, self)
+        self.forget_kept()
         will, self._will = self._will, None
         if will is not None and (match := self._match(will.topic)) is not None:
             self._door.counters.wills += 1
@@ -387,13 +380,3 @@ class Connection(asyncio.Protocol):
             self._reading.read_to_the_end()
         else:
             transport.close()
-
-    def hold(self, reason: Hold) -> None:
-        """Do not read for now."""
-        if self._reading.hold(reason):
-            self._door.counters.held += 1
-
-    def release(self, reason: Hold) -> None:
-        """Read on, unless there is another reason not to."""
-        if self._reading.release(reason):
-            self._heard_s = self._loop.time()

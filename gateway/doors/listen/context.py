@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from devices.clock import Clock
 from gateway.doors.listen.counters import ListenCounters
@@ -14,9 +14,19 @@ from gateway.doors.listen.throttle import FailedLogins
 from gateway.doors.listen.wheel import Timed, Wheel
 from gateway.doors.mqtt.codes import ReasonCode
 from gateway.doors.mqtt.packets import Violation
+from gateway.doors.reading import Hold
 from gateway.doors.settings import ListenSettings
 from gateway.doors.sparing import SparingLog
-from gateway.intake import Intake
+from gateway.intake import Bunch, Intake
+
+_MOST_KEPT: Final = 32 * 1024 * 1024
+"""Bytes that all connections together may keep while the pipeline has no room, before nobody is read."""
+
+_LITTLE: Final = 8 * 1024
+"""Bytes of some packets, as a device brings that is well; one in a storm brings a whole read."""
+
+_PER_PACKET: Final = 100
+"""Bytes that a packet takes beside its payload."""
 
 
 class Seated(Timed, Protocol):
@@ -34,6 +44,14 @@ class Seated(Timed, Protocol):
 
     def abort(self) -> None:
         """Close at once."""
+        ...
+
+    def hold(self, reason: Hold) -> None:
+        """Do not read for now."""
+        ...
+
+    def go_on(self) -> None:
+        """There is room: hand on what was kept, and read on."""
         ...
 
     def send_command(self, command_id: str, payload: bytes) -> bool:
@@ -69,22 +87,58 @@ class Roll:
 
 
 class Valve:
-    """Connections that wait for the pipeline to have room; it is asked once for all of them."""
+    """Whether the pipeline has room, and who waits for it.
 
-    def __init__(self, intake: Intake) -> None:
+    While there is none, what a connection brings is kept with it, and it is not read any further: it keeps one read's
+    worth at most, which is forgotten with it, for its device sends again what was not acknowledged. Who brings nothing
+    is read, so that its pings are answered. When all of them together keep too much, nobody is read.
+    """
+
+    def __init__(self, intake: Intake, connections: Collection[Seated]) -> None:
         self._intake = intake
-        self._waiting: list[Callable[[], None]] = []
+        self._connections = connections
+        self._with_little: dict[Seated, int] = {}  # the bytes that each keeps, in the order of their coming
+        self._with_much: dict[Seated, int] = {}
+        self._kept = 0
+        self.is_shut = False
 
-    def wait(self, resume: Callable[[], None]) -> None:
-        """Call `resume` when there is room."""
-        self._waiting.append(resume)
-        if len(self._waiting) == 1:
+    def wait(self, connection: Seated, kept: Sequence[Bunch] = ()) -> None:
+        """A connection that is not read waits for room, and keeps this much more."""
+        if not self.is_shut:
+            self.is_shut = True
             self._intake.when_ready(self._open)
+        payloads = [payload for bunch in kept for payload in bunch.payloads]
+        size = sum(map(len, payloads)) + _PER_PACKET * len(payloads) + self.leave(connection)
+        (self._with_little if size <= _LITTLE else self._with_much)[connection] = size
+        had_room, self._kept = self._kept <= _MOST_KEPT, self._kept + size
+        if had_room and self._kept > _MOST_KEPT:
+            for other in self._connections:
+                self.let_in(other)
+
+    def let_in(self, connection: Seated) -> None:
+        """A device that has come, or is there: not read while others keep too much already."""
+        if self._kept > _MOST_KEPT and connection not in self._with_much:
+            connection.hold(Hold.INTAKE)
+            self._with_little.setdefault(connection, 0)
+
+    def leave(self, connection: Seated) -> int:
+        """A connection waits no longer; the bytes that it kept."""
+        size = self._with_little.pop(connection, 0) + self._with_much.pop(connection, 0)
+        self._kept -= size
+        return size
 
     def _open(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for resume in waiting:
-            resume()
+        """Let those go on who keep little, as far as there is room, and one who keeps much in any case."""
+        self.is_shut = False
+        for waiting in (self._with_little, self._with_much):
+            while waiting and not self.is_shut:
+                self._go_on(next(iter(waiting)))
+        if self._with_much:
+            self._go_on(next(iter(self._with_much)))
+
+    def _go_on(self, connection: Seated) -> None:
+        self.leave(connection)
+        connection.go_on()  # which may fill the pipeline, and shut us again
 
 
 def _set_event() -> asyncio.Event:

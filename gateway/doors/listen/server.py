@@ -12,7 +12,7 @@ from devices.clock import Clock
 from devices.errors import ConfigError, Fault
 from gateway.doors.authenticate import Authenticator
 from gateway.doors.descriptors import raise_file_limit
-from gateway.doors.listen.context import DoorContext, Valve
+from gateway.doors.listen.context import DoorContext, Seated, Valve
 from gateway.doors.listen.counters import ListenCounters, ListenStats
 from gateway.doors.listen.login import Logins
 from gateway.doors.listen.reach import Reach
@@ -51,6 +51,7 @@ class ListenDoor:
         self._log = log
         self._counters = ListenCounters()
         failed_logins = FailedLogins(settings.failed_logins_burst, settings.failed_logins_per_minute, time.monotonic)
+        connections: set[Seated] = set()
         self._door = DoorContext(
             settings=settings,
             intake=intake,
@@ -59,7 +60,8 @@ class ListenDoor:
             log=SparingLog(log),
             counters=self._counters,
             failed_logins=failed_logins,
-            valve=Valve(intake),
+            valve=Valve(intake, connections),
+            connections=connections,
             logins=Logins(authenticator),
             new_client_id=lambda: f"careloop-{secrets.token_hex(8)}",
         )

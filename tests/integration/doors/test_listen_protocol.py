@@ -352,7 +352,7 @@ async def test_a_full_pipeline_stops_the_reading_until_there_is_room(intake: Hel
         client.send(raw.publish(payload=b"3", packet_id=2), raw.PINGREQ)
         intake.settle(1)
         assert (await client.read()).kind == PUBACK  # acknowledgements leave all the same
-        assert len(intake.packets) == 2
+        assert len(intake.packets) == 1  # the other one is kept with its connection
         intake.make_room()
         assert (await client.read()).kind == PINGRESP
         await eventually(lambda: b"3" in intake.payloads)

@@ -1,0 +1,39 @@
+"""A pipeline with the real queue before it, and a database that stores a batch when the test says so."""
+
+from collections.abc import Callable, Sequence
+
+from gateway.intake import Bunch, Verdict
+from gateway.pipeline.queue import PacketQueue
+from gateway.pipeline.settings import BatchSettings
+
+STORED = Verdict(stored=1)
+
+
+class QueuedIntake:
+    """Bounded as the settings say; `largest` are the most bytes that ever waited."""
+
+    def __init__(self, **settings: int) -> None:
+        self.queue = PacketQueue(BatchSettings(**settings))
+        self.stored: list[tuple[str, bytes]] = []  # device id and payload, in the order of their batches
+        self.batches = 0
+        self.largest = 0
+
+    def submit(self, bunches: Sequence[Bunch]) -> bool:
+        """Take packets."""
+        has_room = self.queue.put(bunches)
+        self.largest = max(self.largest, self.queue.bytes)
+        return has_room
+
+    def when_ready(self, resume: Callable[[], None]) -> None:
+        """Call `resume` when there is room again."""
+        self.queue.when_ready(resume)
+
+    def store_a_batch(self) -> int:
+        """Store one batch, and settle it; how many packets it had."""
+        bunches = self.queue.take()
+        if bunches:
+            self.batches += 1
+        for bunch in bunches:
+            self.stored += [(bunch.device_id, payload) for payload in bunch.payloads]
+            bunch.origin.settle(bunch.tokens, [STORED] * len(bunch.tokens))
+        return sum(len(bunch.tokens) for bunch in bunches)
