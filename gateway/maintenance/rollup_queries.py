@@ -37,7 +37,7 @@ WITH part AS MATERIALIZED (
   ) r
   GROUP BY device_id, bucket
 ), put AS (
-  INSERT INTO {table} AS u ({columns}) SELECT {columns} FROM part
+  INSERT INTO {table} AS u ({columns}) SELECT {columns} FROM part ORDER BY bucket, device_id
   ON CONFLICT (device_id, bucket) DO UPDATE SET readings = u.readings + excluded.readings, last_ts = excluded.last_ts,
   through_seq = excluded.through_seq{appended}
   WHERE excluded.first_ts > u.last_ts AND u.through_seq <= %(after)s
@@ -217,7 +217,7 @@ CREATE TABLE {table} (
   PRIMARY KEY (device_id, bucket)
 )
 """
-INDEX_BUCKETS: LiteralString = "CREATE INDEX ON {table} USING brin (bucket) WITH (autosummarize = on)"
+INDEX_BUCKETS: LiteralString = "CREATE INDEX ON {table} (bucket)"
 
 
 async def create_rollup(conn: Connection, table: str, metrics: Sequence[RolledMetric], suffix: LiteralString) -> None:
