@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from devices.payloads import Bad, Codec, DecodedEvent, DecodedReading, load_codecs
 from devices.payloads.codec import MAX_TS_US
+from devices.payloads.dialect import Message, is_dialect
 
 CODECS = load_codecs()
+NOW_US = 1_760_000_000_000_000
 
 HOSTILE = [
     b"",
@@ -62,6 +64,20 @@ def must_be_lawful(codec: Codec, payload: bytes) -> None:
         assert is_storable(event.code)
         assert event.data is None or event.data.startswith(b"{")
         assert event.ts_us is None or 0 <= event.ts_us <= MAX_TS_US
+    must_translate_lawfully(codec, payload)
+
+
+def must_translate_lawfully(codec: Codec, payload: bytes) -> None:
+    if not is_dialect(codec):
+        return
+    for pattern in codec.topics or ("plant/{device_id}/up",):
+        topic = "/".join("d1" if level.startswith("{") else level for level in pattern.split("/"))
+        translation = codec.translate(Message(topic, payload, "d1", NOW_US))
+        assert all(bad.raw or not payload for bad in translation.bad)
+        assert all(bad.detail and bad.detail.isprintable() and len(bad.detail) <= 250 for bad in translation.bad)
+        for said in translation.said:
+            assert all(name and is_storable(name) for reading in said.readings for name in reading.metrics)
+            assert all(event.code and is_storable(event.code) for event in said.events)
 
 
 def must_be_quarantinable(bad: Bad, payload: bytes) -> None:
@@ -106,3 +122,10 @@ def test_what_is_nothing_at_all_is_one_bad_thing(codec: Codec) -> None:
 def test_decoding_twice_says_the_same(codec: Codec) -> None:
     for payload in HOSTILE:
         assert codec.decode_readings(payload) == codec.decode_readings(payload)
+
+
+def test_a_dialect_s_topics_can_be_routed(codec: Codec) -> None:
+    if is_dialect(codec):
+        for pattern in (*codec.topics, *codec.answers):
+            assert pattern
+            assert "#" not in pattern

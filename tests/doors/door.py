@@ -39,7 +39,7 @@ class OnePassword:
 
 @asynccontextmanager
 async def listening(
-    intake: Intake, authenticator: Authenticator | None = None, **settings: Any
+    intake: Intake, authenticator: Authenticator | None = None, routes: Routes | None = None, **settings: Any
 ) -> AsyncGenerator[ListenDoor]:
     """A door that is open for the length of a `with`."""
     free: dict[str, Any] = {"port": 0, **settings}
@@ -47,7 +47,7 @@ async def listening(
         ListenSettings(**free),
         intake,
         authenticator or OnePassword(),
-        Routes(),
+        routes or Routes(),
         SystemClock(),
         structlog.get_logger(),
     )
