@@ -35,6 +35,7 @@ LINES = 1000
 LINE = "x" * 180
 SETTINGS = {
     "every change": ("autosave_on_changes true", "autosave_interval 1"),
+    "10 changes": ("autosave_on_changes true", "autosave_interval 10"),
     "100 changes": ("autosave_on_changes true", "autosave_interval 100"),
     "1000 changes": ("autosave_on_changes true", "autosave_interval 1000"),
     "10000 changes": ("autosave_on_changes true", "autosave_interval 10000"),
