@@ -9,10 +9,9 @@ need of the other: of a subscription, it has one lane together.
 
 import asyncio
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Final
 
 from gateway.intake import Bunch
@@ -24,7 +23,7 @@ _LEAST_TURN: Final = 32
 """Packets that a lane may give in a turn however many others wait: answering a device costs as much for one as for
 many."""
 
-_Lane = deque[tuple[Bunch, int]]  # with the bytes of their payloads
+_Lane = list[Bunch]
 
 
 class PacketQueue:
@@ -47,15 +46,14 @@ class PacketQueue:
         lanes, in_order = self._lanes, self._in_order
         for bunch in bunches:
             origin, _, device_id, _, codec, _, tokens, payloads = bunch
-            size = len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
             key = (id(origin), "" if origin.keeps_order or codec in in_order else device_id)
             lane = lanes.get(key)
             if lane is None:
-                lanes[key] = deque(((bunch, size),))
+                lanes[key] = [bunch]
             else:
-                lane.append((bunch, size))
+                lane.append(bunch)
             self.packets += len(tokens)
-            self.bytes += size
+            self.bytes += len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
         if bunches and not self._arrived.is_set():
             self._arrived.set()
             self._since_s = asyncio.get_running_loop().time()
@@ -82,7 +80,7 @@ class PacketQueue:
 
     def oldest_received_s(self) -> float | None:
         """Receipt time of the oldest packet that waits, on the gateway's clock."""
-        return min((lane[0][0].received_s for lane in self._lanes.values()), default=None)
+        return min((lane[0].received_s for lane in self._lanes.values()), default=None)
 
     async def wait(self, timeout_s: float) -> bool:
         """Return when a batch is ripe, by count or by age; False when nothing has come for `timeout_s`."""
@@ -97,7 +95,7 @@ class PacketQueue:
         room, room_bytes = self._settings.max_readings, self._settings.max_readings * _BYTES_PER_READING
         lanes = self._lanes
         if self.packets <= room and self.bytes <= room_bytes:
-            taken = [bunch for lane in lanes.values() for bunch, _ in lane]
+            taken = list(chain.from_iterable(lanes.values()))
             lanes.clear()
             self.packets = self.bytes = 0
         else:
@@ -114,17 +112,27 @@ class PacketQueue:
             key = next(iter(lanes))
             lane = lanes.pop(key)
             left = min(turn, room)
-            while lane and left > 0 and room_bytes > 0:
-                bunch, size = _cut(lane, left, room_bytes)
-                taken.append(bunch)
-                count = len(bunch.tokens)
+            whole = 0
+            for bunch in lane:
+                if left <= 0 or room_bytes <= 0:
+                    break
+                count = _fitting(bunch, left, room_bytes)
+                if count == len(bunch.tokens):
+                    part = bunch
+                    whole += 1
+                else:
+                    part, lane[whole] = _cut(bunch, count)
+                size = _bytes_of(part)
+                taken.append(part)
                 left -= count
                 room -= count
                 room_bytes -= size
                 self.packets -= count
                 self.bytes -= size
-            if lane:
-                lanes[key] = lane  # to the end of the round
+                if part is not bunch:
+                    break
+            if whole < len(lane):
+                lanes[key] = lane[whole:]  # to the end of the round
         return taken
 
     def _settle_marks(self) -> None:
@@ -147,23 +155,23 @@ class PacketQueue:
                 asyncio.get_running_loop().call_soon(resume)
 
 
-def _cut(lane: _Lane, most: int, most_bytes: int) -> tuple[Bunch, int]:
-    """The first packets of a lane that stand in one bunch: at most so many, and as bytes at most one too many."""
-    first = lane.popleft()
-    bunch, size = first
+def _bytes_of(bunch: Bunch) -> int:
+    payloads = bunch.payloads
+    return len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
+
+
+def _fitting(bunch: Bunch, most: int, most_bytes: int) -> int:
+    """How many of a bunch's first packets may be taken: at most so many, and as bytes at most one too many."""
     count = len(bunch.tokens)
-    if count <= most and (size <= most_bytes or count == 1):
-        return first
-    if size > most_bytes:
-        sizes = list(accumulate(map(len, bunch.payloads)))
-        most = min(most, bisect_left(sizes, most_bytes) + 1)
-    if count <= most:
-        return first
+    if count > 1 and _bytes_of(bunch) > most_bytes:
+        most = min(most, bisect_left(list(accumulate(map(len, bunch.payloads))), most_bytes) + 1)
+    return min(count, most)
+
+
+def _cut(bunch: Bunch, count: int) -> tuple[Bunch, Bunch]:
     tokens, payloads = bunch.tokens, bunch.payloads
-    cut = bunch._replace(tokens=tokens[:most], payloads=payloads[:most])
-    cut_size = sum(map(len, cut.payloads))
-    lane.appendleft((bunch._replace(tokens=tokens[most:], payloads=payloads[most:]), size - cut_size))
-    return cut, cut_size
+    first = bunch._replace(tokens=tokens[:count], payloads=payloads[:count])
+    return first, bunch._replace(tokens=tokens[count:], payloads=payloads[count:])
 
 
 async def _is_set(event: asyncio.Event, timeout_s: float) -> bool:

@@ -2,6 +2,9 @@
 
 import asyncio
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gateway.intake import Bunch, Packet, Route
 from gateway.pipeline.packets import Packets
 from gateway.pipeline.queue import PacketQueue
@@ -117,3 +120,29 @@ async def test_waiting_ends_with_a_full_batch_or_with_its_age() -> None:
     young = PacketQueue(settings(max_age=0.01))
     young.put(packets(door, 1))
     assert await asyncio.wait_for(young.wait(5), 5)
+
+
+sizes = st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(0, 900), min_size=1, max_size=30)), max_size=20)
+
+
+@given(sizes, st.integers(1, 40), st.booleans())
+async def test_any_mixture_comes_out_once_and_in_order(
+    sent: list[tuple[int, list[int]]], max_readings: int, keeps_order: bool
+) -> None:
+    queue, doors = PacketQueue(settings(max_readings=max_readings)), [Door(keeps_order=keeps_order) for _ in range(2)]
+    expected: dict[object, list[int]] = {}
+    for number, payload_sizes in sent:
+        door, device_id = doors[number % 2], f"d{number}"
+        tokens = [door.next_token() for _ in payload_sizes]
+        payloads = [bytes(size) for size in payload_sizes]
+        queue.put([Bunch(door, Route.TELEMETRY, device_id, "t", "json", 0.0, tokens, payloads)])
+        expected.setdefault(door if keeps_order else device_id, []).extend(tokens)
+    found: dict[object, list[int]] = {}
+    while queue.packets:
+        batch = taken(queue)
+        assert 0 < len(batch) <= max_readings
+        assert sum(len(packet.payload) for packet in batch[:-1]) < max_readings * 512
+        for packet in batch:
+            found.setdefault(packet.origin if keeps_order else packet.device_id, []).append(packet.token)
+    assert found == expected
+    assert queue.bytes == 0
