@@ -7,14 +7,14 @@ To add one, write a class with the members of `SeriesDetector` and register it a
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from devices.errors import ConfigError, Fault
 from devices.profiles.model import Metric, Watch, parse_span_s
 from gateway.detect.arrays import Floats, Indices, Mask
-from gateway.detect.model import Kind
+from gateway.detect.model import AlarmEvent, Kind
 from gateway.detect.settings import DetectSettings
 from gateway.detect.table import Field, Rows
 
@@ -95,7 +95,7 @@ class Moment:
 
     metric: str
     unit: str  # UCUM
-    event: Literal["raised", "updated", "unknown", "cleared"]
+    event: AlarmEvent
     began_s: float
     ts_s: float
     value: float  # of the sample that decided

@@ -200,7 +200,10 @@ class Engine:
 
     def _forget_now(self) -> None:
         for device_id in self._to_forget:
-            self._fleet.forget(device_id)
+            device = self._fleet.find([device_id])
+            if device[0] >= 0:
+                self._touch(device)
+                self._fleet.forget(int(device[0]))
         self._to_forget.clear()
 
     def _touch(self, devices: Indices) -> None:

@@ -270,10 +270,9 @@ class Fleet:
         partitions = np.fromiter(map(partition_of, device_ids), np.int16, len(device_ids))
         self.partition_of[first : len(self.ids)] = partitions
 
-    def forget(self, device_id: str) -> None:
+    def forget(self, device: int) -> None:
         """Give back everything that is kept of a device."""
-        device = self._numbers.get(device_id)
-        if device is not None and self.roster_of[device] >= 0:
+        if self.roster_of[device] >= 0:
             self.vacate(device)
 
     def vacate(self, device: int) -> None:

@@ -10,6 +10,7 @@ class DeviceDirectory:
 
     def __init__(self, devices: Iterable[Device] = ()) -> None:
         self._devices = {str(device.device_id): device for device in devices}
+        self._gone: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._devices)
@@ -25,10 +26,17 @@ class DeviceDirectory:
     def put(self, device: Device) -> None:
         """Know a device, or know it anew."""
         self._devices[str(device.device_id)] = device
+        self._gone.discard(str(device.device_id))
 
     def remove(self, device_id: str) -> None:
         """Know a device no longer."""
-        self._devices.pop(device_id, None)
+        if self._devices.pop(device_id, None) is not None:
+            self._gone.add(device_id)
+
+    def take_gone(self) -> set[str]:
+        """The devices that are known no longer, each told once."""
+        gone, self._gone = self._gone, set()
+        return gone
 
     def ids(self) -> list[str]:
         """Every device that is known."""

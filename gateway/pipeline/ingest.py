@@ -148,6 +148,8 @@ class Ingest:
             return
         self._housekeeping_at_s = loop_s + _HOUSEKEEPING_S
         self._parts.stats.queued_packets = self._parts.queue.packets
+        for device_id in self._parts.devices.take_gone():  # nobody waits for news of a removed device
+            self._parts.engine.forget(device_id)
         self._announce(await self._writer.decide(self._moment(self._ahead.oldest_received_s())))
         if loop_s >= self._replays_at_s:
             self._replays_at_s = loop_s + _REPLAYS_S

@@ -28,6 +28,10 @@ class Engine(Protocol):
         """Judge the silences whose deadline has passed."""
         ...
 
+    def forget(self, device_id: str) -> None:
+        """Drop everything known of a device, once the open turn is over."""
+        ...
+
     def begin(self) -> None:
         """Open a turn."""
         ...

@@ -108,6 +108,11 @@ class RecordingEngine:
         """Replace one device's history."""
         self.history[device_id] = json.loads(state)
 
+    def forget(self, device_id: str) -> None:
+        """Drop one device's history."""
+        self.history.pop(device_id, None)
+        self._dirty.add(partition_of(device_id))
+
     def dirty(self) -> set[int]:
         """Partitions with something new."""
         return set(self._dirty)

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from devices.ids import partition_of
 from devices.profiles import AUTOMATIC
 from devices.profiles.model import Profile
+from devices.registry.model import Device
 from gateway.detect.engine import Engine
 from gateway.detect.lines import Line
 from gateway.detect.model import AlarmChange
 from gateway.detect.settings import DetectSettings
+from gateway.pipeline.directory import DeviceDirectory
 from tests.property.test_detect_splits import PROFILE, readings, samples_of
 
 OTHER = PROFILE.model_copy(update={"model": "other", "watches": PROFILE.watches[:3]})
@@ -110,6 +112,36 @@ def test_a_device_of_another_model_leaves_no_alarm_behind(seed: int, cut: int, i
     fresh = Engine(PROFILES, DetectSettings())
     anew = judged(fresh, OTHER, moved, [alive_s[-1]] * len(moved))
     assert [change for change in changes if change not in over] == anew
+
+
+def test_what_was_forgotten_is_gone_from_the_next_checkpoint() -> None:
+    engine = Engine(PROFILES, DetectSettings())
+    lines = [Line("a", 1.7e9 + hour * 3600.0, {"heat": 9.0}) for hour in range(3)]
+    judged(engine, PROFILE, lines, [line.ts_s for line in lines])
+    partition = partition_of("a")
+    known = engine.checkpoint(partition)
+    assert engine.dirty() == set()
+    engine.begin()
+    engine.forget("a")
+    assert engine.take_out("a") is not None, "the open turn may still be undone, and needs it"
+    engine.rollback()
+    assert engine.take_out("a") is None
+    assert engine.dirty() == {partition}
+    assert len(engine.checkpoint(partition)) < len(known)
+    assert engine.due(1.8e9, 1.8e9) == []
+    again = judged(engine, PROFILE, lines, [line.ts_s for line in lines])
+    assert [change.event for change in again] == ["raised"]
+
+
+def test_a_directory_tells_once_who_is_gone() -> None:
+    directory = DeviceDirectory(
+        Device(device_id, "t", None, None, partition_of(device_id)) for device_id in ("a", "b", "c")
+    )
+    for device_id in ("a", "b", "nobody"):
+        directory.remove(device_id)
+    directory.put(Device("b", "t", None, None, partition_of("b")))
+    assert directory.take_gone() == {"a"}
+    assert directory.take_gone() == set()
 
 
 def test_what_is_no_state_of_a_device_is_refused() -> None:
