@@ -29,7 +29,7 @@ class _Section(BaseModel):
 class BatchSettings(_Section):
     """When a batch is closed, and how much may wait for one."""
 
-    max_readings: Annotated[int, Field(ge=1, le=100_000)] = 5000
+    max_readings: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     max_age: Annotated[ShortSpanS, Field(le=60)] = 0.025
     queue_packets: Annotated[int, Field(ge=1)] = 50_000  # above this the doors stop reading
     queue_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024  # or above this
