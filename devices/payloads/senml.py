@@ -181,7 +181,8 @@ def _take_record(pack: Pack, base: _Base, record: Record, received_us: int | Non
             raise Rejected(QuarantineReason.MALFORMED, "has no value")
         return  # base fields alone
     name = _name(base, record)
-    ts_us = _ts_us(base.time_s + _time_s("t", record.get("t", 0)), received_us)
+    offset = record.get("t")
+    ts_us = _ts_us(base.time_s if offset is None else base.time_s + _time_s("t", offset), received_us)
     values = Values()
     if given:
         values.put(name, _value(given[0], record[given[0]], base))

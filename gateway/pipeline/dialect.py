@@ -87,7 +87,7 @@ class Dialects:
         position = 0  # of the message
         for bunch in bunches:
             dialect = self._dialects.get(bunch.codec)
-            if dialect is None or bunch.route is Route.UNKNOWN:
+            if dialect is None or bunch.route is not Route.TELEMETRY:
                 apart.append(bunch)
                 whose += range(position, position + len(bunch.tokens))
                 position += len(bunch.tokens)

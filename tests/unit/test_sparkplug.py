@@ -310,11 +310,16 @@ def test_templates_nest_only_so_deep() -> None:
 
 
 @pytest.mark.parametrize(
-    "topic", ["spBv1.0/g/NCMD/e", "spBv1.0/STATE/h", "spBv1.0/g/DDATA/e/", "a", "spBv1.0/g/NDATA/e/d"]
+    "topic", ["spBv1.0/g/NOTHING/e", "spBv1.0/g/DDATA/e/", "a", "spBv1.0/g/NDATA/e/d"]
 )
 def test_other_topics_are_none_of_it(topic: str) -> None:
     translation = SparkplugCodec().translate(Message(topic, payload(seq=0), "", NOW_US))
     assert reasons(translation) == [QuarantineReason.UNKNOWN_TOPIC]
+
+
+@pytest.mark.parametrize("topic", ["spBv1.0/g/NCMD/e", "spBv1.0/g/DCMD/e/d", "spBv1.0/STATE/h"])
+def test_what_hosts_say_is_nobody_s_telemetry(topic: str) -> None:
+    assert SparkplugCodec().translate(Message(topic, payload(seq=0), "e", NOW_US)) == Translation()
 
 
 def test_what_is_remembered_is_bounded() -> None:

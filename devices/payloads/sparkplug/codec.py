@@ -101,6 +101,8 @@ class SparkplugCodec:
 
     def translate(self, message: Message) -> Translation:
         """What a message says, in the state in which its edge node is."""
+        if _is_command(message.topic):
+            return Translation()  # a host's word to a node, which a wide subscription brings along
         try:
             address = _Address.of(message.topic)
             payload = read_payload(message.payload)
@@ -214,6 +216,10 @@ class _Address:
     def data_topic(self) -> str:
         node = f"{NAMESPACE}/{self.group}"
         return f"{node}/DDATA/{self.edge}/{self.device}" if self.device else f"{node}/NDATA/{self.edge}"
+
+
+def _is_command(topic: str) -> bool:
+    return topic.split("/")[2:3] in (["NCMD"], ["DCMD"]) or topic.split("/")[1:2] == ["STATE"]
 
 
 def _sure_birth(node: EdgeNode | None, device: str) -> Birth | None:

@@ -57,6 +57,8 @@ def read_fields(data: bytes) -> Iterator[Field]:
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
+    if position < len(data) and data[position] < 0x80:  # noqa: PLR2004 - nearly always: one byte is all
+        return data[position], position + 1
     value = 0
     for place in range(_LONGEST_VARINT):
         if position >= len(data):
