@@ -9,7 +9,7 @@ from tests.doors import raw
 from tests.doors.batches import QueuedIntake
 from tests.doors.door import listening
 from tests.doors.intake import HeldIntake, eventually
-from tests.doors.raw import PUBACK, RawClient
+from tests.doors.raw import PINGRESP, PUBACK, RawClient
 
 ONE_READ = 262_144
 """Bytes that an event loop takes from a socket at a time, at most."""
@@ -100,3 +100,56 @@ async def test_what_a_device_that_does_not_read_is_sent_is_bounded() -> None:
             sent += 1
             assert sent < 2000  # 100 MB
         assert door.is_connected("d1")
+
+
+async def test_devices_that_come_again_and_again_while_there_is_no_room_bring_nothing_twice() -> None:
+    intake = HeldIntake()
+    async with listening(intake) as door:
+        intake.is_full = True
+        async with RawClient(door.port) as first:
+            await first.log_in(raw.connect(username="first"))
+            first.send(raw.publish("devices/first/telemetry"))
+            await eventually(lambda: intake.held)
+            for turn in range(5):
+                async with RawClient(door.port) as client:
+                    await client.log_in(raw.connect())
+                    client.send(raw.publish(payload=b"once"))
+                    await eventually(lambda: door.stats.held >= turn + 2)  # noqa: B023 - awaited within the turn
+            assert len(intake.packets) == 1
+            async with RawClient(door.port) as last:
+                await last.log_in(raw.connect())
+                last.send(raw.publish(payload=b"once"))
+                await eventually(lambda: door.stats.held >= 7)
+                intake.make_room()
+                await eventually(lambda: intake.payloads == [b"{}", b"once"])
+                intake.settle()
+                assert (await last.read()).kind == PUBACK
+
+
+async def test_who_brings_nothing_is_read_until_the_others_keep_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.doors.listen.context._MOST_KEPT", 20_000)
+    intake = HeldIntake()
+    async with listening(intake) as door, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(RawClient(door.port)) for _ in range(4)]
+        for number, client in enumerate(clients):
+            await client.log_in(raw.connect(username=f"d{number}"))
+        first, second, third, idle = clients
+        intake.is_full = True
+        first.send(raw.publish("devices/d0/telemetry"))
+        await eventually(lambda: intake.held)
+        second.send(raw.publish("devices/d1/telemetry", bytes(10_000)))
+        await eventually(lambda: door.stats.held == 2)
+        idle.send(raw.PINGREQ)
+        assert (await idle.read()).kind == PINGRESP
+        third.send(raw.publish("devices/d2/telemetry", bytes(12_000)))
+        await eventually(lambda: door.stats.held == 4)  # now the idle one too
+        late = await stack.enter_async_context(RawClient(door.port))
+        await late.log_in(raw.connect(username="late"))
+        await eventually(lambda: door.stats.held == 5)
+        for client in (idle, late):
+            client.send(raw.PINGREQ)
+        assert len(intake.packets) == 1
+        intake.make_room()
+        assert {(await idle.read()).kind, (await late.read()).kind} == {PINGRESP}
+        await eventually(lambda: len(intake.packets) == 3)
+        intake.settle()
