@@ -43,19 +43,26 @@ class RouteSettings(_Section):
     codec: str = "json"
     partition: Literal["ignored", "checked"] = "ignored"  # what stands at the level {partition}
 
-    @model_validator(mode="after")
-    def _pattern_can_be_matched(self) -> "RouteSettings":
+    @field_validator("pattern")
+    @classmethod
+    def _can_be_matched(cls, pattern: str) -> str:
         try:
-            levels = RoutePattern.parse(self.pattern).levels if self.pattern else ()
+            return "/".join(RoutePattern.parse(pattern).levels) if pattern else ""
         except RouteError as error:
             raise ValueError(str(error)) from error
-        if self.partition == "checked" and PARTITION not in levels:
+
+    @model_validator(mode="after")
+    def _has_a_partition_to_check(self) -> "RouteSettings":
+        if self.partition == "checked" and PARTITION not in self.pattern.split("/"):
             message = f"partition = checked needs a pattern with a level {PARTITION}"
             raise ValueError(message)
         return self
 
 
 def _patterns(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if not texts:
+        message = "at least one device id, or a pattern of some"
+        raise ValueError(message)
     for text in texts:
         if not re.fullmatch(r"[A-Za-z0-9_*-]+", text.replace(GATEWAY, "*")):
             message = f"{text!r} is no device id, nor a pattern of one: A-Z a-z 0-9 _ -, * for any of these, {GATEWAY}"
@@ -67,7 +74,7 @@ class GatewaySettings(_Section):
     """A device that may speak for others: an edge node for what is attached to it."""
 
     device: Annotated[str, AfterValidator(lambda text: _patterns((text,))[0])]
-    speaks_for: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_patterns)]
+    speaks_for: Annotated[tuple[str, ...], AfterValidator(_patterns)]
 
 
 class TlsSettings(_Section):

@@ -309,9 +309,7 @@ def test_templates_nest_only_so_deep() -> None:
     assert reasons(Node().send("NBIRTH", payload(inner, seq=0))) == [QuarantineReason.MALFORMED]
 
 
-@pytest.mark.parametrize(
-    "topic", ["spBv1.0/g/NOTHING/e", "spBv1.0/g/DDATA/e/", "a", "spBv1.0/g/NDATA/e/d"]
-)
+@pytest.mark.parametrize("topic", ["spBv1.0/g/NOTHING/e", "spBv1.0/g/DDATA/e/", "a", "spBv1.0/g/NDATA/e/d"])
 def test_other_topics_are_none_of_it(topic: str) -> None:
     translation = SparkplugCodec().translate(Message(topic, payload(seq=0), "", NOW_US))
     assert reasons(translation) == [QuarantineReason.UNKNOWN_TOPIC]
