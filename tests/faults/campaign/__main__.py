@@ -27,6 +27,7 @@ def main() -> int:
         "--only", default="", help="only strikes with one of these words in their names, such as killed,paused"
     )
     parser.add_argument("--load", type=float, default=1.0, help="times the usual load, about 700 readings a second")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no further round after so long")
     parser.add_argument("--keep", action="store_true", help="leave the folder with logs even when all went well")
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, _end)
@@ -37,6 +38,7 @@ def main() -> int:
         edition=chosen.database,
         folder=folder,
         load=chosen.load,
+        minutes=chosen.minutes,
         again=f"make faults ARGS='{shlex.join(sys.argv[1:])} --seed {chosen.seed}'",
     )
     return run(plan, keep=chosen.keep)

@@ -32,6 +32,7 @@ class Plan:
     edition: str
     folder: Path
     load: float = 1.0
+    minutes: float = float("inf")  # then no further round begins
     again: str = ""  # the command that shows the same once more
 
 
@@ -78,6 +79,8 @@ def _play(plan: Plan, rounds: Rounds) -> list[str]:
     print(COLUMNS, flush=True)
     played: Counter[str] = Counter()
     for number, strike in enumerate(plan.strikes):
+        if time.monotonic() - started_s > 60 * plan.minutes:
+            break
         result = rounds.play(number, strike)
         played[strike.name] += 1
         print(row_of(result), flush=True)
