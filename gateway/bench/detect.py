@@ -59,6 +59,7 @@ class DetectFigures:
     series: int
     updates_per_s: float
     bytes_per_series: int
+    compiled: bool  # whether the detectors' loops are
     ratios: DetectRatios
 
 
@@ -121,6 +122,7 @@ def run_detect(plan: DetectPlan, say: Callable[[str], None]) -> DetectFigures:
         plan.series,
         round(median(ours), 1),
         sum(engine.bytes_per_series[name] for name in generic),
+        engine.is_compiled,
         DetectRatios(
             _three_digits(ratios["river"]) if "river" in ratios else None, _three_digits(ratios["windowed_gaussian"])
         ),

@@ -58,6 +58,7 @@ def show_detect(figures: DetectFigures, console: Console) -> None:
     table.add_row("series", f"{figures.series:,}", "")
     table.add_row("series updates a second, all generic watches", f"{figures.updates_per_s:,.0f}", "10,000,000")
     table.add_row("bytes per series", f"{figures.bytes_per_series:,}", "1,000 at most")
+    table.add_row("loops", "compiled" if figures.compiled else "not compiled", "")
     river = figures.ratios.over_river
     table.add_row("over river's GaussianScorer", "[dim]not installed[/]" if river is None else f"{river:.1f} x", "")
     table.add_row("over NAB's Windowed Gaussian", f"{figures.ratios.over_windowed_gaussian:.1f} x", "")

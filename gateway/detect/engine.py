@@ -194,6 +194,11 @@ class Engine:
             self._forget_now()
 
     @property
+    def is_compiled(self) -> bool:
+        """Whether any detector runs as a compiled loop."""
+        return any(station.compiled is not None for station in self._stations.values())
+
+    @property
     def bytes_per_series(self) -> Mapping[str, int]:
         """What one series takes in memory, per detector."""
         return {name: station.table.bytes_per_slot for name, station in self._stations.items()}
