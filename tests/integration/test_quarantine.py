@@ -7,7 +7,7 @@ import pytest
 
 from devices.errors import QuarantineReason
 from devices.payloads import Bad, DecodedEvent, DecodedReading
-from gateway.intake import Packet, Route, Verdict
+from gateway.intake import Bunch, Route, Verdict
 from gateway.pipeline.settings import BatchSettings, IngestSettings, PipelineSettings
 from gateway.store.quarantine import Stage, Wanted, list_entries, request_replay
 from tests.ingest.rig import NOW_S, Rig, reading
@@ -128,7 +128,7 @@ class CarelessCodec:
 async def test_what_the_database_refuses_costs_nothing_but_itself(database_url: str) -> None:
     rig = Rig(database_url, settings=settings())
     rig.codecs["json"] = CarelessCodec()
-    packets: list[Packet] = [rig.packet("k1", {"ts": at, "nul" if at in {3, 7} else "ok": 1}) for at in range(10)]
+    packets: list[Bunch] = [rig.packet("k1", {"ts": at, "nul" if at in {3, 7} else "ok": 1}) for at in range(10)]
     packets += [rig.packet("k1", b'{"a": "\\u0000"}', Route.EVENTS), rig.packet("k1", b'{"a": 1}', Route.EVENTS)]
     packets += [rig.packet("k1", b"boom")]
     async with rig.running():

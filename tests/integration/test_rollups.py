@@ -205,7 +205,7 @@ told_steps: st.SearchStrategy[list[Step]] = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(told=told_steps)
 async def test_any_order_of_telling_and_rolling_up_comes_to_the_same(plain_database_url: str, told: list[Step]) -> None:
     await begin_anew(plain_database_url)
