@@ -21,7 +21,7 @@ from gateway.doors.listen.throttle import Pace, network_of
 _AT_ONCE: Final = 128  # sockets accepted before others have a turn in the event loop
 _NO_DESCRIPTORS_S: Final = 0.5
 _LOOK_S: Final = 0.02
-_GRACE: Final = 0.2  # of connect_timeout: how long one may stay half open when others wait and there is no room
+_GRACE: Final = 0.5  # of connect_timeout: how long one may stay half open when others wait and there is no room
 
 
 @dataclass(eq=False, slots=True)
