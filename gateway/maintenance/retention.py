@@ -103,9 +103,8 @@ async def _due_parts(conn: Connection, terms: Terms, due: Due, span_s: float | N
         return []
     found: list[Due] = []
     is_divided = due.purpose != "events"
-    for part in (
-        await parts_of(conn, due.table) if is_divided else [Part(due.table, sql.Identifier(due.table), is_table=True)]
-    ):
+    whole = Part(due.table, sql.Identifier(due.table))
+    for part in await parts_of(conn, due.table) if is_divided else [whole]:
         age = await age_of(conn, part, _age_column(due.purpose), mark)
         is_whole = is_divided and not age.has_others
         is_fixed = not is_whole and terms.has_columnstore and part.is_chunk and await is_compressed(conn, part)

@@ -46,7 +46,6 @@ class Part:
     table: str
     name: sql.Identifier
     is_chunk: bool = False
-    is_table: bool = False
 
 
 PARTS: LiteralString = """
