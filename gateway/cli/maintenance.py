@@ -86,7 +86,7 @@ def rebuild(model: str | None, config: Path | None) -> None:
     What is left of readings that retention has let go stays.
     """
     if not asyncio.run(_rebuild(read_settings(config), model)):
-        raise CareloopError("unknown_model", "there are no rollups of that model")
+        raise CareloopError("unknown_model", "careloop keeps no rollups of that model by itself")
     click.echo("will be computed anew, hour by hour")
 
 

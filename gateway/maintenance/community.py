@@ -60,8 +60,9 @@ class Community:
             self._compressing.add(tables.source)
 
     async def _keep_aggregated(self, conn: Connection, tables: RollupTables) -> None:
-        is_wanted = self._settings.rollups == "auto" and not self._retention.of(tables.model).readings
-        if not is_wanted:
+        if self._settings.rollups == "off":
+            return
+        if self._settings.rollups == "own" or self._retention.of(tables.model).readings:
             async with maintaining(conn):
                 await drop_aggregates(conn, tables)
         elif self._kept.get(tables.model) != len(tables.metrics) and await self._try(

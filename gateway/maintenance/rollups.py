@@ -231,7 +231,9 @@ async def put_progress(conn: Connection, model: str, batch_seq: int) -> None:
     await conn.execute(PUT_PROGRESS, (batch_seq, model))
 
 
-RESTART: LiteralString = "UPDATE rollup SET batch_seq = 0 WHERE %(model)s::text IS NULL OR model = %(model)s"
+RESTART: LiteralString = """
+UPDATE rollup SET batch_seq = 0 WHERE is_kept AND (%(model)s::text IS NULL OR model = %(model)s)
+"""
 
 
 async def restart_rollups(conn: Connection, model: str | None) -> int:
