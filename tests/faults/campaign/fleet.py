@@ -34,7 +34,10 @@ class Fleet:
         """The connections that live as long as the campaign."""
         first_ms = self.now_ms - 8 * HOUR_MS
         steady = [DevicePlan(f"probe-{n}", first_ms, 1000, bad_each=53, hot_each=600, hot_for=14) for n in range(10)]
-        historian = DevicePlan("historian", self.now_ms - 12 * 365 * 24 * HOUR_MS, 6 * HOUR_MS)
+        years, a_day = 15, 8  # a partition or chunk more every few rounds, and an end before the future
+        historian = DevicePlan(
+            "historian", self.now_ms - years * 365 * 24 * HOUR_MS, 24 * HOUR_MS // a_day, readings=years * 365 * a_day
+        )
         free = [DevicePlan(f"free-{n}", first_ms, 1000) for n in range(2)]
         versions = itertools.cycle((4, 5))
         own = [
