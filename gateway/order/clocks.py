@@ -22,6 +22,9 @@ AGREE_S: Final = 90.0
 DRIFT: Final = 2e-4
 """How fast a level may sink while looks stay below it: twice as fast as a poor crystal runs slow."""
 
+NEWS_S: Final = 10.0
+"""A level that has changed by less since it was last told is no news."""
+
 AHEAD_LOOKS: Final = 2
 BEHIND_LOOKS: Final = 3
 
@@ -37,6 +40,7 @@ FIELDS: Final[Mapping[str, tuple[str, float]]] = {
     "looked_s": ("f8", np.nan),  # receipt time of the latest look at the level
     "moved_at_s": ("f8", np.nan),  # receipt time at which the level last moved
     "moved_by_s": ("f8", 0.0),
+    "told_s": ("f8", np.nan),  # the level that was last news
     "timed": ("f8", 0.0),  # receipt time of the latest message with a time of its own; 0 for never
     "untimed": ("f8", 0.0),  # and of the latest without
 }
@@ -67,17 +71,24 @@ class Clocks:
             column[: len(old)] = old
             self.columns[name] = column
 
-    def note_untimed(self, slots: Slots, received_us: Longs) -> None:
-        """Messages that bear the time of their receipt."""
-        np.maximum.at(self.columns["untimed"], slots, received_us / 1e6)
+    def note_untimed(self, slots: Slots, received_us: Longs) -> Slots:
+        """Messages that bear the time of their receipt; gives the slots that had a clock until now."""
+        timed, untimed = self.columns["timed"], self.columns["untimed"]
+        had_none = untimed[slots] > timed[slots]
+        np.maximum.at(untimed, slots, received_us / 1e6)
+        return slots[~had_none]
 
-    def take(self, slots: Slots, ts_us: Longs, received_us: Longs) -> Slots:
+    def take(self, slots: Slots, ts_us: Longs, received_us: Longs, stagger: Floats | float = 0.0) -> Slots:
         """Take messages with times of their own, ordered by slot, of each slot in their order of receipt.
 
-        Gives the slots whose level may have changed.
+        `stagger`, 0 to 1 for each message, is how far into its look a clock is at the full ten minutes: or all clocks
+        of a fleet would be judged at once. Gives the slots of which there is news.
         """
-        look = np.floor(received_us / (LOOK_S * 1e6))
-        starts = np.flatnonzero((np.diff(slots, prepend=-1) != 0) | (np.diff(look, prepend=-1.0) != 0))
+        look = np.floor(received_us / (LOOK_S * 1e6) + stagger)
+        is_next = np.empty(len(slots), np.bool_)
+        is_next[:1] = True
+        is_next[1:] = (slots[1:] != slots[:-1]) | (look[1:] != look[:-1])
+        starts = np.flatnonzero(is_next)
         best_s = np.maximum.reduceat((ts_us - received_us) / 1e6, starts)
         latest_s = np.maximum.reduceat(received_us, starts) / 1e6
         slots, look = slots[starts], look[starts]
@@ -92,18 +103,20 @@ class Clocks:
     def _look(self, slots: Slots, look: Floats, best_s: Floats, latest_s: Floats) -> Slots:
         """One look, or a part of one, at each of some distinct slots."""
         columns = self.columns
+        had_none = columns["untimed"][slots] > columns["timed"][slots]
         columns["timed"][slots] = np.maximum(columns["timed"][slots], latest_s)
         over = look > columns["look"][slots]
         fresh = slots[over]
-        done = fresh[columns["look"][fresh] >= 0]
-        if len(done):
-            self._close(done)
+        had_look = columns["look"][fresh] >= 0
+        news = [fresh[~had_look], slots[had_none]]
+        if had_look.any():
+            news.append(self._close(fresh[had_look]))
         columns["look"][fresh], columns["best_s"][fresh] = look[over], -np.inf
         columns["best_s"][slots] = np.maximum(columns["best_s"][slots], best_s)
-        return fresh
+        return np.concatenate(news)
 
-    def _close(self, slots: Slots) -> None:
-        """Judge the looks that are complete."""
+    def _close(self, slots: Slots) -> Slots:
+        """Judge the looks that are complete; gives the slots of which that is news."""
         columns = self.columns
         seen_s, at_s = columns["best_s"][slots], (columns["look"][slots] + 1.0) * LOOK_S
         level_s, other_s = columns["level_s"][slots], columns["other_s"][slots]
@@ -128,6 +141,11 @@ class Clocks:
         columns["other_looks"][slots] = np.where(moves, 0.0, other_looks)
         columns["other_s"][slots] = np.where(moves, np.nan, other_s)
         columns["looked_s"][slots] = np.where(differs & ~moves, columns["looked_s"][slots], at_s)
+        level_s, looks = columns["level_s"][slots], columns["looks"][slots]
+        is_news = is_new | moves | (agrees & (looks == BEHIND_LOOKS))
+        is_news |= np.abs(level_s - columns["told_s"][slots]) > NEWS_S
+        columns["told_s"][slots] = np.where(is_news, level_s, columns["told_s"][slots])
+        return slots[is_news]
 
     def count_off(self, right_s: float) -> tuple[int, int]:
         """How many clocks are off by more than that, and how many devices have none."""

@@ -8,6 +8,7 @@ however the gateway ended.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from psycopg.rows import TupleRow
 from devices.errors import QuarantineReason
 from gateway.order import queries
 from gateway.order.refused import read_refused
-from gateway.order.saved import join, load_aside, load_partition, save_aside, save_partition
+from gateway.order.saved import join, load_aside, load_partition, odd_by_partition, save_aside, save_partition
 from gateway.order.settings import OrderSettings
 from gateway.order.shown import Shown, changed_views
 from gateway.order.totals import OrderTotals
@@ -26,6 +27,8 @@ from gateway.order.words import RIGHT_S, say_clock, state_of
 from gateway.store.rows import NO_SEQ, EventRow, Fate, QuarantineRow, Readings, StoredReadings
 
 Connection = AsyncConnection[TupleRow]
+
+FLUSH_EVERY_S: Final = 1.0
 
 
 class OrderKeeper:
@@ -36,6 +39,7 @@ class OrderKeeper:
         self.lates: dict[str, tuple[Late, int]] = {}  # late readings since the last flush, and the batch of the last
         self.waiting = 0  # devices whose late readings are yet to be judged
         self.rejudged: Counter[str] = Counter()  # since the start, by outcome
+        self._flush_at_s = 0.0
         self._tenant_id = tenant_id
         self._settings = settings
         self._shown: dict[int, Shown] = {}
@@ -97,8 +101,10 @@ class OrderKeeper:
     async def checkpoint(self, conn: Connection, now_s: float) -> None:
         """Write down all that is known, in the transaction that writes the detectors' state."""
         await self.flush(conn, now_s)
+        odd = odd_by_partition(self.tracker)
         for partition in np.flatnonzero(self.tracker.touched).tolist():
-            await queries.put_checkpoint(conn, self._tenant_id, partition, save_partition(self.tracker, partition))
+            state = save_partition(self.tracker, partition, odd.get(partition, ()))
+            await queries.put_checkpoint(conn, self._tenant_id, partition, state)
 
     def checkpointed(self) -> None:
         """What was written down stands."""
@@ -109,6 +115,13 @@ class OrderKeeper:
     def has_news(self) -> bool:
         """Whether there is anything to flush."""
         return bool(self.tracker.changed or self.lates)
+
+    def is_due(self, loop_s: float) -> bool:
+        """Whether it is time to flush; what changes again and again is written once for a while."""
+        is_due = self.has_news and loop_s >= self._flush_at_s
+        if is_due:
+            self._flush_at_s = loop_s + FLUSH_EVERY_S
+        return is_due
 
     async def flush(self, conn: Connection, now_s: float) -> None:
         """Write what is shown of devices where it has changed, and whose readings came late; in a transaction."""

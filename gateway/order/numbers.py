@@ -121,11 +121,13 @@ class Count:
         """A message from before the present run."""
         before, run = self.before, self.run
         assert before is not None
+        if ts_us < before.since_us:
+            return False  # of a count that is forgotten
         if before.fill(number):
             return True
         if heard is Heard.AGAIN:
             return False
-        if before.next <= number <= before.next + MOST_MISSING and ts_us >= before.since_us and self.base == 0:
+        if before.next <= number <= before.next + MOST_MISSING and self.base == 0:
             before.reach(number)
             self._settle()
             return True

@@ -220,20 +220,21 @@ SELECT a.alarm_id, a.device_id, a.watch, a.kind, a.metric, a.problem, a.severity
         WHERE t.device_id = a.device_id AND t.received_at > a.raised_at
           AND t.ts >= a.started_at - coalesce((a.explanation ->> 'window_s')::float8, 0) * interval '1 second'
           AND t.ts <= coalesce(a.ended_at, a.decided_ts))
-FROM alarm a
+FROM unnest(%s::text[], %s::timestamptz[]) AS late (device_id, first_ts)
+JOIN alarm a ON a.device_id = late.device_id AND (a.ended_at IS NULL OR a.ended_at >= late.first_ts)
 JOIN LATERAL (
     SELECT e.ts FROM alarm_event e WHERE e.alarm_id = a.alarm_id AND e.event = 'raised' ORDER BY e.n DESC LIMIT 1
 ) AS told ON true
-WHERE a.device_id = ANY(%s) AND a.kind <> 'silence'
+WHERE a.kind <> 'silence'
 ORDER BY a.started_at, a.alarm_id
 """
 
 
-async def list_alarms(conn: Connection, table: str, device_ids: Sequence[str]) -> dict[str, list[Recorded]]:
-    """The alarms of some devices as they were told, but for silences, oldest first."""
+async def list_alarms(conn: Connection, table: str, firsts: Mapping[str, datetime]) -> dict[str, list[Recorded]]:
+    """The alarms of some devices that were not over before a moment, as they were told, but for silences."""
     statement = sql.SQL(LIST_ALARMS).format(table=sql.Identifier(table))
     found: dict[str, list[Recorded]] = {}
-    for row in await (await conn.execute(statement, (list(device_ids),))).fetchall():
+    for row in await (await conn.execute(statement, (list(firsts), list(firsts.values())))).fetchall():
         found.setdefault(row[1], []).append(
             Recorded(
                 *row[:8],

@@ -32,17 +32,24 @@ class _Told(msgspec.Struct, frozen=True, array_like=True):
     completes: bytes
 
 
-def save_partition(tracker: Tracker, partition: int) -> bytes:
-    """All that is known of a partition's devices."""
+def odd_by_partition(tracker: Tracker) -> dict[int, list[int]]:
+    """The slots of which something odd is known, by partition."""
+    found: dict[int, list[int]] = {}
+    for slot in tracker.odd:
+        found.setdefault(int(tracker.partitions[slot]), []).append(slot)
+    return found
+
+
+def save_partition(tracker: Tracker, partition: int, odd: Sequence[int]) -> bytes:
+    """All that is known of a partition's devices; `odd` are the slots of which something odd is known."""
     slots = np.flatnonzero(tracker.partitions[: len(tracker.ids)] == partition)
     columns: dict[str, npt.NDArray[Any]] = {name: getattr(tracker, name) for name in _COLUMNS}
     columns |= tracker.clocks.columns
-    place_of = {slot: place for place, slot in enumerate(slots.tolist())}
     return msgspec.msgpack.encode(
         _Saved(
-            ids=[tracker.ids[slot] for slot in place_of],
+            ids=[tracker.ids[slot] for slot in slots.tolist()],
             columns={name: column[slots].tobytes() for name, column in columns.items()},
-            odd={place: tracker.odd[slot] for slot, place in place_of.items() if slot in tracker.odd},
+            odd={int(np.searchsorted(slots, slot)): tracker.odd[slot] for slot in odd},
         )
     )
 

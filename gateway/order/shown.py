@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
 
+from gateway.order.clocks import NEWS_S
 from gateway.order.tracker import OrderView, Tracker
 from gateway.order.words import is_sure, say_clock, say_gap, state_of
-
-STEP_S: Final = 10.0
-"""An offset that has changed by less is not news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,7 @@ class Shown:
         """Whether this differs from what was shown before by more than a few seconds and looks."""
         same = replace(self, offset_s=before.offset_s, looks=before.looks, says=before.says)
         moved_s = abs((self.offset_s or 0.0) - (before.offset_s or 0.0))
-        return same != before or moved_s > STEP_S
+        return same != before or moved_s > NEWS_S
 
 
 def changed_views(tracker: Tracker, before: Mapping[int, Shown]) -> dict[str, Shown]:

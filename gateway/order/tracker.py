@@ -219,11 +219,11 @@ class Tracker:
         timed = ts_us != received_us
         if not timed.all():
             untimed = ~timed
-            self.clocks.note_untimed(slots[untimed], received_us[untimed])
-            self.changed.update(np.unique(slots[untimed]).tolist())
+            self.changed.update(self.clocks.note_untimed(slots[untimed], received_us[untimed]).tolist())
             slots, ts_us, received_us = slots[timed], ts_us[timed], received_us[timed]
         if len(slots):
-            self.changed.update(self.clocks.take(slots, ts_us, received_us).tolist())
+            stagger = self.partitions[slots] * (1.0 / PARTITIONS)
+            self.changed.update(self.clocks.take(slots, ts_us, received_us, stagger).tolist())
 
     def _count_reading(self, slot: int, seq: int, ts_us: int, newest_us: int, heard: Heard) -> None:
         odd = self._odd_of(slot, seq, ts_us)

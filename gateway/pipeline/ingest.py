@@ -157,7 +157,7 @@ class Ingest:
                 await self._transactions.until_done(self._dialects.recall)
                 self._dialects.recalled()
             await self._transactions.until_done(self._replays.go_on)
-        if self._parts.order.has_news:
+        if self._parts.order.is_due(loop_s):
             await self._transactions.until_done(partial(self._parts.order.flush, now_s=self._parts.clock.now_s()))
             self._parts.order.flushed()
         self._announce(await self._rejudger.go_on(self._parts.clock.now_s(), self._health.now_s))

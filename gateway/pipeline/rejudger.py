@@ -147,7 +147,8 @@ class Rejudger:
         later = await queries.list_later(conn, device_ids, work.batch_seq) | bench.order.lates.keys()
         device_ids = [device_id for device_id in device_ids if device_id not in later]
         silent = await queries.list_silent(conn, device_ids)
-        alarms = await queries.list_alarms(conn, work.table.name, device_ids)
+        firsts = {device_id: work.wanted[device_id].first_ts for device_id in device_ids}
+        alarms = await queries.list_alarms(conn, work.table.name, firsts)
         corrections = {
             device_id: self._correct(work, device_id, alarms.get(device_id, ()), is_silent=device_id in silent)
             for device_id in device_ids

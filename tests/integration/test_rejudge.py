@@ -33,16 +33,21 @@ FROM alarm WHERE kind <> 'silence' ORDER BY started_at
 EVENTS = "SELECT e.event FROM alarm_event e JOIN alarm a USING (alarm_id) ORDER BY a.started_at, e.n"
 
 
-def rig_on(url: str, *, checkpoint_every: float = 3600.0) -> Rig:
+def rig_on(url: str, *, checkpoint_every: float = 3600.0, quiet_after: str = "900d") -> Rig:
+    quiet = Watch.model_validate(
+        {"name": "quiet", "detector": "silence", "severity": "minor", "parameters": {"after": quiet_after}}
+    )
+    profiles = PROFILES | {OVEN.model: OVEN.model_copy(update={"watches": (*OVEN.watches, quiet)})}
+
     def engine() -> Engine:
-        return Engine(PROFILES, DetectSettings())
+        return Engine(profiles, DetectSettings())
 
     settings = PipelineSettings(
         batch=BatchSettings(max_readings=20, max_age=0.0),
-        ingest=IngestSettings(checkpoint_every=checkpoint_every),
+        ingest=IngestSettings(checkpoint_every=checkpoint_every, outage_grace=0.0),
         order=OrderSettings(rejudge_after=60.0, rejudge_share=0.5),
     )
-    return Rig(url, engine(), settings, profiles=PROFILES, devices={"o1": "oven"}, make_engine=engine)
+    return Rig(url, engine(), settings, profiles=profiles, devices={"o1": "oven"}, make_engine=engine)
 
 
 async def tell(rig: Rig, hours: Sequence[float], celsius: float) -> None:
@@ -154,6 +159,22 @@ async def test_a_queue_survives_a_crash(plain_database_url: str) -> None:
         await again.until_rows("SELECT count(*) FROM rejudge_queue", [(1,)])
         await settle(again)
         assert [row[0] for row in await again.rows(ALARMS)] == ["retracted"]
+
+
+async def test_what_a_silent_device_told_late_is_judged_and_what_goes_on_stays_unknown(plain_database_url: str) -> None:
+    rig = rig_on(plain_database_url, quiet_after="1h")
+    async with rig.running():
+        rig.clock.at_s = at(10)
+        await tell(rig, [1, 2, 3, 5], 120.0)
+        await tell(rig, [1.5], 20.0)  # so it began at two, if at all
+        await rig.until(lambda: not rig.pipeline.order.has_news)
+        rig.clock.at_s += 7200.0
+        await rig.until_rows("SELECT state FROM alarm WHERE kind = 'silence'", [("active",)])
+        await settle(rig)
+        assert await rig.rows(ALARMS) == [("unknown", at(2), None)]
+        await tell(rig, [40], 120.0)
+        assert await rig.rows(ALARMS) == [("active", at(2), None)]
+        assert await rig.rows("SELECT state FROM alarm WHERE kind = 'silence'") == [("cleared",)]
 
 
 async def test_nothing_is_judged_anew_for_what_comes_in_order(plain_database_url: str) -> None:
