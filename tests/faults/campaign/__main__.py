@@ -39,7 +39,7 @@ def main() -> int:
         folder=folder,
         load=chosen.load,
         minutes=chosen.minutes,
-        again=f"make faults ARGS='{shlex.join(sys.argv[1:])} --seed {chosen.seed}'",
+        again=f'make faults ARGS="{shlex.join(sys.argv[1:]) or f"--seed {chosen.seed}"}"',
     )
     return run(plan, keep=chosen.keep)
 
