@@ -44,6 +44,9 @@ def test_the_slowest_of_the_most_crowded_address_makes_room() -> None:
     assert lobby.has_room
     assert call_all(lobby) == ["a1", "b1", "b2"]
     assert not lobby.has_room
+    lobby.arrive("b3", "b")
+    assert lobby.slowest() is None  # who waits is of the same address
+    lobby.arrive("c1", "c")
     assert lobby.slowest() == "b1"
     lobby.leave("b1", "b")
     assert lobby.has_room
@@ -51,7 +54,8 @@ def test_the_slowest_of_the_most_crowded_address_makes_room() -> None:
     lobby.leave("b2", "b")
     assert lobby.slowest() == "a1"
     lobby.leave("a1", "a")
-    assert (lobby.slowest(), lobby.call(), lobby.greeted) == (None, None, 0)
+    assert (lobby.slowest(), lobby.greeted) == (None, 0)
+    assert call_all(lobby) == ["b3", "c1"]
 
 
 def test_who_leaves_before_its_turn_is_not_called() -> None:

@@ -55,6 +55,10 @@ class Crowd(Generic[Guest]):
             return address, next(iter(self._by_address[address]))
         return None
 
+    def has_other_than(self, address: str) -> bool:
+        """Whether there is a guest of another address."""
+        return len(self._by_address) > (address in self._by_address)
+
     def newest_of_most(self) -> tuple[str, Guest] | None:
         """The newest guest of the most crowded address."""
         for address in self._by_size.get(self._largest, ()):
@@ -124,9 +128,12 @@ class Lobby(Generic[Guest]):
         return guest
 
     def slowest(self) -> Guest | None:
-        """Who gives way when others wait and there is no room: the oldest guest of the most crowded address."""
+        """Who gives way when others wait and there is no room: the oldest guest of the most crowded address.
+
+        None where nobody of another address waits: a crowd that only waits for itself is not made to start again.
+        """
         found = self._greeted.oldest_of_most()
-        return None if found is None else found[1]
+        return found[1] if found is not None and self._waiting.has_other_than(found[0]) else None
 
     def leave(self, guest: Guest, address: str) -> None:
         """A guest has been let in, or has gone."""
