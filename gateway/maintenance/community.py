@@ -227,11 +227,19 @@ def columnstore_statements(table: str, after_s: float, *, has_columnstore: bool)
     return enable.format(**named), policy.format(**named)
 
 
+IS_ENABLED: LiteralString = """
+SELECT compression_enabled FROM timescaledb_information.hypertables
+WHERE hypertable_schema = current_schema() AND hypertable_name = %s
+"""
+
+
 async def add_columnstore(conn: Connection, table: str, after_s: float) -> None:
-    """Have a hypertable's older chunks compressed, segmented by device."""
+    """Have a hypertable's older chunks compressed, segmented by device; settings that are there already stay."""
     found = await (await conn.execute(HAS_COLUMNSTORE)).fetchone()
-    for statement in columnstore_statements(table, after_s, has_columnstore=found == (True,)):
-        await conn.execute(statement)
+    enable, policy = columnstore_statements(table, after_s, has_columnstore=found == (True,))
+    if await (await conn.execute(IS_ENABLED, (table,))).fetchone() != (True,):
+        await conn.execute(enable)
+    await conn.execute(policy)
 
 
 UNVACUUMED: LiteralString = """
