@@ -24,7 +24,7 @@ from gateway.detect.native import (
 from gateway.detect.table import Table
 
 FIRST_JOURNAL: Final = 1 << 16  # bytes
-ORIGIN: Final = 16  # bytes beside those of a slot that the journal keeps
+ORIGIN: Final = 8  # bytes beside those of a slot that the journal keeps
 
 
 @dataclass(frozen=True)

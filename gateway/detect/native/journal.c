@@ -7,8 +7,9 @@ EXPORT void undo(const group_t *groups, journal_t *journal, int64_t start) {
         origin_t origin;
         journal->used -= (int64_t)sizeof origin;
         memcpy(&origin, journal->bytes + journal->used, sizeof origin);
-        journal->used -= origin.length;
-        memcpy(groups[origin.group].slots + origin.offset, journal->bytes + journal->used, (size_t)origin.length);
+        size_t length = origin >> 8 & 0xff;
+        journal->used -= (int64_t)length;
+        memcpy(groups[origin & 0xff].slots + (origin >> 16), journal->bytes + journal->used, length);
     }
 }
 

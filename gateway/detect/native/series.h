@@ -28,7 +28,7 @@ typedef struct { uint8_t *slots; int64_t width; } group_t;
 
 /* What the slots held before this turn touched them: bytes, then where they were, one after the other. */
 typedef struct { uint8_t *bytes; int64_t used, capacity; } journal_t;
-typedef struct { int64_t offset; int32_t length, group; } origin_t;
+typedef uint64_t origin_t; /* offset in the group's memory, length in bytes, group */
 
 typedef struct {
     int64_t samples, metrics;
@@ -83,7 +83,7 @@ INLINE void *row_of(const lane_t *lane, int group, int64_t slot) {
 INLINE void keep_part(lane_t *lane, int group, int64_t offset, int32_t length) {
     journal_t *journal = lane->journal;
     if (!journal) return;
-    origin_t origin = {offset, length, group};
+    origin_t origin = (uint64_t)offset << 16 | (uint64_t)length << 8 | (uint64_t)group;
     memcpy(journal->bytes + journal->used, lane->groups[group].slots + offset, (size_t)length);
     memcpy(journal->bytes + journal->used + length, &origin, sizeof origin);
     journal->used += length + (int64_t)sizeof origin;

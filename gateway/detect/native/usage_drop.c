@@ -19,9 +19,7 @@ INLINE int64_t place_in(double x, int64_t count) { return within(remainder_of(x,
 
 static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
     (void)ts_s;
-    char *hot = row_of(lane, HOT, slot);
-    ask_for(hot);
-    ask_for(hot + sizeof(usage_t) - 1);
+    ask_for(row_of(lane, HOT, slot));
 }
 
 static void fetch_rest(lane_t *lane, int64_t slot, double ts_s) {
