@@ -42,8 +42,8 @@ class Ahead:
         return min((at_s for at_s in waiting if at_s is not None), default=None)
 
     def look(self) -> None:
-        """Take a batch and decode it, if a full one waits; for when the database has its work to do."""
-        if self._taken is None and self._queue.is_ripe:
+        """Take a batch and decode it, if enough waits for one; for when the database has its work to do."""
+        if self._taken is None and self._queue.has_half_a_batch:
             self._taken = self._take()
 
     async def next(self, meet: Callable[[Sequence[Bunch]], Awaitable[None]]) -> tuple[Taken, Batch]:

@@ -62,9 +62,9 @@ class PacketQueue:
         return not self.is_full
 
     @property
-    def is_ripe(self) -> bool:
-        """Whether a full batch waits."""
-        return self.packets >= self._settings.max_readings
+    def has_half_a_batch(self) -> bool:
+        """Whether so much waits that it is worth a batch of its own."""
+        return 2 * self.packets >= self._settings.max_readings
 
     @property
     def is_full(self) -> bool:

@@ -12,7 +12,7 @@ from gateway.intake import Bunch
 from gateway.pipeline.columns import Columns
 from gateway.store.rows import MAX_TS_US, Ints, Longs, ReadingTable
 
-_BUNCHES_APART: Final = 50
+_BUNCHES_APART: Final = 200
 """Bunches of a device that are decoded one by one after one that did not fit in, before the next attempt."""
 
 _MOST_APART: Final = 200_000

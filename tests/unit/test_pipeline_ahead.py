@@ -27,7 +27,7 @@ class Kitchen:
     def __init__(self) -> None:
         self.tables = GivenTables()
         self.sources: Sources = sources(JsonCodec(), self.tables)
-        self.queue = PacketQueue(BatchSettings(max_readings=2, max_age=0.0))
+        self.queue = PacketQueue(BatchSettings(max_readings=4, max_age=0.0))
         self.ahead = Ahead(self.sources, Dialects({}, Authority(), 1000), self.queue, lambda: NOW_S)
         self.door = Door()
         self.met: list[str] = []
@@ -55,18 +55,20 @@ class Kitchen:
         ]
 
 
-async def test_only_a_full_batch_is_taken_ahead_and_it_comes_first() -> None:
+async def test_what_is_worth_a_batch_is_taken_ahead_and_comes_first() -> None:
     kitchen = Kitchen()
     kitchen.put("k1", 1, NOW_S - 5)
     kitchen.ahead.look()
     assert not kitchen.ahead.has_taken
-    kitchen.put("k1", 4)
+    kitchen.put("k1", 1)
     kitchen.ahead.look()
+    assert kitchen.ahead.has_taken
+    kitchen.put("k1", 6)
     kitchen.ahead.look()
-    assert (kitchen.ahead.has_taken, kitchen.queue.packets) == (True, 3)
+    assert kitchen.queue.packets == 6
     assert kitchen.ahead.oldest_received_s() == NOW_S - 5
     found = [await kitchen.next() for _ in range(3)]
-    assert found == [[("k1", 1), ("k1", 2)], [("k1", 3), ("k1", 4)], [("k1", 5)]]
+    assert found == [[("k1", number) for number in numbers] for numbers in ((1, 2), (3, 4, 5, 6), (7, 8))]
     assert kitchen.met == []
     assert kitchen.ahead.oldest_received_s() is None
 
