@@ -54,12 +54,14 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 class Recall(msgspec.Struct, frozen=True, gc=False):
     """What quarantine holds for `no_birth` on this topic can be read now.
 
-    That is what came after `since_death_of` was last offline: what is older belongs to an earlier life.
+    That is what came after `since_death_of` was last offline (what is older belongs to an earlier life), and not after
+    the message that explains it.
     """
 
     device_id: str
     topic: str
     since_death_of: str
+    until_us: int
 
 
 class Translation(msgspec.Struct, frozen=True, gc=False):

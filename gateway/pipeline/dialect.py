@@ -44,6 +44,7 @@ class Expanded:
     refused: Mapping[int, Bad] = field(default_factory=dict[int, Bad])  # by position: not to be decoded
     whose: Sequence[int] | None = None  # the position of each packet's message; None: nothing was taken apart
     replies: Sequence[tuple[Origin, Reply]] = ()
+    recalls: Sequence[Recall] = ()
     messages: int = 0  # where something was taken apart: how many came
 
     def verdicts_of_messages(self, verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
@@ -55,12 +56,6 @@ class Expanded:
             before = merged[whose]
             merged[whose] = verdict if before is None else _sum(before, verdict)
         return [verdict or Verdict() for verdict in merged]
-
-    def answer(self) -> None:
-        """Send the replies; whoever has gone meanwhile gets none."""
-        for origin, reply in self.replies:
-            if isinstance(origin, Answering):
-                origin.publish(reply.topic, reply.payload)
 
 
 class Dialects:
@@ -75,6 +70,7 @@ class Dialects:
         self._max_payload_bytes = max_payload_bytes
         self._replays = replays
         self._recalls: dict[tuple[str, str], Recall] = {}
+        self._asked: Sequence[Recall] = ()
 
     def expand(self, bunches: Sequence[Bunch]) -> Expanded:
         """Take apart what is in a dialect; to be called once for each packet, in the order of arrival."""
@@ -84,6 +80,7 @@ class Dialects:
         refused: dict[int, Bad] = {}
         whose: list[int] = []
         replies: list[tuple[Origin, Reply]] = []
+        recalls: list[Recall] = []
         position = 0  # of the message
         for bunch in bunches:
             dialect = self._dialects.get(bunch.codec)
@@ -102,12 +99,21 @@ class Dialects:
                 for said in translation.said:
                     self._take_apart(packet, said, parts, bad)
                 replies += [(packet.origin, reply) for reply in translation.replies]
-                self._note(translation.recalls)
+                recalls += translation.recalls
                 refused.update((len(whose) + place, one) for place, one in bad.items())
                 apart += bunches_of(parts)
                 whose += [position] * len(parts)
                 position += 1
-        return Expanded(apart, refused, whose, replies, position)
+        return Expanded(apart, refused, whose, replies, recalls, position)
+
+    def committed(self, expanded: Expanded) -> None:
+        """Send the replies, as far as somebody is still there, and note what can be read now."""
+        for origin, reply in expanded.replies:
+            if isinstance(origin, Answering):
+                origin.publish(reply.topic, reply.payload)
+        for recall in expanded.recalls:
+            if len(self._recalls) < _MOST_RECALLS:
+                self._recalls[recall.device_id, recall.topic] = recall
 
     def _translate(self, dialect: Dialect, packet: Packet) -> Translation:
         if len(packet.payload) > self._max_payload_bytes:
@@ -140,11 +146,6 @@ class Dialects:
             return Bad(packet.payload, QuarantineReason.FOREIGN_TOPIC, detail)
         return None
 
-    def _note(self, recalls: Sequence[Recall]) -> None:
-        for recall in recalls:
-            if len(self._recalls) < _MOST_RECALLS:
-                self._recalls[recall.device_id, recall.topic] = recall
-
     @property
     def has_recalls(self) -> bool:
         """Whether a birth has come that may explain what lies in quarantine."""
@@ -152,11 +153,14 @@ class Dialects:
 
     async def recall(self, conn: AsyncConnection[TupleRow]) -> None:
         """Ask for the replay of what births have explained since the last call; in the caller's transaction."""
-        await request_recalls(conn, list(self._recalls.values()))
+        self._asked = list(self._recalls.values())
+        await request_recalls(conn, self._asked)
 
     def recalled(self) -> None:
         """The transaction of `recall` has committed."""
-        self._recalls.clear()
+        for recall in self._asked:
+            if self._recalls.get((recall.device_id, recall.topic)) is recall:  # no later one has come meanwhile
+                del self._recalls[recall.device_id, recall.topic]
 
 
 def _not_too_many(bad: Sequence[Bad], payload: bytes) -> Sequence[Bad]:

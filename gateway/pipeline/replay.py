@@ -25,6 +25,11 @@ class Replays:
         self._under_way: set[int] = set()
         self._outcomes: list[tuple[int, str]] = []
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the outcome of a replay is not written down yet: asking for it again would be forgotten with it."""
+        return bool(self._under_way or self._outcomes)
+
     def settle(self, tokens: Sequence[int], verdicts: Sequence[Verdict]) -> None:
         """Take the verdicts on replayed packets."""
         self._outcomes += zip(tokens, map(_outcome, verdicts), strict=True)

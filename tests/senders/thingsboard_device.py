@@ -9,6 +9,7 @@
 import json
 import sys
 import threading
+import time
 
 from tb_device_mqtt import TBDeviceMqttClient
 from tb_gateway_mqtt import TBGatewayMqttClient
@@ -25,10 +26,12 @@ def say(**facts):
 
 
 def connect(told):
-    connected = threading.Event()
     client = KINDS[told["kind"]]("127.0.0.1", told["port"], told.get("username"), told.get("password"))
-    client.connect(callback=lambda *_: connected.set())
-    say(connected=connected.wait(20) and client.is_connected())
+    client.connect()  # its callback is set after the connection is begun, and may come too late
+    until_s = time.monotonic() + told.get("patience_s", 20)
+    while not client.is_connected() and time.monotonic() < until_s:
+        time.sleep(0.05)
+    say(connected=client.is_connected())
     return client
 
 

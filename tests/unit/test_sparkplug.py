@@ -188,10 +188,10 @@ def test_births_are_online_and_explain_aliases() -> None:
     node = Node()
     birth = node.send("NBIRTH", payload(BD_SEQ, TEMPERATURE, seq=0))
     assert statuses(birth) == [("edge-1", "online")]
-    assert birth.recalls == [Recall("edge-1", "spBv1.0/plant/NDATA/edge-1", "edge-1")]
+    assert birth.recalls == [Recall("edge-1", "spBv1.0/plant/NDATA/edge-1", "edge-1", NOW_US)]
     birth = node.send("DBIRTH", payload(RPM, seq=1), "pump")
     assert statuses(birth) == [("pump", "online")]
-    assert birth.recalls == [Recall("pump", "spBv1.0/plant/DDATA/edge-1/pump", "edge-1")]
+    assert birth.recalls == [Recall("pump", "spBv1.0/plant/DDATA/edge-1/pump", "edge-1", NOW_US)]
     data = node.send("DDATA", payload(metric("", varint_field(10, 2**32 - 9), alias=2), seq=2), "pump")
     assert metrics(data) == {"pump": {"rpm": -9.0}}
     assert metrics(node.send("NDATA", payload(metric("", double(1.0), alias=1), seq=3))) == {

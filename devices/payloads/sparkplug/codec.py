@@ -137,7 +137,7 @@ class SparkplugCodec:
         birth = Birth.of(payload.metrics)
         node.born(birth, payload.seq, _bd_seq(payload))
         content = _content(payload, birth)
-        recall = Recall(address.device_id, address.data_topic, address.edge)
+        recall = Recall(address.device_id, address.data_topic, address.edge, message.received_us)
         status = DecodedStatus("online", _us(payload.ts_ms))
         return Translation(content.said(address.device_id, status), content.bad(message.payload), recalls=[recall])
 
@@ -173,7 +173,9 @@ class SparkplugCodec:
     def _device_born(address: "_Address", node: EdgeNode, message: Message, payload: Payload) -> Translation:
         birth = node.births[address.device] = Birth.of(payload.metrics)
         content = _content(payload, birth)
-        recalls = [Recall(address.device_id, address.data_topic, address.edge)] if node.is_sure else []
+        recalls = (
+            [Recall(address.device_id, address.data_topic, address.edge, message.received_us)] if node.is_sure else []
+        )
         status = DecodedStatus("online", _us(payload.ts_ms))
         return Translation(content.said(address.device_id, status), content.bad(message.payload), recalls=recalls)
 

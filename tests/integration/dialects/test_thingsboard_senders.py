@@ -85,7 +85,7 @@ def test_a_device_logs_in_with_a_token_and_is_answered(
     assert gateway.query("SELECT count(*) FROM quarantine") == [(0,)]
 
     stranger = new_sender(*PROGRAM)
-    stranger.tell("connect", kind="device", port=gateway.port, username="meter-1.guess")
+    stranger.tell("connect", kind="device", port=gateway.port, username="meter-1.guess", patience_s=2)
     assert {"connected": False} in stranger.heard
 
 
