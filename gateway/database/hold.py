@@ -17,12 +17,13 @@ from gateway.database.connect import CONNECT_TIMEOUT_S, build_embedded, configur
 from gateway.database.edition import Edition, detect_edition
 from gateway.database.embedded import EmbeddedPostgres
 from gateway.database.migrate import migrate
-from gateway.database.patience import KEEPALIVE, PatientConnection, check_answers
+from gateway.database.patience import KEEPALIVE, STATEMENT_S, PatientConnection, check_answers
 from gateway.settings import Settings
 
 Log = structlog.typing.FilteringBoundLogger
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
+SESSION: Final = f"-c timezone=UTC -c statement_timeout={STATEMENT_S:.0f}s"
 LOOK_S: Final = 0.2
 RETRY_S: Final = 1.0
 
@@ -80,7 +81,7 @@ def build_pool(url: str, size: int, name: str = "careloop") -> Pool:
         open=False,
         connection_class=PatientConnection,
         check=check_answers,
-        kwargs={"connect_timeout": CONNECT_TIMEOUT_S, "options": "-c timezone=UTC", **KEEPALIVE},
+        kwargs={"connect_timeout": CONNECT_TIMEOUT_S, "options": SESSION, **KEEPALIVE},
         timeout=10.0,
         reconnect_timeout=5.0,
         name=name,

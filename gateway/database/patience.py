@@ -18,7 +18,8 @@ from psycopg_pool import AsyncConnectionPool
 
 _Value = TypeVar("_Value")
 
-ANSWER_S: Final = 30.0
+STATEMENT_S: Final = 30.0  # after which the server itself ends a statement of the pool's
+ANSWER_S: Final = 35.0  # after which nobody is there to answer
 CHECK_S: Final = 3.0
 
 KEEPALIVE: Final[Mapping[str, int]] = MappingProxyType(

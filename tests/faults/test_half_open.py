@@ -98,6 +98,13 @@ async def test_a_statement_that_nobody_answers_ends_its_connection(plain_databas
         assert conn.closed
 
 
+async def test_a_statement_that_takes_too_long_is_ended_by_the_server(plain_database_url: str) -> None:
+    """Else the server would go on with it after its client has given up."""
+    async with build_pool(plain_database_url, 2) as pool, pool.connection() as conn:
+        assert await (await conn.execute("SHOW statement_timeout")).fetchone() == ("30s",)
+    assert patience.STATEMENT_S < patience.ANSWER_S
+
+
 async def test_the_server_looks_for_signs_of_life_too(plain_database_url: str) -> None:
     """Else a gateway whose machine has vanished would keep its lock for two hours, and the standby wait for it."""
     async with Rig(plain_database_url).running() as rig:
