@@ -1,5 +1,9 @@
 """Works the inbox: alarm notices in order, many in a transaction, each of them once."""
 
+import time
+from collections.abc import Callable
+from typing import Final
+
 import psycopg
 import structlog
 from psycopg import AsyncConnection
@@ -12,6 +16,9 @@ from crm_sync.cases.notices import take_notice
 from crm_sync.inbox import InboxRow, decode_notice
 from crm_sync.stats import CrmStats
 from devices.clock import Clock, to_datetime
+
+WORK_AT_MOST_S: Final = 0.1
+"""A transaction of notices ends after this: what they made is seen, and sent, from its commit on."""
 
 Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
@@ -32,12 +39,14 @@ class InboxWorker:
         log: structlog.typing.FilteringBoundLogger,
         *,
         stats: CrmStats | None = None,
+        real_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._desk = desk
         self._pool = pool
         self._clock = clock
         self._log = log
         self._stats = stats or CrmStats()
+        self._real_s = real_s
 
     async def work_batch(self) -> int:
         """Work the next notices in one transaction; returns how many, 0 where another has the turn.
@@ -52,17 +61,18 @@ class InboxWorker:
             if not rows:
                 return 0
             endings = await inbox.last_endings(conn, [row.alarm_id for row in rows])
-            now_s = self._clock.now_s()
-            parked = [
-                row.inbox_id
-                for row in rows
-                if not await self._work(conn, row, now_s, has_ended=endings.get(row.alarm_id, 0) > row.inbox_id)
-            ]
-            done = [row.inbox_id for row in rows if row.inbox_id not in parked]
+            now_s, begun_s = self._clock.now_s(), self._real_s()
+            done: list[int] = []
+            parked: list[int] = []
+            for row in rows:
+                has_ended = endings.get(row.alarm_id, 0) > row.inbox_id
+                (done if await self._work(conn, row, now_s, has_ended=has_ended) else parked).append(row.inbox_id)
+                if self._real_s() - begun_s > WORK_AT_MOST_S:
+                    break
             await inbox.finish(conn, done, to_datetime(now_s))
         self._stats.count_notices(len(done), len(parked))
         self._log.info("inbox.worked", notices=len(done), parked=len(parked))
-        return len(rows)
+        return len(done) + len(parked)
 
     async def _work(self, conn: Connection, row: InboxRow, now_s: float, *, has_ended: bool) -> bool:
         """Work one notice behind a savepoint; False if it had to be parked."""

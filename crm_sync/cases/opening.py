@@ -153,7 +153,7 @@ async def _open(conn: Connection, desk: Desk, last: Case | None, arrival: Arriva
         asset_id=subject.asset_id,
         device_id=notice.device_id,
         problem=notice.problem,
-        state=CaseState.PROPOSED,
+        state=CaseState.OPEN,  # approved by itself: nobody has to be asked
         severity=arrival.alarm.severity,
         title=playbook.title,
         brief=write_brief(CaseFacts(subject, desk.profile_of(subject), playbook, (arrival.alarm,), now_s)),
@@ -172,10 +172,12 @@ async def _open(conn: Connection, desk: Desk, last: Case | None, arrival: Arriva
     )
     if not await queries.insert_case(conn, case):
         return None
-    proposed = Transition(None, CaseState.PROPOSED, "telemetry", "alarm_raised", notice.alarm_id)
-    await queries.add_transition(conn, case, proposed, now_s)
-    for end in (CaseState.APPROVED, CaseState.OPEN):
-        case = await move(conn, case, end, Transition(None, end, "policy", "auto"), now_s)
+    moves = [
+        Transition(None, CaseState.PROPOSED, "telemetry", "alarm_raised", notice.alarm_id),
+        Transition(CaseState.PROPOSED, CaseState.APPROVED, "policy", "auto"),
+        Transition(CaseState.APPROVED, CaseState.OPEN, "policy", "auto"),
+    ]
+    await queries.add_transitions(conn, case, moves, now_s)
     news = News(MessageType.CASE_OPENED, "opened")
     return await _announce(conn, desk, case, arrival, admission=admission, news=news)
 

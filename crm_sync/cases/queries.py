@@ -234,7 +234,17 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 
 async def add_transition(conn: Connection, case: Case, transition: Transition, now_s: float) -> None:
     """Record a move, or an observation."""
-    values = [
+    await conn.execute(_ADD_TRANSITION, _transition_values(case, transition, now_s))
+
+
+async def add_transitions(conn: Connection, case: Case, transitions: Sequence[Transition], now_s: float) -> None:
+    """Record several moves of the same moment, in their order."""
+    async with conn.cursor() as cursor:
+        await cursor.executemany(_ADD_TRANSITION, [_transition_values(case, each, now_s) for each in transitions])
+
+
+def _transition_values(case: Case, transition: Transition, now_s: float) -> list[object]:
+    return [
         case.tenant_id,
         case.case_id,
         transition.start,
@@ -244,7 +254,6 @@ async def add_transition(conn: Connection, case: Case, transition: Transition, n
         transition.note,
         to_datetime(now_s),
     ]
-    await conn.execute(_ADD_TRANSITION, values)
 
 
 _ANNOUNCEMENTS_OF: Final[LiteralString] = """

@@ -124,7 +124,8 @@ async def begin_attempt(conn: Connection, claimed: Claim, now_s: float) -> int |
     if not rows:
         return None
     attempt_id = int(rows[0][0])
-    await conn.execute(_LOSE_OTHERS, [now_s, message_id, attempt_id])
+    if claimed.attempts > 0:
+        await conn.execute(_LOSE_OTHERS, [now_s, message_id, attempt_id])
     return attempt_id
 
 

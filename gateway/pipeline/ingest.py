@@ -170,9 +170,10 @@ class Ingest:
         """Write down the state of the partitions that have changed. Raises OwnershipLostError."""
         self._checkpoint_at_s = self._loop_s() + self._parts.settings.ingest.checkpoint_every
         engine = self._parts.engine
-        changed = [
-            Checkpoint(number, engine.version, 0, engine.checkpoint(number)) for number in sorted(engine.dirty())
-        ]
+        changed: list[Checkpoint] = []
+        for number in sorted(engine.dirty()):
+            changed.append(Checkpoint(number, engine.version, 0, engine.checkpoint(number)))
+            await asyncio.sleep(0)  # a large fleet's state takes seconds: doors and API have their turn in between
         if changed:
             await self._writer.checkpoint(changed, Moment(self._parts.clock.now_s(), self._health.now_s))
             self._parts.log.debug(

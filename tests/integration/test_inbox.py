@@ -1,16 +1,19 @@
 """The inbox: in order, each notice once, and a bad one harms only itself."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
+import structlog
 
 from crm_sync import inbox
 from crm_sync.cases.notices import take_notice
 from crm_sync.inbox import put_alarms
+from crm_sync.inbox_worker import WORK_AT_MOST_S, InboxWorker
 from tests.services.case_world import HOUR, NOON, CaseWorld, notice, open_world
 
 
@@ -47,6 +50,15 @@ async def test_what_a_database_cannot_hold_does_not_come_back_at_ingest(world: C
     (alarm,) = message["data"]["alarms"]
     assert alarm["explanation"] == {"text": "ab", "expected": "c", "observed": "", "window_s": 0.0}
     assert (alarm["metric"], alarm["evidence"]) == ("m", [{"ts": "2026-03-03T11:00:00Z", "value": 2.0}])
+
+
+async def test_what_a_long_transaction_would_hold_back_is_seen_and_sent_after_a_short_one(world: CaseWorld) -> None:
+    await world.put(*(notice(watch=f"watch-{number}", problem=f"problem-{number}") for number in range(5)))
+    moments = itertools.count(0.0, WORK_AT_MOST_S * 0.6)  # two notices, then it is late
+    worker = InboxWorker(world.desk, world.pool, world.clock, structlog.get_logger(), real_s=lambda: next(moments))
+    assert [await worker.work_batch() for _ in range(4)] == [2, 2, 1, 0]
+    assert await states(world) == ["done"] * 5
+    assert [case["problem"] for case in await world.cases()] == [f"problem-{number}" for number in range(5)]
 
 
 async def test_a_poison_notice_is_parked_and_stops_nobody(world: CaseWorld) -> None:
