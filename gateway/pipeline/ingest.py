@@ -132,7 +132,7 @@ class Ingest:
         took_s = self._loop_s() - begun_s
         verdicts = verdicts_of(written)
         settle(taken.bunches, taken.expanded.verdicts_of_messages(verdicts))
-        taken.expanded.answer()
+        self._dialects.committed(taken.expanded)
         self._parts.order.take_in(
             self._transactions.batch_seq, written.readings, written.told_events(), written.refused
         )
@@ -153,7 +153,7 @@ class Ingest:
         self._announce(await self._writer.decide(self._moment(self._ahead.oldest_received_s())))
         if loop_s >= self._replays_at_s:
             self._replays_at_s = loop_s + _REPLAYS_S
-            if self._dialects.has_recalls:
+            if self._dialects.has_recalls and not self._replays.is_under_way:
                 await self._transactions.until_done(self._dialects.recall)
                 self._dialects.recalled()
             await self._transactions.until_done(self._replays.go_on)
