@@ -22,6 +22,7 @@ _WHO = {
     "node_red": "Node-RED, inserts of 500",
     "null_sink": "null sink: all the load there is",
 }
+_PLENTY = 2.0  # times as much load as is taken
 _PARTS = ("gateway", "database", "broker", "client", "generator")
 
 
@@ -44,11 +45,24 @@ def show_ingest(report: IngestReport, console: Console) -> None:
     console.print(
         "[dim]Right of the rate: processor microseconds per reading; the generator is the benchmark's own.\n"
         "careloop validates, stores once, judges with every watch, and acknowledges after the commit; nobody else does."
-        "[/]\n"
+        f"{_on_the_generator(report)}[/]\n"
     )
     _show_ratios(report, console)
     _show_sweep("registered devices", report.fleets, console)
     _show_sweep("readings in a batch at most", report.batches, console)
+
+
+def _on_the_generator(report: IngestReport) -> str:
+    """Whether more load would have been there, from how much of it the null sink got."""
+    ratios = [
+        sink.per_s / listen.per_s
+        for sink, listen in zip(report.results.get("null_sink", ()), report.results.get("listen", ()), strict=True)
+    ]
+    if not ratios:
+        return ""
+    more = median(ratios)
+    verdict = "is not the limit" if more >= _PLENTY else "may be the limit"
+    return f"\nThe load generator {verdict}: to the null sink it sends {more:.1f} times what careloop takes on listen."
 
 
 def show_detect(figures: DetectFigures, console: Console) -> None:

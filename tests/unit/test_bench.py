@@ -1,5 +1,6 @@
 """What the benchmarks are made of: the same rows for everybody, packets that are MQTT, ratios of what was measured."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from rich.console import Console
 
 from devices.payloads.json import JsonCodec
 from devices.profiles import load_profiles
@@ -17,6 +19,7 @@ from gateway.bench.figures import write_json
 from gateway.bench.ingest import IngestPlan, IngestReport
 from gateway.bench.load import LoadFailed, Senders, acknowledgements
 from gateway.bench.plot import draw
+from gateway.bench.report import show_ingest
 from gateway.bench.rows import METRICS, MODEL, Fleet, payloads, readings
 from gateway.bench.windowed_gaussian import WindowedGaussian
 from gateway.doors.mqtt.packets import Connect
@@ -150,6 +153,17 @@ def test_ratios_are_those_of_the_rounds_and_absent_peers_are_null(tmp_path: Path
         },
         "cpu_us_per_reading": {"gateway": 5.0, "database": 3.0, "broker": None},
     }
+
+
+@pytest.mark.parametrize(
+    ("sink_s", "words"),
+    [(0.001, "is not the limit: to the null sink it sends 10.0 times"), (0.008, "may be the limit")],
+)
+def test_it_is_said_whether_the_load_was_enough(sink_s: float, words: str) -> None:
+    results = {"listen": [result(0.01)] * 3, "raw_copy": [result(0.01)] * 3, "null_sink": [result(sink_s)] * 3}
+    console = Console(width=200, record=True, file=io.StringIO())
+    show_ingest(IngestReport(IngestPlan(), "a database", results), console)
+    assert words in console.export_text()
 
 
 def test_processor_time_of_a_server_holds_that_of_its_children() -> None:
