@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -30,11 +31,14 @@ Connection = AsyncConnection[TupleRow]
 
 FLUSH_EVERY_S: Final = 1.0
 
+Aside = tuple[Arrivals, NDArray[np.bool_]]
+"""Messages that are no rows of their own, and which of them completed a stored reading."""
+
 
 class OrderKeeper:
     """One gateway's knowledge of time and order."""
 
-    def __init__(self, tenant_id: str, settings: OrderSettings) -> None:
+    def __init__(self, tenant_id: str, settings: OrderSettings, log: structlog.typing.FilteringBoundLogger) -> None:
         self.tracker = Tracker()
         self.lates: dict[str, tuple[Late, int]] = {}  # late readings since the last flush, and the batch of the last
         self.waiting = 0  # devices whose late readings are yet to be judged
@@ -42,6 +46,7 @@ class OrderKeeper:
         self._flush_at_s = 0.0
         self._tenant_id = tenant_id
         self._settings = settings
+        self._log = log
         self._shown: dict[int, Shown] = {}
 
     async def put_aside(
@@ -64,22 +69,25 @@ class OrderKeeper:
         refused: Sequence[QuarantineRow],
     ) -> None:
         """Take in a batch that has been committed."""
-        for part in stored:
-            self.tracker.take_readings(_arrivals(part.new))
-        aside = _aside(stored, refused)
-        if aside is not None:
-            self.tracker.take_aside(*aside)
-        self._finish(batch_seq, events)
+        self._take_in(batch_seq, [part.new for part in stored], _aside(stored, refused), events)
 
     def replay(
         self, batch_seq: int, readings: Iterable[Readings], events: Sequence[EventRow], aside: bytes | None
     ) -> None:
         """Take in a batch that was committed by an earlier run."""
-        for part in readings:
-            self.tracker.take_readings(_arrivals(part))
-        if aside is not None:
-            self.tracker.take_aside(*load_aside(aside))
-        self._finish(batch_seq, events)
+        self._take_in(batch_seq, readings, None if aside is None else load_aside(aside), events)
+
+    def _take_in(
+        self, batch_seq: int, readings: Iterable[Readings], aside: Aside | None, events: Sequence[EventRow]
+    ) -> None:
+        try:
+            for part in readings:
+                self.tracker.take_readings(_arrivals(part))
+            if aside is not None:
+                self.tracker.take_aside(*aside)
+            self._finish(batch_seq, events)
+        except Exception:  # noqa: BLE001 - the batch is stored; a wrong count must not keep the next from being so
+            self._log.exception("order.failed", batch_seq=batch_seq)
 
     def _finish(self, batch_seq: int, events: Sequence[EventRow]) -> None:
         numbered = [event for event in events if event.seq is not None or event.ts_us != event.received_us]
@@ -140,11 +148,11 @@ class OrderKeeper:
 
     def totals(self) -> OrderTotals:
         """The fleet in numbers."""
-        missing = [odd.missing for odd in self.tracker.odd.values()]
+        missing = self.tracker.missing
         off, none = self.tracker.clocks.count_off(RIGHT_S)
         return OrderTotals(
-            missing=sum(missing),
-            devices_with_gaps=sum(count > 0 for count in missing),
+            missing=int(missing.sum()),
+            devices_with_gaps=int((missing > 0).sum()),
             clocks_off=off,
             clockless=none,
             waiting=self.waiting,
@@ -173,11 +181,9 @@ def _arrivals(readings: Readings) -> Arrivals:
     return Arrivals(readings.device_ids, readings.device, readings.seq, readings.ts_us, readings.received_us)
 
 
-def _aside(
-    stored: Sequence[StoredReadings], refused: Sequence[QuarantineRow]
-) -> tuple[Arrivals, NDArray[np.bool_]] | None:
+def _aside(stored: Sequence[StoredReadings], refused: Sequence[QuarantineRow]) -> Aside | None:
     """Messages that are no rows of their own: told again, completing, contradicting, refused."""
-    parts: list[tuple[Arrivals, NDArray[np.bool_]]] = []
+    parts: list[Aside] = []
     for part in stored:
         again = part.fates != Fate.NEW
         if again.any():

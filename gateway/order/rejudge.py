@@ -49,6 +49,7 @@ class Rejudging:
     batch_seq: int  # the last batch when it began: who has late readings from a later one has to be judged again
     afters: dict[str, int]  # device time up to which each device has been judged, microseconds
     changes: list[AlarmChange] = field(default_factory=list[AlarmChange])
+    has_failed: bool = False  # a detector gave up: nothing is changed
 
     def take(self, page: Readings, samples_of: SamplesOf) -> bool:
         """Judge the next readings of the devices; False when there were none."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gateway.order.tracker import Arrivals, Odd, Tracker
 
 VERSION: Final = 1
-_COLUMNS: Final = ("low", "next", "base", "since_us", "newest_us", "has_puzzles")
+_COLUMNS: Final = ("low", "next", "base", "since_us", "newest_us", "missing", "has_puzzles")
 
 
 class _Saved(msgspec.Struct, frozen=True, array_like=True):
@@ -65,7 +65,6 @@ def load_partition(tracker: Tracker, state: bytes) -> None:
             column[slots] = np.frombuffer(saved.columns[name], column.dtype)
     for place, odd in saved.odd.items():
         tracker.odd[int(slots[place])] = odd
-    tracker.changed.update(slots.tolist())  # what is shown of them may have been written before the last of it
 
 
 def save_aside(arrivals: Arrivals, completes: npt.NDArray[np.bool_]) -> bytes:

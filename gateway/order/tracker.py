@@ -18,6 +18,7 @@ from gateway.store.rows import NO_SEQ, Ints, Longs
 
 FIRST_CAPACITY: Final = 256
 MOST_PUZZLES: Final = 8
+MOST_SEQ: Final = 1 << 62
 NEVER: Final = -1
 
 
@@ -91,6 +92,7 @@ class Tracker:
         self.base: Longs = np.empty(0, np.int64)
         self.since_us: Longs = np.empty(0, np.int64)
         self.newest_us: Longs = np.empty(0, np.int64)  # of its readings; NEVER
+        self.missing: Longs = np.empty(0, np.int64)
         self.has_puzzles: NDArray[np.bool_] = np.empty(0, np.bool_)  # the next reading solves them
         self.touched: NDArray[np.bool_] = np.zeros(PARTITIONS, np.bool_)  # partitions that are not as last written down
         self._slots: dict[str, int] = {}
@@ -127,6 +129,7 @@ class Tracker:
         self.base = np.concatenate([self.base, np.zeros(more, np.int64)])
         self.since_us = np.concatenate([self.since_us, np.zeros(more, np.int64)])
         self.newest_us = np.concatenate([self.newest_us, np.full(more, NEVER, np.int64)])
+        self.missing = np.concatenate([self.missing, np.zeros(more, np.int64)])
         self.has_puzzles = np.concatenate([self.has_puzzles, np.zeros(more, np.bool_)])
         self.clocks.grow(capacity)
 
@@ -136,7 +139,7 @@ class Tracker:
             return
         order = _by_device(arrivals)
         slots = self._find(arrivals)[order]
-        seq, ts_us, received_us = arrivals.seq[order], arrivals.ts_us[order], arrivals.received_us[order]
+        seq, ts_us, received_us = _counting(arrivals.seq[order]), arrivals.ts_us[order], arrivals.received_us[order]
         starts = np.flatnonzero(np.diff(slots, prepend=-1))
         ends = np.append(starts[1:], len(slots))
         here = slots[starts]
@@ -193,7 +196,7 @@ class Tracker:
         if not len(arrivals.seq):
             return
         slots = self._find(arrivals)
-        columns = (slots, arrivals.seq, arrivals.ts_us, arrivals.received_us, completes)
+        columns = (slots, _counting(arrivals.seq), arrivals.ts_us, arrivals.received_us, completes)
         for slot, seq, ts_us, received_us, is_fill in zip(*(column.tolist() for column in columns), strict=True):
             newest_us = int(self.newest_us[slot])
             if seq != NO_SEQ and self.next[slot] != NEVER:
@@ -208,7 +211,7 @@ class Tracker:
         if not len(arrivals.seq):
             return
         slots = self._find(arrivals)
-        columns = (slots, arrivals.seq, arrivals.ts_us, arrivals.received_us)
+        columns = (slots, _counting(arrivals.seq), arrivals.ts_us, arrivals.received_us)
         for slot, seq, ts_us, received_us in zip(*(column.tolist() for column in columns), strict=True):
             if seq != NO_SEQ:
                 self._count_event(slot, seq, ts_us, Heard.UNTIMED if ts_us == received_us else Heard.STORED)
@@ -222,7 +225,7 @@ class Tracker:
             self.changed.update(self.clocks.note_untimed(slots[untimed], received_us[untimed]).tolist())
             slots, ts_us, received_us = slots[timed], ts_us[timed], received_us[timed]
         if len(slots):
-            stagger = self.partitions[slots] * (1.0 / PARTITIONS)
+            stagger = self.partitions[slots].astype(np.float64) / PARTITIONS
             self.changed.update(self.clocks.take(slots, ts_us, received_us, stagger).tolist())
 
     def _count_reading(self, slot: int, seq: int, ts_us: int, newest_us: int, heard: Heard) -> None:
@@ -304,18 +307,23 @@ class Tracker:
             self.odd.pop(slot, None)
         else:
             self.odd[slot] = odd
-        self.has_puzzles[slot] = bool(odd.puzzles)
+        self.missing[slot], self.has_puzzles[slot] = odd.missing, bool(odd.puzzles)
         self.changed.add(slot)
 
     def view(self, slot: int) -> OrderView:
         """What is known of a device."""
         odd = self.odd.get(slot)
         return OrderView(
-            missing=0 if odd is None else odd.missing,
+            missing=int(self.missing[slot]),
             restarts=0 if odd is None else odd.count.restarts + (0 if odd.events is None else odd.events.restarts),
             is_numbered=bool(self.next[slot] != NEVER) or (odd is not None and odd.events is not None),
             clock=self.clocks.view(slot),
         )
+
+
+def _counting(seq: Longs) -> Longs:
+    """The numbers, without those so great that nobody can have counted to them."""
+    return np.where(seq > MOST_SEQ, NO_SEQ, seq)
 
 
 def _by_device(arrivals: Arrivals) -> NDArray[np.intp]:

@@ -61,7 +61,7 @@ class Pipeline:
         `make_engine` gives detectors that know nothing yet, for judging devices anew whose readings came late.
         """
         self.stats = PipelineStats()
-        self.order = OrderKeeper(settings.tenant_id, settings.order)
+        self.order = OrderKeeper(settings.tenant_id, settings.order, log)
         self.timings = BatchTimings()
         self.taps = Taps()
         self._queue = PacketQueue(settings.batch, [name for name, codec in codecs.items() if is_dialect(codec)])

@@ -121,7 +121,13 @@ class Rejudger:
             page = await bench.transactions.until_done(
                 partial(read_page, table=work.table, afters=work.afters, limit=PAGE)
             )
-            if not work.take(page, samples_of):
+            try:
+                goes_on = work.take(page, samples_of)
+            except Exception:
+                bench.log.exception("rejudge.failed", devices=len(work.wanted))
+                work.has_failed = True
+                return True
+            if not goes_on:
                 return True
         return False
 
@@ -170,6 +176,8 @@ class Rejudger:
         return _Done(outcomes, changes)
 
     def _correct(self, work: Rejudging, device_id: str, alarms: Sequence[Recorded], *, is_silent: bool) -> Correction:
+        if work.has_failed:
+            return Correction(Outcome.UNSURE)
         wanted = work.wanted[device_id]
         lateness = Lateness(wanted.first_ts.timestamp(), wanted.behind_s, is_silent)
         return correct(episodes_of(work.changes_of(device_id)), alarms, lateness)

@@ -150,3 +150,8 @@ def test_a_new_count_after_a_long_one_is_noticed_without_its_first_messages() ->
 def test_devices_without_numbers_miss_nothing() -> None:
     tracker = tell([Message(NO_SEQ, START_US + n) for n in range(5)], [2])
     assert (missing(tracker), tracker.view(0).is_numbered) == (0, False)
+
+
+def test_numbers_that_nobody_can_have_counted_to_are_none() -> None:
+    tracker = tell([Message(2**63 - 1, START_US), Message(2**63 - 1, START_US + STEP_US, is_event=True)], [1])
+    assert (missing(tracker), tracker.view(0).is_numbered) == (0, False)
