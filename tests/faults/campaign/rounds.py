@@ -15,6 +15,7 @@ from tests.ledger.book import Book, Key, Told
 from tests.ledger.sender import Line, Sender, wait_for
 
 DRAIN_S: Final = 120.0
+ILLNESS_S: Final = 60.0
 MARK_S: Final = 20.0  # for a marker to come through; then another is sent, for a killed broker may have lost it
 FORGETFUL: Final = 0.15  # the share of connections whose device loses its memory in a round
 
@@ -68,32 +69,35 @@ class Rounds:
         load_s = rng.uniform(2.0, 4.0)
         before_s = rng.uniform(0.3, load_s - 0.5)
         time.sleep(before_s)
-        forgetful = [sender for sender in self._steady if rng.random() < FORGETFUL]
-        forgetting = threading.Timer(rng.uniform(0.0, 0.3), lambda: [sender.forget() for sender in forgetful])
-        forgetting.start()
-        struck = Struck()
-        strike.do(self.world, rng, struck)
-        forgetting.join()
+        struck = self._strike(strike)
         over_at_s = time.monotonic()
         back_after_s = self._back(over_at_s)
         time.sleep(max(load_s - before_s - (time.monotonic() - over_at_s), 0.3))
-        wait_for(lambda: self._is_dead or not any(sender.has_more for sender in ill), 20.0)
+        drained = self._see_through(senders, ill)
+        engine, findings = self.world.gateway.engine, self._audit(number, struck)
+        result = RoundResult(number, strike.name, engine, findings, struck.said, back_after_s, remarks=struck.remarks)
+        self._judge(result, strike, senders, drained=drained)
+        return result
+
+    def _strike(self, strike: Strike) -> Struck:
+        """Do the harm; while it lasts, some devices forget what they have not been answered."""
+        rng, struck = self._rng, Struck()
+        forgetful = [sender for sender in self._steady if rng.random() < FORGETFUL]
+        forgetting = threading.Timer(rng.uniform(0.0, 0.3), lambda: [sender.forget() for sender in forgetful])
+        forgetting.start()
+        strike.do(self.world, rng, struck)
+        forgetting.join()
+        return struck
+
+    def _see_through(self, senders: Sequence[Sender], ill: Sequence[Sender]) -> bool:
+        """End the load; whether every device has its answers in time."""
+        wait_for(lambda: self._is_dead or not any(sender.has_more for sender in ill), ILLNESS_S)
         for sender in senders:
             sender.pause()
         drained = wait_for(lambda: self._is_dead or all(sender.is_done for sender in senders), DRAIN_S)
         for sender in ill:
             sender.end()
-        result = RoundResult(
-            number,
-            strike.name,
-            self.world.gateway.engine,
-            self._audit(number, struck),
-            struck.said,
-            back_after_s,
-            remarks=struck.remarks,
-        )
-        self._judge(result, strike, senders, drained=drained)
-        return result
+        return drained
 
     def _back(self, over_at_s: float) -> float:
         """Seconds until both doors acknowledge what is published from now on."""
