@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -21,18 +22,25 @@ CLOCK_TIMEOUT_S: Final = 1.0
 START_GRACE_S: Final = 30.0
 PULSE_LATE_S: Final = 10.0
 STUCK_S: Final = 30.0
+STUCK_LOOKS: Final = 3  # where the settings let it look more seldom than that
 
 
 class Outreach:
     """The CRM process of one gateway."""
 
-    def __init__(self, start: Start, log: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        start: Start,
+        log: structlog.typing.FilteringBoundLogger,
+        real_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._start = start
         self._log = log
         self._process: Process | None = None
         self._clock_number = 0
         self._clock_is_set: dict[int, asyncio.Future[None]] = {}
-        self._changed_s = time.monotonic()  # when it was started, or died
+        self._real_s = real_s
+        self._changed_s = real_s()  # when it was started, or died
         self._pulse_s = 0.0
         self.pulse: Pulse | None = None  # the last word of the process that runs
         self.restarts = 0
@@ -45,14 +53,14 @@ class Outreach:
     @property
     def trouble(self) -> str | None:
         """What keeps alarms from becoming cases and messages, in words; None when nothing does."""
-        now_s = time.monotonic()
+        now_s = self._real_s()
         if self.pulse is None:
             waits_s = now_s - self._changed_s
             return None if waits_s < START_GRACE_S else f"its process has not come up for {waits_s:.0f} s"
         if now_s - self._pulse_s > PULSE_LATE_S:
             return f"its process has said nothing for {now_s - self._pulse_s:.0f} s"
         for what, at_s in (("inbox", self.pulse.stats.inbox_at_s), ("outbox", self.pulse.stats.outbox_at_s)):
-            if self._pulse_s - at_s > STUCK_S:
+            if self._pulse_s - at_s > max(STUCK_S, STUCK_LOOKS * self._start.crm.poll_interval):
                 return f"it has not got through its {what} for {self._pulse_s - at_s:.0f} s"
         return None
 
@@ -84,9 +92,9 @@ class Outreach:
         """Keep it running until cancelled, then let it end in good order."""
         wait_s = RESTART_S
         while True:
-            started_s = time.monotonic()
+            started_s = self._real_s()
             await self._live()
-            lived_s = time.monotonic() - started_s
+            lived_s = self._real_s() - started_s
             wait_s = RESTART_S if lived_s > STEADY_S else min(wait_s * 2, LONGEST_RESTART_S)
             self._log.error("crm.process_died", lived_s=round(lived_s, 1), starts_again_in_s=wait_s)
             self.restarts += 1
@@ -94,7 +102,7 @@ class Outreach:
 
     async def _live(self) -> None:
         """One life of the process; it is gone when this returns or raises."""
-        self._changed_s = time.monotonic()
+        self._changed_s = self._real_s()
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "gateway.outreach.process", stdin=PIPE, stdout=PIPE
         )
@@ -108,7 +116,7 @@ class Outreach:
             raise
         finally:
             self._process = self.pulse = None
-            self._changed_s = time.monotonic()
+            self._changed_s = self._real_s()
             self._forget_questions()
             if process.returncode is None:
                 with suppress(ProcessLookupError):
@@ -125,11 +133,15 @@ class Outreach:
                 continue
             match answer:
                 case Pulse():
-                    self.pulse, self._pulse_s = answer, time.monotonic()
+                    self.take(answer)
                 case ClockIsSet(number):
                     asked = self._clock_is_set.get(number)
                     if asked is not None and not asked.done():
                         asked.set_result(None)
+
+    def take(self, pulse: Pulse) -> None:
+        """Note how the process is."""
+        self.pulse, self._pulse_s = pulse, self._real_s()
 
     async def _stop(self, process: Process) -> None:
         """Ask it to end, and wait for the requests that it has under way."""

@@ -1,6 +1,8 @@
 """The alert rules that are shipped as an example ask for metrics that there are."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -76,6 +78,14 @@ def test_rules_ask_for_metrics_that_there_are() -> None:
     }
     assert len(asked) > 15
     assert asked <= told() | OF_THE_LIBRARY, asked - told()
+
+
+def test_promtool_takes_them_where_it_is_installed() -> None:
+    """Debian's package prometheus has it; the tests around this one need nothing."""
+    promtool = shutil.which("promtool")
+    if promtool is not None:
+        done = subprocess.run([promtool, "check", "rules", RULES], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_rule_says_how_grave_it_is_and_what_it_is_about() -> None:
