@@ -1,6 +1,7 @@
 """How a case ends, and how it comes back."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -184,3 +185,23 @@ async def test_an_agents_judgement_counts_after_telemetry_closed_the_case(world:
     assert await world.call_back(status="waiting") == "no_change"
     (case,) = await world.cases()
     assert (case["resolution"], case["outcome"]) == ("recovered_in_telemetry", "true")
+
+
+async def test_late_readings_that_move_an_alarms_beginning_are_told_once(world: CaseWorld) -> None:
+    first = notice()
+    moved = later(1, event="updated", alarm_id=first.alarm_id)
+    moved = replace(moved, started_at_s=first.started_at_s - 5 * HOUR)
+    await world.happens(first, moved, replace(moved, recorded_at_s=moved.recorded_at_s + HOUR))
+    opened, corrected = await world.messages()
+    assert (opened["type"], corrected["data"]["change"]) == ("case.opened", "alarm_corrected")
+    (alarm,) = corrected["data"]["alarms"]
+    assert alarm["started_at"] != opened["data"]["alarms"][0]["started_at"]
+
+
+async def test_an_alarm_taken_back_beside_a_new_one_keeps_the_case(world: CaseWorld) -> None:
+    await world.happens(notice(), again(2), later(2, event="retracted"))
+    (case,) = await world.cases()
+    assert case["state"] == "open"
+    await world.happens(later(3, event="cleared", alarm_id=again(2).alarm_id))
+    (case,) = await world.cases()
+    assert (case["state"], case["resolution"]) == ("resolved", "recovered_in_telemetry")
