@@ -38,8 +38,8 @@ async def database(url: str, **more: str) -> dict[str, Finding]:
     return by_name(await examine_database(load_settings(None, environment)))
 
 
-async def test_a_database_that_may_lose_commits_is_told(database_url: str) -> None:
-    found = await database(database_url)  # the servers shared by tests do not sync
+async def test_a_database_that_may_lose_commits_is_told(plain_database_url: str) -> None:
+    found = await database(plain_database_url)  # the servers shared by tests do not sync
     assert found["database"].ok
     assert found["database durability"].says == "fsync = off, full_page_writes = off, synchronous_commit = off"
     assert not found["database durability"].ok
