@@ -1,0 +1,64 @@
+"""The detectors' loops are compiled where that is possible, and nothing breaks where it is not."""
+
+import ctypes
+import runpy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from gateway.detect.engine import Engine
+from gateway.detect.native import FOLDER, fingerprint
+from gateway.detect.settings import DetectSettings
+
+SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "build_native.py"))
+BUILD = cast("Callable[[Path, Path], bool]", SCRIPT["build"])
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A copy of the loops' sources."""
+    folder = tmp_path / "native"
+    folder.mkdir()
+    for path in (*FOLDER.glob("*.c"), *FOLDER.glob("*.h")):
+        shutil.copy(path, folder)
+    return folder
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler on this machine")
+def test_a_library_says_what_it_was_made_of(sources: Path) -> None:
+    target = sources / "kernel.so"
+    assert BUILD(sources, target)
+    library = ctypes.CDLL(str(target))
+    library.sources.restype = ctypes.c_char_p
+    assert library.sources().decode() == fingerprint(sources) == fingerprint(FOLDER)
+    (sources / "exact.h").write_text("/* changed */\n")
+    assert library.sources().decode() != fingerprint(sources)
+    assert [path.name for path in sources.glob("kernel*")] == ["kernel.so"]
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler on this machine")
+def test_what_does_not_compile_replaces_nothing(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = sources / "kernel.so"
+    target.write_bytes(b"the one before")
+    (sources / "record.c").write_text("this is no C\n")
+    assert not BUILD(sources, target)
+    assert target.read_bytes() == b"the one before"
+    assert "the detectors' loops were not compiled" in capsys.readouterr().err
+
+
+def test_without_a_compiler_nothing_is_built(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(sources))
+    assert not BUILD(sources, sources / "kernel.so")
+    monkeypatch.setenv("CC", "/no/such/compiler")
+    assert not BUILD(sources, sources / "kernel.so")
+    monkeypatch.setenv("CARELOOP_NO_NATIVE", "1")
+    assert not BUILD(sources, sources / "kernel.so")
+    assert not list(sources.glob("kernel*"))
+
+
+def test_an_engine_runs_without_the_loops() -> None:
+    assert not Engine({}, DetectSettings(), compiled=False).is_compiled
