@@ -12,11 +12,13 @@ STORED = Verdict(stored=1)
 class HeldIntake:
     """Takes packets and holds them until `settle`; with `at_once` it settles by itself, one turn of the loop later."""
 
-    def __init__(self, *, at_once: bool = False) -> None:
+    def __init__(self, *, at_once: bool = False, verdict: Verdict = STORED) -> None:
+        """`verdict` is what becomes of packets where `settle` is told nothing else."""
         self.packets: list[Packet] = []
         self.held: list[Packet] = []
         self.is_full = False
         self._at_once = at_once
+        self._verdict = verdict
         self._resumes: list[Callable[[], None]] = []
 
     def submit(self, bunches: Sequence[Bunch]) -> bool:
@@ -32,7 +34,7 @@ class HeldIntake:
         """Remember whom to call in `make_room`."""
         self._resumes.append(resume)
 
-    def settle(self, count: int | None = None, verdict: Verdict = STORED) -> None:
+    def settle(self, count: int | None = None, verdict: Verdict | None = None) -> None:
         """Settle the oldest `count` held packets, or all, in order, as batches do: one call for each origin."""
         count = len(self.held) if count is None else count
         settled, self.held = self.held[:count], self.held[count:]
@@ -40,7 +42,7 @@ class HeldIntake:
         for packet in settled:
             tokens.setdefault(packet.origin, []).append(packet.token)
         for origin, of_origin in tokens.items():
-            origin.settle(of_origin, [verdict] * len(of_origin))
+            origin.settle(of_origin, [verdict or self._verdict] * len(of_origin))
 
     def make_room(self) -> None:
         """Have room again."""
