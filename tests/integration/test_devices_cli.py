@@ -98,6 +98,9 @@ def test_a_rotated_password_takes_the_place_of_the_old_one(config: Path, plain_d
     third = ask(config, "credentials", "rotate", "band-1", "--keep-old")["password"]
     live = passwords_of(plain_database_url, "band-1")
     assert [[verify(one, secret) for one in live].count(True) for secret in (first, second, third)] == [0, 1, 1]
+    assert ask(config, "credentials", "revoke", "band-1", "--old") == {"device_id": "band-1", "revoked": 1}
+    (newest,) = passwords_of(plain_database_url, "band-1")
+    assert verify(newest, third)
 
 
 def test_revoking_and_removing(config: Path, plain_database_url: str) -> None:
