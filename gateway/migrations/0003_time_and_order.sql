@@ -43,9 +43,11 @@ CREATE TABLE rejudge_queue (
     first_ts  timestamptz NOT NULL, -- device time of the oldest of them
     behind_s  double precision NOT NULL, -- how late the latest of them was
     batch_seq bigint NOT NULL, -- the last batch that brought one
+    is_urgent boolean NOT NULL, -- an alarm may be touched
     due_at    timestamptz NOT NULL -- the gateway's clock
 );
-CREATE INDEX rejudge_queue_due ON rejudge_queue (due_at);
+CREATE INDEX rejudge_queue_due ON rejudge_queue (due_at, device_id) WHERE NOT is_urgent;
+CREATE INDEX rejudge_queue_urgent ON rejudge_queue (due_at, device_id) WHERE is_urgent;
 
 -- When a device was last judged anew, so that it is not done again and again.
 CREATE TABLE rejudge_done (

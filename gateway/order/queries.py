@@ -107,20 +107,25 @@ class Waits:
 
 # Late readings that a re-judging has seen already, read back after a crash, are no news.
 PUT_LATES: LiteralString = """
-INSERT INTO rejudge_queue AS q (tenant_id, device_id, first_ts, behind_s, batch_seq, due_at)
-SELECT %(tenant_id)s, late.device_id, late.first_ts, late.behind_s, late.batch_seq,
-       greatest(%(due_at)s, d.done_at + CASE WHEN EXISTS (
-           SELECT FROM alarm a
-           WHERE a.device_id = late.device_id AND a.kind <> 'silence' AND a.state <> 'retracted'
-             AND (a.ended_at IS NULL OR a.ended_at >= late.first_ts)
-       ) THEN %(every_s)s ELSE %(rest_s)s END * interval '1 second')
+INSERT INTO rejudge_queue AS q (tenant_id, device_id, first_ts, behind_s, batch_seq, is_urgent, due_at)
+SELECT %(tenant_id)s, late.device_id, late.first_ts, late.behind_s, late.batch_seq, touched.is_urgent,
+       greatest(%(due_at)s, d.done_at
+           + CASE WHEN touched.is_urgent THEN %(every_s)s ELSE %(rest_s)s END * interval '1 second')
 FROM unnest(%(device_ids)s::text[], %(first_ts)s::timestamptz[], %(behind_s)s::double precision[],
             %(batch_seqs)s::bigint[]) AS late (device_id, first_ts, behind_s, batch_seq)
 LEFT JOIN rejudge_done d ON d.device_id = late.device_id
+CROSS JOIN LATERAL (
+    SELECT EXISTS (
+        SELECT FROM alarm a
+        WHERE a.device_id = late.device_id AND a.kind <> 'silence' AND a.state <> 'retracted'
+          AND (a.ended_at IS NULL OR a.ended_at >= late.first_ts)
+    ) AS is_urgent
+) AS touched
 WHERE d.batch_seq IS NULL OR late.batch_seq > d.batch_seq
 ON CONFLICT (device_id) DO UPDATE
 SET first_ts = least(q.first_ts, excluded.first_ts), behind_s = greatest(q.behind_s, excluded.behind_s),
-    batch_seq = greatest(q.batch_seq, excluded.batch_seq), due_at = least(q.due_at, excluded.due_at)
+    batch_seq = greatest(q.batch_seq, excluded.batch_seq), is_urgent = q.is_urgent OR excluded.is_urgent,
+    due_at = least(q.due_at, excluded.due_at)
 """
 
 
@@ -142,7 +147,9 @@ async def put_lates(conn: Connection, tenant_id: str, lates: Mapping[str, tuple[
     await conn.execute(PUT_LATES, values)
 
 
-HURRY: LiteralString = "UPDATE rejudge_queue SET due_at = least(due_at, %s) WHERE device_id = ANY(%s)"
+HURRY: LiteralString = """
+UPDATE rejudge_queue SET due_at = least(due_at, %s), is_urgent = true WHERE device_id = ANY(%s)
+"""
 
 
 async def hurry(conn: Connection, device_ids: Sequence[str], at_s: float) -> None:
@@ -160,16 +167,20 @@ class Wanted:
     batch_seq: int
 
 
-TAKE_DUE: LiteralString = """
-SELECT device_id, first_ts, behind_s, batch_seq FROM rejudge_queue
-WHERE due_at <= %s ORDER BY due_at, device_id LIMIT %s
+LIST_DUE: LiteralString = """
+(SELECT device_id, first_ts, behind_s, batch_seq FROM rejudge_queue
+ WHERE is_urgent AND due_at <= %(now)s ORDER BY due_at, device_id LIMIT %(limit)s)
+UNION ALL
+(SELECT device_id, first_ts, behind_s, batch_seq FROM rejudge_queue
+ WHERE NOT is_urgent AND due_at <= %(now)s ORDER BY due_at, device_id LIMIT %(limit)s)
+LIMIT %(limit)s
 """
 
 
 async def list_due(conn: Connection, now_s: float, limit: int) -> list[Wanted]:
-    """Devices whose turn has come."""
-    rows = await (await conn.execute(TAKE_DUE, (to_datetime(now_s), limit))).fetchall()
-    return [Wanted(*row) for row in rows]
+    """Devices whose turn has come; those whose alarms may be touched first."""
+    values = {"now": to_datetime(now_s), "limit": limit}
+    return [Wanted(*row) for row in await (await conn.execute(LIST_DUE, values)).fetchall()]
 
 
 FINISH: LiteralString = """
