@@ -12,11 +12,19 @@ from gateway.pipeline.queue import PacketQueue
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A batch's worth of packets; `batch` is None while one of their devices has to be looked up first."""
+    """A batch's worth of packets, as they came and with those of dialects taken apart."""
 
     bunches: Sequence[Bunch]
     expanded: Expanded
     oldest_s: float  # receipt of the oldest packet, the gateway's clock
+
+
+@dataclass(frozen=True, slots=True)
+class _Early:
+    """Packets that have left the queue; `batch` is what they say, where nothing had to be waited for."""
+
+    bunches: Sequence[Bunch]
+    oldest_s: float
     batch: Batch | None
 
 
@@ -29,39 +37,42 @@ class Ahead:
         self._dialects = dialects
         self._queue = queue
         self._now_s = now_s
-        self._taken: Taken | None = None
+        self._early: _Early | None = None
 
     @property
     def has_taken(self) -> bool:
         """Whether packets have left the queue that nobody has been given."""
-        return self._taken is not None
+        return self._early is not None
 
     def oldest_received_s(self) -> float | None:
         """Receipt time of the oldest packet that waits, taken or not, on the gateway's clock."""
-        waiting = [self._queue.oldest_received_s(), None if self._taken is None else self._taken.oldest_s]
+        waiting = [self._queue.oldest_received_s(), None if self._early is None else self._early.oldest_s]
         return min((at_s for at_s in waiting if at_s is not None), default=None)
 
     def look(self) -> None:
-        """Take a batch and decode it, if enough waits for one; for when the database has its work to do."""
-        if self._taken is None and self._queue.has_half_a_batch:
-            self._taken = self._take()
+        """Take a batch and decode it, if enough waits for one; for when the database has its work to do.
+
+        What is in a dialect waits for its turn, for it may lean on what has been stored of earlier messages; and so do
+        devices that have to be looked up.
+        """
+        if self._early is not None or not self._queue.has_half_a_batch:
+            return
+        bunches = self._queue.take()
+        is_plain = not self._dialects.concern(bunches) and not self._sources.devices.strangers(
+            [bunch.device_id for bunch in bunches]
+        )
+        batch = self._decode(Expanded(bunches)) if is_plain else None
+        self._early = _Early(bunches, _oldest_s(bunches), batch)
 
     async def next(self, meet: Callable[[Sequence[Bunch]], Awaitable[None]]) -> tuple[Taken, Batch]:
         """The next batch; `meet` gets devices known that are not."""
-        taken = self._taken or self._take()
-        self._taken = None
-        batch = taken.batch
-        if batch is None:
-            await meet(taken.expanded.bunches)
-            batch = self._decode(taken.expanded)
-        return taken, self._fitted(batch)
-
-    def _take(self) -> Taken:
-        bunches = self._queue.take()
+        early, self._early = self._early, None
+        if early is not None and early.batch is not None:
+            return Taken(early.bunches, Expanded(early.bunches), early.oldest_s), self._fitted(early.batch)
+        bunches = self._queue.take() if early is None else early.bunches
         expanded = self._dialects.expand(bunches)
-        oldest_s = min([bunch.received_s for bunch in bunches])
-        is_strange = self._sources.devices.strangers([bunch.device_id for bunch in expanded.bunches])
-        return Taken(bunches, expanded, oldest_s, None if is_strange else self._decode(expanded))
+        await meet(expanded.bunches)
+        return Taken(bunches, expanded, _oldest_s(bunches)), self._decode(expanded)
 
     def _decode(self, expanded: Expanded) -> Batch:
         return decode_batch(self._sources, expanded.bunches, self._now_s(), expanded.refused)
@@ -72,3 +83,7 @@ class Ahead:
         if all(part.table.metrics == tables[part.table.model].metrics for part in batch.readings):
             return batch
         return replace(batch, readings=[part.widened(tables[part.table.model]) for part in batch.readings])
+
+
+def _oldest_s(bunches: Sequence[Bunch]) -> float:
+    return min([bunch.received_s for bunch in bunches])

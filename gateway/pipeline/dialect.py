@@ -72,9 +72,13 @@ class Dialects:
         self._recalls: dict[tuple[str, str], Recall] = {}
         self._asked: Sequence[Recall] = ()
 
+    def concern(self, bunches: Sequence[Bunch]) -> bool:
+        """Whether anything of it is in a dialect."""
+        return not self._dialects.keys().isdisjoint(map(_CODEC_OF, bunches))
+
     def expand(self, bunches: Sequence[Bunch]) -> Expanded:
         """Take apart what is in a dialect; to be called once for each packet, in the order of arrival."""
-        if self._dialects.keys().isdisjoint(map(_CODEC_OF, bunches)):
+        if not self.concern(bunches):
             return Expanded(bunches)
         apart: list[Bunch] = []
         refused: dict[int, Bad] = {}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from devices.ids import partition_of
+from devices.payloads.dialect import Message, Translation
 from devices.payloads.json import JsonCodec
 from devices.registry.model import Device
 from gateway.authority import Authority
@@ -21,14 +22,36 @@ from tests.ingest.rig import NOW_S, Door
 PAYLOAD = b'{"ts":%d,"metrics":{"boils":1,"volts":230}}'
 
 
-class Kitchen:
-    """A queue of batches of two, and what looks ahead in it."""
+class Counting(JsonCodec):
+    """A dialect that nobody understands."""
+
+    topics: Sequence[str] = ()
+    answers: Sequence[str] = ()
 
     def __init__(self) -> None:
+        super().__init__()
+        self.heard = 0
+
+    def translate(self, message: Message) -> Translation:
+        """Nothing."""
+        del message
+        self.heard += 1
+        return Translation()
+
+
+class Kitchen:
+    """A queue of batches of four, and what looks ahead in it."""
+
+    def __init__(self, dialect: Counting | None = None) -> None:
         self.tables = GivenTables()
         self.sources: Sources = sources(JsonCodec(), self.tables)
         self.queue = PacketQueue(BatchSettings(max_readings=4, max_age=0.0))
-        self.ahead = Ahead(self.sources, Dialects({}, Authority(), 1000), self.queue, lambda: NOW_S)
+        self.ahead = Ahead(
+            self.sources,
+            Dialects({} if dialect is None else {"json": dialect}, Authority(), 1000),
+            self.queue,
+            lambda: NOW_S,
+        )
         self.door = Door()
         self.met: list[str] = []
 
@@ -39,8 +62,10 @@ class Kitchen:
         self.queue.put([Bunch(self.door, Route.TELEMETRY, device_id, "t", "json", received_s, tokens, payloads)])
 
     async def meet(self, bunches: Sequence[Bunch]) -> None:
-        """Register everybody."""
+        """Register everybody who is not."""
         for bunch in bunches:
+            if self.sources.devices.get(bunch.device_id) is not None:
+                continue
             self.met.append(bunch.device_id)
             device = Device(bunch.device_id, "default", "kettle", None, partition_of(bunch.device_id))
             self.sources.devices.put(device)
@@ -80,6 +105,16 @@ async def test_a_batch_with_a_stranger_waits_until_it_is_known() -> None:
     assert kitchen.ahead.has_taken
     assert await kitchen.next() == [("stranger", 1), ("stranger", 2)]
     assert kitchen.met == ["stranger"]
+
+
+async def test_what_is_in_a_dialect_is_translated_in_its_turn() -> None:
+    dialect = Counting()
+    kitchen = Kitchen(dialect)
+    kitchen.put("k1", 4)
+    kitchen.ahead.look()
+    assert (kitchen.ahead.has_taken, dialect.heard) == (True, 0)
+    assert await kitchen.next() == []
+    assert dialect.heard == 4
 
 
 async def test_a_batch_that_was_decoded_before_its_table_grew_fits_all_the_same() -> None:
