@@ -243,3 +243,33 @@ async def test_mosquitto_sub_receives_the_devices_commands(
     await eventually(lambda: door.send_command("d1", "c-9", b"rinse"))
     code, out, _ = await subscribing
     assert (code, out) == (0, b"devices/d1/commands/c-9 rinse\n")
+
+
+async def test_mosquitto_pub_brings_properties_and_a_will(
+    door: ListenDoor, intake: HeldIntake, provisioned: Provisioned
+) -> None:
+    arguments = ["-V", "mqttv5", "-h", "127.0.0.1", "-p", str(door.port), "-u", "d1", "-P", PASSWORD, "-x", "3600"]
+    arguments += ["-D", "publish", "topic-alias", "2", "-D", "publish", "content-type", "application/json"]
+    arguments += ["-D", "publish", "user-property", "firmware", "1.2", "-D", "connect", "receive-maximum", "5"]
+    arguments += ["--will-topic", "devices/d1/status", "--will-payload", "offline", "--will-qos", "1"]
+    publishing = asyncio.create_task(
+        run(provisioned.mosquitto_pub, *arguments, "-q", "1", "-t", "devices/d1/telemetry", "-m", "{}", "--repeat", "2")
+    )
+    for count in (1, 2):
+        await eventually(lambda: len(intake.packets) == count)  # noqa: B023 - awaited within the turn
+        intake.settle()
+    assert (await publishing)[0] == 0
+    assert intake.payloads == [b"{}", b"{}"]  # and no will: it has left in good order
+    assert {packet.topic for packet in intake.packets} == {"devices/d1/telemetry"}
+
+
+async def test_mosquittos_clients_are_told_what_they_may_not(
+    door: ListenDoor, intake: HeldIntake, provisioned: Provisioned, address: list[str]
+) -> None:
+    words = [*address, "-P", PASSWORD]
+    _, _, errors = await run(provisioned.mosquitto_sub, *words, "-t", "devices/d2/commands/+", "-C", "1")
+    assert b"All subscription requests were denied" in errors
+    if "mqttv5" in address:  # 3.1.1 has no word for it
+        _, _, errors = await run(provisioned.mosquitto_pub, *words, "-q", "2", "-t", "devices/d1/telemetry", "-m", "{}")
+        assert b"QoS not supported" in errors
+    assert intake.packets == []
