@@ -106,7 +106,9 @@ class RegistryWatch:
         """Take a few devices anew."""
         await self._read(conn, None, device_ids, None)
 
-    async def _read(self, conn: Connection, since: str | None, device_ids: Sequence[str] | None, seen: set[str]) -> str:
+    async def _read(
+        self, conn: Connection, since: str | None, device_ids: Sequence[str] | None, seen: set[str] | None
+    ) -> str:
         mark = ""
         async with aclosing(changes(conn, since, device_ids)) as found:
             async for part in found:
