@@ -201,9 +201,7 @@ async def test_taps_tell_watchers_of_their_device_only() -> None:
     fates = taps.watch("d1")
     waiting = asyncio.ensure_future(anext(fates))
     await asyncio.sleep(0)
-    sent = Packets(
-        [Bunch(Door(), Route.TELEMETRY, device, "t", "json", 1.0, [0], [b"xyz"]) for device in ("d2", "d1")]
-    )
+    sent = Packets([Bunch(Door(), Route.TELEMETRY, device, "t", "json", 1.0, [0], [b"xyz"]) for device in ("d2", "d1")])
     taps.tell(sent, [Verdict(stored=1), Verdict(quarantined=1, reason=QuarantineReason.MALFORMED, detail="no")])
     fate = await asyncio.wait_for(waiting, 5)
     assert (fate.device_id, fate.payload_bytes, fate.quarantined, fate.reason) == ("d1", 3, 1, "malformed")
