@@ -2,12 +2,14 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from typing import cast
 
 import httpx
 import psycopg
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
+from prometheus_client import Metric
+from prometheus_client.openmetrics import parser as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from gateway.database.postmaster import wait_until
@@ -18,6 +20,7 @@ from tests.services.publisher import Publisher, connected
 
 PATIENCE_S = 30.0
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]
+PARSE_OPEN_METRICS = cast("Callable[[str], Iterable[Metric]]", open_metrics.text_string_to_metric_families)  # pyright: ignore[reportUnknownMemberType]
 
 
 def scrape(gateway: GatewayProcess) -> str:
@@ -89,7 +92,7 @@ def check_open_metrics(gateway: GatewayProcess) -> None:
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
     answer = httpx.get(f"{gateway.address['api_url']}/metrics", headers=accept)
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
-    families = list(parse_open_metrics(answer.text))
+    families = list(PARSE_OPEN_METRICS(answer.text))
     assert len(families) > 50
     for family in families:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", family.name), family.name
