@@ -54,6 +54,14 @@ def register(
         _ = conn.execute(ADD_ASSETS)
 
 
+TIDY: Final[LiteralString] = "VACUUM ANALYZE"
+
+
+def tidy(conn: Connection[TupleRow]) -> None:
+    """Do what autovacuum would soon do in the middle of a round; the connection is in autocommit mode."""
+    _ = conn.execute(TIDY)
+
+
 STORED: Final[LiteralString] = "SELECT value FROM pipeline_counter WHERE name = 'stored'"
 
 

@@ -29,4 +29,6 @@ def registered(
     partitions = {device_id: partition_of(device_id) for device_id in device_ids}
     with psycopg.connect(url) as conn:
         queries.register(conn, partitions, idle, hash_generated(PASSWORD), with_assets=with_assets)
+    with psycopg.connect(url, autocommit=True) as conn:
+        queries.tidy(conn)
     return url
