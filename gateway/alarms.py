@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final, LiteralString
 
 import msgspec
@@ -11,6 +10,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
 from crm_sync.inbox import AlarmExplanation, AlarmNotice
+from devices.clock import to_datetime
 from gateway.detect.model import AlarmChange
 from gateway.order.queries import hurry, list_names
 
@@ -152,7 +152,7 @@ async def put_alarms_rows(conn: Connection, episodes: Sequence[_Episode], record
     """Insert or move on alarms; how many events each has now."""
     last = [episode.last for episode in episodes]
     values = {
-        "recorded_at": _at(recorded_at_s),
+        "recorded_at": to_datetime(recorded_at_s),
         "alarm_ids": [episode.alarm_id for episode in episodes],
         "tenant_ids": [episode.tenant_id for episode in episodes],
         "device_ids": [change.device_id for change in last],
@@ -162,9 +162,9 @@ async def put_alarms_rows(conn: Connection, episodes: Sequence[_Episode], record
         "problems": [change.problem for change in last],
         "severities": [str(change.severity) for change in last],
         "states": [_STATE_AFTER[change.event] for change in last],
-        "started_at": [_at(change.started_at_s) for change in last],
-        "decided_ts": [_at(change.ts_s) for change in last],
-        "ended_at": [_at(change.ts_s) if change.event in _ENDINGS else None for change in last],
+        "started_at": [to_datetime(change.started_at_s) for change in last],
+        "decided_ts": [to_datetime(change.ts_s) for change in last],
+        "ended_at": [to_datetime(change.ts_s) if change.event in _ENDINGS else None for change in last],
         "raised": [episode.alarm_id for episode in episodes if episode.changes[0].event == "raised"],
         "scores": [change.score for change in last],
         "explanations": [_explained(change) for change in last],
@@ -193,12 +193,12 @@ async def put_alarm_events(
         for number, change in enumerate(episode.changes, 1)
     ]
     values = {
-        "recorded_at": _at(recorded_at_s),
+        "recorded_at": to_datetime(recorded_at_s),
         "tenant_ids": [episode.tenant_id for episode, _, _ in rows],
         "alarm_ids": [episode.alarm_id for episode, _, _ in rows],
         "ns": [n for _, n, _ in rows],
         "events": [change.event for _, _, change in rows],
-        "ts": [_at(change.ts_s) for _, _, change in rows],
+        "ts": [to_datetime(change.ts_s) for _, _, change in rows],
         "severities": [str(change.severity) for _, _, change in rows],
         "scores": [change.score for _, _, change in rows],
         "explanations": [_explained(change) for _, _, change in rows],
@@ -221,10 +221,6 @@ async def find_heads(conn: Connection, device_ids: Sequence[str], tables: Iterab
         for device_id, head_s in await (await conn.execute(statement, (list(device_ids),))).fetchall():
             heads[device_id] = max(head_s, heads.get(device_id, head_s))
     return heads
-
-
-def _at(epoch_s: float) -> datetime:
-    return datetime.fromtimestamp(epoch_s, UTC)
 
 
 def _explained(change: AlarmChange) -> str:

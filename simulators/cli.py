@@ -20,7 +20,6 @@ from simulators.crm.misbehave import Misbehaviour
 from simulators.crm.sandbox import Handled
 from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
 from simulators.demo.casts import span_until_today
-from simulators.demo.plain import count
 from simulators.fleet.drive import Driver, Pace
 from simulators.fleet.ledger import Ledger
 from simulators.fleet.link import NobodyAnswers, Refused
@@ -29,6 +28,7 @@ from simulators.fleet.publish import wait_until_let_in
 from simulators.fleet.registry import write_registry
 from simulators.fleet.world import Settings, make_world
 from simulators.replay import Playback, UnreadableSeries, read_series, write_playback_registry
+from simulators.words import count
 
 _LINE_EVERY_S: Final = 2.0
 

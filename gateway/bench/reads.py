@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from statistics import quantiles
 from typing import Any, Final, LiteralString, cast
@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow
 from rich.console import Console
 from rich.table import Table
 
+from devices.clock import to_datetime
 from devices.profiles import load_profiles
 from gateway.api.queries import READINGS_OF_DEVICE
 from gateway.bench.rows import INTERVAL_S, METRICS, MODEL, Fleet, readings
@@ -204,7 +205,7 @@ def _questions(table: UsageTable) -> Mapping[str, Question]:
 
 async def _measure(conn: Connection, question: Question, plan: ReadsPlan, fleet: Fleet) -> ReadFigures:
     dice = random.Random(plan.seed)  # noqa: S311 - which device is asked about is no secret
-    end = datetime.fromtimestamp(_start_s(), UTC) + timedelta(days=DAYS)
+    end = to_datetime(_start_s()) + timedelta(days=DAYS)
 
     def about() -> dict[str, object]:
         until = end - timedelta(days=dice.randrange(DAYS - question.days + 1))

@@ -27,7 +27,7 @@ from crm_sync.delivery.records import (
 )
 from crm_sync.delivery.replay import Replayed, replay, resume_endpoint
 from devices.errors import CareloopError
-from gateway.cli.options import config_option, json_option, read_settings
+from gateway.cli.options import config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
 
 PAGE = 1000
@@ -88,7 +88,7 @@ def list_(
 
     page, endpoints = asyncio.run(read())
     if as_json:
-        _print_json({**asdict(page), "endpoints": [asdict(each) for each in endpoints]})
+        print_json({**asdict(page), "endpoints": [asdict(each) for each in endpoints]})
     else:
         _print_page(page, endpoints)
 
@@ -110,7 +110,7 @@ def show(message_id: str, config: Path | None, *, as_json: bool) -> None:
             "unknown_message", f"there is no message {message_id}; `careloop deliveries list` names all"
         )
     if as_json:
-        _print_json({**asdict(detail), "body": json.loads(detail.body)})
+        print_json({**asdict(detail), "body": json.loads(detail.body)})
     else:
         _print_detail(detail)
 
@@ -154,7 +154,7 @@ def replay_(
 
     done = asyncio.run(work())
     if as_json:
-        _print_json(done)
+        print_json(done)
     else:
         click.echo("\n".join(f"{message_id}  {_WORDS[what]}" for message_id, what in done.items()) or "nothing to do")
     if not all(what in {Replayed.AGAIN, Replayed.SOONER} for what in done.values()):
@@ -205,10 +205,6 @@ async def _all_ids(conn: Connection, tenant_id: str, which: DeliveryFilter) -> S
         cursor = page.next
         if cursor is None:
             return ids[::-1]
-
-
-def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, default=lambda each: each.isoformat(), ensure_ascii=False))
 
 
 def _print_page(page: DeliveryPage, endpoints: Sequence[EndpointStatus]) -> None:

@@ -1,5 +1,6 @@
 """What several commands share: the settings file option and JSON output."""
 
+import json
 import os
 from pathlib import Path
 
@@ -19,3 +20,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 def read_settings(config: Path | None) -> Settings:
     """The settings of this invocation. Raises ConfigError."""
     return load_settings(config, os.environ)
+
+
+def print_json(value: object) -> None:
+    """Print a value on one line; instants in ISO 8601, text as it is."""
+    click.echo(json.dumps(value, default=lambda each: each.isoformat(), ensure_ascii=False))

@@ -1,7 +1,6 @@
 """`careloop quarantine`: what could not be stored, why, and taking it through the pipeline again."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
@@ -13,8 +12,9 @@ from typing import Final
 import click
 from psycopg import errors
 
+from devices.clock import to_datetime
 from devices.errors import CareloopError, QuarantineReason
-from gateway.cli.options import config_option, json_option, read_settings
+from gateway.cli.options import config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
 from gateway.settings import parse_instant_s
 from gateway.store.ownership import is_owned
@@ -33,7 +33,7 @@ class Instant(click.ParamType[datetime]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """RFC 3339, as everywhere in careloop."""
         try:
-            return datetime.fromtimestamp(parse_instant_s(str(value)), UTC)
+            return to_datetime(parse_instant_s(str(value)))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -94,7 +94,7 @@ def list_(
     picked = replace(wanted, stage=None if is_all else Stage(stage), after=after, limit=limit)
     entries = asyncio.run(_read(config, picked))
     if as_json:
-        _print_json([_as_json(entry) for entry in entries])
+        print_json([_as_json(entry) for entry in entries])
         return
     rows = [("number", "last received", "seen", "device", "reason", "detail")]
     rows += [
@@ -123,7 +123,7 @@ def show(number: int, config: Path | None, *, as_json: bool) -> None:
     if not entries:
         raise CareloopError("unknown_entry", f"nothing in quarantine has the number {number}")
     if as_json:
-        _print_json(_as_json(entries[0]))
+        print_json(_as_json(entries[0]))
         return
     for name, value in _as_json(entries[0]).items():
         if value is not None and name != "raw":
@@ -164,7 +164,7 @@ def replay_(
     unknown = sorted(set(numbers) - {entry.quarantine_id for entry in done.entries})
     if as_json:
         outcomes = {str(entry.quarantine_id): entry.outcome for entry in done.entries}
-        _print_json({"outcomes": outcomes, "unknown": unknown, "gateway_runs": done.gateway_runs})
+        print_json({"outcomes": outcomes, "unknown": unknown, "gateway_runs": done.gateway_runs})
     else:
         _print_replay(done, unknown)
     if unknown or not done.gateway_runs or any(entry.outcome in {None, "quarantined"} for entry in done.entries):
@@ -227,10 +227,6 @@ async def _database(config: Path | None) -> AsyncGenerator[tuple[Connection, str
 def _as_json(entry: Entry) -> dict[str, object]:
     """The entry for a machine; bytes that are no text stand as escapes."""
     return {**asdict(entry), "bytes": len(entry.raw), "raw": entry.raw.decode(errors="backslashreplace")}
-
-
-def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, default=lambda each: each.isoformat(), ensure_ascii=False))
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

@@ -1,8 +1,8 @@
 """Clocks and gaps, in words."""
 
-from datetime import UTC, datetime
 from typing import Final
 
+from devices.clock import to_datetime
 from gateway.order.clocks import AGREE_S, BEHIND_LOOKS, ClockView
 
 RIGHT_S: Final = 120.0
@@ -83,5 +83,5 @@ def _is_zone(offset_s: float) -> bool:
 
 def _say_move(at_s: float, by_s: float) -> str:
     way = "forward" if by_s > 0 else "back"
-    said = f"it went {say_offset(by_s)} {way} on {datetime.fromtimestamp(at_s, UTC):%d %B %Y}"
+    said = f"it went {say_offset(by_s)} {way} on {to_datetime(at_s):%d %B %Y}"
     return f"{said}, as for daylight saving" if abs(abs(by_s) - _HOUR_S) <= AGREE_S else said

@@ -15,7 +15,7 @@ from devices.profiles import load_profiles
 from simulators.api_client import GatewayAway
 from simulators.demo.casts import FleetCast, ReplayCast, span_until_today
 from simulators.demo.gateway_process import scratch_folder
-from simulators.demo.plain import count, make_console
+from simulators.demo.plain import make_console
 from simulators.demo.progress import LineProgress, LiveProgress, Progress
 from simulators.demo.replay_story import print_alarms
 from simulators.demo.run import DemoPlan, Outcome, Stage
@@ -28,6 +28,7 @@ from simulators.fleet.world import Settings
 from simulators.reckoning import seen_alarms
 from simulators.replay import UnreadableSeries
 from simulators.scorecard import match
+from simulators.words import count
 
 
 @click.command(short_help="Run everything on this machine, with a scorecard.")

@@ -1,4 +1,4 @@
-"""The demo's console, and words that count."""
+"""The demo's console: as wide as the terminal, or plain lines where there is none."""
 
 import sys
 from typing import Final, TextIO, cast
@@ -39,8 +39,3 @@ def make_console(file: TextIO | None = None) -> Console:
     if target.isatty():
         return Console(file=target, highlight=False)
     return Console(file=cast("TextIO", _Trimmed(target)), width=PLAIN_WIDTH, highlight=False)
-
-
-def count(number: int, noun: str) -> str:
-    """1 device, 2 devices."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -12,10 +12,10 @@ from rich.text import Text
 from devices.clock import to_datetime
 from simulators.crm.misbehave import Whim
 from simulators.crm.sandbox import Sandbox
-from simulators.demo.plain import count
 from simulators.demo.state import Standing
 from simulators.fleet.habits import DAY_S, Span
 from simulators.fleet.ledger import Ledger
+from simulators.words import count
 
 LINE_EVERY_S: Final = 5.0
 

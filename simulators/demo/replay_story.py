@@ -10,8 +10,8 @@ from rich.text import Text
 
 from devices.clock import to_datetime
 from simulators.api_client import Json, epoch_s
-from simulators.demo.plain import count
 from simulators.demo.story import case_of
+from simulators.words import count
 
 _MOST: Final = 12
 

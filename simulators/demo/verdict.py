@@ -7,9 +7,9 @@ from rich.text import Text
 
 from simulators.crm.misbehave import Whim
 from simulators.crm.sandbox import Sandbox
-from simulators.demo.plain import count
 from simulators.demo.run import Outcome
 from simulators.scorecard import DetectionScore
+from simulators.words import count
 
 
 def print_scorecard(console: Console, outcome: Outcome, sandbox: Sandbox) -> None:

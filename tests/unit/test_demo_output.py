@@ -5,8 +5,9 @@ from io import StringIO
 from rich.table import Table
 
 from simulators.api_client import Json
-from simulators.demo.plain import count, make_console
+from simulators.demo.plain import make_console
 from simulators.demo.replay_story import print_alarms
+from simulators.words import count
 
 
 def test_lines_in_a_file_end_where_their_words_end() -> None:

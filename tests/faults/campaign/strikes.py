@@ -200,9 +200,7 @@ def _restart_if_limited(world: World) -> None:
 
 def cut_devices(world: World, rng: random.Random, _struck: Struck) -> None:
     """Every device's connection breaks, a few times."""
-    for _ in range(rng.randint(1, 3)):
-        world.device_wire.cut()
-        time.sleep(rng.uniform(0.0, 0.4))
+    _cut(world.device_wire, rng)
 
 
 def deaden_devices(world: World, rng: random.Random, struck: Struck) -> None:
@@ -212,9 +210,7 @@ def deaden_devices(world: World, rng: random.Random, struck: Struck) -> None:
 
 def cut_subscription(world: World, rng: random.Random, _struck: Struck) -> None:
     """The connection to the broker breaks, a few times."""
-    for _ in range(rng.randint(1, 3)):
-        world.broker_wire.cut()
-        time.sleep(rng.uniform(0.0, 0.4))
+    _cut(world.broker_wire, rng)
 
 
 def deaden_subscription(world: World, rng: random.Random, struck: Struck) -> None:
@@ -224,15 +220,19 @@ def deaden_subscription(world: World, rng: random.Random, struck: Struck) -> Non
 
 def cut_database(world: World, rng: random.Random, _struck: Struck) -> None:
     """Every connection to the database breaks, a few times."""
-    for _ in range(rng.randint(1, 3)):
-        world.database_wire.cut()
-        time.sleep(rng.uniform(0.0, 0.4))
+    _cut(world.database_wire, rng)
 
 
 def deaden_database(world: World, rng: random.Random, struck: Struck) -> None:
     """The connections to the database go dead in one direction or both; new ones are as good as ever."""
     _deaden(world.database_wire, rng, struck)
     _watch_readyz(world, struck, 10.0, until_not_ready=True)
+
+
+def _cut(wire: Wire, rng: random.Random) -> None:
+    for _ in range(rng.randint(1, 3)):
+        wire.cut()
+        time.sleep(rng.uniform(0.0, 0.4))
 
 
 def _deaden(wire: Wire, rng: random.Random, struck: Struck) -> None:
