@@ -55,21 +55,22 @@ class OrderKeeper:
         batch_seq: int,
         stored: Sequence[StoredReadings],
         refused: Sequence[QuarantineRow],
-    ) -> None:
-        """Write down what a batch brings that is not stored for itself, in the caller's transaction."""
+    ) -> Aside | None:
+        """Write down what a batch brings that is not stored for itself, in the caller's transaction; gives it too."""
         aside = _aside(stored, refused)
         if aside is not None:
             await queries.put_aside(conn, self._tenant_id, batch_seq, save_aside(*aside))
+        return aside
 
     def take_in(
         self,
         batch_seq: int,
         stored: Sequence[StoredReadings],
         events: Sequence[EventRow],
-        refused: Sequence[QuarantineRow],
+        aside: Aside | None,
     ) -> None:
-        """Take in a batch that has been committed."""
-        self._take_in(batch_seq, [part.new for part in stored], _aside(stored, refused), events)
+        """Take in a batch that has been committed; `aside` is what `put_aside` gave for it."""
+        self._take_in(batch_seq, [part.new for part in stored], aside, events)
 
     def replay(
         self, batch_seq: int, readings: Iterable[Readings], events: Sequence[EventRow], aside: bytes | None

@@ -133,9 +133,7 @@ class Ingest:
         verdicts = verdicts_of(written)
         settle(taken.bunches, taken.expanded.verdicts_of_messages(verdicts))
         self._dialects.committed(taken.expanded)
-        self._parts.order.take_in(
-            self._transactions.batch_seq, written.readings, written.told_events(), written.refused
-        )
+        self._parts.order.take_in(self._transactions.batch_seq, written.readings, written.told_events(), written.aside)
         self._account(written, self._parts.clock.now_s() - oldest_s, took_s)
         self._parts.taps.tell(batch.packets, verdicts)
         self._announce(written.changes)

@@ -109,12 +109,12 @@ class BatchWriter:
         new_rows = await put_events(conn, batch.events, batch_seq) | await put_statuses(conn, batch.statuses, batch_seq)
         refused = [*batch.refused, *self._conflicts(batch, stored)]
         await put_quarantine(conn, self._order.annotated(refused))
-        await self._order.put_aside(conn, batch_seq, stored, refused)
+        aside = await self._order.put_aside(conn, batch_seq, stored, refused)
         for part in stored:
             await put_fills(conn, tenant_id, part.readings.table.model, part.fills, batch_seq)
         for firmware in _one_per_device(batch.firmware):
             await record_firmware(conn, firmware)
-        written = Written(batch, stored, new_rows, refused, ())
+        written = Written(batch, stored, new_rows, refused, (), aside)
         told = [(part.new, part.fills) for part in stored]
         changes = self._judge.judge(told, written.told_events(), moment.alive_s)
         written = replace(written, changes=changes)

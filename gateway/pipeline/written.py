@@ -10,6 +10,7 @@ import numpy as np
 
 from gateway.detect.model import AlarmChange
 from gateway.intake import Alike, Route, Verdict
+from gateway.order.keeper import Aside
 from gateway.pipeline.batch import Batch
 from gateway.store.rows import EventRow, Fate, QuarantineRow, StoredReadings
 
@@ -23,6 +24,7 @@ class Written:
     new_rows: AbstractSet[int]  # arrival positions of events and statuses that are new
     refused: Sequence[QuarantineRow]  # of the batch, and the conflicts
     changes: Sequence[AlarmChange]
+    aside: Aside | None = None  # messages that were stored as no rows of their own, for the counting of numbers
 
     def _fates(self, fate: Fate) -> int:
         return sum(int((stored.fates == fate).sum()) for stored in self.readings)
