@@ -114,7 +114,12 @@ class GatewayProcess:
 
     def _is_ready_or_dead(self) -> bool:
         assert self._process is not None
-        return self._process.poll() is not None or (self.state / "gateway.json").exists()
+        return self._process.poll() is not None or ((self.state / "gateway.json").exists() and self._has_open_doors())
+
+    def _has_open_doors(self) -> bool:
+        """Whether each door takes readings: a broker keeps nothing for a gateway that has not subscribed yet."""
+        checks = httpx.get(f"{self.address['api_url']}/readyz", timeout=30).json()["checks"]
+        return all(checks[door]["ok"] for door in ("listen", "subscribe") if door in checks)
 
 
 def run_careloop(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
