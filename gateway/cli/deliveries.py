@@ -27,26 +27,17 @@ from crm_sync.delivery.records import (
 )
 from crm_sync.delivery.replay import Replayed, replay, resume_endpoint
 from devices.errors import CareloopError
-from gateway.cli.options import config_option, json_option, print_json, read_settings
+from gateway.cli.options import Instant, config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
 
 PAGE = 1000
 
 
-def _parse_instant(text: str) -> datetime:
-    """An instant in RFC 3339; without an offset it is UTC."""
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not an instant such as 2026-03-01T12:00:00Z") from None
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
 _endpoint_option = click.option("--endpoint", help="Only messages to this endpoint.")
 _case_option = click.option("--case", "case_id", help="Only messages about this case.")
 _type_option = click.option("--type", "kind", help="Only messages of this type, such as case.opened.")
-_since_option = click.option("--since", type=_parse_instant, help="Only messages written at or after this instant.")
-_until_option = click.option("--until", type=_parse_instant, help="Only messages written before this instant.")
+_since_option = click.option("--since", type=Instant(), help="Only messages written at or after this instant.")
+_until_option = click.option("--until", type=Instant(), help="Only messages written before this instant.")
 
 
 @click.group(short_help="Messages to CRMs, and sending them again.")

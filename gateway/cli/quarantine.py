@@ -12,30 +12,15 @@ from typing import Final
 import click
 from psycopg import errors
 
-from devices.clock import to_datetime
 from devices.errors import CareloopError, QuarantineReason
-from gateway.cli.options import config_option, json_option, print_json, read_settings
+from gateway.cli.options import Instant, config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
-from gateway.settings import parse_instant_s
 from gateway.store.ownership import is_owned
 from gateway.store.quarantine import Connection, Entry, Stage, Wanted, count_waiting, list_entries, request_replay
 
 PAGE: Final = 1000
 POLL_S: Final = 0.2
 SHOWN_BYTES: Final = 4096
-
-
-class Instant(click.ParamType[datetime]):
-    """A moment with an offset from UTC."""
-
-    name = "instant"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """RFC 3339, as everywhere in careloop."""
-        try:
-            return to_datetime(parse_instant_s(str(value)))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 def _picking(command: Callable[..., None]) -> Callable[..., None]:
