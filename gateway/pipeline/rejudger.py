@@ -10,8 +10,6 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from crm_sync.inbox import put_alarms
-from gateway.alarms import record_changes
 from gateway.detect.model import AlarmChange
 from gateway.order import queries
 from gateway.order.episodes import Correction, Lateness, Outcome, Recorded, correct, episodes_of
@@ -21,10 +19,10 @@ from gateway.order.rejudge import PAGE, Engine, Rejudging, deadline_detectors, j
 from gateway.order.settings import OrderSettings
 from gateway.pipeline.decode import Sources
 from gateway.pipeline.judge import Judge
+from gateway.pipeline.registrar import Registrar
 from gateway.pipeline.samples import samples_of
 from gateway.pipeline.transactions import Transactions
-from gateway.store.ownership import OwnershipLostError
-from gateway.store.queries import BatchRow, put_batch
+from gateway.store.queries import BatchRow
 from gateway.store.store import Store
 
 Connection = AsyncConnection[TupleRow]
@@ -63,6 +61,7 @@ class Rejudger:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
+        self._registrar = Registrar(bench.store, bench.sources)
         self._deadlines = deadline_detectors()
         self._work: Rejudging | None = None
         self._next_s = self._count_s = 0.0
@@ -164,15 +163,12 @@ class Rejudger:
         changes = [change for correction in corrections.values() for change in correction.changes]
         for device_id, correction in corrections.items():
             for watch, started_at_s, alarm_id in correction.names:
-                await queries.put_name(conn, tenant_id, device_id, watch, started_at_s, alarm_id)
-        if changes:
-            tables = [table.name for table in bench.store.tables.all()]
-            tenants = dict.fromkeys(device_ids, tenant_id)
-            await put_alarms(conn, await record_changes(conn, changes, tenants, row.now_s, tables))
+                owner = self._registrar.tenant_of(device_id)
+                await queries.put_name(conn, owner, device_id, watch, started_at_s, alarm_id)
+        await self._registrar.tell(conn, changes, row.now_s)
         outcomes = {device_id: correction.outcome for device_id, correction in corrections.items()}
         await queries.finish(conn, tenant_id, outcomes, row.batch_seq, row.now_s)
-        if not await put_batch(conn, tenant_id, bench.store.fence, row):
-            raise OwnershipLostError
+        await self._registrar.number(conn, row)
         return _Done(outcomes, changes)
 
     def _correct(self, work: Rejudging, device_id: str, alarms: Sequence[Recorded], *, is_silent: bool) -> Correction:

@@ -11,16 +11,15 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from crm_sync.inbox import put_alarms
 from devices.errors import QuarantineReason
 from devices.registry.model import FirmwareSeen
 from devices.registry.queries import record_firmware
-from gateway.alarms import record_changes
 from gateway.detect.model import AlarmChange
 from gateway.order.keeper import OrderKeeper
 from gateway.pipeline.batch import Batch
 from gateway.pipeline.decode import RawElements, Sources, quarantine_row
 from gateway.pipeline.judge import Judge
+from gateway.pipeline.registrar import Registrar
 from gateway.pipeline.transactions import Pause, Transactions
 from gateway.pipeline.unstorable import find_unstorable
 from gateway.pipeline.written import Written, counters_of, device_counters_of
@@ -30,7 +29,6 @@ from gateway.store.queries import (
     BatchRow,
     add_counters,
     add_device_counters,
-    put_batch,
     put_events,
     put_fills,
     put_quarantine,
@@ -76,6 +74,7 @@ class BatchWriter:
         self._store = store
         self._judge = judge
         self._sources = sources
+        self._registrar = Registrar(store, sources)
         self._transactions = transactions
         self._log = log
         self._expecting: set[str] = set()  # models whose last batch told something again
@@ -118,10 +117,10 @@ class BatchWriter:
         told = [(part.new, part.fills) for part in stored]
         changes = self._judge.judge(told, written.told_events(), moment.alive_s)
         written = replace(written, changes=changes)
-        await self._tell(conn, changes, moment)
+        await self._registrar.tell(conn, changes, moment.now_s)
         await add_counters(conn, tenant_id, counters_of(written))
         await add_device_counters(conn, tenant_id, device_counters_of(written))
-        await self._put_batch(conn, _row_of(written, batch_seq, moment))
+        await self._registrar.number(conn, _row_of(written, batch_seq, moment))
         return written
 
     async def _store_readings(self, conn: Connection, batch: Batch, batch_seq: int) -> list[StoredReadings]:
@@ -148,20 +147,6 @@ class BatchWriter:
                 )
         return found
 
-    async def _tell(self, conn: Connection, changes: Sequence[AlarmChange], moment: Moment) -> None:
-        if changes:
-            tables = [table.name for table in self._store.tables.all()]
-            tenants = {change.device_id: self._tenant_of(change.device_id) for change in changes}
-            await put_alarms(conn, await record_changes(conn, changes, tenants, moment.now_s, tables))
-
-    def _tenant_of(self, device_id: str) -> str:
-        device = self._sources.devices.get(device_id)
-        return self._sources.settings.tenant_id if device is None else device.tenant_id
-
-    async def _put_batch(self, conn: Connection, row: BatchRow) -> None:
-        if not await put_batch(conn, self._sources.settings.tenant_id, self._store.fence, row):
-            raise OwnershipLostError
-
     async def decide(self, moment: Moment) -> Sequence[AlarmChange]:
         """Judge silences; a transaction of its own, if anything comes of it. Raises OwnershipLostError."""
         if not self._judge.due(moment.alive_s, moment.now_s):
@@ -175,8 +160,8 @@ class BatchWriter:
         changes = self._judge.due(moment.alive_s, moment.now_s)
         row = BatchRow(batch_seq, "timer", moment.alive_s, moment.now_s)
         await put_timer_decision(conn, self._sources.settings.tenant_id, row, len(changes))
-        await self._tell(conn, changes, moment)
-        await self._put_batch(conn, row)
+        await self._registrar.tell(conn, changes, moment.now_s)
+        await self._registrar.number(conn, row)
         return changes
 
     async def _without_unstorable(self, batch: Batch, error: Exception) -> Batch:

@@ -1,0 +1,42 @@
+"""What every numbered transaction ends with: alarms told to the CRM side, and the number itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from crm_sync.inbox import put_alarms
+from gateway.alarms import record_changes
+from gateway.detect.model import AlarmChange
+from gateway.pipeline.decode import Sources
+from gateway.store.ownership import OwnershipLostError
+from gateway.store.queries import BatchRow, put_batch
+from gateway.store.store import Store
+
+Connection = AsyncConnection[TupleRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Registrar:
+    """Writes alarm changes and batch numbers down, in the caller's transaction."""
+
+    store: Store
+    sources: Sources
+
+    def tenant_of(self, device_id: str) -> str:
+        """Whose device it is; one that is not registered is this gateway's own tenant's."""
+        device = self.sources.devices.get(device_id)
+        return self.sources.settings.tenant_id if device is None else device.tenant_id
+
+    async def tell(self, conn: Connection, changes: Sequence[AlarmChange], recorded_at_s: float) -> None:
+        """Record what happened to alarms, and hand it to the CRM side."""
+        if changes:
+            tables = [table.name for table in self.store.tables.all()]
+            tenants = {change.device_id: self.tenant_of(change.device_id) for change in changes}
+            await put_alarms(conn, await record_changes(conn, changes, tenants, recorded_at_s, tables))
+
+    async def number(self, conn: Connection, row: BatchRow) -> None:
+        """Write the transaction's number. Raises OwnershipLostError where another gateway has taken over."""
+        if not await put_batch(conn, self.sources.settings.tenant_id, self.store.fence, row):
+            raise OwnershipLostError
