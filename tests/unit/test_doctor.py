@@ -10,7 +10,13 @@ import trustme
 
 from gateway.doctor.certificates import CertificateError, not_after_s
 from gateway.doctor.database import clock_finding
-from gateway.doctor.machine import certificate_finding, examine_machine, judge_disk, judge_expiry
+from gateway.doctor.machine import (
+    certificate_finding,
+    detectors_finding,
+    examine_machine,
+    judge_disk,
+    judge_expiry,
+)
 from gateway.settings import load_settings
 
 NOW = datetime(2030, 5, 17, 12, 0, tzinfo=UTC)
@@ -74,3 +80,19 @@ def test_too_few_open_files_and_a_folder_that_cannot_be_written_are_told(tmp_pat
     assert not found["open files"].ok
     assert "LimitNOFILE" in found["open files"].fix
     assert found["state folder"].ok == os.access(tmp_path, os.W_OK)
+
+
+def test_detectors_that_run_as_numpy_are_told_with_the_way_out(tmp_path: Path) -> None:
+    library = tmp_path / "kernel.so"
+    missing = detectors_finding(library, is_compiled=False)
+    assert not missing.ok
+    assert "were not compiled" in missing.says
+    assert "C compiler" in missing.fix
+    library.write_bytes(b"of another version")
+    assert "not of this version" in detectors_finding(library, is_compiled=False).says
+    assert detectors_finding(library, is_compiled=True).ok
+
+
+def test_the_diagnosis_of_this_machine_names_the_detectors() -> None:
+    (found,) = [finding for finding in examine_machine(load_settings(None, {})) if finding.what == "detectors"]
+    assert "compiled loops" in found.says
