@@ -28,6 +28,7 @@ from simulators.fleet.publish import wait_until_let_in
 from simulators.fleet.registry import write_registry
 from simulators.fleet.world import Settings, make_world
 from simulators.replay import Playback, UnreadableSeries, read_series, write_playback_registry
+from simulators.usage.run import usage
 from simulators.words import count
 
 _LINE_EVERY_S: Final = 2.0
@@ -39,6 +40,9 @@ STEPS_AHEAD: Final = 500  # nobody holds a clock for us: only the window of each
 @click.group()
 def simulate() -> None:
     """Play devices or a CRM, against any gateway or broker."""
+
+
+simulate.add_command(usage)
 
 
 @simulate.command(short_help="Let a fleet of persons and ailing devices live.")

@@ -1,0 +1,1 @@
+"""A benchmark of usage faults: persons' devices in hourly data, with faults whose beginning is known."""
