@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import repeat
-from typing import NamedTuple, Protocol, overload, runtime_checkable
+from typing import Final, NamedTuple, Protocol, overload, runtime_checkable
 
 from devices.errors import QuarantineReason
+
+NO_ANSWER: Final = 0
+"""The token of a packet at QoS 0, whose sender waits for no acknowledgement and does not send it again."""
 
 
 class Route(IntEnum):
@@ -113,7 +116,7 @@ class Bunch(NamedTuple):
     topic: str
     codec: str  # name of the route's payload codec
     received_s: float  # receipt time on the gateway's clock, epoch seconds
-    tokens: Sequence[int]  # the origin's own marks, one for each packet
+    tokens: Sequence[int]  # the origin's own marks, one for each packet; NO_ANSWER at QoS 0
     payloads: Sequence[bytes]  # of the same order
 
 

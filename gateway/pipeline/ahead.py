@@ -1,7 +1,8 @@
 """Batches taken from the queue and decoded, the next one while the database works on the one before."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from gateway.intake import Bunch
 from gateway.pipeline.batch import Batch
@@ -38,11 +39,20 @@ class Ahead:
         self._queue = queue
         self._now_s = now_s
         self._early: _Early | None = None
+        self._in_hand: Sequence[Bunch] = ()
 
     @property
     def has_taken(self) -> bool:
         """Whether packets have left the queue that nobody has been given."""
         return self._early is not None
+
+    def unsettled(self) -> Iterator[Bunch]:
+        """What has left the queue and is not known to be stored."""
+        return chain(self._in_hand, () if self._early is None else self._early.bunches)
+
+    def settled(self) -> None:
+        """The batch that was handed out last is stored, and its packets are settled."""
+        self._in_hand = ()
 
     def oldest_received_s(self) -> float | None:
         """Receipt time of the oldest packet that waits, taken or not, on the gateway's clock."""
@@ -67,9 +77,9 @@ class Ahead:
     async def next(self, meet: Callable[[Sequence[Bunch]], Awaitable[None]]) -> tuple[Taken, Batch]:
         """The next batch; `meet` gets devices known that are not."""
         early, self._early = self._early, None
+        bunches = self._in_hand = self._queue.take() if early is None else early.bunches
         if early is not None and early.batch is not None:
             return Taken(early.bunches, Expanded(early.bunches), early.oldest_s), self._fitted(early.batch)
-        bunches = self._queue.take() if early is None else early.bunches
         expanded = self._dialects.expand(bunches)
         await meet(expanded.bunches)
         return Taken(bunches, expanded, _oldest_s(bunches)), self._decode(expanded)

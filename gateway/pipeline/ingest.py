@@ -1,7 +1,7 @@
 """The pipeline's work once the database is owned: batch after batch, and what has to be done between them."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -117,6 +117,10 @@ class Ingest:
         """Whether a batch has left the queue that is not stored."""
         return self._ahead.has_taken
 
+    def unsettled(self) -> Iterator[Bunch]:
+        """What has been taken from the queue and is not known to be stored."""
+        return self._ahead.unsettled()
+
     async def take_in(self) -> None:
         """Store and judge a batch of what waits, then settle it. Raises OwnershipLostError."""
         self._busy_since_s = self._loop_s()
@@ -132,6 +136,7 @@ class Ingest:
         took_s = self._loop_s() - begun_s
         verdicts = verdicts_of(written)
         settle(taken.bunches, taken.expanded.verdicts_of_messages(verdicts))
+        self._ahead.settled()
         self._dialects.committed(taken.expanded)
         self._parts.order.take_in(self._transactions.batch_seq, written.readings, written.told_events(), written.aside)
         self._account(written, self._parts.clock.now_s() - oldest_s, took_s)

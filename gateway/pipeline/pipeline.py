@@ -5,6 +5,7 @@ submit ─▶ queue ─▶ decode ─▶ transaction (store, judge, alarms, coun
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 import structlog
@@ -12,7 +13,7 @@ import structlog
 from devices.clock import Clock
 from devices.payloads import Codec
 from devices.payloads.dialect import is_dialect
-from gateway.intake import Bunch
+from gateway.intake import NO_ANSWER, Bunch
 from gateway.order.keeper import OrderKeeper
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.ingest import Ingest, Parts
@@ -131,8 +132,19 @@ class Pipeline:
         finally:
             work.cancel()
             await asyncio.wait({work})
+            self._tell_given_up()
             self._ingest = None
             await self._parts.store.close()
+
+    def _tell_given_up(self) -> None:
+        """Say what a stop without a database loses: at QoS 0 nobody sends again what was not stored."""
+        taken = () if self._ingest is None else self._ingest.unsettled()
+        left = [token for bunch in chain(taken, self._queue.waiting()) for token in bunch.tokens]
+        self.stats.given_up = left.count(NO_ANSWER)
+        if left:
+            self._parts.log.warning(
+                "pipeline.given_up", lost_at_qos_0=self.stats.given_up, sent_again=len(left) - self.stats.given_up
+            )
 
     async def _work(self) -> None:
         ingest = self._ingest = await self._start()

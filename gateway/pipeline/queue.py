@@ -9,7 +9,7 @@ need of the other: of a subscription, it has one lane together.
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate, chain
 from typing import Final
@@ -70,6 +70,10 @@ class PacketQueue:
     def is_full(self) -> bool:
         """Whether the doors should stop reading."""
         return self.packets >= self._settings.queue_packets or self.bytes >= self._settings.queue_bytes
+
+    def waiting(self) -> Iterator[Bunch]:
+        """What waits, in no order."""
+        return chain.from_iterable(self._lanes.values())
 
     def when_ready(self, resume: Callable[[], None]) -> None:
         """Call `resume` once there is room again; at once, but not from within, when there is."""

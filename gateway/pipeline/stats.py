@@ -24,6 +24,7 @@ class PipelineStats:
     retries: int = 0  # transactions that had to be tried again
     lag_s: float = 0.0  # from receipt to commit, of the oldest packet of the last batch; the gateway's clock
     queued_packets: int = 0
+    given_up: int = 0  # packets at QoS 0 that were not stored when the gateway stopped: nobody sends them again
 
     def count(self, written: Written, lag_s: float) -> None:
         """Count a committed batch."""

@@ -13,6 +13,7 @@ import pytest
 from gateway.database.embedded import EmbeddedPostgres
 from gateway.database.migrate import migrate
 from gateway.database.postmaster import wait_until
+from gateway.intake import NO_ANSWER
 from gateway.pipeline.settings import BatchSettings, IngestSettings, PipelineSettings
 from gateway.store.ownership import OwnershipLostError
 from tests.ingest.proxy import Break, Proxy
@@ -89,6 +90,37 @@ async def test_a_database_killed_in_the_flow_loses_and_doubles_nothing(own_postg
     assert all(verdict.stored == 1 for verdict in rig.door.verdicts)
     assert rows == [(int(NOW_S) + second,) for second in range(1, at_s + 1)]
     assert [entry[1] for entry in rig.recorder.told()["k1"]] == [NOW_S + second for second in range(1, at_s + 1)]
+
+
+async def test_what_a_stop_without_a_database_loses_is_counted_and_said(
+    own_postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gateway.pipeline.pipeline._FLUSH_TIMEOUT_S", 0.3)
+    await migrate(own_postgres.url)
+    rig = Rig(own_postgres.url, settings=settings())
+    async with rig.running():
+        await rig.tell("k1", reading(1, celsius=20))
+        await asyncio.to_thread(kill, own_postgres)
+        for at_s in range(2, 40):
+            answered = rig.packet("k1", reading(at_s, celsius=20))
+            rig.pipeline.submit([answered, answered._replace(tokens=[NO_ANSWER])])
+        await rig.until(lambda: not rig.pipeline.healthy)
+    assert rig.pipeline.stats.given_up == 38
+    assert len(rig.door.settled) == 1
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "pipeline.given_up" in line]
+    assert "lost_at_qos_0=38" in said
+    assert "sent_again=38" in said
+
+
+async def test_a_stop_in_good_order_gives_nothing_up(
+    plain_database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with Rig(plain_database_url, settings=settings()).running() as rig:
+        for at_s in range(30):
+            rig.pipeline.submit([rig.packet("k1", reading(at_s, celsius=20))._replace(tokens=[NO_ANSWER])])
+    assert await rig.rows("SELECT count(*) FROM reading_kettle") == [(30,)]
+    assert rig.pipeline.stats.given_up == 0
+    assert "given_up" not in capsys.readouterr().err
 
 
 async def test_a_second_gateway_waits_and_takes_over(plain_database_url: str) -> None:
