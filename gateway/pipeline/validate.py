@@ -1,5 +1,6 @@
 """Which decoded readings can be stored, judged a column at a time."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from devices.errors import QuarantineReason
 from devices.profiles.model import Profile
-from gateway.store.rows import Floats, Readings, ReadingTable
+from gateway.store.rows import Extra, Floats, Readings, ReadingTable
 from gateway.store.times import datetime_of
 
 MAX_METRICS = 512
@@ -21,6 +22,8 @@ class Ranges:
 
     minimum: Floats
     maximum: Floats
+    apart: Mapping[str, tuple[float, float]]
+    """Of the profile's metrics that have no column yet, and are kept in `extra`: those with a range."""
 
     @classmethod
     def of(cls, table: ReadingTable, profile: Profile) -> "Ranges":
@@ -28,7 +31,22 @@ class Ranges:
         known = [profile.metrics.get(name) for name in table.metrics]
         low = [-np.inf if metric is None or metric.minimum is None else metric.minimum for metric in known]
         high = [np.inf if metric is None or metric.maximum is None else metric.maximum for metric in known]
-        return cls(np.array(low, np.float64), np.array(high, np.float64))
+        apart = {
+            name: (
+                -np.inf if metric.minimum is None else metric.minimum,
+                np.inf if metric.maximum is None else metric.maximum,
+            )
+            for name, metric in profile.metrics.items()
+            if name not in table.metrics and not (metric.minimum is None and metric.maximum is None)
+        }
+        return cls(np.array(low, np.float64), np.array(high, np.float64), apart)
+
+    def outside_apart(self, extra: Extra) -> str | None:
+        """The first metric without a column whose value lies outside its range; None where there is none."""
+        for name, (low, high) in self.apart.items():
+            if name in extra and not low <= extra[name] <= high:
+                return name
+        return None
 
 
 class Fault(NamedTuple):
@@ -49,6 +67,11 @@ def find_faults(readings: Readings, ranges: Ranges, latest_us: int) -> list[Faul
     wrong: NDArray[np.bool_] = outside.any(axis=1) | infinite.any(axis=1) | future
     wide = [position for position, extra in readings.extra.items() if len(extra) > MAX_METRICS]
     wrong[wide] = True
+    apart: dict[int, str] = {}
+    if ranges.apart:
+        found = [(position, ranges.outside_apart(extra)) for position, extra in readings.extra.items()]
+        apart = {position: name for position, name in found if name is not None}
+        wrong[list(apart)] = True
 
     faults: list[Fault] = []
     for position in np.flatnonzero(wrong).tolist():
@@ -61,6 +84,10 @@ def find_faults(readings: Readings, ranges: Ranges, latest_us: int) -> list[Faul
             fault = Fault(position, QuarantineReason.NOT_A_NUMBER, f"{metric} is infinite")
         elif outside[position].any():
             fault = Fault(position, QuarantineReason.OUT_OF_RANGE, _outside(readings, ranges, outside, position))
+        elif position in apart:
+            name = apart[position]
+            detail = _said(name, readings.extra[position][name], *ranges.apart[name])
+            fault = Fault(position, QuarantineReason.OUT_OF_RANGE, detail)
         else:
             fault = Fault(position, QuarantineReason.UNSTORABLE, f"more than {MAX_METRICS} metrics")
         faults.append(fault)
@@ -70,4 +97,8 @@ def find_faults(readings: Readings, ranges: Ranges, latest_us: int) -> list[Faul
 def _outside(readings: Readings, ranges: Ranges, outside: NDArray[np.bool_], position: int) -> str:
     column = int(outside[position].argmax())
     value, low, high = (float(row[column]) for row in (readings.values[position], ranges.minimum, ranges.maximum))
-    return f"{readings.table.metrics[column]} is {value!r}; physically it lies in [{low!r}, {high!r}]"
+    return _said(readings.table.metrics[column], value, low, high)
+
+
+def _said(metric: str, value: float, low: float, high: float) -> str:
+    return f"{metric} is {value!r}; physically it lies in [{low!r}, {high!r}]"

@@ -19,7 +19,7 @@ OFTEN = PipelineSettings(
 
 def wider(*metrics: str) -> dict[str, Profile]:
     """The profiles after the kettles have learnt something."""
-    more = {name: Metric(kind=MetricKind.GAUGE) for name in metrics}
+    more = {name: Metric(kind=MetricKind.GAUGE, minimum=0.0, maximum=14.0) for name in metrics}
     return {**PROFILES, "kettle": KETTLE.model_copy(update={"metrics": {**KETTLE.metrics, **more}})}
 
 
@@ -65,6 +65,23 @@ async def test_the_column_comes_as_soon_as_the_reader_has_gone(database_url: str
         usage = await later.rows("SELECT ph_n, ph_sum, ec_n FROM usage_day_kettle")
     assert rows == [(None, None), (None, {"ec": 1.0, "ph": 7.0}), (8.0, None)]
     assert usage == [(2, 15.0, 1)]
+
+
+async def test_a_metric_that_waits_for_its_column_has_its_range_already(database_url: str) -> None:
+    async with Rig(database_url).running() as rig:
+        await rig.tell("k1", reading(0, celsius=20))
+    later = Rig(database_url, profiles=wider("ph"), settings=OFTEN)
+    async with long_reader(database_url, "reading_kettle"), later.running():
+        verdicts = await later.tell("k1", reading(1, ph=7), reading(2, ph=15), reading(3, ph=-0.1), reading(4, odd=99))
+        assert "ph" not in later.store.tables["kettle"].metrics
+        rows = await later.rows("SELECT extra FROM reading_kettle ORDER BY ts")
+        refused = await later.rows("SELECT reason, detail FROM quarantine ORDER BY quarantine_id")
+    assert [(one.stored, one.quarantined) for one in verdicts] == [(1, 0), (0, 1), (0, 1), (1, 0)]
+    assert rows == [(None,), ({"ph": 7.0},), ({"odd": 99.0},)]
+    assert refused == [
+        ("out_of_range", "ph is 15.0; physically it lies in [0.0, 14.0]"),
+        ("out_of_range", "ph is -0.1; physically it lies in [0.0, 14.0]"),
+    ]
 
 
 async def test_promotion_waits_for_nobody(database_url: str) -> None:
