@@ -54,7 +54,7 @@ faults: $(DEV) provision ## kill -9, full disks, dead networks under load, a pro
 	$(BIN)/python -m tests.faults.campaign $(ARGS)
 
 .PHONY: provision
-provision: $(RUNTIME) ## TimescaleDB and Mosquitto for tests and benchmarks, unpacked into a cache
+provision: $(RUNTIME) ## TimescaleDB, Mosquitto and promtool for tests and benchmarks, unpacked into a cache
 	@$(BIN)/python scripts/provision.py
 
 .PHONY: clients

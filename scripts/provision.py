@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Puts the services that tests and benchmarks need on this machine: TimescaleDB and Mosquitto, from Debian's packages.
+"""Puts the services that tests and benchmarks need on this machine, from Debian's packages.
+
+They are TimescaleDB, Mosquitto, and promtool, which checks alert rules.
 
 Nothing is installed: the packages and the libraries that they need are unpacked into a cache, and their programs run
 with the unpacked C library, so that Debian 13's TimescaleDB also runs on Debian 12. Packages that are installed
@@ -16,8 +18,9 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -26,6 +29,9 @@ from gateway.database.provisioned import Provisioned, cache_folder, find_provisi
 
 SUITE = "trixie"
 ROOTS = ("postgresql-17", "postgresql-17-timescaledb", "mosquitto", "mosquitto-clients")
+PROMTOOL = ("promtool", "libc6")
+"""Apart from the others, so that a cache of before it gets no more than this."""
+
 LIBRARY = re.compile(r"(lib(?!llvm)|zlib1g)[a-z0-9.+-]*")
 """Of what a package depends on, only libraries are needed to run it; LLVM is for a compiler that stays off."""
 
@@ -88,6 +94,7 @@ def main() -> int:
         return 1
     print(f"TimescaleDB: {found.postgres_programs}")
     print(f"Mosquitto:   {found.mosquitto}")
+    print(f"promtool:    {found.promtool}")
     return 0
 
 
@@ -100,6 +107,13 @@ def provision(cache: Path) -> Provisioned:
         if found is None:
             found = installed() or unpacked(cache)
             found.save(cache)
+        if found.promtool is None or not found.promtool.exists():
+            try:
+                found = replace(found, promtool=find_promtool(cache))
+            except ProvisionError as error:  # one test needs it, and nothing else
+                say(f"provision: no promtool: {error}")
+            else:
+                found.save(cache)
     return found
 
 
@@ -117,8 +131,31 @@ def installed() -> Provisioned | None:
 CLIENTS = ("pub", "sub", "passwd")
 
 
+def find_promtool(cache: Path) -> Path:
+    """The checker of alert rules: the installed one, else unpacked into the cache."""
+    there = shutil.which("promtool")
+    if there is not None:
+        return Path(there)
+    tree = cache / f"promtool-{SUITE}"
+    with unpacking(cache, tree, PROMTOOL):
+        promtool = tree / "usr/bin/promtool"
+        wrap_program(promtool, loader_of(tree))
+        said = subprocess.run([promtool, "--version"], capture_output=True, text=True, check=False)
+        if said.returncode != 0:
+            raise ProvisionError(f"the unpacked promtool does not run: {said.stderr.strip()}")
+    return promtool
+
+
 def unpacked(cache: Path) -> Provisioned:
     """Download the packages and unpack them into the cache, under their final name only when they run."""
+    tree = cache / f"debian-{SUITE}"
+    with unpacking(cache, tree, ROOTS):
+        return wrap(tree)
+
+
+@contextmanager
+def unpacking(cache: Path, tree: Path, roots: Sequence[str]) -> Generator[None]:
+    """Unpack packages into a tree, which goes again where the block fails."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise ProvisionError(
@@ -127,14 +164,13 @@ def unpacked(cache: Path) -> Provisioned:
                 f"{cache / 'services.json'} (see gateway/database/provisioned.py)"
             )
     work = cache / "work"
-    tree = cache / f"debian-{SUITE}"
     for leftover in (work, tree):
         shutil.rmtree(leftover, ignore_errors=True)
     try:
         tree.mkdir()
-        for package in download(work):
+        for package in download(work, roots):
             subprocess.run(["dpkg-deb", "--extract", package, tree], check=True)
-        return wrap(tree)
+        yield
     except BaseException:
         shutil.rmtree(tree, ignore_errors=True)
         raise
@@ -142,16 +178,17 @@ def unpacked(cache: Path) -> Provisioned:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def download(work: Path) -> list[Path]:
-    """Fetch the packages and the libraries that they need."""
+def download(work: Path, roots: Sequence[str]) -> list[Path]:
+    """Fetch packages; with the services, the libraries that they need."""
     for folder in ("state/lists/partial", "cache/archives/partial", "packages"):
         (work / folder).mkdir(parents=True)
     (work / "status").touch()
     apt = Apt(work)
     apt.use(sources(apt))
-    say(f"downloading {', '.join(ROOTS)} of Debian {SUITE}, once (40 MB)")
+    size = 40 if roots is ROOTS else 25
+    say(f"downloading {', '.join(roots)} of Debian {SUITE}, once ({size} MB)")
     packages = work / "packages"
-    apt.run("apt-get", "download", *closure(apt), cwd=packages)
+    apt.run("apt-get", "download", *(closure(apt) if roots is ROOTS else roots), cwd=packages)
     return sorted(packages.glob("*.deb"))
 
 
@@ -219,9 +256,7 @@ def wrap(tree: Path) -> Provisioned:
     programs = tree / "usr/lib/postgresql/17/bin"
     clients = [tree / f"usr/bin/mosquitto_{name}" for name in CLIENTS]
     found = Provisioned(programs, tree / "usr/sbin/mosquitto", *clients)
-    loader = next((path for path in sorted(tree.glob("usr/lib/*/ld-linux-*.so.*"))), None)
-    if loader is None:
-        raise ProvisionError("the unpacked C library has no loader: this processor is not supported by the recipe")
+    loader = loader_of(tree)
     for program in (*sorted(programs.iterdir()), found.mosquitto, *clients):
         if program.read_bytes()[:4] == b"\x7fELF":
             wrap_program(program, loader)
@@ -229,6 +264,14 @@ def wrap(tree: Path) -> Provisioned:
     if said.returncode != 0:
         raise ProvisionError(f"the unpacked PostgreSQL does not run: {said.stderr.strip()}")
     return found
+
+
+def loader_of(tree: Path) -> Path:
+    """The unpacked C library's loader."""
+    loader = next((path for path in sorted(tree.glob("usr/lib/*/ld-linux-*.so.*"))), None)
+    if loader is None:
+        raise ProvisionError("the unpacked C library has no loader: this processor is not supported by the recipe")
+    return loader
 
 
 def wrap_program(program: Path, loader: Path) -> None:

@@ -24,6 +24,7 @@ class Provisioned:
     mosquitto_pub: Path
     mosquitto_sub: Path
     mosquitto_passwd: Path
+    promtool: Path | None = None  # which only tests want; caches of before have none
 
     @property
     def is_complete(self) -> bool:
@@ -33,7 +34,8 @@ class Provisioned:
 
     def save(self, cache: Path) -> None:
         """Write the manifest, so that other processes find the programs."""
-        entries = {name: str(getattr(self, name)) for name in self.__dataclass_fields__}
+        paths = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        entries = {name: str(path) for name, path in paths.items() if path is not None}
         unfinished = cache / f"{MANIFEST}.new"
         unfinished.write_text(json.dumps(entries, indent=2) + "\n")
         unfinished.rename(cache / MANIFEST)

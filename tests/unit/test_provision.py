@@ -1,5 +1,6 @@
 """How services are found among Debian's packages."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.database.provisioned import Provisioned, cache_folder, find_provisioned
@@ -54,6 +55,9 @@ def test_services_are_found_until_one_of_their_programs_is_gone(tmp_path: Path) 
     services = Provisioned(tmp_path, *programs[1:])
     services.save(tmp_path)
     assert find_provisioned(tmp_path) == services
+    with_promtool = replace(services, promtool=tmp_path / "promtool")
+    with_promtool.save(tmp_path)
+    assert find_provisioned(tmp_path) == with_promtool
     programs[2].unlink()
     assert find_provisioned(tmp_path) is None
 
