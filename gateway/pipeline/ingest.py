@@ -36,6 +36,7 @@ from gateway.pipeline.transactions import Transactions
 from gateway.pipeline.writer import BatchWriter, Moment
 from gateway.pipeline.written import Written, verdicts_of
 from gateway.store.checkpoints import Checkpoint
+from gateway.store.ownership import OwnershipLostError, hold_fence
 from gateway.store.store import Connection, Store
 
 _HOUSEKEEPING_S: Final = 0.2
@@ -161,13 +162,18 @@ class Ingest:
                 self._dialects.recalled()
             await self._transactions.until_done(self._replays.go_on)
         if self._parts.order.is_due(loop_s):
-            await self._transactions.until_done(partial(self._parts.order.flush, now_s=self._parts.clock.now_s()))
+            await self._transactions.until_done(self._flush_order)
             self._parts.order.flushed()
         self._announce(await self._rejudger.go_on(self._parts.clock.now_s(), self._health.now_s))
         if loop_s >= self._checkpoint_at_s:
             await self._writer.catch_up()
             await self.checkpoint()
         self._parts.stats.housekeepings += 1
+
+    async def _flush_order(self, conn: Connection) -> None:
+        if not await hold_fence(conn, self._parts.store.fence):
+            raise OwnershipLostError
+        await self._parts.order.flush(conn, self._parts.clock.now_s())
 
     async def checkpoint(self) -> None:
         """Write down the state of the partitions that have changed. Raises OwnershipLostError."""

@@ -7,6 +7,7 @@ from typing import Literal, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from gateway.store.ownership import hold_fence
 from gateway.store.rows import EventRow, Extra, floats_of
 from gateway.store.times import us_of
 
@@ -33,7 +34,6 @@ async def read_checkpoints(conn: Connection) -> list[Checkpoint]:
     return [Checkpoint(*row) for row in await (await conn.execute(READ_CHECKPOINTS)).fetchall()]
 
 
-OWN_FENCE: LiteralString = "SELECT FROM ingest_fence WHERE name = 'ingest' AND fence = %s FOR UPDATE"
 PUT_CHECKPOINT: LiteralString = """
 INSERT INTO detector_checkpoint (tenant_id, partition, version, batch_seq, healthy_s, state)
 VALUES (%s, %s, %s, %s, %s, %s)
@@ -49,7 +49,7 @@ async def put_checkpoints(  # noqa: PLR0917 - whose, by whom, what, as of when
     conn: Connection, tenant_id: str, fence: int, changed: Sequence[Checkpoint], batch_seq: int, healthy_s: float
 ) -> bool:
     """Write the partitions that have changed, and move the others on; False when another gateway owns ingest now."""
-    if await (await conn.execute(OWN_FENCE, (fence,))).fetchone() is None:
+    if not await hold_fence(conn, fence):
         return False
     for checkpoint in changed:
         values = (tenant_id, checkpoint.partition, checkpoint.version, batch_seq, healthy_s, checkpoint.state)

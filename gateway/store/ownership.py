@@ -61,6 +61,14 @@ async def read_fence(conn: Connection) -> int:
     return int(row[0]) if row else 0
 
 
+HOLD_FENCE: LiteralString = "SELECT FROM ingest_fence WHERE name = 'ingest' AND fence = %s FOR UPDATE"
+
+
+async def hold_fence(conn: Connection, fence: int) -> bool:
+    """Keep everybody else from taking over until this transaction ends; False where somebody has."""
+    return await (await conn.execute(HOLD_FENCE, (fence,))).fetchone() is not None
+
+
 END_OWN_SESSIONS: LiteralString = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s AND pid <> pg_backend_pid()
 """

@@ -154,6 +154,24 @@ async def test_a_gateway_that_lost_ownership_commits_nothing(plain_database_url:
     assert not rig.pipeline.healthy
 
 
+async def test_a_gateway_that_lost_ownership_writes_no_order_either(
+    plain_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.order.keeper.FLUSH_EVERY_S", 3600.0)
+    rig = Rig(plain_database_url)
+    await rig.prepare()
+    task = asyncio.create_task(rig.pipeline.run())
+    await rig.until(lambda: rig.pipeline.healthy, task)
+    await rig.tell("k1", reading(0, celsius=20) | {"seq": 1})
+    await rig.until_rows("SELECT missing FROM device_order", [(0,)])
+    await rig.tell("k1", reading(9, celsius=20) | {"seq": 10})
+    await rig.rows("UPDATE ingest_fence SET fence = fence + 1 RETURNING fence")
+    monkeypatch.setattr(rig.pipeline.order, "_flush_at_s", 0.0)
+    with pytest.raises(OwnershipLostError):
+        await asyncio.wait_for(task, 20)
+    assert await rig.rows("SELECT missing FROM device_order") == [(0,)]
+
+
 async def test_a_partition_dropped_under_way_is_made_again(plain_database_url: str) -> None:
     async with Rig(plain_database_url).running() as rig:
         await rig.tell("k1", reading(0, celsius=20))
