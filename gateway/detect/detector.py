@@ -104,6 +104,23 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """All series of some devices, as they are after the readings that are judged."""
+
+    rows: Rows  # [k] series
+    owner: Indices  # [k], into the devices
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One series of a device that is explained."""
+
+    metric: str
+    unit: str  # UCUM
+    state: Rows
+
+
+@dataclass(frozen=True, slots=True)
 class Words:
     """An explanation for people."""
 
@@ -144,6 +161,22 @@ class SeriesDetector(Detector, Protocol):
 
     def explain(self, state: Rows, moment: Moment) -> Words:
         """Put one decision into words; `state` is the one series, after the sample that decided."""
+        ...
+
+
+@runtime_checkable
+class CombiningDetector(SeriesDetector, Protocol):
+    """Judges series, and with a watch that has no metric a device by all of its series that have such watches."""
+
+    def combine(self, state: Rows, parts: Parts, batch: Batch) -> Findings:
+        """Judge devices, each once, after the series of a reading; the batch's values are NaN.
+
+        What it makes of the parts must not depend on their order.
+        """
+        ...
+
+    def explain_device(self, state: Rows, moment: Moment, parts: Sequence[Part]) -> Words:
+        """Put one decision on a device into words."""
         ...
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from devices.ids import PARTITIONS
 from devices.profiles.model import Profile
-from gateway.detect.arrays import Floats, Indices
+from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.checkpoint import load_device, load_state, save_device, save_state
 from gateway.detect.detector import Batch, Detector, Findings, load_detectors
 from gateway.detect.episodes import Phase, Rules, Step, step
@@ -265,7 +265,7 @@ class Engine:
                 told.append(
                     (
                         (first + stop.sample, order, int(watch[0])),
-                        tell(station, state, self._decision(stop, lane, arrived)),
+                        self._tell(station, state, self._decision(stop, lane, arrived)),
                     )
                 )
             if stop.why & DISMISSED:
@@ -277,33 +277,58 @@ class Engine:
         device_id = self._fleet.ids[int(lane.station.table.column("device")[stop.slot])]
         if lane.station.deadline is not None:
             return Decision(device_id, "cleared", stop.ts_s, float("nan"), 0.0)
-        ts_s, value = arrived.ts_s[stop.sample], arrived.values[stop.sample, lane.metrics[stop.which]]
-        return Decision(device_id, EVENTS[stop.step], float(ts_s), float(value), stop.score)
+        metric = lane.metrics[stop.which]
+        value = np.nan if metric < 0 else arrived.values[stop.sample, metric]
+        return Decision(device_id, EVENTS[stop.step], float(arrived.ts_s[stop.sample]), float(value), stop.score)
+
+    def _tell(self, station: Station, state: Rows, decision: Decision) -> AlarmChange:
+        whole = station.combining is not None and station.bindings[int(state["watch"][0])].metric is None
+        return tell(station, state, decision, self._fleet.parts_of(station, int(state["device"][0])) if whole else ())
 
     def _judge_lane(self, roster: Roster, lane: Lane, wave: _Wave, told: _Told) -> None:
-        """Bring readings of distinct devices before one detector, all its watches at once."""
-        values = wave.values[:, lane.metrics]
-        slots = roster.find(lane, wave.seats, np.abs(values) <= LARGEST)
-        reading, which = np.nonzero(slots >= 0)
-        if not len(reading):
-            return
-        station, ts_s = lane.station, wave.ts_s[reading]
-        assert station.series is not None
-        state = station.table.rows(slots[reading, which])
+        """Bring readings of distinct devices before one detector: their series, then the devices as a whole."""
+        of_device: Mask = np.less(lane.metrics, 0)
+        values = np.where(of_device, np.nan, wave.values[:, lane.metrics])
+        there: Mask = np.less_equal(np.abs(values), LARGEST)
+        there |= of_device & np.any(there, axis=1, keepdims=True)
+        slots = roster.find(lane, wave.seats, there)
+        for whole in (False, True):
+            reading, which = np.nonzero((slots >= 0) & (of_device == whole))
+            if len(reading):
+                some = slots[reading, which]
+                self._judge_slots(roster, lane, wave, (reading, which, some, values[reading, which]), told)
+
+    def _judge_slots(
+        self,
+        roster: Roster,
+        lane: Lane,
+        wave: _Wave,
+        chosen: tuple[Indices, Indices, Indices, Floats],
+        told: _Told,
+    ) -> None:
+        """Judge values by the watches at some places of a lane: all of them of series, or all of devices."""
+        (reading, which, slots, values), station = chosen, lane.station
+        ts_s, seats, whole = wave.ts_s[reading], wave.seats[reading], bool(lane.metrics[which[0]] < 0)
+        state = station.table.rows(slots)
         newest_s, phase = state["newest_s"], state["phase"]
         late = ts_s < newest_s
         batch = Batch(
             ts_s=ts_s,
-            value=values[reading, which],
+            value=values,
             late=late,
-            firing=phase >= Phase.ACTIVE,
+            firing=(phase >= Phase.ACTIVE) | roster.alarmed(lane, seats),
             watch=lane.watches[which],
             parameters=station.parameters,
         )
         state["newest_s"] = np.fmax(newest_s, ts_s)
-        if station.evidence_points:
-            station.remember(state, ts_s, batch.value)
-        findings = station.series.judge(state, batch)
+        if whole:
+            assert station.combining is not None
+            findings = station.combining.combine(state, roster.parts(lane, seats), batch)
+        else:
+            assert station.series is not None
+            if station.evidence_points:
+                station.remember(state, ts_s, batch.value)
+            findings = station.series.judge(state, batch)
         state.flush()
         news = ~late & (findings.breach | (phase > Phase.IDLE))
         if findings.judged is not None:
@@ -312,7 +337,7 @@ class Engine:
             self._advance(station, state, batch, findings, (np.flatnonzero(news), wave.place[reading]), told)
         if findings.dismissed is not None and findings.dismissed.any():
             gone = findings.dismissed
-            roster.dismiss(wave.seats[reading[gone]], lane.columns[which[gone]], self._journal)
+            roster.dismiss(seats[gone], lane.columns[which[gone]], self._journal)
 
     def _advance(  # noqa: PLR0917 - one step of the episodes: what is stepped, by what, and where it is told
         self,
@@ -349,7 +374,7 @@ class Engine:
                 score=float(some.score[i]),
             )
             key = (int(place[at]), self._order[station.name], int(batch.watch[at]))
-            told.append((key, tell(station, one, decision)))
+            told.append((key, self._tell(station, one, decision)))
 
     def _hear(self, roster: Roster, lanes: Sequence[Lane], signs: Signs, told: _Told) -> None:
         for heard in hear(self._fleet, roster, lanes, signs):

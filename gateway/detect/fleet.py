@@ -12,6 +12,8 @@ from devices.errors import ConfigError, Fault
 from devices.ids import PARTITIONS, partition_of
 from devices.profiles.model import Profile, Watch
 from gateway.detect.arrays import Indices, Mask
+from gateway.detect.detector import Part, Parts
+from gateway.detect.episodes import Phase
 from gateway.detect.generic import DEVICE_WATCHES, metric_watches
 from gateway.detect.native.compiled import LaneLoop
 from gateway.detect.settings import DetectSettings
@@ -33,7 +35,8 @@ class Lane:
     station: Station
     columns: Indices  # in the roster's matrix
     watches: Indices  # numbers at the station
-    metrics: Indices  # columns of the readings' values; -1 for deadline stations
+    metrics: Indices  # columns of the readings' values; -1 where a device is watched, which comes last
+    parts: Indices  # columns in the roster's matrix of all series of the station, whatever the readings' metrics
     loop: LaneLoop | None  # None where only the detector itself can judge
 
 
@@ -80,6 +83,7 @@ class Roster:
         for metric in metrics:
             if metric not in self._metrics and len(self._metrics) < self._settings.metrics_in_all:
                 self._metrics.add(metric)
+                self._layouts.clear()  # a lane knows all series of its devices
                 for watch in metric_watches(metric):
                     self._add(watch)
 
@@ -89,13 +93,19 @@ class Roster:
             mine = [
                 (column, number, where.get(watch.metric or "", -1))
                 for column, (watch, at, number) in enumerate(self._watches)
-                if at is station and chosen(at) and (at.series is None or watch.metric in where)
+                if at is station and chosen(at) and (watch.metric is None or watch.metric in where)
             ]
-            if mine:
+            mine.sort(key=lambda watched: watched[2] < 0)
+            if mine and (station.series is None or mine[0][2] >= 0):
                 columns, numbers, where_told = np.array(mine, np.int64).T
-                loop = station.loop((columns, numbers, where_told), self._settings)
-                lanes.append(Lane(station, columns, numbers, where_told, loop))
+                parts = self._parts(station)
+                loop = station.loop((columns, numbers, where_told, parts), self._settings)
+                lanes.append(Lane(station, columns, numbers, where_told, parts, loop))
         return tuple(lanes)
+
+    def _parts(self, station: Station) -> Indices:
+        watches = enumerate(self._watches)
+        return np.array([column for column, (watch, at, _) in watches if at is station and watch.metric], np.int64)
 
     def column_of(self, station: Station, watch: str, metric: str | None) -> tuple[int, int] | None:
         """Column and number at the station of a watch by name, made where the profile is automatic."""
@@ -134,11 +144,24 @@ class Roster:
     def open(self, lane: Lane, seats: Indices, which: Indices) -> None:
         """Open slots for pairs of seat and position in the lane, each pair once; automatic profiles have a bound."""
         if self.profile.automatic:
-            keep = self._within_bound(lane, seats)
+            keep = lane.metrics[which] < 0
+            keep[~keep] = self._within_bound(lane, seats[~keep])
             seats, which = seats[keep], which[keep]
         if len(seats):
             index = lane.station.open(self.devices[seats], lane.watches[which])
             self.slots[seats, lane.columns[which]] = index
+
+    def parts(self, lane: Lane, seats: Indices) -> Parts:
+        """All series that devices have at a lane's station."""
+        slots = self.slots.take(seats, axis=0)[:, lane.parts]
+        owner, which = np.nonzero(slots >= 0)
+        return Parts(lane.station.table.rows(slots[owner, which].astype(np.int64)), owner)
+
+    def alarmed(self, lane: Lane, seats: Indices) -> Mask:
+        """Whether an alarm of a lane's watches over the whole device is up."""
+        slots = self.slots.take(seats, axis=0)[:, lane.columns[lane.metrics < 0]]
+        up: Mask = (slots >= 0) & (lane.station.table.column("phase")[slots] >= Phase.ACTIVE)
+        return np.any(up, axis=1)
 
     def dismiss(self, seats: Indices, columns: Indices, journal: Journal) -> None:
         """Judge these series no more; their state is kept."""
@@ -162,8 +185,7 @@ class Roster:
         return slots.astype(np.int64)
 
     def _within_bound(self, lane: Lane, seats: Indices) -> Mask:
-        mine = [column for column, (_, station, _) in enumerate(self._watches) if station is lane.station]
-        used = (self.slots[seats][:, mine] != UNSEEN).sum(axis=1)
+        used = (self.slots[seats][:, lane.parts] != UNSEEN).sum(axis=1)
         distinct, key = np.unique(seats, return_inverse=True)
         return used + ranks(key, len(distinct)) < self._settings.metrics_per_device
 
@@ -297,6 +319,17 @@ class Fleet:
         """The slots of a device, per watch; none where it is forgotten."""
         roster = int(self.roster_of[device])
         return [] if roster < 0 else self.rosters[roster].slots_of(int(self.seat_of[device]))
+
+    def parts_of(self, station: Station, device: int) -> list[Part]:
+        """The series of a device at a station, with their names."""
+        slots = [index for at, index in self.slots_of(device) if at is station]
+        rows = [station.table.rows(index) for index in slots]
+        owners = [station.bindings[int(row["watch"][0])] for row in rows]
+        return [
+            Part(owner.metric, owner.unit, row)
+            for owner, row in zip(owners, rows, strict=True)
+            if owner.metric is not None
+        ]
 
     def slots_among(self, devices: Indices) -> dict[str, Indices]:
         """The slots of some devices, per detector and in ascending order."""

@@ -9,6 +9,7 @@ from devices.profiles.model import Severity, Watch
 
 DEVICE_WATCHES: Final[Sequence[Watch]] = (
     Watch(name="silence", detector="silence", problem="connection", severity=Severity.MINOR),
+    Watch(name="decline", detector="decline", problem="wear", severity=Severity.MINOR),
 )
 _LONGEST: Final = 28  # of a metric's part in a watch's name, which may have 40 letters
 
@@ -29,6 +30,7 @@ def metric_watches(metric: str) -> Sequence[Watch]:
             }
         ),
         Watch(name=f"usage-drop-{slug}", detector="usage_drop", metric=metric, problem=slug, severity=Severity.MAJOR),
+        Watch(name=f"decline-{slug}", detector="decline", metric=metric, problem=slug, severity=Severity.MINOR),
     )
 
 

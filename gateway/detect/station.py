@@ -11,6 +11,7 @@ from devices.profiles.model import Profile, Severity, Watch
 from gateway.detect.arrays import Floats, Indices
 from gateway.detect.deadlines import QUEUED, Deadlines
 from gateway.detect.detector import (
+    CombiningDetector,
     DeadlineDetector,
     Detector,
     Parameters,
@@ -53,6 +54,7 @@ class Station:
         self.detector = detector
         self.series = detector if isinstance(detector, SeriesDetector) else None
         self.deadline = detector if isinstance(detector, DeadlineDetector) else None
+        self.combining = detector if isinstance(detector, CombiningDetector) else None
         self.evidence_points = self.series.evidence_points if self.series else 0
         self.table = Table([*self._own_fields(), *detector.fields], journal)
         self.deadlines = Deadlines(self.table)
@@ -78,7 +80,7 @@ class Station:
         """Take on a watch; gives its number here. Raises ConfigError."""
         metric = profile.metrics.get(watch.metric) if watch.metric is not None else None
         where = f"profile {profile.model}"
-        if (watch.metric is None) != (self.series is None):
+        if (watch.metric is None) != (self.series is None) and not (watch.metric is None and self.combining):
             wanted = "a metric" if self.series else "no metric: it watches the device as a whole"
             raise ConfigError([Fault(f"{where}: watch {watch.name}: metric", repr(watch.metric), wanted)])
         parameters = resolve_parameters(self.detector, watch, metric, settings, where)
@@ -104,8 +106,8 @@ class Station:
         self.table.column("watch")[index] = watches
         return index
 
-    def loop(self, lane: tuple[Indices, Indices, Indices], settings: DetectSettings) -> LaneLoop | None:
-        """The compiled loop over some watches: their columns, their numbers here, and the columns of their metrics."""
+    def loop(self, lane: tuple[Indices, Indices, Indices, Indices], settings: DetectSettings) -> LaneLoop | None:
+        """The compiled loop over watches: their columns, their numbers here, their metrics' columns, and all parts."""
         if self.compiled is None:
             return None
         rules = (self.evidence_points, settings.update_every, settings.update_score)

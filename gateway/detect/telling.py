@@ -1,8 +1,9 @@
 """From a decision to an alarm change that a person can read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.detect.detector import DeadlineDetector, Moment, SeriesDetector, Words
+from gateway.detect.detector import CombiningDetector, DeadlineDetector, Moment, Part, SeriesDetector, Words
 from gateway.detect.model import AlarmChange, AlarmEvent, Explanation
 from gateway.detect.station import Station
 from gateway.detect.table import Rows
@@ -21,8 +22,8 @@ class Decision:
     moved_to: str | None = None  # the device is of this model now, and is not watched as it was
 
 
-def tell(station: Station, state: Rows, decision: Decision) -> AlarmChange:
-    """Explain a decision; `state` is the one series, as the decision left it."""
+def tell(station: Station, state: Rows, decision: Decision, parts: Sequence[Part] = ()) -> AlarmChange:
+    """Explain a decision; `state` is the one series, or device with its series, as the decision left it."""
     binding = station.bindings[int(state["watch"][0])]
     moment = Moment(
         metric=binding.metric or "",
@@ -39,6 +40,8 @@ def tell(station: Station, state: Rows, decision: Decision) -> AlarmChange:
         words = _moved(moment, binding.model, decision.moved_to)
     elif decision.event == "unknown":
         words = _gone_quiet(moment)
+    elif binding.metric is None and isinstance(detector, CombiningDetector):
+        words = detector.explain_device(state, moment, parts)
     else:
         assert isinstance(detector, SeriesDetector | DeadlineDetector)
         words = detector.explain(state, moment)
@@ -68,9 +71,9 @@ def tell(station: Station, state: Rows, decision: Decision) -> AlarmChange:
 
 def _gone_quiet(moment: Moment) -> Words:
     since = say_instant(moment.began_s, moment.ts_s)
+    what = f"{say_metric(moment.metric)}: " if moment.metric else ""
     return Words(
-        text=f"{say_metric(moment.metric)}: the device has gone quiet; whether the trouble since {since} is over "
-        "cannot be told",
+        text=f"{what}the device has gone quiet; whether the trouble since {since} is over cannot be told",
         expected="news of the device",
         observed="none",
         window_s=moment.ts_s - moment.began_s,

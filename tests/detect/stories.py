@@ -72,12 +72,15 @@ def stories() -> dict[str, Story]:
     jump[600:603] = 60
     use = habit(30)
     use[24 * 18 : 24 * 22] = 0
+    worn = 70 + rng.normal(size=len(ts_s))
+    worn[420:] += np.minimum(np.arange(300) / 8, 10.0) * (ts_s[420:] < ts_s[600])
     quiet = np.concatenate([ts_s[:300], ts_s[400:]])
     level: dict[str, float | str] = {"above": 110, "clear_below": 100}
     return {
         "threshold": Story("threshold", "gauge", level, ts_s, hot, float(ts_s[400]), float(ts_s[410])),
         "record": Story("record", "gauge", {}, ts_s, jump, float(ts_s[600]), float(ts_s[603])),
         "usage_drop": Story("usage_drop", "delta", {}, ts_s, use, float(ts_s[24 * 18]), float(ts_s[24 * 22])),
+        "decline": Story("decline", "gauge", {}, ts_s, worn, float(ts_s[420]), float(ts_s[600])),
         "silence": Story("silence", "gauge", {}, quiet, np.ones(len(quiet)), float(ts_s[299]), float(ts_s[400])),
     }
 

@@ -45,6 +45,9 @@ PROFILE = Profile.model_validate(
                 "metric": "turns",
                 "parameters": {"habit": 2, "days": 0.3, "uses": 1},
             },
+            {"name": "drift", "detector": "decline", "metric": "heat", "parameters": {"shift": 1}},
+            {"name": "drifts", "detector": "decline", "metric": "steps", "parameters": {"kind": 2, "shift": 1}},
+            {"name": "wear", "detector": "decline", "problem": "wear", "parameters": {"evidence": 0.5}},
             {"name": "quiet", "detector": "silence", "parameters": {"after": "5h"}},
         ],
     }

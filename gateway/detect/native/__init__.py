@@ -21,6 +21,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {  # in the order in which the lo
         *("hot", "episode", "kind"),
         *("usual, apart", "weekday, apart", "daily, apart", "habit", "run"),
     ),
+    "decline": ("hot", "episode"),
     "silence": ("hot", "episode"),
 }
 OUT_OF_ROOM: Final = 1
@@ -61,6 +62,8 @@ class LaneCall(ctypes.Structure):
     column: int
     watch: int
     metric: int
+    parts: int
+    part: int
     parameters: int
     parameter_count: int
     groups: Any
@@ -88,7 +91,9 @@ class LaneCall(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("samples", "metrics")),
         *((name, ctypes.c_void_p) for name in ("ts_s", "alive_s", "values", "seats", "slots")),
         *((name, ctypes.c_int64) for name in ("columns", "watches")),
-        *((name, ctypes.c_void_p) for name in ("column", "watch", "metric", "parameters")),
+        *((name, ctypes.c_void_p) for name in ("column", "watch", "metric")),
+        ("parts", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("part", "parameters")),
         ("parameter_count", ctypes.c_int64),
         ("groups", ctypes.POINTER(GroupMemory)),
         ("journal", ctypes.POINTER(JournalMemory)),

@@ -39,6 +39,11 @@
     ONE(double, newest_s) ONE(double, queued_s) ONE(double, heard_s) ONE(double, first_s) ONE(double, gaps) \
     ONE(double, largest_s) ONE(double, deadline_s) ONE(float, phase)
 
+#define DECLINE_HOT(ONE, MANY) \
+    ONE(double, newest_s) ONE(double, last) ONE(double, slow) ONE(double, since_s) \
+    ONE(float, phase) ONE(float, hour) ONE(float, kind) ONE(float, count) ONE(float, spread) ONE(float, jitter) \
+    ONE(float, fast) ONE(float, share) ONE(float, falls) ONE(float, zeros)
+
 #define HOURLY_GROUP(ONE, MANY) MANY(float, hourly, 24)
 #define USUAL_GROUP(ONE, MANY) MANY(float, usual, 24)
 #define WEEKDAY_GROUP(ONE, MANY) MANY(float, weekday, 7)
@@ -57,6 +62,7 @@ STRUCTURE(USAGE_HOT, usage_t);
 STRUCTURE(USAGE_RUN, run_t);
 STRUCTURE(HABIT_GROUP, habit_t);
 STRUCTURE(SILENCE_HOT, silence_t);
+STRUCTURE(DECLINE_HOT, decline_t);
 STRUCTURE(HOURLY_GROUP, hourly_t);
 STRUCTURE(USUAL_GROUP, usual_t);
 STRUCTURE(WEEKDAY_GROUP, weekday_t);

@@ -57,6 +57,13 @@ static const place_t PLACES[] = {
 #define HERE run_t
     USAGE_RUN(ONE_PLACE, MANY_PLACES)
 #undef HERE
+    DETECTOR("decline")
+#define HERE decline_t
+    DECLINE_HOT(ONE_PLACE, MANY_PLACES)
+#undef HERE
+#define HERE episode_t
+    EPISODE_GROUP(ONE_PLACE, MANY_PLACES)
+#undef HERE
     DETECTOR("silence")
 #define HERE silence_t
     SILENCE_HOT(ONE_PLACE, MANY_PLACES)

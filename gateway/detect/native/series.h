@@ -36,7 +36,9 @@ typedef struct {
     const int64_t *seats;                  /* [samples] */
     int32_t *slots;                        /* [seats, columns]; negative for none */
     int64_t columns, watches;
-    const int64_t *column, *watch, *metric; /* [watches] */
+    const int64_t *column, *watch, *metric; /* [watches]; a metric of -1 stands for the device, and comes last */
+    int64_t parts;
+    const int64_t *part; /* [parts], columns of all series of the station */
     const double *parameters;               /* [watches of the detector, parameters] */
     int64_t parameter_count;
     const group_t *groups;
@@ -62,6 +64,7 @@ typedef struct {
     const double *parameters;
     int64_t slot;
     double ts_s, value;
+    int64_t seat;
     bool late, firing;
 } sample_t;
 
@@ -188,7 +191,13 @@ typedef void fetch_t(lane_t *lane, int64_t slot, double ts_s);
 enum { HOT, EPISODE, RECENT }; /* the first groups of every detector of series */
 
 /* The first fields of the group `hot` of a detector that looks `phase_at` bytes into it for its phase. */
-typedef struct { int32_t size; size_t phase_at, recent_at; int32_t remembers; fetch_t *fetch, *fetch_more; judge_t *judge; } detector_t;
+typedef struct {
+    int32_t size;
+    size_t phase_at, recent_at;
+    int32_t remembers;
+    fetch_t *fetch, *fetch_more;
+    judge_t *judge, *combine; /* of a series; of a device, or NULL */
+} detector_t;
 
 enum { SOON = 8, SOONER = 16, SOONEST = 24 }; /* samples ahead whose memory is asked for */
 
@@ -206,15 +215,35 @@ INLINE void fetch(lane_t *lane, int64_t i, const detector_t *detector) {
     }
 }
 
+/* Whether a watch has anything to judge in a reading: its metric's value, or of a device any. */
+INLINE bool concerns(const lane_t *lane, int64_t i, int64_t j) {
+    const double *values = lane->values + i * lane->metrics;
+    if (lane->metric[j] >= 0) return is_there(values[lane->metric[j]]);
+    for (int64_t k = 0; k < j && lane->metric[k] >= 0; k++)
+        if (is_there(values[lane->metric[k]])) return true;
+    return false;
+}
+
+/* Whether an alarm over the whole device is up; its watches come last. */
+INLINE bool is_alarmed(const lane_t *lane, int64_t seat, const detector_t *detector) {
+    for (int64_t j = lane->watches - 1; j >= 0 && lane->metric[j] < 0; j--) {
+        int32_t slot = lane->slots[seat * lane->columns + lane->column[j]];
+        if (slot >= 0 && *(float *)((uint8_t *)row_of(lane, HOT, slot) + detector->phase_at) >= ACTIVE) return true;
+    }
+    return false;
+}
+
 /* Judge sample after sample, each by every watch; 0 at the end, or why it has stopped before. */
 INLINE int32_t judge_all(lane_t *lane, const detector_t *detector) {
     int64_t first = lane->which;
     for (int64_t i = lane->sample; i < lane->samples; i++, first = 0) {
         if (!first) fetch(lane, i, detector);
         for (int64_t j = first; j < lane->watches; j++) {
-            sample_t sample = {.ts_s = lane->ts_s[i], .value = lane->values[i * lane->metrics + lane->metric[j]]};
-            if (!is_there(sample.value)) continue;
-            sample.slot = lane->slots[lane->seats[i] * lane->columns + lane->column[j]];
+            if (!concerns(lane, i, j)) continue;
+            bool whole = detector->combine && lane->metric[j] < 0;
+            sample_t sample = {.ts_s = lane->ts_s[i], .seat = lane->seats[i]};
+            sample.value = whole ? NAN : lane->values[i * lane->metrics + lane->metric[j]];
+            sample.slot = lane->slots[sample.seat * lane->columns + lane->column[j]];
             if (sample.slot < 0) {
                 if (sample.slot == -1 && !lane->skips_unopened) return halt(lane, i, j, UNOPENED);
                 continue;
@@ -225,10 +254,10 @@ INLINE int32_t judge_all(lane_t *lane, const detector_t *detector) {
             double *newest_s = (double *)hot;
             float *phase = (float *)(hot + detector->phase_at);
             sample.late = sample.ts_s < *newest_s;
-            sample.firing = *phase >= ACTIVE;
+            sample.firing = *phase >= ACTIVE || (detector->combine && is_alarmed(lane, sample.seat, detector));
             *newest_s = most(*newest_s, sample.ts_s);
             if (detector->remembers) remember(lane, RECENT, &sample, (float *)(hot + detector->recent_at));
-            finding_t found = detector->judge(lane, &sample);
+            finding_t found = whole ? detector->combine(lane, &sample) : detector->judge(lane, &sample);
             if (lane->scores) lane->scores[i] = found.score;
             int32_t why = found.dismissed ? DISMISSED : 0;
             if (!sample.late && found.judged && (found.breach || *phase > IDLE)) {

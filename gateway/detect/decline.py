@@ -1,0 +1,240 @@
+"""Slow decline: of use, and of levels that drift away from their own early life.
+
+A series steps once an hour at most, so that a minute's cadence and a day's are judged alike. A *level* keeps a slow
+mean of its own past, a fast one of the present, and the spread around the fast one, which no drift widens. The distance
+of the two means, in its own standard error, is the series' share of its device's evidence; how much neighbouring
+samples resemble each other widens that error, so that rhythms and moods are no drift.
+
+One share says little. A watch without a metric judges the device: many sensors that drift a little together tell of
+wear early. What moves all of them at once from one reading to the next (a regime, the weather) tells of nothing, so the
+sum is measured by how far it swings in calm times. A watch over a metric says that this one alone has moved by more
+than it ever varies.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from devices.profiles.model import Metric
+from gateway.detect.arrays import Floats, Mask
+from gateway.detect.detector import Batch, Findings, Moment, Parameter, Part, Parts, Words
+from gateway.detect.kinds import LearntKind, tell_kind
+from gateway.detect.model import Kind
+from gateway.detect.settings import DetectSettings
+from gateway.detect.table import Field, Rows
+from gateway.detect.words import say_instant, say_metric, say_number, say_quantity, say_span
+
+HOUR_S: Final = 3600.0
+YOUNG: Final = 40.0  # steps before a level can be compared with its past
+MEMORY: Final = 100.0  # steps that the slow mean and the spread look back
+FAST: Final = 0.1  # of the fast mean towards each step
+OUTLIER: Final = 4.0  # spreads that one step can move anything by, once the spread is known
+ALIKE: Final = 0.1  # likeness of neighbours that is chance
+MOST_ALIKE: Final = 0.98
+CHANCE: Final = 1.0  # standard errors that are nobody's drift
+MOST: Final = 3.0  # a series' largest share
+GRAIN: Final = 256.0  # shares are whole parts of it, so that their sum has no order
+NO_SHARE: Final = -1.0  # not a level, or not known well enough
+FEW_FALLS: Final = 0.15  # what hardly ever falls, or hardly ever rises, counts; it does not drift
+SOME_ZEROS: Final = 0.05
+STEPS_ALONE: Final = 200.0  # before a series is judged by itself
+SURE_ALONE: Final = 6.0  # standard errors besides
+FEWEST: Final = 3.0  # levels that make a device's evidence
+PRIOR: Final = 6.0  # further levels as if they were there and calm: few sensors must drift further
+CALM_SWING: Final = 0.8  # mean of a calm deviation, in spreads, and the spread of it
+CALM_SPREAD: Final = 0.6
+LARGEST_SWING: Final = 3.0
+SLOW_WHILE_FIRING: Final = 0.05
+NAMED: Final = 3  # metrics in an explanation
+EASY: Final = 0.5  # share of the bar below which it is calm
+
+
+class Decline:
+    """Slow drift of levels away from their own past, each by itself and all of a device together."""
+
+    name: Final = "decline"
+    version: Final = 1
+    kind: Final = Kind.DECLINE
+    fields: Sequence[Field] = (
+        Field("last", initial=np.nan),  # value of the last step
+        Field("slow"),  # a level's slow mean
+        Field("since_s", initial=np.nan),  # when the present drift began
+        Field("hour", "f4", np.nan),  # of the last step, since 1970
+        Field("kind", "f4", LearntKind.UNSETTLED),
+        Field("count", "f4"),  # steps; of a device, readings that its swing was learnt from
+        Field("spread", "f4"),  # around the fast mean; of a device, how far the sum of its series swings
+        Field("jitter", "f4"),  # what the spread would be, were neighbours independent
+        Field("fast", "f4"),  # the fast mean less the slow one; of a device, its evidence
+        Field("share", "f4", NO_SHARE),  # of a device's evidence
+        Field("falls", "f4"),
+        Field("zeros", "f4"),
+    )
+    parameters: Sequence[Parameter] = (
+        Parameter("evidence", default=2.4, minimum=0.5),  # of all series of a device together
+        Parameter("shift", default=3.0, minimum=1.0),  # of one level, in spreads
+        Parameter("kind", minimum=0.0, maximum=4.0),  # a LearntKind; else it is learnt
+    )
+    evidence_points: Final = 0
+
+    def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
+        """A profiled metric's kind need not be learnt."""
+        del settings
+        return {"kind": tell_kind(metric)}
+
+    def check(self, parameters: Mapping[str, float]) -> str | None:
+        """Any combination is fine."""
+        del parameters
+        return None
+
+    def judge(self, state: Rows, batch: Batch) -> Findings:
+        """Step each series whose hour is a new one. Late samples change nothing."""
+        count = len(state)
+        breach, calm, score = np.zeros(count, bool), np.zeros(count, bool), np.zeros(count)
+        began_s = batch.ts_s.copy()
+        hour = np.floor(batch.ts_s / HOUR_S).astype(np.float32)
+        steps = ~batch.late & (hour != state["hour"])
+        state["hour"] = np.where(steps, hour, state["hour"])
+        chosen = np.flatnonzero(steps)
+        if len(chosen):
+            some = state.at(chosen)
+            _step_level(some, batch.ts_s[chosen], batch.value[chosen], batch.firing[chosen])
+            far = np.abs(_wide(some, "fast")) / np.maximum(_wide(some, "spread"), 1e-300)
+            known = (some["share"] >= 0) & (some["count"] >= STEPS_ALONE)
+            shift = np.broadcast_to(batch.parameter("shift"), count)[chosen]
+            breach[chosen] = known & (far >= shift) & (some["share"] >= MOST)
+            calm[chosen] = ~known | (far < EASY * shift)
+            score[chosen] = np.where(known, far / (far + shift), 0.0)
+            began_s[chosen] = np.where(np.isnan(some["since_s"]), batch.ts_s[chosen], some["since_s"])
+            some.flush()
+        return Findings(breach, calm & ~breach, score, judged=steps, began_s=began_s)
+
+    def combine(self, state: Rows, parts: Parts, batch: Batch) -> Findings:
+        """Judge devices by the shares of all their series, once an hour."""
+        count = len(state)
+        hour = np.floor(batch.ts_s / HOUR_S).astype(np.float32)
+        steps = ~batch.late & (hour != state["hour"])
+        state["hour"] = np.where(steps, hour, state["hour"])
+        share = _wide(parts.rows, "share")
+        levels = np.bincount(parts.owner, share >= 0, minlength=count)
+        total = np.bincount(parts.owner, np.maximum(share, 0.0), minlength=count)
+        _learn_swing(state, parts, batch, steps)
+        evidence = total / np.sqrt(_wide(state, "spread") * (levels + PRIOR))
+        state["fast"] = np.where(steps, evidence, state["fast"])
+        bar = batch.parameter("evidence")
+        known = (levels >= FEWEST) & (state["count"] >= YOUNG)
+        breach = steps & known & (evidence >= bar)
+        calm = steps & ~(known & (evidence >= EASY * bar))
+        since_s = np.where(calm, np.nan, np.where(steps, np.fmin(state["since_s"], batch.ts_s), state["since_s"]))
+        state["since_s"] = since_s
+        began_s = np.where(np.isnan(since_s), batch.ts_s, since_s)
+        return Findings(breach, calm, evidence / (evidence + bar), judged=steps, began_s=began_s)
+
+    def explain(self, state: Rows, moment: Moment) -> Words:
+        """Compare the level with the series' own past."""
+        name, unit = say_metric(moment.metric), moment.unit
+        slow, fast, spread = (float(state[field][0]) for field in ("slow", "fast", "spread"))
+        window_s, since = moment.ts_s - moment.began_s, say_instant(moment.began_s, moment.ts_s)
+        expected, observed = f"about {say_quantity(slow, unit)}", say_quantity(slow + fast, unit)
+        evidence = ((moment.began_s, slow), (moment.ts_s, slow + fast))
+        if moment.event == "cleared":
+            text = f"{name} is back at its own level of {say_quantity(slow, unit)}; it had drifted since {since}"
+            return Words(text, expected, observed, window_s, evidence)
+        times = f"{say_number(abs(fast) / spread)} times as far as it usually varies" if spread > 0 else "far"
+        way = "up" if fast > 0 else "down"
+        text = (
+            f"{name} has drifted {way} to {observed} since {since} ({say_span(window_s)}): its "
+            f"own level was {say_quantity(slow, unit)}, and this is {times}"
+        )
+        return Words(text, expected, observed, window_s, evidence)
+
+    def explain_device(self, state: Rows, moment: Moment, parts: Sequence[Part]) -> Words:
+        """Say how many of its metrics have drifted, and which most."""
+        levels = [part for part in parts if part.state["share"][0] >= 0]
+        drifting = [part for part in levels if part.state["share"][0] > 0]
+        drifting.sort(key=lambda part: (-float(part.state["share"][0]), part.metric))
+        window_s, since = moment.ts_s - moment.began_s, say_instant(moment.began_s, moment.ts_s)
+        expected, observed = "levels as in its own past", f"{len(drifting)} of {len(levels)} metrics away from theirs"
+        evidence = ((moment.began_s, EASY * moment.parameters["evidence"]), (moment.ts_s, float(state["fast"][0])))
+        if moment.event == "cleared":
+            text = f"The device's metrics are back at their own levels; they had drifted since {since}"
+            return Words(text, expected, observed, window_s, evidence)
+        most = "; ".join(_say_drift(part) for part in drifting[:NAMED])
+        text = (
+            f"{len(drifting)} of {len(levels)} metrics of this device have drifted away from their own past since "
+            f"{since}, together more than chance does: {most}"
+        )
+        return Words(text, expected, observed, window_s, evidence)
+
+
+def _say_drift(part: Part) -> str:
+    slow, fast = float(part.state["slow"][0]), float(part.state["fast"][0])
+    now, then = say_quantity(slow + fast, part.unit), say_quantity(slow, part.unit)
+    return f"{say_metric(part.metric)} {now}, was {then}"
+
+
+def _wide(state: Rows, name: str) -> Floats:
+    return state[name].astype(np.float64)
+
+
+def _step_level(state: Rows, ts_s: Floats, value: Floats, firing: Mask) -> None:
+    """Move the means and the spread by one value each, and see how far apart the means are."""
+    count = _wide(state, "count")
+    new = count == 0
+    slow, last = np.where(new, value, state["slow"]), np.where(new, value, state["last"])
+    before = slow + _wide(state, "fast")
+    before = np.where(new, value, before)
+    spread, jitter = _wide(state, "spread"), _wide(state, "jitter")
+    state["falls"] = state["falls"] + (value < last)
+    state["zeros"] = np.where(value < 0, -np.inf, state["zeros"] + (value == 0))
+    most = np.where(count >= YOUNG, OUTLIER * spread, np.inf)
+    off = np.clip(value - before, -most, most)
+    leap = np.clip(value - last, -1.5 * most, 1.5 * most)
+    pace = np.where(firing, SLOW_WHILE_FIRING, 1.0)
+    rate = np.maximum(1.0 / (count + 1.0), 1.0 / MEMORY) * pace
+    rest = np.maximum(1.0 / np.maximum(count, 1.0), 1.0 / MEMORY) * pace
+    spread = np.sqrt(spread * spread + rest * (off * off - spread * spread))
+    jitter = np.sqrt(jitter * jitter + rest * (0.5 * (leap * leap) - jitter * jitter))
+    present = before + np.maximum(1.0 / (count + 1.0), FAST) * off
+    slow = slow + rate * (before + off - slow)
+    fast = present - slow
+    state["slow"], state["last"] = slow, value
+    state["spread"], state["jitter"], state["fast"] = spread, jitter, fast
+    state["count"] = np.minimum(count + 1.0, 1e6)
+    share = _share(state)
+    since_s = state["since_s"]
+    state["since_s"] = np.where(share > 0, np.fmin(since_s, ts_s), np.nan)
+    state["share"] = share
+
+
+def _share(state: Rows) -> Floats:
+    """What each series adds to its device's evidence."""
+    count, spread, jitter = _wide(state, "count"), _wide(state, "spread"), _wide(state, "jitter")
+    falls, zeros = _wide(state, "falls"), _wide(state, "zeros")
+    alike = 1.0 - (jitter * jitter) / np.maximum(spread * spread, 1e-300)
+    alike = np.minimum(np.maximum(alike - ALIKE, 0.0), MOST_ALIKE)
+    width = FAST / (2.0 - FAST) + 1.0 / np.minimum(count, MEMORY)
+    error = spread * np.sqrt((1.0 + alike) / (1.0 - alike) * width)
+    far = np.abs(_wide(state, "fast")) / np.maximum(error, 1e-300)
+    share = np.floor(np.minimum(np.maximum(far - CHANCE, 0.0), MOST) * GRAIN) / GRAIN
+    level = (falls >= FEW_FALLS * count) & (falls <= (1.0 - FEW_FALLS) * count) & (zeros < SOME_ZEROS * count)
+    return np.where(level & (count >= YOUNG) & (spread > 0), share, NO_SHARE)
+
+
+def _learn_swing(state: Rows, parts: Parts, batch: Batch, steps: Mask) -> None:
+    """How far the sum of a reading's deviations swings, in what it would if the series did not move together."""
+    count = len(state)
+    rows = parts.rows
+    off = np.abs(rows["last"] - rows["slow"] - _wide(rows, "fast")) / (1.0 - FAST)
+    swing = np.minimum(off / np.maximum(_wide(rows, "spread"), 1e-300), LARGEST_SWING)
+    swing = np.floor(swing * GRAIN) / GRAIN
+    here = (rows["share"] >= 0) & (rows["newest_s"] == batch.ts_s[parts.owner])
+    seen = np.bincount(parts.owner, here, minlength=count)
+    total = np.bincount(parts.owner, np.where(here, swing, 0.0), minlength=count)
+    telling = steps & (seen >= FEWEST)
+    excess = (total - CALM_SWING * seen) / (CALM_SPREAD * np.sqrt(np.maximum(seen, 1.0)))
+    known, learnt = _wide(state, "spread"), _wide(state, "count")
+    known = np.where(learnt == 0, 1.0, known)
+    moved = known + np.maximum(1.0 / (learnt + 10.0), 1.0 / MEMORY) * (excess * excess - known)
+    state["spread"] = np.where(telling, moved, known)
+    state["count"] = np.minimum(learnt + telling, 1e6)
