@@ -26,6 +26,7 @@ from gateway.pipeline.judge import Engine, Judge
 from gateway.pipeline.promotion import Promotion
 from gateway.pipeline.queue import PacketQueue
 from gateway.pipeline.recovery import Recovered
+from gateway.pipeline.registrar import Registrar
 from gateway.pipeline.rejudger import Bench, Rejudger
 from gateway.pipeline.replay import Replays
 from gateway.pipeline.settings import PipelineSettings
@@ -86,6 +87,8 @@ class Ingest:
             store, judge, self._sources, self._transactions, parts.order, parts.log, meanwhile=self._ahead.look
         )
         self._health = HealthyClock(settings.ingest.outage_grace, recovered.healthy_s)
+        self._registrar = Registrar(store, self._sources)
+        self._has_looked_for_left = False
         self._promotion = Promotion()
         self._rejudger = Rejudger(
             Bench(
@@ -152,8 +155,7 @@ class Ingest:
             return
         self._housekeeping_at_s = loop_s + _HOUSEKEEPING_S
         self._parts.stats.queued_packets = self._parts.queue.packets
-        for device_id in self._parts.devices.take_gone():  # nobody waits for news of a removed device
-            self._parts.engine.forget(device_id)
+        await self._forget_gone()
         self._announce(await self._writer.decide(self._moment(self._ahead.oldest_received_s())))
         if loop_s >= self._replays_at_s:
             self._replays_at_s = loop_s + _REPLAYS_S
@@ -169,6 +171,18 @@ class Ingest:
             await self._writer.catch_up()
             await self.checkpoint()
         self._parts.stats.housekeepings += 1
+
+    async def _forget_gone(self) -> None:
+        """Nobody waits for news of a removed device; what was removed while no gateway ran is found at the start."""
+        gone = self._parts.devices.take_gone()
+        if not gone and self._has_looked_for_left:
+            return
+        now_s = self._parts.clock.now_s()
+        told = await self._transactions.until_done(partial(self._registrar.take_back_left, recorded_at_s=now_s))
+        for device_id in sorted(gone.union(change.device_id for change in told)):
+            self._parts.engine.forget(device_id)
+        self._has_looked_for_left = True
+        self._announce(told)
 
     async def _flush_order(self, conn: Connection) -> None:
         if not await hold_fence(conn, self._parts.store.fence):

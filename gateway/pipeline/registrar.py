@@ -1,6 +1,6 @@
 """What every numbered transaction ends with: alarms told to the CRM side, and the number itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection
@@ -10,7 +10,8 @@ from crm_sync.inbox import put_alarms
 from gateway.alarms import record_changes
 from gateway.detect.model import AlarmChange
 from gateway.pipeline.decode import Sources
-from gateway.store.ownership import OwnershipLostError
+from gateway.pipeline.departed import list_left
+from gateway.store.ownership import OwnershipLostError, hold_fence
 from gateway.store.queries import BatchRow, put_batch
 from gateway.store.store import Store
 
@@ -31,9 +32,22 @@ class Registrar:
 
     async def tell(self, conn: Connection, changes: Sequence[AlarmChange], recorded_at_s: float) -> None:
         """Record what happened to alarms, and hand it to the CRM side."""
+        tenants = {change.device_id: self.tenant_of(change.device_id) for change in changes}
+        await self._tell(conn, changes, tenants, recorded_at_s)
+
+    async def take_back_left(self, conn: Connection, recorded_at_s: float) -> Sequence[AlarmChange]:
+        """End the open alarms of devices that were removed; gives what was told of them."""
+        changes, tenants = await list_left(conn)
+        if changes and not await hold_fence(conn, self.store.fence):
+            raise OwnershipLostError
+        await self._tell(conn, changes, tenants, recorded_at_s)
+        return changes
+
+    async def _tell(
+        self, conn: Connection, changes: Sequence[AlarmChange], tenants: Mapping[str, str], recorded_at_s: float
+    ) -> None:
         if changes:
             tables = [table.name for table in self.store.tables.all()]
-            tenants = {change.device_id: self.tenant_of(change.device_id) for change in changes}
             await put_alarms(conn, await record_changes(conn, changes, tenants, recorded_at_s, tables))
 
     async def number(self, conn: Connection, row: BatchRow) -> None:
