@@ -69,6 +69,10 @@ class DeliverySettings(_Section):
     previous_secret: SecretStr = SecretStr("")  # while a secret is being replaced: signs too, and is believed too
     callback_secret: SecretStr = SecretStr("")  # signs callbacks, where the CRM must have a secret of its own
 
+    user: str = ""  # for APIs: who careloop is there: a user, or a client's id
+    token: SecretStr = SecretStr("")  # for APIs: the token, password or client secret
+    token_file: str = ""  # read the token from this file instead
+
     allow_http: bool = False  # http:// for what runs inside
     allow_networks: tuple[NetworkInside, ...] = ()  # networks inside that may be reached, "10.20.0.0/16"
     ports: tuple[Port, ...] = ()  # besides 80 and 443
@@ -103,7 +107,7 @@ class DeliverySettings(_Section):
             try:
                 parse_secret(secret.get_secret_value())
             except ValueError as error:
-                raise _fault("a text that is none", str(error)) from None
+                raise fault("a text that is none", str(error)) from None
         return secret
 
     @model_validator(mode="after")
@@ -111,22 +115,23 @@ class DeliverySettings(_Section):
         try:
             url = httpx.URL(self.url)
         except httpx.InvalidURL as error:
-            raise _fault("a text that is no URL", str(error), "url") from error
+            raise fault("a text that is no URL", str(error), "url") from error
         try:
             check_url(url, self.allowance)
         except BlockedTarget as error:
             shown = repr(url).removeprefix("URL('").removesuffix("')")  # repr() hides passwords
-            raise _fault(shown, error.detail, "url") from error
+            raise fault(shown, error.detail, "url") from error
         return self
 
     @model_validator(mode="after")
-    def _has_one_secret(self) -> "DeliverySettings":
-        if bool(self.secret.get_secret_value()) == bool(self.secret_file):
-            raise _fault("both or none of secret and secret_file", "exactly one of them", "secret")
+    def _has_each_once(self) -> "DeliverySettings":
+        for name, given, file in (("secret", self.secret, self.secret_file), ("token", self.token, self.token_file)):
+            if given.get_secret_value() and file:
+                raise fault(f"both {name} and {name}_file", "one of them", name)
         return self
 
 
-def _fault(found: str, allowed: str, *field: str) -> ValidationError:
+def fault(found: str, allowed: str, *field: str) -> ValidationError:
     """A fault that shows what was `found` in words: pydantic would show the secret, or the whole table with it."""
     error = PydanticCustomError("delivery", "{allowed}", {"allowed": allowed})
     return ValidationError.from_exception_data(

@@ -2,12 +2,12 @@
 
 from datetime import time
 from enum import StrEnum
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal, cast, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from crm_sync.endpoints import DeliverySettings
+from crm_sync.endpoints import DeliverySettings, fault
 from devices.profiles.model import SpanS
 
 
@@ -26,13 +26,13 @@ class MessageType(StrEnum):
     ENDPOINT_DISABLED = "endpoint.disabled"
 
 
-DEFAULT_TYPES: Final = (
+CASE_TYPES: Final = (
     MessageType.CASE_OPENED,
     MessageType.CASE_UPDATED,
     MessageType.CASE_RESOLVED,
     MessageType.CASE_RETRACTED,
-    MessageType.ENDPOINT_DISABLED,
 )
+DEFAULT_TYPES: Final = (*CASE_TYPES, MessageType.ENDPOINT_DISABLED)
 
 
 class _Section(BaseModel):
@@ -73,7 +73,23 @@ class EndpointSettings(DeliverySettings):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
     adapter: str = "webhook"
-    types: tuple[MessageType, ...] = DEFAULT_TYPES
+    types: tuple[MessageType, ...] = DEFAULT_TYPES  # for `rest`: cases alone
+    spec_file: str = ""  # for `rest`: the TOML file that describes the helpdesk
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rest_takes_cases(cls, given: object) -> object:
+        """A helpdesk has tickets, and nothing that other messages could become."""
+        if not isinstance(given, dict):
+            return given
+        table = cast("dict[str, object]", given)
+        return {"types": CASE_TYPES, **table} if table.get("adapter") == "rest" else table
+
+    @model_validator(mode="after")
+    def _has_a_secret(self) -> "EndpointSettings":
+        if self.adapter == "webhook" and not (self.secret.get_secret_value() or self.secret_file):
+            raise fault("neither secret nor secret_file", "exactly one of them", "secret")
+        return self
 
 
 class CrmSettings(_Section):

@@ -12,6 +12,7 @@ from typing import Final
 
 import httpx
 
+from crm_sync.adapters.contract import Outcome, Result
 from crm_sync.guard import GuardedTransport, Resolve
 from crm_sync.settings import EndpointSettings
 from devices.errors import ConfigError, Fault
@@ -67,8 +68,18 @@ def _tls_context(settings: EndpointSettings) -> ssl.SSLContext | None:
         raise ConfigError([Fault(setting, settings.ca_file, f"a PEM file that can be read ({error})")]) from error
 
 
-async def post(
-    client: httpx.AsyncClient, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+    method: str = "POST"
+
+
+async def send(
+    client: httpx.AsyncClient, request: Request, timeout_s: float, most_bytes: int = MAX_ANSWER_BYTES
 ) -> Exchange:
     """Send once and read what comes within `timeout_s`. Raises what the guard raises; the rest is in the exchange."""
     exchange = Exchange()
@@ -80,18 +91,44 @@ async def post(
     try:
         async with (
             asyncio.timeout(timeout_s),
-            client.stream("POST", url, headers=headers, content=body, extensions={"trace": watch}) as response,
+            client.stream(
+                request.method,
+                request.url,
+                headers=request.headers,
+                content=request.body,
+                extensions={"trace": watch},
+            ) as response,
         ):
             exchange.headers = response.headers
             exchange.status = response.status_code
             async for part in response.aiter_raw():
                 exchange.body += part
-                if len(exchange.body) >= MAX_ANSWER_BYTES:
+                if len(exchange.body) >= most_bytes:
                     break
     except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
         if exchange.status is None:  # else the answer's beginning says enough
             exchange.failure = error
     return exchange
+
+
+def unanswered(exchange: Exchange) -> Outcome:
+    """What it means that no status came: what was never sent is not there, what was sent may be."""
+    result = Result.UNKNOWN if exchange.sent else Result.RETRYABLE
+    failure = exchange.failure
+    if isinstance(failure, (TimeoutError, httpx.TimeoutException)):
+        return Outcome(result, "timeout" if exchange.sent else "connect_timeout")
+    if _is_caused_by_tls(failure):
+        return Outcome(result, "tls", detail=str(failure)[:500])
+    code = "connection_lost" if exchange.sent else "connect_failed"
+    return Outcome(result, code, detail=str(failure)[:500])
+
+
+def _is_caused_by_tls(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def parse_retry_after_s(value: str | None, now_s: float) -> float | None:

@@ -1,7 +1,6 @@
 """Standard Webhooks to any receiver: signed, deduplicated there by ``webhook-id``, so that every retry is safe."""
 
 import re
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -12,7 +11,7 @@ import httpx
 import msgspec
 
 from crm_sync.adapters.contract import Capabilities, Delivery, Health, Outcome, Result
-from crm_sync.adapters.http import Exchange, open_client, parse_retry_after_s, post, redact
+from crm_sync.adapters.http import Exchange, Request, open_client, parse_retry_after_s, redact, send, unanswered
 from crm_sync.guard import BlockedTarget, Resolve, check_target, resolve_host
 from crm_sync.outbox import MAX_BODY_BYTES
 from crm_sync.settings import EndpointSettings
@@ -86,13 +85,13 @@ class WebhookAdapter:
         headers = self._headers | sign(self._keys, delivery.message_id, now_s, delivery.body)
         settings = self._settings
         try:
-            exchange = await post(self._client, settings.url, headers, delivery.body, settings.timeout)
+            exchange = await send(self._client, Request(settings.url, headers, delivery.body), settings.timeout)
         except BlockedTarget as error:
             return Outcome(Result.PERMANENT, error.reason, error.detail)
         except Retryable as error:
             return Outcome(Result.RETRYABLE, error.reason, error.detail)
         if exchange.status is None:
-            return _unanswered(exchange)
+            return unanswered(exchange)
         return self._answered(exchange, exchange.status)
 
     def _answered(self, exchange: Exchange, status: int) -> Outcome:
@@ -162,26 +161,6 @@ def classify_status(status: int, refusal_tries: int) -> tuple[Result, int | None
     if httpx.codes.is_redirect(status) or httpx.codes.is_client_error(status):
         return Result.PERMANENT, refusal_tries
     return Result.UNKNOWN, None
-
-
-def _unanswered(exchange: Exchange) -> Outcome:
-    """No status came: what was never sent is not there, what was sent may be."""
-    result = Result.UNKNOWN if exchange.sent else Result.RETRYABLE
-    failure = exchange.failure
-    if isinstance(failure, (TimeoutError, httpx.TimeoutException)):
-        return Outcome(result, "timeout" if exchange.sent else "connect_timeout")
-    if _is_caused_by_tls(failure):
-        return Outcome(result, "tls", detail=str(failure)[:500])
-    code = "connection_lost" if exchange.sent else "connect_failed"
-    return Outcome(result, code, detail=str(failure)[:500])
-
-
-def _is_caused_by_tls(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _external_id(body: bytes) -> str | None:

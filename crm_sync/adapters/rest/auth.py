@@ -1,0 +1,124 @@
+"""Shows a helpdesk who careloop is."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode
+
+import httpx
+import msgspec
+
+from crm_sync.adapters.contract import Outcome, Result
+from crm_sync.adapters.http import Exchange, Request
+from crm_sync.adapters.rest.classify import CallFailed
+from crm_sync.adapters.rest.spec import Auth
+from crm_sync.settings import EndpointSettings
+from devices.errors import ConfigError, Fault
+
+_EARLY_S: Final = 30.0  # a token is renewed so long before it ends
+_LIFE_S: Final = 300.0  # of a token that does not say how long it lives
+
+Send = Callable[[Request], Awaitable[Exchange]]
+
+
+class _Granted(msgspec.Struct):
+    access_token: str
+    expires_in: float = _LIFE_S
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What the endpoint's settings hold."""
+
+    user: str
+    token: str
+
+
+def read_credentials(settings: EndpointSettings, auth: Auth) -> Credentials:
+    """User and token of an endpoint. Raises ConfigError."""
+    where = f"crm.endpoints.{settings.name}"
+    token = settings.token.get_secret_value()
+    if settings.token_file:
+        try:
+            token = Path(settings.token_file).expanduser().read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            fault = Fault(f"{where}.token_file", settings.token_file, f"a text file that can be read ({error})")
+            raise ConfigError([fault]) from error
+    if auth.kind != "none" and not token:
+        raise ConfigError([Fault(f"{where}.token", "nothing", f"a token, or token_file, for auth.kind {auth.kind}")])
+    if auth.kind in {"basic", "client_credentials"} and not settings.user:
+        raise ConfigError([Fault(f"{where}.user", "nothing", f"a user, or client id, for auth.kind {auth.kind}")])
+    return Credentials(settings.user, token)
+
+
+class Authority:
+    """The headers that let us in; a token that is granted for a while is asked for once, by whoever comes first."""
+
+    def __init__(
+        self, auth: Auth, credentials: Credentials, url: str, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`url` is where tokens are granted."""
+        self._auth = auth
+        self._credentials = credentials
+        self._url = url
+        self._now_s = now_s
+        self._granted = ""
+        self._until_s = 0.0
+        self._asking = asyncio.Lock()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be kept of an answer."""
+        return tuple(each for each in (self._credentials.token, self._granted) if each)
+
+    @property
+    def is_renewable(self) -> bool:
+        """Whether another token can be had when one is refused."""
+        return self._auth.kind == "client_credentials"
+
+    async def headers(self, send: Send) -> Mapping[str, str]:
+        """The headers for a call. Raises CallFailed where no token is granted."""
+        auth, held = self._auth, self._credentials
+        match auth.kind:
+            case "none":
+                return {}
+            case "bearer":
+                return {"authorization": f"Bearer {held.token}"}
+            case "basic":
+                pair = base64.b64encode(f"{held.user}:{held.token}".encode()).decode()
+                return {"authorization": f"Basic {pair}"}
+            case "header":
+                return {auth.header.lower(): f"{auth.prefix}{held.token}"}
+            case "client_credentials":
+                return {"authorization": f"Bearer {await self._grant(send)}"}
+
+    def forget(self, refused: Mapping[str, str]) -> None:
+        """The token in these headers was refused: ask for another, unless somebody has already."""
+        if refused.get("authorization") == f"Bearer {self._granted}":
+            self._until_s = 0.0
+
+    async def _grant(self, send: Send) -> str:
+        async with self._asking:
+            if self._now_s() < self._until_s:
+                return self._granted
+            form = {
+                "grant_type": "client_credentials",
+                "client_id": self._credentials.user,
+                "client_secret": self._credentials.token,
+                **({"scope": self._auth.scope} if self._auth.scope else {}),
+            }
+            headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+            exchange = await send(Request(self._url, headers, urlencode(form).encode()))
+            try:
+                granted = msgspec.json.decode(exchange.body, type=_Granted)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                unwell = exchange.status is None or httpx.codes.is_server_error(exchange.status)
+                result = Result.RETRYABLE if unwell else Result.AUTH
+                raise CallFailed(Outcome(result, "no_token", status=exchange.status)) from None
+            self._granted = granted.access_token
+            self._until_s = self._now_s() + max(granted.expires_in - _EARLY_S, 1.0)
+            return self._granted

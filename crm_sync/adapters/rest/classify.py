@@ -1,0 +1,92 @@
+"""What an answer to one call means."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+import httpx
+import msgspec
+
+from crm_sync.adapters.contract import Outcome, Result
+from crm_sync.adapters.http import Exchange, parse_retry_after_s
+from crm_sync.adapters.rest.spec import Call, ErrorRule
+from crm_sync.adapters.rest.template import Json, look_up
+
+_BY_STATUS: Final[Mapping[int, Result]] = {
+    401: Result.AUTH,
+    403: Result.AUTH,
+    408: Result.RETRYABLE,
+    409: Result.CONFLICT,
+    412: Result.CONFLICT,
+    425: Result.RETRYABLE,
+    429: Result.RATE_LIMITED,
+    503: Result.RETRYABLE,
+}
+_ON_A_RECORD: Final = frozenset({"read", "update", "note", "note.find", "status"})
+_NO_RECORD: Final = frozenset({404, 410})
+_MALFORMED: Final = frozenset({400, 411, 413, 414, 415, 422, 431})
+_SHOWN: Final = 300  # characters of an answer that a detail repeats
+
+
+class CallFailed(Exception):
+    """A call did not do what it was made for."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(f"{outcome.code}: {outcome.detail}")
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Knows what one helpdesk's answers mean."""
+
+    rules: Sequence[ErrorRule]
+    refusal_tries: int  # after so many a 404 of an address is believed
+
+    def read(self, name: str, call: Call, exchange: Exchange, now_s: float) -> Json:
+        """The answer's JSON, None for an empty one; `name` is the call's table. Raises CallFailed for no success.
+
+        A success is in `call.success`, is JSON or empty, and holds what `call.expect` asks for: proxies and helpdesks
+        answer 200 to what they have not done.
+        """
+        status, text = exchange.status or 0, exchange.body.decode("utf-8", "replace")
+        shown = f"{name}: {text[:_SHOWN]}"
+        retry_after_s = parse_retry_after_s(exchange.headers.get("retry-after"), now_s)
+        for rule in self.rules:
+            if _fits(rule, name, status, text):
+                wait_s = rule.retry_after if retry_after_s is None else retry_after_s
+                raise CallFailed(Outcome(rule.means, rule.code, shown, status=status, retry_after_s=wait_s))
+        if status not in call.success:
+            result, code, tries = self._by_status(name, call, status)
+            raise CallFailed(Outcome(result, code, shown, status=status, retry_after_s=retry_after_s, tries=tries))
+        try:
+            answer = cast("Json", msgspec.json.decode(exchange.body)) if exchange.body.strip() else None
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise CallFailed(Outcome(in_doubt(call), "not_json", shown, status=status)) from None
+        if call.expect is not None and not look_up(call.expect, answer):
+            raise CallFailed(Outcome(Result.PERMANENT, "refused", shown, field=call.expect, status=status))
+        return answer
+
+    def _by_status(self, name: str, call: Call, status: int) -> tuple[Result, str, int | None]:
+        if status in _NO_RECORD and name in _ON_A_RECORD:
+            return Result.PERMANENT, "record_gone", None
+        code = f"http_{status}"
+        if status in _BY_STATUS:
+            return _BY_STATUS[status], code, None
+        if httpx.codes.is_server_error(status):
+            return in_doubt(call), code, None
+        return Result.PERMANENT, code, None if status in _MALFORMED else self.refusal_tries
+
+
+def in_doubt(call: Call) -> Result:
+    """What is known of a call without a believable answer: asking again does no harm, saying again may."""
+    return Result.RETRYABLE if call.method == "GET" else Result.UNKNOWN
+
+
+def _fits(rule: ErrorRule, name: str, status: int, text: str) -> bool:
+    return (
+        (not rule.status or status in rule.status)
+        and (not rule.on or name.partition("[")[0] in rule.on)
+        and (not rule.body or re.search(rule.body, text) is not None)
+    )

@@ -1,0 +1,265 @@
+"""What a helpdesk's TOML file may say."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, cast
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from crm_sync.adapters.contract import Result
+from crm_sync.adapters.rest.template import Json, check_path, places
+from devices.errors import ConfigError, Fault
+from devices.profiles.model import SpanS
+
+FACTS: Final = frozenset(
+    {
+        *("case_id", "version", "change", "state", "problem", "severity", "title", "brief", "team", "opened_at"),
+        *("sla_due_at", "closed_at", "resolution", "outcome", "device_id", "asset", "owner_ref", "account_ref"),
+        *("alarms", "relapse_of", "outreach", "truncated"),  # of the message
+        *("message_id", "external_id", "contact_id", "page"),  # of the call
+    }
+)
+"""What places may begin with."""
+
+_MOST_PAGES: Final = 200
+
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, int) else value
+
+
+def _path_inside(path: str) -> str:
+    if not path.startswith("/") or path.startswith("//"):
+        raise ValueError("a path starts with one /, and goes to the endpoint's own URL")
+    return path
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from None
+    return text
+
+
+Expression = Annotated[str, Field(min_length=1), AfterValidator(check_path)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Statuses = Annotated[tuple[Annotated[int, Field(ge=100, le=599)], ...], BeforeValidator(_several)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Auth(_Section):
+    """How careloop shows who it is; secrets stand in the endpoint's settings."""
+
+    kind: Literal["none", "bearer", "basic", "header", "client_credentials"] = "bearer"
+    header: str = "Authorization"  # for `header`
+    prefix: str = ""  # before the token, for `header`: "Token "
+    grant_path: Annotated[str, AfterValidator(_path_inside)] = "/oauth/token"  # for `client_credentials`
+    scope: str = ""
+
+
+class Limits(_Section):
+    """How much of the account's limit careloop may use; other applications share it."""
+
+    requests: Annotated[int, Field(ge=1)] = 100_000
+    per: Annotated[SpanS, Field(gt=0)] = 60.0
+    in_flight: Annotated[int, Field(ge=1, le=100)] = 4
+
+
+class Call(_Section):
+    """One request."""
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    path: Annotated[str, AfterValidator(_path_inside)]
+    query: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    body: Any = None  # tables, arrays and texts with places
+    format: Literal["json", "form"] = "json"
+    success: Statuses = tuple(range(200, 300))  # statuses of it
+    expect: Expression | None = None  # must be there, and neither false nor empty, in the answer
+
+
+class Write(Call):
+    """A request that changes something."""
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    idempotency_header: str = ""  # carries an id that is the same in every attempt
+
+
+class Create(Write):
+    """Makes the record; a call that updates the one which is there under the case's id is welcome."""
+
+    id: Expression | None = None  # in the answer: what the CRM calls the record; else it is looked up
+
+
+class Listing(Call):
+    """A request that gives several things, perhaps on several pages."""
+
+    items: Expression = "@"
+    page_from: int | None = None  # {page} starts here, and rises until a page is empty or brings nothing new
+    next: Expression | None = None  # in the answer: the path of the next page
+    most_pages: Annotated[int, Field(ge=1, le=_MOST_PAGES)] = 20
+
+
+class Find(Listing):
+    """Looks for the record under the case's id."""
+
+    id: Expression = "id"
+    key: Expression | None = None  # in an item: must be the case's id; a CRM that ignores the filter finds everything
+    lag: Annotated[SpanS, Field(ge=0)] = 0.0  # how long after a create "not found" means nothing
+
+
+class Contact(Listing):
+    """Looks for the owner, by the reference that the CRM gave careloop."""
+
+    id: Expression = "id"
+    required: bool = False  # without a contact no record is made
+
+
+class Read(Call):
+    """Reads the record back, to see whether it is as it was told to be."""
+
+    item: Expression = "@"
+    check: Mapping[Expression, Any] = {}  # where in the record, and what must stand there, after create and update
+
+
+class FindNote(Listing):
+    """Looks whether a note is there already, when its answer was lost."""
+
+    text: Expression  # in an item: holds {message_id} if it is the note
+
+
+class Note(Write):
+    """Adds to the record, for colleagues: it should neither reopen it nor be seen by the customer."""
+
+    find: FindNote | None = None
+    before_status: bool = False  # for helpdesks that take no note on a closed record
+
+
+class Status(Write):
+    """Moves the record."""
+
+    check: Mapping[Expression, Any] = {}  # as in `read`, after the move
+
+
+class ErrorRule(_Section):
+    """What an answer means where its status alone says it wrongly."""
+
+    status: Statuses = ()  # any
+    body: Pattern = ""  # found in the answer's text
+    means: Result
+    code: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,40}$")] = "refused"
+    on: Sequence[
+        Literal["create", "find", "read", "update", "note", "note.find", "status", "contact", "checks"]
+    ] = ()  # which calls; all
+    retry_after: SpanS | None = None
+
+
+class Check(Call):
+    """Something that must be so before the first case is sent: `crm check` asks."""
+
+    says: str  # what is looked for, in words
+    values: Expression | None = None  # in the answer
+    hold: Sequence[str] = ()  # these must be among `values`
+    hold_map: str = ""  # every word of this map must be
+
+
+class Spec(_Section):
+    """One helpdesk."""
+
+    name: str
+    auth: Auth = Auth()
+    limits: Limits = Limits()
+    headers: Mapping[str, str] = {}
+    maps: Mapping[str, Mapping[str, Any]] = {}
+    create: Create
+    find: Find | None = None
+    contact: Contact | None = None
+    read: Read | None = None
+    update: Write | None = None
+    note: Note | None = None
+    status: Status | None = None
+    errors: Sequence[ErrorRule] = ()
+    checks: Sequence[Check] = ()
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> "Spec":
+        wrong = [*self._unknown_places(), *self._missing()]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def calls(self) -> Mapping[str, Call]:
+        """Every call, by the name of its table."""
+        named: dict[str, Call | None] = {
+            "create": self.create,
+            "find": self.find,
+            "contact": self.contact,
+            "read": self.read,
+            "update": self.update,
+            "note": self.note,
+            "note.find": self.note.find if self.note else None,
+            "status": self.status,
+            **{f"checks[{at}]": check for at, check in enumerate(self.checks)},
+        }
+        return {name: call for name, call in named.items() if call is not None}
+
+    def _unknown_places(self) -> list[str]:
+        wrong: list[str] = []
+        for name, call in self.calls().items():
+            checked = cast("Json", dict(getattr(call, "check", {})))
+            templates: list[Json] = [call.path, dict(call.query), dict(call.headers), call.body, checked]
+            try:
+                for root, mapped in (place for template in templates for place in places(template)):
+                    if root not in FACTS:
+                        wrong.append(f"{name}: {{{root}}} is nothing that a message has ({', '.join(sorted(FACTS))})")
+                    if mapped is not None and mapped not in self.maps:
+                        wrong.append(f"{name}: there is no table maps.{mapped}")
+            except ValueError as error:
+                wrong.append(f"{name}: {error}")
+        return wrong
+
+    def _missing(self) -> list[str]:
+        wrong = [
+            f"{name}: a form is a table"
+            for name, call in self.calls().items()
+            if call.format == "form" and not isinstance(call.body, Mapping | None)
+        ]
+        if self.create.id is None and self.find is None:
+            wrong.append("create.id, or else find, must tell what the record is called")
+        if self.update is None and self.note is None:
+            wrong.append("update or note must tell what is new")
+        if self.status is None and self.note is None:
+            wrong.append("status or note must tell that a case is over")
+        if self.status is not None and self.status.check and self.read is None:
+            wrong.append("status.check wants read")
+        wrong += [
+            f"checks[{at}]: hold_map names no table of maps"
+            for at, check in enumerate(self.checks)
+            if check.hold_map and check.hold_map not in self.maps
+        ]
+        return wrong
+
+
+def read_spec(path: Path) -> Spec:
+    """Read a helpdesk's file. Raises ConfigError naming every fault."""
+    try:
+        return Spec.model_validate(tomllib.loads(path.expanduser().read_text("utf-8")))
+    except OSError as error:
+        fault = Fault("spec_file", str(path), f"a file that can be read ({error.strerror})")
+        raise ConfigError([fault]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([Fault(str(path), "no TOML", str(error))]) from error
+    except ValidationError as error:
+        raise ConfigError([_fault(path, each) for each in error.errors(include_url=False)]) from error
+
+
+def _fault(path: Path, each: Any) -> Fault:
+    where = ".".join(str(part) for part in each["loc"])
+    found = "missing" if each["type"] == "missing" else repr(each["input"])[:200]
+    return Fault(f"{path.name}: {where}" if where else path.name, found if where else "what it says", each["msg"])
