@@ -77,7 +77,7 @@ async def record_changes(
     alarm_ids = {id(change): episode.alarm_id for episode in episodes for change in episode.changes}
     heads = await find_heads(conn, device_ids, tables)
     return [
-        _notice(
+        notice_of(
             change,
             alarm_ids[id(change)],
             tenants[change.device_id],
@@ -97,7 +97,9 @@ def _by_episode(changes: Sequence[AlarmChange], tenants: Mapping[str, str], name
     return [_Episode(alarm_id, tenants[found[0].device_id], found) for alarm_id, found in sorted(grouped.items())]
 
 
-def _notice(change: AlarmChange, alarm_id: str, tenant_id: str, head_ts_s: float, recorded_at_s: float) -> AlarmNotice:
+def notice_of(
+    change: AlarmChange, alarm_id: str, tenant_id: str, head_ts_s: float, recorded_at_s: float
+) -> AlarmNotice:
     explanation = change.explanation
     return AlarmNotice(
         tenant_id=tenant_id,
