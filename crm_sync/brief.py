@@ -48,6 +48,8 @@ _ENDINGS: Final[Mapping[Resolution, str]] = {
     Resolution.ALARM_RETRACTED: "A false alarm, taken back {moment}. Please do not contact the owner about it.",
     Resolution.RESOLVED_BY_AGENT: "Resolved by an agent {moment}.",
     Resolution.REJECTED_BY_AGENT: "Turned down by an agent {moment}.",
+    Resolution.NOT_APPROVED: "Nobody approved it in time; it was given up {moment}.",
+    Resolution.DECLINED: "Turned down {moment}, before anybody was told.",
     Resolution.WITHDRAWN: "Withdrawn {moment}. Please do not contact the owner about it.",
 }
 

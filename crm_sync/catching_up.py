@@ -42,7 +42,7 @@ async def look_again(conn: Connection, heads: Heads, stale_after_s: float, now_s
         return 0
     known = await heads(conn, sorted({row["device_id"] for row in rows}))
     caught_up = [
-        _notice(row, known[row["device_id"]], now_s)
+        renewed_notice(row, known[row["device_id"]], now_s)
         for row in rows
         if now_s - known.get(row["device_id"], 0.0) <= stale_after_s
     ]
@@ -50,7 +50,8 @@ async def look_again(conn: Connection, heads: Heads, stale_after_s: float, now_s
     return len(caught_up)
 
 
-def _notice(row: dict[str, Any], head_ts_s: float, now_s: float) -> AlarmNotice:
+def renewed_notice(row: dict[str, Any], head_ts_s: float, now_s: float) -> AlarmNotice:
+    """The notice of an alarm as if it were updated now; `row` is that of case_alarm."""
     alarm = alarm_of_row(row)
     return AlarmNotice(
         tenant_id=row["tenant_id"],

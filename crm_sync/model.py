@@ -50,6 +50,8 @@ class Resolution(StrEnum):
     REJECTED_BY_AGENT = "rejected_by_agent"
     ALARM_RETRACTED = "alarm_retracted"
     WITHDRAWN = "withdrawn"  # before any CRM heard of it
+    NOT_APPROVED = "not_approved"  # it was proposed, and nobody said yes in time
+    DECLINED = "declined"  # it was proposed, and a person said no
 
     @property
     def is_agents(self) -> bool:

@@ -1,7 +1,10 @@
 """crm_sync at work: the inbox, the steps held for their hour, and delivery, side by side."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import math
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Final
 
@@ -19,12 +22,11 @@ from crm_sync.catching_up import Heads, look_again
 from crm_sync.delivery.channels import close_channels, open_channels
 from crm_sync.delivery.deliverer import Deliverer
 from crm_sync.inbox_worker import InboxWorker
+from crm_sync.keeping import Keeper
 from crm_sync.send_check import SendCheck
-from crm_sync.settings import CrmSettings
 from crm_sync.stats import CrmStats
 from devices.clock import Clock, to_datetime
 from devices.errors import Retryable
-from devices.profiles.model import Profile
 
 STEPS_PER_LOOK: Final = 100
 KEEP_WORKED_S: Final = 7 * 86400.0  # notices that were worked stay this long, for questions
@@ -40,21 +42,20 @@ class CrmSync:
 
     def __init__(
         self,
-        settings: CrmSettings,
+        desk: Desk,
         pool: Pool,
         clock: Clock,
-        profiles: Mapping[str, Profile],
         log: Log,
         *,
         tenant_id: str = "default",
         heads: Heads | None = None,
     ) -> None:
         """`heads` lets stale alarms be looked at again. Raises ConfigError where an endpoint cannot be set up."""
-        self._settings = settings
+        settings = self._settings = desk.settings
         self._pool = pool
         self._clock = clock
         self._log = log
-        self._desk = Desk(settings, profiles)
+        self._desk = desk
         self.stats = CrmStats()
         self._inbox = InboxWorker(self._desk, pool, clock, log, stats=self.stats)
         self._channels = open_channels(settings.endpoints)
@@ -68,6 +69,8 @@ class CrmSync:
             stats=self.stats,
         )
         self._heads = heads
+        self._keeper = Keeper(desk, pool, clock, tenant_id)
+        self._kept_s = -math.inf  # real
         self._notices_wait = asyncio.Event()
 
     def wake(self) -> None:
@@ -88,10 +91,21 @@ class CrmSync:
     async def _work_inbox(self) -> None:
         while True:
             self._notices_wait.clear()
+            if time.monotonic() - self._kept_s >= self._settings.poll_interval:
+                await self._survive(self._keep)
+                self._kept_s = time.monotonic()
             if await self._survive(self._look_at_inbox) > 0:
                 self._deliverer.wake()
                 continue
             await self._wait(self._notices_wait)
+
+    async def _keep(self) -> int:
+        kept = await self._keeper.keep()
+        if kept.any:
+            self._log.info("trust.kept", **asdict(kept))
+        if kept.opened:
+            self._deliverer.wake()
+        return kept.again
 
     async def _look_at_inbox(self) -> int:
         worked = await self._inbox.work_batch()

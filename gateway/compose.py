@@ -11,6 +11,7 @@ from typing import Final, Protocol, cast
 import structlog
 from psycopg import AsyncConnection
 
+from crm_sync.trust.rules import TrustRules
 from devices.clock import Clock
 from devices.errors import CareloopError, Retryable
 from devices.payloads import load_codecs
@@ -146,6 +147,7 @@ class _Gateway:
                 pool_size=settings.database.pool_size,
                 tenant_id=settings.tenant.id,
                 crm=settings.crm,
+                trust=TrustRules(settings.budget, settings.trust),
                 log=settings.log,
                 profiles=dict(ground.profiles),
                 clock=ground.clock,

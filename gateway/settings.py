@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from crm_sync.settings import CrmSettings
+from crm_sync.trust.settings import BudgetSettings, TrustSettings
 from devices.clock import Clock, ScaledClock, SystemClock
 from devices.errors import ConfigError, Fault
 from gateway.detect.settings import DetectSettings
@@ -126,6 +127,8 @@ class Settings(_Section):
     detect: DetectSettings
     api: ApiSettings
     crm: CrmSettings
+    budget: BudgetSettings
+    trust: TrustSettings
     log: LogSettings
 
     @model_validator(mode="after")

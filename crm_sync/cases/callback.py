@@ -12,6 +12,7 @@ from crm_sync.cases.lifecycle import close, move, observe
 from crm_sync.cases.queries import Connection, Transition
 from crm_sync.model import MOVES, Case, CaseState, Resolution
 from crm_sync.settings import MessageType
+from crm_sync.trust.verdicts import Said, say
 
 CallbackStatus = Literal["accepted", "in_progress", "waiting", "resolved", "rejected"]
 AgentOutcome = Literal["true", "false", "unclear"]
@@ -76,6 +77,7 @@ async def _hear_of_closed(conn: Connection, case: Case, callback: CaseCallback) 
     judged = replace(case, outcome=callback.outcome, updated_at_s=callback.received_at_s)
     await queries.update_case(conn, judged)
     await observe(conn, judged, _by(callback, "judged"), callback.received_at_s)
+    await _say(conn, callback)
     return CallbackEffect.APPLIED
 
 
@@ -88,6 +90,7 @@ async def _end(conn: Connection, case: Case, callback: CaseCallback, resolution:
         ending=write_ending(resolution, subject, now_s, now_s),
     )
     closed = await close(conn, ended, resolution, _by(callback, resolution), now_s)
+    await _say(conn, callback)
     await announce.tell(conn, closed, subject, farewell(closed, but=callback.endpoint), now_s)
     return CallbackEffect.APPLIED
 
@@ -102,6 +105,13 @@ async def _shift(conn: Connection, case: Case, callback: CaseCallback, end: Case
     news = News(MessageType.CASE_UPDATED, callback.status, but=callback.endpoint)
     await announce.tell(conn, moved, subject, news, now_s)
     return CallbackEffect.APPLIED
+
+
+async def _say(conn: Connection, callback: CaseCallback) -> None:
+    """An agent's word on whether the fault was real: the watch's track record."""
+    if callback.outcome is not None:
+        word = Said(callback.tenant_id, callback.outcome, "agent", f"crm:{callback.endpoint}", case_id=callback.case_id)
+        await say(conn, word, callback.received_at_s)
 
 
 def _by(callback: CaseCallback, reason: str) -> Transition:

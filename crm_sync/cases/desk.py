@@ -10,6 +10,7 @@ from crm_sync.inbox import AlarmNotice
 from crm_sync.model import CaseAlarm, Subject
 from crm_sync.policy.gates import ANY_CRM
 from crm_sync.settings import CrmSettings, EndpointSettings, MessageType
+from crm_sync.trust.rules import TrustRules
 from devices.profiles.model import Action, Playbook, Profile, Severity
 from devices.registry.queries import asset_of
 
@@ -23,6 +24,7 @@ class Desk:
 
     settings: CrmSettings
     profiles: Mapping[str, Profile]
+    trust: TrustRules | None = None  # None: every watch opens cases, as many as it likes
 
     def profile_of(self, subject: Subject) -> Profile | None:
         """The profile of a product, if there is one."""

@@ -14,6 +14,8 @@ END_OF: Final[Mapping[Resolution, CaseState]] = {
     Resolution.REJECTED_BY_AGENT: CaseState.RESOLVED,
     Resolution.ALARM_RETRACTED: CaseState.RETRACTED,
     Resolution.WITHDRAWN: CaseState.RETRACTED,
+    Resolution.NOT_APPROVED: CaseState.EXPIRED,
+    Resolution.DECLINED: CaseState.RETRACTED,
 }
 
 

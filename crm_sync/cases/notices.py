@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from crm_sync.cases import announce, evidence, opening, queries, recovery
+from crm_sync.cases import announce, evidence, opening, queries, recovery, trusting
 from crm_sync.cases.desk import Arrival, Desk, find_subject
 from crm_sync.cases.queries import Connection
 from crm_sync.inbox import AlarmNotice
@@ -27,6 +27,7 @@ async def take_notice(conn: Connection, desk: Desk, notice: AlarmNotice, now_s: 
     alarm = await queries.save_alarm(conn, subject, notice, state, now_s)
     await announce.tell_alarm(conn, desk.settings, notice, subject.asset_id)
     arrival = Arrival(notice, before, alarm, subject, now_s, has_ended)
+    await trusting.note_episode(conn, desk, arrival)
     case = None if alarm.case_id is None else await queries.lock_case(conn, alarm.case_id)
     if state is AlarmState.ACTIVE and _needs_a_case(arrival, case):
         await opening.take_in(conn, desk, arrival)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from crm_sync.brief import CaseFacts, write_brief, write_ending
-from crm_sync.cases import announce, evidence, queries, steps
+from crm_sync.cases import announce, evidence, proposals, queries, steps, trusting
 from crm_sync.cases.announce import News, Suppressed, farewell
 from crm_sync.cases.desk import Arrival, Desk, assign
 from crm_sync.cases.lifecycle import close, move
@@ -16,7 +16,7 @@ from crm_sync.policy.gates import ANY_CRM
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
 from crm_sync.settings import MessageType
 from devices.errors import CareloopError
-from devices.profiles.model import Severity
+from devices.profiles.model import Severity, WatchMode
 
 TRIES: Final = 3
 
@@ -49,9 +49,14 @@ async def take_in(conn: Connection, desk: Desk, arrival: Arrival) -> None:
 async def _find_case(conn: Connection, desk: Desk, arrival: Arrival) -> bool:
     """One try; False where another transaction opened the case in the same moment, which is then there to be joined."""
     subject, problem = arrival.subject, arrival.notice.problem
+    leave = await trusting.ask_leave(conn, desk, arrival)
+    if leave.answer is not None and leave.answer.outcome is not Outcome.ALLOW:
+        await _suppress(conn, desk, arrival, leave.answer)
+        return True
     live = await queries.lock_live_case(conn, subject.tenant_id, subject.asset_id, problem)
     if live is not None and not live.belongs_to_another(subject):
         await evidence.attach(conn, desk, live, arrival)
+        await proposals.second(conn, desk, live, arrival, leave)
         return True
     if live is not None:
         await _end_for_former_owner(conn, live, arrival)
@@ -64,13 +69,21 @@ async def _find_case(conn: Connection, desk: Desk, arrival: Arrival) -> bool:
     if admission.refusal is not None:
         await _suppress(conn, desk, arrival, admission.refusal)
         return True
+    room = await trusting.find_room(conn, desk, arrival)
+    if room is not None and room.answer.outcome is not Outcome.ALLOW:
+        await _suppress(conn, desk, arrival, room.answer)
+        return True
+    said = [answer for answer in (leave.answer, None if room is None else room.answer) if answer is not None]
+    admission = replace(admission, answers=[*admission.answers, *(Answered(ANY_CRM, answer) for answer in said)])
     if recent is not None and recent.state is CaseState.RESOLVED:
         case = await _reopen(conn, desk, recent, arrival, admission)
     else:
-        case = await _open(conn, desk, last, arrival, admission)
+        case = await _open(conn, desk, last, arrival, admission=admission, mode=leave.mode)
     if case is None:
         return False
-    await steps.plan(conn, desk, case, arrival.subject, arrival.now_s)
+    await trusting.take_room(conn, desk, arrival, room, case)
+    if case.state is CaseState.OPEN:
+        await steps.plan(conn, desk, case, arrival.subject, arrival.now_s)
     return True
 
 
@@ -142,7 +155,9 @@ async def _suppress(conn: Connection, desk: Desk, arrival: Arrival, refusal: Gat
     await announce.tell_suppressed(conn, desk.settings, suppressed, arrival.now_s)
 
 
-async def _open(conn: Connection, desk: Desk, last: Case | None, arrival: Arrival, admission: Admission) -> Case | None:
+async def _open(
+    conn: Connection, desk: Desk, last: Case | None, arrival: Arrival, *, admission: Admission, mode: WatchMode
+) -> Case | None:
     """A new case; None where another transaction has just opened one: the database lets only one of them."""
     notice, subject, now_s = arrival.notice, arrival.subject, arrival.now_s
     playbook = desk.playbook_of(subject, notice.problem, notice.kind)
@@ -153,7 +168,7 @@ async def _open(conn: Connection, desk: Desk, last: Case | None, arrival: Arriva
         asset_id=subject.asset_id,
         device_id=notice.device_id,
         problem=notice.problem,
-        state=CaseState.OPEN,  # approved by itself: nobody has to be asked
+        state=CaseState.OPEN if mode is WatchMode.AUTO else CaseState.PROPOSED,
         severity=arrival.alarm.severity,
         title=playbook.title,
         brief=write_brief(CaseFacts(subject, desk.profile_of(subject), playbook, (arrival.alarm,), now_s)),
@@ -172,14 +187,33 @@ async def _open(conn: Connection, desk: Desk, last: Case | None, arrival: Arriva
     )
     if not await queries.insert_case(conn, case):
         return None
-    moves = [
-        Transition(None, CaseState.PROPOSED, "telemetry", "alarm_raised", notice.alarm_id),
-        Transition(CaseState.PROPOSED, CaseState.APPROVED, "policy", "auto"),
-        Transition(CaseState.APPROVED, CaseState.OPEN, "policy", "auto"),
-    ]
+    moves = [Transition(None, CaseState.PROPOSED, "telemetry", "alarm_raised", notice.alarm_id)]
+    if case.state is CaseState.OPEN:  # nobody has to be asked
+        moves.append(Transition(CaseState.PROPOSED, CaseState.APPROVED, "policy", "auto"))
+        moves.append(Transition(CaseState.APPROVED, CaseState.OPEN, "policy", "auto"))
     await queries.add_transitions(conn, case, moves, now_s)
+    if case.state is CaseState.PROPOSED:
+        await queries.attach_alarm(conn, notice.alarm_id, case.case_id)
+        await _record_answers(conn, case, arrival, admission)
+        return case
     news = News(MessageType.CASE_OPENED, "opened")
     return await _announce(conn, desk, case, arrival, admission=admission, news=news)
+
+
+async def open_approved(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -> Case:
+    """Open a held case that a person approved, if the gates still let anybody hear of it."""
+    admission = await _admit(conn, desk, arrival)
+    if admission.refusal is not None:
+        await _record_answers(conn, case, arrival, admission)
+        by = Transition(None, case.state, "policy", str(admission.refusal.reason))
+        return await close(conn, case, Resolution.WITHDRAWN, by, arrival.now_s)
+    opened = await move(
+        conn, case, CaseState.OPEN, Transition(None, CaseState.OPEN, "policy", "approved"), arrival.now_s
+    )
+    news = News(MessageType.CASE_OPENED, "opened")
+    told = await _announce(conn, desk, opened, arrival, admission=admission, news=news)
+    await steps.plan(conn, desk, told, arrival.subject, arrival.now_s)
+    return told
 
 
 async def _reopen(conn: Connection, desk: Desk, case: Case, arrival: Arrival, admission: Admission) -> Case:
@@ -213,11 +247,7 @@ async def _announce(
     for endpoint in fresh:
         await queries.expect_announcement(conn, case, endpoint.name, [str(kind) for kind in endpoint.types])
     alarm_id = arrival.alarm.alarm_id
-    decisions = [
-        (DecisionAbout(arrival.subject, "case", each.recipient, case.case_id, alarm_id), each.answer)
-        for each in admission.answers
-    ]
-    await queries.add_decisions(conn, decisions, arrival.now_s)
+    await _record_answers(conn, case, arrival, admission)
     for each in admission.answers:
         if each.answer.outcome is not Outcome.ALLOW:
             suppressed = Suppressed(arrival.subject, case.problem, each.answer, case.case_id, alarm_id)
@@ -225,3 +255,11 @@ async def _announce(
     opened_for = frozenset(endpoint.name for endpoint in fresh)
     told, _ = await announce.tell(conn, case, arrival.subject, replace(news, opened_for=opened_for), arrival.now_s)
     return told
+
+
+async def _record_answers(conn: Connection, case: Case, arrival: Arrival, admission: Admission) -> None:
+    decisions = [
+        (DecisionAbout(arrival.subject, "case", each.recipient, case.case_id, arrival.alarm.alarm_id), each.answer)
+        for each in admission.answers
+    ]
+    await queries.add_decisions(conn, decisions, arrival.now_s)

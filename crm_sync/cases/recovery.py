@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from crm_sync.brief import write_ending
-from crm_sync.cases import announce, evidence, queries
+from crm_sync.cases import announce, evidence, queries, trusting
 from crm_sync.cases.announce import farewell
 from crm_sync.cases.desk import Arrival, Desk
 from crm_sync.cases.lifecycle import close
@@ -18,6 +18,7 @@ async def take_back(conn: Connection, desk: Desk, case: Case, arrival: Arrival) 
         await evidence.lose(conn, desk, case, arrival)
     elif any(alarm.state is AlarmState.CLEARED for alarm in alarms):
         await _end(conn, case, arrival, Resolution.RECOVERED_IN_TELEMETRY)
+        await trusting.tell_ending(conn, desk, case, Resolution.RECOVERED_IN_TELEMETRY, arrival.now_s)
     else:
         await _end(conn, case, arrival, Resolution.ALARM_RETRACTED)
 

@@ -10,6 +10,8 @@ class Gate(StrEnum):
 
     KILL_SWITCH = "kill_switch"
     FRESHNESS = "freshness"
+    MODE = "mode"  # may this watch open cases?
+    BUDGET = "budget"  # is there room for one more that may be false?
     OPEN_CASE = "open_case"  # has a person just dealt with it?
     GRANT = "grant"
     QUIET_HOURS = "quiet_hours"
@@ -38,6 +40,10 @@ class Reason(StrEnum):
     OWNER_CHANGED = "owner_changed"
     NEVER_ANNOUNCED = "never_announced"
     HANDLED = "handled"  # an agent has just dealt with it
+    SHADOW = "shadow"  # the watch is only being tried
+    BUDGET = "budget"  # too unlikely to be true for the room that there is
+    NOT_APPROVED = "not_approved"  # nobody said yes in time
+    DECLINED = "declined"  # a person said no
 
 
 @dataclass(frozen=True, slots=True)

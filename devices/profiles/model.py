@@ -63,6 +63,14 @@ class Severity(StrEnum):
         return list(Severity).index(self)
 
 
+class WatchMode(StrEnum):
+    """What becomes of a watch's alarms."""
+
+    SHADOW = "shadow"  # recorded, and nothing else
+    APPROVE = "approve"  # a case is proposed, and waits for a person
+    AUTO = "auto"  # a case opens
+
+
 class Metric(_Strict):
     """One quantity that a product measures."""
 
@@ -106,6 +114,7 @@ class Watch(_Strict):
     severity: Severity = Severity.MINOR
     for_: SpanS = Field(default=0.0, alias="for")
     keep_firing_for: SpanS = 0.0
+    mode: WatchMode = WatchMode.AUTO  # in which it begins; its outcomes and people change it later
     parameters: dict[str, float | str | bool] = {}
 
 

@@ -178,17 +178,23 @@ LEFT JOIN LATERAL (
 ) AS before ON true
 WHERE before.firmware IS DISTINCT FROM seen.firmware
 ON CONFLICT DO NOTHING
+RETURNING device_id
 """
 
 
-async def record_firmware(conn: Connection, rows: Sequence[FirmwareSeen]) -> None:
-    """Keep what is a change of firmware; several changes of one device in one call must come as separate calls."""
+async def record_firmware(conn: Connection, rows: Sequence[FirmwareSeen]) -> list[FirmwareSeen]:
+    """Keep what is a change of firmware, and return that.
+
+    Several changes of one device in one call must come as separate calls.
+    """
     if not rows:
-        return
+        return []
     columns = zip(
         *((row.tenant_id, row.device_id, row.firmware, row.since, row.received_at) for row in rows), strict=True
     )
-    _ = await conn.execute(RECORD_FIRMWARE, [list(column) for column in columns])
+    cursor = await conn.execute(RECORD_FIRMWARE, [list(column) for column in columns])
+    changed = {row[0] for row in await cursor.fetchall()}
+    return [row for row in rows if row.device_id in changed]
 
 
 ASSET_OF: Final = """
@@ -304,3 +310,15 @@ async def list_devices(
     parameters = {"tenant_id": tenant_id, "model": model, "after": after, "limit": limit}
     async with conn.cursor(row_factory=args_row(ListedDevice)) as cursor:
         return await (await cursor.execute(LIST_DEVICES, parameters)).fetchall()
+
+
+_COUNT_DEVICES: Final = """
+SELECT coalesce(model, 'automatic'), count(*)::integer FROM device
+ WHERE tenant_id = %s AND revoked_at IS NULL
+ GROUP BY 1
+"""
+
+
+async def count_devices(conn: Connection, tenant_id: str) -> dict[str, int]:
+    """How many registered devices a tenant has of each model; those without one are the automatic profile's."""
+    return {model: count async for model, count in await conn.execute(_COUNT_DEVICES, [tenant_id])}

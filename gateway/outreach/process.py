@@ -20,6 +20,7 @@ import uvloop
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from crm_sync.cases.desk import Desk
 from crm_sync.service import CrmSync
 from devices.clock import ScaledClock
 from gateway.alarms import find_heads
@@ -90,9 +91,8 @@ class _Process:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         async with build_pool(start.url, start.pool_size, "careloop-crm") as pool:
-            crm = CrmSync(
-                start.crm, pool, start.clock, start.profiles, log, tenant_id=start.tenant_id, heads=_find_heads
-            )
+            desk = Desk(start.crm, start.profiles, start.trust)
+            crm = CrmSync(desk, pool, start.clock, log, tenant_id=start.tenant_id, heads=_find_heads)
             listener = threading.Thread(target=_listen, args=(said, loop, self._obey(crm)), daemon=True)
             listener.start()
             async with asyncio.TaskGroup() as tasks:

@@ -9,6 +9,7 @@ import msgspec
 
 from crm_sync.settings import CrmSettings
 from crm_sync.stats import CrmStats
+from crm_sync.trust.rules import TrustRules
 from devices.clock import Clock, ClockSetting
 from devices.profiles.model import Profile
 from gateway.settings import LogSettings
@@ -28,6 +29,7 @@ class Start:
     pool_size: int
     tenant_id: str
     crm: CrmSettings
+    trust: TrustRules
     log: LogSettings
     profiles: Mapping[str, Profile]
     clock: Clock

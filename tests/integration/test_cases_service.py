@@ -10,7 +10,6 @@ import structlog
 from crm_sync.inbox import put_alarms
 from crm_sync.service import CrmSync
 from crm_sync.settings import CrmSettings
-from devices.profiles import load_profiles
 from tests.services.case_world import HOUR, NOON, CaseWorld, notice, open_world
 from tests.services.delivery_rig import endpoint
 from tests.services.receiver import Heard, Receiver
@@ -19,7 +18,7 @@ from tests.services.receiver import Heard, Receiver
 @asynccontextmanager
 async def at_work(world: CaseWorld) -> AsyncGenerator[CrmSync]:
     """The service over a world, cancelled after the block."""
-    service = CrmSync(world.settings, world.pool, world.clock, load_profiles(), structlog.get_logger())
+    service = CrmSync(world.desk, world.pool, world.clock, structlog.get_logger())
     task = asyncio.create_task(service.run())
     try:
         yield service

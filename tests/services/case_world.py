@@ -23,6 +23,7 @@ from crm_sync.outbox import QueuedMessage
 from crm_sync.policy.model import SendDecision
 from crm_sync.send_check import SendCheck
 from crm_sync.settings import CrmSettings, EndpointSettings, MessageType
+from crm_sync.trust.rules import TrustRules
 from devices.profiles import load_profiles
 from devices.registry.model import Grant, GrantState
 from devices.registry.queries import record_grant
@@ -90,12 +91,13 @@ class CaseWorld:
     pool: Pool
     settings: CrmSettings = field(default_factory=lambda: CrmSettings(endpoints=(endpoint(),)))
     clock: StillClock = field(default_factory=StillClock)
+    trust: TrustRules | None = None
     read: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
     def desk(self) -> Desk:
         """The desk that the settings make."""
-        return Desk(self.settings, load_profiles())
+        return Desk(self.settings, load_profiles(), self.trust)
 
     def worker(self) -> InboxWorker:
         """A worker of the inbox."""

@@ -7,6 +7,7 @@ import structlog
 
 from crm_sync.settings import CrmSettings
 from crm_sync.stats import CrmStats
+from crm_sync.trust.rules import TrustRules
 from devices.clock import ScaledClock, SystemClock
 from gateway.outreach.supervisor import Outreach
 from gateway.outreach.words import (
@@ -36,7 +37,7 @@ class Time:
 
 def outreach(time: Time, **crm: object) -> Outreach:
     """One whose process is never started."""
-    start = Start("", 2, "default", CrmSettings.model_validate(crm), LogSettings(), {}, SystemClock())
+    start = Start("", 2, "default", CrmSettings.model_validate(crm), TrustRules(), LogSettings(), {}, SystemClock())
     return Outreach(start, structlog.get_logger(), time)
 
 

@@ -1,0 +1,88 @@
+"""What cases ask of trust: a watch's mode, room in the budget; and what they tell it: episodes and their endings."""
+
+from dataclasses import dataclass
+
+from crm_sync.cases.desk import Arrival, Desk
+from crm_sync.cases.queries import Connection
+from crm_sync.model import AlarmState, Case, Resolution, Subject
+from crm_sync.policy.model import GateAnswer
+from crm_sync.trust import gate, queries, verdicts
+from crm_sync.trust.gate import Question, Room
+from crm_sync.trust.history import Sighting, place
+from crm_sync.trust.queries import WatchKey
+from crm_sync.trust.verdicts import Said, key_of
+from devices.profiles.model import Severity, WatchMode
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Whether an alarm's watch may open cases, and whether a person is asked first."""
+
+    mode: WatchMode
+    answer: GateAnswer | None  # None where trust is not at work
+
+
+async def note_episode(conn: Connection, desk: Desk, arrival: Arrival) -> None:
+    """Give an alarm its place in the history of its watch; one that late readings took back was false."""
+    if desk.trust is None:
+        return
+    key, notice = _key(arrival), arrival.notice
+    if await queries.find_standing(conn, key) is None:
+        await queries.add_watches(conn, {key: _initial_mode(desk, arrival.subject, notice.watch)}, arrival.now_s)
+    seen = Sighting(notice.alarm_id, key, notice.score, notice.ts_s - notice.started_at_s)
+    await place(conn, seen, arrival.now_s, desk.trust.budget.memory)
+    if arrival.alarm.state is AlarmState.RETRACTED:
+        said = Said(notice.tenant_id, "false", "retraction", "late readings", alarm_id=notice.alarm_id)
+        await verdicts.say(conn, said, arrival.now_s)
+
+
+async def ask_leave(conn: Connection, desk: Desk, arrival: Arrival) -> Leave:
+    """Whether the watch is trusted to open cases."""
+    if desk.trust is None:
+        return Leave(WatchMode.AUTO, None)
+    standing = await queries.find_standing(conn, _key(arrival))
+    mode = WatchMode.AUTO if standing is None else standing.mode
+    return Leave(mode, gate.mode_answer(standing))
+
+
+async def find_room(conn: Connection, desk: Desk, arrival: Arrival) -> Room | None:
+    """What the budget says; None where there is none."""
+    if desk.trust is None or not desk.trust.budget.enabled:
+        return None
+    return await gate.find_room(conn, desk.trust, _question(arrival), arrival.now_s)
+
+
+async def take_room(conn: Connection, desk: Desk, arrival: Arrival, room: Room | None, case: Case) -> None:
+    """Book a case that has opened, or is proposed."""
+    if desk.trust is not None and room is not None:
+        await gate.take_room(conn, desk.trust, _question(arrival), room, case.case_id)
+
+
+async def tell_ending(conn: Connection, desk: Desk, case: Case, resolution: Resolution, now_s: float) -> None:
+    """Telemetry ended a case, which says a little about whether it was true."""
+    if desk.trust is not None and resolution is Resolution.RECOVERED_IN_TELEMETRY:
+        await verdicts.say_recovered(conn, case.tenant_id, case.case_id, now_s)
+
+
+def watch_modes(desk: Desk, tenant_id: str) -> dict[WatchKey, WatchMode]:
+    """Every watch that a profile names, and the mode in which it begins."""
+    return {
+        key_of(tenant_id, model, watch.name): watch.mode
+        for model, profile in desk.profiles.items()
+        for watch in profile.watches
+    }
+
+
+def _initial_mode(desk: Desk, subject: Subject, name: str) -> WatchMode:
+    profile = desk.profile_of(subject)
+    named = {} if profile is None else {watch.name: watch for watch in profile.watches}
+    return named[name].mode if name in named else WatchMode.AUTO
+
+
+def _key(arrival: Arrival) -> WatchKey:
+    return key_of(arrival.notice.tenant_id, arrival.subject.model, arrival.notice.watch)
+
+
+def _question(arrival: Arrival) -> Question:
+    critical = arrival.alarm.severity is Severity.CRITICAL
+    return Question(_key(arrival), arrival.alarm.alarm_id, arrival.alarm.started_at_s, critical)

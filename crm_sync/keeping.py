@@ -1,0 +1,204 @@
+"""What is looked at now and then: outcomes, device-days, alarms that wait for room, cases that wait for a person.
+
+All of it in the turn of the inbox, so that trust has one writer, and decides in one order.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, LiteralString
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from crm_sync import inbox
+from crm_sync.cases import opening, proposals, trusting
+from crm_sync.cases.desk import Arrival, Desk, find_subject
+from crm_sync.cases.queries import Connection, alarms_of, lock_case
+from crm_sync.catching_up import renewed_notice
+from crm_sync.model import CaseState
+from crm_sync.trust import queries
+from crm_sync.trust.bar import bar_now
+from crm_sync.trust.belief import Belief
+from crm_sync.trust.budget import Accounts, book, pass_time, rule
+from crm_sync.trust.gate import Known, weigh
+from crm_sync.trust.queries import Budget, Episode, Standing, WatchKey
+from crm_sync.trust.rules import TrustRules
+from crm_sync.trust.verdicts import settle_verdicts
+from devices.clock import Clock, to_datetime
+from devices.profiles.model import Severity
+from devices.registry.queries import count_devices
+
+LOOK_EVERY_S: Final = 3600.0  # the gateway's clock: device-days, and alarms that wait
+LOOKED_AT: Final = 2000  # of the waiting alarms, the youngest
+
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What one look came to."""
+
+    settled: int = 0  # verdicts
+    again: int = 0  # alarms that are to be asked about again
+    opened: int = 0  # approved cases
+    expired: int = 0  # proposals
+
+    @property
+    def any(self) -> bool:
+        """Whether anything was done."""
+        return self != Kept()
+
+
+class Keeper:
+    """Keeps trust up to date for one tenant."""
+
+    def __init__(self, desk: Desk, pool: Pool, clock: Clock, tenant_id: str) -> None:
+        self._desk = desk
+        self._pool = pool
+        self._clock = clock
+        self._tenant_id = tenant_id
+        self._looked_s: float | None = None
+        self._steps: tuple[Callable[[Connection, TrustRules, float], Awaitable[Kept]], ...] = (
+            self._settle,
+            self._look,
+            self._decide,
+        )
+
+    async def keep(self) -> Kept:
+        """Do what is due, each piece in its own transaction; nothing where another has the turn."""
+        done = Kept()
+        rules, now_s = self._desk.trust, self._clock.now_s()
+        if rules is None:
+            return done
+        for step in self._steps:
+            async with self._pool.connection() as conn, conn.transaction():
+                if not await inbox.take_turn(conn):
+                    return done
+                did = await step(conn, rules, now_s)
+            done = Kept(
+                done.settled + did.settled, done.again + did.again, done.opened + did.opened, done.expired + did.expired
+            )
+        return done
+
+    async def _settle(self, conn: Connection, rules: TrustRules, now_s: float) -> Kept:
+        return Kept(settled=await settle_verdicts(conn, rules, now_s))
+
+    async def _look(self, conn: Connection, rules: TrustRules, now_s: float) -> Kept:
+        """Once an hour: count devices, and put those waiting alarms to the test again that would pass it now."""
+        if self._looked_s is not None and now_s - self._looked_s < LOOK_EVERY_S:
+            return Kept()
+        if self._looked_s is None:
+            await queries.add_watches(conn, trusting.watch_modes(self._desk, self._tenant_id), now_s)
+        self._looked_s = now_s
+        await self._count(conn, rules, now_s)
+        if not rules.budget.enabled:
+            return Kept()
+        again = await _find_room_for_waiting(conn, rules, self._tenant_id, now_s)
+        await inbox.put_alarms(conn, [renewed_notice(row, now_s, now_s) for row in again])
+        return Kept(again=len(again))
+
+    async def _count(self, conn: Connection, rules: TrustRules, now_s: float) -> None:
+        devices = await count_devices(conn, self._tenant_id)
+        await queries.count_exposure(conn, self._tenant_id, devices, now_s, rules.budget.memory)
+        budget = await queries.lock_budget(conn, self._tenant_id)
+        total = sum(devices.values())
+        if budget is None:
+            budget = Budget(Accounts.fresh(rules.budget, now_s), total, now_s)
+        accounts = pass_time(budget.accounts, rules.budget, budget.devices, now_s)
+        await queries.save_budget(conn, self._tenant_id, Budget(accounts, total, now_s))
+
+    async def _decide(self, conn: Connection, rules: TrustRules, now_s: float) -> Kept:
+        expired = await proposals.expire(conn, rules.trust.approval_expires, now_s)
+        opened = 0
+        for case_id in await proposals.approved(conn):
+            opened += await _open_approved(conn, self._desk, case_id, now_s)
+        return Kept(opened=opened, expired=expired)
+
+
+async def _open_approved(conn: Connection, desk: Desk, case_id: str, now_s: float) -> bool:
+    case = await lock_case(conn, case_id)
+    if case is None or case.state is not CaseState.APPROVED:
+        return False
+    row = await _row_of_alarm(conn, (await alarms_of(conn, case_id))[0].alarm_id)
+    subject = await find_subject(conn, case.tenant_id, case.device_id)
+    notice = renewed_notice(row, now_s, now_s)
+    alarm = next(each for each in await alarms_of(conn, case_id) if each.alarm_id == notice.alarm_id)
+    await opening.open_approved(conn, desk, case, Arrival(notice, alarm, alarm, subject, now_s))
+    return True
+
+
+_ROW_OF_ALARM: Final[LiteralString] = "SELECT * FROM case_alarm WHERE alarm_id = %s"
+
+
+async def _row_of_alarm(conn: Connection, alarm_id: str) -> dict[str, Any]:
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_ROW_OF_ALARM, [alarm_id])
+        row = await cursor.fetchone()
+    assert row is not None  # it is a case's
+    return row
+
+
+_WAITING: Final[LiteralString] = """
+SELECT a.*, e.model AS of_model, e.score, e.strength, e.lasting, e.placed_at, e.verdict, e.weight,
+       t.mode, t.mode_since, t.held, t.bar, t.bar_at, t.device_days, t.devices
+  FROM case_alarm a
+  JOIN watch_episode e USING (alarm_id)
+  JOIN watch_trust t ON (t.tenant_id, t.model, t.watch) = (e.tenant_id, e.model, e.watch)
+ WHERE a.suppressed = 'budget' AND a.state = 'active' AND a.case_id IS NULL
+   AND a.tenant_id = %s AND a.heard_at > %s
+   AND NOT EXISTS (SELECT FROM inbox i WHERE i.state = 'pending' AND i.alarm_id = a.alarm_id)
+ ORDER BY a.heard_at DESC, a.alarm_id
+ LIMIT %s
+"""
+
+
+async def _find_room_for_waiting(
+    conn: Connection, rules: TrustRules, tenant_id: str, now_s: float
+) -> list[dict[str, Any]]:
+    """The waiting alarms for which there is room together, the likeliest first: in that order they are asked again."""
+    settings = rules.budget
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_WAITING, [tenant_id, to_datetime(now_s - settings.waits_for), LOOKED_AT])
+        rows = await cursor.fetchall()
+    if not rows:
+        return []
+    keys = sorted({_key(row) for row in rows})
+    cells = await queries.cells_of(conn, keys, now_s, settings.memory)
+    budget = await queries.lock_budget(conn, tenant_id)
+    assert budget is not None  # it was counted a moment ago
+    asked: list[tuple[Belief, float, dict[str, Any]]] = []
+    for row in rows:
+        standing = _standing(row)
+        known = Known(standing, _episode(row), cells[standing.key])
+        belief = weigh(settings, known, row["started_at"].timestamp(), now_s)
+        asked.append((belief, bar_now(standing.bar, standing.bar_at_s, now_s, rules.trust), row))
+    asked.sort(key=lambda each: (-each[0].true, each[2]["alarm_id"]))
+    accounts, found = budget.accounts, list[dict[str, Any]]()
+    for belief, bar, row in asked:
+        critical = row["severity"] == Severity.CRITICAL
+        if rule(accounts, settings, belief, bar, critical=critical).verdict.passes:
+            accounts = book(accounts, settings, belief.cost)
+            found.append(row)
+    return found
+
+
+def _key(row: Mapping[str, Any]) -> WatchKey:
+    return WatchKey(row["tenant_id"], row["of_model"], row["watch"])
+
+
+def _standing(row: Mapping[str, Any]) -> Standing:
+    return replace(queries.standing_of_row({**row, "model": row["of_model"]}), key=_key(row))
+
+
+def _episode(row: Mapping[str, Any]) -> Episode:
+    return Episode(
+        alarm_id=row["alarm_id"],
+        key=_key(row),
+        score=row["score"],
+        strength=row["strength"],
+        lasting=row["lasting"],
+        placed_at_s=row["placed_at"].timestamp(),
+        verdict=row["verdict"],
+        weight=row["weight"] or 0.0,
+    )

@@ -1,0 +1,86 @@
+"""How likely an alarm is true, by what its watch has shown on this product model so far.
+
+Two things are known of each earlier episode: how strong and how lasting it was, and perhaps how it turned out. Only
+those at least as strong *and* as lasting as the alarm speak for or against it.
+
+*How rare.* The p-value of an alarm is the share of device-days on which this watch, on a healthy device, would show one
+that strong and lasting: (1 + such episodes that are not known to be true) / (device-days + a start). With the rate of
+faults that a watch may expect, it makes the belief before anything is known of outcomes (the two-groups model: Efron,
+*Large-Scale Inference*, 2010). Episodes of unknown outcome count as false ones here, which errs on the careful side.
+
+*How often right.* Outcomes among those episodes then outweigh it: a Beta posterior whose prior is that belief, worth
+two outcomes.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+PRIOR_OUTCOMES: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Episodes of one strength and lasting, by what is known of them; weights, for what is old counts less."""
+
+    strength: int
+    lasting: int
+    standing: float  # nobody knows
+    right: float
+    wrong: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Episodes at least as strong and lasting as a certain one, without itself."""
+
+    standing: float = 0.0
+    right: float = 0.0
+    wrong: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """How likely an alarm is true, and what that was worked out from."""
+
+    true: float  # probability
+    p_value: float  # per device and day
+    tail: Tail
+    device_days: float
+
+    @property
+    def cost(self) -> float:
+        """How many false cases a case for it is expected to be."""
+        return 1.0 - self.true
+
+    def as_inputs(self) -> Mapping[str, object]:
+        """For the decision's record."""
+        return {
+            "belief": round(self.true, 4),
+            "p_value": float(f"{self.p_value:.3g}"),
+            "alike": {
+                "right": round(self.tail.right, 2),
+                "wrong": round(self.tail.wrong, 2),
+                "unknown": round(self.tail.standing, 2),
+            },
+            "device_days": round(self.device_days),
+        }
+
+
+def tail_of(cells: Iterable[Cell], strength: int, lasting: int) -> Tail:
+    """Sum up the cells that are at least this strong and lasting."""
+    above = [cell for cell in cells if cell.strength >= strength and cell.lasting >= lasting]
+    return Tail(
+        standing=sum(cell.standing for cell in above),
+        right=sum(cell.right for cell in above),
+        wrong=sum(cell.wrong for cell in above),
+    )
+
+
+def believe(tail: Tail, device_days: float, faults_per_device_day: float) -> Belief:
+    """Weigh what is known. With nothing known at all the belief is one half."""
+    p_value = min(1.0, (1.0 + tail.wrong + tail.standing) / (1.0 / faults_per_device_day + device_days))
+    before = faults_per_device_day / (faults_per_device_day + p_value)
+    outcomes = tail.right + tail.wrong
+    true = (tail.right + PRIOR_OUTCOMES * before) / (outcomes + PRIOR_OUTCOMES)
+    return Belief(true, p_value, tail, device_days)

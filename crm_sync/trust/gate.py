@@ -1,0 +1,102 @@
+"""What is asked before an alarm becomes a case: may its watch open cases by itself, and does the budget have room?"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
+from crm_sync.trust import queries
+from crm_sync.trust.bar import bar_now
+from crm_sync.trust.belief import Belief, Cell, Tail, believe, tail_of
+from crm_sync.trust.budget import Accounts, Ruling, book, pass_time, rule
+from crm_sync.trust.history import less, own_cell
+from crm_sync.trust.queries import Budget, Connection, Episode, Standing, WatchKey
+from crm_sync.trust.rules import TrustRules
+from crm_sync.trust.scale import fade, lasting_of
+from crm_sync.trust.settings import BudgetSettings
+from devices.profiles.model import WatchMode
+
+AUTOMATIC: Final = "automatic"
+"""The model of products that have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An alarm that asks for a case."""
+
+    key: WatchKey
+    alarm_id: str
+    started_at_s: float
+    critical: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The budget's answer, and what has to be written down if the case opens."""
+
+    answer: GateAnswer
+    cost: float
+    accounts: Accounts
+    budget: Budget
+
+
+def mode_answer(standing: Standing | None) -> GateAnswer:
+    """Whether a watch may open cases, and whether a person is asked first."""
+    if standing is None:
+        return GateAnswer(Gate.MODE, Outcome.ALLOW, None, {"mode": "unknown"})
+    inputs = {"model": standing.key.model, "watch": standing.key.watch, "mode": str(standing.mode)}
+    if standing.mode is WatchMode.SHADOW:
+        return GateAnswer(Gate.MODE, Outcome.REFUSE, Reason.SHADOW, inputs)
+    return GateAnswer(Gate.MODE, Outcome.ALLOW, None, inputs)
+
+
+async def find_room(conn: Connection, rules: TrustRules, question: Question, now_s: float) -> Room:
+    """Ask the budget of the alarm's tenant; it is held until the transaction ends."""
+    settings, key = rules.budget, question.key
+    standing = await queries.find_standing(conn, key)
+    episode = await queries.find_episode(conn, question.alarm_id)
+    cells = (await queries.cells_of(conn, [key], now_s, settings.memory))[key]
+    budget = await queries.lock_budget(conn, key.tenant_id)
+    if budget is None:
+        budget = Budget(Accounts.fresh(settings, now_s), 0, None)
+    accounts = pass_time(budget.accounts, settings, budget.devices, now_s)
+    belief = weigh(settings, Known(standing, episode, cells), question.started_at_s, now_s)
+    bar = 0.0 if standing is None else bar_now(standing.bar, standing.bar_at_s, now_s, rules.trust)
+    ruling = rule(accounts, settings, belief, bar, critical=question.critical)
+    return Room(_answer(ruling, belief, bar, episode), belief.cost, accounts, budget)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of an alarm and its watch."""
+
+    standing: Standing | None
+    episode: Episode | None
+    cells: list[Cell]  # the watch's history, with this episode in it
+
+
+def weigh(settings: BudgetSettings, known: Known, started_at_s: float, now_s: float) -> Belief:
+    """How likely an alarm is true that has lasted until now, by all others of its watch."""
+    episode, lasting = known.episode, lasting_of(now_s - started_at_s)
+    strength, cells = 0, known.cells
+    if episode is not None:
+        strength, lasting = episode.strength, max(episode.lasting, lasting)
+        cells = [*cells, less(own_cell(episode, fade(episode.placed_at_s, now_s, settings.memory)))]
+    tail = tail_of(cells, strength, lasting)
+    tail = Tail(max(0.0, tail.standing), max(0.0, tail.right), max(0.0, tail.wrong))
+    rate = settings.expected_faults_per_thousand_devices_per_day / 1000.0
+    return believe(tail, 0.0 if known.standing is None else known.standing.device_days, rate)
+
+
+def _answer(ruling: Ruling, belief: Belief, bar: float, episode: Episode | None) -> GateAnswer:
+    score = None if episode is None else round(episode.score, 4)
+    inputs = {**ruling.as_inputs(), **belief.as_inputs(), "bar": round(bar, 4), "score": score}
+    if ruling.verdict.passes:
+        return GateAnswer(Gate.BUDGET, Outcome.ALLOW, None, inputs)
+    return GateAnswer(Gate.BUDGET, Outcome.REFUSE, Reason.BUDGET, inputs)
+
+
+async def take_room(conn: Connection, rules: TrustRules, question: Question, room: Room, case_id: str) -> None:
+    """Book a case that has opened for an alarm."""
+    accounts = book(room.accounts, rules.budget, room.cost)
+    await queries.save_budget(conn, question.key.tenant_id, replace(room.budget, accounts=accounts))
+    await queries.book_episode(conn, question.alarm_id, case_id, room.cost)

@@ -1,0 +1,392 @@
+"""The rows behind trust: one writer at a time, whoever has the turn of the inbox; the functions never commit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, LiteralString
+
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+
+from crm_sync.trust.belief import Cell
+from crm_sync.trust.budget import Accounts
+from devices.clock import to_datetime
+from devices.profiles.model import WatchMode
+
+Connection = AsyncConnection[Any]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WatchKey:
+    """A watch on a product model."""
+
+    tenant_id: str
+    model: str
+    watch: str
+
+    def values(self) -> list[str]:
+        """As the tables' keys are."""
+        return [self.tenant_id, self.model, self.watch]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a watch is trusted; instants are the gateway's clock."""
+
+    key: WatchKey
+    mode: WatchMode
+    mode_since_s: float
+    held: bool
+    bar: float
+    bar_at_s: float
+    device_days: float
+    devices: int
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """An alarm's place in the history of its watch."""
+
+    alarm_id: str
+    key: WatchKey
+    score: float
+    strength: int
+    lasting: int
+    placed_at_s: float
+    verdict: str | None = None
+    weight: float = 0.0
+    source: str | None = None
+    case_id: str | None = None
+    cost: float | None = None
+
+
+_ADD_WATCHES: Final[LiteralString] = """
+INSERT INTO watch_trust (tenant_id, model, watch, mode, mode_since, bar_at, counted_at)
+SELECT tenant_id, model, watch, mode, %(now)s, %(now)s, %(now)s
+  FROM unnest(%(tenants)s::text[], %(models)s::text[], %(watches)s::text[], %(modes)s::text[])
+       AS found (tenant_id, model, watch, mode)
+ON CONFLICT DO NOTHING
+RETURNING tenant_id, model, watch, mode
+"""
+
+_AUDIT_BEGINNING: Final[LiteralString] = """
+INSERT INTO watch_audit (tenant_id, model, watch, to_mode, held, actor, why, at)
+VALUES (%s, %s, %s, %s, false, 'profile', 'first seen', %s)
+"""
+
+
+async def add_watches(conn: Connection, modes: Mapping[WatchKey, WatchMode], now_s: float) -> None:
+    """Begin to follow watches that are not known yet, in the mode that their profile says."""
+    now = to_datetime(now_s)
+    values = {
+        "now": now,
+        "tenants": [key.tenant_id for key in modes],
+        "models": [key.model for key in modes],
+        "watches": [key.watch for key in modes],
+        "modes": [str(mode) for mode in modes.values()],
+    }
+    cursor = await conn.execute(_ADD_WATCHES, values)
+    added = await cursor.fetchall()
+    async with conn.cursor() as writer:
+        await writer.executemany(_AUDIT_BEGINNING, [(*row, now) for row in added])
+
+
+_FIND_STANDING: Final[LiteralString] = """
+SELECT * FROM watch_trust WHERE (tenant_id, model, watch) = (%s, %s, %s)
+"""
+
+
+async def find_standing(conn: Connection, key: WatchKey) -> Standing | None:
+    """How far one watch is trusted."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_FIND_STANDING, key.values())
+        row = await cursor.fetchone()
+    return None if row is None else standing_of_row(row)
+
+
+def standing_of_row(row: Mapping[str, Any]) -> Standing:
+    """A row of watch_trust."""
+    return Standing(
+        key=WatchKey(row["tenant_id"], row["model"], row["watch"]),
+        mode=WatchMode(row["mode"]),
+        mode_since_s=row["mode_since"].timestamp(),
+        held=row["held"],
+        bar=row["bar"],
+        bar_at_s=row["bar_at"].timestamp(),
+        device_days=row["device_days"],
+        devices=row["devices"],
+    )
+
+
+_SET_MODE: Final[LiteralString] = """
+WITH before AS (SELECT mode FROM watch_trust WHERE (tenant_id, model, watch) = (%(tenant_id)s, %(model)s, %(watch)s)),
+     changed AS (
+         UPDATE watch_trust SET mode = %(mode)s, held = %(held)s,
+                mode_since = CASE WHEN mode = %(mode)s THEN mode_since ELSE %(now)s END
+          WHERE (tenant_id, model, watch) = (%(tenant_id)s, %(model)s, %(watch)s)
+         RETURNING tenant_id, model, watch)
+INSERT INTO watch_audit (tenant_id, model, watch, from_mode, to_mode, held, actor, why, at)
+SELECT tenant_id, model, watch, before.mode, %(mode)s, %(held)s, %(actor)s, %(why)s, %(now)s FROM changed, before
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ModeSet:
+    """A watch's new mode, by whom and why; `held` keeps rules away from it."""
+
+    mode: WatchMode
+    actor: str
+    why: str
+    held: bool = False
+
+
+async def set_mode(conn: Connection, key: WatchKey, change: ModeSet, now_s: float) -> bool:
+    """Put a watch into a mode, and write down why; False where there is no such watch."""
+    values = {
+        "tenant_id": key.tenant_id,
+        "model": key.model,
+        "watch": key.watch,
+        "mode": str(change.mode),
+        "held": change.held,
+        "actor": change.actor,
+        "why": change.why,
+        "now": to_datetime(now_s),
+    }
+    return (await conn.execute(_SET_MODE, values)).rowcount > 0
+
+
+_SET_BAR: Final[LiteralString] = """
+UPDATE watch_trust SET bar = %s, bar_at = %s WHERE (tenant_id, model, watch) = (%s, %s, %s)
+"""
+
+
+async def set_bar(conn: Connection, key: WatchKey, bar: float, now_s: float) -> None:
+    """Move a watch's bar."""
+    await conn.execute(_SET_BAR, [bar, to_datetime(now_s), *key.values()])
+
+
+_FIND_EPISODE: Final[LiteralString] = "SELECT * FROM watch_episode WHERE alarm_id = %s"
+
+_EPISODES_OF_CASE: Final[LiteralString] = """
+SELECT e.* FROM watch_episode e JOIN case_alarm a USING (alarm_id) WHERE a.case_id = %s ORDER BY e.alarm_id
+"""
+
+
+async def find_episode(conn: Connection, alarm_id: str) -> Episode | None:
+    """An alarm's place in the history of its watch."""
+    found = await _episodes(conn, _FIND_EPISODE, alarm_id)
+    return found[0] if found else None
+
+
+async def episodes_of_case(conn: Connection, case_id: str) -> list[Episode]:
+    """Those of every alarm that a case has taken in."""
+    return await _episodes(conn, _EPISODES_OF_CASE, case_id)
+
+
+async def _episodes(conn: Connection, query: LiteralString, value: str) -> list[Episode]:
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(query, [value])
+        return [
+            Episode(
+                alarm_id=row["alarm_id"],
+                key=WatchKey(row["tenant_id"], row["model"], row["watch"]),
+                score=row["score"],
+                strength=row["strength"],
+                lasting=row["lasting"],
+                placed_at_s=row["placed_at"].timestamp(),
+                verdict=row["verdict"],
+                weight=row["weight"] or 0.0,
+                source=row["source"],
+                case_id=row["case_id"],
+                cost=row["cost"],
+            )
+            async for row in cursor
+        ]
+
+
+_SAVE_EPISODE: Final[LiteralString] = """
+INSERT INTO watch_episode (alarm_id, tenant_id, model, watch, score, strength, lasting, placed_at)
+VALUES (%(alarm_id)s, %(tenant_id)s, %(model)s, %(watch)s, %(score)s, %(strength)s, %(lasting)s, %(placed_at)s)
+ON CONFLICT (alarm_id) DO UPDATE
+SET score = excluded.score, strength = excluded.strength, lasting = excluded.lasting
+"""
+
+
+async def save_episode(conn: Connection, episode: Episode) -> None:
+    """Write an alarm's place; what was said of it stays."""
+    key = episode.key
+    values = {
+        "alarm_id": episode.alarm_id,
+        "tenant_id": key.tenant_id,
+        "model": key.model,
+        "watch": key.watch,
+        "score": episode.score,
+        "strength": episode.strength,
+        "lasting": episode.lasting,
+        "placed_at": to_datetime(episode.placed_at_s),
+    }
+    await conn.execute(_SAVE_EPISODE, values)
+
+
+_JUDGE_EPISODE: Final[LiteralString] = """
+UPDATE watch_episode SET verdict = %s, weight = %s, source = %s, verdict_at = %s WHERE alarm_id = %s
+"""
+
+
+async def judge_episode(conn: Connection, episode: Episode, now_s: float) -> None:
+    """Write what is known of an alarm's truth."""
+    values = [episode.verdict, episode.weight, episode.source, to_datetime(now_s), episode.alarm_id]
+    await conn.execute(_JUDGE_EPISODE, values)
+
+
+_BOOK_EPISODE: Final[LiteralString] = "UPDATE watch_episode SET case_id = %s, cost = %s WHERE alarm_id = %s"
+
+
+async def book_episode(conn: Connection, alarm_id: str, case_id: str, cost: float) -> None:
+    """Write which case was opened for an alarm, and what it is booked with."""
+    await conn.execute(_BOOK_EPISODE, [case_id, cost, alarm_id])
+
+
+_ADD_TO_CELL: Final[LiteralString] = """
+INSERT INTO watch_cell AS cell (tenant_id, model, watch, strength, lasting, standing, were_true, were_false, as_of)
+VALUES (%(tenant_id)s, %(model)s, %(watch)s, %(strength)s, %(lasting)s, greatest(0, %(standing)s),
+        greatest(0, %(were_true)s), greatest(0, %(were_false)s), %(now)s)
+ON CONFLICT (tenant_id, model, watch, strength, lasting) DO UPDATE SET
+    standing = greatest(0, cell.standing * faded.share + %(standing)s),
+    were_true = greatest(0, cell.were_true * faded.share + %(were_true)s),
+    were_false = greatest(0, cell.were_false * faded.share + %(were_false)s),
+    as_of = greatest(cell.as_of, excluded.as_of)
+"""
+_FADED: Final[LiteralString] = (
+    "power(2, -greatest(0, extract(epoch FROM %(now)s - cell.as_of))::double precision / %(half)s)"
+)
+
+
+async def add_to_cell(conn: Connection, key: WatchKey, change: Cell, now_s: float, half_s: float) -> None:
+    """Add weights, which may be negative, to a cell as it stands now."""
+    values = {
+        "tenant_id": key.tenant_id,
+        "model": key.model,
+        "watch": key.watch,
+        "strength": change.strength,
+        "lasting": change.lasting,
+        "standing": change.standing,
+        "were_true": change.right,
+        "were_false": change.wrong,
+        "now": to_datetime(now_s),
+        "half": half_s,
+    }
+    await conn.execute(_ADD_TO_CELL.replace("faded.share", _FADED), values)
+
+
+_CELLS_OF: Final[LiteralString] = """
+SELECT cell.*, power(2, -greatest(0, extract(epoch FROM %(now)s - cell.as_of))::double precision / %(half)s) AS share
+  FROM watch_cell cell
+ WHERE (tenant_id, model, watch) IN (
+       SELECT * FROM unnest(%(tenants)s::text[], %(models)s::text[], %(watches)s::text[]))
+"""
+
+
+async def cells_of(
+    conn: Connection, keys: Sequence[WatchKey], now_s: float, half_s: float
+) -> dict[WatchKey, list[Cell]]:
+    """The score histories of some watches, as they stand now."""
+    values = {
+        "now": to_datetime(now_s),
+        "half": half_s,
+        "tenants": [key.tenant_id for key in keys],
+        "models": [key.model for key in keys],
+        "watches": [key.watch for key in keys],
+    }
+    found: dict[WatchKey, list[Cell]] = {key: [] for key in keys}
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_CELLS_OF, values)
+        async for row in cursor:
+            weights = (row[name] * row["share"] for name in ("standing", "were_true", "were_false"))
+            key = WatchKey(row["tenant_id"], row["model"], row["watch"])
+            found[key].append(Cell(row["strength"], row["lasting"], *weights))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A tenant's accounts, and how many devices it has."""
+
+    accounts: Accounts
+    devices: int
+    counted_at_s: float | None
+
+
+_LOCK_BUDGET: Final[LiteralString] = "SELECT * FROM trust_budget WHERE tenant_id = %s FOR UPDATE"
+
+
+async def lock_budget(conn: Connection, tenant_id: str) -> Budget | None:
+    """A tenant's budget, held until the transaction ends; None before its first case."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_LOCK_BUDGET, [tenant_id])
+        row = await cursor.fetchone()
+    if row is None:
+        return None
+    accounts = Accounts(row["allowance"], row["wealth"], row["day"], row["opened"], row["as_of"].timestamp())
+    counted: datetime | None = row["counted_at"]
+    return Budget(accounts, row["devices"], None if counted is None else counted.timestamp())
+
+
+_SAVE_BUDGET: Final[LiteralString] = """
+INSERT INTO trust_budget (tenant_id, allowance, wealth, day, opened, devices, as_of, counted_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (tenant_id) DO UPDATE
+SET allowance = excluded.allowance, wealth = excluded.wealth, day = excluded.day, opened = excluded.opened,
+    devices = excluded.devices, as_of = excluded.as_of, counted_at = excluded.counted_at
+"""
+
+
+async def save_budget(conn: Connection, tenant_id: str, budget: Budget) -> None:
+    """Write a tenant's budget as it now stands."""
+    accounts = budget.accounts
+    counted = None if budget.counted_at_s is None else to_datetime(budget.counted_at_s)
+    values = [accounts.allowance, accounts.wealth, accounts.day, accounts.opened, budget.devices]
+    await conn.execute(_SAVE_BUDGET, [tenant_id, *values, to_datetime(accounts.as_of_s), counted])
+
+
+_COUNT_EXPOSURE: Final[LiteralString] = """
+UPDATE watch_trust AS trust
+   SET device_days = trust.device_days * power(2, -passed.days * 86400 / %(half)s)
+                     + (trust.devices + passed.now_devices) / 2.0 * passed.days,
+       devices = passed.now_devices, counted_at = %(now)s
+  FROM (SELECT same.tenant_id, same.model, same.watch, coalesce(counted.devices, 0) AS now_devices,
+               greatest(0, extract(epoch FROM %(now)s - same.counted_at))::double precision / 86400 AS days
+          FROM watch_trust AS same
+          LEFT JOIN unnest(%(models)s::text[], %(counts)s::integer[]) AS counted (model, devices) USING (model)
+         WHERE same.tenant_id = %(tenant_id)s) AS passed
+ WHERE (trust.tenant_id, trust.model, trust.watch) = (passed.tenant_id, passed.model, passed.watch)
+"""
+
+
+async def count_exposure(
+    conn: Connection, tenant_id: str, devices: Mapping[str, int], now_s: float, half_s: float
+) -> None:
+    """Add the device-days since the last count to every watch's: the mean of the devices then and now."""
+    values = {
+        "tenant_id": tenant_id,
+        "models": list(devices),
+        "counts": list(devices.values()),
+        "now": to_datetime(now_s),
+        "half": half_s,
+    }
+    await conn.execute(_COUNT_EXPOSURE, values)
+
+
+_OUTCOMES: Final[LiteralString] = """
+SELECT coalesce(sum(weight) FILTER (WHERE verdict = 'true'), 0) AS were_true,
+       coalesce(sum(weight) FILTER (WHERE verdict = 'false'), 0) AS were_false
+  FROM watch_episode
+ WHERE (tenant_id, model, watch) = (%s, %s, %s) AND verdict IS NOT NULL AND verdict_at > %s
+"""
+
+
+async def outcomes_since(conn: Connection, key: WatchKey, since_s: float) -> tuple[float, float]:
+    """A watch's true and false outcomes after a moment; weak evidence counts in part."""
+    row = await (await conn.execute(_OUTCOMES, [*key.values(), to_datetime(since_s)])).fetchone()
+    assert row is not None  # an aggregate
+    return float(row[0]), float(row[1])

@@ -1,0 +1,13 @@
+"""The two sections of settings that trust goes by, together."""
+
+from dataclasses import dataclass, field
+
+from crm_sync.trust.settings import BudgetSettings, TrustSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRules:
+    """What trust goes by."""
+
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    trust: TrustSettings = field(default_factory=TrustSettings)

@@ -1,0 +1,133 @@
+"""Whether alarms were true: said by agents, people, late readings and, weakly, by telemetry; and what follows from it.
+
+Whoever says something only adds a row, in a transaction of their own. What follows is worked by the one who has the
+turn of the inbox, in the order in which it was said: nobody else writes budgets, histories, bars or modes.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal, LiteralString
+
+from crm_sync.trust import history, queries
+from crm_sync.trust.bar import bar_now, moved
+from crm_sync.trust.budget import pass_time, settle
+from crm_sync.trust.precision import measure
+from crm_sync.trust.promotion import judge_mode
+from crm_sync.trust.queries import Connection, Episode, ModeSet, WatchKey
+from crm_sync.trust.rules import TrustRules
+from devices.clock import to_datetime
+
+Truth = Literal["true", "false", "unclear"]
+Source = Literal["person", "agent", "retraction", "telemetry"]
+
+WEAK: Final = 0.25
+"""What telemetry's word is worth: a fault that goes may have been mended, or never have been one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A word on whether a case, or one alarm, was true."""
+
+    tenant_id: str
+    verdict: Truth
+    source: Source
+    actor: str
+    case_id: str | None = None
+    alarm_id: str | None = None
+    weight: float = 1.0
+
+
+_ADD_VERDICT: Final[LiteralString] = """
+INSERT INTO case_verdict (tenant_id, case_id, alarm_id, verdict, weight, source, actor, said_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
+
+async def say(conn: Connection, said: Said, now_s: float) -> None:
+    """Write down what was said; it takes effect soon."""
+    values = [said.tenant_id, said.case_id, said.alarm_id, said.verdict, said.weight, said.source, said.actor]
+    await conn.execute(_ADD_VERDICT, [*values, to_datetime(now_s)])
+
+
+_WAITING: Final[LiteralString] = """
+SELECT verdict_id, tenant_id, case_id, alarm_id, verdict, weight, source, actor
+  FROM case_verdict WHERE settled_at IS NULL ORDER BY verdict_id LIMIT %s
+"""
+
+_SETTLED: Final[LiteralString] = "UPDATE case_verdict SET settled_at = %s WHERE verdict_id = %s"
+
+
+async def settle_verdicts(conn: Connection, rules: TrustRules, now_s: float, limit: int = 100) -> int:
+    """Let what was said since take effect; the caller has the turn of the inbox."""
+    rows = await (await conn.execute(_WAITING, [limit])).fetchall()
+    for verdict_id, tenant_id, case_id, alarm_id, verdict, weight, source, actor in rows:
+        await _settle(conn, rules, Said(tenant_id, verdict, source, actor, case_id, alarm_id, weight), now_s)
+        await conn.execute(_SETTLED, [to_datetime(now_s), verdict_id])
+    return len(rows)
+
+
+async def _settle(conn: Connection, rules: TrustRules, said: Said, now_s: float) -> None:
+    if said.verdict == "unclear":
+        return  # kept, and nothing follows
+    if said.case_id is not None:
+        episodes = await queries.episodes_of_case(conn, said.case_id)
+    else:
+        found = await queries.find_episode(conn, str(said.alarm_id))
+        episodes = [] if found is None else [found]
+    for episode in episodes:
+        if episode.key.tenant_id != said.tenant_id or history.has_said_more(episode, said.source):
+            continue
+        if (episode.verdict, episode.source) == (said.verdict, said.source):
+            continue  # said once already
+        judged = replace(episode, verdict=said.verdict, weight=said.weight, source=said.source)
+        await history.judge(conn, episode, judged, now_s, rules.budget.memory)
+        await _settle_cost(conn, rules, judged, now_s)
+        await _teach(conn, rules, judged, now_s)
+
+
+async def _settle_cost(conn: Connection, rules: TrustRules, judged: Episode, now_s: float) -> None:
+    """Correct what the case of an alarm was booked with; a weak word corrects it in part."""
+    if judged.case_id is None or judged.cost is None:
+        return
+    budget = await queries.lock_budget(conn, judged.key.tenant_id)
+    if budget is None:
+        return
+    was_false = 1.0 if judged.verdict == "false" else 0.0
+    cost = judged.weight * was_false + (1.0 - judged.weight) * judged.cost
+    accounts = settle(pass_time(budget.accounts, rules.budget, budget.devices, now_s), judged.cost, cost)
+    await queries.save_budget(conn, judged.key.tenant_id, replace(budget, accounts=accounts))
+    await queries.book_episode(conn, judged.alarm_id, judged.case_id, cost)
+
+
+async def _teach(conn: Connection, rules: TrustRules, judged: Episode, now_s: float) -> None:
+    """Move the watch's bar, and its mode if the rule says so."""
+    settings, key = rules.trust, judged.key
+    standing = await queries.find_standing(conn, key)
+    if standing is None:
+        return
+    was_false = 1.0 if judged.verdict == "false" else 0.0
+    bar = moved(bar_now(standing.bar, standing.bar_at_s, now_s, settings), was_false, judged.weight, settings)
+    await queries.set_bar(conn, key, bar, now_s)
+    if standing.held or not settings.rules:
+        return
+    since_s = max(standing.mode_since_s, now_s - settings.window)
+    precision = measure(*await queries.outcomes_since(conn, key, since_s), settings.confidence)
+    change = judge_mode(standing.mode, precision, settings)
+    if change is not None:
+        await queries.set_mode(conn, key, ModeSet(change.mode, "rule", change.why), now_s)
+
+
+_COUNT_TAKEN_UP: Final[LiteralString] = """
+SELECT count(*) FROM case_transition WHERE case_id = %s AND actor LIKE 'crm:%%'
+"""
+
+
+async def say_recovered(conn: Connection, tenant_id: str, case_id: str, now_s: float) -> None:
+    """Telemetry's weak word on a case that ended by itself: likelier true if somebody had taken it up."""
+    row = await (await conn.execute(_COUNT_TAKEN_UP, [case_id])).fetchone()
+    verdict: Truth = "true" if row is not None and row[0] else "false"
+    await say(conn, Said(tenant_id, verdict, "telemetry", "telemetry", case_id=case_id, weight=WEAK), now_s)
+
+
+def key_of(tenant_id: str, model: str | None, watch: str) -> WatchKey:
+    """A watch on a product; what has no model is watched by the automatic profile."""
+    return WatchKey(tenant_id, model or "automatic", watch)
