@@ -17,9 +17,11 @@ from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator
 
+from crm_sync.adapters.contract import Inbound
 from crm_sync.adapters.webhook import callback_keys
 from crm_sync.cases.callback import AgentOutcome, CallbackEffect, CallbackStatus, CaseCallback, apply_callback
 from crm_sync.delivery.queries import Connection, record_external_id
+from crm_sync.records.take import take
 from crm_sync.settings import EndpointSettings
 from crm_sync.signing import BadSignature, Signed, verify
 from devices.errors import ConfigError
@@ -29,6 +31,7 @@ PATIENCE_S: Final = 3.0
 """Senders wait little longer for an answer."""
 
 CASE_STATUS: Final = "case.status"
+RECORD_CHANGED: Final = "record.changed"
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 ApplyCallback = Callable[[AsyncConnection[Any], CaseCallback], Awaitable[str]]
@@ -90,13 +93,15 @@ async def receive(
     body: bytes,
     now_s: float,
     *,
+    inbound: Inbound | None = None,
     apply: ApplyCallback = apply_callback,
     tenant_id: str = "default",
     real_now_s: Callable[[], float] = time.time,
 ) -> CallbackAnswer:
     """Take one callback; `now_s` is the gateway's clock, while signatures are judged by real time.
 
-    Every trouble with the sender and with the database is an answer; raises only what is wrong with `apply` itself.
+    With `inbound` it is a hook in the CRM's own form; else it is signed after Standard Webhooks. Every trouble with the
+    sender and with the database is an answer; raises only what is wrong with `apply` itself.
     """
     if endpoint is None:
         return CallbackAnswer(404, "unknown_endpoint")
@@ -104,7 +109,10 @@ async def receive(
         return CallbackAnswer(413, "oversized")
     received_s = real_now_s()
     try:
-        signed = verify(callback_keys(endpoint), headers, body, received_s)
+        if inbound is None:
+            signed = verify(callback_keys(endpoint), headers, body, received_s)
+        else:
+            signed = Signed(inbound.verify(headers, body, received_s), int(received_s))
     except BadSignature as error:
         return CallbackAnswer(401, error.reason)
     except ConfigError:
@@ -112,7 +120,9 @@ async def receive(
     arrived = _Arrived(tenant_id, endpoint.name, signed, body, received_s)
     try:
         async with asyncio.timeout(PATIENCE_S), pool.connection() as conn, conn.transaction():
-            return await _take(conn, arrived, apply, now_s)
+            if inbound is None:
+                return await _take(conn, arrived, apply, now_s)
+            return await _take_hook(conn, arrived, inbound, now_s)
     except (psycopg.Error, PoolTimeout, OSError):  # TimeoutError is an OSError
         return CallbackAnswer(503, "database_unavailable")
 
@@ -142,6 +152,22 @@ async def _take(conn: Connection, arrived: _Arrived, apply: ApplyCallback, now_s
             conn, arrived.tenant_id, arrived.endpoint, data.case, data.external_id, now_s=arrived.received_s
         )
     return CallbackAnswer(200 if known else 202, await _note_effect(conn, arrived, effect))
+
+
+async def _take_hook(conn: Connection, arrived: _Arrived, inbound: Inbound, now_s: float) -> CallbackAnswer:
+    """Record a hook in the CRM's own form, and what its changes do, in one transaction."""
+    try:
+        changes = inbound.read(arrived.body)
+    except ValueError:
+        changes = None
+    case_id = changes[0].case_id if changes else None
+    if not await _record(conn, arrived, RECORD_CHANGED, case_id):
+        return CallbackAnswer(200, "duplicate")
+    if not changes:
+        return CallbackAnswer(202, await _note_effect(conn, arrived, "unreadable" if changes is None else "no_news"))
+    effects = [await take(conn, arrived.tenant_id, arrived.endpoint, change, now_s) for change in changes]
+    status = 202 if set(effects) == {CallbackEffect.UNKNOWN_CASE} else 200
+    return CallbackAnswer(status, await _note_effect(conn, arrived, ", ".join(dict.fromkeys(effects))))
 
 
 def _read(body: bytes) -> tuple[str | None, _CaseStatus | None]:

@@ -73,6 +73,8 @@ class DeliverySettings(_Section):
     token: SecretStr = SecretStr("")  # for APIs: the token, password or client secret
     token_file: str = ""  # read the token from this file instead
 
+    callback_token: SecretStr = SecretStr("")  # for APIs whose hooks bear a token, or a signature of their own
+
     allow_http: bool = False  # http:// for what runs inside
     allow_networks: tuple[NetworkInside, ...] = ()  # networks inside that may be reached, "10.20.0.0/16"
     ports: tuple[Port, ...] = ()  # besides 80 and 443

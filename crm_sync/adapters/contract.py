@@ -4,11 +4,12 @@ The engine delivers one case's messages to one endpoint in order, one at a time;
 calls and the answer into exactly one `Result`. It never retries by itself, except to refresh a token once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
+from crm_sync.cases.callback import AgentOutcome, CallbackStatus
 from crm_sync.settings import EndpointSettings, MessageType
 
 
@@ -92,6 +93,43 @@ class CrmAdapter(Protocol):
 
     async def close(self) -> None:
         """Give back connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RecordChange:
+    """One record, as a hook or an answer describes it; `case_id` or `external_id` says which."""
+
+    case_id: str | None
+    external_id: str | None
+    status: CallbackStatus
+    outcome: AgentOutcome | None = None
+    version: int | None = None  # rises with each change on the CRM's side
+
+
+class Inbound(Protocol):
+    """A CRM's own hooks."""
+
+    def verify(self, headers: Mapping[str, str], body: bytes, now_s: float) -> str:
+        """Believe a hook, and name its delivery. Raises BadSignature, and nothing else."""
+        ...
+
+    def read(self, body: bytes) -> Sequence[RecordChange]:
+        """The changes that a believed hook tells; none where it tells nothing of interest. Raises ValueError."""
+        ...
+
+
+@runtime_checkable
+class Polled(Protocol):
+    """An adapter that can be asked what has changed."""
+
+    @property
+    def poll_every_s(self) -> float | None:
+        """Real seconds between questions; None for never."""
+        ...
+
+    async def changes_since(self, since_s: float) -> Sequence[RecordChange]:
+        """Every record that changed since an instant, as it stands now. Raises Retryable."""
         ...
 
 

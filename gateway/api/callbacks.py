@@ -6,6 +6,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from crm_sync.adapters.rest.reading import open_inbound
 from crm_sync.callbacks import MAX_BODY_BYTES, receive
 from crm_sync.settings import CrmSettings
 from devices.clock import Clock
@@ -17,13 +18,14 @@ def callbacks_router(
     crm: CrmSettings,
     clock: Clock,
 ) -> APIRouter:
-    """``POST /callbacks/{endpoint}``."""
+    """``POST /callbacks/{endpoint}``. Raises ConfigError where an endpoint's hooks cannot be believed."""
     router = APIRouter(tags=["callbacks"])
     endpoints = {endpoint.name: endpoint for endpoint in crm.endpoints}
+    inbounds = {endpoint.name: open_inbound(endpoint) for endpoint in crm.endpoints}
 
     @router.post("/callbacks/{endpoint}")
     async def callback(endpoint: str, request: Request) -> JSONResponse:
-        """What a CRM says about one of its cases, signed after Standard Webhooks."""
+        """What a CRM says about one of its cases: signed after Standard Webhooks, or in its own form."""
         body = bytearray()
         async for part in request.stream():
             body += part
@@ -35,6 +37,7 @@ def callbacks_router(
             request.headers,
             bytes(body),
             clock.now_s(),
+            inbound=inbounds.get(endpoint),
             tenant_id=tenant_id,
         )
         return JSONResponse({"effect": answer.effect}, answer.status)

@@ -141,8 +141,8 @@ class Helpdesk:
 
     def _list(self, query: Mapping[str, str]) -> Answer:
         found = list(self.tickets.values())
-        if not self.ignores_filters:
-            wanted = query.get("careloop_case")
+        if "careloop_case" in query and not self.ignores_filters:
+            wanted = query["careloop_case"]
             found = [ticket for ticket in found if ticket.get("fields", {}).get("careloop_case") == wanted]
         start = (int(query.get("page", "1")) - 1) * PAGE
         return Answer(200, {"tickets": found[start : start + PAGE]})

@@ -7,15 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from crm_sync.adapters.contract import Capabilities, Delivery, Health, Outcome, Result
+from crm_sync.adapters.contract import Capabilities, Delivery, Health, Outcome, RecordChange, Result
 from crm_sync.adapters.rest.caller import Caller
 from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.examine import examine
-from crm_sync.adapters.rest.spec import read_spec
+from crm_sync.adapters.rest.reading import read_changes
+from crm_sync.adapters.rest.spec import FACTS, Poll, read_spec
+from crm_sync.adapters.rest.template import Values
 from crm_sync.adapters.rest.work import Work
 from crm_sync.endpoints import LEASE_S
 from crm_sync.guard import Resolve, resolve_host
 from crm_sync.settings import CASE_TYPES, EndpointSettings, MessageType
+from devices.clock import to_datetime
 from devices.errors import ConfigError, Fault, Retryable
 
 _PATIENCE_S: Final = 0.75 * LEASE_S  # for all calls of one delivery: then the lease is still ours
@@ -70,8 +73,25 @@ class RestAdapter:
             self._caller.admit()
             return await Work(self.spec, self._caller, look).find()
         except CallFailed as failed:
-            outcome = failed.outcome
-            raise Retryable(outcome.code, outcome.detail, outcome.retry_after_s) from failed
+            raise _retryable(failed) from failed
+
+    @property
+    def poll_every_s(self) -> float | None:
+        """As its file has it."""
+        return None if self.spec.poll is None else self.spec.poll.every
+
+    async def changes_since(self, since_s: float) -> Sequence[RecordChange]:
+        """Every record that changed since an instant, as it stands now. Raises Retryable."""
+        poll = self.spec.poll
+        if poll is None:
+            return ()
+        facts = {**dict.fromkeys(FACTS), "since": _since(poll, since_s - poll.overlap)}
+        try:
+            self._caller.admit()
+            items = await self._caller.items("poll", poll, Values(facts, self.spec.maps))
+        except CallFailed as failed:
+            raise _retryable(failed) from failed
+        return [replace(change, version=None) for change in read_changes(poll, items)]
 
     def examine(self) -> AsyncIterator[Health]:
         """What the file's checks find, one after the other; nothing is written."""
@@ -86,3 +106,17 @@ class RestAdapter:
     async def close(self) -> None:
         """Close the connections."""
         await self._caller.close()
+
+
+def _retryable(failed: CallFailed) -> Retryable:
+    return Retryable(failed.outcome.code, failed.outcome.detail, failed.outcome.retry_after_s)
+
+
+def _since(poll: Poll, epoch_s: float) -> str:
+    match poll.since:
+        case "iso":
+            return to_datetime(epoch_s).isoformat(timespec="seconds").replace("+00:00", "Z")
+        case "epoch":
+            return str(int(epoch_s))
+        case "epoch_ms":
+            return str(int(epoch_s * 1000))

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from crm_sync.adapters.contract import Result
 from crm_sync.adapters.rest.template import Json, check_path, places
+from crm_sync.cases.callback import AgentOutcome, CallbackStatus
 from devices.errors import ConfigError, Fault
 from devices.profiles.model import SpanS
 
@@ -18,7 +19,7 @@ FACTS: Final = frozenset(
         *("case_id", "version", "change", "state", "problem", "severity", "title", "brief", "team", "opened_at"),
         *("sla_due_at", "closed_at", "resolution", "outcome", "device_id", "asset", "owner_ref", "account_ref"),
         *("alarms", "relapse_of", "outreach", "truncated"),  # of the message
-        *("message_id", "external_id", "contact_id", "page"),  # of the call
+        *("message_id", "external_id", "contact_id", "page", "since"),  # of the call
     }
 )
 """What places may begin with."""
@@ -155,9 +156,56 @@ class ErrorRule(_Section):
     means: Result
     code: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,40}$")] = "refused"
     on: Sequence[
-        Literal["create", "find", "read", "update", "note", "note.find", "status", "contact", "checks"]
+        Literal["create", "find", "read", "update", "note", "note.find", "status", "contact", "poll", "checks"]
     ] = ()  # which calls; all
     retry_after: SpanS | None = None
+
+
+class Reading(_Section):
+    """How a record says how it stands; the paths go into an item of a listing, or into an event of a hook."""
+
+    id: Expression | None = None  # what the CRM calls the record
+    key: Expression | None = None  # the case's id; one of the two must be there
+    status: Expression
+    statuses: Mapping[str, CallbackStatus]  # the CRM's word -> careloop's; other words say nothing
+    outcome: Expression | None = None
+    outcomes: Mapping[str, AgentOutcome] = {}  # the CRM's word -> whether the fault was real
+    version: Expression | None = None  # a number or an instant that rises: what is older has no effect
+
+    @model_validator(mode="after")
+    def _says_which(self) -> "Reading":
+        if self.id is None and self.key is None:
+            raise ValueError("id or key must say which record it is")
+        return self
+
+
+class Poll(Listing, Reading):
+    """Asks what has changed since the last time, for what no hook tells."""
+
+    every: Annotated[SpanS, Field(ge=1)] = 300.0
+    overlap: Annotated[SpanS, Field(ge=0)] = 60.0  # `since` is so much before the last look: clocks differ
+    since: Literal["iso", "epoch", "epoch_ms"] = "iso"
+
+
+class Inbound(Reading):
+    """How the helpdesk's own hooks show who they are, and what they say."""
+
+    kind: Literal["hmac", "token"]
+    header: str  # of the signature, or of the token
+    prefix: str = ""  # before it: "sha256=", "Bearer "
+    algorithm: Literal["sha256", "sha1", "sha512"] = "sha256"
+    encoding: Literal["hex", "base64"] = "hex"
+    signed: str = "{body}"  # what is signed: {body}, and {timestamp} as the header has it
+    timestamp_header: str = ""
+    tolerance: Annotated[SpanS, Field(gt=0)] = 300.0
+    delivery_header: str = ""  # names the delivery; else its bytes do
+    events: Expression = "@"  # one, or several, in the body
+
+    @model_validator(mode="after")
+    def _signs_the_body(self) -> "Inbound":
+        if self.kind == "hmac" and "{body}" not in self.signed:
+            raise ValueError("what is signed must hold {body}")
+        return self
 
 
 class Check(Call):
@@ -184,6 +232,8 @@ class Spec(_Section):
     update: Write | None = None
     note: Note | None = None
     status: Status | None = None
+    poll: Poll | None = None
+    inbound: Inbound | None = None
     errors: Sequence[ErrorRule] = ()
     checks: Sequence[Check] = ()
 
@@ -205,6 +255,7 @@ class Spec(_Section):
             "note": self.note,
             "note.find": self.note.find if self.note else None,
             "status": self.status,
+            "poll": self.poll,
             **{f"checks[{at}]": check for at, check in enumerate(self.checks)},
         }
         return {name: call for name, call in named.items() if call is not None}

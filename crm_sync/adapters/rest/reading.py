@@ -1,0 +1,142 @@
+"""What a helpdesk's words mean in careloop's."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, cast
+
+import msgspec
+
+from crm_sync.adapters.contract import RecordChange
+from crm_sync.adapters.rest.spec import Inbound, Reading, read_spec
+from crm_sync.adapters.rest.template import Json, as_text, look_up
+from crm_sync.settings import EndpointSettings
+from crm_sync.signing import BadSignature, SignatureReason
+from devices.errors import ConfigError, Fault
+
+_MOST_MS: Final = 10**11  # a number of seconds is smaller until the year 5138, one of milliseconds larger since 1973
+
+
+def read_changes(reading: Reading, items: Sequence[Json]) -> list[RecordChange]:
+    """Those items whose status means something here."""
+    found: list[RecordChange] = []
+    for item in items:
+        status = reading.statuses.get(as_text(look_up(reading.status, item)))
+        if status is None:
+            continue
+        word = as_text(look_up(reading.outcome, item)) if reading.outcome else ""
+        version = as_text(look_up(reading.version, item)) if reading.version else ""
+        found.append(
+            RecordChange(
+                case_id=as_text(look_up(reading.key, item)) or None if reading.key else None,
+                external_id=as_text(look_up(reading.id, item)) or None if reading.id else None,
+                status=status,
+                outcome=reading.outcomes.get(word),
+                version=_as_version(version),
+            )
+        )
+    return found
+
+
+def _as_version(text: str) -> int | None:
+    """A count, or an instant in milliseconds; None for what is neither."""
+    if text.isdecimal() and text.isascii() and len(text) < 19:  # noqa: PLR2004 - a bigint's digits
+        return int(text)
+    epoch_s = parse_instant_s(text)
+    return None if epoch_s is None else int(epoch_s * 1000)
+
+
+def parse_instant_s(text: str) -> float | None:
+    """An instant in ISO 8601 (UTC where it does not say), or in seconds or milliseconds since 1970."""
+    try:
+        number = float(text)
+    except ValueError:
+        pass
+    else:
+        return number / 1000 if number > _MOST_MS else number
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
+
+
+class RestInbound:
+    """A helpdesk's own hooks."""
+
+    def __init__(self, inbound: Inbound, secret: str) -> None:
+        """`secret` is the token, or the key of signatures."""
+        self._inbound = inbound
+        self._secret = secret.encode()
+
+    def verify(self, headers: Mapping[str, str], body: bytes, now_s: float) -> str:
+        """Believe a hook that bears the token, or a signature over its very bytes. Raises BadSignature."""
+        inbound = self._inbound
+        lowered = {name.lower(): value for name, value in headers.items()}
+        given = lowered.get(inbound.header.lower())
+        if given is None:
+            raise BadSignature(SignatureReason.MISSING_HEADER)
+        if not given.startswith(inbound.prefix):
+            raise BadSignature(SignatureReason.NO_MATCH)
+        shown = given.removeprefix(inbound.prefix).strip()
+        timestamp = self._timestamp(lowered, now_s)
+        wanted = self._secret if inbound.kind == "token" else self._digest(timestamp, body)
+        if not hmac.compare_digest(wanted, _decoded(inbound, shown)):
+            raise BadSignature(SignatureReason.NO_MATCH)
+        delivery = lowered.get(inbound.delivery_header.lower(), "") if inbound.delivery_header else ""
+        return delivery[:200] or hashlib.sha256(timestamp.encode() + b"." + body).hexdigest()
+
+    def read(self, body: bytes) -> Sequence[RecordChange]:
+        """The changes in a hook's JSON. Raises ValueError."""
+        try:
+            told = cast("Json", msgspec.json.decode(body))
+        except msgspec.MsgspecError as error:
+            raise ValueError(str(error)) from error
+        events = look_up(self._inbound.events, told)
+        return read_changes(self._inbound, events if isinstance(events, list) else [events])
+
+    def _timestamp(self, headers: Mapping[str, str], now_s: float) -> str:
+        inbound = self._inbound
+        if not inbound.timestamp_header:
+            return ""
+        text = headers.get(inbound.timestamp_header.lower())
+        if text is None:
+            raise BadSignature(SignatureReason.MISSING_HEADER)
+        signed_s = parse_instant_s(text)
+        if signed_s is None:
+            raise BadSignature(SignatureReason.BAD_TIMESTAMP)
+        if abs(now_s - signed_s) > inbound.tolerance:
+            raise BadSignature(SignatureReason.TOO_OLD if signed_s < now_s else SignatureReason.TOO_NEW)
+        return text
+
+    def _digest(self, timestamp: str, body: bytes) -> bytes:
+        before, _, after = self._inbound.signed.replace("{timestamp}", timestamp).partition("{body}")
+        return hmac.digest(self._secret, before.encode() + body + after.encode(), self._inbound.algorithm)
+
+
+def _decoded(inbound: Inbound, shown: str) -> bytes:
+    """What the header shows, as bytes to compare. Raises BadSignature."""
+    try:
+        if inbound.kind == "token":
+            return shown.encode()
+        return bytes.fromhex(shown) if inbound.encoding == "hex" else base64.b64decode(shown, validate=True)
+    except (ValueError, binascii.Error):
+        raise BadSignature(SignatureReason.NO_MATCH) from None
+
+
+def open_inbound(endpoint: EndpointSettings) -> RestInbound | None:
+    """The hooks that an endpoint's file describes; None where it calls back as careloop would. Raises ConfigError."""
+    if endpoint.adapter != "rest":
+        return None
+    inbound = read_spec(Path(endpoint.spec_file)).inbound
+    if inbound is None:
+        return None
+    secret = endpoint.callback_token.get_secret_value()
+    if not secret:
+        setting = f"crm.endpoints.{endpoint.name}.callback_token"
+        raise ConfigError([Fault(setting, "nothing", "the token, or the secret of signatures, that hooks come with")])
+    return RestInbound(inbound, secret)

@@ -1,0 +1,82 @@
+"""What is known of CRMs' records."""
+
+from dataclasses import dataclass
+from typing import Any, Final, LiteralString
+
+from psycopg import AsyncConnection
+from psycopg.rows import tuple_row
+
+from crm_sync.adapters.contract import RecordChange
+
+Connection = AsyncConnection[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A case that a CRM has a record of."""
+
+    case_id: str
+    seen_status: str | None
+    seen_outcome: str | None
+    is_quiet: bool  # nothing is on its way to that record
+
+
+_FIND: Final[LiteralString] = """
+SELECT x.case_id, x.seen_status, x.seen_outcome,
+       NOT EXISTS (SELECT FROM outbox_stream s
+                    WHERE (s.tenant_id, s.endpoint, s.stream_key) = (x.tenant_id, x.endpoint, x.case_id)
+                      AND s.head_seq < s.next_seq)
+  FROM external_ref x
+ WHERE x.tenant_id = %(tenant_id)s AND x.endpoint = %(endpoint)s
+   AND (x.case_id = %(case_id)s OR x.external_id = %(external_id)s)
+ ORDER BY x.case_id = %(case_id)s DESC, x.recorded_at DESC
+ LIMIT 1
+"""
+
+
+async def find(conn: Connection, tenant_id: str, endpoint: str, change: RecordChange) -> Known | None:
+    """The case that a record belongs to: by the case's id, else by what the CRM calls the record."""
+    values = {
+        "tenant_id": tenant_id,
+        "endpoint": endpoint,
+        "case_id": change.case_id or "",
+        "external_id": change.external_id or "",
+    }
+    async with conn.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_FIND, values)
+        row = await cursor.fetchone()
+    return None if row is None else Known(*row)
+
+
+_NOTE: Final[LiteralString] = """
+UPDATE external_ref SET seen_status = %s, seen_outcome = %s WHERE (tenant_id, endpoint, case_id) = (%s, %s, %s)
+"""
+
+
+async def note_seen(conn: Connection, tenant_id: str, endpoint: str, case_id: str, change: RecordChange) -> None:
+    """Remember how a record was last seen."""
+    await conn.execute(_NOTE, [change.status, change.outcome, tenant_id, endpoint, case_id])
+
+
+_ASKED_UNTIL: Final[LiteralString] = """
+SELECT extract(epoch FROM asked_until)::float8 FROM record_poll WHERE (tenant_id, endpoint) = (%s, %s)
+"""
+
+
+async def asked_until_s(conn: Connection, tenant_id: str, endpoint: str) -> float | None:
+    """Up to when an endpoint was asked for changes; None for never."""
+    async with conn.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_ASKED_UNTIL, [tenant_id, endpoint])
+        row = await cursor.fetchone()
+    return None if row is None else float(row[0])
+
+
+_NOTE_ASKED: Final[LiteralString] = """
+INSERT INTO record_poll (tenant_id, endpoint, asked_until) VALUES (%s, %s, to_timestamp(%s))
+ON CONFLICT (tenant_id, endpoint) DO UPDATE SET asked_until = excluded.asked_until
+"""
+
+
+async def note_asked(conn: Connection, tenant_id: str, endpoint: str, until_s: float) -> None:
+    """Remember up to when an endpoint was asked."""
+    await conn.execute(_NOTE_ASKED, [tenant_id, endpoint, until_s])

@@ -1,0 +1,46 @@
+"""Takes over what a CRM did with a record."""
+
+from typing import Final
+
+from crm_sync.adapters.contract import RecordChange
+from crm_sync.cases.callback import CallbackEffect, CaseCallback, apply_callback
+from crm_sync.delivery.queries import record_external_id
+from crm_sync.records import queries
+from crm_sync.records.queries import Connection
+
+BUSY: Final = "busy"
+"""Something is on its way to the record, and will say there how the case stands."""
+
+
+async def take(conn: Connection, tenant_id: str, endpoint: str, change: RecordChange, now_s: float) -> str:
+    """Apply what a hook tells; `now_s` is the gateway's clock. What was seen before has no effect."""
+    known = await queries.find(conn, tenant_id, endpoint, change)
+    case_id = change.case_id if known is None else known.case_id
+    if case_id is None:
+        return CallbackEffect.UNKNOWN_CASE
+    if known is not None and _is_old_news(known, change):
+        return CallbackEffect.NO_CHANGE
+    callback = CaseCallback(
+        tenant_id, endpoint, case_id, change.status, now_s, outcome=change.outcome, version=change.version
+    )
+    effect = await apply_callback(conn, callback)
+    if effect is CallbackEffect.UNKNOWN_CASE or effect is CallbackEffect.OLD_VERSION:
+        return effect
+    if change.external_id is not None:
+        await record_external_id(conn, tenant_id, endpoint, case_id, change.external_id, now_s=now_s)
+    await queries.note_seen(conn, tenant_id, endpoint, case_id, change)
+    return effect
+
+
+async def take_found(conn: Connection, tenant_id: str, endpoint: str, change: RecordChange, now_s: float) -> str:
+    """Apply what was found by asking: how the record stands now, however it came to that."""
+    known = await queries.find(conn, tenant_id, endpoint, change)
+    if known is None:
+        return CallbackEffect.UNKNOWN_CASE  # another program's record, or one that was never acknowledged to us
+    if not known.is_quiet:
+        return BUSY
+    return await take(conn, tenant_id, endpoint, change, now_s)
+
+
+def _is_old_news(known: queries.Known, change: RecordChange) -> bool:
+    return (known.seen_status, known.seen_outcome) == (change.status, change.outcome)

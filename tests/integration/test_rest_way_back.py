@@ -1,0 +1,189 @@
+"""What a helpdesk does with its tickets by itself comes back: by hooks of its own form, and by asking."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+import structlog
+
+from crm_sync.adapters.rest.adapter import RestAdapter
+from crm_sync.adapters.rest.reading import open_inbound
+from crm_sync.callbacks import CallbackAnswer, receive
+from crm_sync.delivery.breaker import Breaker
+from crm_sync.delivery.channels import Channel
+from crm_sync.delivery.deliverer import Deliverer, RealTime
+from crm_sync.records.polling import Polling
+from crm_sync.send_check import SendCheck
+from devices.errors import Retryable
+from tests.integration.test_rest_adapter import settings
+from tests.services.case_world import HOUR, NOON, CaseWorld, notice, open_world
+from tests.services.helpdesk import Helpdesk, refuses
+
+KEY = "a key that two sides know"
+REAL_S = 1_800_000_000.0
+
+
+@dataclass
+class Desk:
+    """A gateway's cases, a helpdesk, and both ways between them."""
+
+    world: CaseWorld
+    helpdesk: Helpdesk
+    channel: Channel
+    adapter: RestAdapter
+    real_s: float = REAL_S
+
+    async def deliver(self) -> None:
+        """Send what is due."""
+        engine = Deliverer(
+            "default",
+            [self.channel],
+            self.world.pool,
+            SendCheck(self.world.desk).may_send,
+            clock=self.world.clock,
+            log=structlog.get_logger(),
+            real_time=RealTime(lambda: self.real_s, lambda: 0.5),
+        )
+        while await engine.deliver_due():
+            await engine.drain(20)
+
+    async def poll(self) -> dict[str, int]:
+        """Ask once; what came of each record."""
+        polling = Polling(
+            "default",
+            [self.channel],
+            self.world.pool,
+            clock=self.world.clock,
+            log=structlog.get_logger(),
+            real_now_s=lambda: self.real_s,
+        )
+        return dict(await polling.ask("crm", self.adapter))
+
+    async def hook(
+        self, ticket: Mapping[str, object], delivery: str = "", key: str = KEY, at_s: float | None = None
+    ) -> CallbackAnswer:
+        """The helpdesk tells of a ticket."""
+        body = json.dumps({"ticket": dict(ticket)}).encode()
+        timestamp = str(int(self.real_s if at_s is None else at_s))
+        signature = hmac.digest(key.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hex()
+        headers = {"X-Helpdesk-Signature": f"sha256={signature}", "X-Helpdesk-Timestamp": timestamp}
+        if delivery:
+            headers["X-Helpdesk-Delivery"] = delivery
+        endpoint = self.channel.settings
+        return await receive(
+            self.world.pool,
+            endpoint,
+            headers,
+            body,
+            self.world.clock.at_s,
+            inbound=open_inbound(endpoint),
+            real_now_s=lambda: self.real_s,
+        )
+
+    async def state(self) -> tuple[str, str | None]:
+        """Of the only case."""
+        (case,) = await self.world.cases()
+        return case["state"], case["outcome"]
+
+
+@asynccontextmanager
+async def open_desk(url: str) -> AsyncGenerator[Desk]:
+    """With one case, whose ticket is 100."""
+    async with Helpdesk() as helpdesk:
+        endpoint = settings(helpdesk, callback_token=KEY)
+        async with open_world(url, endpoints=(endpoint,)) as world:
+            adapter = RestAdapter(endpoint, real_now_s=lambda: REAL_S)
+            desk = Desk(world, helpdesk, Channel(endpoint, adapter, Breaker(endpoint.breaker)), adapter)
+            try:
+                await world.happens(notice())
+                await desk.deliver()
+                assert list(helpdesk.tickets) == [100]
+                yield desk
+            finally:
+                await adapter.close()
+
+
+async def test_what_no_hook_told_is_found_by_asking_and_taken_once(plain_database_url: str) -> None:
+    async with open_desk(plain_database_url) as desk:
+        assert await desk.poll() == {}
+        desk.helpdesk.tickets[100]["status"] = "pending"
+        assert await desk.poll() == {"applied": 1}
+        assert await desk.state() == ("waiting", None)
+        assert await desk.poll() == {"no_change": 1}
+        desk.helpdesk.tickets[100]["status"] = "solved"
+        desk.helpdesk.tickets[100]["fields"]["cause"] = "false alarm"
+        assert await desk.poll() == {"applied": 1}
+        assert await desk.state() == ("resolved", "false")
+        assert await desk.poll() == {"no_change": 1}
+        asked = [each.query["updated_since"] for each in desk.helpdesk.asked if "updated_since" in each.query]
+        assert asked[0] == "2027-01-14T07:59:00Z"  # a day and the overlap back
+        assert set(asked[2:]) == {"2027-01-15T07:59:00Z"}
+
+
+async def test_tickets_of_others_are_nobodys_case(plain_database_url: str) -> None:
+    async with open_desk(plain_database_url) as desk:
+        desk.helpdesk.tickets[101] = {"id": 101, "status": "solved", "fields": {}}
+        desk.helpdesk.ignores_filters = True
+        assert await desk.poll() == {"unknown_case": 1}
+        assert await desk.state() == ("open", None)
+
+
+async def test_what_is_about_to_be_told_is_not_overruled_by_what_is_there(plain_database_url: str) -> None:
+    async with open_desk(plain_database_url) as desk:
+        await desk.world.happens(notice(event="cleared", at_s=NOON + 60, started_at_s=NOON - HOUR))
+        await desk.deliver()
+        assert desk.helpdesk.tickets[100]["status"] == "solved"
+        await desk.world.happens(notice(at_s=NOON + HOUR, started_at_s=NOON + HOUR - 60))
+        assert (await desk.state())[0] == "open"
+        assert await desk.poll() == {"busy": 1}  # solved there, until the relapse is told
+        assert (await desk.state())[0] == "open"
+        await desk.deliver()
+        assert desk.helpdesk.tickets[100]["status"] == "open"
+        assert await desk.poll() == {}
+
+
+async def test_a_hook_that_is_signed_is_taken_once(plain_database_url: str) -> None:
+    async with open_desk(plain_database_url) as desk:
+        ticket = {"id": 100, "status": "pending", "updated_at": "2027-01-15T08:00:00.250Z"}
+        assert await desk.hook(ticket, "d-1") == CallbackAnswer(200, "applied")
+        assert await desk.hook(ticket, "d-1") == CallbackAnswer(200, "duplicate")
+        assert await desk.state() == ("waiting", None)
+        assert await desk.poll() == {}
+
+
+async def test_hooks_that_come_in_the_wrong_order_end_with_the_newest(plain_database_url: str) -> None:
+    async with open_desk(plain_database_url) as desk:
+        solved = {"id": 100, "status": "solved", "updated_at": "2027-01-15T08:00:02Z"}
+        pending = {"id": 100, "status": "pending", "updated_at": "2027-01-15T08:00:01Z"}
+        assert await desk.hook(solved, "d-2") == CallbackAnswer(200, "applied")
+        assert await desk.hook(pending, "d-1") == CallbackAnswer(200, "old_version")
+        assert (await desk.state())[0] == "resolved"
+
+
+async def test_what_is_not_signed_by_those_who_know_the_key_is_refused(plain_database_url: str) -> None:
+    async with open_desk(plain_database_url) as desk:
+        solved = {"id": 100, "status": "solved", "updated_at": 5}
+        assert (await desk.hook(solved, key="another")).status == 401
+        assert await desk.hook(solved, at_s=REAL_S - 301) == CallbackAnswer(401, "too_old")
+        assert await desk.hook(solved, at_s=REAL_S + 301) == CallbackAnswer(401, "too_new")
+        assert await desk.state() == ("open", None)
+
+
+async def test_a_hook_without_news_is_recorded_and_changes_nothing(plain_database_url: str) -> None:
+    async with open_desk(plain_database_url) as desk:
+        assert await desk.hook({"id": 100, "status": "open"}) == CallbackAnswer(202, "no_news")
+        assert await desk.hook({"id": 999, "status": "solved"}) == CallbackAnswer(202, "unknown_case")
+
+
+async def test_a_helpdesk_that_does_not_answer_is_asked_the_same_again(plain_database_url: str) -> None:
+    async with open_desk(plain_database_url) as desk:
+        desk.helpdesk.tickets[100]["status"] = "solved"
+        desk.helpdesk.trick("GET /api/tickets", refuses(503, retry_after="30"))
+        with pytest.raises(Retryable) as caught:
+            await desk.poll()
+        assert caught.value.retry_after_s == 30
+        assert await desk.poll() == {"applied": 1}
