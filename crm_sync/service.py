@@ -23,6 +23,7 @@ from crm_sync.delivery.channels import close_channels, open_channels
 from crm_sync.delivery.deliverer import Deliverer
 from crm_sync.inbox_worker import InboxWorker
 from crm_sync.keeping import Keeper
+from crm_sync.records.polling import Polling
 from crm_sync.send_check import SendCheck
 from crm_sync.stats import CrmStats
 from devices.clock import Clock, to_datetime
@@ -68,6 +69,7 @@ class CrmSync:
             log=log,
             stats=self.stats,
         )
+        self._polling = Polling(tenant_id, self._channels, pool, clock=clock, log=log)
         self._heads = heads
         self._keeper = Keeper(desk, pool, clock, tenant_id)
         self._kept_s = -math.inf  # real
@@ -85,6 +87,7 @@ class CrmSync:
                 tasks.create_task(self._release_steps(), name="crm held steps")
                 tasks.create_task(self._tidy(), name="crm tidying")
                 tasks.create_task(self._deliverer.run(), name="crm delivery")
+                tasks.create_task(self._polling.run(), name="crm polling")
         finally:
             await close_channels(self._channels)
 
