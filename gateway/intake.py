@@ -120,10 +120,30 @@ class Bunch(NamedTuple):
     payloads: Sequence[bytes]  # of the same order
 
 
+class Mixed(NamedTuple):
+    """PUBLISHes for several topics that one read brought one after the other, alike in all but that.
+
+    A broker sends the messages of its clients in turn: bunches of theirs would hold one packet each. The fields stand
+    where a bunch has them; every list has an entry for each packet.
+    """
+
+    origin: Origin
+    route: Route
+    device_ids: Sequence[str]
+    topics: Sequence[str]
+    codec: str
+    received_s: float
+    tokens: Sequence[int]
+    payloads: Sequence[bytes]
+
+
+Piece = Bunch | Mixed
+
+
 class Intake(Protocol):
     """The pipeline, as a door sees it."""
 
-    def submit(self, bunches: Sequence[Bunch]) -> bool:
+    def submit(self, pieces: Sequence[Piece]) -> bool:
         """Take packets, always; False asks the door to stop reading until `when_ready` calls back."""
         ...
 

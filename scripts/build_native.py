@@ -1,11 +1,11 @@
-"""Compile the detectors' loops into gateway/detect/native/kernel.so, where there is a C compiler.
+"""Compile the detectors' loops, and the one that parses a broker's messages, where there is a C compiler.
 
 Run by hatchling when careloop is installed or built, and by hand after a change to the sources:
 
     python scripts/build_native.py
 
-Without a compiler, or with CARELOOP_NO_NATIVE set, nothing is built: the detectors then run as NumPy, with the same
-findings.
+Without a compiler, or with CARELOOP_NO_NATIVE set, nothing is built: the detectors then run as NumPy and the parser as
+Python, with the same findings.
 """
 
 import hashlib
@@ -21,8 +21,10 @@ from typing import Any, Final
 from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-FOLDER: Final = Path(__file__).parents[1] / "gateway" / "detect" / "native"
-LIBRARY: Final = "kernel.so"
+_ROOT: Final = Path(__file__).parents[1]
+LIBRARIES: Final = ("gateway/detect/native/kernel.so", "gateway/doors/mqtt/native/publishes.so")
+"""Each is made of the sources in its folder."""
+
 # No contraction: a multiplication and an addition that are rounded once would not be what Python makes of them.
 FLAGS: Final = (
     "-std=c11",
@@ -36,8 +38,14 @@ FLAGS: Final = (
 )
 
 
-def build(folder: Path = FOLDER, target: Path = FOLDER / LIBRARY) -> bool:
-    """Compile; False where that is not possible."""
+def build_all() -> bool:
+    """Compile everything; False where that is not possible."""
+    made = [build((_ROOT / library).parent, _ROOT / library) for library in LIBRARIES]
+    return all(made)
+
+
+def build(folder: Path, target: Path) -> bool:
+    """Compile the sources in a folder; False where that is not possible."""
     compiler = _find_compiler()
     if os.environ.get("CARELOOP_NO_NATIVE") or not compiler:
         return False
@@ -47,11 +55,11 @@ def build(folder: Path = FOLDER, target: Path = FOLDER / LIBRARY) -> bool:
     try:
         made = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
         if made.returncode:
-            sys.stderr.write(f"careloop: the detectors' loops were not compiled\n{made.stderr[-2000:]}\n")
+            sys.stderr.write(f"careloop: {target.name} was not compiled\n{made.stderr[-2000:]}\n")
             return False
         fresh.replace(target)
     except (OSError, subprocess.TimeoutExpired) as error:
-        sys.stderr.write(f"careloop: the detectors' loops were not compiled: {error}\n")
+        sys.stderr.write(f"careloop: {target.name} was not compiled: {error}\n")
         return False
     finally:
         fresh.unlink(missing_ok=True)
@@ -65,7 +73,7 @@ def _find_compiler() -> list[str]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Names the sources in a folder, as gateway/detect/native does."""
+    """Names the sources in a folder, as gateway/native_library.py does."""
     digest = hashlib.blake2b(digest_size=16)
     for path in sorted([*folder.glob("*.c"), *folder.glob("*.h")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -79,9 +87,9 @@ class NativeHook(BuildHookInterface[BuilderConfig]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Put the library into the wheel, which is then one for this platform."""
-        if self.target_name != "wheel" or not build():
+        if self.target_name != "wheel" or not build_all():
             return
-        build_data["artifacts"].append(f"gateway/detect/native/{LIBRARY}")
+        build_data["artifacts"] += LIBRARIES
         if version != "editable":
             build_data["pure_python"] = False
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
@@ -89,4 +97,4 @@ class NativeHook(BuildHookInterface[BuilderConfig]):
 
 
 if __name__ == "__main__":
-    sys.exit(0 if build() else 1)
+    sys.exit(0 if build_all() else 1)

@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from gateway.intake import Bunch
+from gateway.intake import Piece
 from gateway.pipeline.batch import Batch
 from gateway.pipeline.decode import Sources, decode_batch
 from gateway.pipeline.dialect import Dialects, Expanded
+from gateway.pipeline.packets import device_ids_of
 from gateway.pipeline.queue import PacketQueue
 
 
@@ -15,7 +16,7 @@ from gateway.pipeline.queue import PacketQueue
 class Taken:
     """A batch's worth of packets, as they came and with those of dialects taken apart."""
 
-    bunches: Sequence[Bunch]
+    pieces: Sequence[Piece]
     expanded: Expanded
     oldest_s: float  # receipt of the oldest packet, the gateway's clock
 
@@ -24,7 +25,7 @@ class Taken:
 class _Early:
     """Packets that have left the queue; `batch` is what they say, where nothing had to be waited for."""
 
-    bunches: Sequence[Bunch]
+    pieces: Sequence[Piece]
     oldest_s: float
     batch: Batch | None
 
@@ -39,16 +40,16 @@ class Ahead:
         self._queue = queue
         self._now_s = now_s
         self._early: _Early | None = None
-        self._in_hand: Sequence[Bunch] = ()
+        self._in_hand: Sequence[Piece] = ()
 
     @property
     def has_taken(self) -> bool:
         """Whether packets have left the queue that nobody has been given."""
         return self._early is not None
 
-    def unsettled(self) -> Iterator[Bunch]:
+    def unsettled(self) -> Iterator[Piece]:
         """What has left the queue and is not known to be stored."""
-        return chain(self._in_hand, () if self._early is None else self._early.bunches)
+        return chain(self._in_hand, () if self._early is None else self._early.pieces)
 
     def settled(self) -> None:
         """The batch that was handed out last is stored, and its packets are settled."""
@@ -67,25 +68,23 @@ class Ahead:
         """
         if self._early is not None or not self._queue.has_half_a_batch:
             return
-        bunches = self._queue.take()
-        is_plain = not self._dialects.concern(bunches) and not self._sources.devices.strangers(
-            [bunch.device_id for bunch in bunches]
-        )
-        batch = self._decode(Expanded(bunches)) if is_plain else None
-        self._early = _Early(bunches, _oldest_s(bunches), batch)
+        pieces = self._queue.take()
+        is_plain = not self._dialects.concern(pieces) and not self._sources.devices.strangers(device_ids_of(pieces))
+        batch = self._decode(Expanded(pieces)) if is_plain else None
+        self._early = _Early(pieces, _oldest_s(pieces), batch)
 
-    async def next(self, meet: Callable[[Sequence[Bunch]], Awaitable[None]]) -> tuple[Taken, Batch]:
+    async def next(self, meet: Callable[[Sequence[Piece]], Awaitable[None]]) -> tuple[Taken, Batch]:
         """The next batch; `meet` gets devices known that are not."""
         early, self._early = self._early, None
-        bunches = self._in_hand = self._queue.take() if early is None else early.bunches
+        pieces = self._in_hand = self._queue.take() if early is None else early.pieces
         if early is not None and early.batch is not None:
-            return Taken(early.bunches, Expanded(early.bunches), early.oldest_s), self._fitted(early.batch)
-        expanded = self._dialects.expand(bunches)
-        await meet(expanded.bunches)
-        return Taken(bunches, expanded, _oldest_s(bunches)), self._decode(expanded)
+            return Taken(early.pieces, Expanded(early.pieces), early.oldest_s), self._fitted(early.batch)
+        expanded = self._dialects.expand(pieces)
+        await meet(expanded.pieces)
+        return Taken(pieces, expanded, _oldest_s(pieces)), self._decode(expanded)
 
     def _decode(self, expanded: Expanded) -> Batch:
-        return decode_batch(self._sources, expanded.bunches, self._now_s(), expanded.refused)
+        return decode_batch(self._sources, expanded.pieces, self._now_s(), expanded.refused)
 
     def _fitted(self, batch: Batch) -> Batch:
         """The batch for the tables as they are now: one may have got columns since it was decoded."""
@@ -95,5 +94,5 @@ class Ahead:
         return replace(batch, readings=[part.widened(tables[part.table.model]) for part in batch.readings])
 
 
-def _oldest_s(bunches: Sequence[Bunch]) -> float:
-    return min([bunch.received_s for bunch in bunches])
+def _oldest_s(pieces: Sequence[Piece]) -> float:
+    return min([piece.received_s for piece in pieces])

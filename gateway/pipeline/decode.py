@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import attrgetter
 from typing import Final, TypeVar
 
@@ -13,12 +14,12 @@ from devices.payloads.columnar import ABSENT
 from devices.payloads.elements import elements
 from devices.profiles.model import Profile
 from devices.registry.model import Device, FirmwareSeen
-from gateway.intake import Bunch, Packet, Route
+from gateway.intake import Bunch, Mixed, Packet, Piece, Route
 from gateway.pipeline.batch import Batch
 from gateway.pipeline.clockless import ReceiptTimes
 from gateway.pipeline.columns import Columns, Part
 from gateway.pipeline.directory import DeviceDirectory
-from gateway.pipeline.packets import Packets
+from gateway.pipeline.packets import Packets, one_of, unmixed
 from gateway.pipeline.settings import PipelineSettings
 from gateway.pipeline.together import Decoders, Together
 from gateway.pipeline.told import Told, Unreadable, read_acknowledgement, read_status
@@ -33,6 +34,7 @@ AUTOMATIC: Final = "automatic"
 _NO_ROUTE: Final = "no route knows this topic, or its device id is not 1 to 64 of A-Z a-z 0-9 _ -"
 _BEYOND: Final = "ts is not from 1970 to 9999"
 _Decoded = TypeVar("_Decoded")
+_Seat = tuple[Together | None, int]
 _by_packet = attrgetter("packet")
 
 
@@ -58,17 +60,32 @@ class Sources:
 
 
 def decode_batch(
-    sources: Sources, bunches: Sequence[Bunch], now_s: float, refused: Mapping[int, Bad] | None = None
+    sources: Sources, pieces: Sequence[Piece], now_s: float, refused: Mapping[int, Bad] | None = None
 ) -> Batch:
     """Decode packets in their order; never raises for what a device sent.
 
     `refused` says of packets, by their number, why they are not to be decoded.
     """
-    packets = Packets(bunches)
+    packets = Packets(pieces)
     decoding = _Decoding(sources, packets, round((now_s + sources.settings.ingest.far_future) * 1e6), refused or {})
-    for start, bunch in zip(packets.starts, bunches, strict=False):
-        decoding.take(start, bunch)
+    for start, piece in zip(packets.starts, pieces, strict=False):
+        if isinstance(piece, Mixed):
+            decoding.take_mixed(start, piece)
+        else:
+            decoding.take(start, piece)
     return decoding.finish()
+
+
+class _Seats(dict[str, _Seat]):
+    """Of the devices of a batch, where their payloads go; found out once for each."""
+
+    def __init__(self, find: Callable[[str], _Seat]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, device_id: str) -> _Seat:
+        seat = self[device_id] = self._find(device_id)
+        return seat
 
 
 class _Decoding:
@@ -89,6 +106,7 @@ class _Decoding:
         self._columns: dict[str, Columns] = {}  # by profile
         self._columns_by_model: dict[str | None, Columns] = {}  # by what the registry says, which may have no profile
         self._together: dict[tuple[str, str | None], Together | None] = {}  # by codec and model; None: it is not done
+        self._seats: dict[str, _Seats] = {}  # by codec
         self._events: list[EventRow] = []
         self._statuses: list[EventRow] = []
         self._refused: list[QuarantineRow] = []
@@ -107,13 +125,59 @@ class _Decoding:
             else:
                 self._refuse(index, bad.raw, bad.reason, bad.detail)
 
+    def take_mixed(self, start: int, mixed: Mixed) -> None:
+        """Take packets of several devices, the first with the number `start`."""
+        if mixed.route is not Route.TELEMETRY or self._undecodable:
+            for bunch in unmixed(mixed):
+                self.take(start, bunch)
+                start += len(bunch.tokens)
+            return
+        seats = self._seats.get(mixed.codec)
+        if seats is None:
+            seats = self._seats[mixed.codec] = _Seats(partial(self._seat, mixed.codec))
+        togethers, devices = zip(*map(seats.__getitem__, mixed.device_ids), strict=True)
+        its_together = togethers[0]
+        if (
+            its_together is not None
+            and togethers.count(its_together) == len(togethers)
+            and max(map(len, mixed.payloads)) <= self._max_payload_bytes
+        ):
+            its_together.add_mixed(start, mixed, devices)
+        else:
+            self._take_divided(start, mixed, togethers, devices)
+
+    def _take_divided(
+        self, start: int, mixed: Mixed, togethers: Sequence[Together | None], devices: Sequence[int]
+    ) -> None:
+        """Take packets that are not all to be decoded together."""
+        places_of: dict[Together, list[int]] = {}
+        for place, (together, payload) in enumerate(zip(togethers, mixed.payloads, strict=True)):
+            if together is not None and len(payload) <= self._max_payload_bytes:
+                places_of.setdefault(together, []).append(place)
+            else:
+                self.take(start + place, one_of(mixed, place))
+        for together, places in places_of.items():
+            together.add_some(start, mixed, places, devices)
+
+    def _seat(self, codec: str, device_id: str) -> _Seat:
+        """With whose payloads those of a device are decoded, and its index there; None: by themselves."""
+        device = self._devices.get(device_id)
+        if device is None or self._sources.decoders.is_apart(device_id):
+            return None, -1
+        together = self._together_of(codec, device)
+        return together, -1 if together is None else together.index(device_id)
+
+    def _together_of(self, codec: str, device: Device) -> Together | None:
+        key = (codec, device.model)
+        try:
+            return self._together[key]
+        except KeyError:
+            together = self._together[key] = self._begin_together(codec, device)
+            return together
+
     def _take_together(self, start: int, bunch: Bunch, device: Device) -> bool:
         """Put a bunch aside to be decoded with others; False where its packets have to be looked at one by one."""
-        key = (bunch.codec, device.model)
-        try:
-            together = self._together[key]
-        except KeyError:
-            together = self._together[key] = self._begin_together(bunch.codec, device)
+        together = self._together_of(bunch.codec, device)
         payloads = bunch.payloads
         largest = len(payloads[0]) if len(payloads) == 1 else max(map(len, payloads))
         if (
@@ -281,11 +345,12 @@ class _Decoding:
         if found is not None:
             together.columns.parts.append(Part.of(found, device, received_us, packet))
         for payload in range(len(packet)) if found is None else found.left:
-            index, bunch = together.place(payload, packet)
-            known = self._devices.get(bunch.device_id)
-            assert known is not None, "a bunch of an unknown device was put aside"
-            self._sources.decoders.keep_apart(bunch.device_id)
-            self._take_readings(index, self._packets[index], known, codec)
+            index = int(packet[payload])
+            its_packet = self._packets[index]
+            known = self._devices.get(its_packet.device_id)
+            assert known is not None, "a packet of an unknown device was put aside"
+            self._sources.decoders.keep_apart(its_packet.device_id)
+            self._take_readings(index, its_packet, known, codec)
 
     def _timed(self, columns: Columns) -> Readings:
         """The readings of a product model in the order of arrival, each with a time; notes the firmware they tell.

@@ -24,11 +24,11 @@ from devices.payloads.codec import EPOCH, DecodedEvent, DecodedReading
 from devices.payloads.dialect import Dialect, Message, Recall, Reply, Said, Translation, is_dialect
 from devices.payloads.one_by_one import MOST_BAD
 from gateway.authority import Authority
-from gateway.intake import Answering, Bunch, Origin, Packet, Route, Verdict
+from gateway.intake import Answering, Bunch, Origin, Packet, Piece, Route, Verdict
 from gateway.pipeline.packets import Packets, bunches_of
 from gateway.pipeline.queries import request_recalls
 
-_CODEC_OF: Final = itemgetter(Bunch._fields.index("codec"))
+_CODEC_OF: Final = itemgetter(Bunch._fields.index("codec"))  # where `Mixed` has it too
 _EXACT_US: Final = 2**53  # up to here epoch milliseconds as JSON numbers are exact to the microsecond
 _MOST_RECALLS: Final = 10_000
 
@@ -40,7 +40,7 @@ class Expanded:
     Positions are the numbers of packets: see `Packets`.
     """
 
-    bunches: Sequence[Bunch]
+    pieces: Sequence[Piece]
     refused: Mapping[int, Bad] = field(default_factory=dict[int, Bad])  # by position: not to be decoded
     whose: Sequence[int] | None = None  # the position of each packet's message; None: nothing was taken apart
     replies: Sequence[tuple[Origin, Reply]] = ()
@@ -72,28 +72,28 @@ class Dialects:
         self._recalls: dict[tuple[str, str], Recall] = {}
         self._asked: Sequence[Recall] = ()
 
-    def concern(self, bunches: Sequence[Bunch]) -> bool:
+    def concern(self, pieces: Sequence[Piece]) -> bool:
         """Whether anything of it is in a dialect."""
-        return not self._dialects.keys().isdisjoint(map(_CODEC_OF, bunches))
+        return not self._dialects.keys().isdisjoint(map(_CODEC_OF, pieces))
 
-    def expand(self, bunches: Sequence[Bunch]) -> Expanded:
+    def expand(self, pieces: Sequence[Piece]) -> Expanded:
         """Take apart what is in a dialect; to be called once for each packet, in the order of arrival."""
-        if not self.concern(bunches):
-            return Expanded(bunches)
-        apart: list[Bunch] = []
+        if not self.concern(pieces):
+            return Expanded(pieces)
+        apart: list[Piece] = []
         refused: dict[int, Bad] = {}
         whose: list[int] = []
         replies: list[tuple[Origin, Reply]] = []
         recalls: list[Recall] = []
         position = 0  # of the message
-        for bunch in bunches:
-            dialect = self._dialects.get(bunch.codec)
-            if dialect is None or bunch.route is not Route.TELEMETRY:
-                apart.append(bunch)
-                whose += range(position, position + len(bunch.tokens))
-                position += len(bunch.tokens)
+        for piece in pieces:
+            dialect = self._dialects.get(piece.codec)
+            if dialect is None or piece.route is not Route.TELEMETRY:
+                apart.append(piece)
+                whose += range(position, position + len(piece.tokens))
+                position += len(piece.tokens)
                 continue
-            for packet in Packets([bunch]):
+            for packet in Packets([piece]):
                 parts: list[Packet] = []
                 bad: dict[int, Bad] = {}
                 translation = self._translate(dialect, packet)

@@ -15,7 +15,7 @@ from devices.payloads import Codec
 from devices.registry.model import Device
 from devices.registry.queries import find_devices, register_device
 from gateway.detect.model import AlarmChange
-from gateway.intake import Alike, Bunch, Origin, Route, Verdict
+from gateway.intake import Alike, Origin, Piece, Route, Verdict
 from gateway.order.keeper import OrderKeeper
 from gateway.pipeline.ahead import Ahead
 from gateway.pipeline.decode import AUTOMATIC, Sources
@@ -23,6 +23,7 @@ from gateway.pipeline.dialect import Dialects
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.health import HealthyClock
 from gateway.pipeline.judge import Engine, Judge
+from gateway.pipeline.packets import device_ids_of
 from gateway.pipeline.promotion import Promotion
 from gateway.pipeline.queue import PacketQueue
 from gateway.pipeline.recovery import Recovered
@@ -121,7 +122,7 @@ class Ingest:
         """Whether a batch has left the queue that is not stored."""
         return self._ahead.has_taken
 
-    def unsettled(self) -> Iterator[Bunch]:
+    def unsettled(self) -> Iterator[Piece]:
         """What has been taken from the queue and is not known to be stored."""
         return self._ahead.unsettled()
 
@@ -139,7 +140,7 @@ class Ingest:
         written = await self._writer.write(batch, moment)
         took_s = self._loop_s() - begun_s
         verdicts = verdicts_of(written)
-        settle(taken.bunches, taken.expanded.verdicts_of_messages(verdicts))
+        settle(taken.pieces, taken.expanded.verdicts_of_messages(verdicts))
         self._ahead.settled()
         self._dialects.committed(taken.expanded)
         self._parts.order.take_in(self._transactions.batch_seq, written.readings, written.told_events(), written.aside)
@@ -212,13 +213,13 @@ class Ingest:
         until_s = now_s if oldest_s is None else min(now_s, oldest_s)
         return Moment(now_s, self._health.advance(until_s, is_healthy=is_healthy))
 
-    async def _meet(self, bunches: Sequence[Bunch]) -> None:
+    async def _meet(self, pieces: Sequence[Piece]) -> None:
         """Look up devices that the directory does not know; register them where the policy says so."""
         known = self._parts.devices
-        strange = known.strangers([bunch.device_id for bunch in bunches])
+        strange = known.strangers(device_ids_of(pieces))
         if not strange:
             return
-        strange &= {bunch.device_id for bunch in bunches if bunch.device_id and bunch.route is not Route.UNKNOWN}
+        strange &= device_ids_of(piece for piece in pieces if piece.route is not Route.UNKNOWN) - {""}
         loop_s = self._loop_s()
         if len(self._unknown) > _MOST_UNKNOWN:
             self._unknown.clear()
@@ -274,12 +275,12 @@ class Ingest:
         return asyncio.get_running_loop().time()
 
 
-def settle(bunches: Sequence[Bunch], verdicts: Sequence[Verdict]) -> None:
-    """Tell each origin what became of its packets, bunch by bunch in the order given; one verdict for each packet."""
+def settle(pieces: Sequence[Piece], verdicts: Sequence[Verdict]) -> None:
+    """Tell each origin what became of its packets, piece by piece in the order given; one verdict for each packet."""
     told: dict[int, tuple[Origin, list[int], list[Verdict]]] = {}
     alike = verdicts.verdict if isinstance(verdicts, Alike) else None
     start = 0
-    for origin, _, _, _, _, _, tokens, _ in bunches:
+    for origin, _, _, _, _, _, tokens, _ in pieces:
         entry = told.get(id(origin))
         if entry is None:
             entry = told[id(origin)] = (origin, [], [])

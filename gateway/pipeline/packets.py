@@ -1,24 +1,24 @@
 """The packets of a batch by their number, for whoever has to look at one of them."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import overload
 
-from gateway.intake import Bunch, Packet
+from gateway.intake import Bunch, Mixed, Packet, Piece
 
 
 class Packets(Sequence[Packet]):
-    """Bunches one after the other, and their packets numbered through from 0; a `Packet` is made when it is asked for.
+    """Pieces one after the other, and their packets numbered through from 0; a `Packet` is made when it is asked for.
 
-    `starts` has the number of each bunch's first packet, and at the end the count of all.
+    `starts` has the number of each piece's first packet, and at the end the count of all.
     """
 
-    __slots__ = ("bunches", "starts")
+    __slots__ = ("pieces", "starts")
 
-    def __init__(self, bunches: Sequence[Bunch]) -> None:
-        self.bunches = bunches
-        self.starts = list(accumulate([len(bunch.tokens) for bunch in bunches], initial=0))
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self.pieces = pieces
+        self.starts = list(accumulate([len(piece.tokens) for piece in pieces], initial=0))
 
     def __len__(self) -> int:
         return self.starts[-1]
@@ -32,25 +32,54 @@ class Packets(Sequence[Packet]):
             return [self[number] for number in range(*index.indices(len(self)))]
         number = range(len(self))[index]
         at = bisect_right(self.starts, number) - 1
-        return _packet(self.bunches[at], number - self.starts[at])
+        return _packet(self.pieces[at], number - self.starts[at])
 
     def __iter__(self) -> Iterator[Packet]:
-        for bunch in self.bunches:
-            for place in range(len(bunch.tokens)):
-                yield _packet(bunch, place)
+        for piece in self.pieces:
+            for place in range(len(piece.tokens)):
+                yield _packet(piece, place)
 
 
-def _packet(bunch: Bunch, place: int) -> Packet:
+def _packet(piece: Piece, place: int) -> Packet:
+    is_mixed = isinstance(piece, Mixed)
     return Packet(
-        origin=bunch.origin,
-        token=bunch.tokens[place],
-        route=bunch.route,
-        device_id=bunch.device_id,
-        topic=bunch.topic,
-        payload=bunch.payloads[place],
-        received_s=bunch.received_s,
-        codec=bunch.codec,
+        origin=piece.origin,
+        token=piece.tokens[place],
+        route=piece.route,
+        device_id=piece.device_ids[place] if is_mixed else piece.device_id,
+        topic=piece.topics[place] if is_mixed else piece.topic,
+        payload=piece.payloads[place],
+        received_s=piece.received_s,
+        codec=piece.codec,
     )
+
+
+def device_ids_of(pieces: Iterable[Piece]) -> set[str]:
+    """The devices whose packets these are."""
+    found: set[str] = set()
+    for piece in pieces:
+        if isinstance(piece, Mixed):
+            found.update(piece.device_ids)
+        else:
+            found.add(piece.device_id)
+    return found
+
+
+def one_of(mixed: Mixed, place: int) -> Bunch:
+    """One of the packets, as a bunch of its own."""
+    origin, route, device_ids, topics, codec, received_s, tokens, payloads = mixed
+    one = slice(place, place + 1)
+    return Bunch(origin, route, device_ids[place], topics[place], codec, received_s, tokens[one], payloads[one])
+
+
+def unmixed(mixed: Mixed) -> list[Bunch]:
+    """The same packets in the same order, those that follow each other on one topic in one bunch."""
+    origin, route, device_ids, topics, codec, received_s, tokens, payloads = mixed
+    ends = [end for end in range(1, len(topics)) if topics[end] != topics[end - 1]]
+    return [
+        Bunch(origin, route, device_ids[at], topics[at], codec, received_s, tokens[at:end], payloads[at:end])
+        for at, end in zip([0, *ends], [*ends, len(topics)], strict=True)
+    ]
 
 
 def bunches_of(packets: Sequence[Packet]) -> list[Bunch]:

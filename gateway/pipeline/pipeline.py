@@ -13,7 +13,7 @@ import structlog
 from devices.clock import Clock
 from devices.payloads import Codec
 from devices.payloads.dialect import is_dialect
-from gateway.intake import NO_ANSWER, Bunch
+from gateway.intake import NO_ANSWER, Piece
 from gateway.order.keeper import OrderKeeper
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.ingest import Ingest, Parts
@@ -87,9 +87,9 @@ class Pipeline:
         self._is_stopping = False
         self._waits_for: str | None = None  # before the database is owned
 
-    def submit(self, bunches: Sequence[Bunch]) -> bool:
+    def submit(self, pieces: Sequence[Piece]) -> bool:
         """Take packets, always; False asks the door to stop reading until `when_ready` calls back."""
-        return self._queue.put(bunches)
+        return self._queue.put(pieces)
 
     def when_ready(self, resume: Callable[[], None]) -> None:
         """Call `resume` once, in the event loop, when there is room again."""
@@ -139,7 +139,7 @@ class Pipeline:
     def _tell_given_up(self) -> None:
         """Say what a stop without a database loses: at QoS 0 nobody sends again what was not stored."""
         taken = () if self._ingest is None else self._ingest.unsettled()
-        left = [token for bunch in chain(taken, self._queue.waiting()) for token in bunch.tokens]
+        left = [token for piece in chain(taken, self._queue.waiting()) for token in piece.tokens]
         self.stats.given_up = left.count(NO_ANSWER)
         if left:
             self._parts.log.warning(

@@ -2,9 +2,10 @@
 
 Each connection of the listen door has a lane of its own, and each device of a subscription. A batch takes a turn from
 every lane that has something, in rounds: a device in a storm fills what the others leave free and no more, and its
-backlog is spread over batches rather than filling some. Within a lane the order of arrival stands, which is the order
-per device for as long as it keeps to one connection. What is told in a dialect may be about several devices, one in
-need of the other: of a subscription, it has one lane together.
+backlog is spread over batches rather than filling some. What comes mixed, of many devices, goes into their lanes only
+when a batch cannot take everything: until then nobody has to wait for anybody. Within a lane the order of arrival
+stands, which is the order per device for as long as it keeps to one connection. What is told in a dialect may be about
+several devices, one in need of the other: of a subscription, it has one lane together.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ from contextlib import suppress
 from itertools import accumulate, chain
 from typing import Final
 
-from gateway.intake import Bunch
+from gateway.intake import Bunch, Mixed, Piece
+from gateway.pipeline.packets import unmixed
 from gateway.pipeline.settings import BatchSettings
 
 _LOW_WATER: Final = 0.5  # of the bounds; below it the doors read again
@@ -22,6 +24,11 @@ _BYTES_PER_READING: Final = 512  # bounds a batch of packets that each hold many
 _LEAST_TURN: Final = 32
 """Packets that a lane may give in a turn however many others wait: answering a device costs as much for one as for
 many."""
+_LOOK: Final = 0.25  # of a batch's age: how often it is looked whether many keep coming
+_MANY: Final = 500
+_AS_EVER: Final = 0.5  # of the pace so far
+_PATIENCE: Final = 4.0
+"""How many times its age a batch may grow old while many keep coming."""
 
 _Lane = list[Bunch]
 
@@ -34,6 +41,8 @@ class PacketQueue:
         self._settings = settings
         self._in_order = frozenset(in_order)
         self._lanes: dict[tuple[int, str], _Lane] = {}  # by the origin's identity and the device; never an empty one
+        self._mixed: list[Mixed] = []  # not in lanes yet, and later than whatever of their origins is
+        self._mixing: set[int] = set()  # whose it is
         self._waiting_doors: list[Callable[[], None]] = []
         self._arrived = asyncio.Event()
         self._ripe = asyncio.Event()
@@ -41,25 +50,48 @@ class PacketQueue:
         self.packets = 0
         self.bytes = 0
 
-    def put(self, bunches: Sequence[Bunch]) -> bool:
+    def put(self, pieces: Sequence[Piece]) -> bool:
         """Append packets of one or several origins; False above the bounds."""
-        lanes, in_order = self._lanes, self._in_order
-        for bunch in bunches:
-            origin, _, device_id, _, codec, _, tokens, payloads = bunch
-            key = (id(origin), "" if origin.keeps_order or codec in in_order else device_id)
-            lane = lanes.get(key)
-            if lane is None:
-                lanes[key] = [bunch]
+        for piece in pieces:
+            if not isinstance(piece, Mixed):
+                if id(piece.origin) in self._mixing:
+                    self._spread()
+                self._append(piece)
+            elif piece.origin.keeps_order or piece.codec in self._in_order:
+                self._spread()
+                self._append_all(piece)
             else:
-                lane.append(bunch)
-            self.packets += len(tokens)
+                self._mixed.append(piece)
+                self._mixing.add(id(piece.origin))
+            payloads = piece.payloads
+            self.packets += len(payloads)
             self.bytes += len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
-        if bunches and not self._arrived.is_set():
+        if pieces and not self._arrived.is_set():
             self._arrived.set()
             self._since_s = asyncio.get_running_loop().time()
         if self.packets >= self._settings.max_readings:
             self._ripe.set()
         return not self.is_full
+
+    def _append(self, bunch: Bunch) -> None:
+        origin, _, device_id, _, codec, _, _, _ = bunch
+        key = (id(origin), "" if origin.keeps_order or codec in self._in_order else device_id)
+        lane = self._lanes.get(key)
+        if lane is None:
+            self._lanes[key] = [bunch]
+        else:
+            lane.append(bunch)
+
+    def _append_all(self, mixed: Mixed) -> None:
+        for bunch in unmixed(mixed):
+            self._append(bunch)
+
+    def _spread(self) -> None:
+        """Put what is mixed into lanes."""
+        mixed, self._mixed = self._mixed, []
+        self._mixing.clear()
+        for one in mixed:
+            self._append_all(one)
 
     @property
     def has_half_a_batch(self) -> bool:
@@ -71,9 +103,9 @@ class PacketQueue:
         """Whether the doors should stop reading."""
         return self.packets >= self._settings.queue_packets or self.bytes >= self._settings.queue_bytes
 
-    def waiting(self) -> Iterator[Bunch]:
+    def waiting(self) -> Iterator[Piece]:
         """What waits, in no order."""
-        return chain.from_iterable(self._lanes.values())
+        return chain(chain.from_iterable(self._lanes.values()), self._mixed)
 
     def when_ready(self, resume: Callable[[], None]) -> None:
         """Call `resume` once there is room again; at once, but not from within, when there is."""
@@ -84,34 +116,51 @@ class PacketQueue:
 
     def oldest_received_s(self) -> float | None:
         """Receipt time of the oldest packet that waits, on the gateway's clock."""
-        return min((lane[0].received_s for lane in self._lanes.values()), default=None)
+        first = chain((lane[0] for lane in self._lanes.values()), self._mixed[:1])
+        return min((piece.received_s for piece in first), default=None)
 
     async def wait(self, timeout_s: float) -> bool:
         """Return when a batch is ripe, by count or by age; False when nothing has come for `timeout_s`."""
         if not await _is_set(self._arrived, timeout_s):
             return False
-        age_s = asyncio.get_running_loop().time() - self._since_s
-        await _is_set(self._ripe, max(self._settings.max_age - age_s, 0.0))
+        look_s = self._settings.max_age * _LOOK
+        await _is_set(self._ripe, max(self._settings.max_age - look_s - self._age_s, 0.0))
+        before = self.packets
+        while not await _is_set(self._ripe, look_s) and self._is_filling(self.packets - before, look_s):
+            before = self.packets
         return True
 
-    def take(self) -> list[Bunch]:
+    @property
+    def _age_s(self) -> float:
+        return asyncio.get_running_loop().time() - self._since_s
+
+    def _is_filling(self, came: int, within_s: float) -> bool:
+        """Whether so many keep coming that they are worth waiting for: a commit costs the same for few and for many."""
+        age_s = self._age_s
+        is_young = age_s < _PATIENCE * self._settings.max_age
+        return is_young and self.packets >= _MANY and came * age_s > _AS_EVER * self.packets * within_s
+
+    def take(self) -> list[Piece]:
         """A batch's worth of packets, a turn from each lane in rounds."""
         room, room_bytes = self._settings.max_readings, self._settings.max_readings * _BYTES_PER_READING
         lanes = self._lanes
         if self.packets <= room and self.bytes <= room_bytes:
-            taken = list(chain.from_iterable(lanes.values()))
+            taken: list[Piece] = list(chain(chain.from_iterable(lanes.values()), self._mixed))
             lanes.clear()
+            self._mixed.clear()
+            self._mixing.clear()
             self.packets = self.bytes = 0
         else:
+            self._spread()
             taken = self._take_turns(room, room_bytes)
         self._settle_marks()
         self._wake_doors()
         return taken
 
-    def _take_turns(self, room: int, room_bytes: int) -> list[Bunch]:
+    def _take_turns(self, room: int, room_bytes: int) -> list[Piece]:
         lanes = self._lanes
         turn = max(room // max(len(lanes), 1), _LEAST_TURN)
-        taken: list[Bunch] = []
+        taken: list[Piece] = []
         while room > 0 and room_bytes > 0 and lanes:
             key = next(iter(lanes))
             lane = lanes.pop(key)
@@ -141,7 +190,7 @@ class PacketQueue:
 
     def _settle_marks(self) -> None:
         self._since_s = asyncio.get_running_loop().time()
-        if not self._lanes:
+        if not self._lanes and not self._mixed:
             self._arrived.clear()
         if self.packets < self._settings.max_readings:
             self._ripe.clear()

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Final
 
 from devices.errors import QuarantineReason
-from gateway.intake import Packet, Verdict
+from gateway.intake import Mixed, Packet, Verdict
 from gateway.pipeline.packets import Packets
 
 _MOST: Final = 1000
@@ -52,14 +53,19 @@ class Taps:
         """Hand on what became of packets."""
         if not self._watchers:
             return
-        for start, bunch in zip(packets.starts, packets.bunches, strict=False):
-            watchers = self._watchers.get(bunch.device_id, ())
-            for number in range(start, start + len(bunch.tokens)) if watchers else ():
-                fate = _fate(packets[number], verdicts[number])
-                for fates in watchers:
-                    if fates.full():
-                        fates.get_nowait()
-                    fates.put_nowait(fate)
+        for start, piece in zip(packets.starts, packets.pieces, strict=False):
+            device_ids = piece.device_ids if isinstance(piece, Mixed) else repeat(piece.device_id, len(piece.tokens))
+            for number, device_id in enumerate(device_ids, start):
+                watchers = self._watchers.get(device_id)
+                if watchers:
+                    _put(watchers, _fate(packets[number], verdicts[number]))
+
+
+def _put(watchers: Sequence[asyncio.Queue[PacketFate]], fate: PacketFate) -> None:
+    for fates in watchers:
+        if fates.full():
+            fates.get_nowait()
+        fates.put_nowait(fate)
 
 
 def _fate(packet: Packet, verdict: Verdict) -> PacketFate:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Final
 
 import numpy as np
 
 from devices.payloads import Codec, ColumnCodec, ColumnDecoder, ReadingColumns
 from devices.payloads.columnar import ABSENT
-from gateway.intake import Bunch
+from gateway.intake import Bunch, Mixed
 from gateway.pipeline.columns import Columns
 from gateway.store.rows import MAX_TS_US, Ints, Longs, ReadingTable
 
@@ -18,24 +19,51 @@ _BUNCHES_APART: Final = 200
 _MOST_APART: Final = 200_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Together:
-    """Payloads of one product model that one codec decodes at once, bunch after bunch."""
+    """Payloads of one product model that one codec decodes at once, run after run of packets."""
 
     decoder: ColumnDecoder
     columns: Columns  # into which they go
     payloads: list[bytes] = field(default_factory=list[bytes])
-    bunches: list[Bunch] = field(default_factory=list[Bunch])
-    starts: list[int] = field(default_factory=list[int])  # of each bunch: the number of its first packet
-    devices: list[int] = field(default_factory=list[int])  # of each bunch: its device's index in the columns
+    starts: list[int] = field(default_factory=list[int])  # of each run of packets: the number of its first
+    counts: list[int] = field(default_factory=list[int])  # of each run: its packets
+    received_s: list[float] = field(default_factory=list[float])  # of each run
+    devices: list[int] = field(default_factory=list[int])  # one after the other: their index in the columns…
+    turns: list[int] = field(default_factory=list[int])  # …and for how many payloads
 
     def add(self, start: int, bunch: Bunch) -> None:
-        """Take the payloads of a bunch."""
-        self.payloads += bunch.payloads
-        self.bunches.append(bunch)
-        self.starts.append(start)
+        """Take the payloads of a bunch, whose first packet has the number `start`."""
+        self._add_run(start, bunch.payloads, bunch.received_s)
+        self.devices.append(self.index(bunch.device_id))
+        self.turns.append(len(bunch.payloads))
+
+    def add_mixed(self, start: int, mixed: Mixed, devices: Sequence[int]) -> None:
+        """Take payloads of several devices; `devices` are their indices."""
+        self._add_run(start, mixed.payloads, mixed.received_s)
+        self.devices += devices
+        self.turns += repeat(1, len(devices))
+
+    def add_some(self, start: int, mixed: Mixed, places: Sequence[int], devices: Sequence[int]) -> None:
+        """Take some of the payloads only."""
+        count = len(places)
+        self.payloads += map(mixed.payloads.__getitem__, places)
+        self.starts += [start + place for place in places]
+        self.counts += repeat(1, count)
+        self.received_s += repeat(mixed.received_s, count)
+        self.devices += map(devices.__getitem__, places)
+        self.turns += repeat(1, count)
+
+    def index(self, device_id: str) -> int:
+        """A device's index in the columns."""
         index_of = self.columns.index_of
-        self.devices.append(index_of.setdefault(bunch.device_id, len(index_of)))
+        return index_of.setdefault(device_id, len(index_of))
+
+    def _add_run(self, start: int, payloads: Sequence[bytes], received_s: float) -> None:
+        self.payloads += payloads
+        self.starts.append(start)
+        self.counts.append(len(payloads))
+        self.received_s.append(received_s)
 
     def decode(self) -> ReadingColumns | None:
         """What the codec makes of them; None where it breaks its promises, so that nothing of it counts."""
@@ -48,17 +76,12 @@ class Together:
 
     def of_payloads(self) -> tuple[Ints, Longs, Ints]:
         """For each payload: its device, its receipt time in microseconds, and its packet."""
-        counts = np.array([len(bunch.payloads) for bunch in self.bunches], np.intp)
+        counts = np.array(self.counts, np.intp)
         before = np.cumsum(counts) - counts
         packet = np.repeat(np.array(self.starts, np.intp) - before, counts) + np.arange(len(self.payloads))
-        received_us = np.rint(np.array([bunch.received_s for bunch in self.bunches]) * 1e6).astype(np.int64)
-        device = np.array(self.devices, np.int32)
-        return np.repeat(device, counts), np.repeat(received_us, counts), packet.astype(np.int32)
-
-    def place(self, payload: int, packet: Ints) -> tuple[int, Bunch]:
-        """A payload's packet, and the bunch that it came in."""
-        number = int(packet[payload])
-        return number, self.bunches[int(np.searchsorted(self.starts, number, side="right")) - 1]
+        received_us = np.rint(np.array(self.received_s) * 1e6).astype(np.int64)
+        device = np.repeat(np.array(self.devices, np.int32), self.turns)
+        return device, np.repeat(received_us, counts), packet.astype(np.int32)
 
 
 def _is_lawful(found: ReadingColumns, payloads: int, width: int) -> bool:
@@ -109,6 +132,10 @@ class Decoders:
         else:
             del self._apart[device_id]
         return False
+
+    def is_apart(self, device_id: str) -> bool:
+        """Whether a device's payloads are decoded one by one for now."""
+        return device_id in self._apart
 
     def keep_apart(self, device_id: str) -> None:
         """Decode the next bunches of a device one by one."""

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from gateway.intake import Bunch, Verdict
+from gateway.intake import Piece, Verdict
+from gateway.pipeline.packets import Packets
 from gateway.pipeline.queue import PacketQueue
 from gateway.pipeline.settings import BatchSettings
 
@@ -18,9 +19,9 @@ class QueuedIntake:
         self.batches = 0
         self.largest = 0
 
-    def submit(self, bunches: Sequence[Bunch]) -> bool:
+    def submit(self, pieces: Sequence[Piece]) -> bool:
         """Take packets."""
-        has_room = self.queue.put(bunches)
+        has_room = self.queue.put(pieces)
         self.largest = max(self.largest, self.queue.bytes)
         return has_room
 
@@ -30,10 +31,10 @@ class QueuedIntake:
 
     def store_a_batch(self) -> int:
         """Store one batch, and settle it; how many packets it had."""
-        bunches = self.queue.take()
-        if bunches:
+        pieces = self.queue.take()
+        if pieces:
             self.batches += 1
-        for bunch in bunches:
-            self.stored += [(bunch.device_id, payload) for payload in bunch.payloads]
-            bunch.origin.settle(bunch.tokens, [STORED] * len(bunch.tokens))
-        return sum(len(bunch.tokens) for bunch in bunches)
+        self.stored += [(packet.device_id, packet.payload) for packet in Packets(pieces)]
+        for piece in pieces:
+            piece.origin.settle(piece.tokens, [STORED] * len(piece.tokens))
+        return sum(len(piece.tokens) for piece in pieces)

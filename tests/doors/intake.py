@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from gateway.intake import Bunch, Origin, Packet, Verdict
+from gateway.intake import Origin, Packet, Piece, Verdict
 from gateway.pipeline.packets import Packets
 
 STORED = Verdict(stored=1)
@@ -21,9 +21,9 @@ class HeldIntake:
         self._verdict = verdict
         self._resumes: list[Callable[[], None]] = []
 
-    def submit(self, bunches: Sequence[Bunch]) -> bool:
+    def submit(self, pieces: Sequence[Piece]) -> bool:
         """Take packets; False when the test has filled it."""
-        packets = Packets(bunches)
+        packets = Packets(pieces)
         self.packets += packets
         self.held += packets
         if self._at_once:

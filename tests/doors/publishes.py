@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
-from gateway.doors.mqtt.packets import Publishes
+from gateway.doors.mqtt.packets import Messages, Publishes
 
 Other = TypeVar("Other")
 
@@ -16,7 +16,7 @@ class Publish(NamedTuple):
     payload: bytes
 
 
-def unfold(packets: "Iterable[Publishes | Other]") -> "list[Publish | Other]":
+def unfold(packets: "Iterable[Messages | Publishes | Other]") -> "list[Publish | Other]":
     """The packets, each message by itself."""
     found: list[Publish | Other] = []
     for packet in packets:
@@ -24,6 +24,9 @@ def unfold(packets: "Iterable[Publishes | Other]") -> "list[Publish | Other]":
             assert packet.packet_ids
             pairs = zip(packet.packet_ids, packet.payloads, strict=True)
             found += [Publish(packet.topic, packet_id, payload) for packet_id, payload in pairs]
+        elif isinstance(packet, Messages):
+            assert packet.topics
+            found += map(Publish, packet.topics, packet.packet_ids, packet.payloads)
         else:
             found.append(packet)
     return found

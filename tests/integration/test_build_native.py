@@ -10,8 +10,10 @@ from typing import cast
 import pytest
 
 from gateway.detect.engine import Engine
-from gateway.detect.native import FOLDER, fingerprint
+from gateway.detect.native import FOLDER
 from gateway.detect.settings import DetectSettings
+from gateway.doors.mqtt import native as parser
+from gateway.native_library import fingerprint, open_library
 
 SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "build_native.py"))
 BUILD = cast("Callable[[Path, Path], bool]", SCRIPT["build"])
@@ -38,13 +40,24 @@ def test_a_library_says_what_it_was_made_of(sources: Path) -> None:
     assert [path.name for path in sources.glob("kernel*")] == ["kernel.so"]
 
 
+def test_the_parser_of_a_brokers_messages_is_compiled_the_same_way(tmp_path: Path) -> None:
+    shutil.copy(parser.FOLDER / "publishes.c", tmp_path)
+    assert BUILD(tmp_path, tmp_path / "publishes.so")
+    library = open_library(tmp_path / "publishes.so", ctypes.PyDLL)
+    assert library is not None
+    assert library.cut_publishes(b"", 0, 0, 4, 0, None) == 0
+    (tmp_path / "publishes.c").write_text("/* changed */\n")
+    assert open_library(tmp_path / "publishes.so", ctypes.PyDLL) is None
+    assert open_library(tmp_path / "no.so", ctypes.PyDLL) is None
+
+
 def test_what_does_not_compile_replaces_nothing(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = sources / "kernel.so"
     target.write_bytes(b"the one before")
     (sources / "record.c").write_text("this is no C\n")
     assert not BUILD(sources, target)
     assert target.read_bytes() == b"the one before"
-    assert "the detectors' loops were not compiled" in capsys.readouterr().err
+    assert "kernel.so was not compiled" in capsys.readouterr().err
 
 
 def test_without_a_compiler_nothing_is_built(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:

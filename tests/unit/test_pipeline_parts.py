@@ -11,7 +11,7 @@ import pytest
 from devices.errors import QuarantineReason
 from devices.profiles import AUTOMATIC
 from gateway.alarms import alarm_id_of
-from gateway.intake import Alike, Bunch, Route, Verdict
+from gateway.intake import Alike, Bunch, Mixed, Route, Verdict
 from gateway.pipeline.clockless import ReceiptTimes
 from gateway.pipeline.columns import Columns
 from gateway.pipeline.health import HealthyClock
@@ -207,6 +207,18 @@ async def test_taps_tell_watchers_of_their_device_only() -> None:
     assert (fate.device_id, fate.payload_bytes, fate.quarantined, fate.reason) == ("d1", 3, 1, "malformed")
     await fates.aclose()
     taps.tell(sent, [Verdict(), Verdict()])  # nobody watches any more
+
+
+async def test_taps_find_a_device_among_others() -> None:
+    taps = Taps()
+    fates = taps.watch("d1")
+    waiting = asyncio.ensure_future(anext(fates))
+    await asyncio.sleep(0)
+    mixed = Mixed(Door(), Route.TELEMETRY, ["d2", "d1"], ["t2", "t1"], "json", 1.0, [7, 8], [b"", b"xyz"])
+    taps.tell(Packets([mixed]), [Verdict(), Verdict(stored=1)])
+    fate = await asyncio.wait_for(waiting, 5)
+    assert (fate.topic, fate.payload_bytes, fate.stored) == ("t1", 3, 1)
+    await fates.aclose()
 
 
 def test_alarm_ids_name_the_episode() -> None:

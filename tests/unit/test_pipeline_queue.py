@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.intake import Bunch, Packet, Route
+from gateway.intake import Bunch, Mixed, Packet, Route
 from gateway.pipeline.packets import Packets
 from gateway.pipeline.queue import PacketQueue
 from gateway.pipeline.settings import BatchSettings
@@ -19,6 +19,11 @@ def bunch(door: Door, count: int, size: int = 1, device_id: str = "d", codec: st
 
 def packets(door: Door, count: int, size: int = 1) -> list[Bunch]:
     return [bunch(door, 1, size) for _ in range(count)]
+
+
+def mixed(door: Door, *device_ids: str, codec: str = "json") -> Mixed:
+    tokens = [door.next_token() for _ in device_ids]
+    return Mixed(door, Route.TELEMETRY, device_ids, device_ids, codec, float(tokens[0]), tokens, [b"x"] * len(tokens))
 
 
 def taken(queue: PacketQueue) -> list[Packet]:
@@ -50,6 +55,41 @@ async def test_a_storm_from_one_device_leaves_room_for_the_others() -> None:
     assert {packet.origin for packet in batch} == {storm, *calm}
 
 
+async def test_what_is_mixed_is_as_fair_as_what_is_not() -> None:
+    queue, broker = PacketQueue(settings(max_readings=64)), Door(keeps_order=False)
+    queue.put([mixed(broker, *["storm"] * 40), mixed(broker, *["storm"] * 60, "calm"), mixed(broker, "late")])
+    assert (queue.packets, queue.bytes, queue.oldest_received_s()) == (102, 102, 1.0)
+    assert {packet.device_id for packet in taken(queue)} == {"storm", "calm", "late"}
+    assert {packet.device_id for packet in taken(queue)} == {"storm"}
+    assert (queue.packets, queue.bytes, [*queue.waiting()], queue.oldest_received_s()) == (0, 0, [], None)
+
+
+async def test_what_fits_is_taken_as_it_came() -> None:
+    queue, broker = PacketQueue(settings()), Door(keeps_order=False)
+    pieces = [mixed(broker, "a", "b", "a"), mixed(broker, "b")]
+    queue.put(pieces)
+    assert [*queue.waiting()] == pieces
+    assert queue.take() == pieces
+    assert queue.packets == 0
+
+
+@given(st.lists(st.tuples(st.lists(st.sampled_from("abc"), min_size=1, max_size=9), st.booleans()), max_size=9))
+async def test_each_device_keeps_its_order_however_it_comes(told: list[tuple[list[str], bool]]) -> None:
+    queue, door = PacketQueue(settings(max_readings=8), ["sparkplug"]), Door(keeps_order=False)
+    sent: list[Packet] = []
+    found: list[Packet] = []
+    for device_ids, is_mixed in told:
+        piece = mixed(door, *device_ids) if is_mixed else bunch(door, len(device_ids), device_id=device_ids[0])
+        sent += Packets([piece])
+        queue.put([piece])
+        found += taken(queue) if len(device_ids) % 2 else []
+    while queue.packets:
+        found += taken(queue)
+    for device_id in "abc":
+        tokens = [[packet.token for packet in packets if packet.device_id == device_id] for packets in (sent, found)]
+        assert tokens[0] == tokens[1]
+
+
 async def test_turns_are_small_so_that_a_backlog_is_spread_over_batches() -> None:
     queue, doors = PacketQueue(settings(max_readings=128)), [Door() for _ in range(8)]
     for door in doors:
@@ -67,6 +107,10 @@ async def test_devices_of_a_subscription_have_lanes_of_their_own_and_dialects_on
     told.put(sent)
     tokens = [packet.token for _ in range(3) for packet in taken(told)]
     assert tokens == [token for some in sent for token in some.tokens]
+    pieces = [mixed(broker, *"abcab" * 8, codec="sparkplug") for _ in range(2)]
+    told.put(pieces)
+    tokens = [packet.token for _ in range(3) for packet in taken(told)]
+    assert tokens == [token for some in pieces for token in some.tokens]
 
 
 async def test_who_keeps_the_order_has_one_lane() -> None:

@@ -24,6 +24,16 @@ def test_an_identifier_given_away_twice_is_acknowledged_twice() -> None:
     assert order.settled([6]) == [6, 5]
 
 
+def test_what_was_let_out_is_forgotten() -> None:
+    order = InOrder()
+    for start in range(1, 10_000, 10):
+        order.received(range(start, start + 10))
+        settled = list(range(start, start + 10))
+        assert order.settled(settled if start % 3 else settled[::-1]) == settled
+    assert order.settled([]) == []
+    assert order.kept == 0
+
+
 @given(st.permutations(range(1, 30)), st.lists(st.integers(1, 28), max_size=6))
 def test_any_order_of_settling(settled: list[int], cuts: list[int]) -> None:
     order = InOrder()

@@ -5,12 +5,12 @@ somebody else, the classes themselves are used. `scripts/build_native.py` compil
 """
 
 import ctypes
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from gateway.detect.table import Table
+from gateway.native_library import open_library
 
 FOLDER: Final = Path(__file__).parent
 LIBRARY: Final = FOLDER / "kernel.so"
@@ -179,18 +179,5 @@ def _where(name: str, table: Table) -> dict[str, tuple[int, int]] | None:
 
 def load_kernel() -> Kernel | None:
     """The compiled loops, where they are installed and made of the sources beside them."""
-    try:
-        library = ctypes.CDLL(str(LIBRARY))
-        library.sources.restype = ctypes.c_char_p
-        made_of: bytes = library.sources()
-        return Kernel(library) if made_of.decode() == fingerprint(FOLDER) else None
-    except (OSError, AttributeError):
-        return None
-
-
-def fingerprint(folder: Path) -> str:
-    """Names the sources in a folder."""
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted([*folder.glob("*.c"), *folder.glob("*.h")]):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+    library = open_library(LIBRARY, ctypes.CDLL)
+    return None if library is None else Kernel(library)

@@ -4,9 +4,11 @@ from typing import Final
 
 from gateway.doors.mqtt.answers import PARSERS, Answer
 from gateway.doors.mqtt.codes import LARGEST_PACKET, MQTT_5, PacketType, ReasonCode
+from gateway.doors.mqtt.cut import cut_publishes
 from gateway.doors.mqtt.fields import Fields, PacketError
 from gateway.doors.mqtt.framing import FIRST_OTHER, Framing, meaning_of_other, meaning_of_publish
-from gateway.doors.mqtt.packets import Publishes
+from gateway.doors.mqtt.native import FindPublishes
+from gateway.doors.mqtt.packets import Messages, Publishes, Violation
 
 _REMEMBERED_TOPICS: Final = 65_536
 _LONGEST_REMEMBERED: Final = 200
@@ -28,19 +30,34 @@ _AFTER_CONNACK: Final = tuple(
 )
 
 
-class BrokerStream(Framing[Answer]):
+class BrokerStream(Framing[Messages | Answer]):
     """Parses what a broker sends to one connection, on which no topic alias was offered.
 
     It judges what holds the connection together and lets messages pass as they are: a broker to which a message was
     good enough would only send it again on the next connection, and the one after that.
     """
 
-    __slots__ = ("redelivered",)
+    __slots__ = ("_find", "redelivered")
 
-    def __init__(self, version: int) -> None:
-        """Packets may be as large as they come: told a limit, the broker would drop what is above it."""
+    def __init__(self, version: int, find: FindPublishes | None = None) -> None:
+        """Packets may be as large as they come: told a limit, the broker would drop what is above it.
+
+        `find` is the compiled loop, where there is one.
+        """
         super().__init__(version, _BEFORE_CONNACK, LARGEST_PACKET)
+        self._find = find
         self.redelivered = 0  # PUBLISHes marked as sent before
+
+    def _split(self, data: bytes, found: "list[Publishes | Violation | Messages | Answer]") -> int:
+        """As of any stream; what nearly every read begins with, and most consist of, goes the short way."""
+        if self._meanings is not _AFTER_CONNACK:
+            return super()._split(data, found)
+        topics, packet_ids, payloads, stop = cut_publishes(data, self.version, self._find)
+        if stop:
+            known = list(map(self._topics.get, topics))
+            names = [name or self._topic(raw) for name, raw in zip(known, topics, strict=True)]
+            found.append(Messages(names, packet_ids, payloads))
+        return stop if stop == len(data) else stop + super()._split(data[stop:] if stop else data, found)
 
     def _other(self, kind: int, data: bytes, start: int, stop: int) -> Publishes | Answer:
         fields = Fields(data, start, stop)

@@ -17,6 +17,14 @@ class Publishes(NamedTuple):
     payloads: list[bytes]
 
 
+class Messages(NamedTuple):
+    """Messages on any topics that follow each other, at least one; every list has an entry for each."""
+
+    topics: list[str]
+    packet_ids: list[int]
+    payloads: list[bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class Will:
     """What to publish for a client that vanishes."""
