@@ -44,6 +44,8 @@ class AlarmNotice:
     recorded_at_s: float  # the gateway's clock
     score: float
     explanation: AlarmExplanation
+    incident_id: str | None = None  # of many devices, which it is part of
+    hold_until_s: float | None = None  # its case waits so long for what its cohort does; the gateway's clock
 
 
 _PUT_ALARMS: Final[LiteralString] = """
