@@ -12,8 +12,10 @@ from psycopg_pool import AsyncConnectionPool
 
 from crm_sync import inbox
 from crm_sync.cases.desk import Desk
+from crm_sync.cases.major import take_incident
 from crm_sync.cases.notices import take_notice
 from crm_sync.inbox import InboxRow, decode_notice
+from crm_sync.incidents import PREFIX, decode_incident
 from crm_sync.stats import CrmStats
 from devices.clock import Clock, to_datetime
 
@@ -78,7 +80,10 @@ class InboxWorker:
         """Work one notice behind a savepoint; False if it had to be parked."""
         try:
             async with conn.transaction():
-                await take_notice(conn, self._desk, decode_notice(row.raw), now_s, has_ended=has_ended)
+                if row.alarm_id.startswith(PREFIX):
+                    await take_incident(conn, self._desk, decode_incident(row.raw), now_s)
+                else:
+                    await take_notice(conn, self._desk, decode_notice(row.raw), now_s, has_ended=has_ended)
         except Exception as error:
             if _concerns_all(error):
                 raise

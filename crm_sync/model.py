@@ -123,6 +123,7 @@ class Case:
     relapses: int
     relapse_of: str | None
     ending: str | None = None  # what an agent is told at its end
+    parent_id: str | None = None  # the major case that it is a child of
 
     def belongs_to_another(self, subject: Subject) -> bool:
         """Whether the product has a new owner, or none any more, since the case was opened for somebody."""

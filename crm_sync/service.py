@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from crm_sync import inbox
+from crm_sync import holds, inbox
 from crm_sync.cases import step_queries, steps
 from crm_sync.cases.desk import Desk
 from crm_sync.cases.step_queries import Step
@@ -119,6 +119,8 @@ class CrmSync:
         while True:
             if await self._survive(self._release_due) > 0:
                 self._deliverer.wake()
+            if await self._survive(self._release_held) > 0:
+                self.wake()
             await asyncio.sleep(self._settings.poll_interval)
 
     async def _tidy(self) -> None:
@@ -127,6 +129,10 @@ class CrmSync:
                 self.wake()
             await self._survive(self._prune)
             await asyncio.sleep(TIDY_S)
+
+    async def _release_held(self) -> int:
+        async with self._pool.connection() as conn, conn.transaction():
+            return await holds.release_due(conn, self._clock.now_s())
 
     async def _release_due(self) -> int:
         now_s = self._clock.now_s()

@@ -24,6 +24,7 @@ from crm_sync.settings import CrmSettings
 from crm_sync.trust.settings import BudgetSettings, TrustSettings
 from devices.clock import Clock, ScaledClock, SystemClock
 from devices.errors import ConfigError, Fault
+from gateway.cohorts.settings import FleetSettings
 from gateway.detect.settings import DetectSettings
 from gateway.doors.settings import ListenSettings, RouteSettings, SubscribeSettings
 from gateway.maintenance.settings import MaintenanceSettings, RetentionSettings
@@ -125,6 +126,7 @@ class Settings(_Section):
     clock: ClockSettings
     profiles: ProfilesSettings
     detect: DetectSettings
+    fleet: FleetSettings
     api: ApiSettings
     crm: CrmSettings
     budget: BudgetSettings

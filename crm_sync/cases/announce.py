@@ -7,6 +7,7 @@ from typing import Final
 
 from crm_sync.brief import spread
 from crm_sync.cases import queries
+from crm_sync.cases.cohort_data import cohort_data
 from crm_sync.cases.queries import Announcement, Connection
 from crm_sync.inbox import AlarmNotice
 from crm_sync.model import Case, CaseAlarm, CaseState, Subject
@@ -51,6 +52,7 @@ async def tell(
     told = replace(case, version=case.version + 1, updated_at_s=now_s)
     await queries.update_case(conn, told)
     data = case_data(told, subject, await queries.alarms_of(conn, case.case_id), news)
+    data |= await cohort_data(conn, told)
     messages: list[OutboxMessage] = []
     for announcement in await queries.announcements_of(conn, case.case_id):
         name = announcement.endpoint

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from crm_sync.cases import announce, evidence, opening, queries, recovery, trusting
+from crm_sync.cases import announce, cohort, evidence, opening, queries, recovery, trusting
 from crm_sync.cases.desk import Arrival, Desk, find_subject
 from crm_sync.cases.queries import Connection
 from crm_sync.inbox import AlarmNotice
@@ -25,12 +25,14 @@ async def take_notice(conn: Connection, desk: Desk, notice: AlarmNotice, now_s: 
         return  # over is over: neither silence nor a second ending changes that
     subject = await find_subject(conn, notice.tenant_id, notice.device_id)
     alarm = await queries.save_alarm(conn, subject, notice, state, now_s)
-    await announce.tell_alarm(conn, desk.settings, notice, subject.asset_id)
+    if notice.incident_id is None:  # else its major case tells of it
+        await announce.tell_alarm(conn, desk.settings, notice, subject.asset_id)
     arrival = Arrival(notice, before, alarm, subject, now_s, has_ended)
     await trusting.note_episode(conn, desk, arrival)
     case = None if alarm.case_id is None else await queries.lock_case(conn, alarm.case_id)
     if state is AlarmState.ACTIVE and _needs_a_case(arrival, case):
-        await opening.take_in(conn, desk, arrival)
+        if not await cohort.absorbs(conn, arrival):
+            await opening.take_in(conn, desk, arrival)
         return
     if case is None or not case.state.is_live:
         return  # nobody works on it any more: the alarm's own record is enough

@@ -345,6 +345,7 @@ def case_of_row(row: dict[str, Any]) -> Case:
         version=row["version"],
         relapses=row["relapses"],
         relapse_of=row["relapse_of"],
+        parent_id=row["parent_id"],
     )
 
 

@@ -12,6 +12,7 @@ class Gate(StrEnum):
     FRESHNESS = "freshness"
     MODE = "mode"  # may this watch open cases?
     BUDGET = "budget"  # is there room for one more that may be false?
+    COHORT = "cohort"  # is it one of many devices that are told as one?
     OPEN_CASE = "open_case"  # has a person just dealt with it?
     GRANT = "grant"
     QUIET_HOURS = "quiet_hours"
@@ -39,6 +40,8 @@ class Reason(StrEnum):
     CASE_CLOSED = "case_closed"
     OWNER_CHANGED = "owner_changed"
     NEVER_ANNOUNCED = "never_announced"
+    INCIDENT = "incident"  # a major case speaks for it
+    COHORT_SUSPECTED = "cohort_suspected"  # it waits to see whether it is one of many
     HANDLED = "handled"  # an agent has just dealt with it
     SHADOW = "shadow"  # the watch is only being tried
     BUDGET = "budget"  # too unlikely to be true for the room that there is

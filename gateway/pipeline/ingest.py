@@ -45,6 +45,7 @@ _HOUSEKEEPING_S: Final = 0.2
 _REPLAYS_S: Final = 1.0
 _TOO_LONG_S: Final = 3.0  # for a batch; then it is said that the database is slow
 _UNKNOWN_FOR_S: Final = 5.0  # before a device that is not registered is looked up again
+FLEET_EVERY_S: Final = 3600.0  # between looks at incidents; the gateway's clock
 _MOST_UNKNOWN: Final = 10_000
 
 
@@ -105,7 +106,7 @@ class Ingest:
         )
         self._unknown: dict[str, float] = {}
         self._busy_since_s: float | None = None
-        self._housekeeping_at_s = self._replays_at_s = 0.0
+        self._housekeeping_at_s = self._replays_at_s = self._fleet_at_s = self._fleet_loop_s = 0.0
         self._checkpoint_at_s = self._loop_s() + settings.ingest.checkpoint_every
         self._moment(None)  # the grace after the outage that a start is begins now
 
@@ -167,6 +168,7 @@ class Ingest:
         if self._parts.order.is_due(loop_s):
             await self._transactions.until_done(self._flush_order)
             self._parts.order.flushed()
+        await self._look_at_fleet(loop_s)
         self._announce(await self._rejudger.go_on(self._parts.clock.now_s(), self._health.now_s))
         if loop_s >= self._checkpoint_at_s:
             await self._writer.catch_up()
@@ -189,6 +191,14 @@ class Ingest:
         if not await hold_fence(conn, self._parts.store.fence):
             raise OwnershipLostError
         await self._parts.order.flush(conn, self._parts.clock.now_s())
+
+    async def _look_at_fleet(self, loop_s: float) -> None:
+        now_s = self._parts.clock.now_s()
+        if now_s < self._fleet_at_s or loop_s < self._fleet_loop_s or not self._parts.settings.fleet.enabled:
+            return
+        self._fleet_at_s, self._fleet_loop_s = now_s + FLEET_EVERY_S, loop_s + _REPLAYS_S
+        if await self._writer.look_at_fleet(Moment(now_s, self._health.now_s)):
+            self._parts.on_alarms()
 
     async def checkpoint(self) -> None:
         """Write down the state of the partitions that have changed. Raises OwnershipLostError."""

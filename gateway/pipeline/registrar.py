@@ -1,21 +1,27 @@
 """What every numbered transaction ends with: alarms told to the CRM side, and the number itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from crm_sync.inbox import put_alarms
+from devices.registry.model import FirmwareSeen
 from gateway.alarms import record_changes
+from gateway.cohorts.layer import FleetLayer
+from gateway.cohorts.turn import Now
 from gateway.detect.model import AlarmChange
 from gateway.pipeline.decode import Sources
 from gateway.pipeline.departed import list_left
 from gateway.store.ownership import OwnershipLostError, hold_fence
 from gateway.store.queries import BatchRow, put_batch
-from gateway.store.store import Store
+from gateway.store.store import LOST_CONNECTION, Store
 
 Connection = AsyncConnection[TupleRow]
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +36,63 @@ class Registrar:
         device = self.sources.devices.get(device_id)
         return self.sources.settings.tenant_id if device is None else device.tenant_id
 
-    async def tell(self, conn: Connection, changes: Sequence[AlarmChange], recorded_at_s: float) -> None:
+    @property
+    def fleet(self) -> FleetLayer:
+        """What looks at alarms across devices; it keeps everything in the database."""
+        titles = {model: profile.title for model, profile in self.store.profiles.items()}
+        return FleetLayer(self.sources.settings.fleet, self.sources.settings.tenant_id, titles)
+
+    async def tell(
+        self, conn: Connection, changes: Sequence[AlarmChange], recorded_at_s: float, alive_s: float
+    ) -> None:
         """Record what happened to alarms, and hand it to the CRM side."""
         tenants = {change.device_id: self.tenant_of(change.device_id) for change in changes}
-        await self._tell(conn, changes, tenants, recorded_at_s)
+        await self._tell(conn, changes, tenants, Now(recorded_at_s, alive_s))
+
+    async def tell_firmware(self, conn: Connection, changed: Sequence[FirmwareSeen], now_s: float) -> None:
+        """Let new firmware be compared with what ran before."""
+        if changed:
+            await _guarded(conn, lambda: self.fleet.updated(conn, changed, now_s), None)
+
+    async def look_at_fleet(self, conn: Connection, now: Now) -> bool:
+        """See which incidents are over; True if the CRM side was told of something. Raises OwnershipLostError."""
+        if not await hold_fence(conn, self.store.fence):
+            raise OwnershipLostError
+        return await _guarded(conn, lambda: self.fleet.look(conn, now), otherwise=False)
 
     async def take_back_left(self, conn: Connection, recorded_at_s: float) -> Sequence[AlarmChange]:
         """End the open alarms of devices that were removed; gives what was told of them."""
         changes, tenants = await list_left(conn)
         if changes and not await hold_fence(conn, self.store.fence):
             raise OwnershipLostError
-        await self._tell(conn, changes, tenants, recorded_at_s)
+        await self._tell(conn, changes, tenants, Now(recorded_at_s, recorded_at_s))
         return changes
 
     async def _tell(
-        self, conn: Connection, changes: Sequence[AlarmChange], tenants: Mapping[str, str], recorded_at_s: float
+        self, conn: Connection, changes: Sequence[AlarmChange], tenants: Mapping[str, str], now: Now
     ) -> None:
         if changes:
             tables = [table.name for table in self.store.tables.all()]
-            await put_alarms(conn, await record_changes(conn, changes, tenants, recorded_at_s, tables))
+            notices = await record_changes(conn, changes, tenants, now.now_s, tables)
+            marked = await _guarded(conn, lambda: self.fleet.take_in(conn, notices, now), notices)
+            await put_alarms(conn, marked)
 
     async def number(self, conn: Connection, row: BatchRow) -> None:
         """Write the transaction's number. Raises OwnershipLostError where another gateway has taken over."""
         if not await put_batch(conn, self.sources.settings.tenant_id, self.store.fence, row):
             raise OwnershipLostError
+
+
+async def _guarded(conn: Connection, work: Callable[[], Awaitable[_Found]], otherwise: _Found) -> _Found:
+    """Do the fleet layer's work; should it fail, nothing of it stays, and readings and alarms are stored without it."""
+    await conn.execute("SAVEPOINT fleet")
+    try:
+        found = await work()
+    except LOST_CONNECTION:
+        raise
+    except Exception:  # noqa: BLE001 - what is told of many devices must not cost the readings of any
+        structlog.get_logger().exception("fleet.failed")
+        await conn.execute("ROLLBACK TO SAVEPOINT fleet")
+        return otherwise
+    await conn.execute("RELEASE SAVEPOINT fleet")
+    return found

@@ -165,7 +165,7 @@ class Rejudger:
             for watch, started_at_s, alarm_id in correction.names:
                 owner = self._registrar.tenant_of(device_id)
                 await queries.put_name(conn, owner, device_id, watch, started_at_s, alarm_id)
-        await self._registrar.tell(conn, changes, row.now_s)
+        await self._registrar.tell(conn, changes, row.now_s, row.alive_s)
         outcomes = {device_id: correction.outcome for device_id, correction in corrections.items()}
         await queries.finish(conn, tenant_id, outcomes, row.batch_seq, row.now_s)
         await self._registrar.number(conn, row)

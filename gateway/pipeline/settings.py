@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from devices.profiles.model import SpanS, parse_span_s
 from gateway.authority import Authority
+from gateway.cohorts.settings import FleetSettings
 from gateway.order.settings import OrderSettings
 
 _MILLISECONDS: Final = re.compile(r"(\d+(?:\.\d+)?)\s*ms")
@@ -54,3 +55,4 @@ class PipelineSettings:
     ingest: IngestSettings = field(default_factory=IngestSettings)
     order: OrderSettings = field(default_factory=OrderSettings)
     authority: Authority = field(default_factory=Authority)
+    fleet: FleetSettings = field(default_factory=FleetSettings)

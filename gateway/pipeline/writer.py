@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow
 from devices.errors import QuarantineReason
 from devices.registry.model import FirmwareSeen
 from devices.registry.queries import record_firmware
+from gateway.cohorts.turn import Now
 from gateway.detect.model import AlarmChange
 from gateway.order.keeper import OrderKeeper
 from gateway.pipeline.batch import Batch
@@ -112,12 +113,12 @@ class BatchWriter:
         for part in stored:
             await put_fills(conn, tenant_id, part.readings.table.model, part.fills, batch_seq)
         for firmware in _one_per_device(batch.firmware):
-            await record_firmware(conn, firmware)
+            await self._registrar.tell_firmware(conn, await record_firmware(conn, firmware), moment.now_s)
         written = Written(batch, stored, new_rows, refused, (), aside)
         told = [(part.new, part.fills) for part in stored]
         changes = self._judge.judge(told, written.told_events(), moment.alive_s)
         written = replace(written, changes=changes)
-        await self._registrar.tell(conn, changes, moment.now_s)
+        await self._registrar.tell(conn, changes, moment.now_s, moment.alive_s)
         await add_counters(conn, tenant_id, counters_of(written))
         await add_device_counters(conn, tenant_id, device_counters_of(written))
         await self._registrar.number(conn, _row_of(written, batch_seq, moment))
@@ -160,9 +161,14 @@ class BatchWriter:
         changes = self._judge.due(moment.alive_s, moment.now_s)
         row = BatchRow(batch_seq, "timer", moment.alive_s, moment.now_s)
         await put_timer_decision(conn, self._sources.settings.tenant_id, row, len(changes))
-        await self._registrar.tell(conn, changes, moment.now_s)
+        await self._registrar.tell(conn, changes, moment.now_s, moment.alive_s)
         await self._registrar.number(conn, row)
         return changes
+
+    async def look_at_fleet(self, moment: Moment) -> bool:
+        """See which incidents are over; True if the CRM side was told of something. Raises OwnershipLostError."""
+        now = Now(moment.now_s, moment.alive_s)
+        return await self._transactions.until_done(partial(self._registrar.look_at_fleet, now=now))
 
     async def _without_unstorable(self, batch: Batch, error: Exception) -> Batch:
         """The batch with what the database will never take moved to its refused."""

@@ -1,0 +1,192 @@
+"""The major case of an incident: opened once, grown in words, resolved when the incident is over."""
+
+from dataclasses import replace
+from typing import Final
+
+from crm_sync.brief import write_ending
+from crm_sync.cases import announce, major_queries
+from crm_sync.cases import queries as cases
+from crm_sync.cases.announce import News, farewell
+from crm_sync.cases.desk import Desk
+from crm_sync.cases.lifecycle import close, observe
+from crm_sync.cases.major_queries import Major
+from crm_sync.cases.queries import Connection, DecisionAbout, Transition
+from crm_sync.incidents import IncidentNotice
+from crm_sync.model import Case, CaseState, Resolution, Subject, case_id_of
+from crm_sync.policy import gates
+from crm_sync.policy.gates import ANY_CRM
+from crm_sync.policy.model import Outcome
+from crm_sync.settings import MessageType
+from devices.profiles.model import Severity
+
+TOLD_CHILDREN: Final = 50
+"""Cases whose CRM records are told one by one that they belong to a major case; others say so in their next message."""
+
+async def take_incident(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: float) -> None:
+    """Work one notice of an incident in the caller's transaction."""
+    major = await major_queries.find_major(conn, notice.incident_id)
+    if notice.event == "ended":
+        if major is not None:
+            await _end(conn, major, notice, now_s)
+        return
+    if major is None:
+        major = await _open(conn, desk, notice, now_s)
+    elif notice.problems != tuple(major.problems):
+        major = await _grow(conn, major, notice, now_s)
+    if major is not None:
+        await _claim(conn, major, notice, now_s)
+
+
+def _subject(notice: IncidentNotice) -> Subject:
+    """A cohort in the place of a product: it is nobody's, and has no device."""
+    return Subject(notice.tenant_id, notice.incident_id, notice.incident_id, notice.model, firmware=notice.firmware)
+
+
+def _brief(notice: IncidentNotice) -> str:
+    advice = {
+        "bad_firmware": (
+            "Stop the rollout of this firmware until the cause is known.",
+            "Tell owners who ask that the cause is known and being worked on; there is nothing for them to do.",
+            "Do not send anybody a part or a technician for this.",
+        ),
+        "fleet_dip": (
+            "Look at what these devices have in common: network, broker, region, calendar.",
+            "Tell owners who ask that it is not their product.",
+            "Do not contact owners about it one by one.",
+        ),
+    }
+    to_do, say, leave = advice.get(notice.kind, ("", "", ""))
+    sections = [
+        ("What happened", notice.says),
+        ("What to do", to_do),
+        ("What to say", say),
+        ("What not to do", leave),
+    ]
+    return "\n\n".join(f"{heading}\n{text}" for heading, text in sections if text)
+
+
+async def _open(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: float) -> Major | None:
+    """Open the major case and tell the CRMs; None while the kill switch keeps every case from opening."""
+    subject = _subject(notice)
+    answer = gates.kill_switch(desk.settings)
+    about = DecisionAbout(subject, "case", ANY_CRM, None, notice.incident_id)
+    if answer.outcome is not Outcome.ALLOW:
+        await cases.add_decisions(conn, [(about, answer)], now_s)
+        return None
+    case = Case(
+        case_id=case_id_of(notice.tenant_id, notice.incident_id, ""),
+        tenant_id=notice.tenant_id,
+        asset_id=notice.incident_id,
+        device_id=notice.incident_id,
+        problem=notice.problems[0],
+        state=CaseState.OPEN,
+        severity=Severity(notice.severity),
+        title=notice.title,
+        brief=_brief(notice),
+        team=notice.team,
+        owner_ref=None,
+        account_ref=None,
+        opened_at_s=now_s,
+        updated_at_s=now_s,
+        closed_at_s=None,
+        sla_due_at_s=None,
+        resolution=None,
+        outcome=None,
+        version=0,
+        relapses=0,
+        relapse_of=None,
+    )
+    await cases.insert_case(conn, case)
+    moves = [
+        Transition(None, CaseState.PROPOSED, "fleet", notice.kind, notice.incident_id),
+        Transition(CaseState.PROPOSED, CaseState.APPROVED, "policy", "auto"),
+        Transition(CaseState.APPROVED, CaseState.OPEN, "policy", "auto"),
+    ]
+    await cases.add_transitions(conn, case, moves, now_s)
+    await cases.add_decisions(conn, [(replace(about, case_id=case.case_id), answer)], now_s)
+    major = Major(
+        case_id=case.case_id,
+        incident_id=notice.incident_id,
+        kind=notice.kind,
+        model=notice.model,
+        firmware=notice.firmware,
+        region=notice.region,
+        problems=list(notice.problems),
+        devices=notice.devices,
+        told_devices=notice.devices,
+        is_over=False,
+    )
+    await major_queries.put_major(conn, notice.tenant_id, major)
+    endpoints = desk.case_endpoints()
+    for endpoint in endpoints:
+        await cases.expect_announcement(conn, case, endpoint.name, [str(kind) for kind in endpoint.types])
+    opened_for = frozenset(endpoint.name for endpoint in endpoints)
+    await announce.tell(conn, case, subject, News(MessageType.CASE_OPENED, "opened", opened_for=opened_for), now_s)
+    return major
+
+
+async def _grow(conn: Connection, major: Major, notice: IncidentNotice, now_s: float) -> Major:
+    """Take up that the incident has one more problem."""
+    grown = replace(major, problems=list(notice.problems), devices=max(major.devices, notice.devices))
+    await major_queries.put_major(conn, notice.tenant_id, grown)
+    case = await cases.lock_case(conn, major.case_id)
+    if case is not None and case.state.is_live:
+        severity = max(case.severity, Severity(notice.severity), key=lambda each: each.rank)
+        case = replace(case, title=notice.title, brief=_brief(notice), severity=severity)
+        await observe(conn, case, Transition(None, case.state, "fleet", "problem_added", notice.problems[-1]), now_s)
+        await announce.tell(conn, case, _subject(notice), News(MessageType.CASE_UPDATED, "problem_added"), now_s)
+    return grown
+
+
+async def _claim(conn: Connection, major: Major, notice: IncidentNotice, now_s: float) -> None:
+    """Make members of alarms that were told of before, and children of the cases that they have."""
+    await major_queries.drop_holds(conn, notice.alarm_ids)
+    for alarm_id in notice.alarm_ids:
+        alarm = await cases.find_alarm(conn, alarm_id)
+        if alarm is None:
+            continue  # its notice was parked
+        await major_queries.add_member(conn, major.incident_id, alarm_id)
+        case = None if alarm.case_id is None else await cases.lock_case(conn, alarm.case_id)
+        if case is not None and case.state.is_live:
+            await adopt(conn, major, case, now_s)
+
+
+async def adopt(conn: Connection, major: Major, case: Case, now_s: float) -> None:
+    """Make a held live case a child of the major one, and tell the CRMs that know it, unless there are many."""
+    if not await major_queries.adopt(conn, major.case_id, case.case_id):
+        return
+    await observe(conn, case, Transition(None, case.state, "fleet", "joined_major_case", major.case_id), now_s)
+    if await major_queries.count_children(conn, major.case_id) <= TOLD_CHILDREN:
+        subject = Subject(case.tenant_id, case.device_id, case.asset_id)
+        news = News(MessageType.CASE_UPDATED, "joined_major_case")
+        await announce.tell(conn, replace(case, parent_id=major.case_id), subject, news, now_s)
+
+
+async def tell_growth(conn: Connection, major: Major, now_s: float) -> None:
+    """Tell the CRMs of a major case how many devices it has when that has doubled since they last heard."""
+    if major.devices < 2 * max(major.told_devices, 1):
+        return
+    case = await cases.lock_case(conn, major.case_id)
+    if case is None or not case.state.is_live:
+        return
+    await major_queries.set_told(conn, major.incident_id)
+    subject = Subject(case.tenant_id, case.device_id, case.asset_id, major.model, firmware=major.firmware)
+    await announce.tell(conn, case, subject, News(MessageType.CASE_UPDATED, "more_devices"), now_s)
+
+
+async def _end(conn: Connection, major: Major, notice: IncidentNotice, now_s: float) -> None:
+    """Resolve the major case; children end by their own telemetry, and who has no case but trouble still gets one."""
+    await major_queries.end_major(conn, major.incident_id)
+    case = await cases.lock_case(conn, major.case_id)
+    if case is not None and case.state.is_live:
+        subject = _subject(notice)
+        words = write_ending(Resolution.RECOVERED_IN_TELEMETRY, subject, now_s, now_s)
+        ended = replace(case, ending=f"{words} {_sentence(notice.ending)}")
+        by = Transition(None, case.state, "fleet", Resolution.RECOVERED_IN_TELEMETRY, major.incident_id)
+        closed = await close(conn, ended, Resolution.RECOVERED_IN_TELEMETRY, by, now_s)
+        await announce.tell(conn, closed, subject, farewell(closed), now_s)
+    await major_queries.leave_over(conn, major.incident_id)
+
+
+def _sentence(text: str | None) -> str:
+    return "" if not text else f"{text[:1].upper()}{text[1:]}."
