@@ -157,7 +157,12 @@ class _Gateway:
         self._store = Store(ground.database.url, ground.profiles, log)
         self._pipeline = Pipeline(
             PipelineSettings(
-                settings.tenant.id, settings.batch, settings.ingest, settings.order, settings.listen.authority()
+                settings.tenant.id,
+                settings.batch,
+                settings.ingest,
+                settings.order,
+                settings.listen.authority(),
+                settings.fleet,
             ),
             self._store,
             Engine(ground.profiles, settings.detect),
