@@ -290,6 +290,7 @@ class _Gateway:
             on_clock_set=self._outreach.follow_clock,
             pipeline=self._pipeline,
             crm=self._ground.settings.crm,
+            trust=TrustRules(self._ground.settings.budget, self._ground.settings.trust),
             probe=self._readiness.probe,
             scrape=self._metrics.scrape,
             settings=self._ground.settings.api,

@@ -317,13 +317,23 @@ class Budget:
     counted_at_s: float | None
 
 
+_READ_BUDGET: Final[LiteralString] = "SELECT * FROM trust_budget WHERE tenant_id = %s"
 _LOCK_BUDGET: Final[LiteralString] = "SELECT * FROM trust_budget WHERE tenant_id = %s FOR UPDATE"
 
 
 async def lock_budget(conn: Connection, tenant_id: str) -> Budget | None:
     """A tenant's budget, held until the transaction ends; None before its first case."""
+    return await _budget(conn, _LOCK_BUDGET, tenant_id)
+
+
+async def read_budget(conn: Connection, tenant_id: str) -> Budget | None:
+    """A tenant's budget, without waiting for whoever is changing it."""
+    return await _budget(conn, _READ_BUDGET, tenant_id)
+
+
+async def _budget(conn: Connection, query: LiteralString, tenant_id: str) -> Budget | None:
     async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_LOCK_BUDGET, [tenant_id])
+        await cursor.execute(query, [tenant_id])
         row = await cursor.fetchone()
     if row is None:
         return None

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from psycopg_pool import AsyncConnectionPool
 
 from crm_sync.settings import CrmSettings
+from crm_sync.trust.rules import TrustRules
 from devices.clock import Clock
 from gateway.api.alarms import alarms_router
 from gateway.api.callbacks import callbacks_router
@@ -22,6 +23,7 @@ from gateway.api.quarantine import quarantine_router
 from gateway.api.queries import Connection
 from gateway.api.rollups import rollups_router
 from gateway.api.token import require_token
+from gateway.api.watches import watches_router
 from gateway.pipeline.pipeline import Pipeline
 from gateway.settings import ApiSettings
 
@@ -37,6 +39,7 @@ class ApiParts:
     on_clock_set: Callable[[], Awaitable[None]]
     pipeline: Pipeline
     crm: CrmSettings
+    trust: TrustRules
     probe: ReadinessProbe
     scrape: Scrape
     settings: ApiSettings
@@ -57,6 +60,7 @@ def build_api(parts: ApiParts) -> FastAPI:
     guarded.include_router(rollups_router(parts.pool, parts.tenant_id))
     guarded.include_router(alarms_router(parts.pool, parts.tenant_id))
     guarded.include_router(cases_router(parts.pool, parts.tenant_id))
+    guarded.include_router(watches_router(parts.pool, parts.tenant_id, parts.trust, parts.clock))
     guarded.include_router(quarantine_router(parts.pool, parts.tenant_id))
     guarded.include_router(deliveries_router(parts.pool, parts.tenant_id))
     guarded.include_router(clock_router(parts.clock, parts.on_clock_set))

@@ -1,0 +1,179 @@
+"""`careloop watches`: how far each watch is trusted, and a person's word on that."""
+
+import asyncio
+import getpass
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import click
+from psycopg import AsyncConnection, errors
+
+from crm_sync.trust.precision import Precision
+from crm_sync.trust.queries import ModeSet, WatchKey, find_episode, set_mode
+from crm_sync.trust.rules import TrustRules
+from crm_sync.trust.shown import AuditView, BudgetView, WatchView, audit_of, list_watches, show_budget
+from crm_sync.trust.verdicts import Said, Truth, say
+from devices.errors import CareloopError
+from devices.profiles.model import WatchMode
+from gateway.cli.options import config_option, json_option, print_json, read_settings
+from gateway.database.connect import open_database
+from gateway.settings import build_clock
+
+_by_option = click.option("--by", default=getpass.getuser, show_default="you", help="Who says so; kept.")
+
+
+@click.group(short_help="How far each watch is trusted.")
+def watches() -> None:
+    """How far each watch is trusted: its mode, how often it was right, its bar, and the budget of false cases."""
+
+
+@watches.command("list", short_help="List watches with mode and precision, and the budget.")
+@click.option("--model", help="Only watches on this product model.")
+@config_option
+@json_option
+def list_(model: str | None, config: Path | None, *, as_json: bool) -> None:
+    """List every watch that is followed, with its mode and how often it was right, and the budget."""
+
+    async def read() -> tuple[list[WatchView], BudgetView]:
+        async with _trust(config) as at:
+            found = await list_watches(at.conn, at.tenant_id, at.rules, at.now_s, model=model)
+            return found, await show_budget(at.conn, at.tenant_id, at.rules, at.now_s)
+
+    found, budget = asyncio.run(read())
+    if as_json:
+        print_json({"watches": [asdict(each) for each in found], "budget": asdict(budget)})
+    else:
+        _print_list(found, budget)
+
+
+@watches.command(short_help="Show one watch, and who set its mode when and why.")
+@click.argument("model")
+@click.argument("watch")
+@config_option
+@json_option
+def show(model: str, watch: str, config: Path | None, *, as_json: bool) -> None:
+    """Show one watch on a product MODEL, and who or what set its mode, when and why."""
+
+    async def read() -> tuple[list[WatchView], list[AuditView]]:
+        async with _trust(config) as at:
+            found = await list_watches(at.conn, at.tenant_id, at.rules, at.now_s, model=model, watch=watch)
+            return found, await audit_of(at.conn, WatchKey(at.tenant_id, model, watch))
+
+    found, audit = asyncio.run(read())
+    if not found:
+        raise _unknown(model, watch)
+    if as_json:
+        print_json({**asdict(found[0]), "audit": [asdict(each) for each in audit]})
+    else:
+        _print_detail(found[0], audit)
+
+
+@watches.command(short_help="Put a watch into shadow, approve or auto.")
+@click.argument("model")
+@click.argument("watch")
+@click.argument("mode_", metavar="MODE", type=click.Choice([str(each) for each in WatchMode]))
+@click.option("--why", required=True, help="Kept in the audit trail.")
+@click.option("--hold", is_flag=True, help="No rule changes it, until you set a mode without this.")
+@_by_option
+@config_option
+def mode(model: str, watch: str, mode_: str, *, why: str, hold: bool, by: str, config: Path | None) -> None:
+    """Put a WATCH on a product MODEL into a mode.
+
+    shadow: its alarms are recorded, and nothing else. approve: cases are proposed, and wait for a person. auto: cases
+    open.
+    """
+    change = ModeSet(WatchMode(mode_), f"person:{by}", why, held=hold)
+
+    async def work() -> bool:
+        async with _trust(config) as at:
+            return await set_mode(at.conn, WatchKey(at.tenant_id, model, watch), change, at.now_s)
+
+    if not asyncio.run(work()):
+        raise _unknown(model, watch)
+    click.echo(f"{watch} on {model}: {mode_}{', held' if hold else ''}")
+
+
+@watches.command(short_help="Say whether an alarm was true.")
+@click.argument("alarm_id")
+@click.argument("verdict", type=click.Choice(["true", "false", "unclear"]))
+@_by_option
+@config_option
+def judge(alarm_id: str, verdict: Truth, *, by: str, config: Path | None) -> None:
+    """Say whether an alarm was true, whatever its watch's mode: that is how a watch in shadow earns its way."""
+
+    async def work() -> bool:
+        async with _trust(config) as at:
+            if await find_episode(at.conn, alarm_id) is None:
+                return False
+            await say(at.conn, Said(at.tenant_id, verdict, "person", f"person:{by}", alarm_id=alarm_id), at.now_s)
+            return True
+
+    if not asyncio.run(work()):
+        raise CareloopError("unknown_alarm", f"there is no alarm {alarm_id}")
+    click.echo(f"{alarm_id}: {verdict}")
+
+
+class _At:
+    """A connection, whose tenant it is, and what trust goes by."""
+
+    def __init__(self, conn: AsyncConnection[Any], tenant_id: str, rules: TrustRules, now_s: float) -> None:
+        self.conn = conn
+        self.tenant_id = tenant_id
+        self.rules = rules
+        self.now_s = now_s
+
+
+@asynccontextmanager
+async def _trust(config: Path | None) -> AsyncGenerator[_At]:
+    settings = read_settings(config)
+    rules = TrustRules(settings.budget, settings.trust)
+    try:
+        async with open_database(settings) as conn:
+            yield _At(conn, settings.tenant.id, rules, build_clock(settings.clock).now_s())
+    except errors.UndefinedTable as error:
+        raise CareloopError("schema_missing", "the database knows no trust yet; `careloop migrate` makes it") from error
+
+
+def _unknown(model: str, watch: str) -> CareloopError:
+    return CareloopError("unknown_watch", f"{watch} on {model} is not followed; `careloop watches list` names all")
+
+
+def _print_list(found: list[WatchView], budget: BudgetView) -> None:
+    rows = [("model", "watch", "mode", "right", "of", "precision", "bar", "alarms", "devices")]
+    for each in found:
+        right, outcomes = f"{each.precision.right:g}", f"{each.precision.outcomes:g}"
+        held = f"{each.mode}{' (held)' if each.held else ''}"
+        numbers = (f"{each.bar:.2f}", f"{each.episodes:.0f}", str(each.devices))
+        rows.append((each.model, each.watch, held, right, outcomes, _say_precision(each.precision), *numbers))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows if found else [("no watch is followed yet",)]:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)).rstrip())
+    if not budget.enabled:
+        click.echo("budget: off")
+        return
+    click.echo(
+        f"budget: {budget.expected_false_cases_per_day:.2g} expected false cases a day for {budget.devices} devices;"
+        f" in hand {budget.allowance:.1f} by the figure, {budget.wealth:.1f} by the share;"
+        f" {budget.opened_today} of {budget.cases_per_day} cases today; {budget.waiting} alarms wait for room"
+    )
+
+
+def _say_precision(precision: Precision) -> str:
+    return (
+        "unknown" if precision.mean is None else f"{precision.mean:.0%} ({precision.low:.0%} to {precision.high:.0%})"
+    )
+
+
+def _print_detail(view: WatchView, audit: list[AuditView]) -> None:
+    click.echo(f"{view.watch} on {view.model}: {view.mode}{', held by a person' if view.held else ''}")
+    click.echo(f"  precision      {_say_precision(view.precision)}, of {view.precision.outcomes:g} outcomes")
+    click.echo(f"  needed belief  {view.needed_belief:.2f}, of which its bar is {view.bar:.2f}")
+    click.echo(f"  seen           {view.episodes:.0f} alarms in {view.device_days:.0f} device-days")
+    for each in audit:
+        start = "" if each.from_mode is None else f"{each.from_mode} → "
+        at = each.at.astimezone(UTC).isoformat(timespec="seconds")
+        click.echo(f"  {at}  {start}{each.to_mode}{' (held)' if each.held else ''}  {each.actor}: {each.why}")
