@@ -2,7 +2,8 @@
 
 Every array carries its name, type and shape; every series carries the model, watch and metric that it belongs to, and
 every detector its version. A profile that has changed since takes up what still answers to the same names; alarms that
-are up outlive a new version of their detector, whose own state begins anew.
+are up outlive a new version of their detector. Its own state does where it says what becomes of the old fields
+(`MigratingDetector`), and else begins anew.
 """
 
 from collections.abc import Mapping
@@ -15,9 +16,11 @@ import numpy.typing as npt
 from devices.profiles import AUTOMATIC
 from devices.profiles.model import Profile
 from gateway.detect.arrays import Indices
+from gateway.detect.detector import MigratingDetector
 from gateway.detect.episodes import EPISODE_FIELDS
 from gateway.detect.fleet import Fleet
 from gateway.detect.station import OWNER_FIELDS, Station
+from gateway.detect.table import Numeric
 
 FORMAT: Final = 1
 _OWN: Final = frozenset(field.name for field in EPISODE_FIELDS)
@@ -171,14 +174,28 @@ def _load_station(station: Station, fleet: Fleet, numbers: Indices, kept: SavedS
 
 def _fill(station: Station, slots: Indices, mine: Indices, kept: SavedStation) -> None:
     state = station.table.rows(slots)
-    same = kept.version == station.detector.version
-    for array in kept.arrays:
-        field = station.table.fields.get(array.name)
-        if field is None or field.lanes != array.lanes or not (same or array.name in _OWN):
+    for name, values in _taken(station, mine, kept).items():
+        field = station.table.fields.get(name)
+        if field is None or values.shape[1:] != ((field.lanes,) if field.lanes else ()):
             continue
-        values = np.frombuffer(array.data, array.dtype)
-        if array.lanes:
-            state.set_vector(array.name, values.reshape(-1, array.lanes)[mine])
+        if field.lanes:
+            state.set_vector(name, values)
         else:
-            state[array.name] = values[mine]
+            state[name] = values
     state.flush()
+
+
+def _taken(station: Station, mine: Indices, kept: SavedStation) -> Mapping[str, Numeric]:
+    """What is taken up of saved series: all fields of this version, of another what the detector makes of them."""
+    saved = {array.name: _values(array)[mine] for array in kept.arrays}
+    if kept.version == station.detector.version:
+        return saved
+    alarms = {name: values for name, values in saved.items() if name in _OWN}
+    if not isinstance(station.detector, MigratingDetector):
+        return alarms
+    return {**(station.detector.migrate(kept.version, saved) or {}), **alarms}
+
+
+def _values(array: SavedArray) -> Numeric:
+    values = np.frombuffer(array.data, array.dtype)
+    return values.reshape(-1, array.lanes) if array.lanes else values

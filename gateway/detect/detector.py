@@ -16,7 +16,7 @@ from devices.profiles.model import Metric, Watch, parse_span_s
 from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.model import AlarmEvent, Kind
 from gateway.detect.settings import DetectSettings
-from gateway.detect.table import Field, Rows
+from gateway.detect.table import Field, Numeric, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Detector(Protocol):
     """What every detector says of itself."""
 
     name: str
-    version: int  # state of another version is not restored
+    version: int  # state of another version is not restored, but for what `migrate` makes of it
     kind: Kind
     fields: Sequence[Field]
     parameters: Sequence[Parameter]
@@ -177,6 +177,18 @@ class CombiningDetector(SeriesDetector, Protocol):
 
     def explain_device(self, state: Rows, moment: Moment, parts: Sequence[Part]) -> Words:
         """Put one decision on a device into words."""
+        ...
+
+
+@runtime_checkable
+class MigratingDetector(Detector, Protocol):
+    """Goes on from the state of an earlier version; without it, only alarms outlive a new version."""
+
+    def migrate(self, version: int, saved: Mapping[str, Numeric]) -> Mapping[str, Numeric] | None:
+        """Fields of this version, by name, made of those of an earlier one: [n] or [n, lanes]; None to begin anew.
+
+        What is left out begins anew. Whether an alarm is up is kept in any case.
+        """
         ...
 
 

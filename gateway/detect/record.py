@@ -1,9 +1,10 @@
 """A value beyond everything that this series has shown, in units of what it has shown.
 
-Four features of each sample: its distance to the slow mean, to the mean of the same hour of the day, and to the fast
-mean, and the fast mean's distance to the slow one. Each has a range that it has kept to so far, which shrinks slowly.
-The score is how far a feature leaves its range, in widths of the range; the largest of the four counts. What follows
-soon after must be larger still: a bar jumps to each record and sinks again.
+Two features of each sample: its distance to the mean of the same hour of the day, and the distance to the long-run mean
+that it shares with the two samples before it (their median, so that one stray value is none). Each has a range that it
+has kept to so far, which shrinks slowly. The score is how far a feature leaves its range, in widths of the range; the
+larger of the two counts. A series that leaves its ranges often must leave them further: its unrest divides the score.
+What follows soon after a record must be larger still: a bar jumps to each record and sinks again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,52 +19,51 @@ from gateway.detect.habit import hour_of_day
 from gateway.detect.kinds import KIND_FIELDS, LearntKind, difference, learn_kind, tell_kind
 from gateway.detect.model import Kind
 from gateway.detect.settings import DetectSettings
-from gateway.detect.table import Field, Rows
+from gateway.detect.table import Field, Numeric, Rows
 from gateway.detect.words import say_metric, say_quantity
 
-SLOW: Final = 0.004  # of the slow mean towards each sample
-FAST: Final = 0.08
-HOURLY: Final = 0.07
+SLOW: Final = 0.002  # of the slow mean towards each sample
+HOURLY: Final = 0.03
 SHRINK: Final = 0.0004  # of a range, per sample; young ranges shrink faster, they were made by the first samples
-WARM_UP: Final = 200.0  # samples before anything is scored
+WARM_UP: Final = 180.0  # samples before anything is scored
 RESOLUTION: Final = 0.02  # a range narrower than this share of the level counts as so wide
-LARGEST_STEP: Final = 1.0  # widths by which one sample can widen a range
+LARGEST_STEP: Final = 0.5  # widths by which one sample can widen a range
 PACE_WHILE_FIRING: Final = 0.0005  # of means and ranges: or the fault becomes what is expected
-BAR_FALL: Final = 0.979  # of the bar, per sample
-BAR_MARGIN: Final = 1.3  # over the bar, to be a new record
+UNREST: Final = 0.5  # that a sample one width outside adds
+UNREST_FROM: Final = 0.1  # widths outside that count as unrest
+UNREST_FALL: Final = 0.999  # per sample
+BAR_FALL: Final = 0.985  # of the bar, per sample
+BAR_MARGIN: Final = 1.8  # over the bar, to be a new record
 WORTH_TELLING: Final = 0.5  # no watch alerts below it
 HALF: Final = 0.3  # excess, in widths, that scores 0.5
-WEIGHTS: Final[Shorts] = np.array([[0.3], [1.4], [1.0], [1.0]], np.float32)
+WEIGHTS: Final[Shorts] = np.array([[1.5], [0.95]], np.float32)
 FEATURES: Final = len(WEIGHTS)
+MIGRATED: Final = ("slow", "last", "count", "bar", "kind", *(field.name for field in KIND_FIELDS), "hourly", "start_s")
 LARGEST_RATIO: Final = np.float32(1e6)
 MANY: Final = 1e6  # samples; more of them no longer change anything
 NOTHING: Final = np.float32(0)
 SMALLEST: Final = np.float32(1e-30)  # what is divided by at least
-SAYINGS: Final = (
-    "further from its long-run level than ever before",
-    "unlike itself at this time of day",
-    "away from its long-run level for longer than ever before",
-    "a jump larger than any before",
-)
+SAYINGS: Final = ("unlike itself at this time of day", "further from its long-run level than ever before")
 
 
 class Record:
     """Record exceedance: how far beyond its own past a value is."""
 
     name: Final = "record"
-    version: Final = 1
+    version: Final = 2
     kind: Final = Kind.RECORD
     fields: Sequence[Field] = (
         Field("slow"),
-        Field("fast"),
+        Field("last", initial=np.nan),  # value as it came
         Field("count", "f4"),  # samples learnt from, up to a million
         Field("bar", "f4"),
-        Field("last", initial=np.nan),  # value as it came
-        Field("start_s", initial=np.nan),  # first sample
+        Field("unrest", "f4"),  # what the ranges were left by lately
         *KIND_FIELDS,
         Field("hourly", "f4", np.nan, lanes=24, apart=True),
+        Field("before", "f4", np.nan, lanes=2),  # distances of the last two samples to the slow mean, newest first
         Field("low", "f4", np.inf, lanes=FEATURES),
         Field("high", "f4", -np.inf, lanes=FEATURES),
+        Field("start_s", initial=np.nan, group="record"),  # first sample
         Field("feature", "f4", group="record"),  # of the last breach, and the values that would have been in its range
         Field("expected_low", "f4", group="record"),
         Field("expected_high", "f4", group="record"),
@@ -99,9 +99,6 @@ class Record:
             value = np.where(kind <= LearntKind.COUNTER, np.sign(value) * np.sqrt(np.abs(value)), value)
         state["last"] = np.where(batch.late, last, batch.value)
         usable = np.isfinite(value) & ~batch.late
-        new = usable & np.isnan(state["start_s"])
-        if new.any():
-            state["start_s"] = np.where(new, batch.ts_s, state["start_s"])
         pace = np.where(batch.firing, PACE_WHILE_FIRING, 1.0)
         if usable.all():
             score, inside = _score(state, batch.ts_s, value, pace)
@@ -110,9 +107,21 @@ class Record:
             some = state.at(chosen)
             score[chosen], inside[chosen] = _score(some, batch.ts_s[chosen], value[chosen], pace[chosen])
             some.flush()
-        warm = batch.ts_s - state["start_s"] >= batch.parameter("warm_up")
-        breach = usable & warm & (kind != LearntKind.STATE) & (score >= batch.parameter("score")) & (score > 0)
+        breach = usable & (kind != LearntKind.STATE) & (score >= batch.parameter("score")) & (score > 0)
+        news = np.flatnonzero(breach)
+        if len(news):
+            warm_up = np.broadcast_to(batch.parameter("warm_up"), len(score))[news]
+            breach[news] = batch.ts_s[news] - state.aside(news)["start_s"] >= warm_up
         return Findings(breach, usable & inside & ~breach, score, judged=usable, dismissed=kind == LearntKind.STATE)
+
+    def migrate(self, version: int, saved: Mapping[str, Numeric]) -> Mapping[str, Numeric] | None:
+        """Version 1 had four features and no unrest; two of its ranges are of use."""
+        if version != 1:
+            return None
+        taken = {name: saved[name] for name in MIGRATED if name in saved}
+        if "low" in saved and "high" in saved:
+            taken |= {name: saved[name][:, [1, 0]] for name in ("low", "high")}
+        return taken
 
     def explain(self, state: Rows, moment: Moment) -> Words:
         """Say which feature left its range, and what would have been within."""
@@ -142,7 +151,8 @@ class Record:
         turned = np.flatnonzero((before == LearntKind.UNSETTLED) & (state["kind"] <= LearntKind.COUNTER))
         if len(turned):
             some = state.at(turned)
-            some["count"], some["bar"], some["start_s"] = 0.0, 0.0, batch.ts_s[turned]
+            some["count"], some["bar"], some["unrest"] = 0.0, 0.0, 0.0
+            some.set_lanes("before", np.full((2, len(turned)), np.nan))
             some.set_lanes("low", np.full((FEATURES, len(turned)), np.inf))
             some.set_lanes("high", np.full((FEATURES, len(turned)), -np.inf))
             some.flush()
@@ -151,40 +161,48 @@ class Record:
 
 
 def _score(state: Rows, ts_s: Floats, value: Floats, pace: Floats) -> tuple[Floats, Mask]:
-    """One step of all four features: the score, and whether the value was within all ranges.
+    """One step of both features: the score, and whether the value was within both ranges.
 
     `pace` is 1, less where what is seen must not become what is expected.
     """
-    count, slow, before = state["count"], state["slow"], state["fast"]
+    count, slow, unrest = state["count"], state["slow"], state["unrest"]
     first = count == 0
     if first.any():
-        slow, before = np.where(first, value, slow), np.where(first, value, before)
-    fast = before + FAST * (value - before)
+        slow = np.where(first, value, slow)
+        _begin(state.aside(np.flatnonzero(first)), ts_s[first])
     hourly = state.cells("hourly", hour_of_day(ts_s))
-    features = np.empty((FEATURES, len(value)), np.float32)
-    for feature, (seen, base) in zip(
-        features, ((value, slow), (value, hourly.values), (fast, slow), (value, before)), strict=True
-    ):
-        feature[:] = seen - base
+    before = state.lanes("before")
+    distance = (value - slow).astype(np.float32)
+    steady = np.fmax(np.fmin(distance, before[0]), np.fmin(np.fmax(distance, before[0]), before[1]))
+    features = np.stack([(value - hourly.values).astype(np.float32), steady])
 
     ranges = _Ranges(state, np.abs(slow), count)
     ratio = ranges.exceeded_by(features)
-    raw = np.minimum(ratio.max(axis=0), LARGEST_RATIO).astype(np.float64)
+    raw = np.minimum(ratio.max(axis=0), LARGEST_RATIO)
+    excess = raw / (1.0 + unrest)
     bar = state["bar"]
-    news = raw > BAR_MARGIN * bar
-    score = np.where(news, raw / (raw + HALF), 0.0)
+    news = excess > BAR_MARGIN * bar
+    wide = excess.astype(np.float64)
+    score = np.where(news, wide / (wide + HALF), 0.0)
     telling = np.flatnonzero(score >= WORTH_TELLING)
     if len(telling):
-        bases = np.stack([slow, hourly.values, slow, before])[:, telling]
+        bases = np.stack([hourly.values, slow])[:, telling]
         ranges.note(state.aside(telling), telling, ratio[:, telling], (bases, value[telling]))
-    state["bar"] = np.where(news, raw, bar * BAR_FALL)
+    added = pace.astype(np.float32) * UNREST * np.minimum(raw, np.float32(1))
+    state["unrest"] = unrest * UNREST_FALL + np.where(raw > UNREST_FROM, added, NOTHING)
+    state["bar"] = np.where(news, excess, bar * BAR_FALL)
     state["slow"] = slow + pace * np.fmax(SLOW, 1.0 / (count + 1.0)) * (value - slow)
-    state["fast"] = fast
     state["count"] = np.minimum(count + 1.0, MANY)
+    state.set_lanes("before", np.stack([distance, before[0]]))
     known = hourly.values + pace * HOURLY * (value - hourly.values)
     hourly.put(np.where(np.isnan(hourly.values), value, known))
     ranges.widen(features, pace)
     return score, raw == 0
+
+
+def _begin(state: Rows, ts_s: Floats) -> None:
+    state["start_s"] = ts_s
+    state.flush()
 
 
 class _Ranges:

@@ -68,7 +68,7 @@ def test_a_value_that_is_usual_at_noon_is_a_record_at_midnight() -> None:
 def test_nothing_is_scored_while_little_is_known() -> None:
     values = daily(400)
     values[150] = 1e6
-    assert not scores(values)[:200].any()
+    assert not scores(values)[:180].any()
 
 
 def test_noise_is_hardly_ever_a_record() -> None:

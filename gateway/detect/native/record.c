@@ -5,10 +5,10 @@
 
 enum { KIND = RECENT + 1, HOURLY, RECORD_GROUP };
 enum { SCORE = PARAMETERS, WARM_UP_S, TOLD_KIND };
-enum { FEATURES = 4 };
+enum { FEATURES = 2 };
 
-static const float WEIGHTS[FEATURES] = {0.3f, 1.4f, 1.0f, 1.0f};
-static const float WARM_UP = 200.0f;
+static const float WEIGHTS[FEATURES] = {1.5f, 0.95f};
+static const float WARM_UP = 180.0f;
 
 static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
     char *hot = row_of(lane, HOT, slot);
@@ -26,8 +26,8 @@ static void fetch_cells(lane_t *lane, int64_t slot, double ts_s) {
 
 /* A series that turns out to be of amounts starts anew, on their square roots. */
 static void start_anew(lane_t *lane, record_t *state, const sample_t *sample) {
-    state->count = state->bar = 0.0f;
-    state->start_s = sample->ts_s;
+    state->count = state->bar = state->unrest = 0.0f;
+    state->before[0] = state->before[1] = NAN;
     for (int k = 0; k < FEATURES; k++) {
         state->low[k] = INFINITY;
         state->high[k] = -INFINITY;
@@ -60,7 +60,7 @@ INLINE float exceeded_by(const record_t *state, int k, float feature, float floo
 /* Shrink a range a little, then let in what was just seen, or a step towards it. */
 INLINE void widen(record_t *state, int k, float feature, float floor, float pace, float rate) {
     float low = state->low[k], high = state->high[k], width = high - low;
-    float step = pace * mostf(floor, width), kept = feature;
+    float step = 0.5f * pace * mostf(floor, width), kept = feature;
     if (width > 0.0f && state->count >= WARM_UP) {
         kept = low - step > kept ? low - step : kept; /* NaN stays NaN */
         kept = high + step < kept ? high + step : kept;
@@ -70,38 +70,49 @@ INLINE void widen(record_t *state, int k, float feature, float floor, float pace
     state->high[k] = mostf(high - shrink, kept);
 }
 
-/* One step of all four features: the score, and whether the value was within all ranges. */
+/* A series' first sample. */
+static void begin(lane_t *lane, const sample_t *sample) {
+    KEEP_ROW(record_told_t, lane, RECORD_GROUP, sample->slot)->start_s = sample->ts_s;
+}
+
+/* The middle one of three distances to the slow mean. */
+INLINE float steady_of(const float *before, float distance) {
+    return mostf(leastf(distance, before[0]), leastf(mostf(distance, before[0]), before[1]));
+}
+
+/* One step of both features: the score, and whether the value was within both ranges. */
 INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, double value, double pace, bool *inside) {
     bool first = state->count == 0.0f;
-    double slow = first ? value : state->slow, before = first ? value : state->fast;
-    double fast = before + 0.08 * (value - before);
+    double slow = first ? value : state->slow;
+    if (first) begin(lane, sample);
     hour_of(lane, sample->ts_s);
     float *cell = keep_cell(lane, HOURLY, sample->slot, lane->hour_of_day);
     double hourly = (double)*cell;
-    float features[FEATURES] = {
-        (float)(value - slow), (float)(value - hourly), (float)(fast - slow), (float)(value - before),
-    };
+    float distance = (float)(value - slow);
+    float features[FEATURES] = {(float)(value - hourly), steady_of(state->before, distance)};
     float floor = (float)(0.02 * fabs(slow)), ratio[FEATURES], largest = 0.0f;
     for (int k = 0; k < FEATURES; k++) {
         ratio[k] = state->count >= WARM_UP ? exceeded_by(state, k, features[k], floor) : 0.0f;
         largest = mostf(largest, ratio[k]);
     }
-    double raw = (double)leastf(1e6f, largest);
-    bool news = raw > (double)(1.3f * state->bar);
-    double score = news ? raw / (raw + 0.3) : 0.0;
+    float raw = leastf(1e6f, largest), excess = raw / (1.0f + state->unrest);
+    bool news = excess > 1.8f * state->bar;
+    double score = news ? (double)excess / ((double)excess + 0.3) : 0.0;
     if (score >= 0.5) {
-        double bases[FEATURES] = {slow, hourly, slow, before};
+        double bases[FEATURES] = {hourly, slow};
         note(lane, sample, state, ratio, bases, value);
     }
-    state->bar = news ? (float)raw : state->bar * 0.979f;
-    float rate = mostf(0.004f, 1.0f / (state->count + 1.0f));
+    state->unrest = state->unrest * 0.999f + (raw > 0.1f ? (float)pace * 0.5f * leastf(raw, 1.0f) : 0.0f);
+    state->bar = news ? excess : state->bar * 0.985f;
+    float rate = mostf(0.002f, 1.0f / (state->count + 1.0f));
     state->slow = slow + pace * (double)rate * (value - slow);
-    state->fast = fast;
-    *cell = (float)(is_nan(hourly) ? value : hourly + pace * 0.07 * (value - hourly));
+    state->before[1] = state->before[0];
+    state->before[0] = distance;
+    *cell = (float)(is_nan(hourly) ? value : hourly + pace * 0.03 * (value - hourly));
     rate = 0.5f * (0.0004f + 1.0f / (state->count + 10.0f));
     for (int k = 0; k < FEATURES; k++) widen(state, k, features[k], floor, (float)pace, rate);
     state->count = leastf(1e6f, state->count + 1.0f);
-    *inside = raw == 0.0;
+    *inside = raw == 0.0f;
     return score;
 }
 
@@ -121,11 +132,12 @@ static finding_t judge(lane_t *lane, const sample_t *sample) {
     if (!sample->late) state->last = sample->value;
     finding_t found = {.judged = is_finite(value) && !sample->late, .dismissed = kind == STATE};
     if (!found.judged) return found;
-    if (is_nan(state->start_s)) state->start_s = sample->ts_s;
     bool inside;
     found.score = score_of(lane, sample, state, value, sample->firing ? 0.0005 : 1.0, &inside);
-    bool warm = sample->ts_s - state->start_s >= p[WARM_UP_S];
-    found.breach = warm && kind != STATE && found.score >= p[SCORE] && found.score > 0.0;
+    if (kind != STATE && found.score >= p[SCORE] && found.score > 0.0) {
+        const record_told_t *told = row_of(lane, RECORD_GROUP, sample->slot);
+        found.breach = sample->ts_s - told->start_s >= p[WARM_UP_S];
+    }
     found.calm = inside && !found.breach;
     return found;
 }

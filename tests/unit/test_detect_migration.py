@@ -1,0 +1,81 @@
+"""The state of an earlier version of a detector is taken up where the detector says what becomes of it."""
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+
+from devices.ids import partition_of
+from devices.profiles.model import Profile
+from gateway.detect.checkpoint import SavedArray, SavedState, SavedStation
+from gateway.detect.engine import Engine
+from gateway.detect.model import AlarmChange
+from tests.detect.stories import HOUR_S, START_S, Floats, engine_for, judge, profile_of
+
+PARTITION = partition_of("a")
+PROFILE = profile_of({"name": "watch", "detector": "record"}, unit="Cel")
+SPIKE = 600
+
+
+def temperatures() -> Floats:
+    values = 20 + np.random.default_rng(1).normal(size=700)
+    values[SPIKE] = 90
+    return values
+
+
+def old_record(saved: SavedStation) -> SavedStation:
+    """A record detector's state as version 1 had it, with four ranges, a fast mean and no unrest."""
+    arrays = {array.name: array for array in saved.arrays}
+    for name, places in (("low", (1, 0, 1, 1)), ("high", (1, 0, 1, 1))):
+        two = np.frombuffer(arrays[name].data, "f4").reshape(-1, 2)
+        arrays[name] = SavedArray(name, "f4", 4, np.ascontiguousarray(two[:, places]).tobytes())
+    arrays["fast"] = SavedArray("fast", "f8", 0, arrays["slow"].data)
+    arrays["phase"] = SavedArray("phase", "f4", 0, np.asarray(_numbers(arrays["phase"]), "f4").tobytes())
+    del arrays["before"], arrays["unrest"]
+    return msgspec.structs.replace(saved, version=1, arrays=list(arrays.values()))
+
+
+def _numbers(array: SavedArray) -> Floats:
+    return np.frombuffer(array.data, array.dtype).astype(np.float64)
+
+
+def handed_over(engine: Engine, profile: Profile, change: Callable[[SavedStation], SavedStation]) -> Engine:
+    """An engine that takes up a checkpoint of another, whose record detector was another version."""
+    state = msgspec.msgpack.decode(engine.checkpoint(PARTITION), type=SavedState)
+    stations = [change(saved) if saved.detector == "record" else saved for saved in state.stations]
+    after = engine_for(profile)
+    after.restore(PARTITION, msgspec.msgpack.encode(msgspec.structs.replace(state, stations=stations)))
+    return after
+
+
+def at(values: Floats, start: int, end: int) -> tuple[Floats, Floats]:
+    return START_S + HOUR_S * np.arange(start, end), values[start:end]
+
+
+def names(changes: list[AlarmChange]) -> list[tuple[str, float]]:
+    return [(change.event, change.started_at_s) for change in changes]
+
+
+@pytest.mark.parametrize("moment", [500, SPIKE + 1])
+def test_ranges_means_and_alarms_go_on_from_version_one(moment: int) -> None:
+    values = temperatures()
+    before = engine_for(PROFILE)
+    told = judge(before, PROFILE, *at(values, 0, moment))
+    after = handed_over(before, PROFILE, old_record)
+    told += judge(after, PROFILE, *at(values, moment, len(values)))
+    start_s = START_S + SPIKE * HOUR_S
+    assert names(told) == [("raised", start_s), ("cleared", start_s)]
+
+
+def test_an_unknown_version_begins_anew_and_keeps_its_alarm() -> None:
+    values = temperatures()
+    before = engine_for(PROFILE)
+    judge(before, PROFILE, *at(values, 0, 500))
+    unknown = handed_over(before, PROFILE, lambda saved: msgspec.structs.replace(saved, version=99))
+    assert judge(unknown, PROFILE, *at(values, 500, len(values))) == []  # it has seen too little to know a record
+    judge(before, PROFILE, *at(values, 500, SPIKE + 1))
+    up = handed_over(before, PROFILE, lambda saved: msgspec.structs.replace(saved, version=99))
+    later = judge(up, PROFILE, *at(values, SPIKE + 1, len(values)))
+    assert "raised" not in [event for event, _ in names(later)]
+    assert {start_s for _, start_s in names(later)} == {START_S + SPIKE * HOUR_S}
