@@ -17,7 +17,7 @@ from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator
 
-from crm_sync.adapters.contract import Inbound
+from crm_sync.adapters.contract import Hook, Inbound
 from crm_sync.adapters.webhook import callback_keys
 from crm_sync.cases.callback import AgentOutcome, CallbackEffect, CallbackStatus, CaseCallback, apply_callback
 from crm_sync.delivery.queries import Connection, record_external_id
@@ -94,6 +94,7 @@ async def receive(
     now_s: float,
     *,
     inbound: Inbound | None = None,
+    query: Mapping[str, str] | None = None,
     apply: ApplyCallback = apply_callback,
     tenant_id: str = "default",
     real_now_s: Callable[[], float] = time.time,
@@ -112,7 +113,7 @@ async def receive(
         if inbound is None:
             signed = verify(callback_keys(endpoint), headers, body, received_s)
         else:
-            signed = Signed(inbound.verify(headers, body, received_s), int(received_s))
+            signed = Signed(inbound.verify(Hook(headers, body, query or {}), received_s), int(received_s))
     except BadSignature as error:
         return CallbackAnswer(401, error.reason)
     except ConfigError:

@@ -9,4 +9,5 @@ pytest_plugins = (
     "tests.services.gateway",
     "tests.services.crm",
     "tests.services.senders",
+    "tests.services.django_helpdesk",
 )

@@ -5,7 +5,7 @@ calls and the answer into exactly one `Result`. It never retries by itself, exce
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol, runtime_checkable
 
@@ -107,10 +107,19 @@ class RecordChange:
     version: int | None = None  # rises with each change on the CRM's side
 
 
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One request of a CRM's to us."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
 class Inbound(Protocol):
     """A CRM's own hooks."""
 
-    def verify(self, headers: Mapping[str, str], body: bytes, now_s: float) -> str:
+    def verify(self, hook: Hook, now_s: float) -> str:
         """Believe a hook, and name its delivery. Raises BadSignature, and nothing else."""
         ...
 

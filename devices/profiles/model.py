@@ -110,6 +110,7 @@ class Watch(_Strict):
     description: str = ""  # what it means for the owner
     detector: Slug  # threshold, silence, usage_drop, record, or a third party's
     metric: str | None = None  # None for silence
+    per: str | None = None  # a metric that goes with it, for detectors that compare two
     problem: Slug | None = None  # default: the metric's function, else the metric's name
     severity: Severity = Severity.MINOR
     for_: SpanS = Field(default=0.0, alias="for")
@@ -168,6 +169,9 @@ class Profile(_Strict):
         for watch in self.watches:
             if watch.metric is not None and watch.metric not in self.metrics:
                 message = f"watch {watch.name}: no metric named {watch.metric!r}"
+                raise ValueError(message)
+            if watch.per is not None and watch.per not in self.metrics:
+                message = f"watch {watch.name}: per: no metric named {watch.per!r}"
                 raise ValueError(message)
         return self
 

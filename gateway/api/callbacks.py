@@ -38,6 +38,7 @@ def callbacks_router(
             bytes(body),
             clock.now_s(),
             inbound=inbounds.get(endpoint),
+            query=request.query_params,
             tenant_id=tenant_id,
         )
         return JSONResponse({"effect": answer.effect}, answer.status)

@@ -292,8 +292,10 @@ class Engine:
         there: Mask = np.less_equal(np.abs(values), LARGEST)
         there |= of_device & np.any(there, axis=1, keepdims=True)
         slots = roster.find(lane, wave.seats, there)
-        for whole in (False, True):
-            reading, which = np.nonzero((slots >= 0) & (of_device == whole))
+        each: Mask = np.eye(len(of_device), dtype=np.bool_)
+        # One after the other, where a series is compared with others of its device.
+        for watches in (*(each if lane.station.pairing else [~of_device]), of_device):
+            reading, which = np.nonzero((slots >= 0) & watches)
             if len(reading):
                 some = slots[reading, which]
                 self._judge_slots(roster, lane, wave, (reading, which, some, values[reading, which]), told)
@@ -319,6 +321,7 @@ class Engine:
             firing=(phase >= Phase.ACTIVE) | roster.alarmed(lane, seats),
             watch=lane.watches[which],
             parameters=station.parameters,
+            peers=roster.peers(lane, seats) if station.pairing else None,
         )
         state["newest_s"] = np.fmax(newest_s, ts_s)
         if whole:

@@ -12,9 +12,9 @@ from devices.errors import ConfigError, Fault
 from devices.ids import PARTITIONS, partition_of
 from devices.profiles.model import Profile, Watch
 from gateway.detect.arrays import Indices, Mask
-from gateway.detect.detector import Part, Parts
+from gateway.detect.detector import Part, Parts, Peers, code_of
 from gateway.detect.episodes import Phase
-from gateway.detect.generic import DEVICE_WATCHES, metric_watches
+from gateway.detect.generic import DEVICE_WATCHES, habits_beside, metric_watches
 from gateway.detect.native.compiled import LaneLoop
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import Station
@@ -37,6 +37,7 @@ class Lane:
     watches: Indices  # numbers at the station
     metrics: Indices  # columns of the readings' values; -1 where a device is watched, which comes last
     parts: Indices  # columns in the roster's matrix of all series of the station, whatever the readings' metrics
+    codes: Indices  # `code_of` the metrics of all these series
     loop: LaneLoop | None  # None where only the detector itself can judge
 
 
@@ -55,7 +56,7 @@ class Roster:
         self._layouts: dict[tuple[str, ...], tuple[Lane, ...]] = {}
         self._metrics: set[str] = set()
         self.deadline_lanes: tuple[Lane, ...] = ()
-        for watch in DEVICE_WATCHES if profile.automatic else profile.watches:
+        for watch in DEVICE_WATCHES if profile.automatic else (*profile.watches, *habits_beside(profile.watches)):
             self._add(watch)
         self.deadline_lanes = self._lanes(lambda station: station.deadline is not None, {})
 
@@ -95,17 +96,19 @@ class Roster:
                 for column, (watch, at, number) in enumerate(self._watches)
                 if at is station and chosen(at) and (watch.metric is None or watch.metric in where)
             ]
-            mine.sort(key=lambda watched: watched[2] < 0)
+            # By name, so that the order in which metrics were first heard of does not matter.
+            mine.sort(key=lambda watched: (watched[2] < 0, self._watches[watched[0]][0].metric or ""))
             if mine and (station.series is None or mine[0][2] >= 0):
                 columns, numbers, where_told = np.array(mine, np.int64).T
-                parts = self._parts(station)
-                loop = station.loop((columns, numbers, where_told, parts), self._settings)
-                lanes.append(Lane(station, columns, numbers, where_told, parts, loop))
+                parts, codes = self._parts(station)
+                loop = station.loop((columns, numbers, where_told, parts, codes), self._settings)
+                lanes.append(Lane(station, columns, numbers, where_told, parts, codes, loop))
         return tuple(lanes)
 
-    def _parts(self, station: Station) -> Indices:
-        watches = enumerate(self._watches)
-        return np.array([column for column, (watch, at, _) in watches if at is station and watch.metric], np.int64)
+    def _parts(self, station: Station) -> tuple[Indices, Indices]:
+        watches = [(column, watch.metric) for column, (watch, at, _) in enumerate(self._watches) if at is station]
+        columns = np.array([column for column, metric in watches if metric], np.int64)
+        return columns, np.array([code_of(metric) for _, metric in watches if metric], np.int64)
 
     def column_of(self, station: Station, watch: str, metric: str | None) -> tuple[int, int] | None:
         """Column and number at the station of a watch by name, made where the profile is automatic."""
@@ -156,6 +159,11 @@ class Roster:
         slots = self.slots.take(seats, axis=0)[:, lane.parts]
         owner, which = np.nonzero(slots >= 0)
         return Parts(lane.station.table.rows(slots[owner, which].astype(np.int64)), owner)
+
+    def peers(self, lane: Lane, seats: Indices) -> Peers:
+        """All series that devices have at a lane's station, by metric."""
+        slots = self.slots.take(seats, axis=0)[:, lane.parts]
+        return Peers(slots.astype(np.int64), lane.codes, lane.station.table)
 
     def alarmed(self, lane: Lane, seats: Indices) -> Mask:
         """Whether an alarm of a lane's watches over the whole device is up."""

@@ -1,5 +1,6 @@
 """The watches of a device without a profile: whatever it sends is watched, with what is learnt from it."""
 
+import math
 import re
 import zlib
 from collections.abc import Sequence
@@ -30,8 +31,26 @@ def metric_watches(metric: str) -> Sequence[Watch]:
             }
         ),
         Watch(name=f"usage-drop-{slug}", detector="usage_drop", metric=metric, problem=slug, severity=Severity.MAJOR),
+        Watch(
+            name=f"usage-surge-{slug}",
+            detector="usage_surge",
+            metric=metric,
+            problem=slug,
+            severity=Severity.MINOR,
+            parameters={"pairs": 1},
+        ),
         Watch(name=f"decline-{slug}", detector="decline", metric=metric, problem=slug, severity=Severity.MINOR),
     )
+
+
+def habits_beside(watches: Sequence[Watch]) -> Sequence[Watch]:
+    """Watches that raise nothing: they keep the habit of metrics that other watches compare theirs with."""
+    wanted = {(watch.detector, watch.per) for watch in watches if watch.per is not None}
+    there = {(watch.detector, watch.metric) for watch in watches}
+    return [
+        Watch.model_validate({"name": f"beside-{_slug(metric)}", "detector": name, "metric": metric, "for": math.inf})
+        for name, metric in sorted(wanted - there)
+    ]
 
 
 def _slug(metric: str) -> str:

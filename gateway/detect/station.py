@@ -14,9 +14,11 @@ from gateway.detect.detector import (
     CombiningDetector,
     DeadlineDetector,
     Detector,
+    PairingDetector,
     Parameters,
     SeriesDetector,
     resolve_parameters,
+    code_of,
 )
 from gateway.detect.episodes import EPISODE_FIELDS
 from gateway.detect.native import Kernel
@@ -56,6 +58,7 @@ class Station:
         self.deadline = detector if isinstance(detector, DeadlineDetector) else None
         self.combining = detector if isinstance(detector, CombiningDetector) else None
         self.evidence_points = self.series.evidence_points if self.series else 0
+        self.pairing = detector if isinstance(detector, PairingDetector) else None
         self.table = Table([*self._own_fields(), *detector.fields], journal)
         self.deadlines = Deadlines(self.table)
         self.bindings: list[Binding] = []
@@ -85,6 +88,11 @@ class Station:
             raise ConfigError([Fault(f"{where}: watch {watch.name}: metric", repr(watch.metric), wanted)])
         parameters = resolve_parameters(self.detector, watch, metric, settings, where)
         self.parameters.append({FOR: watch.for_, KEEP_FIRING_FOR: watch.keep_firing_for, **parameters})
+        if watch.per is not None:
+            if self.pairing is None or watch.per == watch.metric:
+                wanted = "another metric" if self.pairing else f"none: {self.name} compares with no other metric"
+                raise ConfigError([Fault(f"{where}: watch {watch.name}: per", repr(watch.per), wanted)])
+            parameters[self.pairing.companion] = float(code_of(watch.per))
         self.bindings.append(
             Binding(
                 model=profile.model,
@@ -106,8 +114,14 @@ class Station:
         self.table.column("watch")[index] = watches
         return index
 
-    def loop(self, lane: tuple[Indices, Indices, Indices, Indices], settings: DetectSettings) -> LaneLoop | None:
-        """The compiled loop over watches: their columns, their numbers here, their metrics' columns, and all parts."""
+    def metric_called(self, code: int) -> str:
+        """The metric with this code, among those that are watched here; empty for none."""
+        return next((own.metric for own in self.bindings if own.metric and code_of(own.metric) == code), "")
+
+    def loop(
+        self, lane: tuple[Indices, Indices, Indices, Indices, Indices], settings: DetectSettings
+    ) -> LaneLoop | None:
+        """The compiled loop over watches: columns, numbers here, metrics' columns; all parts, and their metrics' codes."""
         if self.compiled is None:
             return None
         rules = (self.evidence_points, settings.update_every, settings.update_score)

@@ -103,7 +103,7 @@ class Scorer:
         self._station.parameters.append({**never, **level, "kind": float(LearntKind.LEVEL)})
         self._slot = self._station.open(np.zeros(1, np.int64), np.zeros(1, np.int64))
         first = np.zeros(1, np.int64)
-        self._loop = self._station.loop((first, first, first, first[:0]), DetectSettings())
+        self._loop = self._station.loop((first, first, first, first[:0], first[:0]), DetectSettings())
         self._newest_s = -np.inf
 
     def score(self, row: Row) -> float:

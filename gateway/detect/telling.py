@@ -34,6 +34,7 @@ def tell(station: Station, state: Rows, decision: Decision, parts: Sequence[Part
         value=decision.value,
         parameters=binding.parameters,
         evidence=station.recall(state),
+        beside=station.metric_called(int(state[station.pairing.companion][0])) if station.pairing else "",
     )
     detector = station.detector
     if decision.moved_to is not None:

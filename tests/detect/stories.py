@@ -74,6 +74,8 @@ def stories() -> dict[str, Story]:
     use[24 * 18 : 24 * 22] = 0
     worn = 70 + rng.normal(size=len(ts_s))
     worn[420:] += np.minimum(np.arange(300) / 8, 10.0) * (ts_s[420:] < ts_s[600])
+    more = habit(30)
+    more[24 * 18 : 24 * 22] *= 3
     quiet = np.concatenate([ts_s[:300], ts_s[400:]])
     level: dict[str, float | str] = {"above": 110, "clear_below": 100}
     return {
@@ -81,6 +83,7 @@ def stories() -> dict[str, Story]:
         "record": Story("record", "gauge", {}, ts_s, jump, float(ts_s[600]), float(ts_s[603])),
         "usage_drop": Story("usage_drop", "delta", {}, ts_s, use, float(ts_s[24 * 18]), float(ts_s[24 * 22])),
         "decline": Story("decline", "gauge", {}, ts_s, worn, float(ts_s[420]), float(ts_s[600])),
+        "usage_surge": Story("usage_surge", "delta", {}, ts_s, more, float(ts_s[24 * 18]), float(ts_s[24 * 22])),
         "silence": Story("silence", "gauge", {}, quiet, np.ones(len(quiet)), float(ts_s[299]), float(ts_s[400])),
     }
 

@@ -48,6 +48,26 @@ PROFILE = Profile.model_validate(
             {"name": "drift", "detector": "decline", "metric": "heat", "parameters": {"shift": 1}},
             {"name": "drifts", "detector": "decline", "metric": "steps", "parameters": {"kind": 2, "shift": 1}},
             {"name": "wear", "detector": "decline", "problem": "wear", "parameters": {"evidence": 0.5}},
+            {
+                "name": "more",
+                "detector": "usage_surge",
+                "metric": "steps",
+                "parameters": {"habit": 2, "evidence": 0.1, "swings": 0, "rise": 0.1},
+            },
+            {
+                "name": "spins",
+                "detector": "usage_surge",
+                "metric": "turns",
+                "per": "steps",
+                "parameters": {"habit": 2, "evidence": 0.1, "swings": 0, "rise": 0.1},
+            },
+            {
+                "name": "drained",
+                "detector": "usage_surge",
+                "metric": "heat",
+                "per": "turns",
+                "parameters": {"habit": 2, "evidence": 0.1, "swings": 0, "rise": 0.1},
+            },
             {"name": "quiet", "detector": "silence", "parameters": {"after": "5h"}},
         ],
     }

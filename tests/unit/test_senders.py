@@ -11,7 +11,7 @@ NAMES = ["build", *senders()]
 
 
 def test_every_program_has_a_lock() -> None:
-    assert senders() == ["sparkplug", "thingsboard"]
+    assert senders() == ["helpdesk", "sparkplug", "thingsboard"]
 
 
 @pytest.mark.parametrize("name", NAMES)

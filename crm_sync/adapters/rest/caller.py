@@ -73,7 +73,7 @@ class Caller:
             found = items if isinstance(items, list) else []
             mark = msgspec.json.encode(found)
             if not found or mark in seen:  # a CRM that ignores the page number brings the first one for ever
-                break
+                return gathered
             seen.add(mark)
             gathered += found
             following = as_text(look_up(call.next, answer)) if call.next else ""
@@ -81,8 +81,9 @@ class Caller:
             if page is not None:
                 page += 1
             elif not path:
-                break
-        return gathered
+                return gathered
+        detail = f"{name}: there are more than {call.most_pages} pages, and what is sought may be on the next"
+        raise CallFailed(Outcome(Result.PERMANENT, "too_many_pages", detail))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -11,7 +11,7 @@ from typing import Final, cast
 
 import msgspec
 
-from crm_sync.adapters.contract import RecordChange
+from crm_sync.adapters.contract import Hook, RecordChange
 from crm_sync.adapters.rest.spec import Inbound, Reading, read_spec
 from crm_sync.adapters.rest.template import Json, as_text, look_up
 from crm_sync.settings import EndpointSettings
@@ -73,22 +73,21 @@ class RestInbound:
         self._inbound = inbound
         self._secret = secret.encode()
 
-    def verify(self, headers: Mapping[str, str], body: bytes, now_s: float) -> str:
+    def verify(self, hook: Hook, now_s: float) -> str:
         """Believe a hook that bears the token, or a signature over its very bytes. Raises BadSignature."""
         inbound = self._inbound
-        lowered = {name.lower(): value for name, value in headers.items()}
-        given = lowered.get(inbound.header.lower())
+        headers = {name.lower(): value for name, value in hook.headers.items()}
+        given = hook.query.get(inbound.parameter) if inbound.parameter else headers.get(inbound.header.lower())
         if given is None:
             raise BadSignature(SignatureReason.MISSING_HEADER)
         if not given.startswith(inbound.prefix):
             raise BadSignature(SignatureReason.NO_MATCH)
-        shown = given.removeprefix(inbound.prefix).strip()
-        timestamp = self._timestamp(lowered, now_s)
-        wanted = self._secret if inbound.kind == "token" else self._digest(timestamp, body)
-        if not hmac.compare_digest(wanted, _decoded(inbound, shown)):
+        timestamp = self._timestamp(headers, now_s)
+        wanted = self._secret if inbound.kind == "token" else self._digest(timestamp, hook.body)
+        if not hmac.compare_digest(wanted, _decoded(inbound, given.removeprefix(inbound.prefix).strip())):
             raise BadSignature(SignatureReason.NO_MATCH)
-        delivery = lowered.get(inbound.delivery_header.lower(), "") if inbound.delivery_header else ""
-        return delivery[:200] or hashlib.sha256(timestamp.encode() + b"." + body).hexdigest()
+        delivery = headers.get(inbound.delivery_header.lower(), "") if inbound.delivery_header else ""
+        return delivery[:200] or hashlib.sha256(timestamp.encode() + b"." + hook.body).hexdigest()
 
     def read(self, body: bytes) -> Sequence[RecordChange]:
         """The changes in a hook's JSON. Raises ValueError."""

@@ -191,7 +191,8 @@ class Inbound(Reading):
     """How the helpdesk's own hooks show who they are, and what they say."""
 
     kind: Literal["hmac", "token"]
-    header: str  # of the signature, or of the token
+    header: str = ""  # of the signature, or of the token…
+    parameter: str = ""  # …or the token is a parameter of the URL that hooks go to
     prefix: str = ""  # before it: "sha256=", "Bearer "
     algorithm: Literal["sha256", "sha1", "sha512"] = "sha256"
     encoding: Literal["hex", "base64"] = "hex"
@@ -205,6 +206,8 @@ class Inbound(Reading):
     def _signs_the_body(self) -> "Inbound":
         if self.kind == "hmac" and "{body}" not in self.signed:
             raise ValueError("what is signed must hold {body}")
+        if bool(self.header) == bool(self.parameter):
+            raise ValueError("header or parameter, one of them, must say where the signature or token stands")
         return self
 
 

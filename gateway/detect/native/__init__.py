@@ -21,7 +21,8 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {  # in the order in which the lo
         *("hot", "episode", "kind"),
         *("usual, apart", "weekday, apart", "daily, apart", "habit", "run"),
     ),
-    "decline": ("hot", "episode"),
+    "decline": ("hot", "episode", "drift"),
+    "usage_surge": ("hot", "episode", "surge"),
     "silence": ("hot", "episode"),
 }
 OUT_OF_ROOM: Final = 1
@@ -64,6 +65,7 @@ class LaneCall(ctypes.Structure):
     metric: int
     parts: int
     part: int
+    code: int
     parameters: int
     parameter_count: int
     groups: Any
@@ -93,7 +95,7 @@ class LaneCall(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("columns", "watches")),
         *((name, ctypes.c_void_p) for name in ("column", "watch", "metric")),
         ("parts", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("part", "parameters")),
+        *((name, ctypes.c_void_p) for name in ("part", "code", "parameters")),
         ("parameter_count", ctypes.c_int64),
         ("groups", ctypes.POINTER(GroupMemory)),
         ("journal", ctypes.POINTER(JournalMemory)),

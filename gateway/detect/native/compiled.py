@@ -136,10 +136,11 @@ class LaneLoop:
         self,
         compiled: Compiled,
         parameters: Parameters,
-        lane: tuple[Indices, Indices, Indices, Indices],
+        lane: tuple[Indices, Indices, Indices, Indices, Indices],
         rules: tuple[int, float, float],
     ) -> None:
-        """`lane` has the watches' columns in the roster, their numbers, the columns of their metrics, and all parts.
+        """`lane` has the watches' columns in the roster, their numbers, the columns of their metrics, and all parts
+        with the codes of their metrics.
 
         `rules` are how many samples to remember, and how often and from which rise of the score on to tell again.
         """
@@ -147,11 +148,12 @@ class LaneLoop:
         self._parameters = parameters
         self._lane = tuple(np.ascontiguousarray(part, np.int64) for part in lane)
         self._call = LaneCall()
-        columns, watches, metrics, parts = self._lane
+        columns, watches, metrics, parts, codes = self._lane
         self._call.watches = len(columns)
         self._call.column, self._call.watch = columns.ctypes.data, watches.ctypes.data
         self._call.metric = metrics.ctypes.data
         self._call.parts, self._call.part = len(parts), parts.ctypes.data
+        self._call.code = codes.ctypes.data
         self._call.most_undo = compiled.most_undo
         self._call.hour_from_s, self._call.hour_until_s = 1.0, 0.0  # none was asked for yet
         self._call.evidence_points, self._call.update_every_s, self._call.update_score = rules

@@ -64,6 +64,19 @@ static const place_t PLACES[] = {
 #define HERE episode_t
     EPISODE_GROUP(ONE_PLACE, MANY_PLACES)
 #undef HERE
+#define HERE drift_t
+    DRIFT_GROUP(ONE_PLACE, MANY_PLACES)
+#undef HERE
+    DETECTOR("usage_surge")
+#define HERE using_t
+    USING_HOT(ONE_PLACE, MANY_PLACES)
+#undef HERE
+#define HERE episode_t
+    EPISODE_GROUP(ONE_PLACE, MANY_PLACES)
+#undef HERE
+#define HERE surge_t
+    SURGE_GROUP(ONE_PLACE, MANY_PLACES)
+#undef HERE
     DETECTOR("silence")
 #define HERE silence_t
     SILENCE_HOT(ONE_PLACE, MANY_PLACES)

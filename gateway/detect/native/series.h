@@ -39,6 +39,7 @@ typedef struct {
     const int64_t *column, *watch, *metric; /* [watches]; a metric of -1 stands for the device, and comes last */
     int64_t parts;
     const int64_t *part; /* [parts], columns of all series of the station */
+    const int64_t *code; /* [parts], gateway/detect/detector.py: code_of() their metrics */
     const double *parameters;               /* [watches of the detector, parameters] */
     int64_t parameter_count;
     const group_t *groups;

@@ -1,0 +1,260 @@
+/* gateway/detect/usage_surge.py and drain.py */
+#include "kinds.h"
+#include "layout.h"
+#include "series.h"
+
+enum { SURGE = EPISODE + 1 };
+enum { RISE = PARAMETERS, MOST_EVIDENCE, NORMAL, HABIT_DAYS, TOLD_KIND, PAIRS, TOLD_PER };
+enum { SEEN, RISES, FALLS, ZEROS, SMALLEST, LARGEST_SEEN, BETWEEN, FIRST, BINS };
+
+static const float DRAIN = 5.0f;
+static const double MEMORY_DAYS = 30.0;
+
+typedef struct { double use, usual, span, whole, weight, pair; bool there; } hour_t; /* one completed hour */
+typedef struct { double ratio, beside; bool has; } lately_t;                          /* logarithms over the habit */
+
+static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
+    (void)ts_s;
+    ask_for(row_of(lane, HOT, slot));
+}
+
+static void fetch_rest(lane_t *lane, int64_t slot, double ts_s) {
+    const using_t *hot = row_of(lane, HOT, slot);
+    if ((float)hour_of(lane, ts_s) == hot->hour) return;
+    char *surge = row_of(lane, SURGE, slot);
+    ask_for(surge);
+    ask_for(surge + sizeof(surge_t) - 1);
+}
+
+INLINE double or_else(double told, double otherwise) { return is_nan(told) ? otherwise : told; }
+INLINE double within_both(double x, double bound) { return x < -bound ? -bound : x > bound ? bound : x; }
+
+INLINE int64_t lane_of(double hour) {
+    return within(floor_of((hour - 24.0 * floor_of(hour / 24.0)) / 3.0), BINS);
+}
+
+/* Usual use of a day. */
+INLINE double whole_day(const float *usual) {
+    double total = 0.0;
+    for (int k = 0; k < BINS; k++) total = total + (is_nan((double)usual[k]) ? 0.0 : (double)usual[k]);
+    return total * 3.0;
+}
+
+/* The kind of a series by its values so far; tallies of them stand where the habit will. */
+static float settle_use(float *tally, double hour, double value, double last) {
+    float fresh = (float)value, old = (float)last;
+    bool first = tally[SEEN] != tally[SEEN];
+    if (first) memset(tally, 0, BINS * sizeof *tally);
+    tally[SEEN] += 1.0f;
+    tally[RISES] += fresh > old;
+    tally[FALLS] += fresh < old;
+    tally[ZEROS] += fresh == 0.0f;
+    tally[BETWEEN] += !first && fresh > tally[SMALLEST] && fresh < tally[LARGEST_SEEN];
+    tally[SMALLEST] = first ? fresh : leastf(tally[SMALLEST], fresh);
+    tally[LARGEST_SEEN] = first ? fresh : mostf(tally[LARGEST_SEEN], fresh);
+    if (first) tally[FIRST] = (float)hour;
+    double seen = (double)tally[SEEN], age_h = hour - (double)tally[FIRST];
+    double falls = (double)tally[FALLS], rises = (double)tally[RISES];
+    bool varies = tally[LARGEST_SEEN] > tally[SMALLEST];
+    bool ripe = seen >= 24.0 && age_h >= 24.0 && varies && tally[SMALLEST] >= 0.0f;
+    if (ripe && falls <= 0.02 * seen && rises >= 3.0) return COUNTER;
+    if (ripe && (double)tally[ZEROS] >= 0.05 * seen && tally[BETWEEN] > 0.0f) return DELTA;
+    if (ripe && falls >= 12.0 && falls >= 3.0 * rises && age_h >= 48.0 && tally[BETWEEN] > 0.0f) return DRAIN;
+    if (!(seen >= 48.0 && age_h >= 168.0 && varies)) return UNSETTLED;
+    return (double)tally[BETWEEN] <= 0.01 * seen ? STATE : LEVEL;
+}
+
+static float learn_use(lane_t *lane, const sample_t *sample, using_t *hot, double hour) {
+    double told = sample->parameters[TOLD_KIND];
+    if (!is_nan(told)) hot->kind = (float)told;
+    if (hot->kind != UNSETTLED) return hot->kind;
+    surge_t *state = KEEP_ROW(surge_t, lane, SURGE, sample->slot);
+    hot->kind = settle_use(state->usual, hour, sample->value, hot->last);
+    if (hot->kind != UNSETTLED)
+        for (int k = 0; k < BINS; k++) state->usual[k] = NAN;
+    return hot->kind;
+}
+
+/* Use that a sample stands for, if any; NaN for a drain that nobody knows. */
+INLINE bool use_of(float kind, const sample_t *sample, double last, double *use) {
+    double value = sample->value;
+    if (kind == DRAIN) {
+        *use = value <= last && last > 0.0 ? last - value : NAN;
+        return !sample->late && is_finite(last);
+    }
+    bool counts_up = kind == COUNTER;
+    *use = counts_up ? difference(value, last) : value;
+    return kind <= COUNTER && *use >= 0.0 && !(counts_up && sample->late);
+}
+
+/* The device's other amount that is used in most hours; 0 for none. */
+static int32_t choose(const lane_t *lane, const sample_t *sample) {
+    double best = 0.0;
+    int64_t chosen = 0;
+    for (int64_t k = 0; k < lane->parts; k++) {
+        int64_t slot = lane->slots[sample->seat * lane->columns + lane->part[k]];
+        if (slot < 0 || slot == sample->slot) continue;
+        const using_t *hot = row_of(lane, HOT, slot);
+        const surge_t *state = row_of(lane, SURGE, slot);
+        if (hot->kind > COUNTER || state->days < 1.0f || !(state->typical > 0.0f)) continue;
+        double busy = whole_day(state->usual) / (double)state->typical;
+        if (!(busy > best || (busy == best && chosen && lane->code[k] < chosen))) continue;
+        best = busy;
+        chosen = lane->code[k];
+    }
+    return (int32_t)chosen;
+}
+
+/* The companion's use in the completed hour; NaN where it is not known. */
+static double companion(const lane_t *lane, const sample_t *sample, surge_t *state, double hour, float kind) {
+    const double *p = sample->parameters;
+    bool new_day = floor_of(hour / 24.0) != floor_of((double)state->done / 24.0);
+    if (!is_nan(p[TOLD_PER])) state->per = (int32_t)p[TOLD_PER];
+    if (!state->per && p[PAIRS] > 0.0 && new_day && kind <= COUNTER && state->days >= 2.0f)
+        state->per = choose(lane, sample);
+    for (int64_t k = 0; k < lane->parts && state->per; k++) {
+        int64_t slot = lane->slots[sample->seat * lane->columns + lane->part[k]];
+        if (slot < 0 || lane->code[k] != state->per) continue;
+        const using_t *hot = row_of(lane, HOT, slot);
+        const surge_t *its = row_of(lane, SURGE, slot);
+        if ((double)hot->hour != hour) return (double)its->done == hour ? (double)its->done_use : NAN;
+        bool is_hours = hot->kind == DELTA || hour - (double)its->done == 1.0;
+        return hot->kind <= COUNTER || hot->kind == DRAIN ? is_hours ? (double)hot->use : NAN : NAN;
+    }
+    return NAN;
+}
+
+/* Usual use in the hours that this use was made in; the use itself where no habit is known yet. */
+INLINE double expect(const float *usual, double hour, double use, double span) {
+    double total = 0.0;
+    for (double back = 0.0; back < span; back += 1.0) {
+        double rate = (double)usual[lane_of(hour - back)];
+        total = total + (is_nan(rate) ? use / span : rate);
+    }
+    return total;
+}
+
+INLINE double log_ratio(double part, double whole) {
+    double ratio = whole > 0.0 ? part / whole : 1.0;
+    return log_of(least(most(ratio, 1.0 / 20.0), 20.0));
+}
+
+/* Lately over the habit, one's own and as the companion has it. */
+INLINE lately_t compare(surge_t *state, const hour_t *hour) {
+    double fade = hour->there ? exp_of(-hour->weight / 0.6) : 1.0, beside = (double)state->beside;
+    double rate = (double)state->own / (beside > 0.0 ? beside : 1.0);
+    double recent_use = (double)state->recent_use * fade + hour->use;
+    double recent_usual = (double)state->recent_usual * fade + hour->usual;
+    double expected = is_finite(hour->pair) && beside > 0.0 ? hour->pair * rate : hour->usual;
+    double recent_beside = (double)state->recent_beside * fade + expected;
+    double prior = 4.0 * (double)state->typical, scale = recent_usual + prior;
+    state->recent_use = (float)recent_use;
+    state->recent_usual = (float)recent_usual;
+    state->recent_beside = (float)recent_beside;
+    return (lately_t){
+        .ratio = log_ratio(recent_use + prior, scale),
+        .beside = log_ratio(recent_beside + prior, scale),
+        .has = state->per && beside > 0.0 && state->days >= 3.0f,
+    };
+}
+
+INLINE void learn_habit(surge_t *state, const hour_t *hour, double at, double pace) {
+    double days = (double)state->days, rate = most(1.0 / (days + 1.0), 1.0 / MEMORY_DAYS) * pace;
+    double most_use = 4.0 * most(hour->usual / hour->span, hour->whole / 24.0), lesson = hour->use / hour->span;
+    if (days >= 7.0) lesson = least(lesson, most_use);
+    float *cell = state->usual + lane_of(at);
+    double known = (double)*cell;
+    if (hour->there) *cell = (float)(is_nan(known) ? lesson : known + rate / 3.0 * (lesson - known));
+    double typical = (double)state->typical;
+    rate = (hour->there && lesson > 0.0 ? most(1.0 / (days * 4.0 + 1.0), 0.01) : 0.0) * pace;
+    state->typical = (float)(typical + rate * (lesson - typical));
+}
+
+INLINE void learn_swing(surge_t *state, double excess, double spread, double weight) {
+    double clipped = within_both(excess, 1.0);
+    double rate = least(most(1.0 / ((double)state->days + 5.0), 1.0 / MEMORY_DAYS) * weight, 1.0);
+    state->spread = (float)(spread + rate * (clipped * clipped - spread));
+}
+
+/* How the companion's use goes with one's own, and how much of the swings the two share. */
+INLINE void learn_pair(surge_t *state, const hour_t *hour, const lately_t *lately, bool telling, double pace) {
+    double weight = hour->weight * pace, fade = exp_of(-weight / MEMORY_DAYS);
+    double mine = within_both(lately->ratio, 1.0), its = within_both(lately->beside, 1.0);
+    if (telling) {
+        state->along = (float)((double)state->along * fade + 0.3 * weight * (mine * its));
+        state->alone = (float)((double)state->alone * fade + 0.3 * weight * (its * its));
+    }
+    if (!is_finite(hour->pair)) return;
+    state->own = (float)((double)state->own * fade + hour->use * pace);
+    state->beside = (float)((double)state->beside * fade + hour->pair * pace);
+}
+
+/* The judgement of a completed hour: one step of the evidence. */
+static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, double used, float kind) {
+    const double *p = sample->parameters;
+    surge_t *state = KEEP_ROW(surge_t, lane, SURGE, sample->slot);
+    double before_h = (double)state->done;
+    double span = kind >= COUNTER && is_finite(before_h) ? at - before_h : 1.0;
+    hour_t hour = {.there = is_finite(used) && span <= 24.0};
+    hour.use = hour.there ? used : 0.0;
+    hour.span = hour.there ? span : 1.0;
+    hour.usual = hour.there ? expect(state->usual, at, hour.use, hour.span) : 0.0;
+    hour.whole = whole_day(state->usual);
+    hour.weight = hour.whole > 0.0 ? least(hour.usual / hour.whole, 1.0) : 0.0;
+    hour.pair = companion(lane, sample, state, at, kind);
+    if (!(hour.there && hour.span == 1.0)) hour.pair = NAN;
+    lately_t lately = compare(state, &hour);
+    double along = (double)state->along, alone = (double)state->alone;
+    double shared = lately.has ? least(most(along / alone, 0.0), 1.5) * lately.beside : 0.0;
+    bool known = hour.there && state->days >= 2.0f && state->recent_usual > 0.0f;
+    double excess = known ? lately.ratio - shared : 0.0, spread = (double)state->spread;
+    double swings = within_both(excess / sqrt(spread + 0.005), 3.0);
+    double before = (double)state->surge, normal = or_else(p[NORMAL], kind == DRAIN ? 1.5 : 1.1);
+    double surge = known ? most(before + (swings - normal) * hour.weight, 0.0) : before;
+    double bar = or_else(p[MOST_EVIDENCE], kind == DRAIN ? 0.6 : lately.has ? 1.7 : 2.0 * 1.7);
+    bool breach = known && (double)state->days >= p[HABIT_DAYS] && surge > bar && excess > log_of(1.0 + p[RISE]);
+    bool calm = sample->firing && known && excess < 0.15;
+    if (before == 0.0 && surge > 0.0) state->run = (float)at;
+    state->surge = (float)(calm ? 0.0 : surge);
+    double pace = sample->firing || breach ? 0.05 : surge > 0.5 * bar ? 0.3 : 1.0;
+    learn_habit(state, &hour, at, pace);
+    learn_swing(state, excess, spread, known ? hour.weight * pace : 0.0);
+    learn_pair(state, &hour, &lately, lately.has && known, pace);
+    state->done_use = hour.there && span == 1.0 ? (float)used : NAN;
+    state->done = (float)at;
+    state->days += floor_of(at / 24.0) != floor_of(before_h / 24.0);
+    return (finding_t){
+        .breach = breach,
+        .calm = calm,
+        .judged = true,
+        .score = breach || (sample->firing && !calm) ? surge / (surge + bar) : 0.0,
+        .tells_began = true,
+        .began_s = (is_finite((double)state->run) ? (double)state->run : at) * HOUR_S,
+    };
+}
+
+static finding_t judge(lane_t *lane, const sample_t *sample) {
+    using_t *state = row_of(lane, HOT, sample->slot);
+    double hour = (double)(float)hour_of(lane, sample->ts_s), use;
+    float kind = learn_use(lane, sample, state, hour);
+    finding_t found = {.dismissed = kind == LEVEL || kind == STATE};
+    bool counts = use_of(kind, sample, state->last, &use);
+    if (!sample->late) state->last = sample->value;
+    if (!counts) return found;
+    double current = (double)state->hour, used = (double)state->use;
+    if (hour == current) {
+        state->use = (float)(used + use);
+    } else if (!sample->late) {
+        state->hour = (float)hour;
+        state->use = (float)use;
+        if (is_finite(current)) found = judge_hour(lane, sample, current, used, kind);
+    }
+    return found;
+}
+
+EXPORT int32_t judge_usage_surge(lane_t *lane) {
+    static const detector_t USAGE_SURGE = {
+        sizeof(using_t), offsetof(using_t, phase), 0, 0, fetch_hot, fetch_rest, judge, NULL,
+    };
+    return judge_all(lane, &USAGE_SURGE);
+}
