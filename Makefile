@@ -69,7 +69,7 @@ senders: $(RUNTIME) ## device libraries of other people for the tests, each in a
 lock: ## renew the lock files (needs uv)
 	uv pip compile pyproject.toml --group build $(LOCK_OPTIONS) -o requirements.lock
 	uv pip compile pyproject.toml --group dev -c requirements.lock $(LOCK_OPTIONS) -o requirements-dev.lock
-	for name in build sparkplug thingsboard; do \
+	for name in build helpdesk sparkplug thingsboard; do \
 	    uv pip compile tests/senders/$$name.in $(LOCK_OPTIONS) -o tests/senders/$$name.lock; done
 
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --quiet --upgrade
