@@ -100,6 +100,7 @@ def _by_episode(changes: Sequence[AlarmChange], tenants: Mapping[str, str], name
 def notice_of(
     change: AlarmChange, alarm_id: str, tenant_id: str, head_ts_s: float, recorded_at_s: float
 ) -> AlarmNotice:
+    """What the CRM side is told of a change; `head_ts_s` is the newest device time known of its device."""
     explanation = change.explanation
     return AlarmNotice(
         tenant_id=tenant_id,

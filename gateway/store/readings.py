@@ -171,10 +171,11 @@ async def read_batches(conn: Connection, table: ReadingTable, after: int, until:
     statement = sql.SQL(READ_BATCHES).format(table=sql.Identifier(table.name), columns=sql.SQL(", ").join(columns))
     async with conn.cursor(binary=True) as cursor:
         rows = await (await cursor.execute(statement, {"after": after, "until": until})).fetchall()
-    return _read_back(table, rows)
+    return read_back(table, rows)
 
 
-def _read_back(table: ReadingTable, rows: Sequence[TupleRow]) -> ReadBack:
+def read_back(table: ReadingTable, rows: Sequence[TupleRow]) -> ReadBack:
+    """Rows of device, time, batch, row, extra, receipt, sequence number, then the table's columns, as readings."""
     count = len(table.columns)
     index_of: dict[str, int] = {}
     device = np.array([index_of.setdefault(row[0], len(index_of)) for row in rows], np.int32)

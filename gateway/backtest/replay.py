@@ -1,0 +1,123 @@
+"""The detectors over history, with the clock that it was lived by."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from devices.profiles.model import Profile
+from gateway.backtest.pieces import Piece, Pieces, Told
+from gateway.backtest.windows import Window
+from gateway.detect.engine import Engine
+from gateway.detect.model import AlarmChange, Samples
+from gateway.pipeline.samples import samples_of
+from gateway.store.history import TimeBase
+from gateway.store.rows import Floats
+
+LONGEST: Final = 5000
+"""Readings judged at once."""
+LOOK_EVERY_S: Final = 60.0  # between looks at silences while nothing comes
+MANY: Final = 20
+OUTAGE_S: Final = 900.0
+"""With so many devices, so long without a word from any of them is our own outage, and nobody's silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A change of an alarm, and when it was decided on the history's clock."""
+
+    change: AlarmChange
+    at_s: float
+    head_ts_s: float  # the newest device time known of its device by then
+
+
+class Replay:
+    """One set of profiles, and what its detectors have come to.
+
+    A silence is judged on a clock that stands still while nobody at all is heard, as the gateway's healthy clock does
+    in an outage of its own.
+    """
+
+    def __init__(self, engine: Engine, profiles: Mapping[str, Profile], base: TimeBase) -> None:
+        self._engine = engine
+        self._profiles = profiles
+        self._base = base
+        self._clock_s = -np.inf
+        self._stood_s = 0.0  # for so long the healthy clock stood still
+        self.heads: dict[str, float] = {}
+
+    def take(self, window: Window) -> Iterator[Decided]:
+        """Judge a window; what is decided, in order."""
+        pieces = Pieces(window, self._base, self._clock_s)
+        moments = pieces.moments
+        stood_s = self._standing(moments)
+        alive_s = moments - stood_s
+        start = 0
+        while start < len(moments):
+            yield from self._wait_until(float(moments[start]), float(stood_s[start]))
+            # A piece ends with the first moment that may pass a deadline, known now or set by what is in it.
+            bound_s = min(self._engine.next_due_s(), float(alive_s[start]) + self._engine.shortest_silence_s)
+            passing = int(np.searchsorted(alive_s, bound_s, side="right"))
+            last = min(max(passing, start + 1), start + LONGEST, len(moments)) - 1
+            piece = pieces.up_to(float(moments[last]))
+            yield from self._judge(piece, moments, alive_s)
+            self._clock_s = piece.until_s
+            start = int(np.searchsorted(moments, piece.until_s, side="right"))
+        self._stood_s = float(stood_s[-1]) if len(stood_s) else self._stood_s
+
+    def pass_time(self, until_s: float) -> Iterator[Decided]:
+        """Let the clock go on to a moment, though nothing comes."""
+        if self._clock_s < until_s and np.isfinite(self._clock_s):
+            yield from self._wait_until(until_s, self._stood_s)
+            self._clock_s = until_s
+
+    def _standing(self, moments: Floats) -> Floats:
+        """For how long the healthy clock has stood still by each moment."""
+        gaps = np.diff(moments, prepend=self._clock_s if np.isfinite(self._clock_s) else moments[:1])
+        is_ours = (gaps > OUTAGE_S) & (len(self.heads) >= MANY)
+        return self._stood_s + np.cumsum(np.where(is_ours, gaps, 0.0))
+
+    def _wait_until(self, moment_s: float, stood_s: float) -> Iterator[Decided]:
+        """Judge the silences whose deadline lies before a moment, each about when it passes."""
+        looked_s = -np.inf
+        while (due_s := self._engine.next_due_s()) < moment_s - stood_s and looked_s < moment_s - stood_s:
+            looked_s = min(max(due_s, looked_s) + LOOK_EVERY_S, moment_s - stood_s)
+            at_s = looked_s + stood_s
+            yield from [self._decided(change, at_s) for change in self._engine.due(looked_s, at_s)]
+
+    def _judge(self, piece: Piece, moments: Floats, alive_s: Floats) -> Iterator[Decided]:
+        samples: list[Samples] = []
+        for told in piece.told:
+            profile = self._profiles.get(told.readings.table.model)
+            some = None if profile is None else samples_of(profile, told.readings, (), 0.0)
+            if some is not None:
+                samples.append(replace(some, alive_s=alive_s[np.searchsorted(moments, told.at_s)]))
+        changes = self._engine.judge(samples) if samples else []
+        heard = list(dict.fromkeys(event.device_id for event in piece.events if event.code != "offline"))
+        if heard:
+            changes += self._engine.alive(heard, float(alive_s[np.searchsorted(moments, piece.until_s)]))
+        self._note_heads(samples)
+        yield from [self._decided(change, _known_at(change, piece.told, piece.until_s)) for change in changes]
+
+    def _note_heads(self, samples: Sequence[Samples]) -> None:
+        for some in samples:
+            newest = np.full(len(some.device_ids), -np.inf)
+            np.maximum.at(newest, some.device, some.ts_s)
+            for device_id, ts_s in zip(some.device_ids, newest.tolist(), strict=True):
+                self.heads[device_id] = max(ts_s, self.heads.get(device_id, ts_s))
+
+    def _decided(self, change: AlarmChange, at_s: float) -> Decided:
+        return Decided(change, at_s, self.heads.get(change.device_id, change.ts_s))
+
+
+def _known_at(change: AlarmChange, told: Sequence[Told], otherwise_s: float) -> float:
+    """When the reading that decided a change became known."""
+    for each in told:
+        readings = each.readings
+        if change.device_id in readings.device_ids:
+            its = readings.device == readings.device_ids.index(change.device_id)
+            (places,) = np.nonzero(its & (np.abs(readings.ts_us - change.ts_s * 1e6) < 1.0))
+            if len(places):
+                return float(each.at_s[places[0]])
+    return otherwise_s

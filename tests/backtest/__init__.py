@@ -1,0 +1,1 @@
+"""What tests of backtests have in common."""
