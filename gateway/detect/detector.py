@@ -4,6 +4,7 @@ To add one, write a class with the members of `SeriesDetector` and register it a
 ``careloop.detectors``; watches name it by the entry point's name.
 """
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -16,7 +17,7 @@ from devices.profiles.model import Metric, Watch, parse_span_s
 from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.model import AlarmEvent, Kind
 from gateway.detect.settings import DetectSettings
-from gateway.detect.table import Field, Numeric, Rows
+from gateway.detect.table import Field, Numeric, Rows, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,32 @@ class Parameters:
 
 
 @dataclass(frozen=True, slots=True)
+class Peers:
+    """The series that the devices of n series have at the same detector, themselves among them."""
+
+    slots: Indices  # [n, parts]; negative for none
+    codes: Indices  # [parts], `code_of` their metrics
+    table: Table
+
+    def some(self, chosen: Indices) -> "Peers":
+        """Those of some of the series."""
+        return Peers(self.slots[chosen], self.codes, self.table)
+
+    def find(self, chosen: Indices, code: Floats) -> Indices:
+        """The slot of the metric with this code, for some of the series; -1 for none."""
+        if not len(self.codes):
+            return np.full(len(chosen), -1, np.int64)
+        slots = self.slots[chosen]
+        there = (self.codes[None, :] == code[:, None]) & (slots >= 0)
+        first = there.argmax(axis=1)
+        return np.where(there.any(axis=1), slots[np.arange(len(chosen)), first], -1)
+
+    def rows(self, slots: Indices) -> Rows:
+        """The state of series, to be read only."""
+        return self.table.rows(slots)
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """One sample for each of n distinct series."""
 
@@ -71,6 +98,7 @@ class Batch:
     firing: Mask  # [n], the series' alarm is up: learn slowly, or the fault becomes the norm
     watch: Indices  # [n], for `parameter`
     parameters: Parameters
+    peers: Peers | None = None  # for a PairingDetector
 
     def parameter(self, name: str) -> Floats | float:
         """A parameter of each sample's watch: [n], or one number where all watches agree."""
@@ -101,6 +129,7 @@ class Moment:
     value: float  # of the sample that decided
     parameters: Mapping[str, float]
     evidence: tuple[tuple[float, float], ...]  # recent samples, where the detector asked for them
+    beside: str = ""  # the companion metric, where the detector compares with one
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +194,13 @@ class SeriesDetector(Detector, Protocol):
 
 
 @runtime_checkable
+class PairingDetector(SeriesDetector, Protocol):
+    """Judges a series with the device's other series at hand; those are judged one after the other, by name."""
+
+    companion: str  # the field, and the parameter, with the code of the metric that a series is compared with
+
+
+@runtime_checkable
 class CombiningDetector(SeriesDetector, Protocol):
     """Judges series, and with a watch that has no metric a device by all of its series that have such watches."""
 
@@ -207,6 +243,11 @@ class DeadlineDetector(Detector, Protocol):
     def explain(self, state: Rows, moment: Moment) -> Words:
         """Put one decision into words; `began_s` is the last sign of life, `ts_s` the present."""
         ...
+
+
+def code_of(metric: str) -> int:
+    """A number that stands for a metric's name in a series' state; never 0."""
+    return (zlib.crc32(metric.encode()) & 0x7FFFFFFF) or 1
 
 
 def load_detectors() -> dict[str, Detector]:

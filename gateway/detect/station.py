@@ -17,8 +17,8 @@ from gateway.detect.detector import (
     PairingDetector,
     Parameters,
     SeriesDetector,
-    resolve_parameters,
     code_of,
+    resolve_parameters,
 )
 from gateway.detect.episodes import EPISODE_FIELDS
 from gateway.detect.native import Kernel
@@ -57,8 +57,8 @@ class Station:
         self.series = detector if isinstance(detector, SeriesDetector) else None
         self.deadline = detector if isinstance(detector, DeadlineDetector) else None
         self.combining = detector if isinstance(detector, CombiningDetector) else None
-        self.evidence_points = self.series.evidence_points if self.series else 0
         self.pairing = detector if isinstance(detector, PairingDetector) else None
+        self.evidence_points = self.series.evidence_points if self.series else 0
         self.table = Table([*self._own_fields(), *detector.fields], journal)
         self.deadlines = Deadlines(self.table)
         self.bindings: list[Binding] = []
@@ -87,12 +87,12 @@ class Station:
             wanted = "a metric" if self.series else "no metric: it watches the device as a whole"
             raise ConfigError([Fault(f"{where}: watch {watch.name}: metric", repr(watch.metric), wanted)])
         parameters = resolve_parameters(self.detector, watch, metric, settings, where)
-        self.parameters.append({FOR: watch.for_, KEEP_FIRING_FOR: watch.keep_firing_for, **parameters})
         if watch.per is not None:
             if self.pairing is None or watch.per == watch.metric:
                 wanted = "another metric" if self.pairing else f"none: {self.name} compares with no other metric"
                 raise ConfigError([Fault(f"{where}: watch {watch.name}: per", repr(watch.per), wanted)])
             parameters[self.pairing.companion] = float(code_of(watch.per))
+        self.parameters.append({FOR: watch.for_, KEEP_FIRING_FOR: watch.keep_firing_for, **parameters})
         self.bindings.append(
             Binding(
                 model=profile.model,

@@ -44,6 +44,16 @@
     ONE(float, phase) ONE(float, hour) ONE(float, kind) ONE(float, count) ONE(float, spread) ONE(float, jitter) \
     ONE(float, fast) ONE(float, share) ONE(float, falls) ONE(float, zeros)
 
+#define DRIFT_GROUP(ONE, MANY) ONE(double, since_s) ONE(float, peak) ONE(float, record)
+
+#define USING_HOT(ONE, MANY) \
+    ONE(double, newest_s) ONE(double, last) ONE(float, phase) ONE(float, hour) ONE(float, use) ONE(float, kind)
+
+#define SURGE_GROUP(ONE, MANY) \
+    MANY(float, usual, 8) ONE(float, done) ONE(float, done_use) ONE(float, days) ONE(float, recent_use) \
+    ONE(float, recent_usual) ONE(float, recent_beside) ONE(float, spread) ONE(float, surge) ONE(float, run) \
+    ONE(float, typical) ONE(int32_t, per) ONE(float, own) ONE(float, beside) ONE(float, along) ONE(float, alone)
+
 #define HOURLY_GROUP(ONE, MANY) MANY(float, hourly, 24)
 #define USUAL_GROUP(ONE, MANY) MANY(float, usual, 24)
 #define WEEKDAY_GROUP(ONE, MANY) MANY(float, weekday, 7)
@@ -63,6 +73,9 @@ STRUCTURE(USAGE_RUN, run_t);
 STRUCTURE(HABIT_GROUP, habit_t);
 STRUCTURE(SILENCE_HOT, silence_t);
 STRUCTURE(DECLINE_HOT, decline_t);
+STRUCTURE(DRIFT_GROUP, drift_t);
+STRUCTURE(USING_HOT, using_t);
+STRUCTURE(SURGE_GROUP, surge_t);
 STRUCTURE(HOURLY_GROUP, hourly_t);
 STRUCTURE(USUAL_GROUP, usual_t);
 STRUCTURE(WEEKDAY_GROUP, weekday_t);
