@@ -27,6 +27,7 @@ from simulators.fleet.playable import Playable
 from simulators.fleet.publish import wait_until_let_in
 from simulators.fleet.registry import write_registry
 from simulators.fleet.world import Settings, make_world
+from simulators.machines.run import machines
 from simulators.replay import Playback, UnreadableSeries, read_series, write_playback_registry
 from simulators.usage.run import usage
 from simulators.words import count
@@ -43,6 +44,7 @@ def simulate() -> None:
 
 
 simulate.add_command(usage)
+simulate.add_command(machines)
 
 
 @simulate.command(short_help="Let a fleet of persons and ailing devices live.")

@@ -1,14 +1,13 @@
 """Slow decline: of use, and of levels that drift away from their own early life.
 
 A series steps once an hour at most, so that a minute's cadence and a day's are judged alike. A *level* keeps a slow
-mean of its own past, a fast one of the present, and the spread around the fast one, which no drift widens. The distance
-of the two means, in its own standard error, is the series' share of its device's evidence; how much neighbouring
-samples resemble each other widens that error, so that rhythms and moods are no drift.
+mean of its own past, a fast one of the present, and its spread. The distance of the two means, in standard errors, is
+the series' share of its device's evidence. How much neighbours resemble each other widens that error, and lengthens the
+time until the series is known: rhythms and moods are no drift.
 
 One share says little. A watch without a metric judges the device: many sensors that drift a little together tell of
-wear early. What moves all of them at once from one reading to the next (a regime, the weather) tells of nothing, so the
-sum is measured by how far it swings in calm times. A watch over a metric says that this one alone has moved by more
-than it ever varies.
+wear early. Sensors that move together from one reading to the next anyway (a regime, the weather) count as fewer. A
+watch over a metric says that this one alone has moved by more than it ever varies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,24 +27,30 @@ from gateway.detect.words import say_instant, say_metric, say_number, say_quanti
 HOUR_S: Final = 3600.0
 YOUNG: Final = 40.0  # steps before a level can be compared with its past
 MEMORY: Final = 100.0  # steps that the slow mean and the spread look back
-FAST: Final = 0.1  # of the fast mean towards each step
+OLD: Final = 400.0  # steps from which on a device is not expected to wander any further
+FAST: Final = 0.08  # of the fast mean towards each step
 OUTLIER: Final = 4.0  # spreads that one step can move anything by, once the spread is known
 ALIKE: Final = 0.1  # likeness of neighbours that is chance
-MOST_ALIKE: Final = 0.98
+MOST_ALIKE: Final = 0.998
 CHANCE: Final = 1.0  # standard errors that are nobody's drift
 MOST: Final = 3.0  # a series' largest share
 GRAIN: Final = 256.0  # shares are whole parts of it, so that their sum has no order
 NO_SHARE: Final = -1.0  # not a level, or not known well enough
 FEW_FALLS: Final = 0.15  # what hardly ever falls, or hardly ever rises, counts; it does not drift
 SOME_ZEROS: Final = 0.05
-STEPS_ALONE: Final = 200.0  # before a series is judged by itself
-SURE_ALONE: Final = 6.0  # standard errors besides
+STEPS_ALONE: Final = 300.0  # before a series is judged by itself
+MARGIN: Final = 1.3  # over the record of its drifts
+FADED: Final = 0.97  # what remains of the record when another drift ends
+MOST_RECORD: Final = 1.5  # bars that a drift can set the record to
+TINY: Final = 1e-300
 FEWEST: Final = 3.0  # levels that make a device's evidence
 PRIOR: Final = 6.0  # further levels as if they were there and calm: few sensors must drift further
 CALM_SWING: Final = 0.8  # mean of a calm deviation, in spreads, and the spread of it
 CALM_SPREAD: Final = 0.6
 LARGEST_SWING: Final = 3.0
 SLOW_WHILE_FIRING: Final = 0.05
+DOUBTFUL: Final = 1.0  # share from which on the past is learnt more slowly
+SLOW_WHILE_DOUBTFUL: Final = 0.4
 NAMED: Final = 3  # metrics in an explanation
 EASY: Final = 0.5  # share of the bar below which it is calm
 
@@ -59,19 +64,21 @@ class Decline:
     fields: Sequence[Field] = (
         Field("last", initial=np.nan),  # value of the last step
         Field("slow"),  # a level's slow mean
-        Field("since_s", initial=np.nan),  # when the present drift began
         Field("hour", "f4", np.nan),  # of the last step, since 1970
         Field("kind", "f4", LearntKind.UNSETTLED),
         Field("count", "f4"),  # steps; of a device, readings that its swing was learnt from
-        Field("spread", "f4"),  # around the fast mean; of a device, how far the sum of its series swings
+        Field("spread", "f4"),  # around the slow mean; of a device, as how many its series move together
         Field("jitter", "f4"),  # what the spread would be, were neighbours independent
         Field("fast", "f4"),  # the fast mean less the slow one; of a device, its evidence
         Field("share", "f4", NO_SHARE),  # of a device's evidence
         Field("falls", "f4"),
         Field("zeros", "f4"),
+        Field("since_s", initial=np.nan, group="drift"),  # when the present drift began
+        Field("peak", "f4", group="drift"),  # how far it has come
+        Field("record", "f4", group="drift"),  # how far earlier ones came, fading
     )
     parameters: Sequence[Parameter] = (
-        Parameter("evidence", default=2.4, minimum=0.5),  # of all series of a device together
+        Parameter("evidence", default=1.75, minimum=0.1),  # of all series of a device together
         Parameter("shift", default=3.0, minimum=1.0),  # of one level, in spreads
         Parameter("kind", minimum=0.0, maximum=4.0),  # a LearntKind; else it is learnt
     )
@@ -98,16 +105,22 @@ class Decline:
         chosen = np.flatnonzero(steps)
         if len(chosen):
             some = state.at(chosen)
-            _step_level(some, batch.ts_s[chosen], batch.value[chosen], batch.firing[chosen])
-            far = np.abs(_wide(some, "fast")) / np.maximum(_wide(some, "spread"), 1e-300)
+            drifted = some["share"] > 0
+            _step_level(some, batch.value[chosen], batch.firing[chosen])
             known = (some["share"] >= 0) & (some["count"] >= STEPS_ALONE)
+            far, usual = np.abs(_wide(some, "fast")), _wide(some, "spread")
+            far = far / np.maximum(usual, TINY)
             shift = np.broadcast_to(batch.parameter("shift"), count)[chosen]
             breach[chosen] = known & (far >= shift) & (some["share"] >= MOST)
             calm[chosen] = ~known | (far < EASY * shift)
             score[chosen] = np.where(known, far / (far + shift), 0.0)
-            began_s[chosen] = np.where(np.isnan(some["since_s"]), batch.ts_s[chosen], some["since_s"])
             some.flush()
-        return Findings(breach, calm & ~breach, score, judged=steps, began_s=began_s)
+            moves = np.flatnonzero(drifted | (some["share"] > 0))
+            if len(moves):
+                at = chosen[moves]
+                began_s[at], is_new = _follow(some.at(moves), batch.ts_s[at], shift[moves] * usual[moves])
+                breach[at] &= is_new
+        return Findings(breach, calm, score, judged=steps, began_s=began_s)
 
     def combine(self, state: Rows, parts: Parts, batch: Batch) -> Findings:
         """Judge devices by the shares of all their series, once an hour."""
@@ -119,15 +132,16 @@ class Decline:
         levels = np.bincount(parts.owner, share >= 0, minlength=count)
         total = np.bincount(parts.owner, np.maximum(share, 0.0), minlength=count)
         _learn_swing(state, parts, batch, steps)
-        evidence = total / np.sqrt(_wide(state, "spread") * (levels + PRIOR))
+        together = np.maximum(_wide(state, "spread"), 1.0)
+        evidence = total / together / np.sqrt(levels / together + PRIOR)
         state["fast"] = np.where(steps, evidence, state["fast"])
-        bar = batch.parameter("evidence")
+        # What nobody controls wanders, and the further the longer it has been watched.
+        bar = batch.parameter("evidence") * np.sqrt(np.clip(_wide(state, "count"), MEMORY, OLD) / MEMORY)
         known = (levels >= FEWEST) & (state["count"] >= YOUNG)
         breach = steps & known & (evidence >= bar)
         calm = steps & ~(known & (evidence >= EASY * bar))
-        since_s = np.where(calm, np.nan, np.where(steps, np.fmin(state["since_s"], batch.ts_s), state["since_s"]))
-        state["since_s"] = since_s
-        began_s = np.where(np.isnan(since_s), batch.ts_s, since_s)
+        began_s = np.fmin(state["since_s"], batch.ts_s)
+        state["since_s"] = np.where(calm, np.nan, np.where(steps, began_s, state["since_s"]))
         return Findings(breach, calm, evidence / (evidence + bar), judged=steps, began_s=began_s)
 
     def explain(self, state: Rows, moment: Moment) -> Words:
@@ -177,7 +191,7 @@ def _wide(state: Rows, name: str) -> Floats:
     return state[name].astype(np.float64)
 
 
-def _step_level(state: Rows, ts_s: Floats, value: Floats, firing: Mask) -> None:
+def _step_level(state: Rows, value: Floats, firing: Mask) -> None:
     """Move the means and the spread by one value each, and see how far apart the means are."""
     count = _wide(state, "count")
     new = count == 0
@@ -190,10 +204,12 @@ def _step_level(state: Rows, ts_s: Floats, value: Floats, firing: Mask) -> None:
     most = np.where(count >= YOUNG, OUTLIER * spread, np.inf)
     off = np.clip(value - before, -most, most)
     leap = np.clip(value - last, -1.5 * most, 1.5 * most)
-    pace = np.where(firing, SLOW_WHILE_FIRING, 1.0)
+    doubtful = _wide(state, "share") >= DOUBTFUL
+    pace = np.where(firing, SLOW_WHILE_FIRING, np.where(doubtful, SLOW_WHILE_DOUBTFUL, 1.0))
     rate = np.maximum(1.0 / (count + 1.0), 1.0 / MEMORY) * pace
     rest = np.maximum(1.0 / np.maximum(count, 1.0), 1.0 / MEMORY) * pace
-    spread = np.sqrt(spread * spread + rest * (off * off - spread * spread))
+    away = np.clip(value - slow, -most, most)
+    spread = np.sqrt(spread * spread + rest * (away * away - spread * spread))
     jitter = np.sqrt(jitter * jitter + rest * (0.5 * (leap * leap) - jitter * jitter))
     present = before + np.maximum(1.0 / (count + 1.0), FAST) * off
     slow = slow + rate * (before + off - slow)
@@ -201,32 +217,44 @@ def _step_level(state: Rows, ts_s: Floats, value: Floats, firing: Mask) -> None:
     state["slow"], state["last"] = slow, value
     state["spread"], state["jitter"], state["fast"] = spread, jitter, fast
     state["count"] = np.minimum(count + 1.0, 1e6)
-    share = _share(state)
-    since_s = state["since_s"]
-    state["since_s"] = np.where(share > 0, np.fmin(since_s, ts_s), np.nan)
-    state["share"] = share
+    state["share"] = _share(state)
+
+
+def _follow(state: Rows, ts_s: Floats, bar: Floats) -> tuple[Floats, Mask]:
+    """When each drift began, and whether it has come further than any before. What has ended becomes the record."""
+    far, drifts, peak = np.abs(_wide(state, "fast")), state["share"] > 0, _wide(state, "peak")
+    record = _wide(state, "record")
+    is_new = far > MARGIN * record
+    closed = np.maximum(FADED * record, np.minimum(peak, MOST_RECORD * bar))
+    since_s = np.fmin(state["since_s"], ts_s)
+    state["record"] = np.where(drifts, record, closed)
+    state["peak"] = np.where(drifts, np.maximum(peak, far), 0.0)
+    state["since_s"] = np.where(drifts, since_s, np.nan)
+    state.flush()
+    return since_s, is_new
 
 
 def _share(state: Rows) -> Floats:
     """What each series adds to its device's evidence."""
     count, spread, jitter = _wide(state, "count"), _wide(state, "spread"), _wide(state, "jitter")
     falls, zeros = _wide(state, "falls"), _wide(state, "zeros")
-    alike = 1.0 - (jitter * jitter) / np.maximum(spread * spread, 1e-300)
-    alike = np.minimum(np.maximum(alike - ALIKE, 0.0), MOST_ALIKE)
+    alike = 1.0 - (jitter * jitter) / np.maximum(spread * spread, TINY)
+    alike = np.minimum(np.maximum(alike - ALIKE, 0.0) / (1.0 - ALIKE), MOST_ALIKE)
+    wider = (1.0 + alike) / (1.0 - alike)
     width = FAST / (2.0 - FAST) + 1.0 / np.minimum(count, MEMORY)
-    error = spread * np.sqrt((1.0 + alike) / (1.0 - alike) * width)
-    far = np.abs(_wide(state, "fast")) / np.maximum(error, 1e-300)
+    error = spread * np.sqrt(wider * width)
+    far = np.abs(_wide(state, "fast")) / np.maximum(error, TINY)
     share = np.floor(np.minimum(np.maximum(far - CHANCE, 0.0), MOST) * GRAIN) / GRAIN
     level = (falls >= FEW_FALLS * count) & (falls <= (1.0 - FEW_FALLS) * count) & (zeros < SOME_ZEROS * count)
-    return np.where(level & (count >= YOUNG) & (spread > 0), share, NO_SHARE)
+    return np.where(level & (count >= YOUNG * wider) & (spread > 0), share, NO_SHARE)
 
 
 def _learn_swing(state: Rows, parts: Parts, batch: Batch, steps: Mask) -> None:
-    """How far the sum of a reading's deviations swings, in what it would if the series did not move together."""
+    """As how many series move together: the swing of a reading's deviations, in that of independent ones."""
     count = len(state)
     rows = parts.rows
     off = np.abs(rows["last"] - rows["slow"] - _wide(rows, "fast")) / (1.0 - FAST)
-    swing = np.minimum(off / np.maximum(_wide(rows, "spread"), 1e-300), LARGEST_SWING)
+    swing = np.minimum(off / np.maximum(_wide(rows, "spread"), TINY), LARGEST_SWING)
     swing = np.floor(swing * GRAIN) / GRAIN
     here = (rows["share"] >= 0) & (rows["newest_s"] == batch.ts_s[parts.owner])
     seen = np.bincount(parts.owner, here, minlength=count)

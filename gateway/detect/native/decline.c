@@ -2,11 +2,12 @@
 #include "layout.h"
 #include "series.h"
 
+enum { DRIFT = EPISODE + 1 };
 enum { EVIDENCE = PARAMETERS, SHIFT, TOLD_KIND };
 
 static const double YOUNG = 40.0;
 static const double MEMORY = 100.0;
-static const double FAST = 0.1;
+static const double FAST = 0.08;
 static const double OUTLIER = 4.0;
 static const double TINY = 1e-300;
 static const double GRAIN = 256.0;
@@ -33,11 +34,11 @@ static float share_of(const decline_t *state) {
     double count = (double)state->count, spread = (double)state->spread, jitter = (double)state->jitter;
     double falls = (double)state->falls, zeros = (double)state->zeros;
     if (!(falls >= 0.15 * count && falls <= (1.0 - 0.15) * count && zeros < 0.05 * count)) return -1.0f;
-    if (!(count >= YOUNG && spread > 0.0)) return -1.0f;
     double alike = 1.0 - (jitter * jitter) / most(spread * spread, TINY);
-    alike = least(most(alike - 0.1, 0.0), 0.98);
-    double width = FAST / (2.0 - FAST) + 1.0 / least(count, MEMORY);
-    double error = spread * sqrt((1.0 + alike) / (1.0 - alike) * width);
+    alike = least(most(alike - 0.1, 0.0) / (1.0 - 0.1), 0.998);
+    double wider = (1.0 + alike) / (1.0 - alike);
+    if (!(count >= YOUNG * wider && spread > 0.0)) return -1.0f;
+    double error = spread * sqrt(wider * (FAST / (2.0 - FAST) + 1.0 / least(count, MEMORY)));
     double far = fabs((double)state->fast) / most(error, TINY);
     return (float)grained(least(most(far - 1.0, 0.0), 3.0));
 }
@@ -53,10 +54,11 @@ static void step_level(decline_t *state, const sample_t *sample) {
     state->zeros = value < 0.0 ? -INFINITY : state->zeros + (float)(value == 0.0);
     double largest = count >= YOUNG ? OUTLIER * spread : INFINITY;
     double off = clip(value - before, largest), leap = clip(value - last, 1.5 * largest);
-    double pace = sample->firing ? 0.05 : 1.0;
+    double pace = sample->firing ? 0.05 : state->share >= 1.0f ? 0.4 : 1.0;
     double rate = most(1.0 / (count + 1.0), 1.0 / MEMORY) * pace;
     double rest = most(1.0 / most(count, 1.0), 1.0 / MEMORY) * pace;
-    spread = sqrt(spread * spread + rest * (off * off - spread * spread));
+    double away = clip(value - slow, largest);
+    spread = sqrt(spread * spread + rest * (away * away - spread * spread));
     jitter = sqrt(jitter * jitter + rest * (0.5 * (leap * leap) - jitter * jitter));
     double present = before + most(1.0 / (count + 1.0), FAST) * off;
     slow = slow + rate * (before + off - slow);
@@ -67,7 +69,19 @@ static void step_level(decline_t *state, const sample_t *sample) {
     state->jitter = (float)jitter;
     state->count = (float)least(count + 1.0, 1e6);
     state->share = share_of(state);
-    state->since_s = state->share > 0.0f ? least(sample->ts_s, state->since_s) : NAN;
+}
+
+typedef struct { double began_s; bool is_new; } drifting_t;
+
+/* When the drift began, and whether it has come further than any before. What has ended becomes the record. */
+static drifting_t follow(const decline_t *state, drift_t *drift, double ts_s, double bar) {
+    double far = fabs((double)state->fast), record = (double)drift->record, peak = (double)drift->peak;
+    bool drifts = state->share > 0.0f;
+    drifting_t found = {least(ts_s, drift->since_s), far > 1.3 * record};
+    if (!drifts) drift->record = (float)most(0.97 * record, least(1.5 * bar, peak));
+    drift->peak = drifts ? (float)most(peak, far) : 0.0f;
+    drift->since_s = drifts ? found.began_s : NAN;
+    return found;
 }
 
 static finding_t judge(lane_t *lane, const sample_t *sample) {
@@ -76,15 +90,21 @@ static finding_t judge(lane_t *lane, const sample_t *sample) {
     float hour = (float)hour_of(lane, sample->ts_s);
     if (sample->late || hour == state->hour) return found;
     state->hour = hour;
+    bool drifted = state->share > 0.0f;
     step_level(state, sample);
     double far = fabs((double)state->fast) / most((double)state->spread, TINY);
     double shift = sample->parameters[SHIFT];
-    bool known = state->share >= 0.0f && state->count >= 200.0f;
+    bool known = state->share >= 0.0f && state->count >= 300.0f;
     found.judged = found.tells_began = true;
     found.breach = known && far >= shift && state->share >= 3.0f;
-    found.calm = (!known || far < 0.5 * shift) && !found.breach;
+    found.calm = !known || far < 0.5 * shift;
     found.score = known ? far / (far + shift) : 0.0;
-    found.began_s = is_nan(state->since_s) ? sample->ts_s : state->since_s;
+    found.began_s = sample->ts_s;
+    if (!drifted && !(state->share > 0.0f)) return found;
+    drift_t *drift = KEEP_ROW(drift_t, lane, DRIFT, sample->slot);
+    drifting_t drifting = follow(state, drift, sample->ts_s, shift * (double)state->spread);
+    found.began_s = drifting.began_s;
+    found.breach = found.breach && drifting.is_new;
     return found;
 }
 
@@ -108,7 +128,7 @@ static sums_t add_up(const lane_t *lane, const sample_t *sample) {
     return sums;
 }
 
-/* How far the sum of a reading's deviations swings, in what it would if the series did not move together. */
+/* As how many series move together: the swing of a reading's deviations, in what it would be of independent ones. */
 static void learn_swing(decline_t *state, const sums_t *sums) {
     double learnt = (double)state->count, known = learnt == 0.0 ? 1.0 : (double)state->spread;
     if (sums->seen >= FEWEST) {
@@ -127,14 +147,17 @@ static finding_t combine(lane_t *lane, const sample_t *sample) {
     state->hour = hour;
     sums_t sums = add_up(lane, sample);
     learn_swing(state, &sums);
-    double evidence = sums.total / sqrt((double)state->spread * (sums.levels + 6.0)), bar = sample->parameters[EVIDENCE];
+    double together = most((double)state->spread, 1.0);
+    double bar = sample->parameters[EVIDENCE] * sqrt(least(most((double)state->count, MEMORY), 400.0) / MEMORY);
+    double evidence = sums.total / together / sqrt(sums.levels / together + 6.0);
     state->fast = (float)evidence;
     bool known = sums.levels >= FEWEST && state->count >= (float)YOUNG;
     found.judged = found.tells_began = true;
     found.breach = known && evidence >= bar;
     found.calm = !(known && evidence >= 0.5 * bar);
-    state->since_s = found.calm ? NAN : least(sample->ts_s, state->since_s);
-    found.began_s = is_nan(state->since_s) ? sample->ts_s : state->since_s;
+    drift_t *drift = KEEP_ROW(drift_t, lane, DRIFT, sample->slot);
+    found.began_s = least(sample->ts_s, drift->since_s);
+    drift->since_s = found.calm ? NAN : found.began_s;
     found.score = evidence / (evidence + bar);
     return found;
 }

@@ -1,0 +1,149 @@
+"""Fleets of machines that wear out: sensors in noise, and a wear that grows faster and faster until the end.
+
+The wear follows the form that is commonly used for turbines: an exponential of a power of the age, with rates that
+differ from unit to unit, until it passes what the unit can bear (Saxena, Goebel, Simon and Eklund, "Damage propagation
+modeling for aircraft engine run-to-failure simulation", PHM 2008).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+START_S: Final = 1_704_672_000  # Monday, 8 January 2024
+SHORTEST, LONGEST = 128, 362  # cycles
+SENSORS: Final = 14  # that feel the wear
+REGIMES: Final = 6
+HOUR_S: Final = 3600
+DAY_S: Final = 86_400
+
+Floats = NDArray[np.float64]
+
+
+class Plant(StrEnum):
+    """What sort of fleet it is."""
+
+    HOURLY = "hourly cycles"
+    DAILY = "daily cycles"
+    REGIMES = "regimes"  # the operating point jumps between six, and takes every sensor with it
+    CALM = "calm"  # nothing wears: rhythms, weather, and noise that resembles itself
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A machine's readings, from its first cycle to its last."""
+
+    name: str
+    start_s: float
+    cycle_s: float
+    readings: Floats  # [cycles, metrics]
+
+    @property
+    def cycles(self) -> int:
+        """How long it lives."""
+        return len(self.readings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Make:
+    """What all units of a fleet have in common, [sensors] each."""
+
+    level: Floats
+    noise: Floats
+    gain: Floats  # by how many noises a sensor has moved when the unit fails
+    regime: Floats  # [regimes, sensors], in noises
+    weather: Floats  # how much a sensor feels what all feel
+
+
+def make_fleet(plant: Plant, seed: int, units: int) -> Sequence[Unit]:
+    """Draw a fleet; the same seed is always the same one."""
+    rng = np.random.default_rng([seed, list(Plant).index(plant)])
+    make = _draw_make(rng)
+    cycle_s = DAY_S if plant is Plant.DAILY else HOUR_S
+    live = _live_calmly if plant is Plant.CALM else _wear_out
+    fleet: list[Unit] = []
+    for number in range(units):
+        deviations = live(make, plant, rng)
+        start_s = START_S + float(rng.integers(0, 90)) * DAY_S
+        fleet.append(Unit(f"unit-{number:03d}", start_s, cycle_s, _measure(make, deviations, rng)))
+    return fleet
+
+
+def names_of(fleet: Sequence[Unit]) -> list[str]:
+    """The metrics that a fleet sends."""
+    return [f"sensor_{number:02d}" for number in range(1, fleet[0].readings.shape[1] + 1)]
+
+
+def lines_of(fleet: Sequence[Unit]) -> Iterator[bytes]:
+    """NDJSON, in the order of time."""
+    encoder, names = msgspec.json.Encoder(), names_of(fleet)
+    moments = [(unit.start_s + cycle * unit.cycle_s, unit, cycle) for unit in fleet for cycle in range(unit.cycles)]
+    for ts_s, unit, cycle in sorted(moments, key=lambda moment: moment[0]):
+        metrics = dict(zip(names, unit.readings[cycle].tolist(), strict=True))
+        yield encoder.encode({"device": unit.name, "ts": round(ts_s * 1000), "metrics": metrics}) + b"\n"
+
+
+def _draw_make(rng: np.random.Generator) -> _Make:
+    level = 10 ** rng.uniform(0.5, 4, SENSORS)
+    return _Make(
+        level=level,
+        noise=level * 10 ** rng.uniform(-4, -2, SENSORS),
+        gain=rng.normal(5.7, 1.0, SENSORS) * rng.choice([-1, 1], SENSORS),
+        regime=rng.normal(0, 60, (REGIMES, SENSORS)),
+        weather=rng.normal(0, 1, SENSORS),
+    )
+
+
+def _wear_out(make: _Make, plant: Plant, rng: np.random.Generator) -> Floats:
+    """Deviations of the sensors from their level, in noises, over a life: [cycles, sensors]."""
+    cycles, rate, power, bears = 0, 0.0, 0.0, 0.0
+    while not SHORTEST <= cycles <= LONGEST:
+        rate, power = float(np.exp(rng.normal(-6.57, 0.28))), float(rng.uniform(1.4, 1.6))
+        bears = float(rng.uniform(40, 80))
+        cycles = int((np.log(bears) / rate) ** (1 / power))
+    age = np.arange(1, cycles + 1, dtype=np.float64)
+    wear = (np.exp(rate * age**power) - 1) / (bears - 1)
+    gain = make.gain * rng.lognormal(0, 0.12, SENSORS)
+    gain[-2:] = rng.normal(0, 8, 2)  # two take another way in every unit
+    moved = wear[:, None] * gain + rng.normal(0, 1, SENSORS)  # no two units are built alike
+    if plant is Plant.REGIMES:
+        moved += make.regime[rng.integers(REGIMES, size=cycles)]
+    common = rng.normal(size=(cycles, 1)) * 0.3 * np.sign(make.weather)
+    return moved + common + 0.95 * rng.normal(size=(cycles, SENSORS))
+
+
+def _live_calmly(make: _Make, plant: Plant, rng: np.random.Generator) -> Floats:
+    del plant
+    cycles = LONGEST
+    hours = np.arange(cycles)[:, None]
+    rhythm = rng.uniform(0, 2, SENSORS) * np.sin(2 * np.pi * (hours / 24 + rng.uniform()))
+    weather = _wander(cycles, 1, rng.uniform(0.8, 0.97), rng) * make.weather
+    own = np.hstack([_wander(cycles, 1, likeness, rng) for likeness in rng.uniform(0, 0.9, SENSORS)])
+    return rhythm + weather + own
+
+
+def _wander(cycles: int, count: int, likeness: float, rng: np.random.Generator) -> Floats:
+    """Noise of spread 1 in which neighbours resemble each other."""
+    steps = rng.normal(size=(cycles, count)) * np.sqrt(1 - likeness**2)
+    found = np.empty_like(steps)
+    now = rng.normal(size=count)
+    for cycle in range(cycles):
+        now = likeness * now + steps[cycle]
+        found[cycle] = now
+    return found
+
+
+def _measure(make: _Make, deviations: Floats, rng: np.random.Generator) -> Floats:
+    """What is sent: sensors rounded as their displays are, settings, and sensors that always say the same."""
+    cycles = len(deviations)
+    decimals = np.clip(np.ceil(1 - np.log10(make.noise)), 0, 6).astype(int)
+    values = make.level + make.noise * deviations
+    sensors = [np.round(values[:, k], int(decimals[k])) for k in range(SENSORS)]
+    settings = [np.round(rng.normal(0, 0.002, cycles), 4), np.round(rng.normal(0, 0.0003, cycles), 4)]
+    flat = [np.full(cycles, float(value)) for value in (100, 14.62, 518.67, 1.3, 2388)]
+    flat.append(np.where(rng.random(cycles) < 0.02, 21.60, 21.61))
+    return np.column_stack([*settings, *sensors, *flat])
