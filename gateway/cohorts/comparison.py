@@ -42,7 +42,6 @@ class Updated:
     """A device that has got the new firmware."""
 
     place: Place
-    was_other: bool  # it ran another one before, and counted among the others
     affected: frozenset[str]  # problems that it had while it counted among the others
     before_days: float  # that are known of it before the update, at most `LOOK_BACK_S`
     before: frozenset[str]  # problems that it had in them
@@ -125,7 +124,7 @@ class Comparison(msgspec.Struct):
             s = self._stratum(device.place)
             if not counted:
                 self.new[s] += 1
-                self.others[s] = max(self.others[s] - device.was_other, 0)
+                self.others[s] = max(self.others[s] - 1, 0)
             for problem in sorted(device.affected):
                 row = self.others_affected[self._problem(problem)]
                 row[s] = max(row[s] - 1, 0)

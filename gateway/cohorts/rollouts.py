@@ -103,7 +103,6 @@ async def _updates(
     return [
         Updated(
             place=each.place,
-            was_other=True,
             affected=affected.get(each.device_id, nothing),
             before_days=_known_days(each),
             before=before.get(each.device_id, nothing),
