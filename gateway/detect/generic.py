@@ -30,7 +30,14 @@ def metric_watches(metric: str) -> Sequence[Watch]:
                 "parameters": {"warm_up": "14d"},
             }
         ),
-        Watch(name=f"usage-drop-{slug}", detector="usage_drop", metric=metric, problem=slug, severity=Severity.MAJOR),
+        Watch(
+            name=f"usage-drop-{slug}",
+            detector="usage_drop",
+            metric=metric,
+            problem=slug,
+            severity=Severity.MAJOR,
+            parameters={"lull": 0.9, "drop": 0.35, "days": 4.0},  # soon where it stops, sure where it only falls
+        ),
         Watch(
             name=f"usage-surge-{slug}",
             detector="usage_surge",

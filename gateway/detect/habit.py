@@ -14,7 +14,7 @@ from gateway.detect.table import Field, Rows
 
 HOUR_S: Final = 3600.0
 DAYS_KEPT: Final = 14
-MEMORY_DAYS: Final = 14.0
+MEMORY_DAYS: Final = 28.0
 WEEKDAY_RATE: Final = 0.3  # of the newest of that weekday
 MOST_WEEKDAY: Final = 1.5  # how much more than usual a weekday may promise
 LEAST_COVERAGE: Final = 0.3  # of a day's usual use, for the day to say something about its weekday
@@ -113,7 +113,7 @@ def _turn_day(state: Rows, day: Floats, turned: Mask) -> None:
     daily = np.where(latest > closed[:, None], np.nan, some.vector("daily"))
     some.set_vector("daily", np.where(latest == closed[:, None], use[:, None], daily))
 
-    mean, rate = some["per_day"], np.maximum(1.0 / (days + 1.0), 0.5 / MEMORY_DAYS)
+    mean, rate = some["per_day"], np.maximum(1.0 / (days + 1.0), 1.0 / MEMORY_DAYS)
     some["per_day"] = np.where(begun, np.where(np.isnan(mean), use, mean + rate * (use - mean)), mean)
     some["days"] = days + begun
     some["day"], some["first_day"] = opened, np.fmin(some["first_day"], opened)

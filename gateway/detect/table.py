@@ -26,6 +26,7 @@ Numeric = (
     | npt.NDArray[np.int64]
     | npt.NDArray[np.int32]
     | npt.NDArray[np.uint64]
+    | npt.NDArray[np.uint8]
 )
 
 
@@ -34,7 +35,7 @@ class Field:
     """One named number, or vector of `lanes` numbers, per slot."""
 
     name: str
-    dtype: str = "f8"  # "f4", "f8", "i4" or "u8"
+    dtype: str = "f8"  # "f4", "f8", "i4", "u1" or "u8"
     initial: float = 0.0
     lanes: int = 0  # 0 is a scalar
     group: str = HOT  # fields that are used together are stored together

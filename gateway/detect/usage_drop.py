@@ -4,7 +4,7 @@ Hour by covered hour, use that falls short of half the habit adds to a deficit, 
 back.
 The alarm comes when the deficit passes every deficit that this device had before, by a margin: who often skips two
 days is left alone for longer. Against chance, for products used a few times a week, the missing use must also amount
-to several typical uses.
+to several typical uses. Where there is no use at all, it comes as soon as that lull is too unlikely (``lull.py``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ from gateway.detect.detector import Batch, Findings, Moment, Parameter, Words
 from gateway.detect.exact import exp2_of, exp_of, log_of
 from gateway.detect.habit import HABIT_FIELDS, HOUR_S, RIPE_DAYS, Hours, add_late, expect, learn, recent_days
 from gateway.detect.kinds import KIND_FIELDS, LearntKind, difference, learn_kind
+from gateway.detect.lull import LULL_FIELDS, bar_of, end_lull, follow
 from gateway.detect.model import Kind
 from gateway.detect.settings import DetectSettings
 from gateway.detect.table import Field, Rows
@@ -37,7 +38,7 @@ class UsageDrop:
     """Deficit of use against the device's own habit, per hour of day and day of week."""
 
     name: Final = "usage_drop"
-    version: Final = 1
+    version: Final = 2
     kind: Final = Kind.USAGE_DROP
     fields: Sequence[Field] = (
         Field("hour", initial=np.nan),  # the hour that is being added up, since 1970
@@ -53,6 +54,7 @@ class UsageDrop:
         Field("run_usual", group="run"),
         Field("recent_use", group="run"),
         Field("recent_usual", group="run"),
+        *LULL_FIELDS,
     )
     parameters: Sequence[Parameter] = (
         Parameter(
@@ -62,6 +64,7 @@ class UsageDrop:
         Parameter("margin", default=1.3, minimum=1.0),  # over the device's own record
         Parameter("uses", default=6.0, minimum=1.0),  # least missing use, in typical uses
         Parameter("habit", default=RIPE_DAYS, minimum=2.0, maximum=60.0),  # days to learn before judging
+        Parameter("lull", default=1.25, minimum=0.1),  # least time without any use, in days of the habit
         Parameter("kind", minimum=0.0, maximum=1.0),  # 0: amounts; 1: the metric counts up; else it is learnt
     )
     evidence_points: Final = 0
@@ -113,10 +116,25 @@ class UsageDrop:
             share = f"{100 * use / usual:.0f} %" if usual > 0 else "again as much"
             text = f"{name}: use is back, lately {share} of the habit; it was missing since {since}"
             return Words(text, "use as usual", f"{share} of it", window_s, evidence)
+        known_days = float(state["day"][0] - state["first_day"][0])
+        sure = f"a habit known for {say_span(known_days * DAY_S)}"
+        if state["lull"][0] > 0 and float(state["lull_hour"][0]) * HOUR_S == moment.began_s:
+            longest = say_span(_longest_lull_s(state, known_days, moment.parameters["lull"]))
+            text = (
+                f"{name}: no use since {since} ({say_span(window_s)}), where some is expected within {longest}; {sure}"
+            )
+            return Words(text, f"some use within {longest}", f"none in {say_span(window_s)}", window_s, evidence)
         use, usual = float(state["run_use"][0]), float(state["run_usual"][0])
         shown, wanted = say_quantity(use, moment.unit), say_quantity(usual, moment.unit)
-        text = f"{name}: {shown} since {since} ({say_span(window_s)}), where {wanted} is this device's habit"
+        text = f"{name}: {shown} since {since} ({say_span(window_s)}), where {wanted} is usual; {sure}"
         return Words(text, f"about {wanted} in {say_span(window_s)}", shown, window_s, evidence)
+
+
+def _longest_lull_s(state: Rows, known_days: float, least_days: float) -> float:
+    """The longest time without use that the habit makes plausible, as hours are covered."""
+    longest, a_day = state["longest"].astype(np.float64), state["daily_nats"].astype(np.float64)
+    nats = float(bar_of(longest, a_day, np.array([known_days]), least_days)[0])
+    return DAY_S * nats / float(a_day[0]) if a_day[0] > 0 else DAY_S * least_days
 
 
 def _amount(state: Rows, batch: Batch, kind: Floats) -> tuple[Floats, Mask]:
@@ -148,6 +166,7 @@ def _repair(state: Rows, hours: Hours) -> None:
     state["deficit"] = np.fmax(state["deficit"] - paid, 0.0)
     state["run_use"] = state["run_use"] + hours.use
     state["recent_use"] = state["recent_use"] + hours.use
+    end_lull(state, hours.use > 0)
     add_late(state, hours)
     state.flush()
 
@@ -182,20 +201,24 @@ class _Run:
         run_usual = np.where(began, 0.0, state["run_usual"]) + usual
         recent_use, recent_usual = self._recent(use, usual, scale)
 
+        age = np.floor(hours.hour / 24.0) - state["first_day"]
+        lull = follow(state, hours, age, batch.parameter("lull"), batch.firing)
         habit = batch.parameter("habit")
         # Ripe when the deficit began: what came before it is what it is compared with.
         ripe = known & (days >= habit) & (run_s / DAY_S - state["first_day"] >= habit)
-        breach = ripe & (deficit > bar) & (self._chance(run_use, run_usual) >= batch.parameter("uses"))
+        short = ripe & (deficit > bar) & (self._chance(run_use, run_usual) >= batch.parameter("uses"))
         share = np.subtract(1.0, 0.8 * np.asarray(batch.parameter("drop")))  # 0.6 of the habit for half of it
-        calm = batch.firing & (recent_use >= share * recent_usual)
-        breach &= ~calm
+        calm = batch.firing & (hours.use > 0) & (recent_use >= share * recent_usual)
+        breach = (short | lull.breach) & ~calm
         state["run_s"], state["run_use"], state["run_usual"] = run_s, run_use, run_usual
         state["recent_use"], state["recent_usual"] = recent_use, recent_usual
         self._close_runs(np.where(calm, 0.0, deficit), bar)
-        pace = np.where(batch.firing | breach, SLOW, np.where(deficit > 0.5 * bar, DOUBTFUL, 1.0))
-        learn(state, hours, pace)
+        doubtful = (deficit > 0.5 * bar) | (lull.nats > 0.5 * lull.bar)
+        learn(state, hours, np.where(batch.firing | breach, SLOW, np.where(doubtful, DOUBTFUL, 1.0)))
         state.flush()
-        return breach, calm, np.where(breach | (batch.firing & ~calm), deficit / (deficit + bar), 0.0), run_s
+        score = np.fmax(deficit / (deficit + bar), lull.nats / (lull.nats + lull.bar))
+        began_s = np.where(lull.breach & ~short, lull.began_s, run_s)
+        return breach, calm, np.where(breach | (batch.firing & ~calm), score, 0.0), began_s
 
     def _recent(self, use: Floats, usual: Floats, scale: Floats) -> tuple[Floats, Floats]:
         """Use and usual use of late, fading with usual use: a night does not make anything forgotten."""

@@ -30,7 +30,7 @@ def wear(life: Life, rng: np.random.Generator) -> Presence:
     due = np.floor(life.day / every) != np.floor((life.day - 1) / every)
     charging |= due & (((life.local - at) % 24) < rng.integers(1, 4))
     worn = ~(off | charging)
-    tells = rng.choice([0.0, 0.15, 1.0], p=[0.4, 0.3, 0.3])  # of the hours off: reported as nothing done
+    tells = rng.choice([0.0, 0.15, 1.0], p=[0.5, 0.3, 0.2])  # of the hours off: reported as nothing done
     told = np.zeros(hours, np.bool_)
     edges = np.flatnonzero(np.diff(worn.astype(np.int8), prepend=1))
     for start, end in zip(edges, [*edges[1:], hours], strict=True):

@@ -24,14 +24,14 @@ def run(use: Floats, kept: Floats | None = None) -> list[AlarmChange]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_use_that_stops_is_noticed_within_three_days_and_its_return_within_two(seed: int) -> None:
+def test_use_that_stops_is_noticed_in_a_day_and_a_half_and_its_return_within_three(seed: int) -> None:
     use = habit(35, seed)
     use[24 * 21 : 24 * 28] = 0
     changes = run(use)
     [day] = raised(changes)
-    assert 22 <= day <= 24
+    assert 22 <= day <= 22.7
     [cleared] = [hour / 24 for event, hour in events(changes) if event == "cleared"]
-    assert 28 < cleared <= 30
+    assert 28 < cleared <= 31
 
 
 def test_many_people_for_two_months_raise_next_to_nothing() -> None:
@@ -66,8 +66,25 @@ def test_hours_without_a_reading_are_not_hours_without_use(seed: int) -> None:
 
 def test_a_habit_must_be_known_first() -> None:
     use = habit(12)
-    use[24 * 5 :] = 0
+    use[24 * 3 :] = 0
     assert raised(run(use)) == []
+
+
+def test_a_new_device_is_watched_in_its_first_week_with_patience() -> None:
+    use = habit(12)
+    use[24 * 5 :] = 0
+    [told] = [change for change in run(use) if change.event == "raised"]
+    assert 7 <= (told.ts_s - START_S) / DAY_S <= 9  # after a long weekend
+    assert "a habit known for 7 days" in told.explanation.text
+
+
+def test_what_reports_a_third_of_the_time_is_missed_too() -> None:
+    """It lies in a drawer, and is heard now and then: the hours it used to report speak as well."""
+    use = habit(40)
+    use[24 * 30 :] = 0
+    kept = np.random.default_rng(4).random(len(use)) < np.where(np.arange(len(use)) < 24 * 30, 1.0, 0.3)
+    [day] = raised(run(use, kept.astype(float)))
+    assert 30.5 < day <= 32
 
 
 def test_use_that_falls_to_a_fifth_is_a_drop_too() -> None:
@@ -124,19 +141,29 @@ def test_use_that_was_synced_late_counts() -> None:
     assert raised(changes) == []
 
 
-def test_the_words_compare_use_with_the_habit() -> None:
+def test_the_words_tell_since_when_there_is_no_use_and_how_well_the_habit_is_known() -> None:
     use = habit(30)
     use[24 * 21 :] = 0
     [told] = [change for change in run(use) if change.event == "raised"]
     said = told.explanation
+    assert said.text.startswith("Metric: no use since 25 March 0")
+    assert said.text.endswith("; a habit known for 21 days") or said.text.endswith("; a habit known for 22 days")
+    assert said.expected.startswith("some use within ")
+
+
+def test_the_words_compare_use_with_the_habit() -> None:
+    use = habit(40)
+    use[24 * 21 :] = np.round(0.2 * use[24 * 21 :])
+    [told] = [change for change in run(use) if change.event == "raised"]
+    said = told.explanation
     assert said.text.startswith("Metric: ")
-    assert "is this device's habit" in said.text
+    assert " is usual; a habit known for " in said.text
     assert said.window_s == told.ts_s - told.started_at_s
     days = [(ts_s - START_S) / DAY_S for ts_s, _ in said.evidence]
     assert days == sorted(days)
     assert len(days) == 14
     assert said.evidence[0][1] > 1000
-    assert said.evidence[-1][1] == 0
+    assert said.evidence[-1][1] < said.evidence[0][1]
 
 
 def test_the_habit_does_not_become_the_fault() -> None:

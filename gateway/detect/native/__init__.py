@@ -19,7 +19,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {  # in the order in which the lo
     "record": ("hot", "episode", "recent_samples, apart", "kind", "hourly, apart", "record"),
     "usage_drop": (
         *("hot", "episode", "kind"),
-        *("usual, apart", "weekday, apart", "daily, apart", "habit", "run"),
+        *("usual, apart", "weekday, apart", "daily, apart", "habit", "run", "chances, apart", "lull"),
     ),
     "decline": ("hot", "episode", "drift"),
     "usage_surge": ("hot", "episode", "surge"),

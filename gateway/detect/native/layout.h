@@ -35,12 +35,16 @@
     ONE(double, day) ONE(double, first_day) ONE(double, day_use) ONE(double, day_usual) ONE(double, per_day) \
     ONE(double, hour_use) ONE(double, hour_square) ONE(float, days) ONE(float, weekday_factor)
 
+#define LULL_GROUP(ONE, MANY) \
+    ONE(float, lull) ONE(float, missing) ONE(float, longest) ONE(float, lull_hour) ONE(float, judged_hour) \
+    ONE(float, daily_nats) ONE(float, coverage) ONE(float, covered)
+
 #define SILENCE_HOT(ONE, MANY) \
     ONE(double, newest_s) ONE(double, queued_s) ONE(double, heard_s) ONE(double, first_s) ONE(double, gaps) \
     ONE(double, largest_s) ONE(double, deadline_s) ONE(float, phase)
 
 #define DECLINE_HOT(ONE, MANY) \
-    ONE(double, newest_s) ONE(double, last) ONE(double, slow) ONE(double, since_s) \
+    ONE(double, newest_s) ONE(double, last) ONE(double, slow) \
     ONE(float, phase) ONE(float, hour) ONE(float, kind) ONE(float, count) ONE(float, spread) ONE(float, jitter) \
     ONE(float, fast) ONE(float, share) ONE(float, falls) ONE(float, zeros)
 
@@ -58,6 +62,7 @@
 #define USUAL_GROUP(ONE, MANY) MANY(float, usual, 24)
 #define WEEKDAY_GROUP(ONE, MANY) MANY(float, weekday, 7)
 #define DAILY_GROUP(ONE, MANY) MANY(float, daily, 14)
+#define CHANCES_GROUP(ONE, MANY) MANY(uint8_t, chances, 24)
 
 #define ONE_MEMBER(type, name) type name;
 #define MANY_MEMBERS(type, name, count) type name[count];
@@ -71,6 +76,8 @@ STRUCTURE(RECORD_TOLD, record_told_t);
 STRUCTURE(USAGE_HOT, usage_t);
 STRUCTURE(USAGE_RUN, run_t);
 STRUCTURE(HABIT_GROUP, habit_t);
+STRUCTURE(LULL_GROUP, lull_t);
+STRUCTURE(CHANCES_GROUP, chances_t);
 STRUCTURE(SILENCE_HOT, silence_t);
 STRUCTURE(DECLINE_HOT, decline_t);
 STRUCTURE(DRIFT_GROUP, drift_t);

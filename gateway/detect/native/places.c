@@ -57,6 +57,12 @@ static const place_t PLACES[] = {
 #define HERE run_t
     USAGE_RUN(ONE_PLACE, MANY_PLACES)
 #undef HERE
+#define HERE chances_t
+    CHANCES_GROUP(ONE_PLACE, MANY_PLACES)
+#undef HERE
+#define HERE lull_t
+    LULL_GROUP(ONE_PLACE, MANY_PLACES)
+#undef HERE
     DETECTOR("decline")
 #define HERE decline_t
     DECLINE_HOT(ONE_PLACE, MANY_PLACES)

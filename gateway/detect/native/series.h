@@ -107,8 +107,19 @@ INLINE float *keep_cell(lane_t *lane, int group, int64_t slot, int64_t cell) {
     return (float *)(lane->groups[group].slots + offset);
 }
 
+/* One byte of a vector field that is stored apart, to be changed. */
+INLINE uint8_t *keep_byte(lane_t *lane, int group, int64_t slot, int64_t cell) {
+    int64_t offset = slot * lane->groups[group].width + cell;
+    keep_part(lane, group, offset, 1);
+    return lane->groups[group].slots + offset;
+}
+
 /* A place in a vector, whatever the number that it was made of. */
 INLINE int64_t within(double place, int64_t count) { return place >= 0.0 && place < (double)count ? (int64_t)place : 0; }
+
+/* The remainder of a division by `by`, never negative. */
+INLINE double remainder_of(double x, double by) { return x - by * floor_of(x / by); }
+INLINE int64_t place_in(double x, int64_t count) { return within(remainder_of(x, (double)count), count); }
 
 /* The hour since 1970, and in `lane` that of the day. Most samples of a batch are of the same one. */
 INLINE double hour_of(lane_t *lane, double ts_s) {

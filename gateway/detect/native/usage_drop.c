@@ -1,10 +1,11 @@
 /* gateway/detect/usage_drop.py and habit.py */
 #include "kinds.h"
 #include "layout.h"
+#include "lull.h"
 #include "series.h"
 
-enum { KIND = EPISODE + 1, USUAL, WEEKDAY, DAILY, HABIT, RUN };
-enum { DROP = PARAMETERS, DAYS, MARGIN, USES, HABIT_DAYS, TOLD_KIND };
+enum { KIND = EPISODE + 1, USUAL, WEEKDAY, DAILY, HABIT, RUN, CHANCES, LULL };
+enum { DROP = PARAMETERS, DAYS, MARGIN, USES, HABIT_DAYS, LULL_DAYS, TOLD_KIND };
 
 static const double DAY_S = 86400.0;
 static const double LATE_HOURS = 48.0;
@@ -12,10 +13,6 @@ static const double FORGET_S = 30.0 * 86400.0;
 enum { DAYS_KEPT = 14 };
 
 typedef struct { double hour, use; } hours_t; /* one completed hour */
-
-/* The remainder of a division by `by`, never negative. */
-INLINE double remainder_of(double x, double by) { return x - by * floor_of(x / by); }
-INLINE int64_t place_in(double x, int64_t count) { return within(remainder_of(x, (double)count), count); }
 
 static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
     (void)ts_s;
@@ -31,6 +28,8 @@ static void fetch_rest(lane_t *lane, int64_t slot, double ts_s) {
     ask_for(run);
     ask_for(run + sizeof(run_t) - 1);
     ask_for((float *)row_of(lane, USUAL, slot) + place_in(hot->hour, 24));
+    ask_for(row_of(lane, CHANCES, slot));
+    ask_for(row_of(lane, LULL, slot));
 }
 
 INLINE int64_t weekday_of(double day) { return place_in((is_nan(day) ? 0.0 : day) + 4.0, 7); }
@@ -71,7 +70,7 @@ static void turn_day(lane_t *lane, int64_t slot, habit_t *habit, double opened) 
         if (latest > closed) daily->daily[k] = NAN;
         if (latest == closed) daily->daily[k] = (float)use;
     }
-    float rate = mostf(1.0f / (habit->days + 1.0f), (float)(0.5 / 14.0));
+    float rate = mostf(1.0f / (habit->days + 1.0f), (float)(1.0 / 28.0));
     if (is_finite(closed)) {
         habit->per_day = is_nan(mean) ? use : mean + (double)rate * (use - mean);
         habit->days += 1.0f;
@@ -94,7 +93,7 @@ INLINE double expect(lane_t *lane, int64_t slot, habit_t *habit, hours_t hours, 
 /* Take the completed hour into the habit; `pace` is 1, less where the habit must not follow. */
 INLINE void learn(habit_t *habit, float *cell, hours_t hours, double pace) {
     double usual = (double)*cell, use = hours.use;
-    double rate = (double)mostf(1.0f / (habit->days + 1.0f), (float)(1.0 / 14.0)) * pace;
+    double rate = (double)mostf(1.0f / (habit->days + 1.0f), (float)(1.0 / 28.0)) * pace;
     double most_use = 4.0 * most(or_zero(habit->per_day) / 24.0, usual);
     double lesson = habit->days >= 7.0f ? least(use, most_use) : use;
     *cell = (float)(is_nan(usual) ? lesson : usual + rate * (lesson - usual));
@@ -144,17 +143,24 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, hours_t hours)
     run->recent_use = run->recent_use * fade + use;
     run->recent_usual = run->recent_usual * fade + usual;
     bool ripe = known && habit->days >= p[HABIT_DAYS] && run->run_s / DAY_S - habit->first_day >= p[HABIT_DAYS];
-    bool calm = sample->firing && run->recent_use >= (1.0 - 0.8 * p[DROP]) * run->recent_usual;
-    bool breach = ripe && deficit > bar && !calm && chance(habit, run->run_use, run->run_usual) >= p[USES];
+    double age = floor_of(hours.hour / 24.0) - habit->first_day;
+    double factor = (double)habit->weekday_factor;
+    lull_found_t lull =
+        follow_lull(lane, CHANCES, sample->slot, hours.hour, hours.use, age, factor, p[LULL_DAYS], sample->firing);
+    bool calm = sample->firing && hours.use > 0.0 && run->recent_use >= (1.0 - 0.8 * p[DROP]) * run->recent_usual;
+    bool is_short = ripe && deficit > bar && chance(habit, run->run_use, run->run_usual) >= p[USES];
+    bool breach = (is_short || lull.breach) && !calm;
     close_run(run, calm ? 0.0 : deficit, bar, sample->ts_s - hours.hour * HOUR_S);
-    learn(habit, cell, hours, sample->firing || breach ? 0.1 : deficit > 0.5 * bar ? 0.3 : 1.0);
+    bool doubtful = deficit > 0.5 * bar || lull.nats > 0.5 * lull.bar;
+    learn(habit, cell, hours, sample->firing || breach ? 0.1 : doubtful ? 0.3 : 1.0);
+    double score = most(lull.nats / (lull.nats + lull.bar), deficit / (deficit + bar));
     return (finding_t){
         .breach = breach,
         .calm = calm,
         .judged = true,
-        .score = breach || (sample->firing && !calm) ? deficit / (deficit + bar) : 0.0,
+        .score = breach || (sample->firing && !calm) ? score : 0.0,
         .tells_began = true,
-        .began_s = run->run_s,
+        .began_s = lull.breach && !is_short ? lull.began_s : run->run_s,
     };
 }
 
@@ -166,6 +172,10 @@ static void repair(lane_t *lane, int64_t slot, hours_t hours) {
     run->deficit = most(run->deficit - paid, 0.0);
     run->run_use = run->run_use + hours.use;
     run->recent_use = run->recent_use + hours.use;
+    if (hours.use > 0.0) {
+        lull_t *lull = KEEP_ROW(lull_t, lane, LULL, slot);
+        lull->lull = lull->missing = 0.0f;
+    }
     double day = floor_of(hours.hour / 24.0), age = habit->day - day;
     if (age == 0.0) habit->day_use = habit->day_use + hours.use;
     if (!(age > 0.0 && age < (double)DAYS_KEPT)) return;
