@@ -14,6 +14,7 @@ from rich.console import Console
 from devices.clock import SystemClock, to_datetime
 from devices.profiles import load_profiles
 from simulators.api_client import GatewayAway
+from simulators.budget.cli import budget
 from simulators.connect import Where, where_options
 from simulators.crm.agent import AgentHabits
 from simulators.crm.misbehave import Misbehaviour
@@ -43,6 +44,7 @@ def simulate() -> None:
     """Play devices or a CRM, against any gateway or broker."""
 
 
+simulate.add_command(budget)
 simulate.add_command(usage)
 simulate.add_command(machines)
 

@@ -58,6 +58,7 @@ class BudgetView:
     opened_today: int
     cases_per_day: int
     waiting: int  # alarms that found no room
+    held_back: Mapping[str, int] | None  # alarms that ever found none, by the verdict, where that was asked for
     as_of: datetime | None  # when they were last written; None before the first look
 
 
@@ -140,8 +141,16 @@ SELECT count(*) FROM case_alarm
 """
 
 
-async def show_budget(conn: Connection, tenant_id: str, rules: TrustRules, now_s: float) -> BudgetView:
-    """The budget as it stands now."""
+_HELD_BACK: Final[LiteralString] = """
+SELECT inputs ->> 'verdict', count(*) FROM decision
+ WHERE tenant_id = %s AND gate = 'budget' AND outcome = 'refuse' GROUP BY 1 ORDER BY 1
+"""
+
+
+async def show_budget(
+    conn: Connection, tenant_id: str, rules: TrustRules, now_s: float, *, exact: bool = False
+) -> BudgetView:
+    """The budget as it stands now; `exact` goes through all decisions to count what was held back."""
     settings = rules.budget
     budget = await read_budget(conn, tenant_id)
     waiting = await (
@@ -161,5 +170,10 @@ async def show_budget(conn: Connection, tenant_id: str, rules: TrustRules, now_s
         opened_today=0 if accounts is None else accounts.opened,
         cases_per_day=settings.cases_per_day,
         waiting=waiting[0],
+        held_back=await _held_back(conn, tenant_id) if exact else None,
         as_of=None if budget is None else to_datetime(budget.accounts.as_of_s),
     )
+
+
+async def _held_back(conn: Connection, tenant_id: str) -> dict[str, int]:
+    return {verdict: count async for verdict, count in await conn.execute(_HELD_BACK, [tenant_id])}

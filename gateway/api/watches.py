@@ -120,10 +120,13 @@ def watches_router(pool: Pool, tenant_id: str, rules: TrustRules, clock: Clock) 
             return await _detail(conn, key, rules, clock.now_s())
 
     @router.get("/budget")
-    async def budget() -> BudgetView:
+    async def budget(
+        *,
+        exact: Annotated[bool, Query(description="Count what was held back, which takes its time.")] = False,
+    ) -> BudgetView:
         """The budget of false cases as it stands."""
         async with pool.connection() as conn:
-            return await show_budget(conn, tenant_id, rules, clock.now_s())
+            return await show_budget(conn, tenant_id, rules, clock.now_s(), exact=exact)
 
     _add_decisions(router, pool, tenant_id, clock)
     return router

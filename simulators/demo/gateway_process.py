@@ -39,6 +39,8 @@ class GatewayPlan:
     crm_secret: str
     far_future_s: float = 86400.0  # devices are ahead of the gateway's clock by some steps of the simulated world
     database_url: str = ""  # empty: the embedded one
+    poll_s: float = 0.5  # real seconds between looks at what waits for a case
+    more: str = ""  # further settings
 
     @property
     def config(self) -> Path:
@@ -93,7 +95,7 @@ port = 0
 token = {quoted(self.token)}
 
 [crm]
-poll_interval = 0.5
+poll_interval = {self.poll_s}
 
 [[crm.endpoints]]
 name = {quoted(ENDPOINT)}
@@ -113,7 +115,7 @@ probe_at_most = 2
 [log]
 level = "info"
 format = "json"
-"""
+{self.more}"""
 
 
 class GatewayProcess:
