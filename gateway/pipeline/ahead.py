@@ -54,6 +54,7 @@ class Ahead:
     def settled(self) -> None:
         """The batch that was handed out last is stored, and its packets are settled."""
         self._in_hand = ()
+        self._queue.when_half(None)
 
     def oldest_received_s(self) -> float | None:
         """Receipt time of the oldest packet that waits, taken or not, on the gateway's clock."""
@@ -61,12 +62,15 @@ class Ahead:
         return min((at_s for at_s in waiting if at_s is not None), default=None)
 
     def look(self) -> None:
-        """Take a batch and decode it, if enough waits for one; for when the database has its work to do.
+        """Take a batch and decode it, as soon as enough waits for one; for when the database has its work to do.
 
         What is in a dialect waits for its turn, for it may lean on what has been stored of earlier messages; and so do
         devices that have to be looked up.
         """
-        if self._early is not None or not self._queue.has_half_a_batch:
+        if self._early is not None:
+            return
+        if not self._queue.has_half_a_batch:
+            self._queue.when_half(self.look)
             return
         pieces = self._queue.take()
         is_plain = not self._dialects.concern(pieces) and not self._sources.devices.strangers(device_ids_of(pieces))

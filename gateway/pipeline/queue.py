@@ -25,7 +25,7 @@ _LEAST_TURN: Final = 32
 """Packets that a lane may give in a turn however many others wait: answering a device costs as much for one as for
 many."""
 _LOOK: Final = 0.25  # of a batch's age: how often it is looked whether many keep coming
-_MANY: Final = 500
+_MANY: Final = 100
 _AS_EVER: Final = 0.5  # of the pace so far
 _PATIENCE: Final = 4.0
 """How many times its age a batch may grow old while many keep coming."""
@@ -44,6 +44,7 @@ class PacketQueue:
         self._mixed: list[Mixed] = []  # not in lanes yet, and later than whatever of their origins is
         self._mixing: set[int] = set()  # whose it is
         self._waiting_doors: list[Callable[[], None]] = []
+        self._on_half: Callable[[], None] | None = None
         self._arrived = asyncio.Event()
         self._ripe = asyncio.Event()
         self._since_s = 0.0  # when the oldest packet began to wait, on the loop's clock
@@ -71,6 +72,9 @@ class PacketQueue:
             self._since_s = asyncio.get_running_loop().time()
         if self.packets >= self._settings.max_readings:
             self._ripe.set()
+        if self._on_half is not None and self.has_half_a_batch:
+            asyncio.get_running_loop().call_soon(self._on_half)
+            self._on_half = None
         return not self.is_full
 
     def _append(self, bunch: Bunch) -> None:
@@ -97,6 +101,10 @@ class PacketQueue:
     def has_half_a_batch(self) -> bool:
         """Whether so much waits that it is worth a batch of its own."""
         return 2 * self.packets >= self._settings.max_readings
+
+    def when_half(self, call: Callable[[], None] | None) -> None:
+        """Call once, soon after half a batch waits; None takes that back."""
+        self._on_half = call
 
     @property
     def is_full(self) -> bool:
@@ -126,19 +134,16 @@ class PacketQueue:
         look_s = self._settings.max_age * _LOOK
         await _is_set(self._ripe, max(self._settings.max_age - look_s - self._age_s, 0.0))
         before = self.packets
-        while not await _is_set(self._ripe, look_s) and self._is_filling(self.packets - before, look_s):
+        while not await _is_set(self._ripe, look_s):
+            came_per_s = (self.packets - before) / look_s if look_s else 0.0
+            if not is_worth_waiting(self.packets, came_per_s, self._age_s, self._settings.max_age):
+                break
             before = self.packets
         return True
 
     @property
     def _age_s(self) -> float:
         return asyncio.get_running_loop().time() - self._since_s
-
-    def _is_filling(self, came: int, within_s: float) -> bool:
-        """Whether so many keep coming that they are worth waiting for: a commit costs the same for few and for many."""
-        age_s = self._age_s
-        is_young = age_s < _PATIENCE * self._settings.max_age
-        return is_young and self.packets >= _MANY and came * age_s > _AS_EVER * self.packets * within_s
 
     def take(self) -> list[Piece]:
         """A batch's worth of packets, a turn from each lane in rounds."""
@@ -206,6 +211,15 @@ class PacketQueue:
             doors, self._waiting_doors = self._waiting_doors, []
             for resume in doors:
                 asyncio.get_running_loop().call_soon(resume)
+
+
+def is_worth_waiting(packets: int, came_per_s: float, age_s: float, max_age_s: float) -> bool:
+    """Whether a batch is to grow older than it should, because many keep coming.
+
+    A commit costs the same for few and for many: what it costs, broker and senders cannot use.
+    """
+    is_young = age_s < _PATIENCE * max_age_s
+    return is_young and packets >= _MANY and came_per_s * age_s > _AS_EVER * packets
 
 
 def _bytes_of(bunch: Bunch) -> int:

@@ -1,5 +1,6 @@
 """Batches are decoded ahead of their turn, and nothing else about them changes."""
 
+import asyncio
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,10 +10,11 @@ from devices.payloads.dialect import Message, Translation
 from devices.payloads.json import JsonCodec
 from devices.registry.model import Device
 from gateway.authority import Authority
-from gateway.intake import Bunch, Route
+from gateway.intake import Bunch, Piece, Route
 from gateway.pipeline.ahead import Ahead
 from gateway.pipeline.decode import Sources
 from gateway.pipeline.dialect import Dialects
+from gateway.pipeline.packets import Packets
 from gateway.pipeline.queue import PacketQueue
 from gateway.pipeline.settings import BatchSettings
 from gateway.store.rows import ReadingTable
@@ -61,9 +63,9 @@ class Kitchen:
         payloads = [PAYLOAD % token for token in tokens]
         self.queue.put([Bunch(self.door, Route.TELEMETRY, device_id, "t", "json", received_s, tokens, payloads)])
 
-    async def meet(self, bunches: Sequence[Bunch]) -> None:
+    async def meet(self, pieces: Sequence[Piece]) -> None:
         """Register everybody who is not."""
-        for bunch in bunches:
+        for bunch in Packets(pieces):
             if self.sources.devices.get(bunch.device_id) is not None:
                 continue
             self.met.append(bunch.device_id)
@@ -96,6 +98,20 @@ async def test_what_is_worth_a_batch_is_taken_ahead_and_comes_first() -> None:
     assert found == [[("k1", number) for number in numbers] for numbers in ((1, 2), (3, 4, 5, 6), (7, 8))]
     assert kitchen.met == []
     assert kitchen.ahead.oldest_received_s() is None
+
+
+async def test_what_comes_while_the_database_works_is_taken_ahead_too() -> None:
+    kitchen = Kitchen()
+    kitchen.ahead.look()
+    kitchen.put("k1", 2)
+    await asyncio.sleep(0)
+    assert kitchen.ahead.has_taken
+    assert await kitchen.next() == [("k1", 1), ("k1", 2)]
+    kitchen.ahead.look()
+    kitchen.ahead.settled()
+    kitchen.put("k1", 2)
+    await asyncio.sleep(0)
+    assert not kitchen.ahead.has_taken
 
 
 async def test_a_batch_with_a_stranger_waits_until_it_is_known() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.intake import Bunch, Mixed, Packet, Route
 from gateway.pipeline.packets import Packets
-from gateway.pipeline.queue import PacketQueue
+from gateway.pipeline.queue import PacketQueue, is_worth_waiting
 from gateway.pipeline.settings import BatchSettings
 from tests.ingest.rig import Door
 
@@ -164,6 +164,14 @@ async def test_waiting_ends_with_a_full_batch_or_with_its_age() -> None:
     young = PacketQueue(settings(max_age=0.01))
     young.put(packets(door, 1))
     assert await asyncio.wait_for(young.wait(5), 5)
+
+
+def test_a_batch_grows_older_while_many_keep_coming() -> None:
+    assert is_worth_waiting(1000, 40_000, 0.025, 0.025)
+    assert not is_worth_waiting(50, 2000, 0.025, 0.025), "few"
+    assert not is_worth_waiting(1000, 10_000, 0.025, 0.025), "as good as all have come"
+    assert not is_worth_waiting(4000, 40_000, 0.1, 0.025), "long enough"
+    assert not is_worth_waiting(1000, 0.0, 0.0, 0.0), "nobody is to wait"
 
 
 sizes = st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(0, 900), min_size=1, max_size=30)), max_size=20)
