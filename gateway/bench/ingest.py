@@ -19,6 +19,7 @@ from devices.profiles import load_profiles
 from gateway.bench import node_red, packets, queries
 from gateway.bench.contest import Contestant, Result, Round
 from gateway.bench.figures import IngestFigures, ProcessorTime, Rates, Ratios, middle, ratio
+from gateway.bench.load import window_of
 from gateway.bench.ours import Bench, Listen, Subscribe
 from gateway.bench.peers import MosquittoSub, MosquittoSubCopy, RawCopy, null_sink
 from gateway.bench.rows import INTERVAL_S, METRICS, MODEL, Fleet, readings
@@ -59,11 +60,6 @@ class IngestPlan:
     def per_device(self) -> int:
         """Readings that a device sends in a round."""
         return max(int(self.seconds * NOMINAL_PER_S / self.connections), 1)
-
-    @property
-    def window(self) -> int:
-        """Packets that one connection may have unacknowledged."""
-        return max(self.in_flight // self.connections, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +132,7 @@ class _Stage:
         self._say = say
         self._fleet = Fleet(plan.connections, int(time.time()) - (plan.rounds + 1) * plan.per_device * INTERVAL_S)
         assert server.pid is not None
-        self._bench = Bench(server.pid, plan.window)
+        self._bench = Bench(server.pid, window_of(plan.in_flight, plan.connections))
         self._shelf = new_database(server, "shelf")
         self.database, self._table = asyncio.run(_shelf(self._shelf, self._fleet.start_s))
 

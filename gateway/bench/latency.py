@@ -23,7 +23,7 @@ import numpy as np
 
 from devices.errors import Retryable
 from gateway.bench.crm import Crm, crm
-from gateway.bench.load import Senders
+from gateway.bench.load import Senders, window_of
 from gateway.bench.packets import connect, publish, streams
 from gateway.bench.rows import METRICS, Fleet, device_id
 from gateway.bench.services import database_server, gateway, work_folder
@@ -52,11 +52,6 @@ class LatencyPlan:
     cases_per_s: float = 5.0
     in_flight: int = 20_000
     top_seconds: float = 3.0  # how long the search for the top rate lasts, twice
-
-    @property
-    def window(self) -> int:
-        """Packets that one connection may have unacknowledged."""
-        return max(self.in_flight // self.connections, 1)
 
     @property
     def cases(self) -> int:
@@ -124,11 +119,12 @@ def _settings(url: str, receiver: Crm) -> Mapping[str, Mapping[str, object]]:
 def _top_rate(fleet: Fleet, plan: LatencyPlan, port: int) -> float:
     """Readings a second with nothing to wait for but acknowledgements; the second try, when all is warm."""
     per_s, first = _GUESS_PER_S, 0
+    window = window_of(plan.in_flight, plan.connections)
     for _ in range(2):
         per_device = max(int(plan.top_seconds * per_s / fleet.senders), 1)
         block = fleet.block(first, per_device)
         with Senders("127.0.0.1", port, streams(fleet, block)) as senders:
-            per_s = len(block) / senders.run(plan.window)
+            per_s = len(block) / senders.run(window)
         first += per_device
     return per_s
 
@@ -154,7 +150,7 @@ class _Background:
 def _measure(plan: LatencyPlan, scene: _Scene, per_s: float) -> tuple[list[float], float]:
     """Seconds from sending to the CRM's request, fault by fault, and the rate that the load reached meanwhile."""
     per_device = max(int((plan.seconds + 2 * _SETTLE_S) * per_s / scene.fleet.senders), 1)
-    load = _Background(scene.fleet, scene.port, per_device, plan.window, per_s)
+    load = _Background(scene.fleet, scene.port, per_device, window_of(plan.in_flight, plan.connections), per_s)
     ready = scene.folder / "load-is-ready"
     with ProcessPoolExecutor(1, get_context("spawn")) as process, ExitStack() as stack:
         reached = process.submit(load.run, ready)

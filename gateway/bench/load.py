@@ -22,6 +22,11 @@ _PACE_S: Final = 0.002
 _CONNECT_BURST: Final = 100
 
 
+def window_of(in_flight: int, connections: int) -> int:
+    """Packets that each connection may have unacknowledged, where all together may have so many."""
+    return max(in_flight // connections, 1)
+
+
 class LoadFailed(Retryable):
     """The other side did not acknowledge what it was sent."""
 

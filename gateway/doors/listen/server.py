@@ -28,6 +28,9 @@ from gateway.intake import Intake
 _BACKLOG: Final = 4096
 _STOP_S: Final = 10.0
 _OTHER_FILES: Final = 200  # that the gateway has open, beside connections
+_ENOUGH_TO_BEGIN: Final = 1000
+"""Files that are enough for most fleets of a first day; who has more devices is told again when they run out."""
+
 _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
@@ -112,7 +115,8 @@ class ListenDoor:
         self.port = listeners[0].getsockname()[1]
         wanted = self._settings.max_connections + self._settings.max_waiting + _OTHER_FILES
         if (allowed := raise_file_limit(wanted)) < wanted:
-            self._log.warning("listen.few_descriptors", allowed=allowed, wanted=wanted)
+            say = self._log.info if allowed >= _ENOUGH_TO_BEGIN else self._log.warning
+            say("listen.few_descriptors", devices=max(allowed - _OTHER_FILES, 0), allowed=allowed, wanted=wanted)
         self._reception = Reception(self._door, listeners, self._tls)
         self._log.info("listen.ready", host=self._settings.host, port=self.port, tls=self._tls is not None)
 
