@@ -11,6 +11,7 @@ from crm_sync.queries import CaseCounts, count_cases
 from devices.clock import Clock
 from gateway.api.clock import ClockView, view_clock
 from gateway.api.queries import Connection, count_readings, pipeline_totals
+from gateway.cohorts.shown import count_incidents
 from gateway.order.totals import OrderTotals
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.stats import PipelineStats
@@ -43,6 +44,15 @@ class AlarmCounts(BaseModel):
     retracted: int = 0
 
 
+class IncidentCounts(BaseModel):
+    """What befell many devices at once, and the alarms that it spared a case."""
+
+    open: int
+    ended: int
+    absorbed_alarms: int
+    held_alarms: int
+
+
 class InboxCounts(BaseModel):
     """Alarm notices on their way to cases."""
 
@@ -61,6 +71,7 @@ class Counts(BaseModel):
     quarantined: QuarantineCounts
     alarms: AlarmCounts
     cases: CaseCounts
+    incidents: IncidentCounts
     inbox: InboxCounts
     order: OrderTotals
     outbox: dict[str, int]
@@ -85,6 +96,7 @@ def counts_router(
             tallies = await read_tallies(conn, tenant_id)
             by_model = await count_readings(conn) if exact else None
             cases = await count_cases(conn, tenant_id, tallies.cases)
+            incidents = await count_incidents(conn, tenant_id)
         return Counts(
             database=database,
             clock=view_clock(clock),
@@ -93,6 +105,12 @@ def counts_router(
             quarantined=QuarantineCounts(total=sum(tallies.quarantined.values()), by_reason=tallies.quarantined),
             alarms=AlarmCounts.model_validate({"total": sum(tallies.alarms.values()), **tallies.alarms}),
             cases=cases,
+            incidents=IncidentCounts(
+                open=incidents.in_state("open"),
+                ended=incidents.in_state("ended"),
+                absorbed_alarms=incidents.absorbed,
+                held_alarms=incidents.held,
+            ),
             inbox=InboxCounts.model_validate(tallies.inbox),
             order=pipeline.order.totals(),
             outbox=tallies.outbox,

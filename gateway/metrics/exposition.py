@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from devices.clock import Clock
+from gateway.cohorts.shown import IncidentTotals, count_incidents
 from gateway.doors.listen.counters import ListenStats
 from gateway.doors.subscribe.stats import SubscribeStats
 from gateway.loop_lag import LoopLag
@@ -58,6 +59,7 @@ class Metrics(Collector):
         self._lag = LoopLag()
         self._tallies: Tallies | None = None
         self._backlog: Backlog | None = None
+        self._incidents: IncidentTotals | None = None
         self._asked_s = 0.0
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -91,6 +93,7 @@ class Metrics(Collector):
                 async with asyncio.timeout(ANSWERS_S), self._sources.pool.connection() as conn:
                     self._tallies = await read_tallies(conn, self._sources.tenant_id)
                     self._backlog = await read_backlog(conn, self._sources.tenant_id)
+                    self._incidents = await count_incidents(conn, self._sources.tenant_id)
                     if asked % FOLDED_EVERY == 0:
                         await fold_changes(conn)
                     self._asked_s = time.monotonic()
@@ -120,6 +123,7 @@ class Metrics(Collector):
                 sources.database_answer_s(),
                 self._tallies if is_fresh else None,
                 self._backlog if is_fresh else None,
+                self._incidents if is_fresh else None,
             ),
             order=sources.pipeline.order.totals(),
             pools=pools,

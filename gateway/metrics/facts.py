@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gateway.cohorts.shown import IncidentTotals
 from gateway.doors.listen.counters import ListenStats
 from gateway.doors.subscribe.stats import SubscribeStats
 from gateway.order.totals import OrderTotals
@@ -30,6 +31,7 @@ class DatabaseFacts:
     answer_s: float
     tallies: Tallies | None
     backlog: Backlog | None
+    incidents: IncidentTotals | None = None
 
 
 @dataclass(frozen=True, slots=True)

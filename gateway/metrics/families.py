@@ -11,6 +11,7 @@ from prometheus_client.core import (
     Metric,
 )
 
+from gateway.cohorts.shown import IncidentTotals
 from gateway.metrics.facts import Facts, QueueFacts
 from gateway.order.totals import OrderTotals
 from gateway.outreach.words import Pulse
@@ -37,6 +38,8 @@ def families(facts: Facts) -> Iterator[Metric]:
     yield from _database(facts)
     if facts.database.tallies is not None:
         yield from _tallies(facts.database.tallies)
+    if facts.database.incidents is not None:
+        yield from _incidents(facts.database.incidents)
     if facts.database.backlog is not None:
         yield from _backlog(facts.database.backlog, facts.now_s)
     yield from _crm(facts.crm, facts.crm_restarts)
@@ -169,6 +172,17 @@ def _tallies(tallies: Tallies) -> Iterator[Metric]:
     yield _gauges("careloop_inbox_notices", "Alarm notices on their way to cases.", "state", tallies.inbox)
     yield _gauges("careloop_outbox_messages", "Messages to CRMs.", "state", tallies.outbox)
     yield _gauges("careloop_quarantine_rows", "Payloads that lie in quarantine.", "reason", tallies.quarantined)
+
+
+def _incidents(incidents: IncidentTotals) -> Iterator[Metric]:
+    found = GaugeMetricFamily("careloop_incidents", "What befell many devices at once.", labels=["kind", "state"])
+    for (kind, state), count in incidents.by_kind.items():
+        found.add_metric([kind, state], count)
+    yield found
+    yield _gauge(
+        "careloop_alarms_absorbed", "Alarms without a case, for a major case speaks for them.", incidents.absorbed
+    )
+    yield _gauge("careloop_alarms_held", "Alarms that wait to see whether they are some of many.", incidents.held)
 
 
 def _order(order: OrderTotals) -> Iterator[Metric]:
