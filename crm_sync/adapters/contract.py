@@ -108,6 +108,25 @@ class RecordChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Audit:
+    """What a CRM has of one case."""
+
+    records: int  # how many bear the case's id
+    external_id: str | None = None  # of the only one
+    fields: Sequence[str] = ()  # what is not as it was told, in words
+    is_closed: bool | None = None  # None: it does not say
+
+
+@runtime_checkable
+class Audited(Protocol):
+    """An adapter whose records can be looked at."""
+
+    async def audit(self, delivery: Delivery, *, is_live: bool) -> Audit:
+        """Hold a record against what would be delivered of a case now; nothing is written. Raises Retryable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Hook:
     """One request of a CRM's to us."""
 

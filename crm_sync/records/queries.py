@@ -80,3 +80,33 @@ ON CONFLICT (tenant_id, endpoint) DO UPDATE SET asked_until = excluded.asked_unt
 async def note_asked(conn: Connection, tenant_id: str, endpoint: str, until_s: float) -> None:
     """Remember up to when an endpoint was asked."""
     await conn.execute(_NOTE_ASKED, [tenant_id, endpoint, until_s])
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A case that an endpoint was told of."""
+
+    case_id: str
+    external_id: str | None
+
+
+_LIST_TOLD: Final[LiteralString] = """
+SELECT c.case_id, x.external_id
+  FROM service_case c
+  JOIN case_endpoint e ON e.case_id = c.case_id AND e.endpoint = %(endpoint)s AND e.state = 'announced'
+  LEFT JOIN external_ref x ON (x.tenant_id, x.endpoint, x.case_id) = (c.tenant_id, e.endpoint, c.case_id)
+ WHERE c.tenant_id = %(tenant_id)s
+   AND (c.closed_at IS NULL OR c.closed_at >= to_timestamp(%(since_s)s))
+   AND EXISTS (SELECT FROM outbox_stream s
+                WHERE (s.tenant_id, s.endpoint, s.stream_key) = (c.tenant_id, e.endpoint, c.case_id)
+                  AND s.head_seq = s.next_seq)
+ ORDER BY c.number
+"""
+
+
+async def list_told(conn: Connection, tenant_id: str, endpoint: str, since_s: float) -> list[Told]:
+    """Cases that live, or ended since an instant, of which an endpoint has been told everything."""
+    values = {"tenant_id": tenant_id, "endpoint": endpoint, "since_s": since_s}
+    async with conn.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_LIST_TOLD, values)
+        return [Told(*row) for row in await cursor.fetchall()]

@@ -1,27 +1,33 @@
 """What a helpdesk does with its tickets by itself comes back: by hooks of its own form, and by asking."""
 
+import asyncio
 import hashlib
 import hmac
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+import httpx
 import pytest
 import structlog
 
 from crm_sync.adapters.rest.adapter import RestAdapter
 from crm_sync.adapters.rest.reading import open_inbound
+from crm_sync.adapters.rest.spec import FACTS
 from crm_sync.callbacks import CallbackAnswer, receive
 from crm_sync.delivery.breaker import Breaker
 from crm_sync.delivery.channels import Channel
 from crm_sync.delivery.deliverer import Deliverer, RealTime
 from crm_sync.records.polling import Polling
+from crm_sync.records.reconcile import Disagreement, Drift, Reconciliation
 from crm_sync.send_check import SendCheck
 from devices.errors import Retryable
-from tests.integration.test_rest_adapter import settings
+from tests.integration.test_rest_adapter import EXAMPLE, settings
 from tests.services.case_world import HOUR, NOON, CaseWorld, notice, open_world
-from tests.services.helpdesk import Helpdesk, refuses
+from tests.services.gateway import run_careloop
+from tests.services.helpdesk import TOKEN, Helpdesk, refuses
 
 KEY = "a key that two sides know"
 REAL_S = 1_800_000_000.0
@@ -82,6 +88,17 @@ class Desk:
             self.world.clock.at_s,
             inbound=open_inbound(endpoint),
             real_now_s=lambda: self.real_s,
+        )
+
+    async def compare(self) -> list[Drift]:
+        """Every disagreement between cases and tickets."""
+        work = Reconciliation(self.world.pool, "default", "crm", self.adapter)
+        return [drift async for _, found in work.compare(0.0) for drift in found]
+
+    async def retell(self, drift: Drift) -> Drift:
+        """Tell a case again."""
+        return await Reconciliation(self.world.pool, "default", "crm", self.adapter).retell(
+            drift, self.world.clock.at_s
         )
 
     async def state(self) -> tuple[str, str | None]:
@@ -187,3 +204,64 @@ async def test_a_helpdesk_that_does_not_answer_is_asked_the_same_again(plain_dat
             await desk.poll()
         assert caught.value.retry_after_s == 30
         assert await desk.poll() == {"applied": 1}
+
+
+async def test_cases_and_tickets_are_compared_and_told_again_where_they_drifted(plain_database_url: str) -> None:
+    async with open_desk(plain_database_url) as desk:
+        assert await desk.compare() == []
+        ticket = desk.helpdesk.tickets[100]
+        ticket["priority"] = "low"
+        (drift,) = await desk.compare()
+        assert (drift.external_id, drift.what) == ("100", Disagreement.FIELD)
+        assert drift.says == "priority is 'low', not 'normal'"
+        assert (await desk.retell(drift)).retold
+        await desk.deliver()
+        assert (ticket["priority"], await desk.compare()) == ("normal", [])
+
+        await desk.world.happens(notice(event="cleared", at_s=NOON + 60, started_at_s=NOON - HOUR))
+        await desk.deliver()
+        assert (ticket["status"], await desk.compare()) == ("solved", [])
+        ticket["status"] = "open"
+        (drift,) = await desk.compare()
+        assert (drift.what, drift.says) == (Disagreement.OPEN_THERE, "open there, and here resolved")
+        await desk.retell(drift)
+        await desk.deliver()
+        assert (ticket["status"], await desk.compare()) == ("solved", [])
+
+
+async def test_the_command_says_where_they_disagree_and_exits_with_it(plain_database_url: str, tmp_path: Path) -> None:
+    async with open_desk(plain_database_url) as desk:
+        url = desk.helpdesk.url
+        config = tmp_path / "careloop.toml"
+        config.write_text(
+            f'[database]\nurl = "{plain_database_url}"\n[[crm.endpoints]]\nname = "crm"\nadapter = "rest"\n'
+            f'url = "{url}"\n'
+            f'spec_file = "{EXAMPLE}"\ntoken = "{TOKEN}"\nallow_http = true\nallow_networks = ["127.0.0.0/8"]\n'
+            f"ports = [{httpx.URL(url).port}]\n"
+        )
+        command = ["crm", "reconcile", "crm", "--config", config]
+        agreed = await asyncio.to_thread(run_careloop, *command)
+        assert (agreed.returncode, agreed.stdout) == (0, "cases compared: 1; disagreements: 0\n")
+        desk.helpdesk.tickets[100]["priority"] = "low"
+        told = await asyncio.to_thread(run_careloop, *command, "--retell", "--json")
+        (drift,) = json.loads(told.stdout)["drifts"]
+        assert (told.returncode, drift["what"], drift["retold"]) == (1, "field", True)
+
+
+async def test_a_disagreement_that_a_person_made_is_told_and_left_to_people(plain_database_url: str) -> None:
+    async with open_desk(plain_database_url) as desk:
+        desk.helpdesk.tickets[100]["status"] = "solved"
+        (closed,) = await desk.compare()
+        assert (closed.what, (await desk.retell(closed)).retold) == (Disagreement.CLOSED_THERE, False)
+        desk.helpdesk.trick("GET /api/tickets/100", refuses(503))
+        assert [drift.what for drift in await desk.compare()] == [Disagreement.UNASKED]
+        desk.helpdesk.tickets.clear()
+        (missing,) = await desk.compare()
+        assert (missing.what, (await desk.retell(missing)).retold) == (Disagreement.MISSING, False)
+
+
+async def test_every_word_of_a_message_can_be_put_into_a_helpdesk(plain_database_url: str) -> None:
+    async with open_desk(plain_database_url) as desk:
+        told = {name for message in await desk.world.messages("crm") for name in message["data"]}
+        assert "brief" in told
+        assert told <= FACTS

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from crm_sync.adapters.contract import Capabilities, Delivery, Health, Outcome, RecordChange, Result
+from crm_sync.adapters.contract import Audit, Capabilities, Delivery, Health, Outcome, RecordChange, Result
 from crm_sync.adapters.rest.caller import Caller
 from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.examine import examine
@@ -72,6 +72,14 @@ class RestAdapter:
         try:
             self._caller.admit()
             return await Work(self.spec, self._caller, look).find()
+        except CallFailed as failed:
+            raise _retryable(failed) from failed
+
+    async def audit(self, delivery: Delivery, *, is_live: bool) -> Audit:
+        """Hold a record against what would be delivered of a case now; nothing is written. Raises Retryable."""
+        try:
+            self._caller.admit()
+            return await Work(self.spec, self._caller, delivery).audit(is_live=is_live)
         except CallFailed as failed:
             raise _retryable(failed) from failed
 

@@ -1,11 +1,12 @@
 """One message to a helpdesk: which calls it takes, and whether they did what they said."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, cast
 
 import msgspec
 
-from crm_sync.adapters.contract import Delivery, Outcome, Result
+from crm_sync.adapters.contract import Audit, Delivery, Outcome, Result
 from crm_sync.adapters.rest.caller import Caller
 from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.spec import FACTS, Find, Note, Spec
@@ -60,6 +61,33 @@ class Work:
         items = await self._caller.items("find", find, self.values)
         ours = [as_text(look_up(find.id, item)) for item in items if _is_ours(find, item, self._delivery.key)]
         return tuple(dict.fromkeys(called for called in ours if called))
+
+    async def audit(self, *, is_live: bool) -> Audit:
+        """Hold the record against what the message says. Raises CallFailed."""
+        if self.external_id is None:
+            found = await self.find()
+            if len(found) != 1:
+                return Audit(len(found))
+            self._facts["external_id"] = found[0]
+        read = self._spec.read
+        if read is None:
+            return Audit(1, self.external_id)
+        try:
+            record = look_up(read.item, await self._caller.call("read", read, self.values))
+        except CallFailed as failed:
+            if failed.outcome.code == "record_gone":
+                return Audit(0)
+            raise
+        wrong = [words for _, words in _differences(read.check, record, self.values)] if is_live else []
+        return Audit(1, self.external_id, wrong, self._is_closed(record))
+
+    def _is_closed(self, record: Json) -> bool | None:
+        """Whether the record stands where a case that is over would put it; None where nobody says where that is."""
+        if self._spec.status is None or not self._spec.status.check:
+            return None
+        check = self._spec.status.check
+        ends = [replace(self.values, facts={**self._facts, "state": state}) for state in ("resolved", "retracted")]
+        return any(not _differences(check, record, end) for end in ends)
 
     async def _open(self) -> Outcome:
         is_new = self.external_id is None
@@ -150,12 +178,8 @@ class Work:
         if read is None or not wanted:
             return
         record = look_up(read.item, await self._caller.call("read", read, self.values))
-        for path, template in wanted.items():
-            there = look_up(path, record)
-            should = _filled(template, self.values)
-            if not is_same(there, should):
-                detail = f"read: {path} is {as_text(there)!r}, not {as_text(should)!r}"
-                raise CallFailed(Outcome(Result.PERMANENT, code, detail[:500], field=path))
+        for path, words in _differences(wanted, record, self.values):
+            raise CallFailed(Outcome(Result.PERMANENT, code, f"read: {words}"[:500], field=path))
 
     async def _add_note(self) -> None:
         note = self._spec.note
@@ -173,6 +197,16 @@ class Work:
 
 def _is_ours(find: Find, item: Json, case_id: str) -> bool:
     return find.key is None or as_text(look_up(find.key, item)) == case_id
+
+
+def _differences(wanted: Mapping[str, Json], record: Json, values: Values) -> list[tuple[str, str]]:
+    """Where a record is not as it should be, and how. Raises CallFailed."""
+    found: list[tuple[str, str]] = []
+    for path, template in wanted.items():
+        there, should = look_up(path, record), _filled(template, values)
+        if not is_same(there, should):
+            found.append((path, f"{path} is {as_text(there)!r}, not {as_text(should)!r}"))
+    return found
 
 
 def _filled(template: Json, values: Values) -> Json:
