@@ -45,6 +45,9 @@ PRIOR_ALONG: Final = 0.12  # as if a companion had shared eight parts of ten
 PRIOR_ALONE: Final = 0.15
 ALONG_GAIN: Final = 0.3
 MOST_ALONG: Final = 1.5
+LEAST_SHARED: Final = -0.3  # a lazy week makes nothing stand out that goes on as usual
+DOUBT: Final = 0.05  # of the square of what is shared: the further, the less exactly
+LOST_H: Final = 72.0  # without the companion, after which a series is judged alone again
 OUTLIER: Final = 4.0  # a learnt hour counts at most as so many usual ones
 RIPE_DAYS: Final = 7.0
 SLOW: Final = 0.05  # pace of learning while the alarm is up: or the fault becomes the habit
@@ -82,6 +85,7 @@ class UsageSurge:
         Field("run", "f4", np.nan, group="surge"),  # the hour in which it began
         Field("typical", "f4", group="surge"),  # use in an hour with any
         Field("per", "i4", group="surge"),  # names the companion; 0 for none
+        Field("lost", "f4", group="surge"),  # hours since it was last there
         Field("own", "f4", group="surge"),  # use in hours that the companion covers too, fading
         Field("beside", "f4", group="surge"),  # the companion's use in them
         Field("along", "f4", PRIOR_ALONG, group="surge"),  # how much the two ratios have gone together
@@ -197,13 +201,16 @@ class _Step:
         whole = _whole_day(lanes)
         weight = np.where(whole > 0, np.minimum(usual / np.where(whole > 0, whole, 1.0), 1.0), 0.0)
 
-        ratio, beside, has, pair = self._compare(use, usual, span, weight, there)
+        pair, has, seen = self._pair(there & (span == 1.0), there)
+        ratio, beside = self._compare(use, usual, pair, (weight, seen))
         along, alone = _wide(state, "along"), _wide(state, "alone")
-        shared = np.where(has, np.minimum(np.maximum(along / alone, 0.0), MOST_ALONG) * beside, 0.0)
-        known = there & (days >= JUDGED_FROM_DAY) & (_wide(state, "recent_usual") > 0)
+        part = np.minimum(np.maximum(along / alone, 0.0), MOST_ALONG)
+        shared = np.where(has, np.maximum(part * beside, LEAST_SHARED), 0.0)
+        known = seen & (days >= JUDGED_FROM_DAY) & (_wide(state, "recent_usual") > 0)
         excess = np.where(known, ratio - shared, 0.0)
         spread = _wide(state, "spread")
-        swings = np.minimum(np.maximum(excess / np.sqrt(spread + LEAST_SPREAD), -MOST_SWINGS), MOST_SWINGS)
+        width = np.sqrt(spread + LEAST_SPREAD + DOUBT * np.where(has, beside * beside, 0.0))
+        swings = np.minimum(np.maximum(excess / width, -MOST_SWINGS), MOST_SWINGS)
         before = _wide(state, "surge")
         normal = _or_else(told["swings"], np.where(drains, DRAIN_SWINGS, SWINGS))
         surge = np.where(known, np.maximum(before + (swings - normal) * weight, 0.0), before)
@@ -231,24 +238,35 @@ class _Step:
             usual = np.where(back < span, usual + np.where(np.isnan(rate), use / span, rate), usual)
         return usual
 
-    def _compare(
-        self, use: Floats, usual: Floats, span: Floats, weight: Floats, there: Mask
-    ) -> tuple[Floats, Floats, Mask, Floats]:
-        """Logarithms of lately over habit, own and as the companion has it; whether it has one, and its use."""
+    def _pair(self, whole: Mask, there: Mask) -> tuple[Floats, Mask, Mask]:
+        """The companion's use in whole hours; whether the series is compared with it, and whether it is judged.
+
+        What is compared is judged by hours that both cover, until the companion is lost.
+        """
         state = self._state
-        pair = np.where(there & (span == 1.0), self._companion(), np.nan)
-        fade = np.where(there, exp_of(-weight / WINDOW_DAYS), 1.0)
+        pair = np.where(whole, self._companion(), np.nan)
+        met, lost = np.isfinite(pair), _wide(state, "lost")
+        compared = (state["per"] != 0) & (state["beside"] > 0) & (lost <= LOST_H)
+        state["lost"] = np.where(met, 0.0, np.minimum(lost + 1.0, 1e6))
+        return pair, compared & met & (state["days"] >= COMPARED_FROM_DAY), there & (met | ~compared)
+
+    def _compare(
+        self, use: Floats, usual: Floats, pair: Floats, how: tuple[Floats, Mask]
+    ) -> tuple[Floats, Floats]:
+        """Logarithms of lately over habit, one's own and as the companion has it."""
+        state, (weight, seen) = self._state, how
+        fade = exp_of(-weight / WINDOW_DAYS)
         own, beside = _wide(state, "own"), _wide(state, "beside")
         rate = own / np.where(beside > 0, beside, 1.0)
-        recent_use = _wide(state, "recent_use") * fade + use
-        recent_usual = _wide(state, "recent_usual") * fade + usual
         expected = np.where(np.isfinite(pair) & (beside > 0), pair * rate, usual)
-        recent_beside = _wide(state, "recent_beside") * fade + expected
+        lately: list[Floats] = []
+        for name, more in (("recent_use", use), ("recent_usual", usual), ("recent_beside", expected)):
+            before = _wide(state, name)
+            lately.append(np.where(seen, before * fade + more, before))
+            state[name] = lately[-1]
         prior = PRIOR_USES * _wide(state, "typical")
-        has = (state["per"] != 0) & (beside > 0) & (state["days"] >= COMPARED_FROM_DAY)
-        state["recent_use"], state["recent_usual"], state["recent_beside"] = recent_use, recent_usual, recent_beside
-        scale = recent_usual + prior
-        return _log_ratio(recent_use + prior, scale), _log_ratio(recent_beside + prior, scale), has, pair
+        scale = lately[1] + prior
+        return _log_ratio(lately[0] + prior, scale), _log_ratio(lately[2] + prior, scale)
 
     def _companion(self) -> Floats:
         """The companion's use in the completed hour; NaN where it is not known."""

@@ -10,8 +10,8 @@ enum { SEEN, RISES, FALLS, ZEROS, SMALLEST, LARGEST_SEEN, BETWEEN, FIRST, BINS }
 static const float DRAIN = 5.0f;
 static const double MEMORY_DAYS = 30.0;
 
-typedef struct { double use, usual, span, whole, weight, pair; bool there; } hour_t; /* one completed hour */
-typedef struct { double ratio, beside; bool has; } lately_t;                          /* logarithms over the habit */
+typedef struct { double use, usual, span, whole, weight, pair; bool there, has, seen; } hour_t; /* one completed */
+typedef struct { double ratio, beside; } lately_t; /* logarithms over the habit */
 
 static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
     (void)ts_s;
@@ -139,14 +139,26 @@ INLINE double log_ratio(double part, double whole) {
     return log_of(least(most(ratio, 1.0 / 20.0), 20.0));
 }
 
+/* Whether the series is compared with its companion, and whether it is judged: by hours that both cover. */
+INLINE void pair_up(surge_t *state, hour_t *hour) {
+    bool met = is_finite(hour->pair), compared = state->per && state->beside > 0.0f && state->lost <= 72.0f;
+    state->lost = met ? 0.0f : (float)least((double)state->lost + 1.0, 1e6);
+    hour->has = compared && met && state->days >= 3.0f;
+    hour->seen = hour->there && (met || !compared);
+}
+
 /* Lately over the habit, one's own and as the companion has it. */
 INLINE lately_t compare(surge_t *state, const hour_t *hour) {
-    double fade = hour->there ? exp_of(-hour->weight / 0.6) : 1.0, beside = (double)state->beside;
+    double fade = exp_of(-hour->weight / 0.6), beside = (double)state->beside;
     double rate = (double)state->own / (beside > 0.0 ? beside : 1.0);
-    double recent_use = (double)state->recent_use * fade + hour->use;
-    double recent_usual = (double)state->recent_usual * fade + hour->usual;
     double expected = is_finite(hour->pair) && beside > 0.0 ? hour->pair * rate : hour->usual;
-    double recent_beside = (double)state->recent_beside * fade + expected;
+    double recent_use = (double)state->recent_use, recent_usual = (double)state->recent_usual;
+    double recent_beside = (double)state->recent_beside;
+    if (hour->seen) {
+        recent_use = recent_use * fade + hour->use;
+        recent_usual = recent_usual * fade + hour->usual;
+        recent_beside = recent_beside * fade + expected;
+    }
     double prior = 4.0 * (double)state->typical, scale = recent_usual + prior;
     state->recent_use = (float)recent_use;
     state->recent_usual = (float)recent_usual;
@@ -154,7 +166,6 @@ INLINE lately_t compare(surge_t *state, const hour_t *hour) {
     return (lately_t){
         .ratio = log_ratio(recent_use + prior, scale),
         .beside = log_ratio(recent_beside + prior, scale),
-        .has = state->per && beside > 0.0 && state->days >= 3.0f,
     };
 }
 
@@ -203,15 +214,18 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, dou
     hour.weight = hour.whole > 0.0 ? least(hour.usual / hour.whole, 1.0) : 0.0;
     hour.pair = companion(lane, sample, state, at, kind);
     if (!(hour.there && hour.span == 1.0)) hour.pair = NAN;
+    pair_up(state, &hour);
     lately_t lately = compare(state, &hour);
     double along = (double)state->along, alone = (double)state->alone;
-    double shared = lately.has ? least(most(along / alone, 0.0), 1.5) * lately.beside : 0.0;
-    bool known = hour.there && state->days >= 2.0f && state->recent_usual > 0.0f;
+    double part = least(most(along / alone, 0.0), 1.5);
+    double shared = hour.has ? most(part * lately.beside, -0.3) : 0.0;
+    bool known = hour.seen && state->days >= 2.0f && state->recent_usual > 0.0f;
     double excess = known ? lately.ratio - shared : 0.0, spread = (double)state->spread;
-    double swings = within_both(excess / sqrt(spread + 0.005), 3.0);
+    double width = sqrt(spread + 0.005 + 0.05 * (hour.has ? lately.beside * lately.beside : 0.0));
+    double swings = within_both(excess / width, 3.0);
     double before = (double)state->surge, normal = or_else(p[NORMAL], kind == DRAIN ? 1.5 : 1.1);
     double surge = known ? most(before + (swings - normal) * hour.weight, 0.0) : before;
-    double bar = or_else(p[MOST_EVIDENCE], kind == DRAIN ? 0.6 : lately.has ? 1.7 : 2.0 * 1.7);
+    double bar = or_else(p[MOST_EVIDENCE], kind == DRAIN ? 0.6 : hour.has ? 1.7 : 2.0 * 1.7);
     bool breach = known && (double)state->days >= p[HABIT_DAYS] && surge > bar && excess > log_of(1.0 + p[RISE]);
     bool calm = sample->firing && known && excess < 0.15;
     if (before == 0.0 && surge > 0.0) state->run = (float)at;
@@ -219,7 +233,7 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, dou
     double pace = sample->firing || breach ? 0.05 : surge > 0.5 * bar ? 0.3 : 1.0;
     learn_habit(state, &hour, at, pace);
     learn_swing(state, excess, spread, known ? hour.weight * pace : 0.0);
-    learn_pair(state, &hour, &lately, lately.has && known, pace);
+    learn_pair(state, &hour, &lately, hour.has && known, pace);
     state->done_use = hour.there && span == 1.0 ? (float)used : NAN;
     state->done = (float)at;
     state->days += floor_of(at / 24.0) != floor_of(before_h / 24.0);
