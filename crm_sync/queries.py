@@ -282,6 +282,38 @@ async def list_decisions(
         return await (await rows.execute(_LIST_DECISIONS, values)).fetchall()
 
 
+_STEPS_OF_OWNER: Final[LiteralString] = """
+SELECT case_id, step_id, endpoint, kind, channel, template, state, reason, due_at, settled_at
+  FROM held_step WHERE tenant_id = %s AND owner_ref = %s ORDER BY decided_at DESC, step_id LIMIT %s
+"""
+
+
+async def steps_of_owner(conn: Connection, tenant_id: str, owner_ref: str, limit: int = 100) -> list[StepView]:
+    """The newest steps that a person was to see."""
+    async with conn.cursor(row_factory=class_row(StepView)) as rows:
+        return await (await rows.execute(_STEPS_OF_OWNER, [tenant_id, owner_ref, limit])).fetchall()
+
+
+_GET_ALARM: Final[LiteralString] = "SELECT * FROM case_alarm WHERE tenant_id = %s AND alarm_id = %s"
+
+_DECISIONS_OF_ALARM: Final[LiteralString] = """
+SELECT case_id, alarm_id, asset_id, device_id, owner_ref, subject, recipient, gate, outcome, reason, inputs, until_at,
+       decided_at
+  FROM decision WHERE tenant_id = %s AND alarm_id = %s ORDER BY decision_id
+"""
+
+
+async def get_alarm(conn: Connection, tenant_id: str, alarm_id: str) -> tuple[CaseAlarm, list[DecisionView]] | None:
+    """An alarm as cases know it, and what was decided about it, the oldest first; None for one never heard of."""
+    async with conn.cursor(row_factory=dict_row) as rows:
+        await rows.execute(_GET_ALARM, [tenant_id, alarm_id])
+        row = await rows.fetchone()
+    if row is None:
+        return None
+    async with conn.cursor(row_factory=class_row(DecisionView)) as decisions:
+        return alarm_of_row(row), await (await decisions.execute(_DECISIONS_OF_ALARM, [tenant_id, alarm_id])).fetchall()
+
+
 _COUNT_CASES: Final[LiteralString] = """
 SELECT state, count(*) AS cases FROM service_case WHERE tenant_id = %s GROUP BY state ORDER BY state
 """

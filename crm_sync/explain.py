@@ -1,0 +1,174 @@
+"""Why something was done or left undone, in words, from what is stored and nothing else."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from crm_sync.model import CaseAlarm
+from crm_sync.policy.model import Outcome, Reason
+from crm_sync.queries import CaseView, DecisionView, EndpointView, StepView, TransitionView
+from devices.clock import to_datetime
+
+HOUR_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Something that happened; `at` is the gateway's clock."""
+
+    at: datetime
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What an explanation says: one sentence that answers, then how it came to that."""
+
+    answer: str
+    lines: tuple[Line, ...]
+
+
+def explain_case(view: CaseView) -> Story:
+    """How a case came about, what was decided on the way, and who knows of it."""
+    case = view.case
+    lines = [
+        *(_of_alarm(alarm) for alarm in view.alarms),
+        *(_of_decision(decision) for decision in view.decisions),
+        *(_of_transition(transition) for transition in view.transitions),
+        *(_of_step(step) for step in view.steps),
+    ]
+    told = "; ".join(_of_endpoint(endpoint) for endpoint in view.endpoints) or "no CRM was to hear of it"
+    owner = "nobody is known to own the product" if case.owner_ref is None else f"owner {case.owner_ref}"
+    ending = "" if case.resolution is None else f", {_plain(case.resolution)}"
+    answer = f"{case.title}: {case.state}{ending}; {owner}; {told}."
+    return Story(answer, _in_order(lines))
+
+
+def explain_owner(owner_ref: str, decisions: Sequence[DecisionView], steps: Sequence[StepView]) -> Story:
+    """What was decided about one person: above all why they were not contacted; `decisions` in any order."""
+    sent = sum(step.state == "sent" for step in steps)
+    refused = [each for each in decisions if each.outcome == Outcome.REFUSE]
+    why = "; ".join(dict.fromkeys(_because(each) for each in sorted(refused, key=lambda each: each.decided_at)))
+    contacted = {0: "never contacted", 1: "contacted once"}.get(sent, f"contacted {sent} times")
+    answer = f"{owner_ref} was {contacted}." + (f" What was left undone: {why}." if why else "")
+    if not decisions and not steps:
+        answer = f"Nothing was ever decided about {owner_ref}: no alarm of their products reached the gates."
+    return Story(answer, _in_order([*(_of_decision(each) for each in decisions), *(_of_step(step) for step in steps)]))
+
+
+def explain_alarm(alarm: CaseAlarm, decisions: Sequence[DecisionView]) -> Story:
+    """What became of one alarm."""
+    if alarm.case_id is not None:
+        answer = f"Alarm {alarm.alarm_id} is evidence of case {alarm.case_id}."
+    elif alarm.suppressed is not None:
+        refused = [each for each in decisions if each.outcome == Outcome.REFUSE]
+        why = _because(refused[-1]) if refused else _plain(alarm.suppressed)
+        answer = f"Alarm {alarm.alarm_id} opened no case: {why}."
+    else:
+        answer = f"Alarm {alarm.alarm_id} has no case yet."
+    return Story(answer, _in_order([_of_alarm(alarm), *(_of_decision(each) for each in decisions)]))
+
+
+def _in_order(lines: Iterable[Line]) -> tuple[Line, ...]:
+    return tuple(sorted(lines, key=lambda line: line.at))  # stable: what happened at once stays as it was decided
+
+
+def _of_alarm(alarm: CaseAlarm) -> Line:
+    began = to_datetime(alarm.started_at_s)
+    says = f"{alarm.severity} alarm of watch {alarm.watch}, since {_instant(began)} device time: {alarm.text}"
+    return Line(to_datetime(alarm.decided_ts_s), f"{says} (expected {alarm.expected}, observed {alarm.observed})")
+
+
+def _of_decision(decision: DecisionView) -> Line:
+    about = {"case": "a case for", "step": "contacting the owner by", "message": "sending to"}[decision.subject]
+    gate = _plain(decision.gate)
+    match decision.outcome:
+        case Outcome.ALLOW:
+            shown = ", ".join(f"{_plain(name)} {_shown(value)}" for name, value in decision.inputs.items())
+            says = f"{gate}: yes to {about} {decision.recipient}" + (f" ({shown})" if shown else "")
+        case Outcome.HOLD:
+            until = "" if decision.until_at is None else f" until {_instant(decision.until_at)}"
+            says = f"{gate}: not yet{until} to {about} {decision.recipient}: {_because(decision)}"
+        case _:
+            says = f"{gate}: no to {about} {decision.recipient}: {_because(decision)}"
+    return Line(decision.decided_at, says)
+
+
+def _of_transition(transition: TransitionView) -> Line:
+    note = f" ({transition.note})" if transition.note else ""
+    move = f"{transition.from_state or 'nothing'} → {transition.to_state}"
+    moved = f"still {transition.to_state}" if transition.from_state == transition.to_state else move
+    return Line(transition.at, f"{moved}, by {transition.actor}: {_plain(transition.reason)}{note}")
+
+
+def _of_step(step: StepView) -> Line:
+    why = "" if step.reason is None else f": {_plain(step.reason)}"
+    return Line(
+        step.settled_at or step.due_at, f"{_plain(step.kind)} to the owner by {step.channel}: {step.state}{why}"
+    )
+
+
+def _of_endpoint(endpoint: EndpointView) -> str:
+    known = f" as {endpoint.external_id}" if endpoint.external_id is not None else ""
+    return f"{endpoint.endpoint}: {_plain(endpoint.state)}{known}"
+
+
+def _because(decision: DecisionView) -> str:
+    """Why a gate said no, or not yet, with what it looked at."""
+    if decision.reason is None:
+        return "no reason was kept"
+    words = WORDS.get(Reason(decision.reason))
+    return _plain(decision.reason) if words is None else words.format_map(_Inputs(decision.inputs))
+
+
+class _Inputs(dict[str, object]):
+    """A gate's inputs as a sentence wants them; what a gate did not look at is said to be unknown."""
+
+    def __init__(self, inputs: Mapping[str, object]) -> None:
+        super().__init__({name: _shown(value) for name, value in inputs.items()})
+        for name in ("head_age_s", "stale_after_s"):
+            seconds = inputs.get(name)
+            if isinstance(seconds, int | float):
+                self[name.removesuffix("_s")] = f"{seconds / HOUR_S:.1f} h"
+
+    def __missing__(self, name: str) -> str:
+        return f"unknown {_plain(name)}"
+
+
+WORDS: Final[Mapping[Reason, str]] = {
+    Reason.KILL_SWITCH: "outreach is switched off",
+    Reason.STALE: "when it was heard of it was over, or the newest reading {head_age} old (at most {stale_after})",
+    Reason.NO_GRANT: "the grant for {purpose} by {recipient} is: {state}",
+    Reason.NO_OWNER: "nobody is known to own the product",
+    Reason.NO_TIME_ZONE: "no time zone is known in which it would surely be a time to contact somebody",
+    Reason.QUIET_HOURS: "quiet hours in {zones}",
+    Reason.RECOVERED: "the fault was gone by then",
+    Reason.CASE_CLOSED: "the case was closed by then",
+    Reason.OWNER_CHANGED: "the product had another owner by then",
+    Reason.NEVER_ANNOUNCED: "this CRM had not heard of the case",
+    Reason.INCIDENT: "it is one of many devices, for which one major case speaks",
+    Reason.COHORT_SUSPECTED: "it may be one of many devices, which will soon be known",
+    Reason.HANDLED: "an agent had just dealt with it",
+    Reason.SHADOW: "watch {watch} is only being tried: its mode is {mode}",
+    Reason.BUDGET: "it was too unlikely to be true for the room that the budget of false cases had",
+    Reason.NOT_APPROVED: "nobody approved it in time",
+    Reason.DECLINED: "a person declined it",
+}
+"""Each reason as a clause; in braces what the gate looked at."""
+
+
+def _plain(word: str) -> str:
+    return word.replace("_", " ")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(each) for each in value) or "none"  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return str(value)
+
+
+def _instant(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,87 @@
+"""`careloop explain`: why something was done, or was not."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import UTC
+from pathlib import Path
+from typing import Final
+
+import click
+
+from crm_sync.explain import Story, explain_alarm, explain_case, explain_owner
+from crm_sync.queries import Connection, get_alarm, get_case, list_decisions, steps_of_owner
+from devices.errors import CareloopError
+from gateway.cli.options import config_option, json_option, print_json, read_settings
+from gateway.database.connect import open_database
+
+MOST: Final = 1000
+
+
+@click.group(short_help="Why something was done, or was not.")
+def explain() -> None:
+    """Why something was done, or was not, from what is stored."""
+
+
+@explain.command(short_help="How a case came about, and who knows of it.")
+@click.argument("case_id")
+@config_option
+@json_option
+def case(case_id: str, config: Path | None, *, as_json: bool) -> None:
+    """How the case CASE_ID came about, what was decided on the way, and who knows of it."""
+
+    async def ask(conn: Connection, tenant_id: str) -> Story:
+        view = await get_case(conn, tenant_id, case_id)
+        if view is None:
+            raise CareloopError("unknown_case", case_id)
+        return explain_case(view)
+
+    _print(_ask(config, ask), as_json=as_json)
+
+
+@explain.command(short_help="What became of an alarm.")
+@click.argument("alarm_id")
+@config_option
+@json_option
+def alarm(alarm_id: str, config: Path | None, *, as_json: bool) -> None:
+    """What became of the alarm ALARM_ID, and why it has a case or none."""
+
+    async def ask(conn: Connection, tenant_id: str) -> Story:
+        found = await get_alarm(conn, tenant_id, alarm_id)
+        if found is None:
+            raise CareloopError("unknown_alarm", alarm_id)
+        return explain_alarm(*found)
+
+    _print(_ask(config, ask), as_json=as_json)
+
+
+@explain.command(short_help="Why a person was contacted, or was not.")
+@click.argument("owner_ref")
+@config_option
+@json_option
+def owner(owner_ref: str, config: Path | None, *, as_json: bool) -> None:
+    """Why the person whom the CRM calls OWNER_REF was contacted, or was not."""
+
+    async def ask(conn: Connection, tenant_id: str) -> Story:
+        decisions = await list_decisions(conn, tenant_id, owner_ref=owner_ref, limit=MOST)
+        return explain_owner(owner_ref, decisions, await steps_of_owner(conn, tenant_id, owner_ref, MOST))
+
+    _print(_ask(config, ask), as_json=as_json)
+
+
+def _ask(config: Path | None, ask: Callable[[Connection, str], Awaitable[Story]]) -> Story:
+    async def work() -> Story:
+        settings = read_settings(config)
+        async with open_database(settings) as conn:
+            return await ask(conn, settings.tenant.id)
+
+    return asyncio.run(work())
+
+
+def _print(story: Story, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(story))
+        return
+    click.echo(story.answer)
+    for line in story.lines:
+        click.echo(f"  {line.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}  {line.says}")
