@@ -17,6 +17,7 @@ from gateway.doors.reading import Hold, Reading
 from gateway.doors.settings import SubscribeSettings
 from gateway.doors.sparing import Log
 from gateway.doors.subscribe.in_order import InOrder
+from gateway.doors.subscribe.low_water import LowWater
 from gateway.doors.subscribe.retry import BrokerLost
 from gateway.doors.subscribe.topics import RememberedTopics
 from gateway.intake import Intake, Mixed, Verdict
@@ -103,6 +104,7 @@ class FastConnection(asyncio.Protocol):
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._transport: asyncio.Transport | None = None
         self._reading: Reading  # set with the transport
+        self._low_water: LowWater
         self.is_subscribed = False
         self.subscribed: asyncio.Future[BrokerLost | None] = self._loop.create_future()  # None: it is
         self.ended: asyncio.Future[BrokerLost] = self._loop.create_future()
@@ -114,6 +116,7 @@ class FastConnection(asyncio.Protocol):
         settings = self._context.settings
         self._transport = cast("asyncio.Transport", transport)
         self._reading = Reading(self._transport)
+        self._low_water = LowWater(transport.get_extra_info("socket"), self._loop)
         self._transport.write(
             client_write.connect(
                 self._version,
@@ -131,12 +134,14 @@ class FastConnection(asyncio.Protocol):
         self._unanswered = 0
         if self.ended.done():
             return
+        self._low_water.heard()
         packets = self._stream.feed(data)
         if packets:
             self._take(packets)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
+        self._low_water.stop()
         self._end(f"the connection ended: {exc or 'closed'}", unanswered=not self._has_answered)
         for timer in self._timers.values():
             timer.cancel()

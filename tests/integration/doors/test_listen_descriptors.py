@@ -14,7 +14,10 @@ from tests.doors.intake import HeldIntake
 async def test_few_descriptors_are_told(
     monkeypatch: pytest.MonkeyPatch, allowed: int, told: list[tuple[str, int]]
 ) -> None:
-    monkeypatch.setattr("gateway.doors.listen.server.raise_file_limit", lambda wanted: min(wanted, allowed))
+    def raised(wanted: int) -> int:
+        return min(wanted, allowed)
+
+    monkeypatch.setattr("gateway.doors.listen.server.raise_file_limit", raised)
     with capture_logs() as logs:
         async with listening(HeldIntake()):
             pass
