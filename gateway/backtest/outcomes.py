@@ -25,6 +25,7 @@ class Alarm:
     started_at_s: float
     ended_at_s: float | None
     text: str
+    expected: str
 
     @property
     def lasted_s(self) -> float | None:
@@ -154,8 +155,10 @@ class AlarmLog:
         state = change.event if change.event not in {"raised", "updated"} else "active"
         ended_at_s = change.ts_s if is_over else None
         if known is not None:
+            # What is told at the end says that it is over; why it was raised is what people ask.
+            text = change.explanation.text if state == "active" else known.text
             self._alarms[key] = replace(
-                known, state=state, ended_at_s=ended_at_s, severity=str(change.severity), text=change.explanation.text
+                known, state=state, ended_at_s=ended_at_s, severity=str(change.severity), text=text
             )
             return
         self._alarms[key] = Alarm(
@@ -170,6 +173,7 @@ class AlarmLog:
             started_at_s=change.started_at_s,
             ended_at_s=ended_at_s,
             text=change.explanation.text,
+            expected=change.explanation.expected,
         )
 
     def raised_between(self, since_s: float, until_s: float) -> list[Alarm]:

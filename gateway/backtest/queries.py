@@ -14,8 +14,14 @@ Connection = AsyncConnection[TupleRow]
 # By device time an alarm counts for when its trouble began.
 LIST_ALARMS: LiteralString = """
 SELECT device_id, watch, kind, metric, problem, severity, state, extract(epoch FROM {time})::float8,
-       extract(epoch FROM started_at)::float8, extract(epoch FROM ended_at)::float8, explanation ->> 'text'
-FROM alarm
+       extract(epoch FROM started_at)::float8, extract(epoch FROM ended_at)::float8, why.said ->> 'text',
+       why.said ->> 'expected'
+FROM alarm a
+CROSS JOIN LATERAL (
+    SELECT coalesce((SELECT e.explanation FROM alarm_event e
+                     WHERE e.alarm_id = a.alarm_id AND e.event IN ('raised', 'updated') ORDER BY e.n DESC LIMIT 1),
+                    a.explanation) AS said
+) AS why
 WHERE tenant_id = %(tenant_id)s AND {time} >= %(since)s AND {time} < %(until)s
   AND (%(devices)s::text[] IS NULL OR device_id = ANY(%(devices)s))
 ORDER BY {time}, device_id, watch

@@ -59,7 +59,7 @@ class Report:
 async def run_backtest(plan: Plan, progress: Progress) -> Report:
     """Judge history again; writes nothing that outlives its sessions. Raises psycopg.Error."""
     async with AsyncExitStack() as stack:
-        reader = await stack.enter_async_context(_reader(plan.url))
+        reader = await stack.enter_async_context(reading(plan.url))
         extents = await find_extents(reader, await read_tables(reader), _with_warm_up(plan))
         sides = [
             await stack.enter_async_context(_side(plan, profiles))
@@ -86,7 +86,7 @@ def _with_warm_up(plan: Plan) -> Wanted:
 
 
 @asynccontextmanager
-async def _reader(url: str) -> AsyncGenerator[Connection]:
+async def reading(url: str) -> AsyncGenerator[Connection]:
     """A session in which nothing can be written."""
     async with await AsyncConnection.connect(
         url, autocommit=True, options=READ_ONLY, application_name="careloop backtest"

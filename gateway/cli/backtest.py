@@ -1,6 +1,7 @@
 """`careloop backtest`: stored history through the watches as they are, and as they might be."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
@@ -14,21 +15,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from crm_sync.cases.desk import Desk
+from crm_sync.settings import MessageType
 from crm_sync.trust.rules import TrustRules
 from devices.errors import CareloopError, Retryable
 from devices.profiles import load_profiles
 from devices.profiles.model import Profile, parse_span_s
 from gateway.backtest import summary
+from gateway.backtest.picture import draw
 from gateway.backtest.proposal import Proposal, propose_profile, propose_watches
-from gateway.backtest.run import Plan, Report, run_backtest
+from gateway.backtest.run import Plan, Report, reading, run_backtest
 from gateway.cli.options import Instant, config_option, json_option, print_json, read_settings
 from gateway.database.connect import reachable_url
 from gateway.detect.lines import say_ts
 from gateway.detect.words import say_span
+from gateway.pictures.canvas import check_name
 from gateway.settings import Settings
 from gateway.store.history import TimeBase, Wanted
 
 WARM_UP: Final = "28d"
+UNBOUND: Final = 200  # columns, where nobody watches
 
 
 class Span(click.ParamType[float]):
@@ -56,7 +61,7 @@ class Since(click.ParamType[float]):
         return Instant().convert(value, param, ctx).timestamp()
 
 
-@click.command()
+@click.command(short_help="Judge stored history again, with changed watches.")
 @click.option(
     "--since", type=Since(), required=True, help="Where to begin: an instant, or so long before the end, such as 30d."
 )
@@ -85,6 +90,7 @@ class Since(click.ParamType[float]):
 @click.option(
     "--warm-up", type=Span(), default=WARM_UP, show_default=True, help="History before it that teaches the detectors."
 )
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw it too: FILE.png or FILE.svg.")
 @config_option
 @json_option
 def backtest(
@@ -96,6 +102,7 @@ def backtest(
     devices: tuple[str, ...],
     base: str,
     warm_up: float,
+    plot: Path | None,
     config: Path | None,
     as_json: bool,
 ) -> None:
@@ -106,6 +113,8 @@ def backtest(
     """
     if watch_file is not None and profile_file is not None:
         raise click.UsageError("--watch and --profile do not go together: put the watches into the profile")
+    if plot is not None:
+        check_name(plot)
     settings = read_settings(config)
     profiles = load_profiles(settings.profiles.folders)
     proposal = _proposal(profiles, watch_file, profile_file)
@@ -118,10 +127,13 @@ def backtest(
     says = () if proposal is None else proposal.says
     if not report.readings:
         raise CareloopError("no_history", f"no reading of that time is stored{_hint(wanted)}")
+    if plot is not None:
+        asyncio.run(_draw(reachable_url(settings), report, says, plot))
     if as_json:
         print_json(summary.as_json(report, says))
     else:
-        _print(report, says, warm_up)
+        takes_cases = any(MessageType.CASE_OPENED in each.types for each in settings.crm.endpoints)
+        _print(report, says, warm_up, takes_cases=takes_cases)
     if any(outcome.failed_notices for _, outcome in summary.columns(report)):
         raise SystemExit(1)
 
@@ -158,6 +170,11 @@ def _run(
         raise Retryable("database_unreachable", str(error).strip()) from error
 
 
+async def _draw(url: str, report: Report, says: Sequence[str], path: Path) -> None:
+    async with reading(url) as conn:
+        await draw(conn, report, says, path)
+
+
 @contextmanager
 def _progress() -> Generator[Callable[[int, int], None]]:
     """A bar on standard error where that is a terminal."""
@@ -175,7 +192,7 @@ def _progress() -> Generator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _print(report: Report, says: Sequence[str], warm_up_s: float) -> None:
+def _print(report: Report, says: Sequence[str], warm_up_s: float, *, takes_cases: bool) -> None:
     wanted = report.wanted
     since, until = say_ts(wanted.since_us / 1e6), say_ts(wanted.until_us / 1e6)
     how = "received" if wanted.base is TimeBase.RECEIVED else "measured"
@@ -189,12 +206,15 @@ def _print(report: Report, says: Sequence[str], warm_up_s: float) -> None:
     for words in says:
         click.echo(f"proposed: {words}")
     table = Table(box=None, pad_edge=False)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for name, _ in summary.columns(report):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in summary.rows(report):
         table.add_row(row.name, *row.cells, style="bold" if row.is_heading else None)
-    Console(highlight=False, markup=False).print(table)
+    width = None if sys.stdout.isatty() else UNBOUND
+    Console(highlight=False, markup=False, width=width).print(table)
+    if not takes_cases:
+        click.echo("No CRM endpoint takes cases: cases would open, and nobody would hear of them.")
     for sentence in summary.sentences(report):
         click.echo(sentence)
     for line in summary.examples(report):

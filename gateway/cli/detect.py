@@ -3,7 +3,7 @@
 import csv
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -15,6 +15,8 @@ from devices.profiles.model import Profile
 from gateway.detect.lines import BadLine, Line, Row, parse_line, parse_row, say_line
 from gateway.detect.settings import DetectSettings
 from gateway.detect.stream import Scorer, Stream
+from gateway.pictures.album import Album
+from gateway.pictures.canvas import check_name, save
 
 CHUNK_BYTES: Final = 1 << 18
 
@@ -31,7 +33,8 @@ _Numbered = list[tuple[int, bytes]]
 )
 @click.option("--profile", help="Product model, or a profile's TOML file; by default everything is learnt.")
 @click.option("--scores", is_flag=True, help="For csv: print every row again, with its anomaly score from 0 to 1.")
-def detect(*, file: Path, format_: str | None, profile: str | None, scores: bool) -> None:
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw it too: FILE.png or FILE.svg.")
+def detect(*, file: Path, format_: str | None, profile: str | None, scores: bool, plot: Path | None) -> None:
     """Find trouble in your own data, without a database.
 
     Reads FILE, or standard input: lines of {"device", "ts", "metrics"} in the order of time, or a CSV with the columns
@@ -40,20 +43,27 @@ def detect(*, file: Path, format_: str | None, profile: str | None, scores: bool
     is_csv = (format_ or ("csv" if file.suffix.lower() == ".csv" else "ndjson")) == "csv"
     if scores and not is_csv:
         raise click.UsageError("--scores needs --format csv")
+    if scores and plot is not None:
+        raise click.UsageError("--plot draws alarms, and --scores raises none")
     if scores and profile is not None:
         raise click.UsageError("--scores does not go with --profile: scores mean the same on every series")
+    if plot is not None:
+        check_name(plot)
+    album = None if plot is None else Album()
     if scores:
         take: Callable[[_Numbered], list[BadLine]] = _ScoredRows().take
     else:
         stream = Stream(_find_profile(profile), DetectSettings(silence_grace=0.0))
         device = file.stem if str(file) != "-" else "stdin"
-        take = _Rows(stream, device).take if is_csv else _Lines(stream).take
+        take = _Rows(stream, device, album).take if is_csv else _Lines(stream, album).take
     with click.open_file(str(file), "rb") as source:
         faults = 0
         for chunk in _chunks(cast("BinaryIO", source)):
             for fault in take(chunk):
                 click.echo(str(fault), err=True)
                 faults += 1
+    if album is not None and plot is not None:
+        save(album.sheet(file.name if str(file) != "-" else "standard input"), plot)
     if faults:
         sys.exit(1)
 
@@ -88,11 +98,22 @@ def _write(text: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
+def _judge(stream: Stream, lines: Sequence[Line], album: Album | None) -> None:
+    """Judge lines and print what they decide; for a picture, keep both."""
+    changes = stream.take(lines)
+    if changes:
+        _write(b"".join(say_line(change) + b"\n" for change in changes))
+    if album is not None:
+        album.read(lines)
+        album.tell(changes)
+
+
 class _Lines:
     """NDJSON in, alarm events out."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, album: Album | None) -> None:
         self._stream = stream
+        self._album = album
 
     def take(self, chunk: _Numbered) -> list[BadLine]:
         """Judge lines, print what they decide; gives the lines that could not be read."""
@@ -104,9 +125,7 @@ class _Lines:
                     lines.append(parse_line(text))
             except BadLine as error:
                 faults.append(BadLine(f"line {number}: {error}"))
-        changes = self._stream.take(lines)
-        if changes:
-            _write(b"".join(say_line(change) + b"\n" for change in changes))
+        _judge(self._stream, lines, self._album)
         return faults
 
 
@@ -148,8 +167,9 @@ class _Table:
 class _Rows:
     """CSV in, alarm events out: one device with one metric."""
 
-    def __init__(self, stream: Stream, device: str) -> None:
+    def __init__(self, stream: Stream, device: str, album: Album | None) -> None:
         self._stream = stream
+        self._album = album
         self._device = device
         self._table = _Table()
 
@@ -157,9 +177,7 @@ class _Rows:
         """Judge rows, print what they decide; gives the rows that could not be read."""
         found = list(self._table.rows(chunk))
         rows = [row for row in found if isinstance(row, Row)]
-        changes = self._stream.take([Line(self._device, row.ts_s, {"value": row.number}) for row in rows])
-        if changes:
-            _write(b"".join(say_line(change) + b"\n" for change in changes))
+        _judge(self._stream, [Line(self._device, row.ts_s, {"value": row.number}) for row in rows], self._album)
         return [row.fault for row in found if isinstance(row, _BadRow)]
 
 
