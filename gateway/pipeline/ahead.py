@@ -6,10 +6,11 @@ from itertools import chain
 
 from gateway.intake import Piece
 from gateway.pipeline.batch import Batch
-from gateway.pipeline.decode import Sources, decode_batch
+from gateway.pipeline.decode import decode_batch
 from gateway.pipeline.dialect import Dialects, Expanded
 from gateway.pipeline.packets import device_ids_of
 from gateway.pipeline.queue import PacketQueue
+from gateway.pipeline.sources import Sources
 
 
 @dataclass(frozen=True, slots=True)

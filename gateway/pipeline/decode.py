@@ -1,62 +1,34 @@
 """Packets into a batch: each payload through its codec, readings into columns, what is wrong into quarantine."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from typing import Final, TypeVar
 
 import numpy as np
 
-from devices.errors import QuarantineReason, Rejected
+from devices.errors import QuarantineReason
 from devices.payloads import Bad, Codec
 from devices.payloads.columnar import ABSENT
-from devices.payloads.elements import elements
-from devices.profiles.model import Profile
 from devices.registry.model import Device, FirmwareSeen
 from gateway.intake import Bunch, Mixed, Packet, Piece, Route
 from gateway.pipeline.batch import Batch
-from gateway.pipeline.clockless import ReceiptTimes
 from gateway.pipeline.columns import Columns, Part
-from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.packets import Packets, one_of, unmixed
-from gateway.pipeline.settings import PipelineSettings
-from gateway.pipeline.together import Decoders, Together
+from gateway.pipeline.refusals import RawElements, quarantine_row
+from gateway.pipeline.sources import AUTOMATIC, Sources
+from gateway.pipeline.together import Together
 from gateway.pipeline.told import Told, Unreadable, read_acknowledgement, read_status
 from gateway.pipeline.validate import Ranges, find_faults
 from gateway.store.rows import MAX_TS_US, MIN_TS_US, NO_SEQ, EventRow, Longs, QuarantineRow, Readings
-from gateway.store.tables import ReadingTables
 from gateway.store.times import datetime_of
-
-AUTOMATIC: Final = "automatic"
-"""The model of devices that name none, or one without a profile."""
 
 _NO_ROUTE: Final = "no route knows this topic, or its device id is not 1 to 64 of A-Z a-z 0-9 _ -"
 _BEYOND: Final = "ts is not from 1970 to 9999"
 _Decoded = TypeVar("_Decoded")
 _Seat = tuple[Together | None, int]
 _by_packet = attrgetter("packet")
-
-
-@dataclass(slots=True)
-class Sources:
-    """What decoding looks things up in, and what it remembers from batch to batch."""
-
-    settings: PipelineSettings
-    devices: DeviceDirectory
-    codecs: Mapping[str, Codec]
-    profiles: Mapping[str, Profile]
-    tables: ReadingTables
-    receipt_times: ReceiptTimes = field(default_factory=ReceiptTimes)
-    firmware: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])  # and since when
-    decoders: Decoders = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.decoders = Decoders(self.codecs)
-
-    def model_of(self, device: Device) -> str:
-        """The profile that a device's readings follow."""
-        return device.model if device.model is not None and device.model in self.profiles else AUTOMATIC
 
 
 def decode_batch(
@@ -397,49 +369,3 @@ class _Decoding:
             index, element = int(readings.packet[position]), int(readings.element[position])
             self._refuse(index, self._raws.raw(index, element), reason, detail)
         return readings.take(keep)
-
-
-def quarantine_row(  # noqa: PLR0917 - where it came from, what it is, and why
-    sources: Sources, packets: Sequence[Packet], index: int, raw: bytes, reason: QuarantineReason, detail: str
-) -> QuarantineRow:
-    """What goes into quarantine for a packet, or for a part of it."""
-    packet = packets[index]
-    device = sources.devices.get(packet.device_id)
-    return QuarantineRow(
-        tenant_id=sources.settings.tenant_id if device is None else device.tenant_id,
-        device_id=_storable(packet.device_id),
-        topic=_storable(packet.topic),
-        codec=packet.codec,
-        route=int(packet.route),
-        reason=reason,
-        detail=_storable(detail),
-        raw=raw,
-        received_us=round(packet.received_s * 1e6),
-        packet=index,
-    )
-
-
-def _storable(text: str) -> str:
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
-
-
-class RawElements:
-    """The bytes of single elements of payloads, each payload taken apart at most once."""
-
-    def __init__(self, packets: Sequence[Packet]) -> None:
-        self._packets = packets
-        self._found: dict[int, list[bytes]] = {}
-
-    def raw(self, index: int, element: int) -> bytes:
-        """One element of a packet, where its codec's payloads can be taken apart; else the whole payload."""
-        packet = self._packets[index]
-        if packet.codec != "json" or packet.route not in {Route.TELEMETRY, Route.EVENTS}:
-            return packet.payload
-        found = self._found.get(index)
-        if found is None:
-            try:
-                found = [piece.raw for piece in elements(packet.payload)]
-            except Rejected:
-                found = []
-            self._found[index] = found
-        return found[element] if len(found) > 1 else packet.payload

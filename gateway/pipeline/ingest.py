@@ -18,7 +18,6 @@ from gateway.detect.model import AlarmChange
 from gateway.intake import Alike, Origin, Piece, Route, Verdict
 from gateway.order.keeper import OrderKeeper
 from gateway.pipeline.ahead import Ahead
-from gateway.pipeline.decode import AUTOMATIC, Sources
 from gateway.pipeline.dialect import Dialects
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.health import HealthyClock
@@ -31,6 +30,7 @@ from gateway.pipeline.registrar import Registrar
 from gateway.pipeline.rejudger import Bench, Rejudger
 from gateway.pipeline.replay import Replays
 from gateway.pipeline.settings import PipelineSettings
+from gateway.pipeline.sources import AUTOMATIC, Sources
 from gateway.pipeline.stats import PipelineStats
 from gateway.pipeline.taps import Taps
 from gateway.pipeline.timings import BatchTimings

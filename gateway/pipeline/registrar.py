@@ -14,8 +14,8 @@ from gateway.alarms import record_changes
 from gateway.cohorts.layer import FleetLayer
 from gateway.cohorts.turn import Now
 from gateway.detect.model import AlarmChange
-from gateway.pipeline.decode import Sources
 from gateway.pipeline.departed import list_left
+from gateway.pipeline.sources import Sources
 from gateway.store.ownership import OwnershipLostError, hold_fence
 from gateway.store.queries import BatchRow, put_batch
 from gateway.store.store import LOST_CONNECTION, Store

@@ -17,10 +17,10 @@ from gateway.order.history import Bounds, find_starts, read_page
 from gateway.order.keeper import OrderKeeper
 from gateway.order.rejudge import PAGE, Engine, Rejudging, deadline_detectors, joined
 from gateway.order.settings import OrderSettings
-from gateway.pipeline.decode import Sources
 from gateway.pipeline.judge import Judge
 from gateway.pipeline.registrar import Registrar
 from gateway.pipeline.samples import samples_of
+from gateway.pipeline.sources import Sources
 from gateway.pipeline.transactions import Transactions
 from gateway.store.queries import BatchRow
 from gateway.store.store import Store

@@ -18,9 +18,10 @@ from gateway.cohorts.turn import Now
 from gateway.detect.model import AlarmChange
 from gateway.order.keeper import OrderKeeper
 from gateway.pipeline.batch import Batch
-from gateway.pipeline.decode import RawElements, Sources, quarantine_row
 from gateway.pipeline.judge import Judge
+from gateway.pipeline.refusals import RawElements, quarantine_row
 from gateway.pipeline.registrar import Registrar
+from gateway.pipeline.sources import Sources
 from gateway.pipeline.transactions import Pause, Transactions
 from gateway.pipeline.unstorable import find_unstorable
 from gateway.pipeline.written import Written, counters_of, device_counters_of

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from devices.ids import partition_of
 from devices.payloads import Codec
 from devices.registry.model import Device
-from gateway.pipeline.decode import Sources
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.settings import IngestSettings, PipelineSettings
+from gateway.pipeline.sources import Sources
 from gateway.store.rows import ReadingTable
 from gateway.store.tables import ReadingTables
 from tests.ingest.rig import PROFILES

@@ -12,11 +12,11 @@ from devices.registry.model import Device
 from gateway.authority import Authority
 from gateway.intake import Bunch, Piece, Route
 from gateway.pipeline.ahead import Ahead
-from gateway.pipeline.decode import Sources
 from gateway.pipeline.dialect import Dialects
 from gateway.pipeline.packets import Packets
 from gateway.pipeline.queue import PacketQueue
 from gateway.pipeline.settings import BatchSettings
+from gateway.pipeline.sources import Sources
 from gateway.store.rows import ReadingTable
 from tests.ingest.decoding import GivenTables, sources
 from tests.ingest.rig import NOW_S, Door

@@ -1,0 +1,55 @@
+"""What goes into quarantine of a packet, and its bytes."""
+
+from collections.abc import Sequence
+
+from devices.errors import QuarantineReason, Rejected
+from devices.payloads.elements import elements
+from gateway.intake import Packet, Route
+from gateway.pipeline.sources import Sources
+from gateway.store.rows import QuarantineRow
+
+
+def quarantine_row(  # noqa: PLR0917 - where it came from, what it is, and why
+    sources: Sources, packets: Sequence[Packet], index: int, raw: bytes, reason: QuarantineReason, detail: str
+) -> QuarantineRow:
+    """What goes into quarantine for a packet, or for a part of it."""
+    packet = packets[index]
+    device = sources.devices.get(packet.device_id)
+    return QuarantineRow(
+        tenant_id=sources.settings.tenant_id if device is None else device.tenant_id,
+        device_id=_storable(packet.device_id),
+        topic=_storable(packet.topic),
+        codec=packet.codec,
+        route=int(packet.route),
+        reason=reason,
+        detail=_storable(detail),
+        raw=raw,
+        received_us=round(packet.received_s * 1e6),
+        packet=index,
+    )
+
+
+def _storable(text: str) -> str:
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+
+
+class RawElements:
+    """The bytes of single elements of payloads, each payload taken apart at most once."""
+
+    def __init__(self, packets: Sequence[Packet]) -> None:
+        self._packets = packets
+        self._found: dict[int, list[bytes]] = {}
+
+    def raw(self, index: int, element: int) -> bytes:
+        """One element of a packet, where its codec's payloads can be taken apart; else the whole payload."""
+        packet = self._packets[index]
+        if packet.codec != "json" or packet.route not in {Route.TELEMETRY, Route.EVENTS}:
+            return packet.payload
+        found = self._found.get(index)
+        if found is None:
+            try:
+                found = [piece.raw for piece in elements(packet.payload)]
+            except Rejected:
+                found = []
+            self._found[index] = found
+        return found[element] if len(found) > 1 else packet.payload
