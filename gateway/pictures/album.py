@@ -12,6 +12,8 @@ from gateway.pictures.series import AlarmSpan, Mark, Points, SeriesPanel, usual_
 MOST_SERIES: Final = 300
 """Series whose values are kept; of further ones there is only what their alarms show."""
 MOST_PANELS: Final = 8
+FEW: Final = 3
+"""So many are shown at least, with alarms or without."""
 DAILY: Final = frozenset({Kind.USAGE_DROP, Kind.USAGE_SURGE})
 
 _Key = tuple[str, str]  # device, metric
@@ -67,12 +69,12 @@ class Album:
     def sheet(self, source: str) -> Sheet:
         """The picture: series with alarms first, those with the most of them before the others."""
         ranked = sorted(self._points, key=lambda key: (-len(self._alarms.get(key, {})), key))
-        shown = ranked[:MOST_PANELS]
-        with_alarms = sum(1 for key in self._alarms if self._alarms[key])
+        most = min(MOST_PANELS, max(len(self._alarms), FEW))
+        shown = ranked[:most]
         series = len(set(self._points) | self._unkept)
-        subtitle = f"{series:,} series, {with_alarms:,} with alarms"
+        subtitle = f"{series:,} series, {len(self._alarms):,} with alarms"
         if len(shown) < series:
-            subtitle += f"; {len(shown)} shown, those with the most alarms"
+            subtitle += f"; {len(shown)} shown, those with the most alarms first"
         return Sheet(source, subtitle, [self._panel(key) for key in shown])
 
     def _panel(self, key: _Key) -> SeriesPanel:

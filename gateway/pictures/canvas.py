@@ -26,7 +26,7 @@ PANEL_IN: Final = 2.1
 LINE_IN: Final = 0.19
 TITLE_IN: Final = 0.75
 GAP_IN: Final = 0.62  # below a panel, for its axis
-WRAP: Final = 138
+WRAP: Final = 165
 DOTS_PER_INCH: Final = 130
 STYLE: Final[dict[str, Any]] = {
     "font.size": 9,

@@ -140,7 +140,9 @@ class SeriesPanel:
     ) -> None:
         ended_s = end_s if alarm.ended_s is None else alarm.ended_s
         began, ended = _dates([alarm.began_s, max(ended_s, alarm.began_s)])
-        axes.axvspan(began, ended, color=alarm.colour, alpha=0.12, linewidth=0, label=alarm.name or "alarm", zorder=1)
+        label = alarm.name or "alarm"
+        axes.axvspan(began, ended, color=alarm.colour, alpha=0.12, linewidth=0, label=label, zorder=1)
+        axes.axvline(began, color=alarm.colour, alpha=0.35, linewidth=0.8, zorder=1)  # a short one is seen, too
         _draw_expected(axes, alarm, ended_s)
         for mark in alarm.marks:
             if mark.event in SIGNS:
