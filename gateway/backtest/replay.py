@@ -1,7 +1,9 @@
 """The detectors over history, with the clock that it was lived by."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Final
 
 import numpy as np
@@ -20,7 +22,11 @@ LONGEST: Final = 5000
 LOOK_EVERY_S: Final = 60.0  # between looks at silences while nothing comes
 MANY: Final = 20
 OUTAGE_S: Final = 900.0
-"""With so many devices, so long without a word from any of them is our own outage, and nobody's silence."""
+"""With so many devices, so long without a word from any of them is our own outage, and nobody's silence…"""
+PAUSE_S: Final = 60.0
+UNUSUAL: Final = 3.0
+"""…unless pauses are usual: one has to be so many times as long as the middle one of the last."""
+PAUSES: Final = (5, 20)  # so many have to be known, and so many are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +51,15 @@ class Replay:
         self._base = base
         self._clock_s = -np.inf
         self._stood_s = 0.0  # for so long the healthy clock stood still
+        self._pauses: deque[float] = deque(maxlen=PAUSES[1])
         self.heads: dict[str, float] = {}
 
     def take(self, window: Window) -> Iterator[Decided]:
         """Judge a window; what is decided, in order."""
         pieces = Pieces(window, self._base, self._clock_s)
         moments = pieces.moments
-        stood_s = self._standing(moments)
+        present = {device_id for part in window.parts for device_id in part.readings.device_ids}
+        stood_s = self._standing(moments, len(present | self.heads.keys()))
         alive_s = moments - stood_s
         start = 0
         while start < len(moments):
@@ -72,11 +80,16 @@ class Replay:
             yield from self._wait_until(until_s, self._stood_s)
             self._clock_s = until_s
 
-    def _standing(self, moments: Floats) -> Floats:
+    def _standing(self, moments: Floats, devices: int) -> Floats:
         """For how long the healthy clock has stood still by each moment."""
         gaps = np.diff(moments, prepend=self._clock_s if np.isfinite(self._clock_s) else moments[:1])
-        is_ours = (gaps > OUTAGE_S) & (len(self.heads) >= MANY)
-        return self._stood_s + np.cumsum(np.where(is_ours, gaps, 0.0))
+        lost = np.zeros(len(gaps))
+        for place in np.flatnonzero(gaps > PAUSE_S).tolist():
+            usual_s = median(self._pauses) if len(self._pauses) >= PAUSES[0] else 0.0
+            if devices >= MANY and gaps[place] > max(OUTAGE_S, UNUSUAL * usual_s):
+                lost[place] = gaps[place]
+            self._pauses.append(float(gaps[place]))
+        return self._stood_s + np.cumsum(lost)
 
     def _wait_until(self, moment_s: float, stood_s: float) -> Iterator[Decided]:
         """Judge the silences whose deadline lies before a moment, each about when it passes."""
