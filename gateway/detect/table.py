@@ -5,21 +5,14 @@ per field; whoever reads or writes them sees one contiguous array per field.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from gateway.detect.arrays import Floats, Indices, Mask, Shorts
+from gateway.detect.groups import Array, Bytes, Field, Group, Place, RareGroup
 
-FIRST_CAPACITY: Final = 256
-CACHE_LINE: Final = 64  # bytes
-HOT: Final = "hot"  # the group of what every sample touches
-
-Array = npt.NDArray[Any]  # of whichever type the field has
-Bytes = npt.NDArray[np.uint8]
 Numeric = (
     npt.NDArray[np.float64]
     | npt.NDArray[np.float32]
@@ -28,18 +21,6 @@ Numeric = (
     | npt.NDArray[np.uint64]
     | npt.NDArray[np.uint8]
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One named number, or vector of `lanes` numbers, per slot."""
-
-    name: str
-    dtype: str = "f8"  # "f4", "f8", "i4", "u1" or "u8"
-    initial: float = 0.0
-    lanes: int = 0  # 0 is a scalar
-    group: str = HOT  # fields that are used together are stored together
-    apart: bool = False  # a vector of which one lane is used at a time: stored alone
 
 
 class Journal:
@@ -86,69 +67,6 @@ class Journal:
             do()
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a field is: its group, and its lanes there when the slot is seen as numbers of its dtype."""
-
-    group: str
-    dtype: str
-    first: int
-    end: int
-
-
-class Group:
-    """Fields of all slots, side by side: [capacity, bytes of one slot]."""
-
-    def __init__(self, fields: Sequence[Field], name: str) -> None:
-        self.places: dict[str, _Place] = {}
-        at = 0
-        for field in sorted(fields, key=lambda field: -np.dtype(field.dtype).itemsize):
-            size = np.dtype(field.dtype).itemsize
-            lanes = max(field.lanes, 1)
-            self.places[field.name] = _Place(name, field.dtype, at // size, at // size + lanes)
-            at += size * lanes
-        self.width = _padded(at, is_hot=name == HOT)
-        self._initial = np.zeros(self.width, np.uint8)
-        for field in fields:
-            place = self.places[field.name]
-            self._initial.view(field.dtype)[place.first : place.end] = field.initial
-        self.slots = self._fresh(FIRST_CAPACITY)
-
-    def _fresh(self, capacity: int) -> Bytes:
-        # Where a slot starts on a cache line, it takes no more lines than it must.
-        memory = np.empty(capacity * self.width + CACHE_LINE, np.uint8)
-        start = -memory.ctypes.data % CACHE_LINE
-        self.address = memory.ctypes.data + start
-        slots = memory[start : start + capacity * self.width].reshape(capacity, self.width)
-        slots[:] = self._initial
-        return slots
-
-    def grow(self, capacity: int) -> None:
-        """Make room for so many slots."""
-        if capacity > len(self.slots):
-            slots = self._fresh(max(capacity, 2 * len(self.slots)))
-            slots[: len(self.slots)] = self.slots
-            self.slots = slots
-
-    def reset(self, index: Indices) -> None:
-        """Put slots into their initial state."""
-        self.slots[index] = self._initial
-
-    def initial(self, count: int) -> Bytes:
-        """The initial state of some slots, [count, width]."""
-        return np.repeat(self._initial[None, :], count, axis=0)
-
-    def take(self, index: Indices) -> Bytes:
-        """A copy of some slots, [n, width]."""
-        whole = np.dtype((np.void, self.width))
-        return self.slots.view(whole)[:, 0].take(index).view(np.uint8).reshape(len(index), self.width)
-
-    def put(self, index: Indices, slots: Bytes) -> None:
-        """Write some slots, as one opaque element each: four times as fast as rows of numbers."""
-        whole = np.dtype((np.void, self.width))
-        self.slots.view(whole)[:, 0][index] = slots.view(whole)[:, 0]
-
-
 class Table:
     """All slots of one detector; grows geometrically and never shrinks."""
 
@@ -160,11 +78,13 @@ class Table:
         groups: dict[str, list[Field]] = {}
         for field in fields:
             groups.setdefault(f"{field.name}, apart" if field.apart else field.group, []).append(field)
-        self.groups = {name: Group(members, name) for name, members in groups.items()}
+        self.groups = {
+            name: (RareGroup if members[0].rare else Group)(members, name) for name, members in groups.items()
+        }
         self.places = {name: place for group in self.groups.values() for name, place in group.places.items()}
 
     def column(self, name: str) -> Array:
-        """A field of all slots: [count] or [count, lanes], a view."""
+        """A field of all slots that is not rare: [count] or [count, lanes], a view."""
         place = self.places[name]
         lanes = self.groups[place.group].slots[: self.count].view(place.dtype)[:, place.first : place.end]
         return lanes if self.fields[name].lanes else lanes[:, 0]
@@ -205,8 +125,9 @@ class Table:
 
     @property
     def bytes_per_slot(self) -> int:
-        """What one slot takes in memory."""
-        return sum(group.width for group in self.groups.values())
+        """What one slot takes in memory; of rare fields its share of what is used."""
+        slots = max(self.count, 1)
+        return -(-sum(group.bytes_for(slots) for group in self.groups.values()) // slots)
 
 
 class Rows:
@@ -246,7 +167,7 @@ class Rows:
         place = self._table.places[name]
         self._written.setdefault(place.group, {})[name] = np.asarray(values, place.dtype)
 
-    def _lanes(self, place: _Place) -> Array:
+    def _lanes(self, place: Place) -> Array:
         found = self._read.get((place.group, place.dtype))
         if found is None:
             stored = self._load(place.group).view(place.dtype)
@@ -347,15 +268,3 @@ class Cells:
 
     def _memory(self) -> Array:
         return self._table.groups[self._place.group].slots.view(self._place.dtype).reshape(-1)
-
-
-def _padded(width: int, *, is_hot: bool) -> int:
-    """Whole numbers of eight bytes; whole cache lines, where little is lost by it.
-
-    What every sample touches does not lie across two lines if one can hold it.
-    """
-    width = -(-width // 8) * 8
-    if is_hot and width <= CACHE_LINE:
-        return 1 << (width - 1).bit_length()
-    lines = -(-width // CACHE_LINE) * CACHE_LINE
-    return lines if width > CACHE_LINE and lines - width <= width // 8 else width

@@ -102,3 +102,52 @@ def test_waves_hold_each_key_once_and_keep_its_order() -> None:
     waved = list(waves(many, 50_000))
     assert sorted(np.concatenate(waved).tolist()) == list(range(60_000))
     assert all(len(set(many[at].tolist())) == len(at) for at in waved)
+
+
+RARE = (
+    Field("level"),
+    Field("since", initial=np.nan, group="alarm", rare=True),
+    Field("why", group="alarm", rare=True),
+)
+
+
+def alarms_of(table: Table, count: int) -> list[float]:
+    return table.rows(np.arange(count))["since"].tolist()
+
+
+def test_rare_fields_take_memory_only_for_slots_that_ever_used_them() -> None:
+    journal = Journal()
+    table = Table(RARE, journal)
+    index = table.allocate(4000)
+    plain = table.bytes_per_slot
+    state = table.rows(index)
+    state["since"], state["why"] = np.nan, 0.0  # what they begin with: nothing to keep
+    state.flush()
+    assert table.bytes_per_slot == plain
+    some = table.rows(np.array([3000, 7]))
+    some["since"] = np.array([1.0, 2.0])
+    some.flush()
+    assert alarms_of(table, 4000).count(2.0) == 1
+    assert table.rows(np.array([7, 3000, 8]))["since"].tolist()[:2] == [2.0, 1.0]
+    assert np.isnan(alarms_of(table, 4000)[8])
+    assert table.copy(np.array([3000]))["why"].tolist() == [0.0]
+    assert table.bytes_per_slot == plain + 1  # shared by all
+
+
+def test_rare_fields_are_undone_and_their_slots_given_back() -> None:
+    journal = Journal()
+    table = Table(RARE, journal)
+    table.allocate(300)
+    journal.begin()
+    for value in (5.0, 6.0):
+        state = table.rows(np.arange(300))
+        state["since"] = value
+        state.flush()
+    journal.rollback()
+    assert np.isnan(alarms_of(table, 300)).all()
+    state = table.rows(np.array([4]))
+    state["since"] = 9.0
+    state.flush()
+    table.release(np.array([4]))
+    assert table.allocate(1).tolist() == [4]
+    assert np.isnan(table.rows(np.array([4]))["since"]).all()

@@ -36,7 +36,16 @@ class GroupMemory(ctypes.Structure):
 
     slots: int
     width: int
-    _fields_ = (("slots", ctypes.c_void_p), ("width", ctypes.c_int64))
+    rows: int | None  # of a group that few slots use
+    used: int
+    capacity: int
+    _fields_ = (
+        ("slots", ctypes.c_void_p),
+        ("width", ctypes.c_int64),
+        ("rows", ctypes.c_void_p),
+        ("used", ctypes.c_int64),
+        ("capacity", ctypes.c_int64),
+    )
 
 
 class JournalMemory(ctypes.Structure):

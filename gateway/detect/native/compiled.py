@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gateway.detect.arrays import Floats, Indices
 from gateway.detect.detector import Detector, Parameters
+from gateway.detect.groups import RareGroup
 from gateway.detect.native import (
     GROUPS,
     OUT_OF_ROOM,
@@ -103,9 +104,22 @@ class Compiled:
         """Look where the groups' memory is: it moves when slots are opened."""
         for memory, group in zip(self._memory, self._groups, strict=True):
             memory.slots, memory.width = group.address, group.width
+            if isinstance(group, RareGroup):
+                group.make_room()
+                memory.slots, memory.rows = group.address, group.rows.ctypes.data
+                memory.used, memory.capacity = group.used, len(group.slots)
+
+    def take_note_of_rows(self) -> None:
+        """Let the table know which rows the loop has given to slots."""
+        for memory, group in zip(self._memory, self._groups, strict=True):
+            if isinstance(group, RareGroup):
+                group.used = memory.used
 
     def make_room(self) -> None:
-        """Give the journal more memory."""
+        """Give the journal more memory, where that is what is short, and groups that few slots use more rows."""
+        self.locate()
+        if self._kept_memory.capacity - self._kept_memory.used >= self.most_undo:
+            return
         kept = np.empty(2 * len(self._kept), np.uint8)
         kept[: len(self._kept)] = self._kept
         self._kept = kept
@@ -171,13 +185,14 @@ class LaneLoop:
         compiled.note()
         while True:
             why = compiled.loop(ctypes.byref(call))
+            compiled.take_note_of_rows()
             if why == OUT_OF_ROOM:
                 compiled.make_room()
             elif why:
                 yield Stop(why, call.at_sample, call.at_which, call.slot, call.step, call.ts_told_s, call.score)
                 if why == UNOPENED:
                     call.skips_unopened = 1
-                    compiled.locate()
+                compiled.locate()
                 compiled.note()  # after what was done meanwhile
             else:
                 return

@@ -18,13 +18,15 @@ enum { IDLE, PENDING, ACTIVE, UNKNOWN };           /* gateway/detect/episodes.py
 enum { NOTHING, RAISED, UPDATED, CLEARED };        /* Step */
 enum { DELTA, COUNTER, LEVEL, STATE, UNSETTLED };  /* gateway/detect/kinds.py: LearntKind */
 enum { WATCH_FOR, WATCH_KEEP, PARAMETERS };        /* the first two parameters of every watch */
+enum { HOT, EPISODE, RECENT };                     /* the first groups of every detector of series */
 enum { OUT_OF_ROOM = 1, UNOPENED = 2, TOLD = 4, DISMISSED = 8 };
 
 static const double LARGEST = 1e30;
 static const double HOUR_S = 3600.0;
 static const double LAST_SECOND = 4294967295.0;
 
-typedef struct { uint8_t *slots; int64_t width; } group_t;
+/* `rows` says where the slots of a group that few use have theirs, -1 for none; NULL where every slot has its own. */
+typedef struct { uint8_t *slots; int64_t width; int32_t *rows; int64_t used, capacity; } group_t;
 
 /* What the slots held before this turn touched them: bytes, then where they were, one after the other. */
 typedef struct { uint8_t *bytes; int64_t used, capacity; } journal_t;
@@ -42,7 +44,7 @@ typedef struct {
     const int64_t *code; /* [parts], gateway/detect/detector.py: code_of() their metrics */
     const double *parameters;               /* [watches of the detector, parameters] */
     int64_t parameter_count;
-    const group_t *groups;
+    group_t *groups;
     journal_t *journal; /* NULL where no turn is open */
     int64_t most_undo;  /* bytes that one sample can add to the journal */
     double update_every_s;
@@ -99,6 +101,15 @@ INLINE void *keep_bytes(lane_t *lane, int group, int64_t slot, int32_t size) {
     return row_of(lane, group, slot);
 }
 #define KEEP_ROW(type, lane, group, slot) ((type *)keep_bytes(lane, group, slot, (int32_t)sizeof(type)))
+
+/* The same for a group that few slots use: a slot that has no row gets one, in its initial state. */
+INLINE void *keep_rare(lane_t *lane, int group, int64_t slot, int32_t size) {
+    group_t *rare = lane->groups + group;
+    if (rare->rows[slot] < 0) rare->rows[slot] = (int32_t)rare->used++;
+    int64_t offset = rare->rows[slot] * rare->width;
+    keep_part(lane, group, offset, size);
+    return rare->slots + offset;
+}
 
 /* One number of a vector field that is stored apart, to be changed. */
 INLINE float *keep_cell(lane_t *lane, int group, int64_t slot, int64_t cell) {
@@ -177,6 +188,8 @@ INLINE int32_t step(const lane_t *lane, float *phase, episode_t *state, const sa
 INLINE bool is_there(double value) { return fabs(value) <= LARGEST; }
 
 INLINE bool has_room(const lane_t *lane) {
+    const group_t *episodes = lane->groups + EPISODE;
+    if (episodes->used == episodes->capacity) return false;
     return !lane->journal || lane->journal->capacity - lane->journal->used >= lane->most_undo;
 }
 
@@ -200,7 +213,6 @@ INLINE int32_t halt(lane_t *lane, int64_t sample, int64_t which, int32_t why) {
 typedef finding_t judge_t(lane_t *lane, const sample_t *sample);
 typedef void fetch_t(lane_t *lane, int64_t slot, double ts_s);
 
-enum { HOT, EPISODE, RECENT }; /* the first groups of every detector of series */
 
 /* The first fields of the group `hot` of a detector that looks `phase_at` bytes into it for its phase. */
 typedef struct {
@@ -273,7 +285,7 @@ INLINE int32_t judge_all(lane_t *lane, const detector_t *detector) {
             if (lane->scores) lane->scores[i] = found.score;
             int32_t why = found.dismissed ? DISMISSED : 0;
             if (!sample.late && found.judged && (found.breach || *phase > IDLE)) {
-                lane->step = step(lane, phase, KEEP_ROW(episode_t, lane, EPISODE, sample.slot), &sample, &found);
+                lane->step = step(lane, phase, keep_rare(lane, EPISODE, sample.slot, sizeof(episode_t)), &sample, &found);
                 lane->score = found.score;
                 if (lane->step != NOTHING) why |= TOLD;
             }

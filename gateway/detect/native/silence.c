@@ -57,7 +57,7 @@ EXPORT int32_t hear_silence(lane_t *lane) {
             silence_t *state = KEEP_ROW(silence_t, lane, HOT, slot);
             bool silent = state->phase >= ACTIVE;
             double back_s = lane->ts_s[i];
-            episode_t *episode = silent ? KEEP_ROW(episode_t, lane, EPISODE, slot) : NULL;
+            episode_t *episode = silent ? keep_rare(lane, EPISODE, slot, sizeof(episode_t)) : NULL;
             /* What returns with old data returns no sooner than its silence was told. */
             if (silent) back_s = most(back_s, episode->told_s);
             hear(state, lane->parameters + lane->watch[j] * lane->parameter_count, lane->alive_s[i]);
