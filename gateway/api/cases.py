@@ -66,6 +66,7 @@ class Case(BaseModel):
     version: int
     relapses: int
     relapse_of: str | None
+    parent_id: str | None
     alarms: list[Evidence]
     endpoints: tuple[EndpointView, ...]
     transitions: tuple[TransitionView, ...]

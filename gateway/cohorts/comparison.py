@@ -17,7 +17,7 @@ BIRTH_S: Final = 28 * DAY_S
 """Devices are alike in age if they were first heard in the same four weeks."""
 
 FEW: Final = 0.2
-"""With fewer others than this share of the new firmware's devices, their own past is asked too."""
+"""Fewer others than this share of the new firmware's devices are as good as nobody."""
 
 LEAST_AFFECTED: Final = 5
 SUSPICIOUS: Final = 2.0
@@ -179,11 +179,16 @@ class Comparison(msgspec.Struct):
         """The logarithm of the e-value that a problem is the new firmware's, in one scope."""
         beside = sequential.mixed(np.array(self.log_e[p][c]))
         here = self._within(c)
-        new, others = np.array(self.new)[here].sum(), np.array(self.others)[here].sum()
-        if others >= FEW * new:
-            return sequential.either(beside, -np.inf)
+        new, others = float(np.array(self.new)[here].sum()), float(np.array(self.others)[here].sum())
         after = float(np.array(self.new_affected[p])[here].sum())
-        past = sequential.before_after(self.before[p][c], self.before_days[c], after, self._days_at_risk(p, c))
+        after_others = float(np.array(self.others_affected[p])[here].sum())
+        is_alone = others < FEW * new
+        if not is_alone and after * others < SUSPICIOUS * after_others * new:
+            return sequential.either(beside, -np.inf)  # whatever it is, the others have it too
+        harmless = sequential.HARMLESS_ALONE if is_alone else sequential.HARMLESS_BEFORE
+        past = sequential.before_after(
+            self.before[p][c], self.before_days[c], after, self._days_at_risk(p, c), harmless
+        )
         return sequential.either(beside, past)
 
     def verdicts(self, alpha: float, smallest: int) -> list[Verdict]:

@@ -43,7 +43,7 @@ class Incident:
     started_at_s: float
     known_at_s: float
 
-    def covers(self, facts: DeviceFacts, problem: str, kind: str, started_at_s: float) -> bool:
+    def covers(self, facts: DeviceFacts, problem: str, kind: str, decided_s: float) -> bool:
         """Whether a device's alarm is part of this."""
         if facts.tenant_id != self.tenant_id or self.model not in {None, facts.model}:
             return False
@@ -51,7 +51,7 @@ class Incident:
             return False
         if self.kind is IncidentKind.FLEET_DIP:
             return kind in KINDS
-        is_on_it = facts.firmware == self.firmware and facts.since_s is not None and started_at_s >= facts.since_s
+        is_on_it = facts.firmware == self.firmware and facts.since_s is not None and decided_s >= facts.since_s
         return is_on_it and problem in self.problems
 
 
@@ -143,20 +143,21 @@ def _incident_of(row: dict[str, Any]) -> Incident:
     )
 
 
-# What is already under way: alarms of the cohort that are up, and began under this firmware or in this run.
+# What is already under way: alarms of the cohort that are up, and were raised under this firmware or in this run.
 CLAIM: LiteralString = """
 INSERT INTO incident_member (tenant_id, incident_id, alarm_id, device_id, joined_at)
 SELECT a.tenant_id, %(incident_id)s, a.alarm_id, a.device_id, %(now)s
 FROM alarm a JOIN device d USING (device_id) LEFT JOIN asset s USING (device_id)
 LEFT JOIN LATERAL (
-    SELECT firmware, since FROM firmware_history h WHERE h.device_id = a.device_id
+    SELECT firmware, received_at FROM firmware_history h WHERE h.device_id = a.device_id
     ORDER BY since DESC, received_at DESC LIMIT 1
 ) AS newest ON true
 WHERE a.tenant_id = %(tenant_id)s AND a.state IN ('active', 'unknown')
   AND (%(model)s::text IS NULL OR coalesce(d.model, s.model, 'automatic') = %(model)s)
   AND (%(region)s::text IS NULL OR coalesce(d.region, s.region) = %(region)s)
   AND CASE WHEN %(firmware)s::text IS NULL THEN a.kind = ANY(%(kinds)s) AND a.raised_at >= %(started_at)s
-           ELSE newest.firmware = %(firmware)s AND a.started_at >= newest.since AND a.problem = ANY(%(problems)s) END
+           ELSE newest.firmware = %(firmware)s AND a.raised_at >= newest.received_at
+                AND a.problem = ANY(%(problems)s) END
   AND NOT EXISTS (SELECT FROM incident_member m JOIN incident i USING (incident_id)
                   WHERE m.alarm_id = a.alarm_id AND i.state = 'open')
 ON CONFLICT DO NOTHING

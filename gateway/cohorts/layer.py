@@ -213,9 +213,9 @@ def _is_of(comparison: Comparison, state: ModelState, notice: AlarmNotice, facts
     if facts.firmware is None or facts.since_s is None:
         return False
     if facts.firmware == comparison.firmware:
-        return notice.started_at_s >= facts.since_s
+        return notice.ts_s >= facts.since_s
     is_newer = state.known.get(facts.firmware, 0.0) > comparison.since_s
-    return not is_newer and notice.started_at_s >= comparison.since_s
+    return not is_newer and notice.ts_s >= comparison.since_s
 
 
 def _scopes_of(facts: DeviceFacts) -> tuple[str, ...]:

@@ -113,7 +113,7 @@ async def list_firmwares(conn: Connection, tenant_id: str, model: str) -> dict[s
 PAST_PROBLEMS: LiteralString = """
 SELECT DISTINCT a.device_id, a.problem
 FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) AS wanted (device_id, start, stop)
-JOIN alarm a ON a.device_id = wanted.device_id AND a.started_at >= wanted.start AND a.started_at < wanted.stop
+JOIN alarm a ON a.device_id = wanted.device_id AND a.raised_at >= wanted.start AND a.raised_at < wanted.stop
 WHERE a.state <> 'retracted'
 """
 

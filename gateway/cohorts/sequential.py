@@ -19,8 +19,11 @@ RATIOS: Final[Floats] = np.array([2.0, 3.0, 5.0, 10.0, 30.0, 100.0])
 HARMLESS: Final = 1.5
 """A firmware that fails at most this many times as often as the others beside it is not called bad."""
 
-HARMLESS_BEFORE: Final = 3.0
-"""The same against the devices' own past, where a season or a holiday may have done it."""
+HARMLESS_BEFORE: Final = 2.0
+"""The same against the devices' own past, while others beside them are not doing worse."""
+
+HARMLESS_ALONE: Final = 3.0
+"""The same where nobody is left beside them, and a season or a holiday may have done it."""
 
 _SHAPE: Final = 0.5
 _DAYS: Final = 50.0
@@ -55,15 +58,15 @@ def mixed(log_e: Floats) -> float:
     return top + math.log(float(np.exp(log_e - top).mean()))
 
 
-def before_after(before: float, before_days: float, after: float, after_days: float) -> float:
+def before_after(before: float, before_days: float, after: float, after_days: float, harmless: float) -> float:
     """The logarithm of the e-value that the same devices fail more often than before, from counts and device-days.
 
     The likelihood of both counts under rates drawn at random, over the largest that rates can give which rise at most
-    `HARMLESS_BEFORE` times (universal inference: Wasserman, Ramdas and Balakrishnan, PNAS 2020).
+    `harmless` times (universal inference: Wasserman, Ramdas and Balakrishnan, PNAS 2020).
     """
     if before_days <= 0 or after_days <= 0:
         return -math.inf
-    allowed_days = after_days * HARMLESS_BEFORE
+    allowed_days = after_days * harmless
     told = _drawn(before, before_days) + _drawn(after, allowed_days)
     if after * before_days <= before * allowed_days:
         return told - _best(before, before_days) - _best(after, allowed_days)

@@ -41,6 +41,6 @@ class Turn:
     def incident_of(self, notice: AlarmNotice, facts: DeviceFacts) -> Incident | None:
         """The incident that an alarm is part of."""
         return next(
-            (each for each in self.going_on if each.covers(facts, notice.problem, notice.kind, notice.started_at_s)),
+            (each for each in self.going_on if each.covers(facts, notice.problem, notice.kind, notice.ts_s)),
             None,
         )

@@ -55,15 +55,15 @@ def test_a_past_that_was_no_better_proves_nothing_however_often_one_looks() -> N
         before = rng.poisson(0.01 * 14 * 500)
         after, passed = 0, False
         for day in range(1, 30):
-            after += rng.poisson(0.01 * 500 * sequential.HARMLESS_BEFORE)
-            passed = passed or sequential.before_after(before, 14 * 500, after, day * 500) > sequential.bar(ALPHA)
+            after += rng.poisson(0.01 * 500 * 2.0)
+            passed = passed or sequential.before_after(before, 14 * 500, after, day * 500, 2.0) > sequential.bar(ALPHA)
         crossed += passed
     assert crossed <= runs * ALPHA
 
 
 def test_a_past_that_was_much_better_is_proof() -> None:
-    assert sequential.before_after(5, 70_000, 20, 10_000) > sequential.bar(0.01, 0)
-    assert sequential.before_after(5, 70_000, 2, 10_000) < 0
+    assert sequential.before_after(5, 70_000, 20, 10_000, 3.0) > sequential.bar(0.01, 0)
+    assert sequential.before_after(5, 70_000, 2, 10_000, 3.0) < 0
 
 
 def test_the_shares_of_alpha_add_up_to_no_more_than_alpha() -> None:
