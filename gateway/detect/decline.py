@@ -51,6 +51,7 @@ LARGEST_SWING: Final = 3.0
 SLOW_WHILE_FIRING: Final = 0.05
 DOUBTFUL: Final = 1.0  # share from which on the past is learnt more slowly
 SLOW_WHILE_DOUBTFUL: Final = 0.4
+SPREAD_WHILE_DOUBTFUL: Final = 0.1
 NAMED: Final = 3  # metrics in an explanation
 EASY: Final = 0.5  # share of the bar below which it is calm
 
@@ -78,7 +79,7 @@ class Decline:
         Field("record", "f4", group="drift"),  # how far earlier ones came, fading
     )
     parameters: Sequence[Parameter] = (
-        Parameter("evidence", default=1.75, minimum=0.1),  # of all series of a device together
+        Parameter("evidence", default=1.65, minimum=0.1),  # of all series of a device together
         Parameter("shift", default=3.0, minimum=1.0),  # of one level, in spreads
         Parameter("kind", minimum=0.0, maximum=4.0),  # a LearntKind; else it is learnt
     )
@@ -207,6 +208,7 @@ def _step_level(state: Rows, value: Floats, firing: Mask) -> None:
     doubtful = _wide(state, "share") >= DOUBTFUL
     pace = np.where(firing, SLOW_WHILE_FIRING, np.where(doubtful, SLOW_WHILE_DOUBTFUL, 1.0))
     rate = np.maximum(1.0 / (count + 1.0), 1.0 / MEMORY) * pace
+    pace = np.where(firing, SLOW_WHILE_FIRING, np.where(doubtful, SPREAD_WHILE_DOUBTFUL, 1.0))
     rest = np.maximum(1.0 / np.maximum(count, 1.0), 1.0 / MEMORY) * pace
     away = np.clip(value - slow, -most, most)
     spread = np.sqrt(spread * spread + rest * (away * away - spread * spread))

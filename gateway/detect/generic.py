@@ -47,6 +47,7 @@ def metric_watches(metric: str) -> Sequence[Watch]:
             parameters={"pairs": 1},
         ),
         Watch(name=f"decline-{slug}", detector="decline", metric=metric, problem=slug, severity=Severity.MINOR),
+        Watch(name=f"stuck-{slug}", detector="stuck", metric=metric, problem=slug, severity=Severity.MINOR),
     )
 
 

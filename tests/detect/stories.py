@@ -76,6 +76,8 @@ def stories() -> dict[str, Story]:
     worn[420:] += np.minimum(np.arange(300) / 8, 10.0) * (ts_s[420:] < ts_s[600])
     more = habit(30)
     more[24 * 18 : 24 * 22] *= 3
+    still = np.round(40 + 5 * rng.normal(size=len(ts_s)), 1)
+    still[430:470] = 41.3
     quiet = np.concatenate([ts_s[:300], ts_s[400:]])
     level: dict[str, float | str] = {"above": 110, "clear_below": 100}
     return {
@@ -84,6 +86,7 @@ def stories() -> dict[str, Story]:
         "usage_drop": Story("usage_drop", "delta", {}, ts_s, use, float(ts_s[24 * 18]), float(ts_s[24 * 22])),
         "decline": Story("decline", "gauge", {}, ts_s, worn, float(ts_s[420]), float(ts_s[600])),
         "usage_surge": Story("usage_surge", "delta", {}, ts_s, more, float(ts_s[24 * 18]), float(ts_s[24 * 22])),
+        "stuck": Story("stuck", "gauge", {}, ts_s, still, float(ts_s[431]), float(ts_s[470])),
         "silence": Story("silence", "gauge", {}, quiet, np.ones(len(quiet)), float(ts_s[299]), float(ts_s[400])),
     }
 

@@ -47,6 +47,12 @@ PROFILE = Profile.model_validate(
             },
             {"name": "drift", "detector": "decline", "metric": "heat", "parameters": {"shift": 1}},
             {"name": "drifts", "detector": "decline", "metric": "steps", "parameters": {"kind": 2, "shift": 1}},
+            {
+                "name": "still",
+                "detector": "stuck",
+                "metric": "steps",
+                "parameters": {"unlikely": 1, "times": 2, "lasting": 0},
+            },
             {"name": "wear", "detector": "decline", "problem": "wear", "parameters": {"evidence": 0.5}},
             {
                 "name": "more",

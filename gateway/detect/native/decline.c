@@ -56,6 +56,7 @@ static void step_level(decline_t *state, const sample_t *sample) {
     double off = clip(value - before, largest), leap = clip(value - last, 1.5 * largest);
     double pace = sample->firing ? 0.05 : state->share >= 1.0f ? 0.4 : 1.0;
     double rate = most(1.0 / (count + 1.0), 1.0 / MEMORY) * pace;
+    pace = sample->firing ? 0.05 : state->share >= 1.0f ? 0.1 : 1.0;
     double rest = most(1.0 / most(count, 1.0), 1.0 / MEMORY) * pace;
     double away = clip(value - slow, largest);
     spread = sqrt(spread * spread + rest * (away * away - spread * spread));

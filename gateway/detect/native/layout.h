@@ -48,6 +48,11 @@
     ONE(float, phase) ONE(float, hour) ONE(float, kind) ONE(float, count) ONE(float, spread) ONE(float, jitter) \
     ONE(float, fast) ONE(float, share) ONE(float, falls) ONE(float, zeros)
 
+#define STUCK_HOT(ONE, MANY) \
+    ONE(double, newest_s) ONE(double, last) ONE(float, phase) ONE(float, run) ONE(float, repeats) ONE(float, falls)
+
+#define STILL_GROUP(ONE, MANY) ONE(double, since_s) ONE(double, rest) ONE(float, record)
+
 #define DRIFT_GROUP(ONE, MANY) ONE(double, since_s) ONE(float, peak) ONE(float, record)
 
 #define USING_HOT(ONE, MANY) \
@@ -82,6 +87,8 @@ STRUCTURE(CHANCES_GROUP, chances_t);
 STRUCTURE(SILENCE_HOT, silence_t);
 STRUCTURE(DECLINE_HOT, decline_t);
 STRUCTURE(DRIFT_GROUP, drift_t);
+STRUCTURE(STUCK_HOT, stuck_t);
+STRUCTURE(STILL_GROUP, still_t);
 STRUCTURE(USING_HOT, using_t);
 STRUCTURE(SURGE_GROUP, surge_t);
 STRUCTURE(HOURLY_GROUP, hourly_t);

@@ -83,6 +83,16 @@ static const place_t PLACES[] = {
 #define HERE surge_t
     SURGE_GROUP(ONE_PLACE, MANY_PLACES)
 #undef HERE
+    DETECTOR("stuck")
+#define HERE stuck_t
+    STUCK_HOT(ONE_PLACE, MANY_PLACES)
+#undef HERE
+#define HERE episode_t
+    EPISODE_GROUP(ONE_PLACE, MANY_PLACES)
+#undef HERE
+#define HERE still_t
+    STILL_GROUP(ONE_PLACE, MANY_PLACES)
+#undef HERE
     DETECTOR("silence")
 #define HERE silence_t
     SILENCE_HOT(ONE_PLACE, MANY_PLACES)

@@ -1,0 +1,75 @@
+/* gateway/detect/stuck.py */
+#include "layout.h"
+#include "series.h"
+
+enum { STILL = EPISODE + 1 };
+enum { UNLIKELY = PARAMETERS, TIMES, LASTING_S, TOLD_KIND };
+
+static const double RATE = 0.01;
+static const double LOG2_REST = -0.014499569695115089;
+
+static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
+    (void)ts_s;
+    ask_for(row_of(lane, HOT, slot));
+}
+
+static void fetch_nothing(lane_t *lane, int64_t slot, double ts_s) {
+    (void)lane;
+    (void)slot;
+    (void)ts_s;
+}
+
+/* How many repetitions are too many. */
+static double bar_of(const still_t *still, double repeats, const double *p) {
+    double per_repetition = -log_of(most(least(repeats, 0.99), 0.01));
+    return most(most(p[UNLIKELY] / per_repetition, p[TIMES]), 1.5 * (double)still->record);
+}
+
+/* When the run began. What has ended becomes the record. */
+static double follow(const stuck_t *state, still_t *still, double ts_s, double run, double value, double bar) {
+    double began_s = least(ts_s, still->since_s), record = (double)still->record;
+    bool runs = state->run > 0.0f;
+    if (!runs && run >= 2.0) {
+        if (run >= 0.5 * record) still->rest = value;
+        still->record = (float)most(0.97 * record, least(1.5 * bar, run));
+    }
+    still->since_s = runs ? began_s : NAN;
+    return began_s;
+}
+
+static finding_t judge(lane_t *lane, const sample_t *sample) {
+    stuck_t *state = row_of(lane, HOT, sample->slot);
+    const double *p = sample->parameters;
+    double value = sample->value, last = state->last, run = (double)state->run;
+    finding_t found = {.dismissed = p[TOLD_KIND] == COUNTER || p[TOLD_KIND] == STATE};
+    if (sample->late) return found;
+    state->last = value;
+    if ((value == 0.0 && last == 0.0) || is_nan(last) || found.dismissed) return found;
+    bool same = value == last && value != 0.0;
+    double falls = (double)state->falls, repeats = (double)state->repeats;
+    falls = falls + RATE * ((double)(value < last) - falls);
+    state->falls = (float)falls;
+    state->run = same ? (float)(run + 1.0) : 0.0f;
+    found.judged = found.tells_began = true;
+    found.calm = !same;
+    found.began_s = sample->ts_s;
+    if (same || run > 0.0) {
+        still_t *still = KEEP_ROW(still_t, lane, STILL, sample->slot);
+        double bar = bar_of(still, repeats, p), length = (double)state->run;
+        if (last == still->rest) bar = 4.0 * bar;
+        found.began_s = follow(state, still, sample->ts_s, run, last, bar);
+        bool lasts = sample->ts_s - found.began_s >= p[LASTING_S];
+        found.breach = length >= bar && lasts && !(repeats > 0.6 || falls < 0.05);
+        found.score = length / (length + bar);
+    }
+    if (same) return found;
+    /* A run counts once it is over: while it lasts, it must not become what is usual. */
+    repeats = 1.0 - (1.0 - repeats) * exp2_of(run * LOG2_REST);
+    state->repeats = (float)(repeats + RATE * (0.0 - repeats));
+    return found;
+}
+
+EXPORT int32_t judge_stuck(lane_t *lane) {
+    static const detector_t STUCK = {sizeof(stuck_t), offsetof(stuck_t, phase), 0, 0, fetch_hot, fetch_nothing, judge, NULL};
+    return judge_all(lane, &STUCK);
+}
