@@ -2,14 +2,16 @@
 
 Each connection of the listen door has a lane of its own, and each device of a subscription. A batch takes a turn from
 every lane that has something, in rounds: a device in a storm fills what the others leave free and no more, and its
-backlog is spread over batches rather than filling some. What comes mixed, of many devices, goes into their lanes only
-when a batch cannot take everything: until then nobody has to wait for anybody. Within a lane the order of arrival
-stands, which is the order per device for as long as it keeps to one connection. What is told in a dialect may be about
-several devices, one in need of the other: of a subscription, it has one lane together.
+backlog is spread over batches rather than filling some. What comes mixed, of many devices, stays together and in the
+order of arrival as long as a batch can take everything or nobody has more waiting than a turn; else it goes into their
+lanes. Within a lane the order of arrival stands, which is the order per device for as long as it keeps to one
+connection. What is told in a dialect may be about several devices, one in need of the other: of a subscription, it has
+one lane together.
 """
 
 import asyncio
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate, chain
@@ -64,9 +66,8 @@ class PacketQueue:
             else:
                 self._mixed.append(piece)
                 self._mixing.add(id(piece.origin))
-            payloads = piece.payloads
-            self.packets += len(payloads)
-            self.bytes += len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
+            self.packets += len(piece.tokens)
+            self.bytes += _bytes_of(piece)
         if pieces and not self._arrived.is_set():
             self._arrived.set()
             self._since_s = asyncio.get_running_loop().time()
@@ -156,10 +157,30 @@ class PacketQueue:
             self._mixing.clear()
             self.packets = self.bytes = 0
         else:
-            self._spread()
-            taken = self._take_turns(room, room_bytes)
+            taken = self._take_first(room, room_bytes)
+            if not taken:
+                self._spread()
+                taken = self._take_turns(room, room_bytes)
         self._settle_marks()
         self._wake_doors()
+        return taken
+
+    def _take_first(self, room: int, room_bytes: int) -> list[Piece]:
+        """What is mixed, as it came, where nothing else waits and nobody has more waiting than a turn is."""
+        taken: list[Piece] = []
+        if self._lanes or _most_of_one(self._mixed) > _LEAST_TURN:
+            return taken
+        for piece in self._mixed:
+            count, size = len(piece.tokens), _bytes_of(piece)
+            if count > room or size > room_bytes:
+                break
+            taken.append(piece)
+            room -= count
+            room_bytes -= size
+            self.packets -= count
+            self.bytes -= size
+        self._mixed = self._mixed[len(taken) :]
+        self._mixing = {id(piece.origin) for piece in self._mixed}
         return taken
 
     def _take_turns(self, room: int, room_bytes: int) -> list[Piece]:
@@ -222,8 +243,13 @@ def is_worth_waiting(packets: int, came_per_s: float, age_s: float, max_age_s: f
     return is_young and packets >= _MANY and came_per_s * age_s > _AS_EVER * packets
 
 
-def _bytes_of(bunch: Bunch) -> int:
-    payloads = bunch.payloads
+def _most_of_one(mixed: Sequence[Mixed]) -> int:
+    """How many packets are of the device that has most of them."""
+    return max(Counter(chain.from_iterable([piece.device_ids for piece in mixed])).values(), default=0)
+
+
+def _bytes_of(piece: Piece) -> int:
+    payloads = piece.payloads
     return len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
 
 

@@ -73,6 +73,19 @@ async def test_what_fits_is_taken_as_it_came() -> None:
     assert queue.packets == 0
 
 
+async def test_without_a_storm_a_batch_is_what_came_first() -> None:
+    queue, broker = PacketQueue(settings()), Door(keeps_order=False)
+    pieces = [mixed(broker, *"abcdefghij"), mixed(broker, *"abcde"), mixed(broker, *"fghijk"), mixed(broker, "a")]
+    queue.put(pieces)
+    assert queue.take() == pieces[:2]
+    assert (queue.packets, queue.bytes, [*queue.waiting()]) == (7, 7, pieces[2:])
+    queue.put([bunch(broker, 1, device_id="a")])
+    assert [packet.token for packet in taken(queue) if packet.device_id == "a"] == [22, 23]
+    assert queue.packets == 0
+    queue.put([mixed(broker, *"abcdefghijklmnopqrs"), mixed(broker, "a")])
+    assert [len(taken(queue)), len(taken(queue))] == [16, 4]
+
+
 @given(st.lists(st.tuples(st.lists(st.sampled_from("abc"), min_size=1, max_size=9), st.booleans()), max_size=9))
 async def test_each_device_keeps_its_order_however_it_comes(told: list[tuple[list[str], bool]]) -> None:
     queue, door = PacketQueue(settings(max_readings=8), ["sparkplug"]), Door(keeps_order=False)
