@@ -4,7 +4,7 @@ All of it in the turn of the inbox, so that trust has one writer, and decides in
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
@@ -140,7 +140,7 @@ async def _row_of_alarm(conn: Connection, alarm_id: str) -> dict[str, Any]:
 
 
 _WAITING: Final[LiteralString] = """
-SELECT a.*, e.model AS of_model, e.score, e.strength, e.lasting, e.placed_at, e.verdict, e.weight,
+SELECT a.*, e.model AS of_model, e.watch AS of_watch, e.score, e.strength, e.lasting, e.placed_at, e.verdict, e.weight,
        t.mode, t.mode_since, t.held, t.bar, t.bar_at, t.device_days, t.devices
   FROM case_alarm a
   JOIN watch_episode e USING (alarm_id)
@@ -165,30 +165,34 @@ async def _find_room_for_waiting(
         return []
     keys = sorted({_key(row) for row in rows})
     cells = await queries.cells_of(conn, keys, now_s, settings.memory)
+    unanswered = await queries.unanswered_of(conn, keys, now_s - rules.trust.answers_within)
     budget = await queries.lock_budget(conn, tenant_id)
     assert budget is not None  # it was counted a moment ago
-    asked: list[tuple[Belief, float, dict[str, Any]]] = []
-    for row in rows:
+
+    def weighed(row: Mapping[str, Any]) -> Belief:
         standing = _standing(row)
-        known = Known(standing, _episode(row), cells[standing.key])
-        belief = weigh(settings, known, row["started_at"].timestamp(), now_s)
-        asked.append((belief, bar_now(standing.bar, standing.bar_at_s, now_s, rules.trust), row))
-    asked.sort(key=lambda each: (-each[0].true, each[2]["alarm_id"]))
+        known = Known(standing, _episode(row), cells[standing.key], unanswered[standing.key])
+        return weigh(settings, known, row["started_at"].timestamp(), now_s)
+
+    rows.sort(key=lambda row: (-weighed(row).true, row["alarm_id"]))
     accounts, found = budget.accounts, list[dict[str, Any]]()
-    for belief, bar, row in asked:
+    for row in rows:
+        standing, belief = _standing(row), weighed(row)  # once more: those before it would be cases without an answer
+        bar = bar_now(standing.bar, standing.bar_at_s, now_s, rules.trust)
         critical = row["severity"] == Severity.CRITICAL
         if rule(accounts, settings, belief, bar, critical=critical).verdict.passes:
             accounts = book(accounts, settings, belief.cost)
+            unanswered[standing.key].append(_episode(row))
             found.append(row)
     return found
 
 
 def _key(row: Mapping[str, Any]) -> WatchKey:
-    return WatchKey(row["tenant_id"], row["of_model"], row["watch"])
+    return WatchKey(row["tenant_id"], row["of_model"], row["of_watch"])
 
 
 def _standing(row: Mapping[str, Any]) -> Standing:
-    return replace(queries.standing_of_row({**row, "model": row["of_model"]}), key=_key(row))
+    return queries.standing_of_row({**row, "model": row["of_model"], "watch": row["of_watch"]})
 
 
 def _episode(row: Mapping[str, Any]) -> Episode:

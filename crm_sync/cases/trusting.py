@@ -26,7 +26,7 @@ async def note_episode(conn: Connection, desk: Desk, arrival: Arrival) -> None:
     """Give an alarm its place in the history of its watch; one that late readings took back was false."""
     if desk.trust is None:
         return
-    key, notice = _key(arrival), arrival.notice
+    key, notice = _key(desk, arrival), arrival.notice
     if await queries.find_standing(conn, key) is None:
         await queries.add_watches(conn, {key: _initial_mode(desk, arrival.subject, notice.watch)}, arrival.now_s)
     seen = Sighting(notice.alarm_id, key, notice.score, notice.ts_s - notice.started_at_s)
@@ -40,7 +40,7 @@ async def ask_leave(conn: Connection, desk: Desk, arrival: Arrival) -> Leave:
     """Whether the watch is trusted to open cases."""
     if desk.trust is None:
         return Leave(WatchMode.AUTO, None)
-    standing = await queries.find_standing(conn, _key(arrival))
+    standing = await queries.find_standing(conn, _key(desk, arrival))
     mode = WatchMode.AUTO if standing is None else standing.mode
     return Leave(mode, gate.mode_answer(standing))
 
@@ -49,13 +49,13 @@ async def find_room(conn: Connection, desk: Desk, arrival: Arrival) -> Room | No
     """What the budget says; None where there is none."""
     if desk.trust is None or not desk.trust.budget.enabled:
         return None
-    return await gate.find_room(conn, desk.trust, _question(arrival), arrival.now_s)
+    return await gate.find_room(conn, desk.trust, _question(desk, arrival), arrival.now_s)
 
 
 async def take_room(conn: Connection, desk: Desk, arrival: Arrival, room: Room | None, case: Case) -> None:
     """Book a case that has opened, or is proposed."""
     if desk.trust is not None and room is not None:
-        await gate.take_room(conn, desk.trust, _question(arrival), room, case.case_id)
+        await gate.take_room(conn, desk.trust, _question(desk, arrival), room, case.case_id)
 
 
 async def tell_ending(conn: Connection, desk: Desk, case: Case, resolution: Resolution, now_s: float) -> None:
@@ -79,10 +79,14 @@ def _initial_mode(desk: Desk, subject: Subject, name: str) -> WatchMode:
     return named[name].mode if name in named else WatchMode.AUTO
 
 
-def _key(arrival: Arrival) -> WatchKey:
-    return key_of(arrival.notice.tenant_id, arrival.subject.model, arrival.notice.watch)
+def _key(desk: Desk, arrival: Arrival) -> WatchKey:
+    """The watch as trust knows it: the generic ones of one detector are one, whatever metric they are on."""
+    notice, profile = arrival.notice, desk.profile_of(arrival.subject)
+    if profile is None or profile.automatic:
+        return key_of(notice.tenant_id, None, notice.kind.replace("_", "-"))
+    return key_of(notice.tenant_id, profile.model, notice.watch)
 
 
-def _question(arrival: Arrival) -> Question:
+def _question(desk: Desk, arrival: Arrival) -> Question:
     critical = arrival.alarm.severity is Severity.CRITICAL
-    return Question(_key(arrival), arrival.alarm.alarm_id, arrival.alarm.started_at_s, critical)
+    return Question(_key(desk, arrival), arrival.alarm.alarm_id, arrival.alarm.started_at_s, critical)

@@ -8,8 +8,9 @@ that strong and lasting: (1 + such episodes that are not known to be true) / (de
 faults that a watch may expect, it makes the belief before anything is known of outcomes (the two-groups model: Efron,
 *Large-Scale Inference*, 2010). Episodes of unknown outcome count as false ones here, which errs on the careful side.
 
-*How often right.* Outcomes among those episodes then outweigh it: a Beta posterior whose prior is that belief, worth
-two outcomes.
+*How often right.* Outcomes then outweigh it: a Beta posterior whose prior is that belief, worth two outcomes. Those of
+weaker or shorter episodes count half. A case that nobody has answered yet counts as a false one, for some days: a watch
+is tried with one case, not with ten on the same morning.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,11 @@ from dataclasses import dataclass
 from typing import Final
 
 PRIOR_OUTCOMES: Final = 2.0
+WEAKER_COUNTS: Final = 0.5
+"""What outcomes of weaker or shorter episodes are worth: a watch that was wrong is doubted at its strongest too."""
+
+FALSE_PER_FAULT: Final = 3.0
+"""False alarms that a watch of which nothing is known is taken to raise for each fault that it may expect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +76,19 @@ class Belief:
 def tail_of(cells: Iterable[Cell], strength: int, lasting: int) -> Tail:
     """Sum up the cells that are at least this strong and lasting."""
     above = [cell for cell in cells if cell.strength >= strength and cell.lasting >= lasting]
-    return Tail(
-        standing=sum(cell.standing for cell in above),
-        right=sum(cell.right for cell in above),
-        wrong=sum(cell.wrong for cell in above),
+    return Tail(  # what was taken away again may leave a rounding error
+        standing=max(0.0, sum(cell.standing for cell in above)),
+        right=max(0.0, sum(cell.right for cell in above)),
+        wrong=max(0.0, sum(cell.wrong for cell in above)),
     )
 
 
-def believe(tail: Tail, device_days: float, faults_per_device_day: float) -> Belief:
-    """Weigh what is known. With nothing known at all the belief is one half."""
-    p_value = min(1.0, (1.0 + tail.wrong + tail.standing) / (1.0 / faults_per_device_day + device_days))
+def believe(tail: Tail, whole: Tail, device_days: float, faults_per_device_day: float) -> Belief:
+    """Weigh what is known; `whole` is all of the watch's episodes. With nothing known at all, one in four is true."""
+    start_days = 1.0 / (FALSE_PER_FAULT * faults_per_device_day)
+    p_value = min(1.0, (1.0 + tail.wrong + tail.standing) / (start_days + device_days))
     before = faults_per_device_day / (faults_per_device_day + p_value)
-    outcomes = tail.right + tail.wrong
-    true = (tail.right + PRIOR_OUTCOMES * before) / (outcomes + PRIOR_OUTCOMES)
+    right = tail.right + WEAKER_COUNTS * max(0.0, whole.right - tail.right)
+    wrong = tail.wrong + WEAKER_COUNTS * max(0.0, whole.wrong - tail.wrong)
+    true = (right + PRIOR_OUTCOMES * before) / (right + wrong + PRIOR_OUTCOMES)
     return Belief(true, p_value, tail, device_days)

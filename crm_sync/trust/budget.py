@@ -29,6 +29,9 @@ from crm_sync.trust.settings import BudgetSettings
 
 DAY_S: Final = 86400.0
 ALLOWANCE_DAYS: Final = 2.0
+STAKE: Final = 0.1
+"""No case may stake more than this part of the wealth, besides what it earns: the poorer, the surer."""
+
 NEAR_THE_CAP: Final = 0.8
 BEST: Final = 0.95
 """Belief that the last place of a day asks for."""
@@ -115,7 +118,7 @@ def rule(accounts: Accounts, settings: BudgetSettings, belief: Belief, bar: floa
         verdict = Verdict.CAP
     elif belief.cost > accounts.allowance:
         verdict = Verdict.ALLOWANCE
-    elif belief.cost > accounts.wealth + settings.false_share:
+    elif belief.cost > settings.false_share + STAKE * max(0.0, accounts.wealth):
         verdict = Verdict.SHARE
     else:
         verdict = Verdict.ROOM

@@ -186,22 +186,49 @@ async def episodes_of_case(conn: Connection, case_id: str) -> list[Episode]:
 async def _episodes(conn: Connection, query: LiteralString, value: str) -> list[Episode]:
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query, [value])
-        return [
-            Episode(
-                alarm_id=row["alarm_id"],
-                key=WatchKey(row["tenant_id"], row["model"], row["watch"]),
-                score=row["score"],
-                strength=row["strength"],
-                lasting=row["lasting"],
-                placed_at_s=row["placed_at"].timestamp(),
-                verdict=row["verdict"],
-                weight=row["weight"] or 0.0,
-                source=row["source"],
-                case_id=row["case_id"],
-                cost=row["cost"],
-            )
-            async for row in cursor
-        ]
+        return [_episode(row) async for row in cursor]
+
+
+def _episode(row: Mapping[str, Any]) -> Episode:
+    return Episode(
+        alarm_id=row["alarm_id"],
+        key=WatchKey(row["tenant_id"], row["model"], row["watch"]),
+        score=row["score"],
+        strength=row["strength"],
+        lasting=row["lasting"],
+        placed_at_s=row["placed_at"].timestamp(),
+        verdict=row["verdict"],
+        weight=row["weight"] or 0.0,
+        source=row["source"],
+        case_id=row["case_id"],
+        cost=row["cost"],
+    )
+
+
+_UNANSWERED_OF: Final[LiteralString] = """
+SELECT e.* FROM watch_episode e JOIN service_case c USING (case_id)
+ WHERE e.verdict IS NULL AND e.case_id IS NOT NULL AND c.opened_at > %(since)s
+   AND (e.tenant_id, e.model, e.watch) IN (
+       SELECT * FROM unnest(%(tenants)s::text[], %(models)s::text[], %(watches)s::text[]))
+ ORDER BY e.alarm_id
+"""
+
+
+async def unanswered_of(conn: Connection, keys: Sequence[WatchKey], since_s: float) -> dict[WatchKey, list[Episode]]:
+    """The episodes of some watches that opened a case since, of which nobody has said whether they were true."""
+    values = {
+        "since": to_datetime(since_s),
+        "tenants": [key.tenant_id for key in keys],
+        "models": [key.model for key in keys],
+        "watches": [key.watch for key in keys],
+    }
+    found: dict[WatchKey, list[Episode]] = {key: [] for key in keys}
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_UNANSWERED_OF, values)
+        async for row in cursor:
+            episode = _episode(row)
+            found[episode.key].append(episode)
+    return found
 
 
 _SAVE_EPISODE: Final[LiteralString] = """

@@ -34,6 +34,7 @@ class TrustSettings(_Section):
 
     rules: bool = True  # false: only people change modes
     approval_expires: Annotated[SpanS, Field(gt=0)] = 86400.0  # a proposed case that nobody approves does nothing
+    answers_within: SpanS = 7 * 86400.0  # a case that nobody has answered counts as a false one for so long
     outcomes: Annotated[int, Field(ge=1)] = 10  # in the present mode, before a rule looks at them
     promote_above: Share = 0.8  # the interval's lower end, to act without asking
     demote_below: Share = 0.6  # its upper end, to ask first

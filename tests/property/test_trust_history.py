@@ -27,8 +27,8 @@ def test_a_stronger_and_longer_alarm_has_no_more_to_be_compared_with(
 def test_a_belief_is_a_probability_and_more_wrong_ones_never_raise_it(
     standing: float, right: float, wrong: float, device_days: float
 ) -> None:
-    before = believe(Tail(standing, right, wrong), device_days, 1e-4)
-    after = believe(Tail(standing, right, wrong + 1), device_days, 1e-4)
+    tail, more = Tail(standing, right, wrong), Tail(standing, right, wrong + 1)
+    before, after = believe(tail, tail, device_days, 1e-4), believe(more, more, device_days, 1e-4)
     assert 0.0 <= after.true <= before.true <= 1.0
     assert 0.0 <= before.p_value <= 1.0
 
@@ -44,7 +44,8 @@ def test_the_cap_and_the_figure_hold_for_any_alarms(
     accounts = Accounts.fresh(settings, 0.0)
     spent, opened, critical = 0.0, dict[int, int](), dict[int, int]()
     for at_s, true, is_critical in sorted(found):
-        belief = believe(Tail(right=true * 1000, wrong=(1 - true) * 1000), 0.0, 1e-4)
+        tail = Tail(right=true * 1000, wrong=(1 - true) * 1000)
+        belief = believe(tail, tail, 0.0, 1e-4)
         accounts = pass_time(accounts, settings, devices, at_s)
         ruling = rule(accounts, settings, belief, 0.0, critical=is_critical)
         day = int(at_s // DAY_S)

@@ -44,23 +44,29 @@ def test_only_those_at_least_as_strong_and_as_lasting_speak() -> None:
     assert tail_of(cells, 9, 9) == Tail()
 
 
-def test_with_nothing_known_the_belief_is_a_half() -> None:
-    assert believe(Tail(), 0.0, RATE).true == pytest.approx(0.5)
+def test_with_nothing_known_one_in_four_is_taken_to_be_true() -> None:
+    assert believe(Tail(), Tail(), 0.0, RATE).true == pytest.approx(0.25)
 
 
 def test_a_watch_that_alarms_everywhere_is_hardly_believed_and_a_silent_one_is() -> None:
-    chatty = believe(Tail(standing=300), 10_000, RATE)
-    quiet = believe(Tail(), 90_000, RATE)
+    chatty = believe(Tail(standing=300), Tail(standing=300), 10_000, RATE)
+    quiet = believe(Tail(), Tail(), 90_000, RATE)
     assert chatty.true < 0.01
     assert quiet.true > 0.9
-    assert chatty.p_value == pytest.approx(301 / 20_000)
+    assert chatty.p_value == pytest.approx(301 / (10_000 + 1 / (3 * RATE)))
 
 
 def test_outcomes_outweigh_rarity() -> None:
-    chatty_but_right = believe(Tail(standing=30, right=20), 10_000, RATE)
-    rare_but_wrong = believe(Tail(wrong=9, right=1), 1_000_000, RATE)
-    assert chatty_but_right.true > 0.9
-    assert rare_but_wrong.true < 0.3
+    right, wrong = Tail(standing=30, right=20), Tail(wrong=9, right=1)
+    assert believe(right, right, 10_000, RATE).true > 0.9
+    assert believe(wrong, wrong, 1_000_000, RATE).true < 0.3
+
+
+def test_a_watch_that_was_wrong_is_doubted_at_its_strongest_too() -> None:
+    fresh = believe(Tail(), Tail(), 100_000, RATE)
+    doubted = believe(Tail(), Tail(wrong=10), 100_000, RATE)
+    assert doubted.true == pytest.approx(fresh.true * 2 / 7)
+    assert doubted.p_value == fresh.p_value
 
 
 def test_time_grants_the_figure_and_a_new_day_new_places() -> None:
@@ -91,11 +97,12 @@ def test_wealth_fades_towards_where_it_began() -> None:
     ("accounts", "true", "bar", "verdict"),
     [
         (Accounts(5, 5, 0, 0, 0), 0.9, 0.0, Verdict.ROOM),
-        (Accounts(5, 5, 0, 0, 0), 0.19, 0.0, Verdict.BELIEF),
+        (Accounts(5, 9, 0, 0, 0), 0.19, 0.0, Verdict.BELIEF),
         (Accounts(5, 5, 0, 0, 0), 0.3, 0.2, Verdict.BAR),
         (Accounts(0.3, 5, 0, 0, 0), 0.5, 0.0, Verdict.ALLOWANCE),
         (Accounts(5, 0.2, 0, 0, 0), 0.5, 0.0, Verdict.SHARE),
-        (Accounts(5, 0.2, 0, 0, 0), 0.7, 0.0, Verdict.ROOM),  # a likely one still pays for itself
+        (Accounts(5, 3.0, 0, 0, 0), 0.4, 0.0, Verdict.SHARE),  # it would stake more than a tenth
+        (Accounts(5, -2.0, 0, 0, 0), 0.85, 0.0, Verdict.ROOM),  # a likely one pays for itself
         (Accounts(5, 5, 0, 9, 0), 0.9, 0.0, Verdict.CAP),  # the last place is for 0.95
         (Accounts(5, 5, 0, 9, 0), 0.96, 0.0, Verdict.ROOM),
         (Accounts(5, 5, 0, 10, 0), 1.0, 0.0, Verdict.CAP),
