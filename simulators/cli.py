@@ -30,6 +30,7 @@ from simulators.fleet.registry import write_registry
 from simulators.fleet.world import Settings, make_world
 from simulators.machines.run import machines
 from simulators.replay import Playback, UnreadableSeries, read_series, write_playback_registry
+from simulators.rollout.cli import rollout
 from simulators.usage.run import usage
 from simulators.words import count
 
@@ -47,6 +48,7 @@ def simulate() -> None:
 simulate.add_command(budget)
 simulate.add_command(usage)
 simulate.add_command(machines)
+simulate.add_command(rollout)
 
 
 @simulate.command(short_help="Let a fleet of persons and ailing devices live.")

@@ -39,7 +39,11 @@ def test_a_bad_firmware_is_found_after_a_few_alarms() -> None:
 
 def test_steps_of_many_alarms_are_the_sum_of_their_steps() -> None:
     rng = np.random.default_rng(1)
-    is_new, new, others = rng.random(50) < 0.4, rng.integers(1, 9, 50) * 1.0, rng.integers(1, 9, 50) * 1.0
+    is_new, new, others = (
+        rng.random(50) < 0.4,
+        rng.integers(1, 9, 50).astype(np.float64),
+        rng.integers(1, 9, 50).astype(np.float64),
+    )
     each = [sequential.steps(is_new[i : i + 1], new[i : i + 1], others[i : i + 1]) for i in range(50)]
     np.testing.assert_allclose(sequential.steps(is_new, new, others), np.sum(each, axis=0))
 
