@@ -1,6 +1,6 @@
 """What a broker sends, as its client reads it."""
 
-from typing import Final
+from typing import Final, cast
 
 from gateway.doors.mqtt.answers import PARSERS, Answer
 from gateway.doors.mqtt.codes import LARGEST_PACKET, MQTT_5, PacketType, ReasonCode
@@ -54,9 +54,7 @@ class BrokerStream(Framing[Messages | Answer]):
             return super()._split(data, found)
         topics, packet_ids, payloads, stop = cut_publishes(data, self.version, self._find)
         if stop:
-            known = list(map(self._topics.get, topics))
-            names = [name or self._topic(raw) for name, raw in zip(known, topics, strict=True)]
-            found.append(Messages(names, packet_ids, payloads))
+            found.append(Messages(self._names(topics), packet_ids, payloads))
         return stop if stop == len(data) else stop + super()._split(data[stop:] if stop else data, found)
 
     def _other(self, kind: int, data: bytes, start: int, stop: int) -> Publishes | Answer:
@@ -76,6 +74,12 @@ class BrokerStream(Framing[Messages | Answer]):
         self.redelivered += 1
         topic = self._topics.get(raw) or self._topic(raw)
         return Publishes(topic, [packet_id], [fields.data[fields.position : fields.end]])
+
+    def _names(self, topics: list[bytes]) -> list[str]:
+        known = list(map(self._topics.get, topics))
+        if None not in known:
+            return cast("list[str]", known)
+        return [name or self._topic(raw) for name, raw in zip(known, topics, strict=True)]
 
     def _topic(self, raw: bytes) -> str:
         """A topic name that is not remembered; what is not UTF-8 in it, or U+0000, is replaced."""

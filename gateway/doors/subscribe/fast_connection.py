@@ -170,10 +170,7 @@ class FastConnection(asyncio.Protocol):
 
     def _pieces(self, topics: list[str], packet_ids: list[int], payloads: list[bytes]) -> list[Mixed]:
         """Messages one after the other, in as few pieces as what they carry allows."""
-        remembered = self._context.topics
-        known = list(map(remembered.matches.get, topics))
-        matches = [match or remembered.match(topic) for match, topic in zip(known, topics, strict=True)]
-        routes, device_ids, codecs = zip(*matches, strict=True)
+        routes, device_ids, codecs = zip(*self._context.topics.match_all(topics), strict=True)
         received_s = self._context.now_s()
         count = len(topics)
         if routes.count(routes[0]) == codecs.count(codecs[0]) == count:

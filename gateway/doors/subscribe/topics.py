@@ -1,6 +1,7 @@
 """What topics were found to carry."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, cast
 
 from gateway.doors.routes import Match, Routes
 from gateway.intake import Route
@@ -15,6 +16,13 @@ class RememberedTopics:
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
         self.matches: dict[str, Match] = {}  # of the topics that are remembered now
+
+    def match_all(self, topics: Sequence[str]) -> Sequence[Match]:
+        """What each of the topics carries."""
+        known = list(map(self.matches.get, topics))
+        if None not in known:
+            return cast("list[Match]", known)
+        return [match or self.match(topic) for match, topic in zip(known, topics, strict=True)]
 
     def match(self, topic: str) -> Match:
         """What a topic that is not remembered carries."""
