@@ -19,7 +19,10 @@ async def absorbs(conn: Connection, arrival: Arrival) -> bool:
         return await _joins(conn, notice.incident_id, arrival)
     if notice.hold_until_s is not None and not arrival.has_ended:
         return await _waits(conn, arrival, notice.hold_until_s)
-    # Whatever is told of a waiting alarm meanwhile, it goes on waiting.
+    if notice.severity == "critical":  # it has grown graver while it waited
+        await major_queries.drop_holds(conn, [notice.alarm_id])
+        return False
+    # Whatever else is told of a waiting alarm, it goes on waiting.
     return await major_queries.is_held(conn, notice.alarm_id)
 
 

@@ -211,13 +211,14 @@ class Comparison(msgspec.Struct):
         """What there is to say of a problem in a scope."""
         here = self._within(c)
         new, others = int(np.array(self.new)[here].sum()), int(np.array(self.others)[here].sum())
+        affected = int(np.array(self.new_affected[p])[here].sum())
         others_affected = int(np.array(self.others_affected[p])[here].sum())
         return Verdict(
             problem=self.problems[p],
             region=None if c == 0 else self.regions[c - 1],
             log_e=self.evidence(p, c),
-            affected=int(np.array(self.new_affected[p])[here].sum()),
-            devices=new,
+            affected=affected,
+            devices=max(new, affected),  # who has fallen silent since is no longer among the counted
             others_affected=others_affected,
             others=others,
             expected=self._expected(p, c, new, others, others_affected),

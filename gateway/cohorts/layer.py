@@ -11,6 +11,7 @@ from typing import Final
 
 from crm_sync.inbox import AlarmNotice
 from crm_sync.incidents import put_incidents
+from crm_sync.trust.shadows import list_shadows
 from devices.registry.model import FirmwareSeen
 from gateway.cohorts import incidents, queries
 from gateway.cohorts.comparison import Comparison, Sign
@@ -63,17 +64,19 @@ class FleetLayer:
         await _join(conn, turn)
         await put_incidents(conn, told)
         marked = await _marked(conn, notices) if turn.going_on else notices
-        return [self._held(notice, turn) for notice in marked]
+        news = {notice.alarm_id for notice in turn.raised}
+        return [self._held(notice, turn) if notice.alarm_id in news else notice for notice in marked]
 
     async def _turn(self, conn: Connection, raised: Sequence[AlarmNotice], now: Now) -> Turn:
         facts = await queries.read_facts(conn, {notice.device_id for notice in raised})
         models = sorted({each.model for each in facts.values()})
         found = await queries.read_states(conn, self._tenant_id, [DIPS, *map(state_name, models)])
         dips = found.get((self._tenant_id, DIPS))
+        shadows = await list_shadows(conn, self._tenant_id)
         return Turn(
             tenant_id=self._tenant_id,
             now=now,
-            raised=[notice for notice in raised if notice.device_id in facts and not _is_stale(notice)],
+            raised=[notice for notice in raised if _is_evidence(notice, facts, shadows)],
             facts=facts,
             going_on=await incidents.list_open(conn),
             models={
@@ -191,8 +194,12 @@ async def _marked(conn: Connection, notices: Sequence[AlarmNotice]) -> Sequence[
     return [replace(notice, incident_id=members.get(notice.alarm_id)) for notice in notices]
 
 
-def _is_stale(notice: AlarmNotice) -> bool:
-    return notice.kind != "silence" and notice.recorded_at_s - notice.head_ts_s > STALE_S
+def _is_evidence(notice: AlarmNotice, facts: Mapping[str, DeviceFacts], shadows: set[tuple[str, str]]) -> bool:
+    """Whether anything may be concluded from an alarm: not from history, nor from a watch that is only being tried."""
+    device = facts.get(notice.device_id)
+    if device is None or (device.model, notice.watch) in shadows:
+        return False
+    return notice.kind == "silence" or notice.recorded_at_s - notice.head_ts_s <= STALE_S
 
 
 def _is_of_dip(turn: Turn, notice: AlarmNotice) -> bool:

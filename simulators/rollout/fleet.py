@@ -78,7 +78,7 @@ class Device:
         end = int(np.searchsorted(self.leaves_s, until_s))
         while self.sent < end:
             # What leaves at one moment is one packet.
-            upto = int(np.searchsorted(self.leaves_s, self.leaves_s[self.sent], side="right"))
+            upto = int(np.searchsorted(self.leaves_s, float(self.leaves_s[self.sent]), side="right"))
             yield self._packet(self.sent, upto)
             self.sent = upto
 

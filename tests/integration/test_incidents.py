@@ -191,6 +191,17 @@ async def test_a_firmware_that_is_no_worse_is_nobodys_incident(plain_database_ur
         assert len(await world.cases(major=False)) == 24
 
 
+async def test_nothing_is_concluded_from_a_watch_that_is_only_being_tried(plain_database_url: str) -> None:
+    async with fleet(plain_database_url) as world, world.running():
+        await world.world.rows(
+            "INSERT INTO watch_trust (tenant_id, model, watch, mode, mode_since, bar_at, counted_at)"
+            " VALUES ('default', 'kettle', 'celsius-high', 'shadow', now(), now(), now()) RETURNING watch"
+        )
+        await roll_out(world, 60)
+        await fall_ill(world, world.kettles[:40])
+        assert await world.rig.rows(INCIDENTS) == []
+
+
 async def test_who_waited_for_the_cohort_gets_a_case_when_nothing_comes_of_it(plain_database_url: str) -> None:
     async with fleet(plain_database_url) as world, world.running():
         await roll_out(world, 60)
