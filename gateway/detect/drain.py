@@ -68,7 +68,7 @@ def _kind(tallies: Shorts, age_h: Floats) -> Floats:
     counter: Mask = ripe & (falls <= FEW_FALLS * seen) & (rises >= FEWEST_RISES)
     delta: Mask = ripe & ~counter & (zeros >= SOME_ZEROS * seen) & (between > 0)
     drains = (falls >= FEWEST_FALLS) & (falls >= FALLS_PER_RISE * rises) & (age_h >= DRAINS_FROM_H)
-    drain: Mask = ripe & ~delta & drains & (between > 0)
+    drain: Mask = ripe & ~delta & drains
     rest: Mask = ~(counter | delta | drain) & (seen >= ENOUGH) & (age_h >= LONG_ENOUGH_S / _HOUR_S) & varies
     state_like = between <= FEW_BETWEEN * seen
     chosen = [counter, delta, drain, rest & state_like, rest]

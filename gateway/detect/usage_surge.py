@@ -7,7 +7,7 @@ So a count that doubles while everything else is as usual stands out, and a mara
 
 What remains is measured by how far it has swung with this device so far, and adds up hour by hour beyond a
 normal swing (Page's cumulative sum). So somebody whose days differ is left alone for longer, one unusual day counts as
-three such swings at most, and the alarm comes when it lasts.
+so many such swings at most, and the alarm comes when it lasts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from gateway.detect.table import Field, Rows
 from gateway.detect.words import say_instant, say_metric, say_number, say_quantity, say_span
 
 HOUR_S: Final = 3600.0
-BINS: Final = 8  # of a day, in the habit
+BINS: Final = TALLIES  # parts of a day, in the habit; before there is one, tallies of values take its place
 BIN_HOURS: Final = 3.0
 WINDOW_DAYS: Final = 0.6  # of usual use, that a judgement looks back over
 MEMORY_DAYS: Final = 30.0
@@ -39,25 +39,28 @@ PRIOR_SPREAD: Final = 0.06  # square of a swing, before any is known
 LEAST_SPREAD: Final = 0.005
 PRIOR_SPREAD_DAYS: Final = 5.0
 FURTHEST: Final = 20.0  # times the habit, or a part of it, that a ratio counts as
-MOST_SWINGS: Final = 3.0
+MOST_SWINGS: Final = 2.5
 MOST_LEARNT: Final = 1.0  # of a logarithm that is learnt from
 PRIOR_ALONG: Final = 0.12  # as if a companion had shared eight parts of ten
 PRIOR_ALONE: Final = 0.15
 ALONG_GAIN: Final = 0.3
 MOST_ALONG: Final = 1.5
-LEAST_SHARED: Final = -0.3  # a lazy week makes nothing stand out that goes on as usual
+LEAST_SHARED: Final = -0.3  # a lazy week makes nothing stand out that goes on as usual, where nobody asked for it
 DOUBT: Final = 0.05  # of the square of what is shared: the further, the less exactly
 LOST_H: Final = 72.0  # without the companion, after which a series is judged alone again
 OUTLIER: Final = 4.0  # a learnt hour counts at most as so many usual ones
 RIPE_DAYS: Final = 7.0
 SLOW: Final = 0.05  # pace of learning while the alarm is up: or the fault becomes the habit
 DOUBTFUL: Final = 0.3  # pace while a surge is well on its way
+DOUBTED: Final = 0.5  # of the evidence: no further before the habit is known
 CALM: Final = 0.15  # logarithm of a ratio that is usual again
 LONGEST_GAP_H: Final = 24.0
 SWINGS: Final = 1.1  # beyond which a ratio adds up
 EVIDENCE: Final = 1.7  # swings times days
 DRAIN_SWINGS: Final = 1.5
 DRAIN_EVIDENCE: Final = 0.6
+RISE: Final = 0.3  # least excess, as a share of what is expected
+DRAIN_RISE: Final = 0.6  # a day out on the road takes half as much again
 ALONE: Final = 2.0  # times the evidence, without a companion
 
 
@@ -72,7 +75,7 @@ class UsageSurge:
         Field("hour", "f4", np.nan),  # that is being added up, since 1970
         Field("use", "f4"),  # in it; NaN where it is not known
         Field("kind", "f4", LearntKind.UNSETTLED),  # a LearntKind, or DRAIN
-        # Use in an hour of each part of the day; tallies of values until the kind is settled.
+        # Use in an hour of each part of the day; tallies until the kind is settled.
         Field("usual", "f4", np.nan, lanes=BINS, group="surge"),
         Field("done", "f4", np.nan, group="surge"),  # the last hour that was completed
         Field("done_use", "f4", np.nan, group="surge"),  # in it; NaN where it was not an hour's
@@ -92,9 +95,9 @@ class UsageSurge:
         Field("alone", "f4", PRIOR_ALONE, group="surge"),  # and how much the companion's has gone at all
     )
     parameters: Sequence[Parameter] = (
-        Parameter("rise", default=0.3, minimum=0.05, maximum=20.0),  # least excess, as a share of what is expected
-        Parameter("evidence", minimum=0.05),  # swings times days; 1.7, for drains 0.6 where it is not told
-        Parameter("swings", minimum=0.0, maximum=2.9),  # that are normal; 1.1, for drains 1.5
+        Parameter("rise", minimum=0.05, maximum=20.0),  # least excess, as a share; 0.3, for drains 0.6
+        Parameter("evidence", minimum=0.05),  # swings times days; 1.7 (3.4 without a companion), for drains 0.6
+        Parameter("swings", minimum=0.0, maximum=2.4),  # that are normal; 1.1, for drains 1.5
         Parameter("habit", default=RIPE_DAYS, minimum=2.0, maximum=60.0),  # days to learn before judging
         Parameter("kind", minimum=0.0, maximum=DRAIN),  # 0: amounts; 1: it counts up; 5: a battery; else it is learnt
         Parameter("pairs", default=0.0, minimum=0.0, maximum=1.0),  # 1: a companion is looked for
@@ -205,7 +208,8 @@ class _Step:
         ratio, beside = self._compare(use, usual, pair, (weight, seen))
         along, alone = _wide(state, "along"), _wide(state, "alone")
         part = np.minimum(np.maximum(along / alone, 0.0), MOST_ALONG)
-        shared = np.where(has, np.maximum(part * beside, LEAST_SHARED), 0.0)
+        least = np.where(np.isnan(told["per"]), LEAST_SHARED, -np.inf)
+        shared = np.where(has, np.maximum(part * beside, least), 0.0)
         known = seen & (days >= JUDGED_FROM_DAY) & (_wide(state, "recent_usual") > 0)
         excess = np.where(known, ratio - shared, 0.0)
         spread = _wide(state, "spread")
@@ -215,13 +219,16 @@ class _Step:
         normal = _or_else(told["swings"], np.where(drains, DRAIN_SWINGS, SWINGS))
         surge = np.where(known, np.maximum(before + (swings - normal) * weight, 0.0), before)
         bar = _or_else(told["evidence"], np.where(drains, DRAIN_EVIDENCE, np.where(has, EVIDENCE, ALONE * EVIDENCE)))
-        breach = known & (days >= told["habit"]) & (surge > bar) & (excess > log_of(1.0 + told["rise"]))
+        rise = _or_else(told["rise"], np.where(drains, DRAIN_RISE, RISE))
+        ripe = days > told["habit"]
+        surge = np.where(ripe, surge, np.minimum(surge, DOUBTED * bar))
+        breach = known & ripe & (surge > bar) & (excess > log_of(1.0 + rise))
         calm = self._firing & known & (excess < CALM)
         run = np.where((before == 0) & (surge > 0), self._hour, _wide(state, "run"))
         score = np.where(breach | (self._firing & ~calm), surge / (surge + bar), 0.0)
         state["surge"], state["run"] = np.where(calm, 0.0, surge), run
 
-        pace = np.where(self._firing | breach, SLOW, np.where(surge > 0.5 * bar, DOUBTFUL, 1.0))
+        pace = np.where(self._firing | breach, SLOW, np.where(surge > DOUBTED * bar, DOUBTFUL, 1.0))
         self._learn_habit(lanes, (use, span, usual, whole), pace, there)
         self._learn_swing(excess, spread, np.where(known, weight * pace, 0.0))
         self._learn_pair((ratio, beside, use, pair), (along, alone), (has & known, weight, pace))
@@ -250,9 +257,7 @@ class _Step:
         state["lost"] = np.where(met, 0.0, np.minimum(lost + 1.0, 1e6))
         return pair, compared & met & (state["days"] >= COMPARED_FROM_DAY), there & (met | ~compared)
 
-    def _compare(
-        self, use: Floats, usual: Floats, pair: Floats, how: tuple[Floats, Mask]
-    ) -> tuple[Floats, Floats]:
+    def _compare(self, use: Floats, usual: Floats, pair: Floats, how: tuple[Floats, Mask]) -> tuple[Floats, Floats]:
         """Logarithms of lately over habit, one's own and as the companion has it."""
         state, (weight, seen) = self._state, how
         fade = exp_of(-weight / WINDOW_DAYS)
@@ -388,5 +393,3 @@ def _or_else(told: Floats, otherwise: Floats) -> Floats:
 def _wide(state: Rows, name: str) -> Floats:
     return state[name].astype(np.float64)
 
-
-assert TALLIES == BINS

@@ -59,7 +59,7 @@ static float settle_use(float *tally, double hour, double value, double last) {
     bool ripe = seen >= 24.0 && age_h >= 24.0 && varies && tally[SMALLEST] >= 0.0f;
     if (ripe && falls <= 0.02 * seen && rises >= 3.0) return COUNTER;
     if (ripe && (double)tally[ZEROS] >= 0.05 * seen && tally[BETWEEN] > 0.0f) return DELTA;
-    if (ripe && falls >= 12.0 && falls >= 3.0 * rises && age_h >= 48.0 && tally[BETWEEN] > 0.0f) return DRAIN;
+    if (ripe && falls >= 12.0 && falls >= 3.0 * rises && age_h >= 48.0) return DRAIN;
     if (!(seen >= 48.0 && age_h >= 168.0 && varies)) return UNSETTLED;
     return (double)tally[BETWEEN] <= 0.01 * seen ? STATE : LEVEL;
 }
@@ -218,15 +218,18 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, dou
     lately_t lately = compare(state, &hour);
     double along = (double)state->along, alone = (double)state->alone;
     double part = least(most(along / alone, 0.0), 1.5);
-    double shared = hour.has ? most(part * lately.beside, -0.3) : 0.0;
+    double shared = hour.has ? most(part * lately.beside, is_nan(p[TOLD_PER]) ? -0.3 : -INFINITY) : 0.0;
     bool known = hour.seen && state->days >= 2.0f && state->recent_usual > 0.0f;
     double excess = known ? lately.ratio - shared : 0.0, spread = (double)state->spread;
     double width = sqrt(spread + 0.005 + 0.05 * (hour.has ? lately.beside * lately.beside : 0.0));
-    double swings = within_both(excess / width, 3.0);
+    double swings = within_both(excess / width, 2.5);
     double before = (double)state->surge, normal = or_else(p[NORMAL], kind == DRAIN ? 1.5 : 1.1);
     double surge = known ? most(before + (swings - normal) * hour.weight, 0.0) : before;
     double bar = or_else(p[MOST_EVIDENCE], kind == DRAIN ? 0.6 : hour.has ? 1.7 : 2.0 * 1.7);
-    bool breach = known && (double)state->days >= p[HABIT_DAYS] && surge > bar && excess > log_of(1.0 + p[RISE]);
+    double rise = or_else(p[RISE], kind == DRAIN ? 0.6 : 0.3);
+    bool ripe = (double)state->days > p[HABIT_DAYS];
+    if (!ripe) surge = least(surge, 0.5 * bar);
+    bool breach = known && ripe && surge > bar && excess > log_of(1.0 + rise);
     bool calm = sample->firing && known && excess < 0.15;
     if (before == 0.0 && surge > 0.0) state->run = (float)at;
     state->surge = (float)(calm ? 0.0 : surge);
