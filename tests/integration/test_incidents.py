@@ -1,12 +1,17 @@
 """Many devices at once are one incident and one major case: a bad firmware, a dip of the fleet; until it is over."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from click.testing import CliRunner
+
 from crm_sync.holds import release_due
+from gateway.cli.incidents import incidents
 from gateway.cohorts.settings import FleetSettings
+from gateway.cohorts.shown import count_incidents, list_incidents, list_members
 from gateway.detect.model import AlarmChange, Samples
 from gateway.pipeline.settings import BatchSettings, IngestSettings, PipelineSettings
 from tests.ingest.recorder import HIGH, RecordingEngine
@@ -153,6 +158,31 @@ async def test_a_bad_firmware_is_one_major_case_whose_members_open_none(database
         assert {each["change"] for each in told[3:]} <= {"more_devices"}
         assert len(told) < 8
         assert [each["members"]["devices"] for each in told if "members" in each] == [5, 10, 20, 40]
+
+
+async def test_people_and_programs_are_shown_what_there_is(plain_database_url: str) -> None:
+    async with fleet(plain_database_url) as world, world.running():
+        await roll_out(world, 60)
+        await fall_ill(world, *([device] for device in world.kettles[:8]))
+        async with await world.rig.connect() as conn:
+            (incident,) = await list_incidents(conn, "default", state="open")
+            members = await list_members(conn, "default", incident.incident_id, limit=3)
+            rest = await list_members(conn, "default", incident.incident_id, after=members[-1].alarm_id)
+            totals = await count_incidents(conn, "default")
+        (major,) = await world.cases(major=True)
+        assert (incident.devices, incident.alarms, incident.alarms_going_on, incident.child_cases) == (8, 8, 8, 1)
+        assert (incident.case_id, incident.number) == (major["case_id"], 1)
+        assert len({each.device_id for each in [*members, *rest]}) == 8
+        assert (totals.in_state("open"), totals.in_state("ended"), totals.absorbed, totals.held) == (1, 0, 7, 0)
+        settings = {"CARELOOP_DATABASE__URL": plain_database_url}
+        listed = await asyncio.to_thread(CliRunner(env=settings).invoke, incidents, ["list"])
+        assert "Kettle: firmware 2.0 brings trouble with heat" in listed.output
+        shown = await asyncio.to_thread(
+            CliRunner(env=settings).invoke, incidents, ["show", incident.incident_id, "--json"]
+        )
+        assert json.loads(shown.output)["members"][0]["problem"] == "heat"
+        unknown = await asyncio.to_thread(CliRunner(env=settings).invoke, incidents, ["show", "inc_nothing"])
+        assert "there is no incident inc_nothing" in str(unknown.exception)
 
 
 async def test_a_crash_in_the_middle_changes_nothing(plain_database_url: str) -> None:
