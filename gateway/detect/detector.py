@@ -98,7 +98,7 @@ class Batch:
     firing: Mask  # [n], the series' alarm is up: learn slowly, or the fault becomes the norm
     watch: Indices  # [n], for `parameter`
     parameters: Parameters
-    peers: Peers | None = None  # for a PairingDetector
+    peers: Peers | None = None  # for a detector that looks at the device's other series
 
     def parameter(self, name: str) -> Floats | float:
         """A parameter of each sample's watch: [n], or one number where all watches agree."""
@@ -198,6 +198,13 @@ class PairingDetector(SeriesDetector, Protocol):
     """Judges a series with the device's other series at hand; those are judged one after the other, by name."""
 
     companion: str  # the field, and the parameter, with the code of the metric that a series is compared with
+
+
+@runtime_checkable
+class LookingAroundDetector(SeriesDetector, Protocol):
+    """Judges a series with the device's other series at hand as well, and keeps no companion."""
+
+    looks_around: bool
 
 
 @runtime_checkable

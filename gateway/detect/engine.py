@@ -293,8 +293,8 @@ class Engine:
         there |= of_device & np.any(there, axis=1, keepdims=True)
         slots = roster.find(lane, wave.seats, there)
         each: Mask = np.eye(len(of_device), dtype=np.bool_)
-        # One after the other, where a series is compared with others of its device.
-        for watches in (*(each if lane.station.pairing else [~of_device]), of_device):
+        # One after the other, where a series is judged beside others of its device.
+        for watches in (*(each if lane.station.looks_around else [~of_device]), of_device):
             reading, which = np.nonzero((slots >= 0) & watches)
             if len(reading):
                 some = slots[reading, which]
@@ -321,7 +321,7 @@ class Engine:
             firing=(phase >= Phase.ACTIVE) | roster.alarmed(lane, seats),
             watch=lane.watches[which],
             parameters=station.parameters,
-            peers=roster.peers(lane, seats) if station.pairing else None,
+            peers=roster.peers(lane, seats) if station.looks_around else None,
         )
         state["newest_s"] = np.fmax(newest_s, ts_s)
         if whole:

@@ -9,7 +9,14 @@ from typing import Final
 from devices.profiles.model import Severity, Watch
 
 DEVICE_WATCHES: Final[Sequence[Watch]] = (
-    Watch(name="silence", detector="silence", problem="connection", severity=Severity.MINOR),
+    Watch(
+        name="silence",
+        detector="silence",
+        problem="connection",
+        severity=Severity.MINOR,
+        # Who takes a device off for a weekend has rarely done so before: patience, where nobody said how much.
+        parameters={"factor": 4.0, "typical": 24.0, "longest": "60h", "warm_up": "7d"},
+    ),
     Watch(name="decline", detector="decline", problem="wear", severity=Severity.MINOR),
 )
 _LONGEST: Final = 28  # of a metric's part in a watch's name, which may have 40 letters
@@ -36,7 +43,8 @@ def metric_watches(metric: str) -> Sequence[Watch]:
             metric=metric,
             problem=slug,
             severity=Severity.MAJOR,
-            parameters={"lull": 0.9, "drop": 0.35, "days": 4.0},  # soon where it stops, sure where it only falls
+            # Soon where it stops, sure where it only falls; and one alarm, whatever a device counts.
+            parameters={"lull": 0.9, "drop": 0.35, "days": 4.0, "alone": 1},
         ),
         Watch(
             name=f"usage-surge-{slug}",

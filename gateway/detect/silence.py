@@ -14,13 +14,19 @@ from gateway.detect.settings import DetectSettings
 from gateway.detect.table import Field, Rows
 from gateway.detect.words import say_instant, say_span
 
-MEMORY_S: Final = 28 * 86_400.0  # a gap counts half after four weeks
+MEMORY_S: Final = 60 * 86_400.0  # a gap counts half after two months
 FEWEST_GAPS: Final = 20.0
+SILENT_BEFORE: Final = 1.3  # times the largest gap, beyond which patience ends at `longest`
 CAUTION_S: Final = 3 * 86_400.0  # after listening for so long, a learnt silence is still twice what it will be
 
 
 class Silence:
-    """A deadline after each sign of life: `after`, or `factor` times the device's own largest gap."""
+    """A deadline after each sign of life: `after`, or `factor` times the device's own largest gap.
+
+    A device that is put away for a weekend now and then has not shown that in its first weeks: `typical` says how many
+    of its mean gaps a silence must last at least, and `longest` where more patience is of no use, unless the device
+    has been silent for longer before.
+    """
 
     name: Final = "silence"
     version: Final = 1
@@ -38,6 +44,8 @@ class Silence:
         Parameter("shortest", minimum=1.0, span=True),
         Parameter("warm_up", minimum=0.0, span=True),
         Parameter("grace", minimum=0.0, span=True),
+        Parameter("typical", default=0.0, minimum=0.0),
+        Parameter("longest", default=float("inf"), minimum=1.0, span=True),
     )
 
     def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
@@ -73,7 +81,12 @@ class Silence:
         # What was listened to for days only has not yet shown its largest gap.
         listened_s = np.fmax(heard_s - first_s, 1.0)
         caution = 1.0 + CAUTION_S / listened_s
-        learnt_s = np.maximum(largest_s * parameters.of("factor", watch) * caution, parameters.of("shortest", watch))
+        learnt_s = np.maximum(
+            largest_s * parameters.of("factor", watch) * caution,
+            listened_s / np.fmax(gaps, 1.0) * parameters.of("typical", watch),
+        )
+        learnt_s = np.minimum(learnt_s, np.maximum(largest_s * SILENT_BEFORE, parameters.of("longest", watch)))
+        learnt_s = np.maximum(learnt_s, parameters.of("shortest", watch))
         known = (gaps >= FEWEST_GAPS) & (listened_s >= parameters.of("warm_up", watch))
         span_s = np.where(np.isnan(after_s), np.where(known, learnt_s, np.inf), after_s)
         deadline_s = heard_s + span_s + parameters.of("grace", watch)

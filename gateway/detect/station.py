@@ -14,6 +14,7 @@ from gateway.detect.detector import (
     CombiningDetector,
     DeadlineDetector,
     Detector,
+    LookingAroundDetector,
     PairingDetector,
     Parameters,
     SeriesDetector,
@@ -58,6 +59,7 @@ class Station:
         self.deadline = detector if isinstance(detector, DeadlineDetector) else None
         self.combining = detector if isinstance(detector, CombiningDetector) else None
         self.pairing = detector if isinstance(detector, PairingDetector) else None
+        self.looks_around = isinstance(detector, PairingDetector | LookingAroundDetector)
         self.evidence_points = self.series.evidence_points if self.series else 0
         self.table = Table([*self._own_fields(), *detector.fields], journal)
         self.deadlines = Deadlines(self.table)

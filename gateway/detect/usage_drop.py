@@ -15,6 +15,7 @@ import numpy as np
 from devices.profiles.model import Metric, MetricKind
 from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.detector import Batch, Findings, Moment, Parameter, Words
+from gateway.detect.episodes import Phase
 from gateway.detect.exact import exp2_of, exp_of, log_of
 from gateway.detect.habit import HABIT_FIELDS, HOUR_S, RIPE_DAYS, Hours, add_late, expect, learn, recent_days
 from gateway.detect.kinds import KIND_FIELDS, LearntKind, difference, learn_kind
@@ -30,6 +31,7 @@ RECENT_DAYS: Final = 0.75  # how much usual use the judgement on recovery looks 
 FORGET_S: Final = 30 * 86_400.0  # an old deficit counts half after this
 SLOW: Final = 0.1  # pace of the habit while the alarm is up: or the fault becomes the habit
 DOUBTFUL: Final = 0.3  # pace while a deficit is well on its way
+ECHO_H: Final = 48.0  # so long after one metric's drop is over, another's is still the same trouble
 LATE_HOURS: Final = 48  # older readings than that no longer change the judgement
 HIGHEST: Final = 9.0  # a deficit stops to grow at so many times the bar
 
@@ -55,6 +57,7 @@ class UsageDrop:
         Field("recent_use", group="run"),
         Field("recent_usual", group="run"),
         *LULL_FIELDS,
+        Field("told_hour", "f4", -np.inf, group="lull"),  # in which the drop of another metric was seen to be up
     )
     parameters: Sequence[Parameter] = (
         Parameter(
@@ -65,9 +68,11 @@ class UsageDrop:
         Parameter("uses", default=6.0, minimum=1.0),  # least missing use, in typical uses
         Parameter("habit", default=RIPE_DAYS, minimum=2.0, maximum=60.0),  # days to learn before judging
         Parameter("lull", default=1.25, minimum=0.1),  # least time without any use, in days of the habit
+        Parameter("alone", default=0.0, minimum=0.0, maximum=1.0),  # 1: one metric of a device at a time
         Parameter("kind", minimum=0.0, maximum=1.0),  # 0: amounts; 1: the metric counts up; else it is learnt
     )
     evidence_points: Final = 0
+    looks_around: Final = True
 
     def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
         """A profiled metric's kind need not be learnt."""
@@ -156,6 +161,7 @@ def _pick(batch: Batch, chosen: Indices) -> Batch:
         batch.firing[chosen],
         batch.watch[chosen],
         batch.parameters,
+        None if batch.peers is None else batch.peers.some(chosen),
     )
 
 
@@ -208,17 +214,33 @@ class _Run:
         ripe = known & (days >= habit) & (run_s / DAY_S - state["first_day"] >= habit)
         short = ripe & (deficit > bar) & (self._chance(run_use, run_usual) >= batch.parameter("uses"))
         share = np.subtract(1.0, 0.8 * np.asarray(batch.parameter("drop")))  # 0.6 of the habit for half of it
-        calm = batch.firing & (hours.use > 0) & (recent_use >= share * recent_usual)
-        breach = (short | lull.breach) & ~calm
+        back = (hours.use > 0) & (recent_use >= share * recent_usual)
+        told_of = self._is_told_of()
+        calm = batch.firing & back
+        wrong = (short | lull.breach) & ~back
         state["run_s"], state["run_use"], state["run_usual"] = run_s, run_use, run_usual
         state["recent_use"], state["recent_usual"] = recent_use, recent_usual
-        self._close_runs(np.where(calm, 0.0, deficit), bar)
+        self._close_runs(np.where(back & (batch.firing | told_of), 0.0, deficit), bar)
         doubtful = (deficit > 0.5 * bar) | (lull.nats > 0.5 * lull.bar)
-        learn(state, hours, np.where(batch.firing | breach, SLOW, np.where(doubtful, DOUBTFUL, 1.0)))
+        learn(state, hours, np.where(batch.firing | wrong, SLOW, np.where(doubtful, DOUBTFUL, 1.0)))
         state.flush()
         score = np.fmax(deficit / (deficit + bar), lull.nats / (lull.nats + lull.bar))
         began_s = np.where(lull.breach & ~short, lull.began_s, run_s)
+        breach = wrong & (batch.firing | ~told_of)
         return breach, calm, np.where(breach | (batch.firing & ~calm), score, 0.0), began_s
+
+    def _is_told_of(self) -> Mask:
+        """Whether another metric's drop is up or was lately, where a device's drops are one alarm."""
+        batch, hour = self._batch, self._hours.hour.astype(np.float64)
+        told_hour = self._state["told_hour"].astype(np.float64)
+        alone = np.broadcast_to(np.equal(batch.parameter("alone"), 1.0), hour.shape)
+        if batch.peers is not None and alone.any():
+            slots = batch.peers.slots
+            up: Mask = batch.peers.table.column("phase")[np.maximum(slots, 0)] >= Phase.ACTIVE
+            others = (slots >= 0) & (slots != self._state.index[:, None])
+            told_hour = np.where(alone & (up & others).any(axis=1), hour, told_hour)
+            self._state["told_hour"] = told_hour
+        return alone & (hour - told_hour < ECHO_H)
 
     def _recent(self, use: Floats, usual: Floats, scale: Floats) -> tuple[Floats, Floats]:
         """Use and usual use of late, fading with usual use: a night does not make anything forgotten."""

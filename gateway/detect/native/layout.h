@@ -37,7 +37,7 @@
 
 #define LULL_GROUP(ONE, MANY) \
     ONE(float, lull) ONE(float, missing) ONE(float, longest) ONE(float, lull_hour) ONE(float, judged_hour) \
-    ONE(float, daily_nats) ONE(float, coverage) ONE(float, covered)
+    ONE(float, daily_nats) ONE(float, coverage) ONE(float, covered) ONE(float, told_hour)
 
 #define SILENCE_HOT(ONE, MANY) \
     ONE(double, newest_s) ONE(double, queued_s) ONE(double, heard_s) ONE(double, first_s) ONE(double, gaps) \
@@ -52,6 +52,8 @@
     ONE(double, newest_s) ONE(double, last) ONE(float, phase) ONE(float, run) ONE(float, repeats) ONE(float, falls)
 
 #define STILL_GROUP(ONE, MANY) ONE(double, since_s) ONE(double, rest) ONE(float, record)
+
+#define DAY_GROUP(ONE, MANY) ONE(float, use) ONE(float, covered)
 
 #define DRIFT_GROUP(ONE, MANY) ONE(double, since_s) ONE(float, peak) ONE(float, record)
 
@@ -87,6 +89,7 @@ STRUCTURE(CHANCES_GROUP, chances_t);
 STRUCTURE(SILENCE_HOT, silence_t);
 STRUCTURE(DECLINE_HOT, decline_t);
 STRUCTURE(DRIFT_GROUP, drift_t);
+STRUCTURE(DAY_GROUP, day_t);
 STRUCTURE(STUCK_HOT, stuck_t);
 STRUCTURE(STILL_GROUP, still_t);
 STRUCTURE(USING_HOT, using_t);

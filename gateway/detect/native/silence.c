@@ -2,9 +2,9 @@
 #include "layout.h"
 #include "series.h"
 
-enum { AFTER_S = PARAMETERS, FACTOR, SHORTEST_S, WARM_UP_S, GRACE_S };
+enum { AFTER_S = PARAMETERS, FACTOR, SHORTEST_S, WARM_UP_S, GRACE_S, TYPICAL, LONGEST_S };
 
-static const double MEMORY_S = 28.0 * 86400.0;
+static const double MEMORY_S = 60.0 * 86400.0;
 static const double CAUTION_S = 3.0 * 86400.0;
 static const double TICK_S = 8.0;
 
@@ -22,7 +22,10 @@ INLINE void hear(silence_t *state, const double *p, double alive_s) {
     }
     state->heard_s = most(alive_s, state->heard_s);
     double listened_s = most(state->heard_s - state->first_s, 1.0);
-    double learnt_s = most(p[SHORTEST_S], state->largest_s * p[FACTOR] * (1.0 + CAUTION_S / listened_s));
+    double learnt_s = state->largest_s * p[FACTOR] * (1.0 + CAUTION_S / listened_s);
+    learnt_s = most(listened_s / most(state->gaps, 1.0) * p[TYPICAL], learnt_s);
+    learnt_s = least(most(p[LONGEST_S], state->largest_s * 1.3), learnt_s);
+    learnt_s = most(p[SHORTEST_S], learnt_s);
     bool known = state->gaps >= 20.0 && listened_s >= p[WARM_UP_S];
     double span_s = is_nan(p[AFTER_S]) ? (known ? learnt_s : INFINITY) : p[AFTER_S];
     state->deadline_s = state->heard_s + span_s + p[GRACE_S];

@@ -5,7 +5,7 @@
 #include "series.h"
 
 enum { KIND = EPISODE + 1, USUAL, WEEKDAY, DAILY, HABIT, RUN, CHANCES, LULL };
-enum { DROP = PARAMETERS, DAYS, MARGIN, USES, HABIT_DAYS, LULL_DAYS, TOLD_KIND };
+enum { DROP = PARAMETERS, DAYS, MARGIN, USES, HABIT_DAYS, LULL_DAYS, ALONE, TOLD_KIND };
 
 static const double DAY_S = 86400.0;
 static const double LATE_HOURS = 48.0;
@@ -120,6 +120,18 @@ INLINE void close_run(run_t *run, double deficit, double bar, double elapsed_s) 
     run->deficit = deficit;
 }
 
+/* Whether another metric's drop is up or was lately, where a device's drops are one alarm. */
+static bool is_told_of(const lane_t *lane, const sample_t *sample, double hour) {
+    lull_t *state = row_of(lane, LULL, sample->slot); /* kept already */
+    for (int64_t k = 0; k < lane->parts; k++) {
+        int64_t slot = lane->slots[sample->seat * lane->columns + lane->part[k]];
+        if (slot < 0 || slot == sample->slot) continue;
+        const usage_t *other = row_of(lane, HOT, slot);
+        if (other->phase >= ACTIVE) state->told_hour = (float)hour;
+    }
+    return hour - (double)state->told_hour < 48.0;
+}
+
 /* The judgement of a completed hour: one step of the deficit. */
 static finding_t judge_hour(lane_t *lane, const sample_t *sample, hours_t hours) {
     const double *p = sample->parameters;
@@ -147,12 +159,14 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, hours_t hours)
     double factor = (double)habit->weekday_factor;
     lull_found_t lull =
         follow_lull(lane, CHANCES, sample->slot, hours.hour, hours.use, age, factor, p[LULL_DAYS], sample->firing);
-    bool calm = sample->firing && hours.use > 0.0 && run->recent_use >= (1.0 - 0.8 * p[DROP]) * run->recent_usual;
+    bool back = hours.use > 0.0 && run->recent_use >= (1.0 - 0.8 * p[DROP]) * run->recent_usual;
     bool is_short = ripe && deficit > bar && chance(habit, run->run_use, run->run_usual) >= p[USES];
-    bool breach = (is_short || lull.breach) && !calm;
-    close_run(run, calm ? 0.0 : deficit, bar, sample->ts_s - hours.hour * HOUR_S);
+    bool calm = sample->firing && back, wrong = (is_short || lull.breach) && !back;
+    bool told_of = p[ALONE] == 1.0 && is_told_of(lane, sample, hours.hour);
+    bool breach = wrong && (sample->firing || !told_of);
+    close_run(run, back && (sample->firing || told_of) ? 0.0 : deficit, bar, sample->ts_s - hours.hour * HOUR_S);
     bool doubtful = deficit > 0.5 * bar || lull.nats > 0.5 * lull.bar;
-    learn(habit, cell, hours, sample->firing || breach ? 0.1 : doubtful ? 0.3 : 1.0);
+    learn(habit, cell, hours, sample->firing || wrong ? 0.1 : doubtful ? 0.3 : 1.0);
     double score = most(lull.nats / (lull.nats + lull.bar), deficit / (deficit + bar));
     return (finding_t){
         .breach = breach,
