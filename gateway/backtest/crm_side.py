@@ -21,7 +21,9 @@ from crm_sync.stats import CrmStats
 from gateway.backtest.apart import Connection, set_moment
 
 LOOK_EVERY_S: Final = 3600.0
-"""Of history, between looks at what waits: alarms left alone, room in the budget, outcomes."""
+"""Of history, between looks at what waits: alarms left alone, room in the budget, outcomes…"""
+LOOK_SELDOM_S: Final = 86_400.0
+"""…and where nothing has been told for so long."""
 STEPS_AT_ONCE: Final = 100
 SETTLED: Final = {Verdict.SEND: "delivered", Verdict.WITHDRAW: "withdrawn"}
 
@@ -47,6 +49,7 @@ class CrmSide:
         self._heads = heads
         self._clock = HistoryClock()
         self._looked_s: float | None = None
+        self._told_s = 0.0  # when the last notice came
         self.stats = CrmStats()
         silent = structlog.wrap_logger(
             structlog.PrintLogger(), wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
@@ -65,6 +68,7 @@ class CrmSide:
             while end < len(notices) and notices[end].recorded_at_s <= now_s:
                 end += 1
             await self.pass_time(now_s)
+            self._told_s = now_s
             await put_alarms(self._conn, notices[at:end])
             await self._work_inbox()
             at = end
@@ -72,8 +76,8 @@ class CrmSide:
     async def pass_time(self, until_s: float) -> None:
         """Let the clock go on to a moment, and do what falls due on the way."""
         self._looked_s = until_s if self._looked_s is None else self._looked_s
-        while self._looked_s + LOOK_EVERY_S <= until_s:
-            self._looked_s += LOOK_EVERY_S
+        while (next_s := self._looked_s + self._pause_s(self._looked_s)) <= until_s:
+            self._looked_s = next_s
             await self._release_steps(self._looked_s)
             await self._set_clock(self._looked_s)
             await self._keeper.keep()
@@ -81,6 +85,9 @@ class CrmSide:
             await self._work_inbox()
         await self._release_steps(until_s)
         await self._set_clock(until_s)
+
+    def _pause_s(self, looked_s: float) -> float:
+        return LOOK_EVERY_S if looked_s - self._told_s < LOOK_SELDOM_S else LOOK_SELDOM_S
 
     async def _set_clock(self, at_s: float) -> None:
         self._clock.at_s = max(at_s, self._clock.at_s)
