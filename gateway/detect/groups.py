@@ -107,13 +107,16 @@ class RareGroup(Group):
     def __init__(self, fields: Sequence[Field], name: str) -> None:
         super().__init__(fields, name)
         self.used = 0
-        self.rows = np.full(FIRST_CAPACITY, NO_ROW, np.int32)
+        self._set_rows(np.full(FIRST_CAPACITY, NO_ROW, np.int32))
 
     def grow(self, capacity: int) -> None:
         """Make room for so many slots; rows come when they are used."""
         if capacity > len(self.rows):
             extra = max(capacity, 2 * len(self.rows)) - len(self.rows)
-            self.rows = np.concatenate([self.rows, np.full(extra, NO_ROW, np.int32)])
+            self._set_rows(np.concatenate([self.rows, np.full(extra, NO_ROW, np.int32)]))
+
+    def _set_rows(self, rows: npt.NDArray[np.int32]) -> None:
+        self.rows, self.rows_address = rows, rows.ctypes.data
 
     def make_room(self) -> None:
         """Have at least one row that no slot uses."""

@@ -54,7 +54,6 @@ class Record:
     kind: Final = Kind.RECORD
     fields: Sequence[Field] = (
         Field("slow"),
-        Field("last", initial=np.nan),  # value as it came
         Field("count", "f4"),  # samples learnt from, up to a million
         Field("bar", "f4"),
         Field("unrest", "f4"),  # what the ranges were left by lately
@@ -63,6 +62,7 @@ class Record:
         Field("before", "f4", np.nan, lanes=2),  # distances of the last two samples to the slow mean, newest first
         Field("low", "f4", np.inf, lanes=FEATURES),
         Field("high", "f4", -np.inf, lanes=FEATURES),
+        Field("last", initial=np.nan, group="record"),  # value as it came, of a counter
         Field("start_s", initial=np.nan, group="record"),  # first sample
         Field("feature", "f4", group="record"),  # of the last breach, and the values that would have been in its range
         Field("expected_low", "f4", group="record"),
@@ -90,14 +90,20 @@ class Record:
         """Score each sample against the ranges so far, then widen them by it. Late samples change nothing."""
         score = np.zeros(len(state))
         inside = np.zeros(len(state), bool)
+        before = state["kind"]
         kind = self._follow_kind(state, batch)
         counter = kind == LearntKind.COUNTER
-        last = state["last"]
-        value = np.where(counter, difference(batch.value, last), batch.value) if counter.any() else batch.value
+        value = batch.value
+        if counter.any():
+            value = np.where(counter, difference(value, state["last"]), value)
         if (kind <= LearntKind.COUNTER).any():
             # The spread of amounts grows with them; that of their square roots does not.
-            value = np.where(kind <= LearntKind.COUNTER, np.sign(value) * np.sqrt(np.abs(value)), value)
-        state["last"] = np.where(batch.late, last, batch.value)
+            value = np.where(kind <= LearntKind.COUNTER, np.copysign(np.sqrt(np.abs(value)), value), value)
+        followed = np.flatnonzero((counter | (before == LearntKind.UNSETTLED)) & ~batch.late)
+        if len(followed):
+            some = state.aside(followed)
+            some["last"] = batch.value[followed]
+            some.flush()
         usable = np.isfinite(value) & ~batch.late
         pace = np.where(batch.firing, PACE_WHILE_FIRING, 1.0)
         if usable.all():

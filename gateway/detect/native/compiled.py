@@ -67,6 +67,10 @@ class Compiled:
         groups, self._parameter_names = names
         self._groups = [table.groups[name] for name in groups]
         self._memory = (GroupMemory * len(self._groups))()
+        self._places = list(zip(self._memory, self._groups, strict=True))
+        self._rare = [(memory, group) for memory, group in self._places if isinstance(group, RareGroup)]
+        for memory, group in self._places:
+            memory.width = group.width
         # A row may be kept whole, and one number of it once more.
         self.most_undo = 2 * sum(group.width + ORIGIN for group in self._groups)
         self._kept: npt.NDArray[np.uint8] = np.empty(max(FIRST_JOURNAL, self.most_undo), np.uint8)
@@ -102,18 +106,16 @@ class Compiled:
 
     def locate(self) -> None:
         """Look where the groups' memory is: it moves when slots are opened."""
-        for memory, group in zip(self._memory, self._groups, strict=True):
-            memory.slots, memory.width = group.address, group.width
-            if isinstance(group, RareGroup):
-                group.make_room()
-                memory.slots, memory.rows = group.address, group.rows.ctypes.data
-                memory.used, memory.capacity = group.used, len(group.slots)
+        for memory, group in self._rare:
+            group.make_room()
+            memory.rows, memory.used, memory.capacity = group.rows_address, group.used, len(group.slots)
+        for memory, group in self._places:
+            memory.slots = group.address
 
     def take_note_of_rows(self) -> None:
         """Let the table know which rows the loop has given to slots."""
-        for memory, group in zip(self._memory, self._groups, strict=True):
-            if isinstance(group, RareGroup):
-                group.used = memory.used
+        for memory, group in self._rare:
+            group.used = memory.used
 
     def make_room(self) -> None:
         """Give the journal more memory, where that is what is short, and groups that few slots use more rows."""

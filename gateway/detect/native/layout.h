@@ -17,12 +17,12 @@
 #define THRESHOLD_HOT(ONE, MANY) ONE(double, newest_s) ONE(float, phase) ONE(float, recent)
 
 #define RECORD_HOT(ONE, MANY) \
-    ONE(double, newest_s) ONE(double, slow) ONE(double, last) \
+    ONE(double, newest_s) ONE(double, slow) \
     ONE(float, phase) ONE(float, recent) ONE(float, count) ONE(float, bar) ONE(float, unrest) ONE(float, kind) \
     MANY(float, before, 2) MANY(float, low, 2) MANY(float, high, 2)
 
 #define RECORD_TOLD(ONE, MANY) \
-    ONE(double, start_s) ONE(float, feature) ONE(float, expected_low) ONE(float, expected_high) ONE(float, observed)
+    ONE(double, last) ONE(double, start_s) ONE(float, feature) ONE(float, expected_low) ONE(float, expected_high) ONE(float, observed)
 
 #define USAGE_HOT(ONE, MANY) \
     ONE(double, newest_s) ONE(double, hour) ONE(double, use) ONE(double, last) ONE(float, phase) ONE(float, kind)

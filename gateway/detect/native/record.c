@@ -13,7 +13,6 @@ static const float WARM_UP = 180.0f;
 static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
     char *hot = row_of(lane, HOT, slot);
     ask_for(hot);
-    ask_for(hot + sizeof(record_t) - 1);
     hour_of(lane, ts_s);
     ask_for((float *)row_of(lane, HOURLY, slot) + lane->hour_of_day);
 }
@@ -118,24 +117,26 @@ INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, do
 
 /* The spread of amounts grows with them; that of their square roots does not. */
 INLINE double root_of(double value) {
-    return value > 0.0 ? sqrt(value) : value < 0.0 ? -sqrt(-value) : value == 0.0 ? 0.0 : value;
+    return copysign(sqrt(fabs(value)), value); /* a zero's sign makes no difference to anything */
 }
 
 static finding_t judge(lane_t *lane, const sample_t *sample) {
     record_t *state = row_of(lane, HOT, sample->slot);
     const double *p = sample->parameters;
     float before = state->kind;
-    double kind = learn_kind(lane, KIND, sample, &state->kind, state->last, p[TOLD_KIND]);
+    const record_told_t *told = row_of(lane, RECORD_GROUP, sample->slot);
+    double kind = before, value = sample->value;
+    if (before == UNSETTLED || !is_nan(p[TOLD_KIND])) kind = learn_kind(lane, KIND, sample, &state->kind, told->last, p[TOLD_KIND]);
     if (before == UNSETTLED && state->kind <= COUNTER) start_anew(lane, state, sample);
-    double value = kind == COUNTER ? difference(sample->value, state->last) : sample->value;
-    if (kind <= COUNTER) value = root_of(value);
-    if (!sample->late) state->last = sample->value;
+    if (kind == COUNTER) value = difference(value, told->last);
+    if ((kind == COUNTER || before == UNSETTLED) && !sample->late)
+        KEEP_ROW(record_told_t, lane, RECORD_GROUP, sample->slot)->last = sample->value;
+    value = kind <= COUNTER ? root_of(value) : value;
     finding_t found = {.judged = is_finite(value) && !sample->late, .dismissed = kind == STATE};
     if (!found.judged) return found;
     bool inside;
     found.score = score_of(lane, sample, state, value, sample->firing ? 0.0005 : 1.0, &inside);
     if (kind != STATE && found.score >= p[SCORE] && found.score > 0.0) {
-        const record_told_t *told = row_of(lane, RECORD_GROUP, sample->slot);
         found.breach = sample->ts_s - told->start_s >= p[WARM_UP_S];
     }
     found.calm = inside && !found.breach;
