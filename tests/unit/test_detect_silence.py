@@ -190,3 +190,35 @@ def test_a_forgotten_device_is_not_waited_for() -> None:
     assert due(engine, 100) == []
     assert hear(engine, 200) == []
     assert said(due(engine, 300)) == [("quiet", "raised")]
+
+
+PATIENT = profile_of(
+    {
+        "name": "quiet",
+        "detector": "silence",
+        "parameters": {"grace": 0, "factor": 4, "typical": 24, "longest": "60h", "warm_up": "3d"},
+    }
+)
+
+
+def patience_h(gaps_h: list[float]) -> float:
+    """How long a device with these gaps may be silent, in hours."""
+    engine = engine_for(PATIENT)
+    ts_s = START_S + HOUR_S * np.cumsum([0.0, *gaps_h])
+    for at_s in ts_s:
+        engine.judge([samples_of(PATIENT, ["a"], np.array([at_s]), np.ones(1))])
+    return (engine.next_due_s() - float(ts_s[-1])) / HOUR_S
+
+
+def test_a_device_that_hardly_pauses_is_waited_for_as_many_times_as_it_reports_in_a_day() -> None:
+    assert patience_h([1.0] * 24 * 30) == pytest.approx(24, abs=1)
+
+
+def test_a_minute_wise_device_is_waited_for_no_longer_than_it_needs() -> None:
+    assert patience_h([1 / 6] * 6 * 24 * 5) == pytest.approx(4, abs=0.5)
+
+
+def test_who_is_off_at_night_is_waited_for_longer_but_not_for_ever() -> None:
+    assert patience_h([*[1.0] * 14, 10.0] * 30) == pytest.approx(4 * 10 * (1 + 3 / 30), abs=2)
+    assert patience_h([*[1.0] * 40, 20.0] * 12) == pytest.approx(60)
+    assert patience_h([*[1.0] * 40, 59.0] * 6) == pytest.approx(1.3 * 59, abs=2)

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from gateway.detect.model import AlarmChange
+from devices.profiles import AUTOMATIC
+from gateway.detect.engine import Engine
+from gateway.detect.model import AlarmChange, Kind, Samples
+from gateway.detect.settings import DetectSettings
 from tests.detect.stories import DAY_S, START_S, Floats, engine_for, events, habit, hours, judge, profile_of, samples_of
 
 DELTA = profile_of({"name": "watch", "detector": "usage_drop"}, kind="delta", unit="{steps}")
@@ -173,3 +176,51 @@ def test_the_habit_does_not_become_the_fault() -> None:
     changes = run(use)
     assert next(event for event, _ in events(changes)) == "raised"
     assert "cleared" not in [event for event, _ in events(changes)]
+
+
+def told_of(metrics: dict[str, Floats]) -> list[tuple[str, str, float]]:
+    """What a device without a profile is told of by its use: event, metric, day."""
+    count = len(next(iter(metrics.values())))
+    samples = Samples(
+        profile=AUTOMATIC,
+        device_ids=("a",),
+        device=np.zeros(count, np.int32),
+        ts_s=hours(count),
+        alive_s=hours(count),
+        metrics=tuple(metrics),
+        values=np.column_stack(list(metrics.values())),
+    )
+    changes = Engine({}, DetectSettings()).judge([samples])
+    return [
+        (change.event, change.metric or "", (change.ts_s - START_S) / DAY_S)
+        for change in changes
+        if change.kind is Kind.USAGE_DROP and change.event in {"raised", "cleared"}
+    ]
+
+
+def test_what_a_device_without_a_profile_counts_is_one_alarm_when_it_is_not_used() -> None:
+    steps = habit(40)
+    steps[24 * 25 : 24 * 30] = 0
+    told = told_of({"steps": steps, "distance": np.round(0.7 * steps), "minutes": np.round(steps / 60)})
+    assert [event for event, _, _ in told] == ["raised", "cleared"]
+    assert 25.5 < told[0][2] < 27
+
+
+def test_another_metric_that_stops_later_is_an_alarm_of_its_own() -> None:
+    steps, brews = habit(60), habit(60, seed=2)
+    steps[24 * 25 : 24 * 30] = 0
+    brews[24 * 45 :] = 0
+    told = told_of({"steps": steps, "brews": brews})
+    assert [(event, metric) for event, metric, _ in told] == [
+        ("raised", "steps"),
+        ("cleared", "steps"),
+        ("raised", "brews"),
+    ]
+
+
+def test_the_order_of_metrics_does_not_matter() -> None:
+    steps = habit(30)
+    steps[24 * 25 :] = 0
+    ways = [told_of(dict.fromkeys(names, steps)) for names in (("b", "a", "c"), ("c", "b", "a"))]
+    assert ways[0] == ways[1]
+    assert [metric for _, metric, _ in ways[0]] == ["a"]
