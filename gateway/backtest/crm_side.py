@@ -20,7 +20,7 @@ from crm_sync.settings import MessageType
 from crm_sync.stats import CrmStats
 from gateway.backtest.apart import Connection, set_moment
 
-LOOK_EVERY_S: Final = 3600.0
+LOOK_EVERY_S: Final = 3 * 3600.0
 """Of history, between looks at what waits: alarms left alone, room in the budget, outcomes…"""
 LOOK_SELDOM_S: Final = 86_400.0
 """…and where nothing has been told for so long."""

@@ -65,6 +65,16 @@ class Deadlines:
     def next_s(self) -> float:
         """No slot is overdue before this; inf if none is queued."""
         self._refresh()
+        while True:
+            again, first_s = self._pop_moved()
+            if not again:
+                return first_s
+            # Among those put further, one may come before the first that stood where it belongs.
+            self._requeue(np.concatenate(again))
+
+    def _pop_moved(self) -> tuple[list[Indices], float]:
+        """The slots before the first deadline that is where it was queued, all of which have moved on; and it."""
+        again: list[Indices] = []
         while self._order:
             tick_s = self._order[0]
             index = np.concatenate(self._ticks[tick_s])
@@ -72,11 +82,12 @@ class Deadlines:
             deadline_s = self._table.column("deadline_s")[index]
             here = _tick(deadline_s) <= tick_s
             if here.any():
-                return float(deadline_s[here].min())
+                return again, float(deadline_s[here].min())
             heapq.heappop(self._order)
             del self._ticks[tick_s]
-            self._requeue(np.unique(index))
-        return float("inf")
+            if len(index):
+                again.append(np.unique(index))
+        return again, float("inf")
 
     def _requeue(self, index: Indices) -> None:
         if not len(index):
