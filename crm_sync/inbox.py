@@ -46,6 +46,7 @@ class AlarmNotice:
     explanation: AlarmExplanation
     incident_id: str | None = None  # of many devices, which it is part of
     hold_until_s: float | None = None  # its case waits so long for what its cohort does; the gateway's clock
+    because: str = ""  # why an alarm is retracted that nothing refutes: device_removed
 
 
 _PUT_ALARMS: Final[LiteralString] = """

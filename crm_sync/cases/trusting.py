@@ -23,7 +23,10 @@ class Leave:
 
 
 async def note_episode(conn: Connection, desk: Desk, arrival: Arrival) -> None:
-    """Give an alarm its place in the history of its watch; one that late readings took back was false."""
+    """Give an alarm its place in the history of its watch; one that late readings took back was false.
+
+    One that is taken back for another reason says nothing about its watch.
+    """
     if desk.trust is None:
         return
     key, notice = _key(desk, arrival), arrival.notice
@@ -31,7 +34,7 @@ async def note_episode(conn: Connection, desk: Desk, arrival: Arrival) -> None:
         await queries.add_watches(conn, {key: _initial_mode(desk, arrival.subject, notice.watch)}, arrival.now_s)
     seen = Sighting(notice.alarm_id, key, notice.score, notice.ts_s - notice.started_at_s)
     await place(conn, seen, arrival.now_s, desk.trust.budget.memory)
-    if arrival.alarm.state is AlarmState.RETRACTED:
+    if arrival.alarm.state is AlarmState.RETRACTED and not notice.because:
         said = Said(notice.tenant_id, "false", "retraction", "late readings", alarm_id=notice.alarm_id)
         await verdicts.say(conn, said, arrival.now_s)
 

@@ -1,7 +1,7 @@
 """What every numbered transaction ends with: alarms told to the CRM side, and the number itself."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import structlog
@@ -65,15 +65,16 @@ class Registrar:
         changes, tenants = await list_left(conn)
         if changes and not await hold_fence(conn, self.store.fence):
             raise OwnershipLostError
-        await self._tell(conn, changes, tenants, Now(recorded_at_s, recorded_at_s))
+        await self._tell(conn, changes, tenants, Now(recorded_at_s, recorded_at_s), because="device_removed")
         return changes
 
     async def _tell(
-        self, conn: Connection, changes: Sequence[AlarmChange], tenants: Mapping[str, str], now: Now
+        self, conn: Connection, changes: Sequence[AlarmChange], tenants: Mapping[str, str], now: Now, because: str = ""
     ) -> None:
         if changes:
             tables = [table.name for table in self.store.tables.all()]
-            notices = await record_changes(conn, changes, tenants, now.now_s, tables)
+            recorded = await record_changes(conn, changes, tenants, now.now_s, tables)
+            notices = [replace(notice, because=because) for notice in recorded] if because else recorded
             marked = await _guarded(conn, lambda: self.fleet.take_in(conn, notices, now), notices)
             await put_alarms(conn, marked)
 
