@@ -31,6 +31,10 @@ BINS: Final = TALLIES  # parts of a day, in the habit; before there is one, tall
 BIN_HOURS: Final = 3.0
 WINDOW_DAYS: Final = 0.6  # of usual use, that a judgement looks back over
 MEMORY_DAYS: Final = 30.0
+SUNDAY: Final = 0.0
+SATURDAY: Final = 6.0
+WEEKEND_RATE: Final = 0.15  # of the newest day of a weekend, once some are known
+MOST_WEEKEND: Final = 3.0
 JUDGED_FROM_DAY: Final = 2.0
 PAIRED_FROM_DAY: Final = 2.0
 COMPARED_FROM_DAY: Final = 3.0
@@ -77,6 +81,7 @@ class UsageSurge:
         Field("kind", "f4", LearntKind.UNSETTLED),  # a LearntKind, or DRAIN
         # Use in an hour of each part of the day; tallies until the kind is settled.
         Field("usual", "f4", np.nan, lanes=BINS, group="surge"),
+        Field("weekend", "f4", 1.0, group="surge"),  # use on a day of it, over that of a mean day
         Field("done", "f4", np.nan, group="surge"),  # the last hour that was completed
         Field("done_use", "f4", np.nan, group="surge"),  # in it; NaN where it was not an hour's
         Field("days", "f4", group="surge"),
@@ -187,6 +192,11 @@ class _Step:
         assert batch.peers is not None
         self._peers = batch.peers.some(done)
         self._lane = _lane_of(self._hour)
+        day = np.floor(self._hour / 24.0) + 4.0  # 1 January 1970 was a Thursday
+        day -= 7.0 * np.floor(day / 7.0)
+        self._rests = ((day == SUNDAY) | (day == SATURDAY)) & (self._kind != DRAIN)
+        weekend = _wide(state, "weekend")
+        self._factor = np.where(self._rests, weekend, (7.0 - 2.0 * weekend) / 5.0)
         before = _wide(state, "done")
         spans = (self._kind >= LearntKind.COUNTER) & np.isfinite(before)
         self._span = np.where(spans, self._hour - before, 1.0)  # hours that the use was made in
@@ -242,7 +252,7 @@ class _Step:
         for back in range(int(span.max())):
             lane = _lane_of(self._hour - back)
             rate = lanes[lane, np.arange(len(use))]
-            usual = np.where(back < span, usual + np.where(np.isnan(rate), use / span, rate), usual)
+            usual = np.where(back < span, usual + np.where(np.isnan(rate), use / span, rate * self._factor), usual)
         return usual
 
     def _pair(self, whole: Mask, there: Mask) -> tuple[Floats, Mask, Mask]:
@@ -308,9 +318,16 @@ class _Step:
         most = OUTLIER * np.maximum(usual / span, whole / 24.0)
         lesson = np.where(days >= RIPE_DAYS, np.minimum(use / span, most), use / span)
         known = lanes[self._lane, each]
-        moved = np.where(np.isnan(known), lesson, known + rate / BIN_HOURS * (lesson - known))
+        factor = self._factor
+        step = rate / BIN_HOURS * (factor * (lesson - factor * known))
+        moved = np.where(np.isnan(known), lesson, known + step)
         lanes[self._lane, each] = np.where(there, moved, known)
         state.set_lanes("usual", lanes)
+        weekend = _wide(state, "weekend")
+        rate = np.maximum(1.0 / (days * (2.0 / 7.0) + 1.0), WEEKEND_RATE) * pace
+        tells = there & self._rests & (whole > 0)
+        missed = np.where(tells, (lesson * span - usual) / np.where(tells, whole, 1.0), 0.0)
+        state["weekend"] = np.minimum(np.maximum(weekend + rate * missed, 0.0), MOST_WEEKEND)
         typical = _wide(state, "typical")
         used = there & (lesson > 0)
         rate = np.where(used, np.maximum(1.0 / (days * 4.0 + 1.0), 0.01), 0.0) * pace
@@ -392,4 +409,3 @@ def _or_else(told: Floats, otherwise: Floats) -> Floats:
 
 def _wide(state: Rows, name: str) -> Floats:
     return state[name].astype(np.float64)
-

@@ -61,10 +61,10 @@
     ONE(double, newest_s) ONE(double, last) ONE(float, phase) ONE(float, hour) ONE(float, use) ONE(float, kind)
 
 #define SURGE_GROUP(ONE, MANY) \
-    MANY(float, usual, 8) ONE(float, done) ONE(float, done_use) ONE(float, days) ONE(float, recent_use) \
-    ONE(float, recent_usual) ONE(float, recent_beside) ONE(float, spread) ONE(float, surge) ONE(float, run) \
-    ONE(float, typical) ONE(int32_t, per) ONE(float, lost) ONE(float, own) ONE(float, beside) ONE(float, along) \
-    ONE(float, alone)
+    MANY(float, usual, 8) ONE(float, weekend) ONE(float, done) ONE(float, done_use) ONE(float, days) \
+    ONE(float, recent_use) ONE(float, recent_usual) ONE(float, recent_beside) ONE(float, spread) ONE(float, surge) \
+    ONE(float, run) ONE(float, typical) ONE(int32_t, per) ONE(float, lost) ONE(float, own) ONE(float, beside) \
+    ONE(float, along) ONE(float, alone)
 
 #define HOURLY_GROUP(ONE, MANY) MANY(float, hourly, 24)
 #define USUAL_GROUP(ONE, MANY) MANY(float, usual, 24)

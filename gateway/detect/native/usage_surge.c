@@ -10,7 +10,7 @@ enum { SEEN, RISES, FALLS, ZEROS, SMALLEST, LARGEST_SEEN, BETWEEN, FIRST, BINS }
 static const float DRAIN = 5.0f;
 static const double MEMORY_DAYS = 30.0;
 
-typedef struct { double use, usual, span, whole, weight, pair; bool there, has, seen; } hour_t; /* one completed */
+typedef struct { double use, usual, span, whole, weight, factor, pair; bool there, rests, has, seen; } hour_t;
 typedef struct { double ratio, beside; } lately_t; /* logarithms over the habit */
 
 static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
@@ -125,11 +125,11 @@ static double companion(const lane_t *lane, const sample_t *sample, surge_t *sta
 }
 
 /* Usual use in the hours that this use was made in; the use itself where no habit is known yet. */
-INLINE double expect(const float *usual, double hour, double use, double span) {
+INLINE double expect(const float *usual, double hour, const hour_t *of) {
     double total = 0.0;
-    for (double back = 0.0; back < span; back += 1.0) {
+    for (double back = 0.0; back < of->span; back += 1.0) {
         double rate = (double)usual[lane_of(hour - back)];
-        total = total + (is_nan(rate) ? use / span : rate);
+        total = total + (is_nan(rate) ? of->use / of->span : rate * of->factor);
     }
     return total;
 }
@@ -175,7 +175,12 @@ INLINE void learn_habit(surge_t *state, const hour_t *hour, double at, double pa
     if (days >= 7.0) lesson = least(lesson, most_use);
     float *cell = state->usual + lane_of(at);
     double known = (double)*cell;
-    if (hour->there) *cell = (float)(is_nan(known) ? lesson : known + rate / 3.0 * (lesson - known));
+    double factor = hour->factor, step = rate / 3.0 * (factor * (lesson - factor * known));
+    if (hour->there) *cell = (float)(is_nan(known) ? lesson : known + step);
+    rate = most(1.0 / (days * (2.0 / 7.0) + 1.0), 0.15) * pace;
+    bool tells = hour->there && hour->rests && hour->whole > 0.0;
+    double missed = tells ? (lesson * hour->span - hour->usual) / hour->whole : 0.0;
+    state->weekend = (float)least(most((double)state->weekend + rate * missed, 0.0), 3.0);
     double typical = (double)state->typical;
     rate = (hour->there && lesson > 0.0 ? most(1.0 / (days * 4.0 + 1.0), 0.01) : 0.0) * pace;
     state->typical = (float)(typical + rate * (lesson - typical));
@@ -209,7 +214,11 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, dou
     hour_t hour = {.there = is_finite(used) && span <= 24.0};
     hour.use = hour.there ? used : 0.0;
     hour.span = hour.there ? span : 1.0;
-    hour.usual = hour.there ? expect(state->usual, at, hour.use, hour.span) : 0.0;
+    double weekday = floor_of(at / 24.0) + 4.0, weekend = (double)state->weekend;
+    weekday = weekday - 7.0 * floor_of(weekday / 7.0);
+    hour.rests = (weekday == 0.0 || weekday == 6.0) && kind != DRAIN;
+    hour.factor = hour.rests ? weekend : (7.0 - 2.0 * weekend) / 5.0;
+    hour.usual = hour.there ? expect(state->usual, at, &hour) : 0.0;
     hour.whole = whole_day(state->usual);
     hour.weight = hour.whole > 0.0 ? least(hour.usual / hour.whole, 1.0) : 0.0;
     hour.pair = companion(lane, sample, state, at, kind);
