@@ -38,7 +38,7 @@ class _Example:
 
 
 async def draw(conn: Connection, report: Report, says: Sequence[str], path: Path) -> None:
-    """Save the picture. Raises OSError."""
+    """Save the picture. Raises CareloopError."""
     tables = await read_tables(conn)
     panels: list[Panel] = list(_timelines(report))
     for example in _examples(report):

@@ -119,7 +119,7 @@ def backtest(
     profiles = load_profiles(settings.profiles.folders)
     proposal = _proposal(profiles, watch_file, profile_file)
     until_s = (until or datetime.now(UTC)).timestamp()
-    since_s = since if since >= 0 else until_s + since
+    since_s = since if since >= 0 else max(until_s + since, 0.0)
     wanted = Wanted(round(since_s * 1e6), round(until_s * 1e6), TimeBase(base), devices)
     if wanted.since_us >= wanted.until_us:
         raise click.UsageError("--since lies after the end")

@@ -1,12 +1,13 @@
 """Sheets of panels, one below the other, each with words under it; saved as the file's name says."""
 
 import textwrap
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
-from devices.errors import ConfigError, Fault
+from devices.errors import CareloopError, ConfigError, Fault
 
 Axes = Any
 """Of matplotlib, whose methods have no types for what they take by name."""
@@ -32,6 +33,7 @@ STYLE: Final[dict[str, Any]] = {
     "font.size": 9,
     "font.family": ["DejaVu Sans"],
     "text.color": INK,
+    "text.parse_math": False,  # a device may have two dollar signs in its name
     "axes.edgecolor": FAINT,
     "axes.labelcolor": SOFT,
     "axes.titlesize": 10,
@@ -82,14 +84,15 @@ def check_name(path: Path) -> None:
 
 
 def save(sheet: Sheet, path: Path) -> None:
-    """Draw a sheet into a file. Raises OSError."""
+    """Draw a sheet into a file. Raises CareloopError."""
     import matplotlib as mpl  # noqa: PLC0415 - takes most of a second, and only pictures need it
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     said = [_wrapped(panel.words) for panel in sheet.panels]
     heights = [PANEL_IN + GAP_IN + LINE_IN * len(lines) for lines in said]
     height_in = TITLE_IN + sum(heights)
-    with cast("Any", mpl).rc_context(STYLE):
+    with cast("Any", mpl).rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # then a box stands there
         figure = cast("Any", Figure)(figsize=(WIDTH_IN, height_in))
         figure.text(0.06, 1 - 0.3 / height_in, sheet.title, fontsize=13, fontweight="bold", va="center")
         figure.text(0.06, 1 - 0.55 / height_in, sheet.subtitle, color=SOFT, va="center")
@@ -101,7 +104,10 @@ def save(sheet: Sheet, path: Path) -> None:
                 y_in = bottom_in - 0.45 - LINE_IN * number
                 figure.text(0.06, y_in / height_in, line, fontsize=8, color=INK, va="center")
             top_in -= height
-        figure.savefig(path, dpi=DOTS_PER_INCH, facecolor="white", metadata=_metadata(path))
+        try:
+            figure.savefig(path, dpi=DOTS_PER_INCH, facecolor="white", metadata=_metadata(path))
+        except OSError as error:
+            raise CareloopError("picture_not_saved", f"{path}: {error.strerror}") from error
 
 
 def _metadata(path: Path) -> dict[str, Any]:

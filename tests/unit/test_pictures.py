@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devices.errors import ConfigError
+from devices.errors import CareloopError, ConfigError
 from devices.profiles import AUTOMATIC
 from gateway.detect.lines import Line
 from gateway.detect.settings import DetectSettings
@@ -110,11 +110,28 @@ def test_both_kinds_of_picture_are_drawn_and_drawn_the_same_twice(tmp_path: Path
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
+@pytest.mark.parametrize("device", ["$a$b^$", "<&>", "水", "a" * 300, "line\nbreak"])
+def test_names_are_drawn_as_they_are_whatever_is_in_them(tmp_path: Path, device: str) -> None:
+    album = Album()
+    album.read([Line(device, BEGIN_S + hour * HOUR_S, {"level": float(hour % 3)}) for hour in range(9)])
+    for name in ("one.png", "one.svg"):
+        save(album.sheet(device), tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 1000
+
+
 @pytest.mark.parametrize(("name", "words"), [("a.gif", "ends in .png or .svg"), ("no/such/a.png", "a folder")])
 def test_a_name_that_cannot_be_a_picture_is_refused(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check_name(tmp_path / name)
     assert words in caught.value.faults[0].allowed
+
+
+def test_nothing_at_all_is_a_picture_too_and_a_folder_is_no_file(tmp_path: Path) -> None:
+    save(Album().sheet("nothing"), tmp_path / "nothing.png")
+    assert (tmp_path / "nothing.png").exists()
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(CareloopError, match="folder.png"):
+        save(Album().sheet("nothing"), tmp_path / "folder.png")
 
 
 def test_nothing_is_imported_for_pictures_that_nobody_asked_for() -> None:
