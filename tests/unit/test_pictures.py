@@ -130,7 +130,7 @@ def test_nothing_at_all_is_a_picture_too_and_a_folder_is_no_file(tmp_path: Path)
     save(Album().sheet("nothing"), tmp_path / "nothing.png")
     assert (tmp_path / "nothing.png").exists()
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(CareloopError, match="folder.png"):
+    with pytest.raises(CareloopError, match=r"folder\.png"):
         save(Album().sheet("nothing"), tmp_path / "folder.png")
 
 
