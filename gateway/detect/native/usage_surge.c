@@ -1,4 +1,4 @@
-/* gateway/detect/usage_surge.py and drain.py */
+/* gateway/detect/usage_surge.py, excess.py and drain.py */
 #include "kinds.h"
 #include "layout.h"
 #include "series.h"

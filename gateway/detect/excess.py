@@ -1,0 +1,284 @@
+"""One step of a surge: a completed hour of use, compared with the habit and with what a companion explains."""
+
+from typing import Final
+
+import numpy as np
+
+from gateway.detect.arrays import Floats, Indices, Mask, Numbers
+from gateway.detect.detector import Batch, Peers
+from gateway.detect.drain import DRAIN, TALLIES
+from gateway.detect.exact import exp_of, log_of
+from gateway.detect.kinds import LearntKind
+from gateway.detect.table import Rows
+
+HOUR_S: Final = 3600.0
+BINS: Final = TALLIES  # parts of a day, in the habit; before there is one, tallies of values take its place
+BIN_HOURS: Final = 3.0
+WINDOW_DAYS: Final = 0.6  # of usual use, that a judgement looks back over
+MEMORY_DAYS: Final = 30.0
+SUNDAY: Final = 0.0
+SATURDAY: Final = 6.0
+WEEKEND_RATE: Final = 0.15  # of the newest day of a weekend, once some are known
+MOST_WEEKEND: Final = 3.0
+JUDGED_FROM_DAY: Final = 2.0
+PAIRED_FROM_DAY: Final = 2.0
+COMPARED_FROM_DAY: Final = 3.0
+PRIOR_USES: Final = 4.0  # typical uses, as if they were there and usual: three events say less than three hundred
+PRIOR_SPREAD: Final = 0.06  # square of a swing, before any is known
+LEAST_SPREAD: Final = 0.005
+PRIOR_SPREAD_DAYS: Final = 5.0
+FURTHEST: Final = 20.0  # times the habit, or a part of it, that a ratio counts as
+MOST_SWINGS: Final = 2.5
+MOST_LEARNT: Final = 1.0  # of a logarithm that is learnt from
+PRIOR_ALONG: Final = 0.12  # as if a companion had shared eight parts of ten
+PRIOR_ALONE: Final = 0.15
+ALONG_GAIN: Final = 0.3
+MOST_ALONG: Final = 1.5
+LEAST_SHARED: Final = -0.3  # a lazy week makes nothing stand out that goes on as usual, where nobody asked for it
+DOUBT: Final = 0.05  # of the square of what is shared: the further, the less exactly
+LOST_H: Final = 72.0  # without the companion, after which a series is judged alone again
+OUTLIER: Final = 4.0  # a learnt hour counts at most as so many usual ones
+RIPE_DAYS: Final = 7.0
+SLOW: Final = 0.05  # pace of learning while the alarm is up: or the fault becomes the habit
+DOUBTFUL: Final = 0.3  # pace while a surge is well on its way
+DOUBTED: Final = 0.5  # of the evidence: no further before the habit is known
+CALM: Final = 0.15  # logarithm of a ratio that is usual again
+LONGEST_GAP_H: Final = 24.0
+SWINGS: Final = 1.1  # beyond which a ratio adds up
+EVIDENCE: Final = 1.7  # swings times days
+DRAIN_SWINGS: Final = 1.5
+DRAIN_EVIDENCE: Final = 0.6
+RISE: Final = 0.3  # least excess, as a share of what is expected
+DRAIN_RISE: Final = 0.6  # a day out on the road takes half as much again
+ALONE: Final = 2.0  # times the evidence, without a companion
+
+
+class Step:
+    """The judgement of completed hours: one step of each series."""
+
+    def __init__(self, state: Rows, batch: Batch, done: Indices, hours: tuple[Floats, Floats, Floats]) -> None:
+        self._state = state
+        self._told = {name: np.broadcast_to(batch.parameter(name), len(batch.ts_s))[done] for name in _TOLD}
+        self._hour, self._use, self._kind = hours
+        self._firing = batch.firing[done]
+        assert batch.peers is not None
+        self._peers = batch.peers.some(done)
+        self._lane = _lane_of(self._hour)
+        day = np.floor(self._hour / 24.0) + 4.0  # 1 January 1970 was a Thursday
+        day -= 7.0 * np.floor(day / 7.0)
+        self._rests = ((day == SUNDAY) | (day == SATURDAY)) & (self._kind != DRAIN)
+        weekend = wide(state, "weekend")
+        self._factor = np.where(self._rests, weekend, (7.0 - 2.0 * weekend) / 5.0)
+        before = wide(state, "done")
+        spans = (self._kind >= LearntKind.COUNTER) & np.isfinite(before)
+        self._span = np.where(spans, self._hour - before, 1.0)  # hours that the use was made in
+        self._new_day = np.floor(self._hour / 24.0) != np.floor(before / 24.0)
+
+    def judge(self) -> tuple[Mask, Mask, Floats, Floats]:
+        """Breach, calm, score and beginning, [n] each."""
+        state, told, drains = self._state, self._told, self._kind == DRAIN
+        days = wide(state, "days")
+        there = np.isfinite(self._use) & (self._span <= LONGEST_GAP_H)
+        use, span = np.where(there, self._use, 0.0), np.where(there, self._span, 1.0)
+        lanes = state.lanes("usual").astype(np.float64)
+        usual = self._expect(lanes, use, span)
+        usual = np.where(there, usual, 0.0)
+        whole = whole_day(lanes)
+        weight = np.where(whole > 0, np.minimum(usual / np.where(whole > 0, whole, 1.0), 1.0), 0.0)
+
+        pair, has, seen = self._pair(there & (span == 1.0), there)
+        ratio, beside = self._compare(use, usual, pair, (weight, seen))
+        along, alone = wide(state, "along"), wide(state, "alone")
+        part = np.minimum(np.maximum(along / alone, 0.0), MOST_ALONG)
+        least = np.where(np.isnan(told["per"]), LEAST_SHARED, -np.inf)
+        shared = np.where(has, np.maximum(part * beside, least), 0.0)
+        known = seen & (days >= JUDGED_FROM_DAY) & (wide(state, "recent_usual") > 0)
+        excess = np.where(known, ratio - shared, 0.0)
+        spread = wide(state, "spread")
+        width = np.sqrt(spread + LEAST_SPREAD + DOUBT * np.where(has, beside * beside, 0.0))
+        swings = np.minimum(np.maximum(excess / width, -MOST_SWINGS), MOST_SWINGS)
+        before = wide(state, "surge")
+        normal = _or_else(told["swings"], np.where(drains, DRAIN_SWINGS, SWINGS))
+        surge = np.where(known, np.maximum(before + (swings - normal) * weight, 0.0), before)
+        bar = _or_else(told["evidence"], np.where(drains, DRAIN_EVIDENCE, np.where(has, EVIDENCE, ALONE * EVIDENCE)))
+        rise = _or_else(told["rise"], np.where(drains, DRAIN_RISE, RISE))
+        ripe = days > told["habit"]
+        surge = np.where(ripe, surge, np.minimum(surge, DOUBTED * bar))
+        breach = known & ripe & (surge > bar) & (excess > log_of(1.0 + rise))
+        calm = self._firing & known & (excess < CALM)
+        run = np.where((before == 0) & (surge > 0), self._hour, wide(state, "run"))
+        score = np.where(breach | (self._firing & ~calm), surge / (surge + bar), 0.0)
+        state["surge"], state["run"] = np.where(calm, 0.0, surge), run
+
+        pace = np.where(self._firing | breach, SLOW, np.where(surge > DOUBTED * bar, DOUBTFUL, 1.0))
+        self._learn_habit(lanes, (use, span, usual, whole), pace, there)
+        self._learn_swing(excess, spread, np.where(known, weight * pace, 0.0))
+        self._learn_pair((ratio, beside, use, pair), (along, alone), (has & known, weight, pace))
+        self._close(there)
+        began_s = np.where(np.isfinite(run), run, self._hour) * HOUR_S
+        return breach, calm, score, began_s
+
+    def _expect(self, lanes: Floats, use: Floats, span: Floats) -> Floats:
+        """Usual use in the hours that this use was made in; the use itself where no habit is known yet."""
+        usual = np.zeros(len(use))
+        for back in range(int(span.max())):
+            lane = _lane_of(self._hour - back)
+            rate = lanes[lane, np.arange(len(use))]
+            usual = np.where(back < span, usual + np.where(np.isnan(rate), use / span, rate * self._factor), usual)
+        return usual
+
+    def _pair(self, whole: Mask, there: Mask) -> tuple[Floats, Mask, Mask]:
+        """The companion's use in whole hours; whether the series is compared with it, and whether it is judged.
+
+        What is compared is judged by hours that both cover, until the companion is lost.
+        """
+        state = self._state
+        pair = np.where(whole, self._companion(), np.nan)
+        met, lost = np.isfinite(pair), wide(state, "lost")
+        compared = (state["per"] != 0) & (state["beside"] > 0) & (lost <= LOST_H)
+        state["lost"] = np.where(met, 0.0, np.minimum(lost + 1.0, 1e6))
+        return pair, compared & met & (state["days"] >= COMPARED_FROM_DAY), there & (met | ~compared)
+
+    def _compare(self, use: Floats, usual: Floats, pair: Floats, how: tuple[Floats, Mask]) -> tuple[Floats, Floats]:
+        """Logarithms of lately over habit, one's own and as the companion has it."""
+        state, (weight, seen) = self._state, how
+        fade = exp_of(-weight / WINDOW_DAYS)
+        own, beside = wide(state, "own"), wide(state, "beside")
+        rate = own / np.where(beside > 0, beside, 1.0)
+        expected = np.where(np.isfinite(pair) & (beside > 0), pair * rate, usual)
+        lately: list[Floats] = []
+        for name, more in (("recent_use", use), ("recent_usual", usual), ("recent_beside", expected)):
+            before = wide(state, name)
+            lately.append(np.where(seen, before * fade + more, before))
+            state[name] = lately[-1]
+        prior = PRIOR_USES * wide(state, "typical")
+        scale = lately[1] + prior
+        return _log_ratio(lately[0] + prior, scale), _log_ratio(lately[2] + prior, scale)
+
+    def _companion(self) -> Floats:
+        """The companion's use in the completed hour; NaN where it is not known."""
+        state, peers = self._state, self._peers
+        told = self._told["per"]
+        per = np.where(np.isnan(told), state["per"].astype(np.float64), told)
+        if self._told["pairs"].any():
+            wanted = (per == 0) & (self._told["pairs"] > 0) & self._new_day & (self._kind <= LearntKind.COUNTER)
+            wanted &= state["days"] >= PAIRED_FROM_DAY
+            for one in np.flatnonzero(wanted):  # once in a device's life
+                per[one] = _choose(peers, int(one), int(state.index[one]))
+        state["per"] = per
+        found = np.flatnonzero(per != 0)
+        use = np.full(len(per), np.nan)
+        slots = peers.find(found, per[found])
+        there = np.flatnonzero(slots >= 0)
+        if len(there):
+            rows, at = peers.rows(slots[there]), found[there]
+            hour = self._hour[at]
+            open_use = np.where(rows["kind"] == LearntKind.DELTA, wide(rows, "use"), np.nan)
+            step = hour - wide(rows, "done")
+            counted = (rows["kind"] == LearntKind.COUNTER) | (rows["kind"] == DRAIN)
+            open_use = np.where(counted & (step == 1.0), wide(rows, "use"), open_use)
+            done_use = np.where(rows["done"] == hour, wide(rows, "done_use"), np.nan)
+            use[at] = np.where(rows["hour"] == hour, open_use, done_use)
+        return use
+
+    def _learn_habit(
+        self, lanes: Floats, hours: tuple[Floats, Floats, Floats, Floats], pace: Floats, there: Mask
+    ) -> None:
+        use, span, usual, whole = hours
+        state, each, days = self._state, np.arange(len(use)), wide(self._state, "days")
+        rate = np.maximum(1.0 / (days + 1.0), 1.0 / MEMORY_DAYS) * pace
+        most = OUTLIER * np.maximum(usual / span, whole / 24.0)
+        lesson = np.where(days >= RIPE_DAYS, np.minimum(use / span, most), use / span)
+        known = lanes[self._lane, each]
+        factor = self._factor
+        step = rate / BIN_HOURS * (factor * (lesson - factor * known))
+        moved = np.where(np.isnan(known), lesson, known + step)
+        lanes[self._lane, each] = np.where(there, moved, known)
+        state.set_lanes("usual", lanes)
+        weekend = wide(state, "weekend")
+        rate = np.maximum(1.0 / (days * (2.0 / 7.0) + 1.0), WEEKEND_RATE) * pace
+        tells = there & self._rests & (whole > 0)
+        missed = np.where(tells, (lesson * span - usual) / np.where(tells, whole, 1.0), 0.0)
+        state["weekend"] = np.minimum(np.maximum(weekend + rate * missed, 0.0), MOST_WEEKEND)
+        typical = wide(state, "typical")
+        used = there & (lesson > 0)
+        rate = np.where(used, np.maximum(1.0 / (days * 4.0 + 1.0), 0.01), 0.0) * pace
+        state["typical"] = typical + rate * (lesson - typical)
+
+    def _learn_swing(self, excess: Floats, spread: Floats, weight: Floats) -> None:
+        clipped = np.minimum(np.maximum(excess, -MOST_LEARNT), MOST_LEARNT)
+        days = wide(self._state, "days")
+        rate = np.minimum(np.maximum(1.0 / (days + PRIOR_SPREAD_DAYS), 1.0 / MEMORY_DAYS) * weight, 1.0)
+        self._state["spread"] = spread + rate * (clipped * clipped - spread)
+
+    def _learn_pair(
+        self,
+        lately: tuple[Floats, Floats, Floats, Floats],
+        shares: tuple[Floats, Floats],
+        weights: tuple[Mask, Floats, Floats],
+    ) -> None:
+        """How the companion's use goes with one's own, and how much of the swings the two share."""
+        (ratio, beside, use, pair), (along, alone), (telling, weight, pace) = lately, shares, weights
+        state, weight = self._state, weight * pace
+        fade = exp_of(-weight / MEMORY_DAYS)
+        mine = np.minimum(np.maximum(ratio, -MOST_LEARNT), MOST_LEARNT)
+        its = np.minimum(np.maximum(beside, -MOST_LEARNT), MOST_LEARNT)
+        state["along"] = np.where(telling, along * fade + ALONG_GAIN * weight * (mine * its), along)
+        state["alone"] = np.where(telling, alone * fade + ALONG_GAIN * weight * (its * its), alone)
+        paired = np.isfinite(pair)
+        own, other = wide(state, "own"), wide(state, "beside")
+        state["own"] = np.where(paired, own * fade + use * pace, own)
+        state["beside"] = np.where(paired, other * fade + np.where(paired, pair, 0.0) * pace, other)
+
+    def _close(self, there: Mask) -> None:
+        state = self._state
+        state["done_use"] = np.where(there & (self._span == 1.0), self._use, np.nan)
+        state["done"] = self._hour
+        state["days"] = state["days"] + self._new_day
+        state.flush()
+
+
+_TOLD: Final = ("rise", "evidence", "swings", "habit", "pairs", "per")
+
+
+def _choose(peers: Peers, one: int, own: int) -> float:
+    """The companion of a series: the device's other amount that is used in most hours; 0 for none."""
+    best, chosen = 0.0, 0
+    for slot, code in zip(peers.slots[one].tolist(), peers.codes.tolist(), strict=True):
+        if slot < 0 or slot == own:
+            continue
+        row = peers.rows(np.array([slot]))
+        typical = float(row["typical"][0])
+        if row["kind"][0] > LearntKind.COUNTER or row["days"][0] < PAIRED_FROM_DAY - 1.0 or not typical > 0:
+            continue
+        busy = float(whole_day(row.lanes("usual"))[0]) / typical
+        if busy > best or (busy == best and chosen and code < chosen):
+            best, chosen = busy, code
+    return float(chosen)
+
+
+def whole_day(lanes: Numbers) -> Floats:
+    """Usual use of a day, [n], added up in order: so the order is no accident."""
+    total = np.zeros(lanes.shape[1])
+    for lane in lanes.astype(np.float64):
+        total = total + np.where(np.isnan(lane), 0.0, lane)
+    return total * BIN_HOURS
+
+
+def _lane_of(hour: Floats) -> Indices:
+    lane = np.floor((hour - 24.0 * np.floor(hour / 24.0)) / BIN_HOURS)
+    return np.where((lane >= 0) & (lane < BINS), lane, 0.0).astype(np.int64)
+
+
+def _log_ratio(part: Floats, whole: Floats) -> Floats:
+    ratio = np.where(whole > 0, part / np.where(whole > 0, whole, 1.0), 1.0)
+    return log_of(np.minimum(np.maximum(ratio, 1.0 / FURTHEST), FURTHEST))
+
+
+def _or_else(told: Floats, otherwise: Floats) -> Floats:
+    return np.where(np.isnan(told), otherwise, told)
+
+
+def wide(state: Rows, name: str) -> Floats:
+    """A field in double precision, [n]: as the loops in C reckon."""
+    return state[name].astype(np.float64)
