@@ -7,7 +7,7 @@ from crm_sync.brief import write_ending
 from crm_sync.cases import announce, major_queries
 from crm_sync.cases import queries as cases
 from crm_sync.cases.announce import News, farewell
-from crm_sync.cases.desk import Desk
+from crm_sync.cases.desk import Desk, find_subject
 from crm_sync.cases.lifecycle import close, observe
 from crm_sync.cases.major_queries import Major
 from crm_sync.cases.queries import Connection, DecisionAbout, Transition
@@ -157,7 +157,7 @@ async def adopt(conn: Connection, major: Major, case: Case, now_s: float) -> Non
         return
     await observe(conn, case, Transition(None, case.state, "fleet", "joined_major_case", major.case_id), now_s)
     if await major_queries.count_children(conn, major.case_id) <= TOLD_CHILDREN:
-        subject = Subject(case.tenant_id, case.device_id, case.asset_id)
+        subject = await find_subject(conn, case.tenant_id, case.device_id)
         news = News(MessageType.CASE_UPDATED, "joined_major_case")
         await announce.tell(conn, replace(case, parent_id=major.case_id), subject, news, now_s)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -53,7 +53,7 @@ class HealingEngine(RecordingEngine):
 
 
 @asynccontextmanager
-async def fleet(url: str, *, kettles: int = 120, toasters: int = 0, hold: float = HOUR_S) -> AsyncIterator["Fleet"]:
+async def fleet(url: str, *, kettles: int = 120, toasters: int = 0, hold: float = HOUR_S) -> AsyncGenerator["Fleet"]:
     async with open_world(url) as world:
         yield Fleet(url, world, kettles, toasters, hold)
 
@@ -84,7 +84,7 @@ class Fleet:
         self.rig = self._rig()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncGenerator[None]:
         """The pipeline at work."""
         async with self.rig.running():
             yield
@@ -154,7 +154,7 @@ async def test_a_bad_firmware_is_one_major_case_whose_members_open_none(database
             ("case.updated", "joined_major_case"),
         ]
         assert (told[1]["major"], told[1]["cohort"]["firmware"]) == (True, "2.0")
-        assert told[2]["parent"] == major["case_id"]
+        assert (told[2]["parent"], told[2]["asset"]["model"]) == (major["case_id"], "kettle")
         assert {each["change"] for each in told[3:]} <= {"more_devices"}
         assert len(told) < 8
         assert [each["members"]["devices"] for each in told if "members" in each] == [5, 10, 20, 40]
