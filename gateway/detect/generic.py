@@ -15,7 +15,7 @@ DEVICE_WATCHES: Final[Sequence[Watch]] = (
         problem="connection",
         severity=Severity.MINOR,
         # Who takes a device off for a weekend has rarely done so before: patience, where nobody said how much.
-        parameters={"factor": 4.0, "typical": 24.0, "longest": "60h", "warm_up": "7d"},
+        parameters={"factor": 5.0, "typical": 24.0, "longest": "60h", "warm_up": "10d"},
     ),
     Watch(name="decline", detector="decline", problem="wear", severity=Severity.MINOR),
 )
@@ -44,7 +44,7 @@ def metric_watches(metric: str) -> Sequence[Watch]:
             problem=slug,
             severity=Severity.MAJOR,
             # Soon where it stops, sure where it only falls; and one alarm, whatever a device counts.
-            parameters={"lull": 0.9, "drop": 0.35, "days": 4.0, "alone": 1},
+            parameters={"lull": 1.1, "drop": 0.35, "days": 5.0, "alone": 1},
         ),
         Watch(
             name=f"usage-surge-{slug}",
