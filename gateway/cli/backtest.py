@@ -166,6 +166,12 @@ def _run(
             return asyncio.run(run_backtest(plan, progress))
     except psycopg.errors.UndefinedTable as error:
         raise CareloopError("schema_missing", "the database has no cases yet; `careloop migrate` makes it") from error
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction) as error:
+        detail = (
+            f"{str(error).strip()}; a backtest needs temporary tables: a primary server, and for careloop's role "
+            "GRANT TEMPORARY ON DATABASE"
+        )
+        raise CareloopError("no_temporary_tables", detail) from error
     except psycopg.OperationalError as error:
         raise Retryable("database_unreachable", str(error).strip()) from error
 
