@@ -17,12 +17,13 @@ from crm_sync.cases.desk import Arrival, Desk, find_subject
 from crm_sync.cases.queries import Connection, alarms_of, lock_case
 from crm_sync.catching_up import renewed_notice
 from crm_sync.model import CaseState
-from crm_sync.trust import queries
+from crm_sync.trust import budget_queries, queries
 from crm_sync.trust.bar import bar_now
 from crm_sync.trust.belief import Belief
 from crm_sync.trust.budget import Accounts, book, pass_time, rule
+from crm_sync.trust.budget_queries import Budget
 from crm_sync.trust.gate import Known, weigh
-from crm_sync.trust.queries import Budget, Episode, Standing, WatchKey
+from crm_sync.trust.queries import Episode, Standing, WatchKey
 from crm_sync.trust.rules import TrustRules
 from crm_sync.trust.verdicts import settle_verdicts
 from devices.clock import Clock, to_datetime
@@ -100,13 +101,13 @@ class Keeper:
 
     async def _count(self, conn: Connection, rules: TrustRules, now_s: float) -> None:
         devices = await count_devices(conn, self._tenant_id)
-        await queries.count_exposure(conn, self._tenant_id, devices, now_s, rules.budget.memory)
-        budget = await queries.lock_budget(conn, self._tenant_id)
+        await budget_queries.count_exposure(conn, self._tenant_id, devices, now_s, rules.budget.memory)
+        budget = await budget_queries.lock_budget(conn, self._tenant_id)
         total = sum(devices.values())
         if budget is None:
             budget = Budget(Accounts.fresh(rules.budget, now_s), total, now_s)
         accounts = pass_time(budget.accounts, rules.budget, budget.devices, now_s)
-        await queries.save_budget(conn, self._tenant_id, Budget(accounts, total, now_s))
+        await budget_queries.save_budget(conn, self._tenant_id, Budget(accounts, total, now_s))
 
     async def _decide(self, conn: Connection, rules: TrustRules, now_s: float) -> Kept:
         expired = await proposals.expire(conn, rules.trust.approval_expires, now_s)
@@ -166,7 +167,7 @@ async def _find_room_for_waiting(
     keys = sorted({_key(row) for row in rows})
     cells = await queries.cells_of(conn, keys, now_s, settings.memory)
     unanswered = await queries.unanswered_of(conn, keys, now_s - rules.trust.answers_within)
-    budget = await queries.lock_budget(conn, tenant_id)
+    budget = await budget_queries.lock_budget(conn, tenant_id)
     assert budget is not None  # it was counted a moment ago
 
     def weighed(row: Mapping[str, Any]) -> Belief:

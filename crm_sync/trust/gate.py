@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
-from crm_sync.trust import queries
+from crm_sync.trust import budget_queries, queries
 from crm_sync.trust.bar import bar_now
 from crm_sync.trust.belief import Belief, Cell, believe, tail_of
 from crm_sync.trust.budget import Accounts, Ruling, book, pass_time, rule
+from crm_sync.trust.budget_queries import Budget
 from crm_sync.trust.history import less, own_cell
-from crm_sync.trust.queries import Budget, Connection, Episode, Standing, WatchKey
+from crm_sync.trust.queries import Connection, Episode, Standing, WatchKey
 from crm_sync.trust.rules import TrustRules
 from crm_sync.trust.scale import fade, lasting_of
 from crm_sync.trust.settings import BudgetSettings
@@ -56,7 +57,7 @@ async def find_room(conn: Connection, rules: TrustRules, question: Question, now
     episode = await queries.find_episode(conn, question.alarm_id)
     cells = (await queries.cells_of(conn, [key], now_s, settings.memory))[key]
     unanswered = (await queries.unanswered_of(conn, [key], now_s - rules.trust.answers_within))[key]
-    budget = await queries.lock_budget(conn, key.tenant_id)
+    budget = await budget_queries.lock_budget(conn, key.tenant_id)
     if budget is None:
         budget = Budget(Accounts.fresh(settings, now_s), 0, None)
     accounts = pass_time(budget.accounts, settings, budget.devices, now_s)
@@ -101,5 +102,5 @@ def _answer(ruling: Ruling, belief: Belief, bar: float, episode: Episode | None)
 async def take_room(conn: Connection, rules: TrustRules, question: Question, room: Room, case_id: str) -> None:
     """Book a case that has opened for an alarm."""
     accounts = book(room.accounts, rules.budget, room.cost)
-    await queries.save_budget(conn, question.key.tenant_id, replace(room.budget, accounts=accounts))
+    await budget_queries.save_budget(conn, question.key.tenant_id, replace(room.budget, accounts=accounts))
     await queries.book_episode(conn, question.alarm_id, case_id, room.cost)

@@ -9,8 +9,9 @@ from psycopg.rows import class_row, dict_row
 
 from crm_sync.trust.bar import bar_now
 from crm_sync.trust.budget import pass_time
+from crm_sync.trust.budget_queries import read_budget
 from crm_sync.trust.precision import Precision, measure
-from crm_sync.trust.queries import Connection, WatchKey, read_budget
+from crm_sync.trust.queries import Connection, WatchKey
 from crm_sync.trust.rules import TrustRules
 from devices.clock import to_datetime
 from devices.profiles.model import WatchMode

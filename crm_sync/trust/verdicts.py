@@ -7,7 +7,7 @@ turn of the inbox, in the order in which it was said: nobody else writes budgets
 from dataclasses import dataclass, replace
 from typing import Final, Literal, LiteralString
 
-from crm_sync.trust import history, queries
+from crm_sync.trust import budget_queries, history, queries
 from crm_sync.trust.bar import bar_now, moved
 from crm_sync.trust.budget import pass_time, settle
 from crm_sync.trust.precision import measure
@@ -88,13 +88,13 @@ async def _settle_cost(conn: Connection, rules: TrustRules, judged: Episode, now
     """Correct what the case of an alarm was booked with; a weak word corrects it in part."""
     if judged.case_id is None or judged.cost is None:
         return
-    budget = await queries.lock_budget(conn, judged.key.tenant_id)
+    budget = await budget_queries.lock_budget(conn, judged.key.tenant_id)
     if budget is None:
         return
     was_false = 1.0 if judged.verdict == "false" else 0.0
     cost = judged.weight * was_false + (1.0 - judged.weight) * judged.cost
     accounts = settle(pass_time(budget.accounts, rules.budget, budget.devices, now_s), judged.cost, cost)
-    await queries.save_budget(conn, judged.key.tenant_id, replace(budget, accounts=accounts))
+    await budget_queries.save_budget(conn, judged.key.tenant_id, replace(budget, accounts=accounts))
     await queries.book_episode(conn, judged.alarm_id, judged.case_id, cost)
 
 
