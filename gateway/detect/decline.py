@@ -5,6 +5,9 @@ mean of its own past, a fast one of the present, and its spread. The distance of
 the series' share of its device's evidence. How much neighbours resemble each other widens that error, and lengthens the
 time until the series is known: rhythms and moods are no drift.
 
+Of an amount the level is the logarithm of a day's use, were the whole day covered, and it steps once a day; what counts
+is how far it falls. A day of which little was heard says nothing.
+
 One share says little. A watch without a metric judges the device: many sensors that drift a little together tell of
 wear early. Sensors that move together from one reading to the next anyway (a regime, the weather) count as fewer. A
 watch over a metric says that this one alone has moved by more than it ever varies.
@@ -16,8 +19,10 @@ from typing import Final
 import numpy as np
 
 from devices.profiles.model import Metric
-from gateway.detect.arrays import Floats, Mask
+from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.detector import Batch, Findings, Moment, Parameter, Part, Parts, Words
+from gateway.detect.drift import LEVEL, NO_SHARE, TINY, error_of, step, wide
+from gateway.detect.falling_use import explain_use, judge_use
 from gateway.detect.kinds import LearntKind, tell_kind
 from gateway.detect.model import Kind
 from gateway.detect.settings import DetectSettings
@@ -25,33 +30,23 @@ from gateway.detect.table import Field, Rows
 from gateway.detect.words import say_instant, say_metric, say_number, say_quantity, say_span
 
 HOUR_S: Final = 3600.0
-YOUNG: Final = 40.0  # steps before a level can be compared with its past
-MEMORY: Final = 100.0  # steps that the slow mean and the spread look back
 OLD: Final = 400.0  # steps from which on a device is not expected to wander any further
-FAST: Final = 0.08  # of the fast mean towards each step
-OUTLIER: Final = 4.0  # spreads that one step can move anything by, once the spread is known
-ALIKE: Final = 0.1  # likeness of neighbours that is chance
-MOST_ALIKE: Final = 0.998
 CHANCE: Final = 1.0  # standard errors that are nobody's drift
 MOST: Final = 3.0  # a series' largest share
 GRAIN: Final = 256.0  # shares are whole parts of it, so that their sum has no order
-NO_SHARE: Final = -1.0  # not a level, or not known well enough
 FEW_FALLS: Final = 0.15  # what hardly ever falls, or hardly ever rises, counts; it does not drift
 SOME_ZEROS: Final = 0.05
+FEWEST_FALLS: Final = 0.02  # a counter may be reset now and then
+TO_SETTLE: Final = 48.0  # steps before a kind is learnt
 STEPS_ALONE: Final = 300.0  # before a series is judged by itself
 MARGIN: Final = 1.3  # over the record of its drifts
 FADED: Final = 0.97  # what remains of the record when another drift ends
 MOST_RECORD: Final = 1.5  # bars that a drift can set the record to
-TINY: Final = 1e-300
 FEWEST: Final = 3.0  # levels that make a device's evidence
 PRIOR: Final = 6.0  # further levels as if they were there and calm: few sensors must drift further
 CALM_SWING: Final = 0.8  # mean of a calm deviation, in spreads, and the spread of it
 CALM_SPREAD: Final = 0.6
 LARGEST_SWING: Final = 3.0
-SLOW_WHILE_FIRING: Final = 0.05
-DOUBTFUL: Final = 1.0  # share from which on the past is learnt more slowly
-SLOW_WHILE_DOUBTFUL: Final = 0.4
-SPREAD_WHILE_DOUBTFUL: Final = 0.1
 NAMED: Final = 3  # metrics in an explanation
 EASY: Final = 0.5  # share of the bar below which it is calm
 
@@ -74,6 +69,8 @@ class Decline:
         Field("share", "f4", NO_SHARE),  # of a device's evidence
         Field("falls", "f4"),
         Field("zeros", "f4"),
+        Field("use", "f4", group="day"),  # of an amount, in the day of the last step
+        Field("covered", "f4", group="day"),  # hours of that day that were heard of
         Field("since_s", initial=np.nan, group="drift"),  # when the present drift began
         Field("peak", "f4", group="drift"),  # how far it has come
         Field("record", "f4", group="drift"),  # how far earlier ones came, fading
@@ -81,6 +78,9 @@ class Decline:
     parameters: Sequence[Parameter] = (
         Parameter("evidence", default=1.65, minimum=0.1),  # of all series of a device together
         Parameter("shift", default=3.0, minimum=1.0),  # of one level, in spreads
+        Parameter("fall", default=0.25, minimum=0.05, maximum=0.95),  # of use, by this share of the usual
+        Parameter("sure", default=3.3, minimum=1.0),  # and in standard errors
+        Parameter("lasting", default=10 * 86_400.0, minimum=0.0, span=True),  # so long has it declined
         Parameter("kind", minimum=0.0, maximum=4.0),  # a LearntKind; else it is learnt
     )
     evidence_points: Final = 0
@@ -96,32 +96,32 @@ class Decline:
         return None
 
     def judge(self, state: Rows, batch: Batch) -> Findings:
-        """Step each series whose hour is a new one. Late samples change nothing."""
+        """Step levels whose hour is a new one, and amounts whose day is. Late samples change nothing."""
         count = len(state)
-        breach, calm, score = np.zeros(count, bool), np.zeros(count, bool), np.zeros(count)
-        began_s = batch.ts_s.copy()
+        told = np.broadcast_to(batch.parameter("kind"), count)
+        kind = np.where(np.isnan(told), state["kind"], told)
+        amounts = ~batch.late & (kind <= LearntKind.COUNTER)
         hour = np.floor(batch.ts_s / HOUR_S).astype(np.float32)
-        steps = ~batch.late & (hour != state["hour"])
-        state["hour"] = np.where(steps, hour, state["hour"])
-        chosen = np.flatnonzero(steps)
+        levels = ~batch.late & ~amounts & (kind != LearntKind.STATE) & (hour != state["hour"])
+        found = Findings(
+            np.zeros(count, bool),
+            np.zeros(count, bool),
+            np.zeros(count),
+            judged=np.zeros(count, bool),
+            began_s=batch.ts_s.copy(),
+            dismissed=kind == LearntKind.STATE,
+        )
+        chosen = np.flatnonzero(amounts)
+        if len(chosen):
+            judge_use(state.at(chosen), batch, kind[chosen], chosen, found)
+        chosen = np.flatnonzero(levels)
         if len(chosen):
             some = state.at(chosen)
-            drifted = some["share"] > 0
-            _step_level(some, batch.value[chosen], batch.firing[chosen])
-            known = (some["share"] >= 0) & (some["count"] >= STEPS_ALONE)
-            far, usual = np.abs(_wide(some, "fast")), _wide(some, "spread")
-            far = far / np.maximum(usual, TINY)
-            shift = np.broadcast_to(batch.parameter("shift"), count)[chosen]
-            breach[chosen] = known & (far >= shift) & (some["share"] >= MOST)
-            calm[chosen] = ~known | (far < EASY * shift)
-            score[chosen] = np.where(known, far / (far + shift), 0.0)
+            some["hour"] = hour[chosen]
+            _judge_level(some, batch, chosen, found)
+            _settle(some, told[chosen])
             some.flush()
-            moves = np.flatnonzero(drifted | (some["share"] > 0))
-            if len(moves):
-                at = chosen[moves]
-                began_s[at], is_new = _follow(some.at(moves), batch.ts_s[at], shift[moves] * usual[moves])
-                breach[at] &= is_new
-        return Findings(breach, calm, score, judged=steps, began_s=began_s)
+        return found
 
     def combine(self, state: Rows, parts: Parts, batch: Batch) -> Findings:
         """Judge devices by the shares of all their series, once an hour."""
@@ -129,16 +129,16 @@ class Decline:
         hour = np.floor(batch.ts_s / HOUR_S).astype(np.float32)
         steps = ~batch.late & (hour != state["hour"])
         state["hour"] = np.where(steps, hour, state["hour"])
-        share = _wide(parts.rows, "share")
+        share = wide(parts.rows, "share")
         levels = np.bincount(parts.owner, share >= 0, minlength=count)
         total = np.bincount(parts.owner, np.maximum(share, 0.0), minlength=count)
         _learn_swing(state, parts, batch, steps)
-        together = np.maximum(_wide(state, "spread"), 1.0)
+        together = np.maximum(wide(state, "spread"), 1.0)
         evidence = total / together / np.sqrt(levels / together + PRIOR)
         state["fast"] = np.where(steps, evidence, state["fast"])
         # What nobody controls wanders, and the further the longer it has been watched.
-        bar = batch.parameter("evidence") * np.sqrt(np.clip(_wide(state, "count"), MEMORY, OLD) / MEMORY)
-        known = (levels >= FEWEST) & (state["count"] >= YOUNG)
+        bar = batch.parameter("evidence") * np.sqrt(np.clip(wide(state, "count"), LEVEL.memory, OLD) / LEVEL.memory)
+        known = (levels >= FEWEST) & (state["count"] >= LEVEL.young)
         breach = steps & known & (evidence >= bar)
         calm = steps & ~(known & (evidence >= EASY * bar))
         began_s = np.fmin(state["since_s"], batch.ts_s)
@@ -147,6 +147,9 @@ class Decline:
 
     def explain(self, state: Rows, moment: Moment) -> Words:
         """Compare the level with the series' own past."""
+        told = moment.parameters["kind"]
+        if (float(state["kind"][0]) if np.isnan(told) else told) <= LearntKind.COUNTER:
+            return explain_use(state, moment)
         name, unit = say_metric(moment.metric), moment.unit
         slow, fast, spread = (float(state[field][0]) for field in ("slow", "fast", "spread"))
         window_s, since = moment.ts_s - moment.began_s, say_instant(moment.began_s, moment.ts_s)
@@ -188,44 +191,55 @@ def _say_drift(part: Part) -> str:
     return f"{say_metric(part.metric)} {now}, was {then}"
 
 
-def _wide(state: Rows, name: str) -> Floats:
-    return state[name].astype(np.float64)
-
-
-def _step_level(state: Rows, value: Floats, firing: Mask) -> None:
-    """Move the means and the spread by one value each, and see how far apart the means are."""
-    count = _wide(state, "count")
-    new = count == 0
-    slow, last = np.where(new, value, state["slow"]), np.where(new, value, state["last"])
-    before = slow + _wide(state, "fast")
-    before = np.where(new, value, before)
-    spread, jitter = _wide(state, "spread"), _wide(state, "jitter")
+def _judge_level(state: Rows, batch: Batch, chosen: Indices, found: Findings) -> None:
+    """Step levels, and note what is found of them."""
+    assert found.judged is not None
+    assert found.began_s is not None
+    drifted = state["share"] > 0
+    value = batch.value[chosen]
+    last = np.where(state["count"] == 0, value, state["last"])
     state["falls"] = state["falls"] + (value < last)
     state["zeros"] = np.where(value < 0, -np.inf, state["zeros"] + (value == 0))
-    most = np.where(count >= YOUNG, OUTLIER * spread, np.inf)
-    off = np.clip(value - before, -most, most)
-    leap = np.clip(value - last, -1.5 * most, 1.5 * most)
-    doubtful = _wide(state, "share") >= DOUBTFUL
-    pace = np.where(firing, SLOW_WHILE_FIRING, np.where(doubtful, SLOW_WHILE_DOUBTFUL, 1.0))
-    rate = np.maximum(1.0 / (count + 1.0), 1.0 / MEMORY) * pace
-    pace = np.where(firing, SLOW_WHILE_FIRING, np.where(doubtful, SPREAD_WHILE_DOUBTFUL, 1.0))
-    rest = np.maximum(1.0 / np.maximum(count, 1.0), 1.0 / MEMORY) * pace
-    away = np.clip(value - slow, -most, most)
-    spread = np.sqrt(spread * spread + rest * (away * away - spread * spread))
-    jitter = np.sqrt(jitter * jitter + rest * (0.5 * (leap * leap) - jitter * jitter))
-    present = before + np.maximum(1.0 / (count + 1.0), FAST) * off
-    slow = slow + rate * (before + off - slow)
-    fast = present - slow
-    state["slow"], state["last"] = slow, value
-    state["spread"], state["jitter"], state["fast"] = spread, jitter, fast
-    state["count"] = np.minimum(count + 1.0, 1e6)
+    step(state, value, batch.firing[chosen], LEVEL)
     state["share"] = _share(state)
+    known = (state["share"] >= 0) & (state["count"] >= STEPS_ALONE)
+    far, usual = np.abs(wide(state, "fast")), wide(state, "spread")
+    far = far / np.maximum(usual, TINY)
+    shift = np.broadcast_to(batch.parameter("shift"), len(batch.ts_s))[chosen]
+    found.judged[chosen] = True
+    found.breach[chosen] = known & (far >= shift) & (state["share"] >= MOST)
+    found.calm[chosen] = ~known | (far < EASY * shift)
+    found.score[chosen] = np.where(known, far / (far + shift), 0.0)
+    moves = np.flatnonzero(drifted | (state["share"] > 0))
+    if len(moves):
+        at = chosen[moves]
+        found.began_s[at], is_new = _follow(state.at(moves), batch.ts_s[at], shift[moves] * usual[moves])
+        found.breach[at] &= is_new
+
+
+def _settle(state: Rows, told: Floats) -> None:
+    """What is often zero, or hardly ever falls, is an amount, and starts anew as one."""
+    count, zeros, falls = wide(state, "count"), wide(state, "zeros"), wide(state, "falls")
+    ripe = np.isnan(told) & (state["kind"] == LearntKind.UNSETTLED) & (count >= TO_SETTLE)
+    often, counter = zeros >= SOME_ZEROS * count, (falls <= FEWEST_FALLS * count) & (state["spread"] > 0)
+    level = count >= STEPS_ALONE
+    kinds = [LearntKind.COUNTER, LearntKind.DELTA, LearntKind.LEVEL]
+    settled = np.select([counter, often, level], [float(each) for each in kinds], float(LearntKind.UNSETTLED))
+    kind = np.where(ripe, settled, state["kind"])
+    amounts = np.flatnonzero(ripe & (kind <= LearntKind.COUNTER))
+    state["kind"] = kind
+    if len(amounts):
+        some = state.at(amounts)
+        for name in ("count", "slow", "fast", "spread", "jitter"):
+            some[name] = 0.0
+        some["share"], some["since_s"] = NO_SHARE, np.nan
+        some.flush()
 
 
 def _follow(state: Rows, ts_s: Floats, bar: Floats) -> tuple[Floats, Mask]:
     """When each drift began, and whether it has come further than any before. What has ended becomes the record."""
-    far, drifts, peak = np.abs(_wide(state, "fast")), state["share"] > 0, _wide(state, "peak")
-    record = _wide(state, "record")
+    far, drifts, peak = np.abs(wide(state, "fast")), state["share"] > 0, wide(state, "peak")
+    record = wide(state, "record")
     is_new = far > MARGIN * record
     closed = np.maximum(FADED * record, np.minimum(peak, MOST_RECORD * bar))
     since_s = np.fmin(state["since_s"], ts_s)
@@ -238,33 +252,28 @@ def _follow(state: Rows, ts_s: Floats, bar: Floats) -> tuple[Floats, Mask]:
 
 def _share(state: Rows) -> Floats:
     """What each series adds to its device's evidence."""
-    count, spread, jitter = _wide(state, "count"), _wide(state, "spread"), _wide(state, "jitter")
-    falls, zeros = _wide(state, "falls"), _wide(state, "zeros")
-    alike = 1.0 - (jitter * jitter) / np.maximum(spread * spread, TINY)
-    alike = np.minimum(np.maximum(alike - ALIKE, 0.0) / (1.0 - ALIKE), MOST_ALIKE)
-    wider = (1.0 + alike) / (1.0 - alike)
-    width = FAST / (2.0 - FAST) + 1.0 / np.minimum(count, MEMORY)
-    error = spread * np.sqrt(wider * width)
-    far = np.abs(_wide(state, "fast")) / np.maximum(error, TINY)
+    count, falls, zeros = wide(state, "count"), wide(state, "falls"), wide(state, "zeros")
+    error, wider = error_of(state, LEVEL)
+    far = np.abs(wide(state, "fast")) / np.maximum(error, TINY)
     share = np.floor(np.minimum(np.maximum(far - CHANCE, 0.0), MOST) * GRAIN) / GRAIN
     level = (falls >= FEW_FALLS * count) & (falls <= (1.0 - FEW_FALLS) * count) & (zeros < SOME_ZEROS * count)
-    return np.where(level & (count >= YOUNG * wider) & (spread > 0), share, NO_SHARE)
+    return np.where(level & (count >= LEVEL.young * wider) & (state["spread"] > 0), share, NO_SHARE)
 
 
 def _learn_swing(state: Rows, parts: Parts, batch: Batch, steps: Mask) -> None:
     """As how many series move together: the swing of a reading's deviations, in that of independent ones."""
     count = len(state)
     rows = parts.rows
-    off = np.abs(rows["last"] - rows["slow"] - _wide(rows, "fast")) / (1.0 - FAST)
-    swing = np.minimum(off / np.maximum(_wide(rows, "spread"), TINY), LARGEST_SWING)
+    off = np.abs(rows["last"] - rows["slow"] - wide(rows, "fast")) / (1.0 - LEVEL.fast)
+    swing = np.minimum(off / np.maximum(wide(rows, "spread"), TINY), LARGEST_SWING)
     swing = np.floor(swing * GRAIN) / GRAIN
     here = (rows["share"] >= 0) & (rows["newest_s"] == batch.ts_s[parts.owner])
     seen = np.bincount(parts.owner, here, minlength=count)
     total = np.bincount(parts.owner, np.where(here, swing, 0.0), minlength=count)
     telling = steps & (seen >= FEWEST)
     excess = (total - CALM_SWING * seen) / (CALM_SPREAD * np.sqrt(np.maximum(seen, 1.0)))
-    known, learnt = _wide(state, "spread"), _wide(state, "count")
+    known, learnt = wide(state, "spread"), wide(state, "count")
     known = np.where(learnt == 0, 1.0, known)
-    moved = known + np.maximum(1.0 / (learnt + 10.0), 1.0 / MEMORY) * (excess * excess - known)
+    moved = known + np.maximum(1.0 / (learnt + 10.0), 1.0 / LEVEL.memory) * (excess * excess - known)
     state["spread"] = np.where(telling, moved, known)
     state["count"] = np.minimum(learnt + telling, 1e6)

@@ -21,7 +21,8 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {  # in the order in which the lo
         *("hot", "episode", "kind"),
         *("usual, apart", "weekday, apart", "daily, apart", "habit", "run", "chances, apart", "lull"),
     ),
-    "decline": ("hot", "episode", "drift"),
+    "decline": ("hot", "episode", "drift", "day"),
+    "stuck": ("hot", "episode", "run"),
     "usage_surge": ("hot", "episode", "surge"),
     "silence": ("hot", "episode"),
 }

@@ -1,13 +1,17 @@
-/* gateway/detect/decline.py */
+/* gateway/detect/decline.py, drift.py and falling_use.py */
+#include "kinds.h"
 #include "layout.h"
 #include "series.h"
 
-enum { DRIFT = EPISODE + 1 };
-enum { EVIDENCE = PARAMETERS, SHIFT, TOLD_KIND };
+enum { DRIFT = EPISODE + 1, DAY };
+enum { EVIDENCE = PARAMETERS, SHIFT, FALL, SURE, LASTING_S, TOLD_KIND };
 
-static const double YOUNG = 40.0;
-static const double MEMORY = 100.0;
-static const double FAST = 0.08;
+typedef struct { double fast, memory, young; bool heeds_likeness; } pace_t;
+
+static const pace_t LEVEL_PACE = {0.08, 100.0, 40.0, true};
+static const pace_t USE_PACE = {0.2, 28.0, 14.0, false};
+static const float ALONE = 300.0f;
+
 static const double OUTLIER = 4.0;
 static const double TINY = 1e-300;
 static const double GRAIN = 256.0;
@@ -29,47 +33,48 @@ static void fetch_nothing(lane_t *lane, int64_t slot, double ts_s) {
 INLINE double clip(double x, double most) { return x < -most ? -most : x > most ? most : x; }
 INLINE double grained(double x) { return floor_of(x * GRAIN) / GRAIN; }
 
+/* The standard error of the two means' distance, and how much wider the likeness of neighbours makes its square. */
+typedef struct { double error, wider; } error_t;
+
+INLINE error_t error_of(const decline_t *state, pace_t pace) {
+    double count = (double)state->count, spread = (double)state->spread, jitter = (double)state->jitter;
+    double alike = 1.0 - (jitter * jitter) / most(spread * spread, TINY);
+    alike = pace.heeds_likeness ? least(most(alike - 0.1, 0.0) / (1.0 - 0.1), 0.998) : 0.0;
+    double wider = (1.0 + alike) / (1.0 - alike);
+    double width = pace.fast / (2.0 - pace.fast) + 1.0 / most(least(count, pace.memory), 1.0);
+    return (error_t){spread * sqrt(wider * width), wider};
+}
+
 /* What a series adds to its device's evidence. */
 static float share_of(const decline_t *state) {
-    double count = (double)state->count, spread = (double)state->spread, jitter = (double)state->jitter;
-    double falls = (double)state->falls, zeros = (double)state->zeros;
+    double count = (double)state->count, falls = (double)state->falls, zeros = (double)state->zeros;
     if (!(falls >= 0.15 * count && falls <= (1.0 - 0.15) * count && zeros < 0.05 * count)) return -1.0f;
-    double alike = 1.0 - (jitter * jitter) / most(spread * spread, TINY);
-    alike = least(most(alike - 0.1, 0.0) / (1.0 - 0.1), 0.998);
-    double wider = (1.0 + alike) / (1.0 - alike);
-    if (!(count >= YOUNG * wider && spread > 0.0)) return -1.0f;
-    double error = spread * sqrt(wider * (FAST / (2.0 - FAST) + 1.0 / least(count, MEMORY)));
-    double far = fabs((double)state->fast) / most(error, TINY);
+    error_t error = error_of(state, LEVEL_PACE);
+    if (!(count >= LEVEL_PACE.young * error.wider && state->spread > 0.0f)) return -1.0f;
+    double far = fabs((double)state->fast) / most(error.error, TINY);
     return (float)grained(least(most(far - 1.0, 0.0), 3.0));
 }
 
-/* Move the means and the spread by one value, and see how far apart the means are. */
-static void step_level(decline_t *state, const sample_t *sample) {
-    double value = sample->value, count = (double)state->count;
-    bool new = count == 0.0;
-    double slow = new ? value : state->slow, last = new ? value : state->last;
-    double before = new ? value : slow + (double)state->fast;
-    double spread = (double)state->spread, jitter = (double)state->jitter;
-    state->falls += value < last;
-    state->zeros = value < 0.0 ? -INFINITY : state->zeros + (float)(value == 0.0);
-    double largest = count >= YOUNG ? OUTLIER * spread : INFINITY;
-    double off = clip(value - before, largest), leap = clip(value - last, 1.5 * largest);
-    double pace = sample->firing ? 0.05 : state->share >= 1.0f ? 0.4 : 1.0;
-    double rate = most(1.0 / (count + 1.0), 1.0 / MEMORY) * pace;
-    pace = sample->firing ? 0.05 : state->share >= 1.0f ? 0.1 : 1.0;
-    double rest = most(1.0 / most(count, 1.0), 1.0 / MEMORY) * pace;
-    double away = clip(value - slow, largest);
-    spread = sqrt(spread * spread + rest * (away * away - spread * spread));
-    jitter = sqrt(jitter * jitter + rest * (0.5 * (leap * leap) - jitter * jitter));
-    double present = before + most(1.0 / (count + 1.0), FAST) * off;
+/* gateway/detect/drift.py: step() */
+INLINE void step_by(decline_t *state, double value, bool firing, pace_t pace) {
+    double count = (double)state->count, spread = (double)state->spread;
+    bool new = count == 0.0, doubtful = state->share >= 1.0f || state->share < -1.0f;
+    double slow = new ? value : state->slow, before = new ? value : slow + (double)state->fast;
+    double largest = count >= pace.young ? OUTLIER * spread : INFINITY;
+    double off = clip(value - before, largest), away = clip(value - slow, largest);
+    double rate = most(1.0 / (count + 1.0), 1.0 / pace.memory) * (firing ? 0.05 : doubtful ? 0.4 : 1.0);
+    double rest = most(1.0 / most(count, 1.0), 1.0 / pace.memory) * (firing ? 0.05 : doubtful ? 0.1 : 1.0);
+    double present = before + most(1.0 / (count + 1.0), pace.fast) * off;
     slow = slow + rate * (before + off - slow);
-    state->fast = (float)(present - slow);
+    state->spread = (float)sqrt(spread * spread + rest * (away * away - spread * spread));
+    if (pace.heeds_likeness) {
+        double jitter = (double)state->jitter, leap = clip(value - (new ? value : state->last), 1.5 * largest);
+        state->jitter = (float)sqrt(jitter * jitter + rest * (0.5 * (leap * leap) - jitter * jitter));
+        state->last = value;
+    }
     state->slow = slow;
-    state->last = value;
-    state->spread = (float)spread;
-    state->jitter = (float)jitter;
+    state->fast = (float)(present - slow);
     state->count = (float)least(count + 1.0, 1e6);
-    state->share = share_of(state);
 }
 
 typedef struct { double began_s; bool is_new; } drifting_t;
@@ -85,28 +90,100 @@ static drifting_t follow(const decline_t *state, drift_t *drift, double ts_s, do
     return found;
 }
 
-static finding_t judge(lane_t *lane, const sample_t *sample) {
-    decline_t *state = row_of(lane, HOT, sample->slot);
-    finding_t found = {0};
-    float hour = (float)hour_of(lane, sample->ts_s);
-    if (sample->late || hour == state->hour) return found;
-    state->hour = hour;
+/* What is often zero, or hardly ever falls, is an amount, and starts anew as one. */
+static void settle_kind(decline_t *state, drift_t *drift) {
+    float count = state->count;
+    bool counter = (double)state->falls <= 0.02 * (double)count && state->spread > 0.0f;
+    bool often = (double)state->zeros >= 0.05 * (double)count;
+    state->kind = counter ? COUNTER : often ? DELTA : count >= ALONE ? LEVEL : UNSETTLED;
+    if (state->kind > COUNTER) return;
+    state->count = state->fast = state->spread = state->jitter = 0.0f;
+    state->slow = 0.0;
+    state->share = -1.0f;
+    drift->since_s = NAN;
+}
+
+static finding_t judge_level(lane_t *lane, const sample_t *sample, decline_t *state) {
+    finding_t found = {.judged = true, .tells_began = true, .began_s = sample->ts_s};
+    double value = sample->value, last = state->count == 0.0f ? value : state->last, shift = sample->parameters[SHIFT];
     bool drifted = state->share > 0.0f;
-    step_level(state, sample);
+    state->falls += value < last;
+    state->zeros = value < 0.0 ? -INFINITY : state->zeros + (float)(value == 0.0);
+    step_by(state, value, sample->firing, LEVEL_PACE);
+    state->share = share_of(state);
     double far = fabs((double)state->fast) / most((double)state->spread, TINY);
-    double shift = sample->parameters[SHIFT];
-    bool known = state->share >= 0.0f && state->count >= 300.0f;
-    found.judged = found.tells_began = true;
+    bool known = state->share >= 0.0f && state->count >= ALONE;
     found.breach = known && far >= shift && state->share >= 3.0f;
     found.calm = !known || far < 0.5 * shift;
     found.score = known ? far / (far + shift) : 0.0;
-    found.began_s = sample->ts_s;
-    if (!drifted && !(state->share > 0.0f)) return found;
+    bool moves = drifted || state->share > 0.0f;
+    bool settles = is_nan(sample->parameters[TOLD_KIND]) && state->kind == UNSETTLED && state->count >= 48.0f;
+    if (!moves && !settles) return found;
     drift_t *drift = KEEP_ROW(drift_t, lane, DRIFT, sample->slot);
-    drifting_t drifting = follow(state, drift, sample->ts_s, shift * (double)state->spread);
-    found.began_s = drifting.began_s;
-    found.breach = found.breach && drifting.is_new;
+    if (moves) {
+        drifting_t drifting = follow(state, drift, sample->ts_s, shift * (double)state->spread);
+        found.began_s = drifting.began_s;
+        found.breach = found.breach && drifting.is_new;
+    }
+    if (settles) settle_kind(state, drift);
     return found;
+}
+
+/* gateway/detect/falling_use.py: a day is over. */
+static finding_t judge_day(lane_t *lane, const sample_t *sample, decline_t *state, double level) {
+    const double *p = sample->parameters;
+    finding_t found = {.judged = true, .tells_began = true};
+    step_by(state, level, sample->firing, USE_PACE);
+    double fast = (double)state->fast, sure = -fast / most(error_of(state, USE_PACE).error, TINY);
+    double bar = log_of(1.0 - p[FALL]);
+    double depth = most(fast / bar, 0.0);
+    bool known = (double)state->count >= USE_PACE.young;
+    drift_t *drift = KEEP_ROW(drift_t, lane, DRIFT, sample->slot);
+    drift->since_s = sure >= 1.0 ? least(sample->ts_s, drift->since_s) : NAN;
+    found.calm = !known || depth < 0.5;
+    found.score = known ? depth / (depth + 1.0) : 0.0;
+    state->share = known && sure >= 1.0 ? -2.0f : -1.0f;
+    found.began_s = is_nan(drift->since_s) ? sample->ts_s : drift->since_s;
+    bool lasts = sample->ts_s - found.began_s >= p[LASTING_S], lies_low = level - state->slow <= 0.5 * bar;
+    found.breach = known && depth >= 1.0 && sure >= p[SURE] && lasts && lies_low;
+    return found;
+}
+
+static finding_t judge_use(lane_t *lane, const sample_t *sample, decline_t *state, double kind) {
+    finding_t found = {0};
+    double value = sample->value, amount = kind == COUNTER ? difference(value, state->last) : value;
+    if (kind == COUNTER) state->last = value;
+    if (!(is_finite(amount) && amount >= 0.0)) return found;
+    float hour = (float)hour_of(lane, sample->ts_s);
+    day_t *day = KEEP_ROW(day_t, lane, DAY, sample->slot);
+    if (floor_of((double)state->hour / 24.0) == floor_of((double)hour / 24.0)) {
+        day->use = (float)((double)day->use + amount);
+        day->covered = (float)((double)day->covered + (hour != state->hour));
+        state->hour = hour;
+        return found;
+    }
+    double use = (double)day->use, covered = (double)day->covered;
+    bool known = (double)state->count >= USE_PACE.young;
+    if (covered >= 8.0 && (known || use > 0.0)) {
+        double total = use * 24.0 / covered, level = total > 0.0 ? log_of(total) : -INFINITY;
+        found = judge_day(lane, sample, state, known ? most(level, state->slow - 2.0) : level);
+    }
+    day->use = (float)amount;
+    day->covered = 1.0f;
+    state->hour = hour;
+    return found;
+}
+
+static finding_t judge(lane_t *lane, const sample_t *sample) {
+    decline_t *state = row_of(lane, HOT, sample->slot);
+    double told = sample->parameters[TOLD_KIND], kind = is_nan(told) ? (double)state->kind : told;
+    finding_t found = {.dismissed = kind == STATE};
+    if (sample->late || found.dismissed) return found;
+    if (kind <= COUNTER) return judge_use(lane, sample, state, kind);
+    float hour = (float)hour_of(lane, sample->ts_s);
+    if (hour == state->hour) return found;
+    state->hour = hour;
+    return judge_level(lane, sample, state);
 }
 
 typedef struct { double levels, total, seen, swing; } sums_t;
@@ -122,7 +199,7 @@ static sums_t add_up(const lane_t *lane, const sample_t *sample) {
         sums.levels += 1.0;
         sums.total += (double)part->share;
         if (part->newest_s != sample->ts_s) continue;
-        double off = fabs(part->last - part->slow - (double)part->fast) / (1.0 - FAST);
+        double off = fabs(part->last - part->slow - (double)part->fast) / (1.0 - LEVEL_PACE.fast);
         sums.seen += 1.0;
         sums.swing += grained(least(off / most((double)part->spread, TINY), 3.0));
     }
@@ -134,7 +211,7 @@ static void learn_swing(decline_t *state, const sums_t *sums) {
     double learnt = (double)state->count, known = learnt == 0.0 ? 1.0 : (double)state->spread;
     if (sums->seen >= FEWEST) {
         double excess = (sums->swing - 0.8 * sums->seen) / (0.6 * sqrt(most(sums->seen, 1.0)));
-        known = known + most(1.0 / (learnt + 10.0), 1.0 / MEMORY) * (excess * excess - known);
+        known = known + most(1.0 / (learnt + 10.0), 1.0 / LEVEL_PACE.memory) * (excess * excess - known);
         state->count = (float)least(learnt + 1.0, 1e6);
     }
     state->spread = (float)known;
@@ -149,10 +226,10 @@ static finding_t combine(lane_t *lane, const sample_t *sample) {
     sums_t sums = add_up(lane, sample);
     learn_swing(state, &sums);
     double together = most((double)state->spread, 1.0);
-    double bar = sample->parameters[EVIDENCE] * sqrt(least(most((double)state->count, MEMORY), 400.0) / MEMORY);
+    double bar = sample->parameters[EVIDENCE] * sqrt(least(most((double)state->count, LEVEL_PACE.memory), 400.0) / LEVEL_PACE.memory);
     double evidence = sums.total / together / sqrt(sums.levels / together + 6.0);
     state->fast = (float)evidence;
-    bool known = sums.levels >= FEWEST && state->count >= (float)YOUNG;
+    bool known = sums.levels >= FEWEST && state->count >= (float)LEVEL_PACE.young;
     found.judged = found.tells_began = true;
     found.breach = known && evidence >= bar;
     found.calm = !(known && evidence >= 0.5 * bar);

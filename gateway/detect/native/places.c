@@ -73,6 +73,9 @@ static const place_t PLACES[] = {
 #define HERE drift_t
     DRIFT_GROUP(ONE_PLACE, MANY_PLACES)
 #undef HERE
+#define HERE day_t
+    DAY_GROUP(ONE_PLACE, MANY_PLACES)
+#undef HERE
     DETECTOR("usage_surge")
 #define HERE using_t
     USING_HOT(ONE_PLACE, MANY_PLACES)
