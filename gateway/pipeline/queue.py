@@ -137,7 +137,7 @@ class PacketQueue:
         before = self.packets
         while not await _is_set(self._ripe, look_s):
             came_per_s = (self.packets - before) / look_s if look_s else 0.0
-            if not is_worth_waiting(self.packets, came_per_s, self._age_s, self._settings.max_age):
+            if not self._mixed or not is_worth_waiting(self.packets, came_per_s, self._age_s, self._settings.max_age):
                 break
             before = self.packets
         return True
@@ -235,9 +235,10 @@ class PacketQueue:
 
 
 def is_worth_waiting(packets: int, came_per_s: float, age_s: float, max_age_s: float) -> bool:
-    """Whether a batch is to grow older than it should, because many keep coming.
+    """Whether a batch of a broker's messages is to grow older than it should, because many keep coming.
 
-    A commit costs the same for few and for many: what it costs, broker and senders cannot use.
+    A commit costs the same for few and for many. Devices at a door of ours wait for it with their next messages; those
+    of a broker do not, for it has answered them already.
     """
     is_young = age_s < _PATIENCE * max_age_s
     return is_young and packets >= _MANY and came_per_s * age_s > _AS_EVER * packets

@@ -177,6 +177,8 @@ async def test_waiting_ends_with_a_full_batch_or_with_its_age() -> None:
     young = PacketQueue(settings(max_age=0.01))
     young.put(packets(door, 1))
     assert await asyncio.wait_for(young.wait(5), 5)
+    young.put([mixed(Door(keeps_order=False), *"abc")])
+    assert await asyncio.wait_for(young.wait(5), 5)
 
 
 def test_a_batch_grows_older_while_many_keep_coming() -> None:
