@@ -16,3 +16,8 @@ async def list_shadows(conn: Connection, tenant_id: str) -> set[tuple[str, str]]
     """Model and name of each watch of a tenant that is in shadow mode."""
     rows = await (await conn.execute(_SHADOWS, [tenant_id, WatchMode.SHADOW])).fetchall()
     return {(model, watch) for model, watch in rows}
+
+
+def is_shadow(shadows: set[tuple[str, str]], model: str, watch: str, kind: str) -> bool:
+    """Whether a watch is in shadow mode; the generic ones of the automatic profile are known by their detector."""
+    return (model, watch) in shadows or (model == "automatic" and (model, kind.replace("_", "-")) in shadows)

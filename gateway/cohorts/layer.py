@@ -11,7 +11,7 @@ from typing import Final
 
 from crm_sync.inbox import AlarmNotice
 from crm_sync.incidents import put_incidents
-from crm_sync.trust.shadows import list_shadows
+from crm_sync.trust.shadows import is_shadow, list_shadows
 from devices.registry.model import FirmwareSeen
 from gateway.cohorts import incidents, queries
 from gateway.cohorts.comparison import Comparison, Sign
@@ -197,7 +197,7 @@ async def _marked(conn: Connection, notices: Sequence[AlarmNotice]) -> Sequence[
 def _is_evidence(notice: AlarmNotice, facts: Mapping[str, DeviceFacts], shadows: set[tuple[str, str]]) -> bool:
     """Whether anything may be concluded from an alarm: not from history, nor from a watch that is only being tried."""
     device = facts.get(notice.device_id)
-    if device is None or (device.model, notice.watch) in shadows:
+    if device is None or is_shadow(shadows, device.model, notice.watch, notice.kind):
         return False
     return notice.kind == "silence" or notice.recorded_at_s - notice.head_ts_s <= STALE_S
 

@@ -11,6 +11,7 @@ from crm_sync.trust.precision import Precision, measure
 from crm_sync.trust.promotion import judge_mode
 from crm_sync.trust.scale import LONGEST, STRONGEST, fade, lasting_of, strength_of
 from crm_sync.trust.settings import BudgetSettings, TrustSettings
+from crm_sync.trust.shadows import is_shadow
 from devices.profiles.model import WatchMode
 
 RATE = 1e-4
@@ -221,3 +222,11 @@ def test_a_bar_rises_sinks_fades_and_is_bounded() -> None:
 def test_settings_that_would_send_a_watch_to_and_fro_are_refused() -> None:
     with pytest.raises(ValidationError, match="to and fro"):
         TrustSettings(promote_above=0.5, demote_below=0.6)
+
+
+def test_a_generic_watch_in_shadow_is_known_by_its_detector() -> None:
+    shadows = {("automatic", "usage-drop"), ("e-bike", "rides-heavily")}
+    assert is_shadow(shadows, "automatic", "usage-drop-steps", "usage_drop")
+    assert is_shadow(shadows, "e-bike", "rides-heavily", "record")
+    assert not is_shadow(shadows, "e-bike", "ridden-less", "usage_drop")
+    assert not is_shadow(shadows, "automatic", "record-steps", "record")
