@@ -136,5 +136,5 @@ class UsageSurge:
         )
         if moment.beside and usual > 0:
             other = say_number(beside / usual)
-            text += f"; {say_metric(moment.beside)}, which goes with it, makes expect {other} times"
+            text += f"; going by {say_metric(moment.beside)}, {other} times the habit was to be expected"
         return Words(text, f"about {a_day}", now, window_s, evidence)

@@ -148,7 +148,7 @@ def test_a_count_that_doubles_while_all_else_is_as_usual_stands_out(seed: int) -
     [told, *_] = [change for change in device(companions(seed, times(45, 2.0))) if change.event == "raised"]
     assert told.metric == "events"
     assert 0 < (told.ts_s - START_S) / DAY_S - FAULT_DAY <= 7
-    assert "Steps, which goes with it," in told.explanation.text
+    assert "going by Steps," in told.explanation.text
 
 
 @pytest.mark.parametrize("seed", SEEDS)
