@@ -40,7 +40,8 @@ def interleaved(lines: Sequence[Line], seed: int) -> list[Line]:
         bunch = int(rng.choice([1, 2, 40]))
         dealt += waiting[name][:bunch]
         waiting[name] = waiting[name][bunch:]
-        waiting = {name: left for name, left in waiting.items() if left}
+        if not waiting[name]:
+            del waiting[name]
     return dealt
 
 
