@@ -22,6 +22,7 @@ from devices.profiles.model import Severity
 TOLD_CHILDREN: Final = 50
 """Cases whose CRM records are told one by one that they belong to a major case; others say so in their next message."""
 
+
 async def take_incident(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: float) -> None:
     """Work one notice of an incident in the caller's transaction."""
     major = await major_queries.find_major(conn, notice.incident_id)
@@ -31,7 +32,7 @@ async def take_incident(conn: Connection, desk: Desk, notice: IncidentNotice, no
         return
     if major is None:
         major = await _open(conn, desk, notice, now_s)
-    elif notice.problems != tuple(major.problems):
+    elif (notice.problems, notice.model, notice.region) != (tuple(major.problems), major.model, major.region):
         major = await _grow(conn, major, notice, now_s)
     if major is not None:
         await _claim(conn, major, notice, now_s)
@@ -126,15 +127,22 @@ async def _open(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: flo
 
 
 async def _grow(conn: Connection, major: Major, notice: IncidentNotice, now_s: float) -> Major:
-    """Take up that the incident has one more problem."""
-    grown = replace(major, problems=list(notice.problems), devices=max(major.devices, notice.devices))
+    """Take up that the incident has one more problem, or is wider than it was."""
+    change = "widened" if notice.problems == tuple(major.problems) else "problem_added"
+    grown = replace(
+        major,
+        model=notice.model,
+        region=notice.region,
+        problems=list(notice.problems),
+        devices=max(major.devices, notice.devices),
+    )
     await major_queries.put_major(conn, notice.tenant_id, grown)
     case = await cases.lock_case(conn, major.case_id)
     if case is not None and case.state.is_live:
         severity = max(case.severity, Severity(notice.severity), key=lambda each: each.rank)
         case = replace(case, title=notice.title, brief=_brief(notice), severity=severity)
-        await observe(conn, case, Transition(None, case.state, "fleet", "problem_added", notice.problems[-1]), now_s)
-        await announce.tell(conn, case, _subject(notice), News(MessageType.CASE_UPDATED, "problem_added"), now_s)
+        await observe(conn, case, Transition(None, case.state, "fleet", change, notice.title), now_s)
+        await announce.tell(conn, case, _subject(notice), News(MessageType.CASE_UPDATED, change), now_s)
     return grown
 
 

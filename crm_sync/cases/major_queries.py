@@ -44,7 +44,8 @@ _PUT_MAJOR: Final[LiteralString] = """
 INSERT INTO major_case (case_id, tenant_id, incident_id, kind, model, firmware, region, problems, devices, told_devices)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (incident_id) DO UPDATE
-SET problems = excluded.problems, devices = greatest(major_case.devices, excluded.devices), is_over = false
+SET model = excluded.model, region = excluded.region, problems = excluded.problems,
+    devices = greatest(major_case.devices, excluded.devices), is_over = false
 """
 
 

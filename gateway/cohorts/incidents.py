@@ -56,7 +56,7 @@ class Incident:
 
 
 def incident_id_of(tenant_id: str, kind: str, cohort: Sequence[str | None], number: int) -> str:
-    """The id of a cohort's n-th incident of a kind: the same for whoever works it out."""
+    """The id of the n-th incident of a kind, which began with this cohort: the same for whoever works it out."""
     key = "\n".join([tenant_id, kind, *(part or "" for part in cohort), str(number)]).encode()
     value = int.from_bytes(hashlib.blake2b(key, digest_size=16).digest())
     digits: list[str] = []
@@ -66,18 +66,12 @@ def incident_id_of(tenant_id: str, kind: str, cohort: Sequence[str | None], numb
     return f"inc_{''.join(digits)}"
 
 
-COUNT_OF_COHORT: LiteralString = """
-SELECT count(*) FROM incident
-WHERE tenant_id = %s AND kind = %s AND model IS NOT DISTINCT FROM %s AND firmware IS NOT DISTINCT FROM %s
-  AND region IS NOT DISTINCT FROM %s
-"""
+COUNT_OF_KIND: LiteralString = "SELECT count(*) FROM incident WHERE tenant_id = %s AND kind = %s"
 
 
-async def count_of_cohort(
-    conn: Connection, tenant_id: str, kind: str, cohort: tuple[str | None, str | None, str | None]
-) -> int:
-    """How many incidents of a kind a cohort (model, firmware, region) has had."""
-    row = await (await conn.execute(COUNT_OF_COHORT, (tenant_id, kind, *cohort))).fetchone()
+async def count_of_kind(conn: Connection, tenant_id: str, kind: str) -> int:
+    """How many incidents of a kind there have been."""
+    row = await (await conn.execute(COUNT_OF_KIND, (tenant_id, kind))).fetchone()
     return 0 if row is None else int(row[0])
 
 
@@ -86,7 +80,8 @@ INSERT INTO incident (incident_id, tenant_id, kind, model, firmware, region, pro
                       state, started_at, known_at, updated_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'open', %s, %s, %s)
 ON CONFLICT (incident_id) DO UPDATE
-SET problems = excluded.problems, severity = excluded.severity, title = excluded.title, says = excluded.says,
+SET model = excluded.model, region = excluded.region, problems = excluded.problems, severity = excluded.severity,
+    title = excluded.title, says = excluded.says,
     evidence = incident.evidence || excluded.evidence, updated_at = excluded.updated_at
 """
 

@@ -87,7 +87,7 @@ class Opening:
             turn.going_on[turn.going_on.index(before)] = incident
         else:
             key = (model, comparison.firmware, verdict.region)
-            number = await incidents.count_of_cohort(conn, tenant_id, IncidentKind.BAD_FIRMWARE, key)
+            number = await incidents.count_of_kind(conn, tenant_id, IncidentKind.BAD_FIRMWARE)
             incident = Incident(
                 incident_id=incident_id_of(tenant_id, IncidentKind.BAD_FIRMWARE, key, number),
                 tenant_id=tenant_id,
@@ -107,30 +107,44 @@ class Opening:
         return incident
 
     async def _dip(self, conn: Connection, turn: Turn, dip: Dip) -> Incident | None:
-        """The incident of a dip; None where one that goes on explains it."""
+        """The incident of a dip; None where one that goes on explains it. Two at once are one wider one."""
         tenant_id, now_s = turn.tenant_id, turn.now.now_s
         kind, _, name = dip.scope.partition(":")
         key = (name if kind == "model" else None, None, name if kind == "region" else None)
-        dips = [each for each in turn.going_on if each.kind is IncidentKind.FLEET_DIP]
-        if any((each.model, None, each.region) in {key, (None, None, None)} for each in dips):
+        going_on = [each for each in turn.going_on if each.kind is IncidentKind.FLEET_DIP]
+        if any((each.model, None, each.region) in {key, (None, None, None)} for each in going_on):
             return None
-        number = await incidents.count_of_cohort(conn, tenant_id, IncidentKind.FLEET_DIP, key)
         title = self.titles.get(name)
-        incident = Incident(
-            incident_id=incident_id_of(tenant_id, IncidentKind.FLEET_DIP, key, number),
-            tenant_id=tenant_id,
-            kind=IncidentKind.FLEET_DIP,
-            model=key[0],
-            firmware=None,
-            region=key[2],
-            problems=("fleet_dip",),
-            severity=_gravest(notice for notice in turn.raised if notice.kind in KINDS),
-            title=words.dip_title(dip.scope, title),
-            says=words.dip_says(dip, title),
-            started_at_s=dip.since_s,
-            known_at_s=now_s,
-        )
-        turn.going_on.append(incident)
+        says = words.dip_says(dip, title)
+        severity = _gravest(notice for notice in turn.raised if notice.kind in KINDS)
+        if going_on:
+            before = going_on[0]
+            incident = replace(
+                before,
+                model=None,
+                region=None,
+                severity=max(severity, before.severity, key=lambda each: Severity(each).rank),
+                title=words.dip_title("*", None),
+                says=f"{before.says}\n{says}",
+            )
+            turn.going_on[turn.going_on.index(before)] = incident
+        else:
+            number = await incidents.count_of_kind(conn, tenant_id, IncidentKind.FLEET_DIP)
+            incident = Incident(
+                incident_id=incident_id_of(tenant_id, IncidentKind.FLEET_DIP, key, number),
+                tenant_id=tenant_id,
+                kind=IncidentKind.FLEET_DIP,
+                model=key[0],
+                firmware=None,
+                region=key[2],
+                problems=("fleet_dip",),
+                severity=severity,
+                title=words.dip_title(dip.scope, title),
+                says=says,
+                started_at_s=dip.since_s,
+                known_at_s=now_s,
+            )
+            turn.going_on.append(incident)
         await incidents.put_incident(conn, incident, [words.dip_evidence(dip, now_s)])
         return incident
 

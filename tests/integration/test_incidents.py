@@ -290,6 +290,23 @@ async def test_a_fleet_that_falls_silent_at_once_is_one_incident_without_members
         assert await world.world.types() == ["case.opened", "case.resolved"]
 
 
+async def test_a_dip_that_reaches_one_model_after_the_other_is_one_incident(plain_database_url: str) -> None:
+    async with fleet(plain_database_url, toasters=60) as world, world.running():
+        world.rig.recorder.silent_after_s = 6 * HOUR_S
+        await world.tell(world.kettles, "1.0")
+        await world.pass_time(4 * HOUR_S)
+        await world.tell(world.toasters, "1.0")
+        await world.pass_time(3 * HOUR_S)
+        await world.rig.until_rows(INCIDENTS, [("fleet_dip", "kettle", None, None, ["fleet_dip"], "open")])
+        await world.pass_time(4 * HOUR_S)
+        await world.rig.until_rows(INCIDENTS, [("fleet_dip", None, None, None, ["fleet_dip"], "open")])
+        await world.rig.until_rows("SELECT count(*) FROM incident_member", [(180,)])
+        await world.work()
+        changes = [each["data"]["change"] for each in await world.world.messages()]
+        assert changes == ["opened", "widened"]
+        assert (len(await world.cases(major=True)), await world.cases(major=False)) == (1, [])
+
+
 async def test_an_outage_of_ours_is_nobodys_dip(plain_database_url: str) -> None:
     async with fleet(plain_database_url) as world, world.running():
         world.rig.recorder.silent_after_s = 6 * HOUR_S
