@@ -123,7 +123,7 @@ class Station:
     def loop(
         self, lane: tuple[Indices, Indices, Indices, Indices, Indices], settings: DetectSettings
     ) -> LaneLoop | None:
-        """The compiled loop over watches: columns, numbers here, metrics' columns; all parts, and their metrics' codes."""
+        """The compiled loop over watches: columns, numbers here, metrics' columns; all parts, and their codes."""
         if self.compiled is None:
             return None
         rules = (self.evidence_points, settings.update_every, settings.update_score)
