@@ -155,10 +155,10 @@ class LaneLoop:
         lane: tuple[Indices, Indices, Indices, Indices, Indices],
         rules: tuple[int, float, float],
     ) -> None:
-        """`lane` has the watches' columns in the roster, their numbers, the columns of their metrics, and all parts
-        with the codes of their metrics.
+        """Bind a station's loop to a lane of a roster.
 
-        `rules` are how many samples to remember, and how often and from which rise of the score on to tell again.
+        `lane` has the watches' columns in the roster, their numbers, the columns of their metrics, and all parts with
+        the codes of their metrics. `rules` are how many samples to remember, and how often and from which rise of the score on to tell again.
         """
         self._compiled = compiled
         self._parameters = parameters
