@@ -158,7 +158,8 @@ class LaneLoop:
         """Bind a station's loop to a lane of a roster.
 
         `lane` has the watches' columns in the roster, their numbers, the columns of their metrics, and all parts with
-        the codes of their metrics. `rules` are how many samples to remember, and how often and from which rise of the score on to tell again.
+        the codes of their metrics. `rules` are how many samples to remember, and how often and from which rise of the
+        score on to tell again.
         """
         self._compiled = compiled
         self._parameters = parameters
