@@ -22,7 +22,7 @@ from crm_sync.trust.bar import bar_now
 from crm_sync.trust.belief import Belief
 from crm_sync.trust.budget import Accounts, book, pass_time, rule
 from crm_sync.trust.budget_queries import Budget
-from crm_sync.trust.gate import Known, weigh
+from crm_sync.trust.gate import Known, exemption, weigh
 from crm_sync.trust.queries import Episode, Standing, WatchKey
 from crm_sync.trust.rules import TrustRules
 from crm_sync.trust.verdicts import settle_verdicts
@@ -181,8 +181,10 @@ async def _find_room_for_waiting(
         standing, belief = _standing(row), weighed(row)  # once more: those before it would be cases without an answer
         bar = bar_now(standing.bar, standing.bar_at_s, now_s, rules.trust)
         critical = row["severity"] == Severity.CRITICAL
-        if rule(accounts, settings, belief, bar, critical=critical).verdict.passes:
-            accounts = book(accounts, settings, belief.cost)
+        stated = row["kind"] == "threshold"
+        exempt = exemption(settings, budget.devices, cells[standing.key], stated=stated)
+        if rule(accounts, settings, belief, bar, critical=critical, exempt=exempt).verdict.passes:
+            accounts = book(accounts, settings, belief.cost if exempt is None else 1.0 - exempt.belief)
             unanswered[standing.key].append(_episode(row))
             found.append(row)
     return found

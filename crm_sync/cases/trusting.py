@@ -92,4 +92,5 @@ def _key(desk: Desk, arrival: Arrival) -> WatchKey:
 
 def _question(desk: Desk, arrival: Arrival) -> Question:
     critical = arrival.alarm.severity is Severity.CRITICAL
-    return Question(_key(desk, arrival), arrival.alarm.alarm_id, arrival.alarm.started_at_s, critical)
+    stated = arrival.alarm.kind == "threshold"
+    return Question(_key(desk, arrival), arrival.alarm.alarm_id, arrival.alarm.started_at_s, critical, stated)

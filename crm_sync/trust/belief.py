@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from typing import Final
 
 PRIOR_OUTCOMES: Final = 2.0
+UNSPOKEN: Final = 5.0
+"""Right ones that a watch which is not guessing, or not to be guessed about, is credited with in advance."""
+
 WEAKER_COUNTS: Final = 0.5
 """What outcomes of weaker or shorter episodes are worth: a watch that was wrong is doubted at its strongest too."""
 
@@ -81,6 +84,11 @@ def tail_of(cells: Iterable[Cell], strength: int, lasting: int) -> Tail:
         right=max(0.0, sum(cell.right for cell in above)),
         wrong=max(0.0, sum(cell.wrong for cell in above)),
     )
+
+
+def by_outcomes(whole: Tail) -> float:
+    """How likely an alarm of a watch is true by what was said of its cases alone; 1 before anybody spoke."""
+    return (whole.right + UNSPOKEN) / (whole.right + whole.wrong + UNSPOKEN)
 
 
 def believe(tail: Tail, whole: Tail, device_days: float, faults_per_device_day: float) -> Belief:

@@ -41,6 +41,8 @@ class Verdict(StrEnum):
     """What the budget says to one more case."""
 
     ROOM = "room"
+    STATED = "stated"  # somebody has set the limit that was passed: there is nothing to guess
+    SMALL_FLEET = "small_fleet"  # too few devices to flood anybody, or to tell chance from trouble
     CRITICAL = "critical"  # passes whatever there is room for, and is counted
     BELIEF = "belief"  # too unlikely to be true
     BAR = "bar"  # not likely enough since this watch's last false alarms
@@ -51,7 +53,7 @@ class Verdict(StrEnum):
     @property
     def passes(self) -> bool:
         """Whether a case may open."""
-        return self in {Verdict.ROOM, Verdict.CRITICAL}
+        return self in {Verdict.ROOM, Verdict.STATED, Verdict.SMALL_FLEET, Verdict.CRITICAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,14 @@ class Accounts:
     def fresh(cls, settings: BudgetSettings, now_s: float) -> "Accounts":
         """A tenant's first day."""
         return cls(settings.learning_cases, settings.learning_cases, int(now_s // DAY_S), 0, now_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """Why the accounts are not asked, and how likely the alarm is true by what was said of its watch's cases alone."""
+
+    verdict: Verdict
+    belief: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +112,15 @@ def pass_time(accounts: Accounts, settings: BudgetSettings, devices: int, now_s:
     return Accounts(allowance, wealth, today, opened, max(accounts.as_of_s, now_s))
 
 
-def rule(accounts: Accounts, settings: BudgetSettings, belief: Belief, bar: float, *, critical: bool) -> Ruling:
+def rule(
+    accounts: Accounts,
+    settings: BudgetSettings,
+    belief: Belief,
+    bar: float,
+    *,
+    critical: bool,
+    exempt: Exemption | None = None,
+) -> Ruling:
     """Whether one more case may open now."""
     by_rank = _by_rank(accounts.opened, settings.cases_per_day)
     needed = max(settings.least_belief + bar, by_rank)
@@ -110,7 +128,9 @@ def rule(accounts: Accounts, settings: BudgetSettings, belief: Belief, bar: floa
         return Ruling(Verdict.CRITICAL, accounts, 0.0)
     if accounts.opened >= settings.cases_per_day:
         return Ruling(Verdict.CAP, accounts, 1.0)
-    if belief.true < settings.least_belief:
+    if exempt is not None:
+        verdict = exempt.verdict if exempt.belief >= needed else Verdict.BAR
+    elif belief.true < settings.least_belief:
         verdict = Verdict.BELIEF
     elif belief.true < settings.least_belief + bar:
         verdict = Verdict.BAR

@@ -6,8 +6,8 @@ from typing import Final
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
 from crm_sync.trust import budget_queries, queries
 from crm_sync.trust.bar import bar_now
-from crm_sync.trust.belief import Belief, Cell, believe, tail_of
-from crm_sync.trust.budget import Accounts, Ruling, book, pass_time, rule
+from crm_sync.trust.belief import Belief, Cell, believe, by_outcomes, tail_of
+from crm_sync.trust.budget import Accounts, Exemption, Ruling, Verdict, book, pass_time, rule
 from crm_sync.trust.budget_queries import Budget
 from crm_sync.trust.history import less, own_cell
 from crm_sync.trust.queries import Connection, Episode, Standing, WatchKey
@@ -28,6 +28,7 @@ class Question:
     alarm_id: str
     started_at_s: float
     critical: bool
+    stated: bool = False  # a limit that somebody has set was passed
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,18 @@ async def find_room(conn: Connection, rules: TrustRules, question: Question, now
     accounts = pass_time(budget.accounts, settings, budget.devices, now_s)
     belief = weigh(settings, Known(standing, episode, cells, unanswered), question.started_at_s, now_s)
     bar = 0.0 if standing is None else bar_now(standing.bar, standing.bar_at_s, now_s, rules.trust)
-    ruling = rule(accounts, settings, belief, bar, critical=question.critical)
-    return Room(_answer(ruling, belief, bar, episode), belief.cost, accounts, budget)
+    exempt = exemption(settings, budget.devices, cells, stated=question.stated)
+    ruling = rule(accounts, settings, belief, bar, critical=question.critical, exempt=exempt)
+    cost = belief.cost if exempt is None else 1.0 - exempt.belief
+    return Room(_answer(ruling, belief, bar, episode), cost, accounts, budget)
+
+
+def exemption(settings: BudgetSettings, devices: int, cells: list[Cell], *, stated: bool) -> Exemption | None:
+    """Whether an alarm is no guess, or the fleet too small for guesses: then only what was said of cases counts."""
+    if not stated and devices >= settings.small_fleet:
+        return None
+    verdict = Verdict.STATED if stated else Verdict.SMALL_FLEET
+    return Exemption(verdict, by_outcomes(tail_of(cells, 0, 0)))
 
 
 @dataclass(frozen=True, slots=True)

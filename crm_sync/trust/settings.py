@@ -19,7 +19,8 @@ class BudgetSettings(_Section):
     enabled: bool = True
     expected_false_cases_per_thousand_devices_per_day: Annotated[float, Field(gt=0)] = 0.1
     false_share: Share = 0.2  # of the cases that open, at most so many false ones are expected
-    cases_per_day: Annotated[int, Field(ge=1)] = 200  # hard: only critical alarms pass beyond it
+    cases_per_day: Annotated[int, Field(ge=1)] = 1000  # hard: only critical alarms pass beyond it
+    small_fleet: Annotated[int, Field(ge=0)] = 1000  # with fewer devices only outcomes hold a case back
     learning_cases: Annotated[float, Field(ge=0)] = (
         10.0  # false cases granted in advance, to learn what watches are worth
     )

@@ -116,15 +116,21 @@ async def _teach(conn: Connection, rules: TrustRules, judged: Episode, now_s: fl
         await queries.set_mode(conn, key, ModeSet(change.mode, "rule", change.why), now_s)
 
 
-_COUNT_TAKEN_UP: Final[LiteralString] = """
-SELECT count(*) FROM case_transition WHERE case_id = %s AND actor LIKE 'crm:%%'
+_TAKEN_UP: Final[LiteralString] = """
+SELECT EXISTS (SELECT FROM case_transition WHERE case_id = %(case_id)s AND actor LIKE 'crm:%%'),
+       EXISTS (SELECT FROM case_transition WHERE tenant_id = %(tenant_id)s AND actor LIKE 'crm:%%')
 """
 
 
 async def say_recovered(conn: Connection, tenant_id: str, case_id: str, now_s: float) -> None:
-    """Telemetry's weak word on a case that ended by itself: likelier true if somebody had taken it up."""
-    row = await (await conn.execute(_COUNT_TAKEN_UP, [case_id])).fetchone()
-    verdict: Truth = "true" if row is not None and row[0] else "false"
+    """Telemetry's weak word on a case that ended by itself: likelier true if somebody had taken it up.
+
+    Where no CRM has ever called back, that nobody took a case up says nothing of the case.
+    """
+    row = await (await conn.execute(_TAKEN_UP, {"case_id": case_id, "tenant_id": tenant_id})).fetchone()
+    assert row is not None  # it always answers
+    taken_up, anybody_calls = row
+    verdict: Truth = "true" if taken_up else "false" if anybody_calls else "unclear"
     await say(conn, Said(tenant_id, verdict, "telemetry", "telemetry", case_id=case_id, weight=WEAK), now_s)
 
 

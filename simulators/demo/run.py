@@ -36,13 +36,6 @@ SETTLED_S: Final = 0.4  # an answer to one message may make the next
 HELD_AFTER_S: Final = 4.0  # a message that nobody tries to send for so long waits for its owner's morning
 LEFT_AFTER_S: Final = 20.0  # longer than the longest pause of the retry schedule
 
-SICK_FLEET: Final = """
-[budget] # a quarter of this fleet falls ill within weeks, a hundred times as many as of a real one
-expected_faults_per_thousand_devices_per_day = 2.0
-expected_false_cases_per_thousand_devices_per_day = 10.0
-learning_cases = 40
-"""
-
 
 class Cast(Protocol):
     """Who plays: a world, how it introduces itself, and what is known of its faults."""
@@ -114,7 +107,6 @@ class Stage:
                 crm_secret=secret,
                 database_url=plan.database_url,
                 far_future_s=DAY_S + 2 * plan.pace.ahead * plan.pace.step_s,
-                more=SICK_FLEET,
             )
         )
         self._driver: Driver | None = None

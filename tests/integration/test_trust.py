@@ -35,10 +35,11 @@ async def keep(world: CaseWorld) -> Kept:
 
 
 async def budget(world: CaseWorld, **settings: Any) -> None:
-    """Put other rules in force, from the first day on."""
+    """Put other rules in force, from the first day on, for a fleet of any size."""
     async with world.pool.connection() as conn:
         await conn.execute("DELETE FROM trust_budget")
     trust = {name: settings.pop(name) for name in list(settings) if name in TrustSettings.model_fields}
+    settings.setdefault("small_fleet", 0)
     world.trust = TrustRules(BudgetSettings(**settings), TrustSettings(**trust))
 
 
@@ -52,6 +53,7 @@ def weak_pump(number: int = 1, **changes: Any) -> AlarmNotice:
     values: dict[str, Any] = {
         "device_id": f"cm-{number}",
         "watch": "pump-weak",
+        "kind": "record",
         "problem": "pump",
         "metric": "pump_pressure",
         "score": 0.6,
@@ -342,3 +344,35 @@ async def test_the_same_notices_are_decided_alike_whatever_batches_and_crashes(p
 
 
 DECISIONS = "SELECT device_id, gate, outcome, inputs FROM decision ORDER BY device_id, decision_id"
+
+
+async def test_a_limit_that_somebody_has_set_is_no_guess(world: CaseWorld) -> None:
+    await own_many(world, 30)
+    await budget(world, learning_cases=0.0)
+    await world.happens(*(weak_pump(number, kind="threshold") for number in range(1, 31)))
+    assert len(await world.cases()) == 30
+    verdicts = await world.rows("SELECT DISTINCT inputs->>'verdict' AS verdict FROM decision WHERE gate = 'budget'")
+    assert verdicts == [{"verdict": "stated"}]
+
+
+async def test_in_a_small_fleet_only_what_was_said_of_cases_holds_one_back(world: CaseWorld) -> None:
+    await own_many(world, 30)
+    await budget(world, learning_cases=0.0, small_fleet=1000, bar_step=0.0)
+    await world.happens(*(weak_pump(number) for number in range(1, 26)))
+    assert len(await world.cases()) == 25
+    await world.deliver()
+    for row in await world.cases():
+        await world.call_back(case_id=row["case_id"], status="resolved", outcome="false")
+    await keep(world)
+    await world.happens(weak_pump(30))
+    (decision,) = await world.rows("SELECT inputs FROM decision WHERE gate = 'budget' AND device_id = 'cm-30'")
+    assert decision["inputs"]["verdict"] == "bar"  # 5 of 30 right is less than one in five
+
+
+async def test_where_no_crm_ever_called_back_nobodys_silence_makes_a_case_false(world: CaseWorld) -> None:
+    await world.happens(weak_pump())
+    await world.deliver()
+    await world.happens(weak_pump(event="cleared", at_s=NOON + HOUR, started_at_s=NOON - HOUR))
+    await keep(world)
+    assert await world.rows("SELECT verdict FROM watch_episode") == [{"verdict": None}]
+    assert await world.rows("SELECT verdict FROM case_verdict") == [{"verdict": "unclear"}]

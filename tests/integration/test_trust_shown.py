@@ -56,7 +56,7 @@ def test_the_command_lists_shows_sets_and_judges(config: Path) -> None:
     listed = call("list", "--model", "coffee-machine", "--config", config)
     (line,) = [line for line in listed.splitlines() if "boiler-too-hot" in line]
     assert line.split()[2:6] == ["auto", "0", "1", "0%"]
-    assert "1 of 200 cases today" in listed
+    assert "1 of 1000 cases today" in listed
     told = call("mode", "coffee-machine", "boiler-too-hot", "shadow", "--why", "it lies", "--hold", "--by", "ada",
                 "--config", config)  # fmt: skip
     assert told == "boiler-too-hot on coffee-machine: shadow, held\n"
