@@ -50,7 +50,7 @@ def handed_over(engine: Engine, profile: Profile, change: Callable[[SavedStation
 
 
 def at(values: Floats, start: int, end: int) -> tuple[Floats, Floats]:
-    return START_S + HOUR_S * np.arange(start, end), values[start:end]
+    return START_S + HOUR_S * np.arange(start, end, dtype=np.float64), values[start:end]
 
 
 def names(changes: list[AlarmChange]) -> list[tuple[str, float]]:
