@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import psycopg
 import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from crm_sync import inbox
+from crm_sync.apart import concerns_all
 from crm_sync.cases.desk import Desk
 from crm_sync.cases.major import take_incident
 from crm_sync.cases.notices import take_notice
@@ -85,16 +85,9 @@ class InboxWorker:
                 else:
                     await take_notice(conn, self._desk, decode_notice(row.raw), now_s, has_ended=has_ended)
         except Exception as error:
-            if _concerns_all(error):
+            if concerns_all(error):
                 raise
             self._log.exception("inbox.parked", inbox_id=row.inbox_id, device_id=row.device_id, alarm_id=row.alarm_id)
             await inbox.park(conn, row.inbox_id, f"{type(error).__name__}: {error}"[:2000], to_datetime(now_s))
             return False
         return True
-
-
-def _concerns_all(error: Exception) -> bool:
-    """Whether the database or the moment is to blame rather than the notice; what exceeds a limit is the notice's."""
-    if isinstance(error, psycopg.errors.ProgramLimitExceeded):
-        return False
-    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)

@@ -4,7 +4,8 @@ All of it in the turn of the inbox, so that trust has one writer, and decides in
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
@@ -12,11 +13,14 @@ from psycopg.rows import TupleRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from crm_sync import inbox
+from crm_sync.apart import Log, attempt
+from crm_sync.brief import write_ending
 from crm_sync.cases import opening, proposals, trusting
 from crm_sync.cases.desk import Arrival, Desk, find_subject
-from crm_sync.cases.queries import Connection, alarms_of, lock_case
+from crm_sync.cases.lifecycle import close
+from crm_sync.cases.queries import Connection, Transition, alarms_of, lock_case
 from crm_sync.catching_up import renewed_notice
-from crm_sync.model import CaseState
+from crm_sync.model import Case, CaseState, Resolution
 from crm_sync.trust import budget_queries, queries
 from crm_sync.trust.bar import bar_now
 from crm_sync.trust.belief import Belief
@@ -54,11 +58,12 @@ class Kept:
 class Keeper:
     """Keeps trust up to date for one tenant."""
 
-    def __init__(self, desk: Desk, pool: Pool, clock: Clock, tenant_id: str) -> None:
+    def __init__(self, desk: Desk, pool: Pool, clock: Clock, tenant_id: str, log: Log) -> None:
         self._desk = desk
         self._pool = pool
         self._clock = clock
         self._tenant_id = tenant_id
+        self._log = log
         self._looked_s: float | None = None
         self._steps: tuple[Callable[[Connection, TrustRules, float], Awaitable[Kept]], ...] = (
             self._settle,
@@ -83,7 +88,7 @@ class Keeper:
         return done
 
     async def _settle(self, conn: Connection, rules: TrustRules, now_s: float) -> Kept:
-        return Kept(settled=await settle_verdicts(conn, rules, now_s))
+        return Kept(settled=await settle_verdicts(conn, rules, self._log, now_s))
 
     async def _look(self, conn: Connection, rules: TrustRules, now_s: float) -> Kept:
         """Once an hour: count devices, and put those waiting alarms to the test again that would pass it now."""
@@ -110,10 +115,11 @@ class Keeper:
         await budget_queries.save_budget(conn, self._tenant_id, Budget(accounts, total, now_s))
 
     async def _decide(self, conn: Connection, rules: TrustRules, now_s: float) -> Kept:
-        expired = await proposals.expire(conn, rules.trust.approval_expires, now_s)
+        expired = await proposals.expire(conn, self._log, rules.trust.approval_expires, now_s)
         opened = 0
         for case_id in await proposals.approved(conn):
-            opened += await _open_approved(conn, self._desk, case_id, now_s)
+            open_it = partial(_open_approved, conn, self._desk, case_id, now_s)
+            opened += await attempt(conn, self._log, "trust.opening_failed", open_it, case_id=case_id) or False
         return Kept(opened=opened, expired=expired)
 
 
@@ -121,12 +127,23 @@ async def _open_approved(conn: Connection, desk: Desk, case_id: str, now_s: floa
     case = await lock_case(conn, case_id)
     if case is None or case.state is not CaseState.APPROVED:
         return False
-    row = await _row_of_alarm(conn, (await alarms_of(conn, case_id))[0].alarm_id)
+    alarms = await alarms_of(conn, case_id)
+    if not alarms:
+        await _withdraw(conn, case, now_s)
+        return False
+    alarm = alarms[0]
+    notice = renewed_notice(await _row_of_alarm(conn, alarm.alarm_id), now_s, now_s)
     subject = await find_subject(conn, case.tenant_id, case.device_id)
-    notice = renewed_notice(row, now_s, now_s)
-    alarm = next(each for each in await alarms_of(conn, case_id) if each.alarm_id == notice.alarm_id)
     await opening.open_approved(conn, desk, case, Arrival(notice, alarm, alarm, subject, now_s))
     return True
+
+
+async def _withdraw(conn: Connection, case: Case, now_s: float) -> None:
+    """End an approved case whose alarms have all gone elsewhere: there is nothing left to open it for."""
+    subject = await find_subject(conn, case.tenant_id, case.device_id)
+    ending = write_ending(Resolution.WITHDRAWN, subject, now_s, now_s)
+    by = Transition(None, case.state, "policy", "no_alarm", "None of its alarms belongs to it any longer.")
+    await close(conn, replace(case, ending=ending), Resolution.WITHDRAWN, by, now_s)
 
 
 _ROW_OF_ALARM: Final[LiteralString] = "SELECT * FROM case_alarm WHERE alarm_id = %s"

@@ -71,7 +71,7 @@ class CrmSync:
         )
         self._polling = Polling(tenant_id, self._channels, pool, clock=clock, log=log)
         self._heads = heads
-        self._keeper = Keeper(desk, pool, clock, tenant_id)
+        self._keeper = Keeper(desk, pool, clock, tenant_id, log)
         self._kept_s = -math.inf  # real
         self._notices_wait = asyncio.Event()
 

@@ -1,10 +1,12 @@
 """Cases that wait for a person: said yes or no to, strengthened by a further sign, and given up when nobody answers."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Final, LiteralString
 
 from psycopg.rows import dict_row
 
+from crm_sync.apart import Log, attempt
 from crm_sync.cases import queries, trusting
 from crm_sync.cases.desk import Arrival, Desk
 from crm_sync.cases.lifecycle import move
@@ -62,16 +64,18 @@ SELECT * FROM service_case WHERE state = 'proposed' AND opened_at <= %s
 """
 
 
-async def expire(conn: Connection, after_s: float, now_s: float) -> int:
+async def expire(conn: Connection, log: Log, after_s: float, now_s: float) -> int:
     """Do nothing about cases that nobody answered for so long; returns how many."""
+    expired = 0
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(_FORGOTTEN, [to_datetime(now_s - after_s)])
         cases = [queries.case_of_row(row) async for row in cursor]
     for case in cases:
         given_up = replace(case, resolution=Resolution.NOT_APPROVED)
         by = Transition(None, CaseState.EXPIRED, "policy", str(Resolution.NOT_APPROVED))
-        await move(conn, given_up, CaseState.EXPIRED, by, now_s)
-    return len(cases)
+        expire_it = partial(move, conn, given_up, CaseState.EXPIRED, by, now_s)
+        expired += await attempt(conn, log, "trust.expiry_failed", expire_it, case_id=case.case_id) is not None
+    return expired
 
 
 _APPROVED: Final[LiteralString] = "SELECT case_id FROM service_case WHERE state = 'approved' ORDER BY number LIMIT 100"

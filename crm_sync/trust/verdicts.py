@@ -5,8 +5,10 @@ turn of the inbox, in the order in which it was said: nobody else writes budgets
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Literal, LiteralString
 
+from crm_sync.apart import Log, attempt
 from crm_sync.trust import budget_queries, history, queries
 from crm_sync.trust.bar import bar_now, moved
 from crm_sync.trust.budget import pass_time, settle
@@ -56,11 +58,16 @@ SELECT verdict_id, tenant_id, case_id, alarm_id, verdict, weight, source, actor
 _SETTLED: Final[LiteralString] = "UPDATE case_verdict SET settled_at = %s WHERE verdict_id = %s"
 
 
-async def settle_verdicts(conn: Connection, rules: TrustRules, now_s: float, limit: int = 100) -> int:
-    """Let what was said since take effect; the caller has the turn of the inbox."""
+async def settle_verdicts(conn: Connection, rules: TrustRules, log: Log, now_s: float, limit: int = 100) -> int:
+    """Let what was said since take effect; the caller has the turn of the inbox.
+
+    What cannot take effect is logged, and not tried again: it must not hold up what others said.
+    """
     rows = await (await conn.execute(_WAITING, [limit])).fetchall()
     for verdict_id, tenant_id, case_id, alarm_id, verdict, weight, source, actor in rows:
-        await _settle(conn, rules, Said(tenant_id, verdict, source, actor, case_id, alarm_id, weight), now_s)
+        said = Said(tenant_id, verdict, source, actor, case_id, alarm_id, weight)
+        settle_it = partial(_settle, conn, rules, said, now_s)
+        await attempt(conn, log, "trust.verdict_failed", settle_it, verdict_id=verdict_id, case_id=case_id)
         await conn.execute(_SETTLED, [to_datetime(now_s), verdict_id])
     return len(rows)
 

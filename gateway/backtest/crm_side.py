@@ -56,7 +56,7 @@ class CrmSide:
         )
         pool = cast("Pool", _OneConnection(conn))
         self._inbox = InboxWorker(desk, pool, self._clock, silent, stats=self.stats)
-        self._keeper = Keeper(desk, pool, self._clock, tenant_id)
+        self._keeper = Keeper(desk, pool, self._clock, tenant_id, silent)
         self._check = SendCheck(desk)
 
     async def take(self, notices: Sequence[AlarmNotice]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import structlog
 
 from crm_sync.cases import proposals
 from crm_sync.cases.notices import take_notice
@@ -31,7 +32,7 @@ async def world(plain_database_url: str) -> AsyncIterator[CaseWorld]:
 
 async def keep(world: CaseWorld) -> Kept:
     """What a gateway that has just started looks at."""
-    return await Keeper(world.desk, world.pool, world.clock, "default").keep()
+    return await Keeper(world.desk, world.pool, world.clock, "default", structlog.get_logger()).keep()
 
 
 async def budget(world: CaseWorld, **settings: Any) -> None:

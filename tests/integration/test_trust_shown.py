@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from click.testing import CliRunner
 from fastapi import FastAPI
 
@@ -23,7 +24,7 @@ from tests.services.case_world import CaseWorld, notice, open_world
 async def fill(world: CaseWorld) -> None:
     """Two coffee machines' boilers; an agent called the first one's a false alarm."""
     world.trust = TrustRules()
-    keeper = Keeper(world.desk, world.pool, world.clock, "default")
+    keeper = Keeper(world.desk, world.pool, world.clock, "default", structlog.get_logger())
     await keeper.keep()
     await world.own("cm-2", "own-2")
     await world.happens(notice())
@@ -124,6 +125,6 @@ async def test_a_person_approves_declines_and_judges_over_the_api(api: httpx.Asy
     word = {"verdict": "true", "by": "ada"}
     assert (await api.post(f"/alarms/{alarm['alarm_id']}/verdict", json=word)).status_code == 202
     assert (await api.post("/alarms/alm_nowhere/verdict", json=word)).status_code == 404
-    await Keeper(world.desk, world.pool, world.clock, "default").keep()
+    await Keeper(world.desk, world.pool, world.clock, "default", structlog.get_logger()).keep()
     (episode,) = await world.rows("SELECT verdict, source FROM watch_episode WHERE alarm_id = %s", alarm["alarm_id"])
     assert episode == {"verdict": "true", "source": "person"}
