@@ -96,6 +96,7 @@ class CrmSync:
             self._notices_wait.clear()
             if time.monotonic() - self._kept_s >= self._settings.poll_interval:
                 await self._survive(self._keep)
+                await self._survive(self._release_held)
                 self._kept_s = time.monotonic()
             if await self._survive(self._look_at_inbox) > 0:
                 self._deliverer.wake()
@@ -110,6 +111,10 @@ class CrmSync:
             self._deliverer.wake()
         return kept.again
 
+    async def _release_held(self) -> int:
+        async with self._pool.connection() as conn, conn.transaction():
+            return await holds.release_due(conn, self._clock.now_s())
+
     async def _look_at_inbox(self) -> int:
         worked = await self._inbox.work_batch()
         self.stats.look_at_inbox()
@@ -119,8 +124,6 @@ class CrmSync:
         while True:
             if await self._survive(self._release_due) > 0:
                 self._deliverer.wake()
-            if await self._survive(self._release_held) > 0:
-                self.wake()
             await asyncio.sleep(self._settings.poll_interval)
 
     async def _tidy(self) -> None:
@@ -129,10 +132,6 @@ class CrmSync:
                 self.wake()
             await self._survive(self._prune)
             await asyncio.sleep(TIDY_S)
-
-    async def _release_held(self) -> int:
-        async with self._pool.connection() as conn, conn.transaction():
-            return await holds.release_due(conn, self._clock.now_s())
 
     async def _release_due(self) -> int:
         now_s = self._clock.now_s()

@@ -156,18 +156,26 @@ async def is_held(conn: Connection, alarm_id: str) -> bool:
     return await (await conn.execute(_IS_HELD, [alarm_id])).fetchone() == (True,)
 
 
+# Of an alarm that more is to be told of, the inbox is worked first: it may be over.
 _TAKE_DUE: Final[LiteralString] = """
-DELETE FROM held_alarm WHERE alarm_id IN (
-    SELECT alarm_id FROM held_alarm WHERE until_at <= %s ORDER BY until_at, alarm_id LIMIT %s FOR UPDATE SKIP LOCKED
+WITH due AS (
+    DELETE FROM held_alarm WHERE alarm_id IN (
+        SELECT h.alarm_id FROM held_alarm h
+         WHERE h.until_at <= %s
+           AND NOT EXISTS (SELECT FROM inbox i WHERE i.state = 'pending' AND i.alarm_id = h.alarm_id)
+         ORDER BY h.until_at, h.alarm_id LIMIT %s FOR UPDATE SKIP LOCKED)
+    RETURNING alarm_id, notice, until_at
 )
-RETURNING notice::text
+SELECT a.*, due.notice::text AS held_notice
+  FROM due JOIN case_alarm a USING (alarm_id)
+ ORDER BY due.until_at, a.alarm_id
 """
 
 
-async def take_due(conn: Connection, now_s: float, limit: int) -> list[bytes]:
-    """Alarms that have waited long enough, which are held no more."""
-    rows = await (await conn.execute(_TAKE_DUE, [to_datetime(now_s), limit])).fetchall()
-    return [row[0].encode() for row in rows]
+async def take_due(conn: Connection, now_s: float, limit: int) -> list[dict[str, Any]]:
+    """Rows of case_alarm that have waited long enough, and are held no more, each with the notice that was held."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        return await (await cursor.execute(_TAKE_DUE, [to_datetime(now_s), limit])).fetchall()
 
 
 # What is active still when the incident is over is that device's own trouble.
@@ -184,8 +192,10 @@ async def leave_over(conn: Connection, incident_id: str) -> None:
 
 _TAKE_LEFT_OVER: Final[LiteralString] = """
 UPDATE case_alarm SET suppressed = NULL WHERE alarm_id IN (
-    SELECT alarm_id FROM case_alarm WHERE suppressed = 'left_over' AND case_id IS NULL
-     ORDER BY heard_at, alarm_id LIMIT %s FOR UPDATE SKIP LOCKED
+    SELECT a.alarm_id FROM case_alarm a
+     WHERE a.suppressed = 'left_over' AND a.case_id IS NULL
+       AND NOT EXISTS (SELECT FROM inbox i WHERE i.state = 'pending' AND i.alarm_id = a.alarm_id)
+     ORDER BY a.heard_at, a.alarm_id LIMIT %s FOR UPDATE SKIP LOCKED
 )
 RETURNING *
 """

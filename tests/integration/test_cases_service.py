@@ -62,6 +62,17 @@ async def test_an_alarm_reaches_the_crm_and_its_end_too(plain_database_url: str,
         assert [case["state"] for case in await world.cases()] == ["resolved"]
 
 
+async def test_an_alarm_that_waited_for_its_cohort_reaches_the_crm(plain_database_url: str, receiver: Receiver) -> None:
+    async with open_world(plain_database_url) as world:
+        world.settings = settings_for(receiver).model_copy(update={"poll_interval": 0.05})
+        await world.happens(notice(hold_until_s=NOON + HOUR))
+        assert await world.cases() == []
+        async with at_work(world):
+            world.clock.at_s = NOON + HOUR
+            (opened,) = await hear(receiver, 1)
+            assert opened.data["change"] == "opened"
+
+
 async def test_a_held_step_leaves_when_its_hour_comes(plain_database_url: str, receiver: Receiver) -> None:
     async with open_world(plain_database_url) as world:
         world.settings = settings_for(receiver).model_copy(update={"poll_interval": 0.05})
