@@ -123,7 +123,7 @@ async def _teach(conn: Connection, rules: TrustRules, judged: Episode, now_s: fl
         await queries.set_mode(conn, key, ModeSet(change.mode, "rule", change.why), now_s)
 
 
-_TAKEN_UP: Final[LiteralString] = """
+TAKEN_UP: Final[LiteralString] = """
 SELECT EXISTS (SELECT FROM case_transition WHERE case_id = %(case_id)s AND actor LIKE 'crm:%%'),
        EXISTS (SELECT FROM case_transition WHERE tenant_id = %(tenant_id)s AND actor LIKE 'crm:%%')
 """
@@ -134,7 +134,7 @@ async def say_recovered(conn: Connection, tenant_id: str, case_id: str, now_s: f
 
     Where no CRM has ever called back, that nobody took a case up says nothing of the case.
     """
-    row = await (await conn.execute(_TAKEN_UP, {"case_id": case_id, "tenant_id": tenant_id})).fetchone()
+    row = await (await conn.execute(TAKEN_UP, {"case_id": case_id, "tenant_id": tenant_id})).fetchone()
     assert row is not None  # it always answers
     taken_up, anybody_calls = row
     verdict: Truth = "true" if taken_up else "false" if anybody_calls else "unclear"
