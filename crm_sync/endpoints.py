@@ -129,7 +129,7 @@ class DeliverySettings(_Section):
     def _has_each_once(self) -> "DeliverySettings":
         for name, given, file in (("secret", self.secret, self.secret_file), ("token", self.token, self.token_file)):
             if given.get_secret_value() and file:
-                raise fault(f"both {name} and {name}_file", "one of them", name)
+                raise fault(f"both {name} and {name}_file", "exactly one of them", name)
         return self
 
 

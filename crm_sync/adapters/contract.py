@@ -7,7 +7,7 @@ calls and the answer into exactly one `Result`. It never retries by itself, exce
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from crm_sync.cases.callback import AgentOutcome, CallbackStatus
 from crm_sync.settings import EndpointSettings, MessageType
@@ -24,6 +24,10 @@ class Result(StrEnum):
     CONFLICT = "conflict"  # the CRM holds something else under this key: for a person
     PERMANENT = "permanent"  # the same request will never succeed: dead letter
     GONE = "gone"  # the endpoint is no more: disable it
+
+
+OWN_LIMIT: Final = "own_limit"
+"""The code of what waits because of the limit that an endpoint's own settings set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,6 +232,7 @@ async def _reopen(conn: Connection, desk: Desk, case: Case, arrival: Arrival, ad
     )
     by = Transition(None, CaseState.OPEN, "telemetry", "relapse", arrival.alarm.alarm_id)
     opened = await move(conn, again, CaseState.OPEN, by, arrival.now_s)
+    await queries.forget_seen(conn, opened)
     rewritten = evidence.rewrite(desk, opened, arrival, (arrival.alarm,), resolved_before_s=resolved_at_s)
     return await _announce(
         conn, desk, rewritten, arrival, admission=admission, news=News(MessageType.CASE_UPDATED, "reopened")

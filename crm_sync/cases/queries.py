@@ -313,6 +313,16 @@ async def raise_external_version(conn: Connection, case_id: str, endpoint: str, 
     return await cursor.fetchone() is not None
 
 
+_FORGET_SEEN: Final[LiteralString] = """
+UPDATE external_ref SET seen_status = NULL, seen_outcome = NULL WHERE tenant_id = %s AND case_id = %s
+"""
+
+
+async def forget_seen(conn: Connection, case: Case) -> None:
+    """How CRMs' records stood before a relapse is no news of what they do after it."""
+    await conn.execute(_FORGET_SEEN, [case.tenant_id, case.case_id])
+
+
 async def _fetch_case(conn: Connection, query: LiteralString, values: list[str]) -> Case | None:
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query, values)

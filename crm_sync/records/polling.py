@@ -21,6 +21,7 @@ from devices.errors import Retryable
 
 FIRST_LOOK_BACK_S: Final = 86_400.0
 LONGEST_WAIT_S: Final = 3600.0
+UNREADABLE: Final = "unreadable"
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
@@ -59,7 +60,7 @@ class Polling:
             try:
                 await self.ask(name, adapter)
             except Retryable as error:
-                self._log.warning("records.not_asked", endpoint=name, reason=error.reason, detail=error.detail[:200])
+                self._log.warning("records.not_asked", endpoint=name, reason=error.reason)
                 wait_s = min(max(every_s, error.retry_after_s or 0.0), LONGEST_WAIT_S)
             except (psycopg.Error, PoolTimeout, OSError) as error:
                 self._log.warning("records.database_unavailable", endpoint=name, error=type(error).__name__)
@@ -83,8 +84,12 @@ class Polling:
         return effects
 
     async def _take(self, name: str, change: RecordChange) -> str:
-        async with self._pool.connection() as conn, conn.transaction():
-            effect = await take_found(conn, self._tenant_id, name, change, self._clock.now_s())
+        try:
+            async with self._pool.connection() as conn, conn.transaction():
+                effect = await take_found(conn, self._tenant_id, name, change, self._clock.now_s())
+        except psycopg.DataError as error:  # one record that cannot be read must not hide all others
+            self._log.warning("records.unreadable", endpoint=name, error=type(error).__name__)
+            return UNREADABLE
         if effect == CallbackEffect.APPLIED:  # no hook has told it
             self._log.info("records.found", endpoint=name, external_id=change.external_id, status=change.status)
         return effect

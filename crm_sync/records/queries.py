@@ -18,14 +18,14 @@ class Known:
     case_id: str
     seen_status: str | None
     seen_outcome: str | None
-    is_quiet: bool  # nothing is on its way to that record
+    is_quiet: bool  # nothing is on its way to that record, or it waits for a person
 
 
 _FIND: Final[LiteralString] = """
 SELECT x.case_id, x.seen_status, x.seen_outcome,
        NOT EXISTS (SELECT FROM outbox_stream s
                     WHERE (s.tenant_id, s.endpoint, s.stream_key) = (x.tenant_id, x.endpoint, x.case_id)
-                      AND s.head_seq < s.next_seq)
+                      AND s.head_seq < s.next_seq AND s.state = 'live')
   FROM external_ref x
  WHERE x.tenant_id = %(tenant_id)s AND x.endpoint = %(endpoint)s
    AND (x.case_id = %(case_id)s OR x.external_id = %(external_id)s)

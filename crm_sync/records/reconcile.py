@@ -1,14 +1,15 @@
 """Compares every case with the record that a CRM has of it, and says in words where the two disagree."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from crm_sync.adapters.contract import Audit, Audited, Delivery
+from crm_sync.adapters.contract import OWN_LIMIT, Audit, Audited, Delivery
 from crm_sync.cases import announce
 from crm_sync.cases import queries as case_queries
 from crm_sync.cases.announce import News, case_data, farewell
@@ -57,6 +58,7 @@ class Reconciliation:
     tenant_id: str
     endpoint: str
     adapter: Audited
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def compare(self, since_s: float) -> AsyncIterator[tuple[str, list[Drift]]]:
         """Each live case and each that ended since then, with what its record has otherwise; nothing is changed.
@@ -72,26 +74,40 @@ class Reconciliation:
             if case is None or look is None:
                 continue
             try:
-                audit = await self.adapter.audit(look, is_live=case.state.is_live)
+                audit = await self._audit(look, is_live=case.state.is_live)
             except Retryable as error:
                 yield each.case_id, [Drift(each.case_id, each.external_id, Disagreement.UNASKED, str(error))]
                 continue
             yield each.case_id, judge(case, each, audit)
 
-    async def retell(self, drift: Drift, now_s: float) -> Drift:
-        """Tell a case again whose record has a field or an end too few; any other drift is for a person."""
-        if drift.what not in {Disagreement.FIELD, Disagreement.OPEN_THERE}:
-            return drift
+    async def _audit(self, look: Delivery, *, is_live: bool) -> Audit:
+        """Ask for one record, at the pace that the endpoint's own limit allows. Raises Retryable."""
+        while True:
+            try:
+                return await self.adapter.audit(look, is_live=is_live)
+            except Retryable as error:
+                if error.reason != OWN_LIMIT:
+                    raise
+                await self.sleep(error.retry_after_s or 1.0)
+
+    async def retell(self, drifts: Sequence[Drift], now_s: float) -> list[Drift]:
+        """Tell a case again, once, whose record has a field or an end too few; any other drift is for a person."""
+        mended = [drift for drift in drifts if drift.what in {Disagreement.FIELD, Disagreement.OPEN_THERE}]
+        if not mended or not await self._tell_again(mended[0].case_id, now_s):
+            return list(drifts)
+        return [replace(drift, retold=True) if drift in mended else drift for drift in drifts]
+
+    async def _tell_again(self, case_id: str, now_s: float) -> bool:
         async with self.pool.connection() as conn, conn.transaction():
-            case = await case_queries.lock_case(conn, drift.case_id)
+            case = await case_queries.lock_case(conn, case_id)
             if case is None:
-                return drift
+                return False
             subject = await find_subject(conn, case.tenant_id, case.device_id)
             news = News(MessageType.CASE_UPDATED, RETOLD, only=self.endpoint)
             if not case.state.is_live:
                 news = News(farewell(case).type, RETOLD, only=self.endpoint)
             await announce.tell(conn, case, subject, news, now_s)
-        return Drift(drift.case_id, drift.external_id, drift.what, drift.says, retold=True)
+        return True
 
 
 def judge(case: Case, told: Told, audit: Audit) -> list[Drift]:

@@ -92,7 +92,7 @@ async def _reconcile(
             work = Reconciliation(pool, settings.tenant.id, endpoint.name, adapter)
             async for _, found in work.compare(since_s):
                 cases += 1
-                drifts += [await work.retell(drift, time.time()) if retell else drift for drift in found]
+                drifts += await work.retell(found, time.time()) if retell else found
         return cases, drifts
     finally:
         await adapter.close()

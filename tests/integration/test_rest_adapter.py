@@ -255,6 +255,23 @@ async def test_two_tickets_under_one_case_are_for_a_person(plain_database_url: s
         assert (await rig.one(opened)).summary.reason == "several_records"
 
 
+async def test_a_next_page_that_lies_elsewhere_is_no_end(plain_database_url: str, tmp_path: Path) -> None:
+    linked = tmp_path / "linked.toml"
+    linked.write_text(EXAMPLE.read_text().replace('page_from = 1\nid = "id"', 'next = "next"\nid = "id"', 1))
+    async with open_desk(plain_database_url, linked) as (rig, desk):
+        other: dict[str, Any] = {
+            "tickets": [{"id": 1, "fields": {}}],
+            "next": "http://inside.example.com/api/tickets?page=2",
+        }
+        desk.trick(CREATE, commits_then(None))
+        desk.trick(FIND, refuses(200, other))
+        await rig.enqueue(opened := case())
+        await rig.run()
+        await rig.run(later_s=6)
+        assert (await rig.one(opened)).summary.last_code == "foreign_page"
+        assert len(desk.tickets) == 1
+
+
 async def test_a_wrong_token_is_told_and_the_message_waits(plain_database_url: str) -> None:
     async with open_desk(plain_database_url, token="wr0ng-token") as (rig, desk):
         await rig.enqueue(opened := case())

@@ -34,6 +34,17 @@ REAL_S = 1_800_000_000.0
 
 
 @dataclass
+class Now:
+    """Real time, as a test has it."""
+
+    real_s: float = REAL_S
+
+    def read(self) -> float:
+        """What it is."""
+        return self.real_s
+
+
+@dataclass
 class Desk:
     """A gateway's cases, a helpdesk, and both ways between them."""
 
@@ -41,7 +52,7 @@ class Desk:
     helpdesk: Helpdesk
     channel: Channel
     adapter: RestAdapter
-    real_s: float = REAL_S
+    now: Now
 
     async def deliver(self) -> None:
         """Send what is due."""
@@ -52,7 +63,7 @@ class Desk:
             SendCheck(self.world.desk).may_send,
             clock=self.world.clock,
             log=structlog.get_logger(),
-            real_time=RealTime(lambda: self.real_s, lambda: 0.5),
+            real_time=RealTime(self.now.read, lambda: 0.5),
         )
         while await engine.deliver_due():
             await engine.drain(20)
@@ -65,7 +76,7 @@ class Desk:
             self.world.pool,
             clock=self.world.clock,
             log=structlog.get_logger(),
-            real_now_s=lambda: self.real_s,
+            real_now_s=self.now.read,
         )
         return dict(await polling.ask("crm", self.adapter))
 
@@ -74,7 +85,7 @@ class Desk:
     ) -> CallbackAnswer:
         """The helpdesk tells of a ticket."""
         body = json.dumps({"ticket": dict(ticket)}).encode()
-        timestamp = str(int(self.real_s if at_s is None else at_s))
+        timestamp = str(int(self.now.real_s if at_s is None else at_s))
         signature = hmac.digest(key.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hex()
         headers = {"X-Helpdesk-Signature": f"sha256={signature}", "X-Helpdesk-Timestamp": timestamp}
         if delivery:
@@ -87,7 +98,7 @@ class Desk:
             body,
             self.world.clock.at_s,
             inbound=open_inbound(endpoint),
-            real_now_s=lambda: self.real_s,
+            real_now_s=self.now.read,
         )
 
     async def compare(self) -> list[Drift]:
@@ -95,11 +106,10 @@ class Desk:
         work = Reconciliation(self.world.pool, "default", "crm", self.adapter)
         return [drift async for _, found in work.compare(0.0) for drift in found]
 
-    async def retell(self, drift: Drift) -> Drift:
-        """Tell a case again."""
-        return await Reconciliation(self.world.pool, "default", "crm", self.adapter).retell(
-            drift, self.world.clock.at_s
-        )
+    async def retell(self, *drifts: Drift) -> list[bool]:
+        """Tell a case again; whether each drift is mended by it."""
+        work = Reconciliation(self.world.pool, "default", "crm", self.adapter)
+        return [drift.retold for drift in await work.retell(drifts, self.world.clock.at_s)]
 
     async def state(self) -> tuple[str, str | None]:
         """Of the only case."""
@@ -108,13 +118,14 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(url: str) -> AsyncGenerator[Desk]:
+async def open_desk(url: str, spec: Path = EXAMPLE) -> AsyncGenerator[Desk]:
     """With one case, whose ticket is 100."""
     async with Helpdesk() as helpdesk:
-        endpoint = settings(helpdesk, callback_token=KEY)
+        endpoint = settings(helpdesk, spec, callback_token=KEY)
         async with open_world(url, endpoints=(endpoint,)) as world:
-            adapter = RestAdapter(endpoint, real_now_s=lambda: REAL_S)
-            desk = Desk(world, helpdesk, Channel(endpoint, adapter, Breaker(endpoint.breaker)), adapter)
+            now = Now()
+            adapter = RestAdapter(endpoint, real_now_s=now.read)
+            desk = Desk(world, helpdesk, Channel(endpoint, adapter, Breaker(endpoint.breaker)), adapter, now)
             try:
                 await world.happens(notice())
                 await desk.deliver()
@@ -161,6 +172,9 @@ async def test_what_is_about_to_be_told_is_not_overruled_by_what_is_there(plain_
         await desk.deliver()
         assert desk.helpdesk.tickets[100]["status"] == "open"
         assert await desk.poll() == {}
+        desk.helpdesk.tickets[100]["status"] = "solved"  # as it was seen before the relapse, and news after it
+        assert await desk.poll() == {"applied": 1}
+        assert (await desk.state())[0] == "resolved"
 
 
 async def test_a_hook_that_is_signed_is_taken_once(plain_database_url: str) -> None:
@@ -214,9 +228,13 @@ async def test_cases_and_tickets_are_compared_and_told_again_where_they_drifted(
         (drift,) = await desk.compare()
         assert (drift.external_id, drift.what) == ("100", Disagreement.FIELD)
         assert drift.says == "priority is 'low', not 'normal'"
-        assert (await desk.retell(drift)).retold
+        ticket["fields"] = {"careloop_case": "nobody's"}
+        drifts = await desk.compare()
+        assert await desk.retell(*drifts) == [True, True]
+        before = len(desk.helpdesk.comments[100])
         await desk.deliver()
         assert (ticket["priority"], await desk.compare()) == ("normal", [])
+        assert len(desk.helpdesk.comments[100]) == before + 1  # told once, however much had drifted
 
         await desk.world.happens(notice(event="cleared", at_s=NOON + 60, started_at_s=NOON - HOUR))
         await desk.deliver()
@@ -252,12 +270,12 @@ async def test_a_disagreement_that_a_person_made_is_told_and_left_to_people(plai
     async with open_desk(plain_database_url) as desk:
         desk.helpdesk.tickets[100]["status"] = "solved"
         (closed,) = await desk.compare()
-        assert (closed.what, (await desk.retell(closed)).retold) == (Disagreement.CLOSED_THERE, False)
+        assert (closed.what, await desk.retell(closed)) == (Disagreement.CLOSED_THERE, [False])
         desk.helpdesk.trick("GET /api/tickets/100", refuses(503))
         assert [drift.what for drift in await desk.compare()] == [Disagreement.UNASKED]
         desk.helpdesk.tickets.clear()
         (missing,) = await desk.compare()
-        assert (missing.what, (await desk.retell(missing)).retold) == (Disagreement.MISSING, False)
+        assert (missing.what, await desk.retell(missing)) == (Disagreement.MISSING, [False])
 
 
 async def test_every_word_of_a_message_can_be_put_into_a_helpdesk(plain_database_url: str) -> None:
@@ -265,3 +283,34 @@ async def test_every_word_of_a_message_can_be_put_into_a_helpdesk(plain_database
         told = {name for message in await desk.world.messages("crm") for name in message["data"]}
         assert "brief" in told
         assert told <= FACTS
+
+
+async def test_a_record_that_cannot_be_read_hides_no_other(plain_database_url: str) -> None:
+    async with open_desk(plain_database_url) as desk:
+        desk.helpdesk.tickets[99] = {"id": "9\\x009", "status": "solved", "fields": {"careloop_case": "case\\x00"}}
+        desk.helpdesk.tickets[100]["status"] = "solved"
+        assert await desk.poll() == {"applied": 1, "unknown_case": 1}
+
+
+async def test_a_case_that_waits_for_a_person_does_not_stop_the_asking(plain_database_url: str) -> None:
+    async with open_desk(plain_database_url) as desk:
+        await desk.world.rows("UPDATE outbox_stream SET state = 'parked', head_seq = 1, next_seq = 2 RETURNING 1")
+        desk.helpdesk.tickets[100]["status"] = "pending"
+        assert await desk.poll() == {"applied": 1}
+
+
+async def test_its_own_limit_makes_a_comparison_wait_and_not_fail(plain_database_url: str, tmp_path: Path) -> None:
+    slow = tmp_path / "slow.toml"
+    slow.write_text(EXAMPLE.read_text().replace("requests = 120 ", "requests = 5 "))
+    slept: list[float] = []
+
+    async with open_desk(plain_database_url, slow) as desk:
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            desk.now.real_s += seconds
+
+        work = Reconciliation(desk.world.pool, "default", "crm", desk.adapter, sleep)
+        for _ in range(6):
+            assert [found async for _, found in work.compare(0.0)] == [[]]
+        assert slept

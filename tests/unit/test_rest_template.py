@@ -33,6 +33,12 @@ def test_nothing_leaves_its_segment_of_a_path() -> None:
     assert fill_path("/t/{word}/x?y={id}", VALUES) == "/t/a%2Fb%20c/x?y=7"
 
 
+@pytest.mark.parametrize("path", ["/t/{none}", "/t/{dots}/x"])
+def test_what_would_be_another_path_is_refused(path: str) -> None:
+    with pytest.raises(UnknownWord, match="cannot stand in a path"):
+        fill_path(path, Values({"none": None, "dots": ".."}, {}))
+
+
 def test_a_word_that_no_map_has_is_an_error() -> None:
     with pytest.raises(UnknownWord, match=r"maps\.strict has neither 'major'"):
         fill("{severity|strict}", VALUES)

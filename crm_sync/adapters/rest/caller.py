@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from crm_sync.adapters.contract import Outcome, Result
+from crm_sync.adapters.contract import OWN_LIMIT, Outcome, Result
 from crm_sync.adapters.http import MAX_ANSWER_BYTES, Exchange, Request, open_client, redact, send, unanswered
 from crm_sync.adapters.rest.auth import Authority, read_credentials
 from crm_sync.adapters.rest.classify import CallFailed, Judge, in_doubt
@@ -50,7 +50,7 @@ class Caller:
         """Begin a delivery, which then makes all its calls. Raises CallFailed where it must wait for its turn."""
         wait_s = self._bucket.wait_s(self._real_now_s())
         if wait_s > 0:
-            raise CallFailed(Outcome(Result.RATE_LIMITED, "own_limit", retry_after_s=wait_s))
+            raise CallFailed(Outcome(Result.RATE_LIMITED, OWN_LIMIT, retry_after_s=wait_s))
 
     async def call(self, name: str, call: Call, values: Values) -> Json:
         """Make one call; the answer's JSON, None for an empty one. Raises CallFailed."""
@@ -78,6 +78,9 @@ class Caller:
             gathered += found
             following = as_text(look_up(call.next, answer)) if call.next else ""
             path = _inside(following, self._base)
+            if following and not path:
+                detail = f"{name}: the next page is not below the endpoint's url; it is at {following[:200]}"
+                raise CallFailed(Outcome(Result.PERMANENT, "foreign_page", detail))
             if page is not None:
                 page += 1
             elif not path:
@@ -103,13 +106,14 @@ class Caller:
             raise _unsayable(name, error) from None
         if isinstance(call, Write) and call.idempotency_header:
             headers[call.idempotency_header.lower()] = f"{as_text(values.facts['message_id'])}-{name}"
-        return await self._exchange(name, call, Request(self._base + path, headers, body, call.method))
+        request = Request(self._base + path, headers, body, call.method)
+        return await self._exchange(name, call, request)
 
     async def _exchange(self, name: str, call: Call, request: Request) -> Json:
         """Send a request as ourselves, a second time with a new token where the first was refused."""
         for is_last in (not self._authority.is_renewable, True):
             admission = await self._authority.headers(self._send)
-            exchange = await self._send(replace(request, headers={**request.headers, **admission}))
+            exchange = await self._send(replace(request, headers={**request.headers, **admission}), most_of(call))
             if exchange.status == HTTPStatus.UNAUTHORIZED and not is_last:
                 self._authority.forget(admission)
                 continue
@@ -130,15 +134,19 @@ class Caller:
             detail = redact(failed.outcome.detail.encode(), secrets)
             raise CallFailed(replace(failed.outcome, answer=answer, detail=detail)) from None
 
-    async def _send(self, request: Request) -> Exchange:
+    async def _send(self, request: Request, most_bytes: int = MAX_ANSWER_BYTES) -> Exchange:
         self._bucket.spend(self._real_now_s())
-        most = MAX_LISTING_BYTES if request.method == "GET" else MAX_ANSWER_BYTES
         try:
-            return await send(self._client, request, self._settings.timeout, most)
+            return await send(self._client, request, self._settings.timeout, most_bytes)
         except BlockedTarget as error:
             raise CallFailed(Outcome(Result.PERMANENT, error.reason, error.detail)) from None
         except Retryable as error:
             raise CallFailed(Outcome(Result.RETRYABLE, error.reason, error.detail)) from None
+
+
+def most_of(call: Call) -> int:
+    """How much of an answer is read: of what was only asked for, whole pages."""
+    return MAX_LISTING_BYTES if call.only_asks else MAX_ANSWER_BYTES
 
 
 def _body(call: Call, values: Values, headers: dict[str, str]) -> bytes:

@@ -81,7 +81,7 @@ class Judge:
 
 def in_doubt(call: Call) -> Result:
     """What is known of a call without a believable answer: asking again does no harm, saying again may."""
-    return Result.RETRYABLE if call.method == "GET" else Result.UNKNOWN
+    return Result.RETRYABLE if call.only_asks else Result.UNKNOWN
 
 
 def _fits(rule: ErrorRule, name: str, status: int, text: str) -> bool:

@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,14 +33,19 @@ def read_changes(reading: Reading, items: Sequence[Json]) -> list[RecordChange]:
         version = as_text(look_up(reading.version, item)) if reading.version else ""
         found.append(
             RecordChange(
-                case_id=as_text(look_up(reading.key, item)) or None if reading.key else None,
-                external_id=as_text(look_up(reading.id, item)) or None if reading.id else None,
+                case_id=_name(reading.key, item),
+                external_id=_name(reading.id, item),
                 status=status,
                 outcome=reading.outcomes.get(word),
                 version=_as_version(version),
             )
         )
     return found
+
+
+def _name(path: str | None, item: Json) -> str | None:
+    """What an item is called; PostgreSQL's text cannot hold a NUL."""
+    return (as_text(look_up(path, item)).replace("\x00", "") or None) if path else None
 
 
 def _as_version(text: str) -> int | None:
@@ -57,6 +63,8 @@ def parse_instant_s(text: str) -> float | None:
     except ValueError:
         pass
     else:
+        if not math.isfinite(number):
+            return None
         return number / 1000 if number > _MOST_MS else number
     try:
         instant = datetime.fromisoformat(text)

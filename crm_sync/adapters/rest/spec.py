@@ -85,9 +85,19 @@ class Call(_Section):
     success: Statuses = tuple(range(200, 300))  # statuses of it
     expect: Expression | None = None  # must be there, and neither false nor empty, in the answer
 
+    @property
+    def only_asks(self) -> bool:
+        """Whether it changes nothing, whatever its method: some helpdesks search by POST."""
+        return True
+
 
 class Write(Call):
     """A request that changes something."""
+
+    @property
+    def only_asks(self) -> bool:
+        """It does not."""
+        return False
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     idempotency_header: str = ""  # carries an id that is the same in every attempt

@@ -22,7 +22,7 @@ _ROOT: Final = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 class UnknownWord(ValueError):
-    """A map has no word for a value."""
+    """A map has no word for a value, or a path no room for it."""
 
 
 class _Compiled(Protocol):
@@ -91,7 +91,7 @@ def fill(template: Json, values: Values) -> Json:
 
 def fill_path(template: str, values: Values) -> str:
     """A path with its places filled; what is filled in cannot leave its segment. Raises UnknownWord."""
-    return _TOKEN.sub(lambda token: quote(_piece(token, values), safe="") if token[1] else token[0][0], template)
+    return _TOKEN.sub(lambda token: _segment(token, values) if token[1] else token[0][0], template)
 
 
 def _fill_text(template: str, values: Values) -> Json:
@@ -99,6 +99,13 @@ def _fill_text(template: str, values: Values) -> Json:
     if whole and whole[1]:
         return values.of(whole[1], whole[2])
     return _TOKEN.sub(lambda token: _piece(token, values) if token[1] else token[0][0], template)
+
+
+def _segment(token: re.Match[str], values: Values) -> str:
+    piece = _piece(token, values)
+    if piece in {"", ".", ".."}:  # would be another path
+        raise UnknownWord(f"{token[0]} is {piece!r}, which cannot stand in a path")
+    return quote(piece, safe="")
 
 
 def _piece(token: re.Match[str], values: Values) -> str:
