@@ -1,5 +1,7 @@
 """The fixtures every test may use; the services behind them are real, and their absence is a failure."""
 
+from hypothesis import settings
+
 # Folders first: the others import it, and pytest wants to rewrite its assertions before that.
 pytest_plugins = (
     "tests.services.folders",
@@ -11,3 +13,7 @@ pytest_plugins = (
     "tests.services.senders",
     "tests.services.django_helpdesk",
 )
+
+# How long an example takes says more of the machine than of the code. Its parent is what hypothesis chose by itself.
+settings.register_profile("house", parent=settings(), deadline=None)
+settings.load_profile("house")

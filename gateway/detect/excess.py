@@ -192,7 +192,8 @@ class Step:
         known = lanes[self._lane, each]
         factor = self._factor
         step = rate / BIN_HOURS * (factor * (lesson - factor * known))
-        moved = np.where(np.isnan(known), lesson, known + step)
+        # A young habit moves far, and a weekend that it is divided by may be large: use is never less than none.
+        moved = np.where(np.isnan(known), lesson, np.maximum(known + step, 0.0))
         lanes[self._lane, each] = np.where(there, moved, known)
         state.set_lanes("usual", lanes)
         weekend = wide(state, "weekend")

@@ -22,7 +22,7 @@ from gateway.detect.kinds import KIND_FIELDS, LearntKind, difference, learn_kind
 from gateway.detect.lull import LULL_FIELDS, bar_of, end_lull, follow
 from gateway.detect.model import Kind
 from gateway.detect.settings import DetectSettings
-from gateway.detect.table import Field, Rows
+from gateway.detect.table import Field, Numeric, Rows
 from gateway.detect.words import say_instant, say_metric, say_quantity, say_span
 
 DAY_S: Final = 86_400.0
@@ -73,6 +73,10 @@ class UsageDrop:
     )
     evidence_points: Final = 0
     looks_around: Final = True
+
+    def migrate(self, version: int, saved: Mapping[str, Numeric]) -> Mapping[str, Numeric] | None:
+        """Version 1 had no lull; its habit and its deficit are those of today."""
+        return saved if version == 1 else None
 
     def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
         """A profiled metric's kind need not be learnt."""

@@ -63,7 +63,7 @@ class Album:
             if change.kind in DAILY:
                 alarm.per_day.update(change.explanation.evidence[:-1])  # the last day is not over
                 alarm.usual_per_day = usual_per_day(change.explanation.expected, change.explanation.window_s)
-            elif key in self._unkept and key not in self._points:
+            if key in self._unkept and key not in self._points:
                 self._points[key] = _points_of(change)
 
     def sheet(self, source: str) -> Sheet:

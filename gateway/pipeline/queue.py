@@ -26,6 +26,7 @@ _BYTES_PER_READING: Final = 512  # bounds a batch of packets that each hold many
 _LEAST_TURN: Final = 32
 """Packets that a lane may give in a turn however many others wait: answering a device costs as much for one as for
 many."""
+_FAR_MORE: Final = 4.0  # than each of the others has waiting
 _LOOK: Final = 0.25  # of a batch's age: how often it is looked whether many keep coming
 _MANY: Final = 100
 _AS_EVER: Final = 0.5  # of the pace so far
@@ -137,7 +138,9 @@ class PacketQueue:
         before = self.packets
         while not await _is_set(self._ripe, look_s):
             came_per_s = (self.packets - before) / look_s if look_s else 0.0
-            if not self._mixed or not is_worth_waiting(self.packets, came_per_s, self._age_s, self._settings.max_age):
+            if self._lanes or not self._mixed:
+                break  # a device of the listen door waits itself
+            if not is_worth_waiting(self.packets, came_per_s, self._age_s, self._settings.max_age):
                 break
             before = self.packets
         return True
@@ -168,7 +171,7 @@ class PacketQueue:
     def _take_first(self, room: int, room_bytes: int) -> list[Piece]:
         """What is mixed, as it came, where nothing else waits and nobody has more waiting than a turn is."""
         taken: list[Piece] = []
-        if self._lanes or _most_of_one(self._mixed) > _LEAST_TURN:
+        if self._lanes or _is_stormed(self._mixed):
             return taken
         for piece in self._mixed:
             count, size = len(piece.tokens), _bytes_of(piece)
@@ -244,9 +247,12 @@ def is_worth_waiting(packets: int, came_per_s: float, age_s: float, max_age_s: f
     return is_young and packets >= _MANY and came_per_s * age_s > _AS_EVER * packets
 
 
-def _most_of_one(mixed: Sequence[Mixed]) -> int:
-    """How many packets are of the device that has most of them."""
-    return max(Counter(chain.from_iterable([piece.device_ids for piece in mixed])).values(), default=0)
+def _is_stormed(mixed: Sequence[Mixed]) -> bool:
+    """Whether a device has far more packets waiting than the others have, and more than a turn is."""
+    waiting = Counter(chain.from_iterable([piece.device_ids for piece in mixed]))
+    most = max(waiting.values(), default=0)
+    of_others = (waiting.total() - most) / max(len(waiting) - 1, 1)
+    return most > max(_LEAST_TURN, _FAR_MORE * of_others)
 
 
 def _bytes_of(piece: Piece) -> int:

@@ -176,7 +176,7 @@ INLINE void learn_habit(surge_t *state, const hour_t *hour, double at, double pa
     float *cell = state->usual + lane_of(at);
     double known = (double)*cell;
     double factor = hour->factor, step = rate / 3.0 * (factor * (lesson - factor * known));
-    if (hour->there) *cell = (float)(is_nan(known) ? lesson : known + step);
+    if (hour->there) *cell = (float)(is_nan(known) ? lesson : most(known + step, 0.0));
     rate = most(1.0 / (days * (2.0 / 7.0) + 1.0), 0.15) * pace;
     bool tells = hour->there && hour->rests && hour->whole > 0.0;
     double missed = tells ? (lesson * hour->span - hour->usual) / hour->whole : 0.0;
