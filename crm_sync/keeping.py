@@ -3,7 +3,8 @@
 All of it in the turn of the inbox, so that trust has one writer, and decides in one order.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, LiteralString
@@ -23,10 +24,11 @@ from crm_sync.catching_up import renewed_notice
 from crm_sync.model import Case, CaseState, Resolution
 from crm_sync.trust import budget_queries, queries
 from crm_sync.trust.bar import bar_now
-from crm_sync.trust.belief import Belief
-from crm_sync.trust.budget import Accounts, book, pass_time, rule
+from crm_sync.trust.belief import Belief, Cell
+from crm_sync.trust.budget import Accounts, Exemption, Ruling, book, pass_time, rule
 from crm_sync.trust.budget_queries import Budget
 from crm_sync.trust.gate import Known, exemption, weigh
+from crm_sync.trust.history import less
 from crm_sync.trust.queries import Episode, Standing, WatchKey
 from crm_sync.trust.rules import TrustRules
 from crm_sync.trust.verdicts import settle_verdicts
@@ -36,6 +38,7 @@ from devices.registry.queries import count_devices
 
 LOOK_EVERY_S: Final = 3600.0  # the gateway's clock: device-days, and alarms that wait
 LOOKED_AT: Final = 2000  # of the waiting alarms, the youngest
+WEIGHED_AT_ONCE: Final = 200  # of them, before the gateway's other work has its turn
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
@@ -159,15 +162,17 @@ async def _row_of_alarm(conn: Connection, alarm_id: str) -> dict[str, Any]:
 
 _WAITING: Final[LiteralString] = """
 SELECT a.*, e.model AS of_model, e.watch AS of_watch, e.score, e.strength, e.lasting, e.placed_at, e.verdict, e.weight,
-       t.mode, t.mode_since, t.held, t.bar, t.bar_at, t.device_days, t.devices
+       t.mode, t.mode_since, t.held, t.bar, t.bar_at, t.device_days, t.devices,
+       e.verdict IS NULL AND coalesce(c.opened_at > %(unanswered_since)s, false) AS is_unanswered
   FROM case_alarm a
   JOIN watch_episode e USING (alarm_id)
   JOIN watch_trust t ON (t.tenant_id, t.model, t.watch) = (e.tenant_id, e.model, e.watch)
+  LEFT JOIN service_case c ON c.case_id = e.case_id
  WHERE a.suppressed = 'budget' AND a.state = 'active' AND a.case_id IS NULL
-   AND a.tenant_id = %s AND a.heard_at > %s
+   AND a.tenant_id = %(tenant_id)s AND a.heard_at > %(heard_since)s
    AND NOT EXISTS (SELECT FROM inbox i WHERE i.state = 'pending' AND i.alarm_id = a.alarm_id)
  ORDER BY a.heard_at DESC, a.alarm_id
- LIMIT %s
+ LIMIT %(limit)s
 """
 
 
@@ -175,36 +180,83 @@ async def _find_room_for_waiting(
     conn: Connection, rules: TrustRules, tenant_id: str, now_s: float
 ) -> list[dict[str, Any]]:
     """The waiting alarms for which there is room together, the likeliest first: in that order they are asked again."""
-    settings = rules.budget
+    settings, unanswered_since_s = rules.budget, now_s - rules.trust.answers_within
+    values = {
+        "tenant_id": tenant_id,
+        "heard_since": to_datetime(now_s - settings.waits_for),
+        "unanswered_since": to_datetime(unanswered_since_s),
+        "limit": LOOKED_AT,
+    }
     async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_WAITING, [tenant_id, to_datetime(now_s - settings.waits_for), LOOKED_AT])
+        await cursor.execute(_WAITING, values)
         rows = await cursor.fetchall()
     if not rows:
         return []
     keys = sorted({_key(row) for row in rows})
     cells = await queries.cells_of(conn, keys, now_s, settings.memory)
-    unanswered = await queries.unanswered_of(conn, keys, now_s - rules.trust.answers_within)
+    unanswered = await queries.unanswered_of(conn, keys, unanswered_since_s)
     budget = await budget_queries.lock_budget(conn, tenant_id)
     assert budget is not None  # it was counted a moment ago
+    return await _Waiting(rules, budget, cells, unanswered, now_s).find_room(rows)
 
-    def weighed(row: Mapping[str, Any]) -> Belief:
-        standing = _standing(row)
-        known = Known(standing, _episode(row), cells[standing.key], unanswered[standing.key])
-        return weigh(settings, known, row["started_at"].timestamp(), now_s)
 
-    rows.sort(key=lambda row: (-weighed(row).true, row["alarm_id"]))
-    accounts, found = budget.accounts, list[dict[str, Any]]()
-    for row in rows:
-        standing, belief = _standing(row), weighed(row)  # once more: those before it would be cases without an answer
-        bar = bar_now(standing.bar, standing.bar_at_s, now_s, rules.trust)
+class _Waiting:
+    """Puts waiting alarms to the test by what is known of their watches."""
+
+    def __init__(
+        self,
+        rules: TrustRules,
+        budget: Budget,
+        cells: Mapping[WatchKey, list[Cell]],
+        unanswered: Mapping[WatchKey, list[Cell]],
+        now_s: float,
+    ) -> None:
+        self._rules = rules
+        self._budget = budget
+        self._now_s = now_s
+        self._cells = {key: [*own, *unanswered[key]] for key, own in cells.items()}
+        self._exempt = {
+            (key, stated): exemption(rules.budget, budget.devices, own, stated=stated)
+            for key, own in cells.items()
+            for stated in (False, True)
+        }
+
+    async def find_room(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those that there is room for, the likeliest first."""
+        weighed = list[tuple[Belief, dict[str, Any]]]()
+        for at, row in enumerate(rows):
+            await _let_others_work(at)
+            weighed.append((self._weigh(row), row))
+        weighed.sort(key=lambda each: (-each[0].true, each[1]["alarm_id"]))
+        accounts, found, grown = self._budget.accounts, list[dict[str, Any]](), set[WatchKey]()
+        for at, (alone, row) in enumerate(weighed):
+            await _let_others_work(at)
+            key = _key(row)  # once more where others of its watch came before it: they would be cases without an answer
+            belief = self._weigh(row) if key in grown else alone
+            exempt = self._exempt[key, row["kind"] == "threshold"]
+            if self._rule(accounts, row, belief, exempt).verdict.passes:
+                accounts = book(accounts, self._rules.budget, belief.cost if exempt is None else 1.0 - exempt.belief)
+                self._cells[key].append(queries.unanswered_cell(row["strength"], row["lasting"]))
+                grown.add(key)
+                found.append(row)
+        return found
+
+    def _weigh(self, row: Mapping[str, Any]) -> Belief:
+        cells = self._cells[_key(row)]
+        if row["is_unanswered"]:  # its own case is none that another alarm opened
+            cells = [*cells, less(queries.unanswered_cell(row["strength"], row["lasting"]))]
+        known = Known(_standing(row), _episode(row), cells)
+        return weigh(self._rules.budget, known, row["started_at"].timestamp(), self._now_s)
+
+    def _rule(self, accounts: Accounts, row: Mapping[str, Any], belief: Belief, exempt: Exemption | None) -> Ruling:
+        bar = bar_now(row["bar"], row["bar_at"].timestamp(), self._now_s, self._rules.trust)
         critical = row["severity"] == Severity.CRITICAL
-        stated = row["kind"] == "threshold"
-        exempt = exemption(settings, budget.devices, cells[standing.key], stated=stated)
-        if rule(accounts, settings, belief, bar, critical=critical, exempt=exempt).verdict.passes:
-            accounts = book(accounts, settings, belief.cost if exempt is None else 1.0 - exempt.belief)
-            unanswered[standing.key].append(_episode(row))
-            found.append(row)
-    return found
+        return rule(accounts, self._rules.budget, belief, bar, critical=critical, exempt=exempt)
+
+
+async def _let_others_work(at: int) -> None:
+    if at % WEIGHED_AT_ONCE == 0:
+        await asyncio.sleep(0)
 
 
 def _key(row: Mapping[str, Any]) -> WatchKey:

@@ -57,14 +57,16 @@ async def find_room(conn: Connection, rules: TrustRules, question: Question, now
     standing = await queries.find_standing(conn, key)
     episode = await queries.find_episode(conn, question.alarm_id)
     cells = (await queries.cells_of(conn, [key], now_s, settings.memory))[key]
-    unanswered = (await queries.unanswered_of(conn, [key], now_s - rules.trust.answers_within))[key]
     budget = await budget_queries.lock_budget(conn, key.tenant_id)
     if budget is None:
         budget = Budget(Accounts.fresh(settings, now_s), 0, None)
     accounts = pass_time(budget.accounts, settings, budget.devices, now_s)
-    belief = weigh(settings, Known(standing, episode, cells, unanswered), question.started_at_s, now_s)
     bar = 0.0 if standing is None else bar_now(standing.bar, standing.bar_at_s, now_s, rules.trust)
     exempt = exemption(settings, budget.devices, cells, stated=question.stated)
+    if exempt is None:  # otherwise nothing hangs on them
+        since_s = now_s - rules.trust.answers_within
+        cells += (await queries.unanswered_of(conn, [key], since_s, besides=question.alarm_id))[key]
+    belief = weigh(settings, Known(standing, episode, cells), question.started_at_s, now_s)
     ruling = rule(accounts, settings, belief, bar, critical=question.critical, exempt=exempt)
     cost = belief.cost if exempt is None else 1.0 - exempt.belief
     return Room(_answer(ruling, belief, bar, episode), cost, accounts, budget)
@@ -84,8 +86,7 @@ class Known:
 
     standing: Standing | None
     episode: Episode | None
-    cells: list[Cell]  # the watch's history, with this episode in it
-    unanswered: list[Episode]  # cases that nobody has answered yet
+    cells: list[Cell]  # the watch's history, with this episode in it, and other cases that nobody has answered yet
 
 
 def weigh(settings: BudgetSettings, known: Known, started_at_s: float, now_s: float) -> Belief:
@@ -95,8 +96,6 @@ def weigh(settings: BudgetSettings, known: Known, started_at_s: float, now_s: fl
     if episode is not None:
         strength, lasting = episode.strength, max(episode.lasting, lasting)
         cells = [*cells, less(own_cell(episode, fade(episode.placed_at_s, now_s, settings.memory)))]
-    others = [each for each in known.unanswered if episode is None or each.alarm_id != episode.alarm_id]
-    cells = [*cells, *(Cell(each.strength, each.lasting, -1.0, 0.0, 1.0) for each in others)]
     rate = settings.expected_faults_per_thousand_devices_per_day / 1000.0
     device_days = 0.0 if known.standing is None else known.standing.device_days
     return believe(tail_of(cells, strength, lasting), tail_of(cells, 0, 0), device_days, rate)

@@ -204,29 +204,40 @@ def _episode(row: Mapping[str, Any]) -> Episode:
 
 
 _UNANSWERED_OF: Final[LiteralString] = """
-SELECT e.* FROM watch_episode e JOIN service_case c USING (case_id)
+SELECT e.tenant_id, e.model, e.watch, e.strength, e.lasting, count(*)::double precision AS cases
+  FROM watch_episode e JOIN service_case c USING (case_id)
  WHERE e.verdict IS NULL AND e.case_id IS NOT NULL AND c.opened_at > %(since)s
+   AND e.alarm_id IS DISTINCT FROM %(besides)s::text
    AND (e.tenant_id, e.model, e.watch) IN (
        SELECT * FROM unnest(%(tenants)s::text[], %(models)s::text[], %(watches)s::text[]))
- ORDER BY e.alarm_id
+ GROUP BY 1, 2, 3, 4, 5
+ ORDER BY 1, 2, 3, 4, 5
 """
 
 
-async def unanswered_of(conn: Connection, keys: Sequence[WatchKey], since_s: float) -> dict[WatchKey, list[Episode]]:
-    """The episodes of some watches that opened a case since, of which nobody has said whether they were true."""
+async def unanswered_of(
+    conn: Connection, keys: Sequence[WatchKey], since_s: float, besides: str | None = None
+) -> dict[WatchKey, list[Cell]]:
+    """The cases that some watches opened since, of which nobody has said whether they were true: false ones till then.
+
+    What they change in the watches' histories, where they count as unknown; the one of the alarm `besides` is left out.
+    """
     values = {
         "since": to_datetime(since_s),
+        "besides": besides,
         "tenants": [key.tenant_id for key in keys],
         "models": [key.model for key in keys],
         "watches": [key.watch for key in keys],
     }
-    found: dict[WatchKey, list[Episode]] = {key: [] for key in keys}
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_UNANSWERED_OF, values)
-        async for row in cursor:
-            episode = _episode(row)
-            found[episode.key].append(episode)
+    found: dict[WatchKey, list[Cell]] = {key: [] for key in keys}
+    async for tenant_id, model, watch, strength, lasting, cases in await conn.execute(_UNANSWERED_OF, values):
+        found[WatchKey(tenant_id, model, watch)].append(unanswered_cell(strength, lasting, cases))
     return found
+
+
+def unanswered_cell(strength: int, lasting: int, cases: float = 1.0) -> Cell:
+    """What cases without an answer change in the history of their watch: they count as false, not as unknown."""
+    return Cell(strength, lasting, -cases, 0.0, cases)
 
 
 _SAVE_EPISODE: Final[LiteralString] = """
