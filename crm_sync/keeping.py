@@ -4,6 +4,7 @@ All of it in the turn of the inbox, so that trust has one writer, and decides in
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +30,7 @@ from crm_sync.trust.budget import Accounts, Exemption, Ruling, book, pass_time, 
 from crm_sync.trust.budget_queries import Budget
 from crm_sync.trust.gate import Known, exemption, weigh
 from crm_sync.trust.history import less
+from crm_sync.trust.models import trusted_model
 from crm_sync.trust.queries import Episode, Standing, WatchKey
 from crm_sync.trust.rules import TrustRules
 from crm_sync.trust.verdicts import settle_verdicts
@@ -108,10 +110,12 @@ class Keeper:
         return Kept(again=len(again))
 
     async def _count(self, conn: Connection, rules: TrustRules, now_s: float) -> None:
-        devices = await count_devices(conn, self._tenant_id)
+        devices = Counter[str]()
+        for model, count in (await count_devices(conn, self._tenant_id)).items():
+            devices[trusted_model(self._desk.profiles, model)] += count
         await budget_queries.count_exposure(conn, self._tenant_id, devices, now_s, rules.budget.memory)
         budget = await budget_queries.lock_budget(conn, self._tenant_id)
-        total = sum(devices.values())
+        total = devices.total()
         if budget is None:
             budget = Budget(Accounts.fresh(rules.budget, now_s), total, now_s)
         accounts = pass_time(budget.accounts, rules.budget, budget.devices, now_s)

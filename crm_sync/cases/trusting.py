@@ -9,8 +9,9 @@ from crm_sync.policy.model import GateAnswer
 from crm_sync.trust import gate, queries, verdicts
 from crm_sync.trust.gate import Question, Room
 from crm_sync.trust.history import Sighting, place
+from crm_sync.trust.models import AUTOMATIC, trusted_model
 from crm_sync.trust.queries import WatchKey
-from crm_sync.trust.verdicts import Said, key_of
+from crm_sync.trust.verdicts import Said
 from devices.profiles.model import Severity, WatchMode
 
 
@@ -70,7 +71,7 @@ async def tell_ending(conn: Connection, desk: Desk, case: Case, resolution: Reso
 def watch_modes(desk: Desk, tenant_id: str) -> dict[WatchKey, WatchMode]:
     """Every watch that a profile names, and the mode in which it begins."""
     return {
-        key_of(tenant_id, model, watch.name): watch.mode
+        WatchKey(tenant_id, model, watch.name): watch.mode
         for model, profile in desk.profiles.items()
         for watch in profile.watches
     }
@@ -84,10 +85,9 @@ def _initial_mode(desk: Desk, subject: Subject, name: str) -> WatchMode:
 
 def _key(desk: Desk, arrival: Arrival) -> WatchKey:
     """The watch as trust knows it: the generic ones of one detector are one, whatever metric they are on."""
-    notice, profile = arrival.notice, desk.profile_of(arrival.subject)
-    if profile is None or profile.automatic:
-        return key_of(notice.tenant_id, None, notice.kind.replace("_", "-"))
-    return key_of(notice.tenant_id, profile.model, notice.watch)
+    notice, model = arrival.notice, trusted_model(desk.profiles, arrival.subject.model)
+    watch = notice.kind.replace("_", "-") if model == AUTOMATIC else notice.watch
+    return WatchKey(notice.tenant_id, model, watch)
 
 
 def _question(desk: Desk, arrival: Arrival) -> Question:

@@ -1,7 +1,6 @@
 """What is asked before an alarm becomes a case: may its watch open cases by itself, and does the budget have room?"""
 
 from dataclasses import dataclass, replace
-from typing import Final
 
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
 from crm_sync.trust import budget_queries, queries
@@ -15,9 +14,6 @@ from crm_sync.trust.rules import TrustRules
 from crm_sync.trust.scale import fade, lasting_of
 from crm_sync.trust.settings import BudgetSettings
 from devices.profiles.model import WatchMode
-
-AUTOMATIC: Final = "automatic"
-"""The model of products that have none."""
 
 
 @dataclass(frozen=True, slots=True)

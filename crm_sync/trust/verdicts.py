@@ -14,7 +14,7 @@ from crm_sync.trust.bar import bar_now, moved
 from crm_sync.trust.budget import pass_time, settle
 from crm_sync.trust.precision import measure
 from crm_sync.trust.promotion import judge_mode
-from crm_sync.trust.queries import Connection, Episode, ModeSet, WatchKey
+from crm_sync.trust.queries import Connection, Episode, ModeSet
 from crm_sync.trust.rules import TrustRules
 from devices.clock import to_datetime
 
@@ -139,8 +139,3 @@ async def say_recovered(conn: Connection, tenant_id: str, case_id: str, now_s: f
     taken_up, anybody_calls = row
     verdict: Truth = "true" if taken_up else "false" if anybody_calls else "unclear"
     await say(conn, Said(tenant_id, verdict, "telemetry", "telemetry", case_id=case_id, weight=WEAK), now_s)
-
-
-def key_of(tenant_id: str, model: str | None, watch: str) -> WatchKey:
-    """A watch on a product; what has no model is watched by the automatic profile."""
-    return WatchKey(tenant_id, model or "automatic", watch)

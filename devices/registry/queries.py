@@ -313,12 +313,13 @@ async def list_devices(
 
 
 _COUNT_DEVICES: Final = """
-SELECT coalesce(model, 'automatic'), count(*)::integer FROM device
- WHERE tenant_id = %s AND revoked_at IS NULL
+SELECT CASE WHEN a.asset_id IS NOT NULL THEN coalesce(d.model, a.model) END, count(*)::integer
+  FROM device d LEFT JOIN asset a USING (device_id)
+ WHERE d.tenant_id = %s AND d.revoked_at IS NULL
  GROUP BY 1
 """
 
 
-async def count_devices(conn: Connection, tenant_id: str) -> dict[str, int]:
-    """How many registered devices a tenant has of each model; those without one are the automatic profile's."""
+async def count_devices(conn: Connection, tenant_id: str) -> dict[str | None, int]:
+    """How many registered devices a tenant has of each model, as `asset_of` gives it; None where that knows none."""
     return {model: count async for model, count in await conn.execute(_COUNT_DEVICES, [tenant_id])}

@@ -11,7 +11,9 @@ from typing import Final
 
 from crm_sync.inbox import AlarmNotice
 from crm_sync.incidents import put_incidents
+from crm_sync.trust.models import trusted_model
 from crm_sync.trust.shadows import is_shadow, list_shadows
+from devices.profiles.model import Profile
 from devices.registry.model import FirmwareSeen
 from gateway.cohorts import incidents, queries
 from gateway.cohorts.comparison import Comparison, Sign
@@ -38,11 +40,11 @@ FRESH_S: Final = 3 * 86_400.0
 class FleetLayer:
     """Looks at alarms across devices; without a memory of its own."""
 
-    def __init__(self, settings: FleetSettings, tenant_id: str, titles: Mapping[str, str]) -> None:
-        """`titles` names product models in words."""
+    def __init__(self, settings: FleetSettings, tenant_id: str, profiles: Mapping[str, Profile]) -> None:
         self._settings = settings
         self._tenant_id = tenant_id
-        self._opening = Opening(settings, titles)
+        self._profiles = profiles
+        self._opening = Opening(settings, {model: profile.title for model, profile in profiles.items()})
 
     async def updated(self, conn: Connection, seen: Sequence[FirmwareSeen], now_s: float) -> None:
         """Devices have changed their firmware, which is written down."""
@@ -76,7 +78,7 @@ class FleetLayer:
         return Turn(
             tenant_id=self._tenant_id,
             now=now,
-            raised=[notice for notice in raised if _is_evidence(notice, facts, shadows)],
+            raised=[notice for notice in raised if self._is_evidence(notice, facts, shadows)],
             facts=facts,
             going_on=await incidents.list_open(conn),
             models={
@@ -86,6 +88,17 @@ class FleetLayer:
             },
             dips=DipState() if dips is None else decode_dips(dips),
         )
+
+    def _is_evidence(
+        self, notice: AlarmNotice, facts: Mapping[str, DeviceFacts], shadows: set[tuple[str, str]]
+    ) -> bool:
+        """Whether an alarm says anything: not of history, nor of a watch that is only being tried."""
+        device = facts.get(notice.device_id)
+        if device is None:
+            return False
+        if is_shadow(shadows, trusted_model(self._profiles, device.model), notice.watch, notice.kind):
+            return False
+        return notice.kind == "silence" or notice.recorded_at_s - notice.head_ts_s <= STALE_S
 
     async def _save(self, conn: Connection, turn: Turn) -> None:
         for (tenant_id, model), state in turn.models.items():
@@ -192,14 +205,6 @@ async def _marked(conn: Connection, notices: Sequence[AlarmNotice]) -> Sequence[
     """The notices, each with the incident that its alarm is part of."""
     members = await incidents.memberships(conn, [notice.alarm_id for notice in notices])
     return [replace(notice, incident_id=members.get(notice.alarm_id)) for notice in notices]
-
-
-def _is_evidence(notice: AlarmNotice, facts: Mapping[str, DeviceFacts], shadows: set[tuple[str, str]]) -> bool:
-    """Whether anything may be concluded from an alarm: not from history, nor from a watch that is only being tried."""
-    device = facts.get(notice.device_id)
-    if device is None or is_shadow(shadows, device.model, notice.watch, notice.kind):
-        return False
-    return notice.kind == "silence" or notice.recorded_at_s - notice.head_ts_s <= STALE_S
 
 
 def _is_of_dip(turn: Turn, notice: AlarmNotice) -> bool:

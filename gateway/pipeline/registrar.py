@@ -39,8 +39,7 @@ class Registrar:
     @property
     def fleet(self) -> FleetLayer:
         """What looks at alarms across devices; it keeps everything in the database."""
-        titles = {model: profile.title for model, profile in self.store.profiles.items()}
-        return FleetLayer(self.sources.settings.fleet, self.sources.settings.tenant_id, titles)
+        return FleetLayer(self.sources.settings.fleet, self.sources.settings.tenant_id, self.store.profiles)
 
     async def tell(
         self, conn: Connection, changes: Sequence[AlarmChange], recorded_at_s: float, alive_s: float
