@@ -82,11 +82,8 @@ class Outreach:
         self._clock_is_set.pop(number, None)
 
     def _say(self, order: Wake | SetClock | Stop) -> bool:
-        process = self._process
-        if process is None or process.stdin is None or process.stdin.is_closing():
-            return False  # what it must know it finds in the database, or is told at its start
-        process.stdin.write(encode(order))
-        return True
+        # What it must know it finds in the database, or is told at its start.
+        return self._process is not None and _write(self._process, encode(order))
 
     async def run(self) -> None:
         """Keep it running until cancelled, then let it end in good order."""
@@ -107,10 +104,9 @@ class Outreach:
             sys.executable, "-P", "-m", "gateway.outreach.process", stdin=PIPE, stdout=PIPE
         )
         try:
-            assert process.stdin is not None
-            process.stdin.write(self._start.encode())  # the clock as it stands now
-            self._process = process
-            await self._hear(process)
+            if _write(process, self._start.encode()):  # the clock as it stands now
+                self._process = process
+                await self._hear(process)
         except asyncio.CancelledError:
             await self._stop(process)
             raise
@@ -155,3 +151,11 @@ class Outreach:
         for asked in self._clock_is_set.values():
             if not asked.done():
                 asked.set_result(None)
+
+
+def _write(process: Process, words: bytes) -> bool:
+    """Say something to a process; False where it can hear nothing any more, or died before it heard anything."""
+    if process.stdin is None or process.stdin.is_closing():
+        return False
+    process.stdin.write(words)
+    return True

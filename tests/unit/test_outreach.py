@@ -1,9 +1,13 @@
 """What the gateway makes of its CRM process's pulse."""
 
+import asyncio
+import sys
+from asyncio.subprocess import Process
 from dataclasses import dataclass
 
 import pytest
 import structlog
+import uvloop
 
 from crm_sync.settings import CrmSettings
 from crm_sync.stats import CrmStats
@@ -94,3 +98,30 @@ def test_a_clock_follows_its_twin() -> None:
     clock.hold_at(None)
     twin.follow(clock.setting)
     assert abs(twin.now_s() - clock.now_s()) < 1e6  # a second of real time
+
+
+def test_one_that_dies_before_it_was_told_anything_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = asyncio.create_subprocess_exec
+
+    async def still_born(*_: object, **pipes: int) -> Process:
+        process = await start(sys.executable, "-c", "", stdin=pipes["stdin"], stdout=pipes["stdout"])
+        assert process.stdin is not None
+        process.stdin.close()
+        await process.stdin.wait_closed()
+        return process
+
+    async def live() -> int:
+        side = outreach(Time())
+        task = asyncio.create_task(side.run())
+        for _ in range(3000):
+            if side.restarts or task.done():
+                break
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return side.restarts
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", still_born)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # asyncio's own would only log it
+        assert runner.run(live()) == 1
