@@ -18,6 +18,7 @@ from gateway.api.deliveries import deliveries_router
 from gateway.api.devices import devices_router
 from gateway.api.health import ReadinessProbe, health_router
 from gateway.api.incidents import incidents_router
+from gateway.api.journey import journey_router
 from gateway.api.metrics import Scrape, metrics_router
 from gateway.api.problems import install_problems
 from gateway.api.quarantine import quarantine_router
@@ -63,6 +64,7 @@ def build_api(parts: ApiParts) -> FastAPI:
     guarded.include_router(cases_router(parts.pool, parts.tenant_id))
     guarded.include_router(watches_router(parts.pool, parts.tenant_id, parts.trust, parts.clock))
     guarded.include_router(incidents_router(parts.pool, parts.tenant_id))
+    guarded.include_router(journey_router(parts.pool, parts.tenant_id, parts.clock))
     guarded.include_router(quarantine_router(parts.pool, parts.tenant_id))
     guarded.include_router(deliveries_router(parts.pool, parts.tenant_id))
     guarded.include_router(clock_router(parts.clock, parts.on_clock_set))

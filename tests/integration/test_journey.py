@@ -1,0 +1,144 @@
+"""Journeys read from a real database: how far cases came, how long it took, and whether contact helped."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from crm_sync.journey.model import Journey, Span, Stage
+from crm_sync.journey.queries import Period
+from crm_sync.journey.report import read_journey
+from devices.clock import to_datetime
+from tests.integration.test_policy_steps import scale
+from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, open_world
+from tests.services.gateway import run_careloop
+
+
+@pytest.fixture
+async def world(plain_database_url: str) -> AsyncIterator[CaseWorld]:
+    async with open_world(plain_database_url) as opened:
+        yield opened
+
+
+async def journey(world: CaseWorld, tenant_id: str = "default", *, now_s: float = NOON + 60 * DAY) -> Journey:
+    period = Period(tenant_id, to_datetime(NOON - DAY), to_datetime(NOON + 60 * DAY))
+    async with world.pool.connection() as conn:
+        return await read_journey(conn, period, to_datetime(now_s), "channel")
+
+
+async def whole_road(world: CaseWorld) -> None:
+    """Limescale since an hour ago; the owner is written to at once, an agent takes it up, and then it is gone."""
+    await world.grant("email")
+    await world.happens(scale())
+    await world.deliver()
+    world.clock.at_s = NOON + 2 * HOUR
+    await world.call_back(status="in_progress", version=1)
+    world.clock.at_s = NOON + 5 * HOUR
+    await world.call_back(status="resolved", version=2)
+    await world.happens(scale(NOON + 9 * HOUR, event="cleared", started_at_s=NOON - HOUR))
+
+
+async def test_each_stage_has_its_time(world: CaseWorld) -> None:
+    await whole_road(world)
+    found = await journey(world)
+    assert found.whole.stages == {
+        Stage.OPENED: 1,
+        Stage.TOLD: 1,
+        Stage.CONTACTED: 1,
+        Stage.ACKNOWLEDGED: 1,
+        Stage.FIXED: 1,
+        Stage.CONFIRMED: 1,
+        Stage.FIXED_BEFORE_NOTICED: 0,
+        Stage.RELAPSED: 0,
+    }
+    hours = {span: took.median_s and took.median_s / HOUR for span, took in found.whole.spans.items()}
+    assert hours == {
+        Span.SIGN_TO_ALARM: 1.0,
+        Span.ALARM_TO_CASE: 0.0,
+        Span.CASE_TO_CONTACTED: 0.0,
+        Span.CASE_TO_ACKNOWLEDGED: 2.0,
+        Span.CASE_TO_FIXED: 5.0,
+        Span.FIXED_TO_CONFIRMED: 4.0,
+        Span.SIGN_TO_CONFIRMED: 10.0,
+    }
+    assert [leg.name for leg in found.groups] == ["email"]
+    assert (found.alarms, found.without_case, found.not_contacted) == (1, {}, {})
+
+
+async def test_what_had_no_case_and_who_was_not_told_have_their_reasons(world: CaseWorld) -> None:
+    await world.own("cm-2", "own-2")
+    await world.happens(
+        scale(),  # nobody granted a channel
+        scale(NOON, device_id="cm-2", head_ts_s=NOON - 30 * HOUR),
+    )
+    found = await journey(world)
+    assert (found.alarms, found.without_case) == (2, {"stale": 1})
+    assert found.not_contacted == {"no_grant": 1}
+    assert (found.whole.stages[Stage.OPENED], found.whole.stages[Stage.CONTACTED]) == (1, 0)
+    assert found.whole.spans[Span.CASE_TO_CONTACTED].median_s is None
+    assert [leg.name for leg in found.groups] == ["not contacted"]
+
+
+async def test_a_fault_that_comes_back_has_relapsed_only_within_thirty_days(world: CaseWorld) -> None:
+    await world.happens(scale(), scale(NOON + HOUR, event="cleared", started_at_s=NOON - HOUR))
+    await world.happens(scale(NOON + 20 * DAY))
+    assert (await journey(world)).whole.stages[Stage.RELAPSED] == 1
+    end = scale(NOON + 21 * DAY, event="cleared", started_at_s=NOON + 20 * DAY - HOUR)
+    await world.happens(end, scale(NOON + 55 * DAY))
+    assert (await journey(world)).whole.stages[Stage.OPENED] == 3
+    assert (await journey(world)).whole.stages[Stage.RELAPSED] == 1
+
+
+async def test_silence_confirms_nothing(world: CaseWorld) -> None:
+    await world.happens(scale(), scale(NOON + HOUR, event="unknown", started_at_s=NOON - HOUR))
+    assert (await journey(world)).whole.stages[Stage.CONFIRMED] == 0
+
+
+async def test_another_tenants_cases_are_not_counted(world: CaseWorld) -> None:
+    await whole_road(world)
+    found = await journey(world, "another")
+    assert (found.alarms, found.whole.stages[Stage.OPENED], found.groups) == (0, 0, ())
+
+
+async def test_contact_is_compared_with_owners_held_out_by_chance(world: CaseWorld) -> None:
+    """Two contacted, of which both are well in time; two held out, of which one is; one too young to tell."""
+    await world.grant("email")
+    for number in range(1, 6):
+        await world.own(f"cm-{number}", f"own-{number}")
+    for number in (1, 2, 5):
+        await world.grant("email", owner_ref=f"own-{number}")
+    for number in (1, 2, 3, 4):
+        await world.happens(scale(device_id=f"cm-{number}"))
+    async with world.pool.connection() as conn:
+        await conn.execute("UPDATE decision SET reason = 'hold_out' WHERE reason = 'no_grant'")
+    for number, days in ((1, 1), (2, 3), (3, 2), (4, 20)):
+        await world.happens(
+            scale(NOON + days * DAY, device_id=f"cm-{number}", event="cleared", started_at_s=NOON - HOUR)
+        )
+    await world.happens(scale(NOON + 22 * DAY, device_id="cm-5"))
+    found = (await journey(world, now_s=NOON + 25 * DAY)).hold_out
+    assert (found.contacted.right, found.contacted.wrong) == (2, 0)
+    assert (found.held_out.right, found.held_out.wrong) == (1, 1)
+    assert found.effect == 0.5
+    assert not found.is_shown
+
+
+async def test_the_command_tells_it(world: CaseWorld, plain_database_url: str, tmp_path: Path) -> None:
+    await whole_road(world)
+    config = tmp_path / "careloop.toml"
+    config.write_text(f'[database]\nurl = "{plain_database_url}"\n')
+    days = [(to_datetime(NOON) + timedelta(days=shift)).date().isoformat() for shift in (-1, 2)]
+    arguments = ["journey", "--since", days[0], "--until", days[1], "--config", str(config)]
+    done = await asyncio.to_thread(run_careloop, *arguments)
+    assert done.returncode == 0, done.stderr
+    said = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "first sign to proved 10 hours 10 hours 1" in said
+    assert any(line.startswith("gone, telemetry says 1") for line in said)
+    assert "Effect of contact: not known" in done.stdout
+    told = json.loads((await asyncio.to_thread(run_careloop, *arguments, "--json")).stdout)
+    assert told["whole"]["spans"]["sign_to_confirmed"] == {"cases": 1, "median_s": 36000.0, "p90_s": 36000.0}
+    assert replace(await journey(world), groups=()).alarms == told["alarms"]
