@@ -10,6 +10,7 @@ from typing import Final, Protocol, cast
 
 import structlog
 from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
 
 from crm_sync.trust.rules import TrustRules
 from devices.clock import Clock
@@ -20,6 +21,9 @@ from gateway.api.app import ApiParts, build_api
 from gateway.api.server import ApiServer
 from gateway.api.token import resolve_token
 from gateway.check import check_settings
+from gateway.commands.broker import BrokerWay
+from gateway.commands.issue import Rules
+from gateway.commands.sender import CommandSender, Ways
 from gateway.database.connect import CONNECT_TIMEOUT_S
 from gateway.database.hold import Database, hold_database
 from gateway.detect.engine import Engine
@@ -174,6 +178,15 @@ class _Gateway:
             make_engine=partial(Engine, ground.profiles, settings.detect),
             on_alarms=self._outreach.wake,
         )
+        self._sender = CommandSender(
+            ground.database.pool,
+            self._connect,
+            ground.clock,
+            log,
+            tenant_id=settings.tenant.id,
+            settings=settings.commands,
+        )
+        self._broker = BrokerWay(settings.subscribe) if settings.subscribe.enabled else None
         self._doors = self._build_doors()
         self._registry_loaded = asyncio.Event()
         self._readiness = Readiness(
@@ -193,7 +206,9 @@ class _Gateway:
         routes = build_routes(settings.routes, self._codecs)
         doors: dict[str, Door] = {}
         if settings.listen.enabled:
-            doors["listen"] = ListenDoor(settings.listen, self._pipeline, self._authenticator, routes, clock, log)
+            doors["listen"] = ListenDoor(
+                settings.listen, self._pipeline, self._authenticator, routes, clock, log, courier=self._sender
+            )
         if settings.subscribe.enabled:
             subscription = choose_engine(settings.subscribe)
             doors["subscribe"] = subscription(settings.subscribe, self._pipeline, routes, clock, log)
@@ -216,6 +231,7 @@ class _Gateway:
                 if is_ready:
                     for door in self._doors.values():
                         await door.start()
+                    outer.append(tasks.create_task(self._sender.run(self._ways()), name="commands"))
                     self._remember(api, announce)
                     log.info("gateway.ready")
                 await stop.wait()
@@ -273,12 +289,17 @@ class _Gateway:
     async def _watch_registry(self) -> None:
         listen = self._doors.get("listen")
         on_lost = listen.disconnect if isinstance(listen, ListenDoor) else _ignore
-        connect = partial(
-            AsyncConnection.connect, self._ground.database.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
-        )
         await watch_registry(
-            self._directory, self._authenticator, connect, on_lost, self._registry_loaded, self._ground.log
+            self._directory, self._authenticator, self._connect, on_lost, self._registry_loaded, self._ground.log
         )
+
+    async def _connect(self) -> AsyncConnection[TupleRow]:
+        url = self._ground.database.url
+        return await AsyncConnection.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+
+    def _ways(self) -> Ways:
+        listen = self._doors.get("listen")
+        return Ways(listen if isinstance(listen, ListenDoor) else None, self._broker)
 
     def _api_parts(self, token: str) -> ApiParts:
         listen = self._doors.get("listen")
@@ -296,6 +317,7 @@ class _Gateway:
             settings=self._ground.settings.api,
             is_connected=listen.is_connected if isinstance(listen, ListenDoor) else _is_nowhere,
             database=self._ground.database.edition.describe(),
+            commands=Rules(self._ground.settings.tenant.id, self._ground.profiles, self._ground.settings.commands),
         )
 
     def _metric_sources(self) -> MetricSources:

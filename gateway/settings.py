@@ -25,6 +25,7 @@ from crm_sync.trust.settings import BudgetSettings, TrustSettings
 from devices.clock import Clock, ScaledClock, SystemClock
 from devices.errors import ConfigError, Fault
 from gateway.cohorts.settings import FleetSettings
+from gateway.commands.settings import CommandSettings
 from gateway.detect.settings import DetectSettings
 from gateway.doors.settings import ListenSettings, RouteSettings, SubscribeSettings
 from gateway.maintenance.settings import MaintenanceSettings, RetentionSettings
@@ -127,6 +128,7 @@ class Settings(_Section):
     profiles: ProfilesSettings
     detect: DetectSettings
     fleet: FleetSettings
+    commands: CommandSettings
     api: ApiSettings
     crm: CrmSettings
     budget: BudgetSettings

@@ -100,7 +100,8 @@ class Command(_Strict):
     """Something that a product can be told to do."""
 
     description: str = ""
-    expires_after: SpanS = 3600.0
+    expires_after: SpanS = 3600.0  # an older one is not sent any more
+    answer_within: Annotated[SpanS | None, Field(gt=0)] = None  # real time; None: as the gateway's settings say
 
 
 class Watch(_Strict):

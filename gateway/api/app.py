@@ -13,6 +13,7 @@ from gateway.api.alarms import alarms_router
 from gateway.api.callbacks import callbacks_router
 from gateway.api.cases import cases_router
 from gateway.api.clock import clock_router
+from gateway.api.commands import commands_router
 from gateway.api.counts import counts_router
 from gateway.api.deliveries import deliveries_router
 from gateway.api.devices import devices_router
@@ -26,6 +27,7 @@ from gateway.api.queries import Connection
 from gateway.api.rollups import rollups_router
 from gateway.api.token import require_token
 from gateway.api.watches import watches_router
+from gateway.commands.issue import Rules
 from gateway.pipeline.pipeline import Pipeline
 from gateway.settings import ApiSettings
 
@@ -47,6 +49,7 @@ class ApiParts:
     settings: ApiSettings
     is_connected: Callable[[str], bool]
     database: str  # the edition, in words
+    commands: Rules
 
 
 def build_api(parts: ApiParts) -> FastAPI:
@@ -59,6 +62,7 @@ def build_api(parts: ApiParts) -> FastAPI:
     guarded = APIRouter(prefix="/v1", dependencies=[Depends(check_token)])
     guarded.include_router(counts_router(parts.pool, parts.tenant_id, parts.pipeline, parts.clock, parts.database))
     guarded.include_router(devices_router(parts.pool, parts.tenant_id, parts.pipeline.taps, parts.is_connected))
+    guarded.include_router(commands_router(parts.pool, parts.commands, parts.clock))
     guarded.include_router(rollups_router(parts.pool, parts.tenant_id))
     guarded.include_router(alarms_router(parts.pool, parts.tenant_id))
     guarded.include_router(cases_router(parts.pool, parts.tenant_id))

@@ -38,6 +38,7 @@ from devices.registry.queries import (
     load_devices,
 )
 from devices.registry.records import DeviceRecord, nest
+from gateway.cli.device_commands import command, commands
 from gateway.cli.device_tail import follow, print_fates
 from gateway.cli.device_welcome import Welcome, welcome
 from gateway.cli.options import config_option, json_option, read_settings
@@ -49,6 +50,10 @@ from gateway.settings import Settings, build_clock
 @click.group(short_help="Who may connect, whose they are, and their packets.")
 def devices() -> None:
     """Devices: who may connect, whose they are, and what becomes of what they send."""
+
+
+devices.add_command(command)
+devices.add_command(commands)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ _OF_DEVICES: Final = (
     "reading_fill",
     "device_counter",
     "firmware_history",
+    "device_command",
 )
 
 

@@ -17,6 +17,7 @@ from devices.registry.queries import record_firmware
 from gateway.cohorts.turn import Now
 from gateway.detect.model import AlarmChange
 from gateway.order.keeper import OrderKeeper
+from gateway.pipeline.answers import settle_commands
 from gateway.pipeline.batch import Batch
 from gateway.pipeline.judge import Judge
 from gateway.pipeline.refusals import RawElements, quarantine_row
@@ -108,6 +109,7 @@ class BatchWriter:
         tenant_id = self._sources.settings.tenant_id
         stored = await self._store_readings(conn, batch, batch_seq)
         new_rows = await put_events(conn, batch.events, batch_seq) | await put_statuses(conn, batch.statuses, batch_seq)
+        await settle_commands(conn, batch.events, moment.now_s)
         refused = [*batch.refused, *self._conflicts(batch, stored)]
         await put_quarantine(conn, self._order.annotated(refused))
         aside = await self._order.put_aside(conn, batch_seq, stored, refused)

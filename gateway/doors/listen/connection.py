@@ -243,10 +243,12 @@ class Connection(Flow):
             case Pingreq():
                 self._transport.write(write.PINGRESP)
             case Puback(packet_id):
-                self._commands.acknowledged(packet_id)
+                self._delivered(self._commands.acknowledged(packet_id))
             case Subscribe(packet_id, filters):
                 codes = [self._subscriptions.add(topic_filter, qos) for topic_filter, qos in filters]
                 self._transport.write(write.suback(self._version, packet_id, codes))
+                if self._subscriptions.hears_commands:
+                    self._door.courier.hears(self._device_id)
             case Unsubscribe(packet_id, filters):
                 codes = [self._subscriptions.remove(topic_filter) for topic_filter in filters]
                 self._transport.write(write.unsuback(self._version, packet_id, codes))
@@ -280,12 +282,17 @@ class Connection(Flow):
             if Hold.STOPPING in self._reading and not acknowledgements.unsettled:
                 self.dismiss(ReasonCode.SERVER_SHUTTING_DOWN)
 
-    def send_command(self, command_id: str, payload: bytes) -> bool:
+    def send_command(self, command_id: str, payload: bytes, expires_in_s: int | None = None) -> bool:
         """Send a command; False when the device has not subscribed to it, or cannot take one more now."""
         if self._state is not _State.OPEN:
             return False
-        topic = f"devices/{self._device_id}/commands/{command_id}"
-        return self._send(topic, payload, self._subscriptions.qos_of(topic))
+        topic = f"{self._subscriptions.prefix}{command_id}"
+        return self._send(topic, payload, self._subscriptions.qos_of(topic), expires_in_s)
+
+    def _delivered(self, topic: str | None) -> None:
+        prefix = self._subscriptions.prefix
+        if topic is not None and topic.startswith(prefix):
+            self._door.courier.delivered(self._device_id, topic.removeprefix(prefix))
 
     def publish(self, topic: str, payload: bytes) -> bool:
         """Send a dialect's answer at QoS 0; False when the device has not subscribed to it."""
@@ -293,10 +300,10 @@ class Connection(Flow):
             return False
         return self._send(topic, payload, None if self._subscriptions.qos_of(topic) is None else 0)
 
-    def _send(self, topic: str, payload: bytes, qos: int | None) -> bool:
+    def _send(self, topic: str, payload: bytes, qos: int | None, expires_in_s: int | None = None) -> bool:
         if qos is None or Hold.WRITING in self._reading:  # it does not read what it was sent before
             return False
-        packet = self._commands.write(topic, payload, qos)
+        packet = self._commands.write(topic, payload, qos, expires_in_s)
         if packet is None:
             return False
         self._transport.write(packet)

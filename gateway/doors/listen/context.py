@@ -54,9 +54,31 @@ class Seated(Timed, Protocol):
         """There is room: hand on what was kept, and read on."""
         ...
 
-    def send_command(self, command_id: str, payload: bytes) -> bool:
+    def send_command(self, command_id: str, payload: bytes, expires_in_s: int | None = None) -> bool:
         """Send a command; False when the device has not subscribed, or cannot take one more now."""
         ...
+
+
+class Courier(Protocol):
+    """Whoever sends commands, as the door tells it of devices that can take them."""
+
+    def hears(self, device_id: str) -> None:
+        """A device has just subscribed to its commands."""
+        ...
+
+    def delivered(self, device_id: str, command_id: str) -> None:
+        """A device has acknowledged the message of a command."""
+        ...
+
+
+class NoCourier:
+    """Nobody sends commands."""
+
+    def hears(self, device_id: str) -> None:
+        """Nothing is kept for it."""
+
+    def delivered(self, device_id: str, command_id: str) -> None:
+        """Nobody asks."""
 
 
 class Roll:
@@ -166,6 +188,7 @@ class DoorContext:
     wheel: Wheel = field(default_factory=Wheel)
     networks: Counter[str] = field(default_factory=Counter[str])  # sockets by the network of their address
     new_client_id: Callable[[], str] = lambda: "careloop"
+    courier: Courier = field(default_factory=NoCourier)
 
     def arrived(self, connection: Seated) -> None:
         """A socket was opened."""

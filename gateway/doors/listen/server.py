@@ -12,7 +12,7 @@ from devices.clock import Clock
 from devices.errors import ConfigError, Fault
 from gateway.doors.authenticate import Authenticator
 from gateway.doors.descriptors import raise_file_limit
-from gateway.doors.listen.context import DoorContext, Seated, Valve
+from gateway.doors.listen.context import Courier, DoorContext, NoCourier, Seated, Valve
 from gateway.doors.listen.counters import ListenCounters, ListenStats
 from gateway.doors.listen.login import Logins
 from gateway.doors.listen.reach import Reach
@@ -45,8 +45,10 @@ class ListenDoor:
         routes: Routes,
         clock: Clock,
         log: Log,
+        *,
+        courier: Courier | None = None,
     ) -> None:
-        """Check what can be checked without a socket. Raises ConfigError."""
+        """Check what can be checked without a socket; `courier` sends commands. Raises ConfigError."""
         if not settings.tls.enabled and not is_loopback(settings.host):
             raise ConfigError([Fault("listen.host", settings.host, "a loopback address, or any with listen.tls")])
         self._tls = server_context(settings.tls)
@@ -67,6 +69,7 @@ class ListenDoor:
             connections=connections,
             logins=Logins(authenticator),
             new_client_id=lambda: f"careloop-{secrets.token_hex(8)}",
+            courier=courier or NoCourier(),
         )
         self._reception: Reception | None = None
         self.port = settings.port
@@ -98,10 +101,10 @@ class ListenDoor:
         if seated is not None:
             seated.dismiss(ReasonCode.NOT_AUTHORIZED)
 
-    def send_command(self, device_id: str, command_id: str, payload: bytes) -> bool:
+    def send_command(self, device_id: str, command_id: str, payload: bytes, expires_in_s: int | None = None) -> bool:
         """Send a command to a device that is connected and subscribed to it; else False."""
         seated = self._door.roll.find(device_id)
-        return seated is not None and seated.send_command(command_id, payload)
+        return seated is not None and seated.send_command(command_id, payload, expires_in_s)
 
     async def start(self) -> None:
         """Bind and accept. Raises ConfigError when the address cannot be had."""

@@ -41,8 +41,14 @@ class Subscriptions:
         return max(granted, default=None)
 
     @property
-    def _prefix(self) -> str:
+    def prefix(self) -> str:
+        """What the topics of the device's commands begin with."""
         return f"devices/{self._device_id}/commands/"
+
+    @property
+    def hears_commands(self) -> bool:
+        """Whether it has asked for any of its commands."""
+        return any(topic_filter.startswith(self.prefix) for topic_filter in self._filters)
 
     def _refusal(self, topic_filter: str) -> ReasonCode | None:
         if topic_filter.startswith("$share/"):
@@ -50,7 +56,7 @@ class Subscriptions:
         if not is_topic_filter(topic_filter):
             return ReasonCode.TOPIC_FILTER_INVALID
         own, _, command = topic_filter.rpartition("/")
-        is_command = f"{own}/" == self._prefix and (command == "+" or is_device_id(command))
+        is_command = f"{own}/" == self.prefix and (command == "+" or is_device_id(command))
         if not is_command and not self._reach.may_hear(self._device_id, topic_filter):
             return ReasonCode.NOT_AUTHORIZED
         if topic_filter not in self._filters and len(self._filters) >= _MOST:

@@ -115,13 +115,13 @@ def unsuback(version: int, packet_id: int, codes: Iterable[int]) -> bytes:
     return packet(PacketType.UNSUBACK << 4, body)
 
 
-def publish(version: int, topic: str, payload: bytes, packet_id: int) -> bytes:
-    """A message to the client, at QoS 1, or at QoS 0 where `packet_id` is 0."""
+def publish(version: int, topic: str, payload: bytes, packet_id: int, expires_in_s: int | None = None) -> bytes:
+    """A message to the client, at QoS 1, or at QoS 0 where `packet_id` is 0; only MQTT 5 can be told of an expiry."""
     body = text(topic)
     if packet_id:
         body += packet_id.to_bytes(2, "big")
     if version == MQTT_5:
-        body += b"\0"
+        body += b"\0" if expires_in_s is None else struct.pack(">BBI", 5, Property.MESSAGE_EXPIRY, expires_in_s)
     return packet(PacketType.PUBLISH << 4 | (2 if packet_id else 0), body + payload)
 
 

@@ -1,0 +1,112 @@
+"""Commands to devices, as the API takes and shows them."""
+
+from dataclasses import asdict
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from fastapi import APIRouter, HTTPException, Response
+from psycopg_pool import AsyncConnectionPool
+from pydantic import BaseModel, ConfigDict, Field
+
+from devices.clock import Clock
+from devices.commands.model import CommandState, CommandView
+from devices.commands.queries import cancel_command, find_command, list_commands
+from devices.errors import CareloopError
+from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from gateway.api.queries import Connection
+from gateway.commands.issue import Rules, Wish, issue
+
+_STATUS: Final = {
+    "unknown_device": HTTPStatus.NOT_FOUND,
+    "unknown_command": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "wrong_command": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "command_pending": HTTPStatus.CONFLICT,
+}
+
+
+class CommandRequest(BaseModel):
+    """What a device is to do; with a `command_id` of the caller's own, asking twice asks once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    data: dict[str, object] = {}
+    expires_s: Annotated[float | None, Field(gt=0)] = None
+    command_id: str = ""
+    by: str = "api"
+
+
+class DeviceCommand(BaseModel):
+    """A command, and how far it has come."""
+
+    command_id: str
+    device_id: str
+    name: str
+    data: dict[str, object]
+    issued_by: str
+    state: CommandState
+    detail: str
+    issued_at: datetime
+    expires_at: datetime
+    tries: int
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    settled_at: datetime | None
+    reached_at: datetime | None
+
+
+def commands_router(pool: AsyncConnectionPool[Connection], rules: Rules, clock: Clock) -> APIRouter:
+    """``/devices/{device_id}/commands`` and what lies below it."""
+    router = APIRouter(tags=["commands"])
+
+    @router.post("/devices/{device_id}/commands", status_code=HTTPStatus.CREATED)
+    async def command(device_id: str, asked: CommandRequest, response: Response) -> DeviceCommand:
+        """Tell a device to do something; 200 where it was told so before under this id."""
+        wish = Wish(device_id, asked.name, asked.by, asked.data, asked.expires_s, asked.command_id)
+        async with pool.connection() as conn:
+            try:
+                view, is_new = await issue(conn, rules, wish, clock.now_s())
+            except CareloopError as error:
+                raise HTTPException(_STATUS.get(error.reason, HTTPStatus.UNPROCESSABLE_ENTITY), str(error)) from error
+        if not is_new:
+            response.status_code = HTTPStatus.OK
+        return _shown(view)
+
+    @router.get("/devices/{device_id}/commands")
+    async def commands(device_id: str, cursor: Cursor = None, limit: Limit = 100) -> Page[DeviceCommand]:
+        """What a device was told, newest first."""
+        after = decode_cursor(cursor, str, str)
+        before = (datetime.fromisoformat(str(after[0])), str(after[1])) if after else None
+        async with pool.connection() as conn:
+            found = await list_commands(conn, rules.tenant_id, device_id, limit, before)
+        end = encode_cursor(found[-1].issued_at.isoformat(), found[-1].command_id) if len(found) == limit else None
+        return Page(items=[_shown(view) for view in found], next=end)
+
+    @router.get("/devices/{device_id}/commands/{command_id}")
+    async def one(device_id: str, command_id: str) -> DeviceCommand:
+        """One command."""
+        async with pool.connection() as conn:
+            view = await find_command(conn, rules.tenant_id, command_id)
+        if view is None or view.device_id != device_id:
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"no command {command_id}")
+        return _shown(view)
+
+    @router.post("/devices/{device_id}/commands/{command_id}/cancel")
+    async def cancel(device_id: str, command_id: str) -> DeviceCommand:
+        """Send it no more; a device that has it already may still obey."""
+        async with pool.connection() as conn:
+            view = await find_command(conn, rules.tenant_id, command_id)
+            if view is None or view.device_id != device_id:
+                raise HTTPException(HTTPStatus.NOT_FOUND, f"no command {command_id}")
+            if not await cancel_command(conn, rules.tenant_id, command_id, "cancelled by a person"):
+                raise HTTPException(HTTPStatus.CONFLICT, f"{command_id} is {view.state}: nothing is left to cancel")
+            settled = await find_command(conn, rules.tenant_id, command_id)
+        assert settled is not None  # it was there a moment ago
+        return _shown(settled)
+
+    return router
+
+
+def _shown(view: CommandView) -> DeviceCommand:
+    return DeviceCommand.model_validate(asdict(view))

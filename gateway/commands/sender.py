@@ -1,0 +1,229 @@
+"""Sends commands that are kept in the database, as soon as their devices are there.
+
+What is sent is marked in the same transaction that holds the row. A gateway that is killed in between has marked
+nothing: the command is sent again under its id, which the device knows.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from devices.clock import Clock
+from devices.commands import queries
+from devices.commands.model import CommandState
+from devices.commands.queries import Outgoing
+from devices.errors import Retryable
+from gateway.commands.settings import CommandSettings
+from gateway.commands.words import payload_of, seconds_left
+
+LOOK_EVERY_S: Final = 1.0  # real seconds between looks at what has become too old
+AFRESH_S: Final = 60.0  # real seconds between looks at everything that is kept
+RETRY_S: Final = 1.0
+AT_ONCE: Final = 500
+
+Connection = AsyncConnection[TupleRow]
+Log = structlog.typing.FilteringBoundLogger
+
+
+class Seats(Protocol):
+    """The listen door."""
+
+    def is_connected(self, device_id: str) -> bool:
+        """Whether a device is connected and logged in."""
+        ...
+
+    def send_command(self, device_id: str, command_id: str, payload: bytes, expires_in_s: int | None = None) -> bool:
+        """Send a command to a device that is connected and subscribed to it; else False."""
+        ...
+
+
+class Broker(Protocol):
+    """The way through a broker."""
+
+    async def publish(self, commands: Sequence[Outgoing], now_s: float) -> list[str]:
+        """Hand commands over; the ids of those that the broker has taken. Raises Retryable where it takes none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How devices are reached; with both, a command goes both ways, and its device knows it by its id."""
+
+    seats: Seats | None
+    broker: Broker | None
+
+
+class CommandSender:
+    """Keeps commands moving for one tenant; the listen door's courier."""
+
+    def __init__(
+        self,
+        pool: AsyncConnectionPool[Connection],
+        connect: Callable[[], Awaitable[Connection]],
+        clock: Clock,
+        log: Log,
+        *,
+        tenant_id: str,
+        settings: CommandSettings,
+    ) -> None:
+        """`connect` opens a connection of its own in autocommit mode, to hear of new commands."""
+        self._pool = pool
+        self._connect = connect
+        self._clock = clock
+        self._log = log
+        self._tenant_id = tenant_id
+        self._settings = settings
+        self._ways = Ways(None, None)
+        self._awaited: set[str] = set()  # devices for which something is kept
+        self._due: dict[str, None] = {}  # devices to look at now, in order
+        self._delivered: list[str] = []
+        self._wake = asyncio.Event()
+
+    # -- what the listen door says -------------------------------------------------------------------------------------
+
+    def hears(self, device_id: str) -> None:
+        """A device has just subscribed to its commands."""
+        if device_id in self._awaited:
+            self._look_at(device_id)
+
+    def delivered(self, device_id: str, command_id: str) -> None:
+        """A device has acknowledged the message of a command."""
+        del device_id
+        self._delivered.append(command_id)
+        self._wake.set()
+
+    def _look_at(self, device_id: str) -> None:
+        self._awaited.add(device_id)
+        self._due[device_id] = None
+        self._wake.set()
+
+    # -- at work -------------------------------------------------------------------------------------------------------
+
+    async def run(self, ways: Ways) -> None:
+        """Send until cancelled."""
+        self._ways = ways
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._hear(), name="new commands")
+            tasks.create_task(self._work(), name="commands")
+
+    async def _hear(self) -> None:
+        """Follow what is put: by notice, and every now and then by looking at everything."""
+        while True:
+            try:
+                conn = await self._connect()
+                async with conn:
+                    await conn.execute("LISTEN " + queries.CHANNEL)
+                    while True:
+                        self._take_kept(await queries.awaited_devices(conn, self._tenant_id))
+                        async for notice in conn.notifies(timeout=AFRESH_S):
+                            self._look_at(notice.payload)
+            except (psycopg.Error, OSError) as error:
+                self._log.warning("commands.not_heard", error=type(error).__name__)
+                await asyncio.sleep(RETRY_S)
+
+    def _take_kept(self, device_ids: set[str]) -> None:
+        self._awaited = device_ids
+        seats = self._ways.seats
+        for device_id in device_ids:
+            if self._ways.broker is not None or (seats is not None and seats.is_connected(device_id)):
+                self._look_at(device_id)
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            try:
+                await self._settle_delivered()
+                await self._send_due()
+                await self._look_at_time()
+            except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError, Retryable) as error:
+                self._log.warning("commands.not_sent", error=type(error).__name__, detail=str(error)[:200])
+                await asyncio.sleep(RETRY_S)
+
+    async def _settle_delivered(self) -> None:
+        delivered, self._delivered = self._delivered, []
+        if not delivered:
+            return
+        try:
+            async with self._pool.connection() as conn, conn.transaction():
+                await queries.mark_delivered(conn, delivered, self._clock.now_s())
+        except BaseException:
+            self._delivered += delivered
+            raise
+
+    async def _send_due(self) -> None:
+        while self._due:
+            device_ids = list(self._due)[:AT_ONCE]
+            for device_id in device_ids:
+                del self._due[device_id]
+            try:
+                await self._send_to(device_ids)
+            except BaseException:
+                self._due |= dict.fromkeys(device_ids)
+                raise
+
+    async def _send_to(self, device_ids: Sequence[str]) -> None:
+        now_s = self._clock.now_s()
+        async with self._pool.connection() as conn, conn.transaction():
+            kept = await queries.take_outgoing(conn, self._tenant_id, device_ids, now_s)
+            self._awaited -= set(device_ids) - {command.device_id for command in kept}
+            if not kept:
+                return
+            seated = [command.command_id for command in kept if self._hand_over(command, now_s)]
+            await queries.mark_sent(conn, seated, self._settings.answer_within)
+        published = 0
+        if self._ways.broker is not None:
+            unsent = [command for command in kept if not command.was_sent and command.command_id not in seated]
+            published = await self._publish(self._ways.broker, unsent, now_s)
+        if seated or published:
+            self._log.info("commands.sent", seated=len(seated), published=published)
+
+    def _hand_over(self, command: Outgoing, now_s: float) -> bool:
+        seats = self._ways.seats
+        return seats is not None and seats.send_command(
+            command.device_id, command.command_id, payload_of(command), seconds_left(command, now_s)
+        )
+
+    async def _publish(self, broker: Broker, commands: Sequence[Outgoing], now_s: float) -> int:
+        """Hand commands to the broker, with no transaction open; who is killed before they are marked does it again."""
+        if not commands:
+            return 0
+        taken = set(await broker.publish(commands, now_s))
+        async with self._pool.connection() as conn, conn.transaction():
+            for command in commands:
+                if command.command_id in taken:
+                    kept_s = command.expires_at.timestamp() - now_s
+                    await queries.mark_sent(conn, [command.command_id], self._settings.answer_within, kept_s)
+        return len(taken)
+
+    async def _look_at_time(self) -> None:
+        """Give up what is too old, and what was not answered; what did not arrive waits for its device once more."""
+        async with self._pool.connection() as conn, conn.transaction():
+            overdue = await queries.overdue_commands(conn, self._tenant_id, AT_ONCE)
+            lost = [command_id for command_id, device_id, state in overdue if self._has_left(device_id, state)]
+            await queries.give_up(conn, [command_id for command_id, _, _ in overdue if command_id not in lost])
+            await queries.requeue(conn, lost)
+            expired = await queries.expire_commands(conn, self._tenant_id, self._clock.now_s())
+        if overdue or expired:
+            unanswered = len(overdue) - len(lost)
+            self._log.info("commands.given_up", unanswered=unanswered, expired=expired, kept_again=len(lost))
+
+    def _has_left(self, device_id: str, state: CommandState) -> bool:
+        """Whether its connection ended before it had acknowledged the message."""
+        if state is not CommandState.SENT or self._ways.seats is None or self._ways.broker is not None:
+            return False
+        if self._ways.seats.is_connected(device_id):
+            return False
+        self._awaited.add(device_id)
+        return True
