@@ -49,7 +49,9 @@ def explain_owner(owner_ref: str, decisions: Sequence[DecisionView], steps: Sequ
     """What was decided about one person: above all why they were not contacted; `decisions` in any order."""
     sent = sum(step.state == "sent" for step in steps)
     refused = [each for each in decisions if each.outcome == Outcome.REFUSE]
-    why = "; ".join(dict.fromkeys(_because(each) for each in sorted(refused, key=lambda each: each.decided_at)))
+    why = "; ".join(
+        dict.fromkeys(_because(each) + _again(each) for each in sorted(refused, key=lambda each: each.decided_at))
+    )
     contacted = {0: "never contacted", 1: "contacted once"}.get(sent, f"contacted {sent} times")
     answer = f"{owner_ref} was {contacted}." + (f" What was left undone: {why}." if why else "")
     if not decisions and not steps:
@@ -91,7 +93,7 @@ def _of_decision(decision: DecisionView) -> Line:
             until = "" if decision.until_at is None else f" until {_instant(decision.until_at)}"
             says = f"{gate}: not yet{until} to {about} {decision.recipient}: {_because(decision)}"
         case _:
-            says = f"{gate}: no to {about} {decision.recipient}: {_because(decision)}"
+            says = f"{gate}: no to {about} {decision.recipient}: {_because(decision)}{_again(decision)}"
     return Line(decision.decided_at, says)
 
 
@@ -112,6 +114,11 @@ def _of_step(step: StepView) -> Line:
 def _of_endpoint(endpoint: EndpointView) -> str:
     known = f" as {endpoint.external_id}" if endpoint.external_id is not None else ""
     return f"{endpoint.endpoint}: {_plain(endpoint.state)}{known}"
+
+
+def _again(decision: DecisionView) -> str:
+    """From when it would have been allowed, where the gate knew."""
+    return "" if decision.until_at is None else f"; would be allowed again from {_instant(decision.until_at)}"
 
 
 def _because(decision: DecisionView) -> str:
@@ -154,6 +161,19 @@ WORDS: Final[Mapping[Reason, str]] = {
     Reason.BUDGET: "it was too unlikely to be true for the room that the budget of false cases had",
     Reason.NOT_APPROVED: "nobody approved it in time",
     Reason.DECLINED: "a person declined it",
+    Reason.DO_NOT_CONTACT: "the owner is not to be contacted at all",
+    Reason.LEGAL_HOLD: "a legal matter is open with the owner",
+    Reason.COMPLAINT: "a complaint of the owner is open",
+    Reason.PLANNED_WORK: "work is planned that may be all that is seen (number {work})",
+    Reason.HUMAN_CASE: "a person is already on it: {case}",
+    Reason.HUMAN_REPLY: "a person of the company spoke with the owner at {spoke_at} ({endpoint})",
+    Reason.HOLD_OUT: "the owner is one of the {share} who are left alone for comparison",
+    Reason.TOLD_ALREADY: "the owner was told of the same problem of this product at {told_at}",
+    Reason.FREQUENCY_CAP: (
+        "the owner had {contacts} contacts within {within_h} h, of all products and teams; allowed is {allowed}"
+    ),
+    Reason.APPROVAL_NEEDED: "a person must say yes first: {why}",
+    Reason.EXPIRED: "it waited for {waited_h} h, and what was decided then may not hold any more",
 }
 """Each reason as a clause; in braces what the gate looked at."""
 

@@ -95,6 +95,25 @@ async def enqueue_all(conn: AsyncConnection[Any], messages: Iterable[OutboxMessa
         await conn.execute(_PUT_MESSAGE, values)
 
 
+_TO_THE_END = """
+WITH stream AS (
+    UPDATE outbox_stream
+       SET next_seq = next_seq + 1, next_attempt_at = coalesce(next_attempt_at, 'epoch')
+     WHERE stream_id = (SELECT stream_id FROM outbox_message WHERE message_id = %(message_id)s)
+    RETURNING next_seq - 1 AS seq
+)
+UPDATE outbox_message
+   SET seq = stream.seq, state = 'pending', reason = NULL, settled_at = NULL, replayed = replayed + 1
+  FROM stream
+ WHERE message_id = %(message_id)s
+"""
+
+
+async def enqueue_again(conn: AsyncConnection[Any], message_id: str) -> None:
+    """Put a settled message to the end of its stream, under its old id and with its old bytes."""
+    await conn.execute(_TO_THE_END, {"message_id": message_id})
+
+
 _CLIPS: Final = ((200, 4000), (100, 2000), (50, 1000), (20, 500), (10, 250), (5, 120), (2, 60), (1, 30))
 """How many items of a list and characters of a text are kept, tried in turn until the body fits."""
 

@@ -16,10 +16,13 @@ from crm_sync.cases.announce import News, Suppressed
 from crm_sync.cases.desk import Desk, find_subject
 from crm_sync.cases.lifecycle import close, observe
 from crm_sync.cases.queries import Announcement, Connection, DecisionAbout, Transition
+from crm_sync.cases.step_queries import Step
 from crm_sync.model import Case, Resolution, Subject
 from crm_sync.outbox import QueuedMessage
 from crm_sync.policy import gates
+from crm_sync.policy.contacts import alone_with
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason, SendDecision, Verdict
+from crm_sync.policy.switches import Concern, kill_switch
 from crm_sync.settings import MessageType
 
 _SEND: Final = SendDecision(Verdict.SEND)
@@ -55,7 +58,7 @@ class SendCheck:
     async def _may_open(self, conn: Connection, case: Case, announced: Announcement, now_s: float) -> SendDecision:
         subject = await find_subject(conn, case.tenant_id, case.device_id)
         may_be_known = announced.state == "announced"
-        if not may_be_known and gates.kill_switch(self._desk.settings).outcome is not Outcome.ALLOW:
+        if not may_be_known and await self._is_stopped(conn, case, subject):
             return SendDecision(Verdict.HOLD, Reason.KILL_SWITCH)
         answer = _still_true(case, subject, may_be_known=may_be_known)
         if answer.outcome is Outcome.ALLOW:
@@ -69,6 +72,11 @@ class SendCheck:
             return SendDecision(Verdict.HOLD, answer.reason)  # somebody is changing the case; ask again
         await self._withdraw(conn, held, announced, answer, now_s)
         return SendDecision(Verdict.WITHDRAW, answer.reason)
+
+    async def _is_stopped(self, conn: Connection, case: Case, subject: Subject) -> bool:
+        watches = [alarm.watch for alarm in await queries.alarms_of(conn, case.case_id)]
+        concern = Concern(case.tenant_id, subject.model, watches, case.problem)
+        return (await kill_switch(conn, self._desk.settings, concern)).outcome is not Outcome.ALLOW
 
     async def _withdraw(
         self, conn: Connection, case: Case, announced: Announcement, answer: GateAnswer, now_s: float
@@ -93,31 +101,52 @@ class SendCheck:
     async def _may_update(
         self, conn: Connection, case: Case, message: QueuedMessage, announced: Announcement, now_s: float
     ) -> SendDecision:
-        subject = await find_subject(conn, case.tenant_id, case.device_id)
         step = await step_queries.lock_step_of_message(conn, message.message_id)
+        change = msgspec.json.decode(message.body, type=_Change).data
         if step is not None:
-            answers = [steps.still_wanted(case, subject, step)]
-            if answers[0].outcome is Outcome.ALLOW:
-                answers += await steps.ask_gates(conn, self._desk.settings, subject, step.channel, now_s)
-            answer = answers[-1]
-        else:
-            answer = _same_owner(case, subject)
+            return await self._may_contact(conn, case, message, step, now_s)
+        if change.outreach is not None:  # its step goes by another message by now
+            return SendDecision(Verdict.WITHDRAW, Reason.EXPIRED)
+        subject = await find_subject(conn, case.tenant_id, case.device_id)
+        answer = _same_owner(case, subject)
         if answer.outcome is Outcome.ALLOW:
             answer = await gates.case_grant(conn, subject, message.endpoint, now_s)
-        if answer.outcome is Outcome.HOLD:
-            return SendDecision(Verdict.HOLD, answer.reason, answer.until_s)
-        if answer.outcome is Outcome.REFUSE and _reopens(message):
+        if answer.outcome is Outcome.ALLOW:
+            return _SEND
+        if change.change == "reopened":
             # The endpoint holds the case as closed, and will not hear otherwise: it must not live on here.
             held = await queries.try_lock_case(conn, case.case_id)
             if held is None:
                 return SendDecision(Verdict.HOLD, answer.reason)
             await self._withdraw(conn, held, announced, answer, now_s)
-        elif answer.outcome is Outcome.REFUSE:
-            await self._explain(conn, case, message.endpoint if step is None else step.channel, answer, now_s)
-        if step is not None:
-            state = "sent" if answer.outcome is Outcome.ALLOW else "withdrawn"
-            await step_queries.settle_step(conn, step.step_id, state, answer.reason, now_s)
-        return _SEND if answer.outcome is Outcome.ALLOW else SendDecision(Verdict.WITHDRAW, answer.reason)
+        else:
+            await self._explain(conn, case, message.endpoint, answer, now_s)
+        return SendDecision(Verdict.WITHDRAW, answer.reason)
+
+    async def _may_contact(
+        self, conn: Connection, case: Case, message: QueuedMessage, step: Step, now_s: float
+    ) -> SendDecision:
+        """Whether a step may go now. One that has to wait leaves the queue: what is behind it is not to wait, too."""
+        subject = await find_subject(conn, case.tenant_id, case.device_id)
+        await alone_with(conn, subject)
+        answer = _in_time(self._desk, step, now_s)
+        if answer.outcome is Outcome.ALLOW:
+            answers = await steps.ask_again(conn, self._desk, case, subject, step, now_s=now_s, at_send=True)
+            answer = answers[-1]
+        if answer.outcome is Outcome.ALLOW:
+            answer = await gates.case_grant(conn, subject, message.endpoint, now_s)
+        if answer.outcome is Outcome.ALLOW:
+            await step_queries.settle_step(conn, step.step_id, "sent", None, now_s)
+            return _SEND
+        if answer.outcome is Outcome.HOLD:
+            taken = await step_queries.may_be_taken(conn, message.message_id)
+            await steps.put_off(conn, step, answer, message_id=message.message_id if taken else None)
+            about = DecisionAbout(subject, "message", step.channel, case.case_id)
+            await queries.add_decisions(conn, [(about, answer)], now_s)
+        else:
+            await self._explain(conn, case, step.channel, answer, now_s)
+            await step_queries.settle_step(conn, step.step_id, "withdrawn", answer.reason, now_s)
+        return SendDecision(Verdict.WITHDRAW, answer.reason, answer.until_s)
 
     async def _explain(self, conn: Connection, case: Case, recipient: str, answer: GateAnswer, now_s: float) -> None:
         """Keep why something did not leave, about the person whom it would have concerned."""
@@ -129,17 +158,22 @@ class SendCheck:
         await announce.tell_suppressed(conn, self._desk.settings, suppressed, now_s)
 
 
-def _reopens(message: QueuedMessage) -> bool:
-    """Whether a message tells of a relapse: to its receiver the case is closed until it hears that."""
-    return msgspec.json.decode(message.body, type=_Change).data.change == "reopened"
-
-
 class _ChangeData(msgspec.Struct):
     change: str = ""
+    outreach: dict[str, str | None] | None = None
 
 
 class _Change(msgspec.Struct):
     data: _ChangeData
+
+
+def _in_time(desk: Desk, step: Step, now_s: float) -> GateAnswer:
+    """Whether a step left its decision so short a time ago that it still stands; else it is decided anew, at once."""
+    waited_s = 0.0 if step.queued_at_s is None else now_s - step.queued_at_s
+    if waited_s <= desk.settings.outreach.expires_after:
+        return GateAnswer(Gate.EXPIRY, Outcome.ALLOW)
+    inputs = {"waited_h": round(waited_s / 3600, 1)}
+    return GateAnswer(Gate.EXPIRY, Outcome.HOLD, Reason.EXPIRED, inputs, now_s)
 
 
 def _still_true(case: Case, subject: Subject, *, may_be_known: bool) -> GateAnswer:

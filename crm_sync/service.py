@@ -15,7 +15,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from crm_sync import holds, inbox
-from crm_sync.cases import step_queries, steps
+from crm_sync.cases import step_approvals, step_queries, steps
 from crm_sync.cases.desk import Desk
 from crm_sync.cases.step_queries import Step
 from crm_sync.catching_up import Heads, look_again
@@ -137,6 +137,9 @@ class CrmSync:
         now_s = self._clock.now_s()
         async with self._pool.connection() as conn:
             due = await step_queries.due_steps(conn, now_s, STEPS_PER_LOOK)
+            forgotten = await step_queries.forgotten_steps(conn, now_s, STEPS_PER_LOOK)
+        for step in forgotten:
+            await self._survive(partial(self._expire, step, now_s))
         for step in due:
             await self._survive(partial(self._release, step, now_s))
         self.stats.steps += len(due)
@@ -145,6 +148,11 @@ class CrmSync:
     async def _release(self, step: Step, now_s: float) -> int:
         async with self._pool.connection() as conn, conn.transaction():
             await steps.release_due(conn, self._desk, step, now_s)
+        return 1
+
+    async def _expire(self, step: Step, now_s: float) -> int:
+        async with self._pool.connection() as conn, conn.transaction():
+            await step_approvals.expire(conn, self._desk, step, now_s)
         return 1
 
     async def _look_again(self) -> int:

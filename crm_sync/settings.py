@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from crm_sync.contact_settings import OutreachSettings
 from crm_sync.endpoints import DeliverySettings, fault
 from devices.profiles.model import SpanS
 
@@ -100,6 +101,7 @@ class CrmSettings(_Section):
     stale_after: SpanS = 86400.0  # a device whose newest reading is older is history, and opens no case
     reopen_within: SpanS = 86400.0  # a relapse this soon after the resolution re-opens the case
     quiet_hours: QuietHoursSettings = QuietHoursSettings()
+    outreach: OutreachSettings = OutreachSettings()
     time_zones: tuple[TimeZoneName, ...] = ()  # for owners without one: a step must be allowed in all of these
     inbox_batch: Annotated[int, Field(ge=1, le=1000)] = 200  # alarm notices per transaction
     poll_interval: Annotated[SpanS, Field(gt=0)] = 1.0  # real seconds between looks at an idle inbox

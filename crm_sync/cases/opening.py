@@ -13,7 +13,9 @@ from crm_sync.cases.queries import Connection, DecisionAbout, Transition
 from crm_sync.model import Case, CaseState, Resolution, case_id_of
 from crm_sync.policy import gates
 from crm_sync.policy.gates import ANY_CRM
+from crm_sync.policy.hold_out import hold_out
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
+from crm_sync.policy.switches import Concern, kill_switch
 from crm_sync.settings import MessageType
 from devices.errors import CareloopError
 from devices.profiles.model import Severity, WatchMode
@@ -126,8 +128,10 @@ async def _leave_to_the_agent(conn: Connection, case: Case, arrival: Arrival) ->
 async def _admit(conn: Connection, desk: Desk, arrival: Arrival) -> Admission:
     """Ask the gates in their order; the first no that holds for every recipient ends it."""
     answers: list[Answered] = []
+    notice, subject = arrival.notice, arrival.subject
+    concern = Concern(notice.tenant_id, subject.model, [notice.watch], notice.problem)
     for answer in (
-        gates.kill_switch(desk.settings),
+        await kill_switch(conn, desk.settings, concern),
         gates.freshness(arrival.notice, desk.settings.stale_after, has_ended=arrival.has_ended),
     ):
         answers.append(Answered(ANY_CRM, answer))
@@ -139,7 +143,22 @@ async def _admit(conn: Connection, desk: Desk, arrival: Arrival) -> Admission:
     ]
     answers += granted
     admitted = frozenset(each.recipient for each in granted if each.answer.outcome is Outcome.ALLOW)
-    return Admission(answers, admitted, None if admitted else granted[0].answer)
+    if not admitted:
+        return Admission(answers, admitted, granted[0].answer)
+    group = _group(desk, arrival)
+    if group is not None:
+        answers.append(Answered(ANY_CRM, group))
+        if group.outcome is not Outcome.ALLOW:
+            return Admission(answers, frozenset(), group)
+    return Admission(answers, admitted, None)
+
+
+def _group(desk: Desk, arrival: Arrival) -> GateAnswer | None:
+    """Whether the owner is left without a case for comparison; None where nobody is."""
+    settings, subject = desk.settings.outreach.hold_out, arrival.subject
+    if not settings.cases:
+        return None
+    return hold_out(settings, subject.tenant_id, subject.owner_ref, arrival.alarm.severity)
 
 
 async def _suppress(conn: Connection, desk: Desk, arrival: Arrival, refusal: GateAnswer) -> None:

@@ -1,6 +1,7 @@
-"""The rows of steps that an owner sees: held for their hour, queued, sent or withdrawn."""
+"""The rows of steps that an owner sees: proposed to a person, held for their hour, queued, sent or withdrawn."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, LiteralString
 
 from psycopg.rows import dict_row
@@ -25,22 +26,31 @@ class Step:
     due_at_s: float
     decided_at_s: float
     state: str = "held"
-    message_id: str | None = None
+    message_id: str | None = None  # of a held one: it may have been taken already, and is sent again as it is
+    queued_at_s: float | None = None
+    expires_at_s: float | None = None  # of a proposed one: nobody said yes by then
+    approved_by: str | None = None
+
+    @property
+    def action(self) -> str:
+        """What the playbook calls it."""
+        return self.template or self.kind
 
 
 _INSERT_STEP: Final[LiteralString] = """
 INSERT INTO held_step (
-    step_id, tenant_id, case_id, endpoint, owner_ref, kind, channel, template, text, state, due_at, decided_at
+    step_id, tenant_id, case_id, endpoint, owner_ref, kind, channel, template, text, state, due_at, decided_at,
+    expires_at
 ) VALUES (
     %(step_id)s, %(tenant_id)s, %(case_id)s, %(endpoint)s, %(owner_ref)s, %(kind)s, %(channel)s, %(template)s,
-    %(text)s, 'held', %(due_at)s, %(decided_at)s
+    %(text)s, %(state)s, %(due_at)s, %(decided_at)s, %(expires_at)s
 )
 ON CONFLICT DO NOTHING
 """
 
 
 async def insert_step(conn: Connection, step: Step) -> bool:
-    """Hold a step until its hour; False if the case has taken it before."""
+    """Hold a step until its hour, or propose it; False if the case has taken it before."""
     values = {
         "step_id": step.step_id,
         "tenant_id": step.tenant_id,
@@ -53,6 +63,8 @@ async def insert_step(conn: Connection, step: Step) -> bool:
         "text": step.text,
         "due_at": to_datetime(step.due_at_s),
         "decided_at": to_datetime(step.decided_at_s),
+        "state": step.state,
+        "expires_at": None if step.expires_at_s is None else to_datetime(step.expires_at_s),
     }
     cursor = await conn.execute(_INSERT_STEP, values)
     return cursor.rowcount == 1
@@ -86,20 +98,90 @@ async def lock_step_of_message(conn: Connection, message_id: str) -> Step | None
     return await _fetch_step(conn, _STEP_OF_MESSAGE, message_id)
 
 
-_HOLD_STEP: Final[LiteralString] = "UPDATE held_step SET due_at = %s WHERE step_id = %s"
+_LOCK_PROPOSED: Final[LiteralString] = """
+SELECT * FROM held_step WHERE step_id = %s AND state = 'proposed' FOR UPDATE
+"""
 
 
-async def hold_step(conn: Connection, step_id: str, due_at_s: float) -> None:
-    """Hold a step until a later hour."""
-    await conn.execute(_HOLD_STEP, [to_datetime(due_at_s), step_id])
+async def lock_proposed_step(conn: Connection, step_id: str) -> Step | None:
+    """A step that waits for a yes; nobody else changes it until the transaction ends."""
+    return await _fetch_step(conn, _LOCK_PROPOSED, step_id)
 
 
-_QUEUE_STEP: Final[LiteralString] = "UPDATE held_step SET state = 'queued', message_id = %s WHERE step_id = %s"
+_PROPOSED: Final[LiteralString] = """
+SELECT * FROM held_step WHERE tenant_id = %s AND state = 'proposed' ORDER BY expires_at, step_id LIMIT %s
+"""
 
 
-async def queue_step(conn: Connection, step_id: str, message_id: str) -> None:
+async def proposed_steps(conn: Connection, tenant_id: str, limit: int) -> list[Step]:
+    """Steps that wait for a person's yes, those first that will not wait long."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_PROPOSED, [tenant_id, limit])
+        return [_step_of_row(row) async for row in cursor]
+
+
+_FORGOTTEN: Final[LiteralString] = """
+SELECT * FROM held_step WHERE state = 'proposed' AND expires_at <= %s ORDER BY expires_at, step_id LIMIT %s
+"""
+
+
+async def forgotten_steps(conn: Connection, now_s: float, limit: int) -> list[Step]:
+    """Proposed steps that nobody answered in time; not held against others."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_FORGOTTEN, [to_datetime(now_s), limit])
+        return [_step_of_row(row) async for row in cursor]
+
+
+_HOLD_STEP: Final[LiteralString] = """
+UPDATE held_step SET state = 'held', due_at = %s, message_id = %s, reason = NULL, settled_at = NULL WHERE step_id = %s
+"""
+
+
+async def hold_step(conn: Connection, step: Step, due_at_s: float, message_id: str | None = None) -> None:
+    """Hold a step until a later hour; `message_id` is of a message that may have been taken already."""
+    await conn.execute(_HOLD_STEP, [to_datetime(due_at_s), message_id, step.step_id])
+
+
+_PROPOSE_STEP: Final[LiteralString] = """
+UPDATE held_step SET state = 'proposed', expires_at = %s, message_id = %s, settled_at = NULL WHERE step_id = %s
+"""
+
+
+async def propose_step(conn: Connection, step: Step, expires_at_s: float, message_id: str | None = None) -> None:
+    """Let a step wait for a person's yes."""
+    await conn.execute(_PROPOSE_STEP, [to_datetime(expires_at_s), message_id, step.step_id])
+
+
+_APPROVE_STEP: Final[LiteralString] = """
+UPDATE held_step SET state = 'held', due_at = %(now)s, approved_by = %(person)s, approved_at = %(now)s
+ WHERE step_id = %(step_id)s
+"""
+
+
+async def approve_step(conn: Connection, step: Step, person: str, now_s: float) -> None:
+    """A person said yes: the step may go as soon as the other gates let it."""
+    await conn.execute(_APPROVE_STEP, {"step_id": step.step_id, "person": person, "now": to_datetime(now_s)})
+
+
+_QUEUE_STEP: Final[LiteralString] = """
+UPDATE held_step SET state = 'queued', message_id = %s, queued_at = %s WHERE step_id = %s
+"""
+
+
+async def queue_step(conn: Connection, step_id: str, message_id: str, now_s: float) -> None:
     """Note which message carries a step."""
-    await conn.execute(_QUEUE_STEP, [message_id, step_id])
+    await conn.execute(_QUEUE_STEP, [message_id, to_datetime(now_s), step_id])
+
+
+_MAY_BE_TAKEN: Final[LiteralString] = """
+SELECT EXISTS (SELECT FROM delivery_attempt WHERE message_id = %s AND (result IS NULL OR result = 'unknown'))
+"""
+
+
+async def may_be_taken(conn: Connection, message_id: str) -> bool:
+    """Whether a CRM may have taken a message without our knowing."""
+    row = await (await conn.execute(_MAY_BE_TAKEN, [message_id])).fetchone()
+    return row is not None and row[0] is True
 
 
 _SETTLE_STEP: Final[LiteralString] = """
@@ -113,12 +195,13 @@ async def settle_step(conn: Connection, step_id: str, state: str, reason: str | 
 
 
 _WITHDRAW_STEPS: Final[LiteralString] = """
-UPDATE held_step SET state = 'withdrawn', reason = %s, settled_at = %s WHERE case_id = %s AND state = 'held'
+UPDATE held_step SET state = 'withdrawn', reason = %s, settled_at = %s
+ WHERE case_id = %s AND state IN ('held', 'proposed')
 """
 
 
 async def withdraw_steps(conn: Connection, case_id: str, reason: str, now_s: float) -> None:
-    """Give up every step of a case that is still held."""
+    """Give up every step of a case that has not been queued."""
     await conn.execute(_WITHDRAW_STEPS, [reason, to_datetime(now_s), case_id])
 
 
@@ -144,4 +227,11 @@ def _step_of_row(row: dict[str, Any]) -> Step:
         decided_at_s=row["decided_at"].timestamp(),
         state=row["state"],
         message_id=row["message_id"],
+        queued_at_s=_epoch_s(row["queued_at"]),
+        expires_at_s=_epoch_s(row["expires_at"]),
+        approved_by=row["approved_by"],
     )
+
+
+def _epoch_s(at: datetime | None) -> float | None:
+    return None if at is None else at.timestamp()

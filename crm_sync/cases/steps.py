@@ -1,4 +1,4 @@
-"""Steps that the owner sees: chosen when a case opens, held until a decent hour, and sent through the CRM."""
+"""Steps that the owner sees: chosen when a case opens, held until they may go, and sent through the CRM."""
 
 from dataclasses import dataclass, replace
 
@@ -8,9 +8,11 @@ from crm_sync.cases.desk import Desk, find_subject
 from crm_sync.cases.queries import Connection, DecisionAbout
 from crm_sync.cases.step_queries import Step
 from crm_sync.model import Case, Subject, step_id_of
-from crm_sync.policy import gates
+from crm_sync.outbox import enqueue_again
+from crm_sync.policy import outreach
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
-from crm_sync.settings import CrmSettings, MessageType
+from crm_sync.policy.outreach import Outreach
+from crm_sync.settings import MessageType
 from devices.profiles.model import Action, Playbook
 
 
@@ -26,25 +28,26 @@ async def plan(conn: Connection, desk: Desk, case: Case, subject: Subject, now_s
 
     What was refused on the way is kept as a decision. Only one endpoint carries the step, so that the owner hears once.
     """
-    kind = (await queries.alarms_of(conn, case.case_id))[0].kind
-    playbook = desk.playbook_of(subject, case.problem, kind)
+    alarms = await queries.alarms_of(conn, case.case_id)
+    watches = [alarm.watch for alarm in alarms]
+    playbook = desk.playbook_of(subject, case.problem, alarms[0].kind)
     carrier = await _carrier(conn, desk, case)
     if carrier is None:
         return
     for candidate in _candidates(playbook, case):
-        answers = await ask_gates(conn, desk.settings, subject, candidate.channel, now_s)
+        name = candidate.action.template or candidate.action.kind
+        wanted = Outreach(subject, case, watches, candidate.channel, name, now_s)
+        answers = await outreach.ask(conn, desk.settings, wanted, now_s)
         about = DecisionAbout(subject, "step", candidate.channel, case.case_id)
         await queries.add_decisions(conn, [(about, answer) for answer in answers], now_s)
         if answers[-1].outcome is Outcome.REFUSE:
             suppressed = Suppressed(subject, case.problem, answers[-1], case.case_id)
             await announce.tell_suppressed(conn, desk.settings, suppressed, now_s)
             continue
-        step = replace(
-            _step(case, subject, carrier, candidate, now_s),
-            text=playbook.what_to_say,
-            due_at_s=answers[-1].until_s or now_s,
+        step = _waiting(
+            replace(_step(case, subject, carrier, candidate, now_s), text=playbook.what_to_say), answers[-1]
         )
-        if await step_queries.insert_step(conn, step) and step.due_at_s <= now_s:
+        if await step_queries.insert_step(conn, step) and answers[-1].outcome is Outcome.ALLOW:
             await _send(conn, case, subject, step, now_s)
         return
 
@@ -56,31 +59,55 @@ async def release_due(conn: Connection, desk: Desk, step: Step, now_s: float) ->
     if case is None or held is None:
         return
     subject = await find_subject(conn, step.tenant_id, case.device_id)
-    answers = [still_wanted(case, subject, held)]
-    if answers[0].outcome is Outcome.ALLOW:
-        answers += await ask_gates(conn, desk.settings, subject, held.channel, now_s)
+    answers = await ask_again(conn, desk, case, subject, held, now_s=now_s)
     about = DecisionAbout(subject, "step", held.channel, case.case_id)
     await queries.add_decisions(conn, [(about, answer) for answer in answers], now_s)
     answer = answers[-1]
-    if answer.outcome is Outcome.HOLD and answer.until_s is not None:
-        await step_queries.hold_step(conn, held.step_id, answer.until_s)
+    if answer.outcome is Outcome.HOLD:
+        await put_off(conn, held, answer, message_id=held.message_id)
     elif answer.outcome is Outcome.REFUSE:
         await step_queries.settle_step(conn, held.step_id, "withdrawn", answer.reason, now_s)
         suppressed = Suppressed(subject, case.problem, answer, case.case_id)
         await announce.tell_suppressed(conn, desk.settings, suppressed, now_s)
+    elif held.message_id is not None:  # it may have been taken: under the same id that does no harm
+        await enqueue_again(conn, held.message_id)
+        await step_queries.queue_step(conn, held.step_id, held.message_id, now_s)
     else:
         await _send(conn, case, subject, held, now_s)
 
 
-async def ask_gates(
-    conn: Connection, settings: CrmSettings, subject: Subject, channel: str, now_s: float
+async def put_off(conn: Connection, step: Step, answer: GateAnswer, *, message_id: str | None) -> None:
+    """Let a step wait for what a gate wants: its hour, or a person's yes."""
+    assert answer.until_s is not None  # whoever says later says when
+    if answer.gate is Gate.APPROVAL:
+        await step_queries.propose_step(conn, step, answer.until_s, message_id)
+    else:
+        await step_queries.hold_step(conn, step, answer.until_s, message_id)
+
+
+async def ask_again(
+    conn: Connection, desk: Desk, case: Case, subject: Subject, step: Step, *, now_s: float, at_send: bool = False
 ) -> list[GateAnswer]:
-    """Every gate's answer up to the first that is not yes, in the order of the contact policy."""
-    answers = [gates.kill_switch(settings)]
+    """Every gate's answer about a step that exists, up to the first that is not yes."""
+    answers = [still_wanted(case, subject, step)]
     if answers[-1].outcome is Outcome.ALLOW:
-        answers.append(await gates.step_grant(conn, subject, channel, now_s))
-    if answers[-1].outcome is Outcome.ALLOW:
-        answers.append(await gates.quiet_hours(conn, settings, subject, now_s))
+        waited_s, most_s = now_s - step.decided_at_s, desk.settings.outreach.waits_at_most
+        if waited_s > most_s:
+            inputs = {"waited_h": round(waited_s / 3600, 1), "at_most_h": round(most_s / 3600, 1)}
+            return [*answers, GateAnswer(Gate.EXPIRY, Outcome.REFUSE, Reason.EXPIRED, inputs)]
+        watches = [alarm.watch for alarm in await queries.alarms_of(conn, case.case_id)]
+        wanted = Outreach(
+            subject,
+            case,
+            watches,
+            step.channel,
+            step.action,
+            step.decided_at_s,
+            step_id=step.step_id,
+            approved_by=step.approved_by,
+            at_send=at_send,
+        )
+        answers += await outreach.ask(conn, desk.settings, wanted, now_s)
     return answers
 
 
@@ -129,11 +156,21 @@ def _step(case: Case, subject: Subject, carrier: str, candidate: _Candidate, now
     )
 
 
+def _waiting(step: Step, answer: GateAnswer) -> Step:
+    """A new step as it begins: due now, due later, or waiting for a yes."""
+    if answer.outcome is Outcome.ALLOW:
+        return step
+    assert answer.until_s is not None  # whoever says later says when
+    if answer.gate is Gate.APPROVAL:
+        return replace(step, state="proposed", expires_at_s=answer.until_s)
+    return replace(step, due_at_s=answer.until_s)
+
+
 async def _send(conn: Connection, case: Case, subject: Subject, step: Step, now_s: float) -> None:
-    outreach = {"step": step.step_id, "channel": step.channel, "template": step.template, "text": step.text}
-    news = News(MessageType.CASE_UPDATED, "outreach", outreach, only=step.endpoint)
+    shown = {"step": step.step_id, "channel": step.channel, "template": step.template, "text": step.text}
+    news = News(MessageType.CASE_UPDATED, "outreach", shown, only=step.endpoint)
     _, messages = await announce.tell(conn, case, subject, news, now_s)
     if messages:
-        await step_queries.queue_step(conn, step.step_id, messages[0].message_id)
+        await step_queries.queue_step(conn, step.step_id, messages[0].message_id, now_s)
     else:
         await step_queries.settle_step(conn, step.step_id, "withdrawn", Reason.NEVER_ANNOUNCED, now_s)

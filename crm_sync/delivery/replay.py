@@ -5,6 +5,7 @@ from enum import StrEnum
 from psycopg.rows import tuple_row
 
 from crm_sync.delivery.queries import Connection
+from crm_sync.outbox import enqueue_again
 
 
 class Replayed(StrEnum):
@@ -33,19 +34,6 @@ UPDATE outbox_message SET state = 'pending', reason = NULL, settled_at = NULL, r
  WHERE message_id = %s
 """
 
-_TO_THE_END = """
-WITH stream AS (
-    UPDATE outbox_stream
-       SET next_seq = next_seq + 1, next_attempt_at = coalesce(next_attempt_at, 'epoch')
-     WHERE stream_id = %s
-    RETURNING next_seq - 1 AS seq
-)
-UPDATE outbox_message
-   SET seq = stream.seq, state = 'pending', reason = NULL, settled_at = NULL, replayed = replayed + 1
-  FROM stream
- WHERE message_id = %s
-"""
-
 
 async def replay(conn: Connection, tenant_id: str, message_id: str) -> Replayed:
     """Send a message again, with its id and body as they were; the policy is asked again before it leaves."""
@@ -64,7 +52,7 @@ async def replay(conn: Connection, tenant_id: str, message_id: str) -> Replayed:
         await conn.execute(_PEND, [message_id])
         await conn.execute(_REVIVE, [stream_id])
     else:
-        await conn.execute(_TO_THE_END, [stream_id, message_id])
+        await enqueue_again(conn, message_id)
     return Replayed.AGAIN
 
 

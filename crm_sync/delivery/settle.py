@@ -9,6 +9,7 @@ from crm_sync.delivery import queries
 from crm_sync.delivery.queries import Claim, Connection
 from crm_sync.delivery.step import Move, Step, next_step
 from crm_sync.outbox import OutboxMessage, enqueue_all
+from crm_sync.policy.contacts import note_accepted
 from crm_sync.settings import EndpointSettings, MessageType
 from devices.clock import to_datetime
 
@@ -55,6 +56,8 @@ async def settle(
         await queries.record_external_id(conn, tenant_id, name, case_id, outcome.external_id, now_s=now_s)
     if outcome.result is Result.OK:
         await queries.note_success(conn, tenant_id, name)
+        if claimed.message.type is MessageType.CASE_UPDATED:
+            await note_accepted(conn, claimed.message.message_id, settlement.gateway_now_s)
         return Settled(step, kept_lease=True)
     failing = await queries.note_failure(conn, tenant_id, name, now_s=now_s, pause_until_s=step.pause_until_s)
     too_long = failing.attempts >= MIN_FAILED_ATTEMPTS and now_s - failing.since_s >= endpoint.disable_after

@@ -21,13 +21,6 @@ ANY_CRM: Final = "crm"
 """The recipient that a grant names when it means every CRM."""
 
 
-def kill_switch(settings: CrmSettings) -> GateAnswer:
-    """Whether anything may start at all."""
-    if settings.kill_switch:
-        return GateAnswer(Gate.KILL_SWITCH, Outcome.REFUSE, Reason.KILL_SWITCH)
-    return GateAnswer(Gate.KILL_SWITCH, Outcome.ALLOW)
-
-
 def freshness(notice: AlarmNotice, stale_after_s: float, *, has_ended: bool) -> GateAnswer:
     """Whether an alarm tells of the present.
 

@@ -15,7 +15,13 @@ class Gate(StrEnum):
     COHORT = "cohort"  # is it one of many devices that are told as one?
     OPEN_CASE = "open_case"  # has a person just dealt with it?
     GRANT = "grant"
+    SUPPRESSION = "suppression"  # is a person on it, or is the owner to be left alone?
+    HOLD_OUT = "hold_out"  # is the owner one of those who are left alone for comparison?
+    DEBOUNCE = "debounce"  # was the owner told of just this lately?
+    FREQUENCY_CAP = "frequency_cap"  # was the owner contacted often enough lately?
     QUIET_HOURS = "quiet_hours"
+    APPROVAL = "approval"  # does a person have to say yes first?
+    EXPIRY = "expiry"  # did it wait too long?
     STILL_TRUE = "still_true"  # asked again right before sending
 
 
@@ -47,6 +53,17 @@ class Reason(StrEnum):
     BUDGET = "budget"  # too unlikely to be true for the room that there is
     NOT_APPROVED = "not_approved"  # nobody said yes in time
     DECLINED = "declined"  # a person said no
+    DO_NOT_CONTACT = "do_not_contact"  # the owner, or the company, wants no contact at all
+    LEGAL_HOLD = "legal_hold"
+    COMPLAINT = "complaint"
+    PLANNED_WORK = "planned_work"  # what is seen may be somebody's work
+    HUMAN_CASE = "human_case"  # a person is on it
+    HUMAN_REPLY = "human_reply"  # a person has just spoken with the owner
+    HOLD_OUT = "hold_out"
+    TOLD_ALREADY = "told_already"
+    FREQUENCY_CAP = "frequency_cap"
+    APPROVAL_NEEDED = "approval_needed"
+    EXPIRED = "expired"  # it waited so long that it is decided anew, or given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +74,7 @@ class GateAnswer:
     outcome: Outcome
     reason: Reason | None = None  # None exactly when the outcome is allow
     inputs: Mapping[str, object] = field(default_factory=dict[str, object])  # no personal data beyond references
-    until_s: float | None = None  # for hold: the gateway's clock
+    until_s: float | None = None  # from when the answer would be another, on the gateway's clock; None: unknown
 
 
 class Verdict(StrEnum):

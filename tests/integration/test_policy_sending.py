@@ -11,6 +11,7 @@ from crm_sync.queries import count_cases, get_case
 from tests.services.case_world import HOUR, NOON, CaseWorld, endpoint, notice, open_world
 
 SEND = SendDecision(Verdict.SEND)
+OWNER_GATES = ("kill_switch", "grant", "suppression", "debounce", "frequency_cap", "quiet_hours", "approval")
 
 
 def withdraw(reason: Reason) -> SendDecision:
@@ -148,9 +149,7 @@ async def test_a_case_tells_its_whole_story(world: CaseWorld) -> None:
         ("kill_switch", "allow"),
         ("freshness", "allow"),
         ("grant", "allow"),
-        ("kill_switch", "allow"),
-        ("grant", "allow"),
-        ("quiet_hours", "allow"),
+        *((gate, "allow") for gate in OWNER_GATES),
     ]
     assert [(each.channel, each.state) for each in view.steps] == [("email", "sent")]
     assert [each.state for each in view.endpoints] == ["announced"]

@@ -101,14 +101,51 @@ async def test_a_grant_revoked_between_the_decision_and_the_sending_counts(world
     assert refusal == {"subject": "message", "recipient": "email", "owner_ref": "own-1"}
 
 
-async def test_a_step_that_the_night_overtakes_in_the_queue_waits(world: CaseWorld) -> None:
+async def test_a_step_that_the_night_overtakes_leaves_the_queue_and_comes_back_in_the_morning(
+    world: CaseWorld,
+) -> None:
     await world.grant("email")
     await world.happens(scale())
     world.clock.at_s = NIGHT
     _, (_, decision) = await world.deliver()
-    assert decision == SendDecision(Verdict.HOLD, Reason.QUIET_HOURS, berlin_morning(4))
+    assert decision == SendDecision(Verdict.WITHDRAW, Reason.QUIET_HOURS, berlin_morning(4))
+    assert await steps(world) == [("held", None)]
+    await world.happens(scale(NIGHT + HOUR, event="updated", severity="major", started_at_s=NOON - HOUR))
+    assert (await world.deliver())[-1] == ("case.updated", SEND)  # the agents do not wait for the owner's morning
     world.clock.at_s = berlin_morning(4)
-    assert await world.ask((await world.messages())[1]) == SEND
+    await world.release_steps()
+    assert await world.deliver() == [("case.updated", SEND)]
+    first, second = [each for each in await world.messages() if "outreach" in each["data"]]
+    assert first["message_id"] != second["message_id"]
+    assert second["data"]["version"] > first["data"]["version"]
+    assert await steps(world) == [("sent", None)]
+
+
+async def test_a_step_that_may_have_been_taken_comes_back_under_its_old_id(world: CaseWorld) -> None:
+    await world.grant("email")
+    await world.happens(scale())
+    await world.deliver()
+    outreach = (await world.messages())[-1]
+    await world.loses_answer(outreach)
+    world.clock.at_s = NIGHT
+    assert (await world.ask(outreach)).verdict is Verdict.WITHDRAW
+    await world.withdraw(outreach)
+    world.clock.at_s = berlin_morning(4)
+    await world.release_steps()
+    (again,) = [each for each in await world.messages() if "outreach" in each["data"]]
+    assert (again["message_id"], again["state"], again["replayed"]) == (outreach["message_id"], "pending", 1)
+    assert again["seq"] > outreach["seq"]
+    assert await world.ask(again) == SEND
+
+
+async def test_a_message_that_its_step_has_left_is_never_sent(world: CaseWorld) -> None:
+    await world.grant("email")
+    await world.happens(scale())
+    outreach = (await world.messages())[-1]
+    world.clock.at_s = NIGHT
+    await world.deliver()
+    world.clock.at_s = berlin_morning(4)
+    assert await world.ask(outreach) == SendDecision(Verdict.WITHDRAW, Reason.EXPIRED)  # somebody replays it
 
 
 async def test_a_step_in_the_queue_of_a_case_that_is_over_is_withdrawn(world: CaseWorld) -> None:
@@ -177,13 +214,14 @@ async def test_with_no_zone_at_all_nobody_is_disturbed(world: CaseWorld) -> None
     assert refusal == {"gate": "quiet_hours", "reason": "no_time_zone"}
 
 
-async def test_a_relapse_may_bring_the_step_again_but_an_update_does_not(world: CaseWorld) -> None:
-    await world.grant("email")
-    await world.happens(scale(), scale(NOON + 60, event="updated", started_at_s=NOON - HOUR))
-    assert len(await steps(world)) == 1
-    await world.happens(
-        scale(NOON + HOUR, event="cleared", started_at_s=NOON - HOUR),
-        scale(NOON + 2 * HOUR),
-        scale(NOON + 3 * DAY, event="updated", started_at_s=NOON + HOUR),
-    )
-    assert len(await steps(world)) == 2
+async def test_a_relapse_may_bring_the_step_again_but_an_update_does_not(plain_database_url: str) -> None:
+    async with open_world(plain_database_url, outreach={"debounce": 0, "caps": []}) as world:
+        await world.grant("email")
+        await world.happens(scale(), scale(NOON + 60, event="updated", started_at_s=NOON - HOUR))
+        assert len(await steps(world)) == 1
+        await world.happens(
+            scale(NOON + HOUR, event="cleared", started_at_s=NOON - HOUR),
+            scale(NOON + 2 * HOUR),
+            scale(NOON + 3 * DAY, event="updated", started_at_s=NOON + HOUR),
+        )
+        assert len(await steps(world)) == 2

@@ -20,7 +20,8 @@ from crm_sync.cases.desk import Desk
 from crm_sync.inbox import AlarmExplanation, AlarmNotice, put_alarms
 from crm_sync.inbox_worker import InboxWorker
 from crm_sync.outbox import QueuedMessage
-from crm_sync.policy.model import SendDecision
+from crm_sync.policy.contacts import note_accepted
+from crm_sync.policy.model import SendDecision, Verdict
 from crm_sync.send_check import SendCheck
 from crm_sync.settings import CrmSettings, EndpointSettings, MessageType
 from crm_sync.trust.rules import TrustRules
@@ -190,6 +191,37 @@ class CaseWorld:
         )
         async with self.pool.connection() as conn, conn.transaction():
             return await SendCheck(self.desk).may_send(conn, message, self.clock.at_s)
+
+    async def loses_answer(self, row: dict[str, Any]) -> None:
+        """A message is sent, and nobody knows whether it arrived."""
+        async with self.pool.connection() as conn:
+            await conn.execute(
+                "INSERT INTO delivery_attempt (tenant_id, message_id, lease_token, started_at, settled_at, result)"
+                " VALUES ('default', %s, 1, now(), now(), 'unknown')",
+                [row["message_id"]],
+            )
+
+    async def withdraw(self, row: dict[str, Any]) -> None:
+        """Delivery passes over a message that the policy did not let go."""
+        async with self.pool.connection() as conn:
+            await conn.execute(
+                "UPDATE outbox_message SET state = 'withdrawn' WHERE message_id = %s", [row["message_id"]]
+            )
+
+    async def accept(self, row: dict[str, Any]) -> None:
+        """The CRM takes a message."""
+        async with self.pool.connection() as conn, conn.transaction():
+            await conn.execute(
+                "UPDATE outbox_message SET state = 'delivered' WHERE message_id = %s", [row["message_id"]]
+            )
+            await note_accepted(conn, row["message_id"], self.clock.at_s)
+
+    async def contact(self) -> None:
+        """Everything that waits is delivered and taken, the owner's steps among it."""
+        for row in await self.messages():
+            if row["state"] == "pending":
+                decision = await self.ask(row)
+                await (self.accept(row) if decision.verdict is Verdict.SEND else self.withdraw(row))
 
     async def own(self, device_id: str = "cm-1", owner_ref: str | None = "own-1", **values: Any) -> None:
         """Register a coffee machine, and whose it is."""

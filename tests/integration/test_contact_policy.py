@@ -1,0 +1,388 @@
+"""What keeps a step from its owner besides grants and the night: who says no, for how long, and who may say yes."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import pytest
+
+from crm_sync.cases import step_approvals, step_queries
+from crm_sync.contact_settings import HoldOutSettings
+from crm_sync.policy.contacts import Told, note_told
+from crm_sync.policy.hold_out import is_held_out
+from crm_sync.policy.model import Reason, SendDecision, Verdict
+from crm_sync.policy.switches import EVERY, Switch, release, throw
+from devices.errors import CareloopError
+from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, notice, open_world
+
+SEND = SendDecision(Verdict.SEND)
+AT = datetime.fromtimestamp(NOON, UTC)
+
+
+@pytest.fixture
+async def world(plain_database_url: str) -> AsyncIterator[CaseWorld]:
+    async with open_world(plain_database_url) as opened:
+        await opened.grant("email")
+        yield opened
+
+
+def scale(at_s: float = NOON, **changes: Any) -> Any:
+    """Limescale, for which the playbook has a message to the owner by email."""
+    values = {"watch": "heats-slowly", "problem": "limescale", "metric": "heat_up_time", "severity": "minor"}
+    return notice(at_s=at_s, **(values | changes))
+
+
+def brewing(at_s: float = NOON, **changes: Any) -> Any:
+    """Another problem of which the owner would hear."""
+    values = {"watch": "brews-less", "problem": "brewing", "metric": "cups", "severity": "minor"}
+    return notice(at_s=at_s, **(values | changes))
+
+
+async def steps(world: CaseWorld) -> list[tuple[str, str | None]]:
+    rows = await world.rows("SELECT state, reason FROM held_step ORDER BY decided_at, step_id")
+    return [(row["state"], row["reason"]) for row in rows]
+
+
+async def last_decision(world: CaseWorld) -> dict[str, Any]:
+    rows = await world.rows(
+        "SELECT gate, outcome, reason, inputs, until_at FROM decision ORDER BY decision_id DESC LIMIT 1"
+    )
+    return rows[0]
+
+
+async def test_one_contact_a_day_over_all_products_of_an_owner(world: CaseWorld) -> None:
+    await world.own("cm-2", "own-1")
+    await world.happens(scale())
+    await world.contact()
+    await world.happens(scale(NOON + HOUR, device_id="cm-2"))
+    assert await steps(world) == [("sent", None), ("held", None)]
+    held = await last_decision(world)
+    assert (held["gate"], held["reason"], held["until_at"].timestamp()) == (
+        "frequency_cap",
+        "frequency_cap",
+        NOON + DAY,
+    )
+    assert held["inputs"] == {"contacts": 1, "allowed": 1, "within_h": 24.0}
+    world.clock.at_s = NOON + DAY
+    await world.release_steps()
+    await world.contact()
+    assert await steps(world) == [("sent", None), ("sent", None)]
+
+
+async def test_two_steps_of_the_same_moment_do_not_both_find_room(world: CaseWorld) -> None:
+    await world.own("cm-2", "own-1")
+    await world.happens(scale(), scale(device_id="cm-2"))
+    assert sorted(await steps(world)) == [("held", None), ("queued", None)]
+
+
+async def test_a_contact_of_another_team_counts_once_however_often_it_is_told(world: CaseWorld) -> None:
+    told = Told("own-1", "email", NOON - HOUR, "crm-a", "mail-1", by_human=False)
+    async with world.pool.connection() as conn:
+        assert await note_told(conn, "default", told)
+        assert not await note_told(conn, "default", told)
+    await world.happens(scale())
+    held = await last_decision(world)
+    assert (held["reason"], held["inputs"]["contacts"]) == ("frequency_cap", 1)
+    assert held["until_at"].timestamp() == NOON + 23 * HOUR
+
+
+async def test_a_wait_that_is_too_long_is_a_no_that_names_its_end(world: CaseWorld) -> None:
+    async with world.pool.connection() as conn:
+        for day in (1.5, 3.0, 5.0, 7.5, 20.0):
+            await note_told(conn, "default", Told("own-1", None, NOON - day * DAY, "crm-a", f"{day}", by_human=False))
+    await world.happens(scale())
+    assert await steps(world) == []
+    refusal = await last_decision(world)
+    assert (refusal["outcome"], refusal["reason"]) == ("refuse", "frequency_cap")
+    assert refusal["until_at"].timestamp() == NOON + 10 * DAY
+
+
+async def test_what_is_critical_is_exempt_from_the_cap_and_from_nothing_else(plain_database_url: str) -> None:
+    outreach: dict[str, Any] = {"approval": {"severities": []}}
+    async with open_world(plain_database_url, outreach=outreach) as world:
+        await world.grant("email")
+        async with world.pool.connection() as conn:
+            await note_told(conn, "default", Told("own-1", None, NOON - HOUR, "crm-a", "1", by_human=False))
+        await world.happens(scale(severity="critical"))
+        await world.contact()
+        assert await steps(world) == [("sent", None)]
+        await world.grant("email", "revoked")
+        await world.happens(brewing(severity="critical"))
+        assert (await last_decision(world))["reason"] == "no_grant"
+
+
+async def test_a_message_that_nobody_took_counts_for_nothing(world: CaseWorld) -> None:
+    await world.own("cm-2", "own-1")
+    await world.happens(scale())
+    for row in await world.messages():
+        await world.ask(row)
+    async with world.pool.connection() as conn:
+        await conn.execute("UPDATE outbox_message SET state = 'dead'")
+    await world.happens(scale(NOON + HOUR, device_id="cm-2"))
+    assert (await steps(world))[-1] == ("queued", None)
+
+
+async def test_a_relapse_within_a_day_is_told_to_the_agents_alone(plain_database_url: str) -> None:
+    async with open_world(plain_database_url, outreach={"caps": []}) as world:
+        await world.grant("email")
+        await world.happens(scale())
+        await world.contact()
+        await world.happens(scale(NOON + HOUR, event="cleared", started_at_s=NOON - HOUR), scale(NOON + 2 * HOUR))
+        assert await steps(world) == [("sent", None)]
+        refusal = await last_decision(world)
+        assert (refusal["gate"], refusal["reason"]) == ("debounce", "told_already")
+        assert refusal["until_at"].timestamp() == NOON + DAY
+        assert (await world.types())[-1] == "case.updated"
+
+
+async def test_a_case_that_an_agent_took_up_is_the_agents(world: CaseWorld) -> None:
+    night = NOON + 10 * HOUR
+    await world.happens(scale(night))
+    await world.deliver()
+    await world.call_back(status="accepted")
+    world.clock.at_s = night + 10 * HOUR
+    await world.release_steps()
+    assert await steps(world) == [("withdrawn", "human_case")]
+
+
+async def test_another_case_in_an_agents_hands_keeps_all_else_from_the_owner(world: CaseWorld) -> None:
+    await world.own("cm-2", "own-1")
+    await world.happens(notice())
+    await world.deliver()
+    await world.call_back(status="in_progress")
+    await world.happens(scale(device_id="cm-2"))
+    assert (await last_decision(world))["reason"] == "human_case"
+    assert await steps(world) == []
+
+
+async def test_a_human_case_that_opens_between_decision_and_sending_counts(world: CaseWorld) -> None:
+    await world.happens(scale())
+    async with world.pool.connection() as conn:
+        await conn.execute(
+            "INSERT INTO human_case (tenant_id, endpoint, external_id, owner_ref, opened_at, told_at)"
+            " VALUES ('default', 'crm-a', '4711', 'own-1', %s, %s)",
+            [AT, AT],
+        )
+    assert (await world.deliver())[-1] == ("case.updated", SendDecision(Verdict.WITHDRAW, Reason.HUMAN_CASE))
+    assert await steps(world) == [("withdrawn", "human_case")]
+    assert (await last_decision(world))["inputs"] == {"case": "4711", "endpoint": "crm-a"}
+
+
+async def test_after_a_person_spoke_with_the_owner_nothing_automatic_for_three_days(world: CaseWorld) -> None:
+    async with world.pool.connection() as conn:
+        told = Told("own-1", "phone", NOON - 60 * HOUR, "crm-a", "call-1", by_human=True)
+        await note_told(conn, "default", told)
+    await world.happens(scale())
+    held = await last_decision(world)
+    assert (held["outcome"], held["reason"]) == ("hold", "human_reply")
+    assert held["until_at"].timestamp() == NOON + 12 * HOUR
+
+
+@pytest.mark.parametrize("kind", ["do_not_contact", "legal_hold", "complaint"])
+async def test_an_owner_who_is_to_be_left_alone_is(world: CaseWorld, kind: str) -> None:
+    async with world.pool.connection() as conn:
+        await conn.execute(
+            "INSERT INTO owner_hold (tenant_id, owner_ref, kind, actor, why, since)"
+            " VALUES ('default', 'own-1', %s, 'person:ann', 'asked for it', %s)",
+            [kind, AT],
+        )
+    await world.happens(scale())
+    assert ((await last_decision(world))["reason"], await steps(world)) == (kind, [])
+    assert await world.types() == ["case.opened"]
+
+
+async def test_planned_work_on_a_model_and_region_waits_for_its_end(world: CaseWorld) -> None:
+    async with world.pool.connection() as conn:
+        await conn.execute(
+            "INSERT INTO planned_work (tenant_id, model, starts_at, ends_at, actor, why)"
+            " VALUES ('default', 'coffee-machine', %s, %s, 'person:ann', 'new firmware')",
+            [AT, datetime.fromtimestamp(NOON + 2 * HOUR, UTC)],
+        )
+    await world.happens(scale())
+    held = await last_decision(world)
+    assert (held["reason"], held["until_at"].timestamp()) == ("planned_work", NOON + 2 * HOUR)
+    world.clock.at_s = NOON + 2 * HOUR
+    await world.release_steps()
+    assert await steps(world) == [("queued", None)]
+
+
+@pytest.mark.parametrize(
+    ("scope", "model", "name", "stops"),
+    [
+        ("tenant", EVERY, EVERY, True),
+        ("watch", "coffee-machine", "heats-slowly", True),
+        ("watch", EVERY, "heats-slowly", True),
+        ("watch", "e-bike", "heats-slowly", False),
+        ("watch", EVERY, "brews-less", False),
+        ("problem", EVERY, "limescale", True),
+        ("problem", EVERY, "brewing", False),
+    ],
+)
+async def test_a_switch_stops_what_it_names(
+    world: CaseWorld, scope: Any, model: str, name: str, *, stops: bool
+) -> None:
+    async with world.pool.connection() as conn:
+        assert await throw(conn, "default", Switch(scope, model, name, "ann", "a bad week", AT))
+        assert not await throw(conn, "default", Switch(scope, model, name, "bob", "again", AT))
+    await world.happens(scale())
+    assert await world.types() == ([] if stops else ["case.opened", "case.updated"])
+    if stops:
+        assert (await last_decision(world))["inputs"]["why"] == "a bad week"
+        async with world.pool.connection() as conn:
+            assert await release(conn, "default", (scope, model, name), "ann", NOON)
+        await world.happens(scale(NOON + 60, event="updated", started_at_s=NOON - HOUR))
+        assert await world.types() == ["case.opened", "case.updated"]
+
+
+async def test_a_switch_thrown_after_the_decision_stops_the_step(world: CaseWorld) -> None:
+    await world.happens(scale())
+    await world.deliver(limit=1)
+    async with world.pool.connection() as conn:
+        await throw(conn, "default", Switch("problem", EVERY, "limescale", "ann", "wrong words", AT))
+    assert await world.deliver() == [("case.updated", SendDecision(Verdict.WITHDRAW, Reason.KILL_SWITCH))]
+
+
+async def test_what_waited_in_the_queue_for_a_day_is_decided_anew(world: CaseWorld) -> None:
+    await world.happens(scale())
+    await world.deliver(limit=1)
+    outreach = (await world.messages())[-1]
+    world.clock.at_s = NOON + DAY + HOUR
+    assert await world.ask(outreach) == SendDecision(Verdict.WITHDRAW, Reason.EXPIRED, world.clock.at_s)
+    await world.withdraw(outreach)
+    await world.release_steps()
+    anew = (await world.messages())[-1]
+    assert anew["message_id"] != outreach["message_id"]
+    assert await world.ask(anew) == SEND
+
+
+async def test_what_recovered_while_it_expired_is_not_sent(world: CaseWorld) -> None:
+    await world.happens(scale())
+    await world.deliver(limit=1)
+    outreach = (await world.messages())[-1]
+    world.clock.at_s = NOON + DAY + HOUR
+    await world.ask(outreach)
+    await world.happens(scale(NOON + DAY + HOUR, event="cleared", started_at_s=NOON - HOUR))
+    await world.release_steps()
+    assert await steps(world) == [("withdrawn", "case_closed")]
+
+
+async def test_a_step_that_waited_for_days_is_given_up(world: CaseWorld) -> None:
+    await world.happens(scale(NOON + 10 * HOUR))
+    world.clock.at_s = NOON + 10 * HOUR + 3 * DAY + 60  # the gateway was away
+    await world.release_steps()
+    assert await steps(world) == [("withdrawn", "expired")]
+
+
+async def test_those_who_are_left_alone_for_comparison_are_contacted_only_if_it_is_critical(
+    plain_database_url: str,
+) -> None:
+    settings = HoldOutSettings(share=0.5, salt=next(s for s in "abcdefgh" if is_held_out(_half(s), "default", "own-1")))
+    outreach: dict[str, Any] = {"hold_out": settings.model_dump(), "approval": {"severities": []}}
+    async with open_world(plain_database_url, outreach=outreach) as world:
+        await world.grant("email")
+        await world.happens(scale())
+        refusal = await last_decision(world)
+        assert (refusal["gate"], refusal["reason"]) == ("hold_out", "hold_out")
+        assert refusal["inputs"] == {"group": "hold_out", "share": 0.5, "salt": settings.salt}
+        assert await world.types() == ["case.opened"]
+        await world.happens(brewing(severity="critical"))
+        assert await steps(world) == [("queued", None)]
+
+
+async def test_with_cases_held_out_agents_do_not_hear_either(plain_database_url: str) -> None:
+    salt = next(s for s in "abcdefgh" if is_held_out(_half(s), "default", "own-1"))
+    outreach = {"hold_out": {"share": 0.5, "salt": salt, "cases": True}}
+    async with open_world(plain_database_url, outreach=outreach) as world:
+        await world.happens(scale())
+        assert await world.cases() == []
+        (alarm,) = await world.rows("SELECT suppressed FROM case_alarm")
+        assert alarm["suppressed"] == "hold_out"
+        await world.happens(scale(NOON + 60, event="updated", severity="critical", started_at_s=NOON - HOUR))
+        assert len(await world.cases()) == 1
+
+
+def _half(salt: str) -> HoldOutSettings:
+    return HoldOutSettings(share=0.5, salt=salt)
+
+
+async def proposed(world: CaseWorld) -> str:
+    ((state, _),) = await steps(world)
+    assert state == "proposed"
+    return (await world.rows("SELECT step_id FROM held_step"))[0]["step_id"]
+
+
+async def test_what_is_critical_waits_for_a_yes_and_then_goes(world: CaseWorld) -> None:
+    await world.happens(scale(severity="critical"))
+    step_id = await proposed(world)
+    assert (await last_decision(world))["inputs"] == {"why": ["severity critical"]}
+    assert await world.types() == ["case.opened"]
+    async with world.pool.connection() as conn, conn.transaction():
+        await step_approvals.approve(conn, "default", step_id, "ann", NOON + 60)
+    world.clock.at_s = NOON + 60
+    await world.release_steps()
+    await world.contact()
+    assert await steps(world) == [("sent", None)]
+    with pytest.raises(CareloopError, match="does not wait"):
+        async with world.pool.connection() as conn, conn.transaction():
+            await step_approvals.approve(conn, "default", step_id, "ann", NOON + 60)
+
+
+async def test_a_yes_does_not_outweigh_the_night(world: CaseWorld) -> None:
+    await world.happens(scale(NOON + 8.9 * HOUR, severity="critical"))  # after 20:00 in Berlin
+    assert await steps(world) == [("held", None)]
+    world.clock.at_s = NOON + 20 * HOUR
+    await world.release_steps()
+    step_id = await proposed(world)
+    async with world.pool.connection() as conn, conn.transaction():
+        await step_approvals.approve(conn, "default", step_id, "ann", NOON + 34 * HOUR)
+    world.clock.at_s = NOON + 34 * HOUR
+    await world.release_steps()
+    assert await steps(world) == [("held", None)]
+
+
+async def test_a_no_and_silence_both_mean_no(world: CaseWorld) -> None:
+    await world.happens(scale(severity="critical"))
+    say_no = partial(step_approvals.decline, why="call instead", now_s=NOON + 60)
+    async with world.pool.connection() as conn, conn.transaction():
+        await say_no(conn, world.settings, "default", await proposed(world), "ann")
+    assert await steps(world) == [("withdrawn", "declined")]
+    assert (await last_decision(world))["inputs"] == {"declined_by": "ann", "why": "call instead"}
+    await world.happens(brewing(severity="critical"))
+    async with world.pool.connection() as conn, conn.transaction():
+        assert await step_queries.forgotten_steps(conn, NOON + DAY - 1, 10) == []
+        (forgotten,) = await step_queries.forgotten_steps(conn, NOON + DAY, 10)
+        await step_approvals.expire(conn, world.desk, forgotten, NOON + DAY)
+    assert sorted(await steps(world)) == [("withdrawn", "declined"), ("withdrawn", "not_approved")]
+
+
+async def test_a_proposed_step_ends_with_its_case(world: CaseWorld) -> None:
+    await world.happens(scale(severity="critical"))
+    await world.happens(scale(NOON + HOUR, event="cleared", started_at_s=NOON - HOUR))
+    assert await steps(world) == [("withdrawn", "case_closed")]
+
+
+async def test_a_batch_and_a_new_playbook_want_a_yes(plain_database_url: str) -> None:
+    async with open_world(plain_database_url, outreach={"approval": {"batch": 2}}) as world:
+        for number in range(1, 4):
+            await world.own(f"cm-{number}", f"own-{number}")
+            await world.grant("email", owner_ref=f"own-{number}")
+            await world.happens(scale(device_id=f"cm-{number}"))
+        assert sorted(await steps(world)) == [("proposed", None), ("queued", None), ("queued", None)]
+        assert (await last_decision(world))["inputs"] == {"why": ["3 contacts about limescale in a batch"]}
+
+
+async def test_the_first_contacts_of_a_playbook_want_a_yes(plain_database_url: str) -> None:
+    async with open_world(plain_database_url, outreach={"approval": {"first_contacts": 1}}) as world:
+        await world.grant("email")
+        await world.happens(scale())
+        assert (await last_decision(world))["inputs"] == {"why": ["a new playbook"]}
+        step_id = await proposed(world)
+        async with world.pool.connection() as conn, conn.transaction():
+            await step_approvals.approve(conn, "default", step_id, "ann", NOON)
+        await world.release_steps()
+        await world.contact()
+        await world.own("cm-2", "own-2")
+        await world.grant("email", owner_ref="own-2")
+        await world.happens(scale(device_id="cm-2"))
+        assert sorted(await steps(world)) == [("queued", None), ("sent", None)]
