@@ -38,6 +38,7 @@ from gateway.maintenance.job import Maintenance, Upkeep
 from gateway.metrics.exposition import Metrics, MetricSources
 from gateway.outreach.supervisor import Outreach
 from gateway.outreach.words import Start
+from gateway.people.people import FIRST_ADMIN, People
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.settings import PipelineSettings
@@ -225,7 +226,11 @@ class _Gateway:
             outer.append(tasks.create_task(self._metrics.watch(), name="metrics"))
             outer.append(tasks.create_task(self._maintenance().run(), name="maintenance"))
             if api is not None:
-                api.use(build_api(self._api_parts(resolve_token(settings))))
+                people = People(
+                    self._ground.database.pool, settings.tenant.id, settings.people, resolve_token(settings)
+                )
+                await _welcome(people, api.url, announce)
+                api.use(build_api(self._api_parts(people)))
             is_ready = await self._is_ready(stop)
             with collecting_seldom():  # from before a device waits, for the first look takes long
                 if is_ready:
@@ -301,12 +306,12 @@ class _Gateway:
         listen = self._doors.get("listen")
         return Ways(listen if isinstance(listen, ListenDoor) else None, self._broker)
 
-    def _api_parts(self, token: str) -> ApiParts:
+    def _api_parts(self, people: People) -> ApiParts:
         listen = self._doors.get("listen")
         return ApiParts(
             pool=self._ground.database.pool,
             tenant_id=self._ground.settings.tenant.id,
-            token=token,
+            people=people,
             clock=self._ground.clock,
             on_clock_set=self._outreach.follow_clock,
             pipeline=self._pipeline,
@@ -344,6 +349,13 @@ class _Gateway:
     def _subscribe_stats(self) -> SubscribeStats | None:
         door = self._doors.get("subscribe")
         return door.stats if isinstance(door, Subscription) else None
+
+
+async def _welcome(people: People, url: str, announce: Callable[[str], None]) -> None:
+    """At the first start, say how the first admin gets in; there is no default password."""
+    password = await people.welcome()
+    if password is not None:
+        announce(f"sign in   {url} as {FIRST_ADMIN}, within a week, with the one-time password {password}")
 
 
 def _ignore(_text: str) -> None:

@@ -30,6 +30,7 @@ from gateway.detect.settings import DetectSettings
 from gateway.doors.settings import ListenSettings, RouteSettings, SubscribeSettings
 from gateway.maintenance.settings import MaintenanceSettings, RetentionSettings
 from gateway.order.settings import OrderSettings
+from gateway.people.settings import PeopleSettings
 from gateway.pipeline.settings import BatchSettings, IngestSettings
 
 ENVIRONMENT_PREFIX: Final = "CARELOOP_"
@@ -101,6 +102,7 @@ class ApiSettings(_Section):
     token: SecretStr = SecretStr("")
     token_file: str = ""
     metrics: Literal["loopback", "anyone", "nobody"] = "loopback"
+    public_url: Annotated[str, Field(pattern=r"^(https?://[^/?#]+)?$")] = ""
 
 
 class LogSettings(_Section):
@@ -130,6 +132,7 @@ class Settings(_Section):
     fleet: FleetSettings
     commands: CommandSettings
     api: ApiSettings
+    people: PeopleSettings
     crm: CrmSettings
     budget: BudgetSettings
     trust: TrustSettings

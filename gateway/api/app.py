@@ -25,9 +25,12 @@ from gateway.api.problems import install_problems
 from gateway.api.quarantine import quarantine_router
 from gateway.api.queries import Connection
 from gateway.api.rollups import rollups_router
-from gateway.api.token import require_token
+from gateway.api.session import session_router
 from gateway.api.watches import watches_router
 from gateway.commands.issue import Rules
+from gateway.people.door import install_people, may_call
+from gateway.people.headers import SecurityHeaders
+from gateway.people.people import People
 from gateway.pipeline.pipeline import Pipeline
 from gateway.settings import ApiSettings
 
@@ -38,7 +41,7 @@ class ApiParts:
 
     pool: AsyncConnectionPool[Connection]
     tenant_id: str
-    token: str
+    people: People
     clock: Clock
     on_clock_set: Callable[[], Awaitable[None]]
     pipeline: Pipeline
@@ -57,9 +60,11 @@ def build_api(parts: ApiParts) -> FastAPI:
     app = FastAPI(title="careloop", version="1", docs_url=None, redoc_url=None)
     install_problems(app)
     app.include_router(health_router(parts.probe))
-    check_token = require_token(parts.token)
-    app.include_router(metrics_router(parts.scrape, parts.settings, check_token))
-    guarded = APIRouter(prefix="/v1", dependencies=[Depends(check_token)])
+    install_people(app, parts.people, parts.settings.public_url)
+    app.add_middleware(SecurityHeaders, is_https=parts.settings.public_url.startswith("https://"))
+    app.include_router(metrics_router(parts.scrape, parts.settings))
+    app.include_router(session_router(), prefix="/v1")
+    guarded = APIRouter(prefix="/v1", dependencies=[Depends(may_call)])
     guarded.include_router(counts_router(parts.pool, parts.tenant_id, parts.pipeline, parts.clock, parts.database))
     guarded.include_router(devices_router(parts.pool, parts.tenant_id, parts.pipeline.taps, parts.is_connected))
     guarded.include_router(commands_router(parts.pool, parts.commands, parts.clock))

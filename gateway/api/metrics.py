@@ -6,24 +6,21 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 
+from gateway.people.door import actor
 from gateway.settings import ApiSettings
 
 Scrape = Callable[[str], tuple[bytes, str]]
 
 
-def metrics_router(scrape: Scrape, settings: ApiSettings, require_token: Callable[[str | None], None]) -> APIRouter:
-    """``GET /metrics``, with the API's bearer token or, for whom `api.metrics` says so, without."""
+def metrics_router(scrape: Scrape, settings: ApiSettings) -> APIRouter:
+    """``GET /metrics``, with a bearer token or, for whom `api.metrics` says so, without."""
     router = APIRouter(tags=["metrics"])
 
     @router.get("/metrics", response_class=Response)
-    async def metrics(
-        request: Request,
-        accept: Annotated[str, Header()] = "",
-        authorization: Annotated[str | None, Header()] = None,
-    ) -> Response:
+    async def metrics(request: Request, accept: Annotated[str, Header()] = "") -> Response:
         """The gateway's numbers in the format of Prometheus, or of OpenMetrics where that is asked for."""
         if not (settings.metrics == "anyone" or (settings.metrics == "loopback" and _is_from_here(request))):
-            require_token(authorization)
+            await actor(request)
         body, content_type = scrape(accept)
         return Response(body, headers={"Content-Type": content_type})
 

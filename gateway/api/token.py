@@ -1,13 +1,8 @@
-"""The bearer token that guards the API."""
+"""The settings' own bearer token: an admin's, for this machine's commands."""
 
 import os
 import secrets
-from collections.abc import Callable
-from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated
-
-from fastapi import Header, HTTPException
 
 from devices.errors import ConfigError, Fault
 from gateway.settings import Settings
@@ -39,16 +34,3 @@ def _read(path: Path) -> str:
     if not token:
         raise ConfigError([Fault("api.token_file", f"{path}, which is empty", "a file that holds the token")])
     return token
-
-
-def require_token(token: str) -> Callable[[str | None], None]:
-    """A dependency that lets a request pass only with the bearer token."""
-    expected = f"Bearer {token}".encode()
-
-    def check(authorization: Annotated[str | None, Header()] = None) -> None:
-        if not secrets.compare_digest((authorization or "").encode(), expected):
-            raise HTTPException(
-                HTTPStatus.UNAUTHORIZED, "a valid bearer token is needed", headers={"WWW-Authenticate": "Bearer"}
-            )
-
-    return check

@@ -5,8 +5,22 @@ import pytest
 from fastapi import FastAPI
 
 from gateway.api.metrics import metrics_router
-from gateway.api.token import require_token
+from gateway.people.door import install_people
+from gateway.people.model import Actor, Role
+from gateway.people.people import People
+from gateway.people.settings import PeopleSettings
 from gateway.settings import ApiSettings
+
+
+class OneToken(People):
+    """People of whom nobody signs in."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "default", PeopleSettings(), "settings-own")  # pyright: ignore[reportArgumentType]
+
+    async def bearer(self, token: str) -> Actor | None:
+        """There is one token."""
+        return Actor("default", "prometheus", Role.VIEWER, "token") if token == "right" else None
 
 
 @pytest.mark.parametrize(
@@ -24,7 +38,8 @@ from gateway.settings import ApiSettings
 async def test_the_setting_says_who_needs_the_token(whom: str, address: str, status: int) -> None:
     app = FastAPI()
     settings = ApiSettings.model_validate({"metrics": whom})
-    app.include_router(metrics_router(lambda _accept: (b"up 1\n", "text/plain"), settings, require_token("right")))
+    app.include_router(metrics_router(lambda _accept: (b"up 1\n", "text/plain"), settings))
+    install_people(app, OneToken())
     transport = httpx.ASGITransport(app, raise_app_exceptions=True, client=(address, 40_000))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         answer = await client.get("/metrics")

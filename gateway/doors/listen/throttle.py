@@ -41,9 +41,17 @@ class FailedLogins:
     tried from an address that has not failed. What is remembered is bounded; the oldest is forgotten first.
     """
 
-    def __init__(self, burst: int, per_minute: float, monotonic: Callable[[], float]) -> None:
-        """`burst` failures in a row are free; 0 turns the limit off."""
+    def __init__(
+        self,
+        burst: int,
+        per_minute: float,
+        monotonic: Callable[[], float],
+        *,
+        bucket_of: Callable[[str], str] | None = None,
+    ) -> None:
+        """`burst` failures in a row are free; 0 turns the limit off. `bucket_of` says what names are counted under."""
         self._burst = burst
+        self._bucket_of = bucket_of or _name
         self._per_s = per_minute / 60.0
         self._monotonic = monotonic
         self._failures: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()  # key: level, at
@@ -51,7 +59,7 @@ class FailedLogins:
 
     def allows(self, address: str, username: str) -> bool:
         """Whether a login may be tried."""
-        address, username = network_of(address), _name(username)
+        address, username = network_of(address), self._bucket_of(username)
         if self._burst == 0 or (address, username) in self._trusted:
             return True
         limit, failed_here = self._burst - 0.5, self._level(("address", address))
@@ -59,7 +67,7 @@ class FailedLogins:
 
     def failed(self, address: str, username: str) -> None:
         """A login was tried in vain."""
-        address, username = network_of(address), _name(username)
+        address, username = network_of(address), self._bucket_of(username)
         self._trusted.pop((address, username), None)
         for key in (("address", address), ("name", username)):
             self._failures[key] = (self._level(key) + 1.0, self._monotonic())
@@ -69,7 +77,7 @@ class FailedLogins:
 
     def succeeded(self, address: str, username: str) -> None:
         """A login went well."""
-        key = (network_of(address), _name(username))
+        key = (network_of(address), self._bucket_of(username))
         self._trusted[key] = None
         self._trusted.move_to_end(key)
         if len(self._trusted) > _REMEMBERED:
