@@ -7,7 +7,7 @@ with 202, and trouble of our own with 503, after which they try again.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from crm_sync.adapters.contract import Hook, Inbound
 from crm_sync.adapters.webhook import callback_keys
-from crm_sync.cases.callback import AgentOutcome, CallbackEffect, CallbackStatus, CaseCallback, apply_callback
+from crm_sync.cases.callback import AgentOutcome, ApplyCallback, CallbackEffect, CallbackStatus, CaseCallback
 from crm_sync.delivery.queries import Connection, record_external_id
 from crm_sync.records.take import take
 from crm_sync.settings import EndpointSettings
@@ -34,7 +34,6 @@ CASE_STATUS: Final = "case.status"
 RECORD_CHANGED: Final = "record.changed"
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
-ApplyCallback = Callable[[AsyncConnection[Any], CaseCallback], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +92,9 @@ async def receive(
     body: bytes,
     now_s: float,
     *,
+    apply: ApplyCallback,
     inbound: Inbound | None = None,
     query: Mapping[str, str] | None = None,
-    apply: ApplyCallback = apply_callback,
     tenant_id: str = "default",
     real_now_s: Callable[[], float] = time.time,
 ) -> CallbackAnswer:
@@ -123,7 +122,7 @@ async def receive(
         async with asyncio.timeout(PATIENCE_S), pool.connection() as conn, conn.transaction():
             if inbound is None:
                 return await _take(conn, arrived, apply, now_s)
-            return await _take_hook(conn, arrived, inbound, now_s)
+            return await _take_hook(conn, arrived, inbound, apply, now_s)
     except (psycopg.Error, PoolTimeout, OSError):  # TimeoutError is an OSError
         return CallbackAnswer(503, "database_unavailable")
 
@@ -155,7 +154,9 @@ async def _take(conn: Connection, arrived: _Arrived, apply: ApplyCallback, now_s
     return CallbackAnswer(200 if known else 202, await _note_effect(conn, arrived, effect))
 
 
-async def _take_hook(conn: Connection, arrived: _Arrived, inbound: Inbound, now_s: float) -> CallbackAnswer:
+async def _take_hook(
+    conn: Connection, arrived: _Arrived, inbound: Inbound, apply: ApplyCallback, now_s: float
+) -> CallbackAnswer:
     """Record a hook in the CRM's own form, and what its changes do, in one transaction."""
     try:
         changes = inbound.read(arrived.body)
@@ -166,7 +167,7 @@ async def _take_hook(conn: Connection, arrived: _Arrived, inbound: Inbound, now_
         return CallbackAnswer(200, "duplicate")
     if not changes:
         return CallbackAnswer(202, await _note_effect(conn, arrived, "unreadable" if changes is None else "no_news"))
-    effects = [await take(conn, arrived.tenant_id, arrived.endpoint, change, now_s) for change in changes]
+    effects = [await take(conn, arrived.tenant_id, arrived.endpoint, change, now_s, apply=apply) for change in changes]
     status = 202 if set(effects) == {CallbackEffect.UNKNOWN_CASE} else 200
     return CallbackAnswer(status, await _note_effect(conn, arrived, ", ".join(dict.fromkeys(effects))))
 

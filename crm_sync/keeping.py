@@ -136,7 +136,7 @@ async def _open_approved(conn: Connection, desk: Desk, case_id: str, now_s: floa
         return False
     alarms = await alarms_of(conn, case_id)
     if not alarms:
-        await _withdraw(conn, case, now_s)
+        await _withdraw(conn, desk, case, now_s)
         return False
     alarm = alarms[0]
     notice = renewed_notice(await _row_of_alarm(conn, alarm.alarm_id), now_s, now_s)
@@ -145,10 +145,10 @@ async def _open_approved(conn: Connection, desk: Desk, case_id: str, now_s: floa
     return True
 
 
-async def _withdraw(conn: Connection, case: Case, now_s: float) -> None:
+async def _withdraw(conn: Connection, desk: Desk, case: Case, now_s: float) -> None:
     """End an approved case whose alarms have all gone elsewhere: there is nothing left to open it for."""
     subject = await find_subject(conn, case.tenant_id, case.device_id)
-    ending = write_ending(Resolution.WITHDRAWN, subject, now_s, now_s)
+    ending = write_ending(Resolution.WITHDRAWN, subject, now_s, now_s, desk.wording)
     by = Transition(None, case.state, "policy", "no_alarm", "None of its alarms belongs to it any longer.")
     await close(conn, replace(case, ending=ending), Resolution.WITHDRAWN, by, now_s)
 

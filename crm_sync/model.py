@@ -95,6 +95,7 @@ class Subject:
     owner_ref: str | None = None
     account_ref: str | None = None
     time_zone: str | None = None
+    language: str | None = None  # of the owner, a BCP 47 tag
 
 
 @dataclass(frozen=True, slots=True)

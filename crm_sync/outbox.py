@@ -116,6 +116,8 @@ async def enqueue_again(conn: AsyncConnection[Any], message_id: str) -> None:
 
 _CLIPS: Final = ((200, 4000), (100, 2000), (50, 1000), (20, 500), (10, 250), (5, 120), (2, 60), (1, 30))
 """How many items of a list and characters of a text are kept, tried in turn until the body fits."""
+_ALL_OR_NOTHING: Final = frozenset({"chart"})
+"""What half of is of no use: it goes first."""
 
 
 def encode_body(message: OutboxMessage, limit: int = MAX_BODY_BYTES) -> bytes:
@@ -126,6 +128,7 @@ def encode_body(message: OutboxMessage, limit: int = MAX_BODY_BYTES) -> bytes:
     if len(body) < limit:
         return body
     data = msgspec.json.decode(msgspec.json.encode(message.data), type=dict[str, object])
+    data |= dict.fromkeys(_ALL_OR_NOTHING & data.keys())
     for items, characters in _CLIPS:
         clipped = {key: _clip(value, items, characters) for key, value in data.items()}
         body = msgspec.json.encode({**envelope, "data": {**clipped, "truncated": True}})

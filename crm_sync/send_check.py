@@ -90,7 +90,7 @@ class SendCheck:
         by = Transition(None, case.state, "policy", str(answer.reason), announced.endpoint)
         heard_by = [each for each in await queries.announcements_of(conn, case.case_id) if each.is_heard]
         if case.state.is_live and not heard_by:
-            ended = replace(case, ending=write_ending(Resolution.WITHDRAWN, subject, now_s, now_s))
+            ended = replace(case, ending=write_ending(Resolution.WITHDRAWN, subject, now_s, now_s, self._desk.wording))
             case = await close(conn, ended, Resolution.WITHDRAWN, by, now_s)
         else:
             await observe(conn, case, by, now_s)

@@ -16,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from crm_sync import holds, inbox
 from crm_sync.cases import step_approvals, step_queries, steps
+from crm_sync.cases.callback import apply_callback
 from crm_sync.cases.desk import Desk
 from crm_sync.cases.step_queries import Step
 from crm_sync.catching_up import Heads, look_again
@@ -69,7 +70,8 @@ class CrmSync:
             log=log,
             stats=self.stats,
         )
-        self._polling = Polling(tenant_id, self._channels, pool, clock=clock, log=log)
+        apply = partial(apply_callback, wording=desk.wording)
+        self._polling = Polling(tenant_id, self._channels, pool, apply=apply, clock=clock, log=log)
         self._heads = heads
         self._keeper = Keeper(desk, pool, clock, tenant_id, log)
         self._kept_s = -math.inf  # real

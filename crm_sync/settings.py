@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from crm_sync.contact_settings import OutreachSettings
 from crm_sync.endpoints import DeliverySettings, fault
+from crm_sync.wording.catalogue import DEFAULT
 from devices.profiles.model import SpanS
 
 
@@ -98,6 +99,8 @@ class CrmSettings(_Section):
 
     endpoints: tuple[EndpointSettings, ...] = ()  # the first that takes case.updated carries steps that the owner sees
     kill_switch: bool = False  # true: no case opens and no owner is contacted; what CRMs already know is kept true
+    language: str = DEFAULT  # of the company, in which agents are told: a BCP 47 tag such as it
+    wording_folder: str = ""  # with <language>.toml files of the company's own words
     stale_after: SpanS = 86400.0  # a device whose newest reading is older is history, and opens no case
     reopen_within: SpanS = 86400.0  # a relapse this soon after the resolution re-opens the case
     quiet_hours: QuietHoursSettings = QuietHoursSettings()

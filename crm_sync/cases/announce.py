@@ -9,6 +9,7 @@ from crm_sync.brief import spread
 from crm_sync.cases import queries
 from crm_sync.cases.cohort_data import cohort_data
 from crm_sync.cases.queries import Announcement, Connection
+from crm_sync.chart import attach_chart
 from crm_sync.inbox import AlarmNotice
 from crm_sync.model import Case, CaseAlarm, CaseState, Subject
 from crm_sync.outbox import OutboxMessage, enqueue_all
@@ -18,6 +19,8 @@ from devices.clock import to_datetime
 
 MAX_ALARMS: Final = 10
 MAX_EVIDENCE: Final = 24
+_SHOWN: Final = frozenset({"opened", "reopened", "alarm_attached", "alarm_corrected", "severity_raised"})
+"""Changes that come with a picture, for there is something new to see."""
 _FAREWELLS: Final = frozenset({MessageType.CASE_RESOLVED, MessageType.CASE_RETRACTED})
 
 
@@ -87,6 +90,8 @@ def case_data(case: Case, subject: Subject, alarms: tuple[CaseAlarm, ...], news:
     }
     if not case.state.is_live:
         data |= {"closed_at": _instant(case.closed_at_s), "resolution": case.resolution, "outcome": case.outcome}
+    if news.change in _SHOWN:
+        data["chart"] = attach_chart(alarms, subject, case.title)
     if news.outreach is not None:
         data["outreach"] = dict(news.outreach)
     return data

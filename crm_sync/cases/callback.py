@@ -1,5 +1,6 @@
 """What a CRM says about a case, applied to it."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
@@ -13,6 +14,7 @@ from crm_sync.cases.queries import Connection, Transition
 from crm_sync.model import MOVES, Case, CaseState, Resolution
 from crm_sync.settings import MessageType
 from crm_sync.trust.verdicts import Said, say
+from crm_sync.wording.wording import Wording
 
 CallbackStatus = Literal["accepted", "in_progress", "waiting", "resolved", "rejected"]
 AgentOutcome = Literal["true", "false", "unclear"]
@@ -41,7 +43,11 @@ class CallbackEffect(StrEnum):
     UNKNOWN_CASE = "unknown_case"  # or one that this endpoint was never told of
 
 
-async def apply_callback(conn: Connection, callback: CaseCallback) -> CallbackEffect:
+ApplyCallback = Callable[[Connection, CaseCallback], Awaitable[str]]
+"""What is done with a callback."""
+
+
+async def apply_callback(conn: Connection, callback: CaseCallback, *, wording: Wording) -> CallbackEffect:
     """Move a case as its CRM says, and pass the news on to the other CRMs that know it.
 
     A case that an agent resolved is closed though its alarm may be active still: the agent knows more. It is the
@@ -61,9 +67,9 @@ async def apply_callback(conn: Connection, callback: CaseCallback) -> CallbackEf
         return await _hear_of_closed(conn, case, callback)
     match callback.status:
         case "resolved":
-            return await _end(conn, case, callback, Resolution.RESOLVED_BY_AGENT)
+            return await _end(conn, wording, case, callback, Resolution.RESOLVED_BY_AGENT)
         case "rejected":
-            return await _end(conn, case, callback, Resolution.REJECTED_BY_AGENT)
+            return await _end(conn, wording, case, callback, Resolution.REJECTED_BY_AGENT)
         case "waiting":
             return await _shift(conn, case, callback, CaseState.WAITING)
         case "accepted" | "in_progress":
@@ -81,13 +87,15 @@ async def _hear_of_closed(conn: Connection, case: Case, callback: CaseCallback) 
     return CallbackEffect.APPLIED
 
 
-async def _end(conn: Connection, case: Case, callback: CaseCallback, resolution: Resolution) -> CallbackEffect:
+async def _end(
+    conn: Connection, wording: Wording, case: Case, callback: CaseCallback, resolution: Resolution
+) -> CallbackEffect:
     now_s = callback.received_at_s
     subject = await find_subject(conn, case.tenant_id, case.device_id)
     ended = replace(
         case,
         outcome=callback.outcome or "unclear",
-        ending=write_ending(resolution, subject, now_s, now_s),
+        ending=write_ending(resolution, subject, now_s, now_s, wording),
     )
     closed = await close(conn, ended, resolution, _by(callback, resolution), now_s)
     await _say(conn, callback)

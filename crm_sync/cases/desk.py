@@ -1,7 +1,7 @@
 """What is at hand where cases are worked: settings, product profiles, and the product that a notice is about."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from crm_sync.brief import generic_playbook
@@ -11,6 +11,8 @@ from crm_sync.model import CaseAlarm, Subject
 from crm_sync.policy.gates import ANY_CRM
 from crm_sync.settings import CrmSettings, EndpointSettings, MessageType
 from crm_sync.trust.rules import TrustRules
+from crm_sync.wording.catalogue import Wordings, load_wordings
+from crm_sync.wording.wording import Wording
 from devices.profiles.model import Action, Playbook, Profile, Severity
 from devices.registry.queries import asset_of
 
@@ -25,16 +27,23 @@ class Desk:
     settings: CrmSettings
     profiles: Mapping[str, Profile]
     trust: TrustRules | None = None  # None: every watch opens cases, as many as it likes
+    wordings: Wordings = field(default_factory=load_wordings)
 
-    def profile_of(self, subject: Subject) -> Profile | None:
-        """The profile of a product, if there is one."""
-        return None if subject.model is None else self.profiles.get(subject.model)
+    @property
+    def wording(self) -> Wording:
+        """The words of the company's language, in which agents are told."""
+        return self.wordings.of()
 
-    def playbook_of(self, subject: Subject, problem: str, kind: str) -> Playbook:
+    def profile_of(self, subject: Subject, language: str | None = None) -> Profile | None:
+        """The profile of a product, if there is one, with its words in a language; by default the company's."""
+        profile = None if subject.model is None else self.profiles.get(subject.model)
+        return None if profile is None else profile.in_language(language or self.wordings.usual)
+
+    def playbook_of(self, subject: Subject, problem: str, kind: str, language: str | None = None) -> Playbook:
         """What to do about a problem: the profile's playbook, else a general one for this kind of alarm."""
-        profile = self.profile_of(subject)
+        profile = self.profile_of(subject, language)
         written = {} if profile is None else {playbook.problem: playbook for playbook in profile.playbooks}
-        return written.get(problem) or generic_playbook(profile, problem, kind)
+        return written.get(problem) or generic_playbook(profile, problem, kind, self.wordings.of(language))
 
     def case_endpoints(self) -> tuple[EndpointSettings, ...]:
         """The endpoints that take cases."""
@@ -91,4 +100,5 @@ async def find_subject(conn: Connection, tenant_id: str, device_id: str) -> Subj
         owner_ref=view.owner_ref,
         account_ref=view.account_ref,
         time_zone=view.time_zone,
+        language=view.language,
     )

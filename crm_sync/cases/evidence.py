@@ -63,8 +63,9 @@ def rewrite(
     playbook = desk.playbook_of(arrival.subject, case.problem, first.kind)
     assignment = assign(playbook, severity)
     due = [due_s for due_s in (case.sla_due_at_s, _due_s(assignment.sla_s, arrival.now_s)) if due_s is not None]
+    profile = desk.profile_of(arrival.subject)
     facts = CaseFacts(
-        arrival.subject, desk.profile_of(arrival.subject), playbook, alarms, arrival.now_s, resolved_before_s
+        arrival.subject, profile, playbook, alarms, arrival.now_s, desk.wording, resolved_before_s=resolved_before_s
     )
     return replace(
         case,

@@ -28,7 +28,7 @@ async def take_incident(conn: Connection, desk: Desk, notice: IncidentNotice, no
     major = await major_queries.find_major(conn, notice.incident_id)
     if notice.event == "ended":
         if major is not None:
-            await _end(conn, major, notice, now_s)
+            await _end(conn, desk, major, notice, now_s)
         return
     if major is None:
         major = await _open(conn, desk, notice, now_s)
@@ -183,13 +183,13 @@ async def tell_growth(conn: Connection, major: Major, now_s: float) -> None:
     await announce.tell(conn, case, subject, News(MessageType.CASE_UPDATED, "more_devices"), now_s)
 
 
-async def _end(conn: Connection, major: Major, notice: IncidentNotice, now_s: float) -> None:
+async def _end(conn: Connection, desk: Desk, major: Major, notice: IncidentNotice, now_s: float) -> None:
     """Resolve the major case; children end by their own telemetry, and who has no case but trouble still gets one."""
     await major_queries.end_major(conn, major.incident_id)
     case = await cases.lock_case(conn, major.case_id)
     if case is not None and case.state.is_live:
         subject = _subject(notice)
-        words = write_ending(Resolution.RECOVERED_IN_TELEMETRY, subject, now_s, now_s)
+        words = write_ending(Resolution.RECOVERED_IN_TELEMETRY, subject, now_s, now_s, desk.wording)
         ended = replace(case, ending=f"{words} {_sentence(notice.ending)}")
         by = Transition(None, case.state, "fleet", Resolution.RECOVERED_IN_TELEMETRY, major.incident_id)
         closed = await close(conn, ended, Resolution.RECOVERED_IN_TELEMETRY, by, now_s)

@@ -61,7 +61,7 @@ async def _find_case(conn: Connection, desk: Desk, arrival: Arrival) -> bool:
         await proposals.second(conn, desk, live, arrival, leave)
         return True
     if live is not None:
-        await _end_for_former_owner(conn, live, arrival)
+        await _end_for_former_owner(conn, desk, live, arrival)
     last = await queries.lock_last_case(conn, subject.tenant_id, subject.asset_id, problem)
     recent = last if last is not None and _is_recent(desk, last, arrival.now_s) else None
     if recent is not None and await _is_handled(conn, recent, arrival):
@@ -89,9 +89,9 @@ async def _find_case(conn: Connection, desk: Desk, arrival: Arrival) -> bool:
     return True
 
 
-async def _end_for_former_owner(conn: Connection, case: Case, arrival: Arrival) -> None:
+async def _end_for_former_owner(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -> None:
     """Take back the case of somebody whose product it no longer is; the present owner gets one of their own."""
-    ending = write_ending(Resolution.WITHDRAWN, arrival.subject, arrival.now_s, arrival.now_s)
+    ending = write_ending(Resolution.WITHDRAWN, arrival.subject, arrival.now_s, arrival.now_s, desk.wording)
     by = Transition(None, case.state, "policy", Reason.OWNER_CHANGED, arrival.alarm.alarm_id)
     ended = await close(conn, replace(case, ending=ending), Resolution.WITHDRAWN, by, arrival.now_s)
     await announce.tell(conn, ended, arrival.subject, farewell(ended), arrival.now_s)
@@ -181,6 +181,7 @@ async def _open(
     notice, subject, now_s = arrival.notice, arrival.subject, arrival.now_s
     playbook = desk.playbook_of(subject, notice.problem, notice.kind)
     assignment = assign(playbook, arrival.alarm.severity)
+    facts = CaseFacts(subject, desk.profile_of(subject), playbook, (arrival.alarm,), now_s, desk.wording)
     case = Case(
         case_id=case_id_of(notice.tenant_id, notice.alarm_id, "" if last is None else last.case_id),
         tenant_id=notice.tenant_id,
@@ -190,7 +191,7 @@ async def _open(
         state=CaseState.OPEN if mode is WatchMode.AUTO else CaseState.PROPOSED,
         severity=arrival.alarm.severity,
         title=playbook.title,
-        brief=write_brief(CaseFacts(subject, desk.profile_of(subject), playbook, (arrival.alarm,), now_s)),
+        brief=write_brief(facts),
         team=assignment.team,
         owner_ref=subject.owner_ref,
         account_ref=subject.account_ref,

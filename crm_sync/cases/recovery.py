@@ -17,14 +17,15 @@ async def take_back(conn: Connection, desk: Desk, case: Case, arrival: Arrival) 
     if any(not alarm.state.is_over for alarm in alarms):
         await evidence.lose(conn, desk, case, arrival)
     elif any(alarm.state is AlarmState.CLEARED for alarm in alarms):
-        await _end(conn, case, arrival, Resolution.RECOVERED_IN_TELEMETRY)
+        await _end(conn, desk, case, arrival, Resolution.RECOVERED_IN_TELEMETRY)
         await trusting.tell_ending(conn, desk, case, Resolution.RECOVERED_IN_TELEMETRY, arrival.now_s)
     else:
-        await _end(conn, case, arrival, Resolution.ALARM_RETRACTED)
+        await _end(conn, desk, case, arrival, Resolution.ALARM_RETRACTED)
 
 
-async def _end(conn: Connection, case: Case, arrival: Arrival, resolution: Resolution) -> None:
-    ended = replace(case, ending=write_ending(resolution, arrival.subject, arrival.notice.ts_s, arrival.now_s))
+async def _end(conn: Connection, desk: Desk, case: Case, arrival: Arrival, resolution: Resolution) -> None:
+    ending = write_ending(resolution, arrival.subject, arrival.notice.ts_s, arrival.now_s, desk.wording)
+    ended = replace(case, ending=ending)
     by = Transition(None, case.state, "telemetry", resolution, arrival.alarm.alarm_id)
     closed = await close(conn, ended, resolution, by, arrival.now_s)
     await announce.tell(conn, closed, arrival.subject, farewell(closed), arrival.now_s)

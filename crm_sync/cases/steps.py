@@ -44,9 +44,8 @@ async def plan(conn: Connection, desk: Desk, case: Case, subject: Subject, now_s
             suppressed = Suppressed(subject, case.problem, answers[-1], case.case_id)
             await announce.tell_suppressed(conn, desk.settings, suppressed, now_s)
             continue
-        step = _waiting(
-            replace(_step(case, subject, carrier, candidate, now_s), text=playbook.what_to_say), answers[-1]
-        )
+        words = desk.playbook_of(subject, case.problem, alarms[0].kind, subject.language).what_to_say
+        step = _waiting(replace(_step(case, subject, carrier, candidate, now_s), text=words), answers[-1])
         if await step_queries.insert_step(conn, step) and answers[-1].outcome is Outcome.ALLOW:
             await _send(conn, case, subject, step, now_s)
         return

@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from crm_sync.adapters.contract import Polled, RecordChange
-from crm_sync.cases.callback import CallbackEffect
+from crm_sync.cases.callback import ApplyCallback, CallbackEffect
 from crm_sync.delivery.channels import Channel
 from crm_sync.records import queries
 from crm_sync.records.take import BUSY, take_found
@@ -35,6 +35,7 @@ class Polling:
         channels: Sequence[Channel],
         pool: Pool,
         *,
+        apply: ApplyCallback,
         clock: Clock,
         log: structlog.typing.FilteringBoundLogger,
         real_now_s: Callable[[], float] = time.time,
@@ -42,6 +43,7 @@ class Polling:
         self._tenant_id = tenant_id
         self._channels = channels
         self._pool = pool
+        self._apply = apply
         self._clock = clock
         self._log = log
         self._real_now_s = real_now_s
@@ -86,7 +88,7 @@ class Polling:
     async def _take(self, name: str, change: RecordChange) -> str:
         try:
             async with self._pool.connection() as conn, conn.transaction():
-                effect = await take_found(conn, self._tenant_id, name, change, self._clock.now_s())
+                effect = await take_found(conn, self._tenant_id, name, change, self._clock.now_s(), apply=self._apply)
         except psycopg.DataError as error:  # one record that cannot be read must not hide all others
             self._log.warning("records.unreadable", endpoint=name, error=type(error).__name__)
             return UNREADABLE

@@ -3,7 +3,7 @@
 from typing import Final
 
 from crm_sync.adapters.contract import RecordChange
-from crm_sync.cases.callback import CallbackEffect, CaseCallback, apply_callback
+from crm_sync.cases.callback import ApplyCallback, CallbackEffect, CaseCallback
 from crm_sync.delivery.queries import record_external_id
 from crm_sync.records import queries
 from crm_sync.records.queries import Connection
@@ -12,7 +12,9 @@ BUSY: Final = "busy"
 """Something is on its way to the record, and will say there how the case stands."""
 
 
-async def take(conn: Connection, tenant_id: str, endpoint: str, change: RecordChange, now_s: float) -> str:
+async def take(
+    conn: Connection, tenant_id: str, endpoint: str, change: RecordChange, now_s: float, *, apply: ApplyCallback
+) -> str:
     """Apply what a hook tells; `now_s` is the gateway's clock. What was seen before has no effect."""
     known = await queries.find(conn, tenant_id, endpoint, change)
     case_id = change.case_id if known is None else known.case_id
@@ -23,7 +25,7 @@ async def take(conn: Connection, tenant_id: str, endpoint: str, change: RecordCh
     callback = CaseCallback(
         tenant_id, endpoint, case_id, change.status, now_s, outcome=change.outcome, version=change.version
     )
-    effect = await apply_callback(conn, callback)
+    effect = await apply(conn, callback)
     if effect is CallbackEffect.UNKNOWN_CASE or effect is CallbackEffect.OLD_VERSION:
         return effect
     if change.external_id is not None:
@@ -32,14 +34,16 @@ async def take(conn: Connection, tenant_id: str, endpoint: str, change: RecordCh
     return effect
 
 
-async def take_found(conn: Connection, tenant_id: str, endpoint: str, change: RecordChange, now_s: float) -> str:
+async def take_found(
+    conn: Connection, tenant_id: str, endpoint: str, change: RecordChange, now_s: float, *, apply: ApplyCallback
+) -> str:
     """Apply what was found by asking: how the record stands now, however it came to that."""
     known = await queries.find(conn, tenant_id, endpoint, change)
     if known is None:
         return CallbackEffect.UNKNOWN_CASE  # another program's record, or one that was never acknowledged to us
     if not known.is_quiet:
         return BUSY
-    return await take(conn, tenant_id, endpoint, change, now_s)
+    return await take(conn, tenant_id, endpoint, change, now_s, apply=apply)
 
 
 def _is_old_news(known: queries.Known, change: RecordChange) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
@@ -75,6 +75,7 @@ class Metric(_Strict):
     """One quantity that a product measures."""
 
     kind: MetricKind
+    title: str = ""  # as people call it; default: its name
     unit: str = "1"  # a UCUM code
     minimum: FiniteFloat | None = None  # physical range; outside it a reading is quarantined
     maximum: FiniteFloat | None = None
@@ -108,6 +109,7 @@ class Watch(_Strict):
     """A detector over one metric, or over the device as a whole."""
 
     name: Slug
+    title: str = ""  # as people call what it finds; default: its name
     description: str = ""  # what it means for the owner
     detector: Slug  # threshold, silence, usage_drop, record, or a third party's
     metric: str | None = None  # None for silence
@@ -142,6 +144,24 @@ class Playbook(_Strict):
     actions: tuple[Action, ...] = ()
 
 
+class PlaybookWords(_Strict):
+    """A playbook's words in another language; what is empty stays in the profile's own."""
+
+    title: str = ""
+    likely_cause: str = ""
+    what_to_say: str = ""
+    what_not_to_do: str = ""
+
+
+class Translation(_Strict):
+    """A profile's words in another language."""
+
+    title: str = ""
+    metrics: dict[str, str] = {}  # their titles
+    watches: dict[Slug, str] = {}
+    playbooks: dict[Slug, PlaybookWords] = {}  # by problem
+
+
 class Profile(_Strict):
     """A product model: what it measures, says, obeys, and what to watch it for."""
 
@@ -154,6 +174,7 @@ class Profile(_Strict):
     commands: dict[str, Command] = {}
     watches: tuple[Watch, ...] = ()
     playbooks: tuple[Playbook, ...] = ()
+    translations: dict[str, Translation] = {}  # by BCP 47 tag, such as it
     automatic: bool = False  # kinds, ranges, cadence and habits are learnt; generic watches apply
 
     @model_validator(mode="after")
@@ -176,6 +197,32 @@ class Profile(_Strict):
                 raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _translations_are_of_what_there_is(self) -> "Profile":
+        problems = {playbook.problem for playbook in self.playbooks}
+        for language, words in self.translations.items():
+            strange_to = {
+                "metrics": words.metrics.keys() - self.metrics.keys(),
+                "watches": words.watches.keys() - {watch.name for watch in self.watches},
+                "playbooks": words.playbooks.keys() - problems,
+            }
+            for table, strange in strange_to.items():
+                if strange:
+                    message = f"translations.{language}.{table}: the profile has no {', '.join(sorted(strange))}"
+                    raise ValueError(message)
+        return self
+
+    def in_language(self, tag: str) -> "Profile":
+        """The profile with its words in the language of a BCP 47 tag, as far as it has them."""
+        words = self.translations.get(tag) or self.translations.get(tag.split("-", maxsplit=1)[0].lower())
+        if words is None:
+            return self
+        playbooks = tuple(_retold(playbook, words.playbooks.get(playbook.problem)) for playbook in self.playbooks)
+        metrics = {name: _titled(metric, words.metrics.get(name)) for name, metric in self.metrics.items()}
+        watches = tuple(_titled(watch, words.watches.get(watch.name)) for watch in self.watches)
+        told = {"title": words.title or self.title, "playbooks": playbooks, "metrics": metrics, "watches": watches}
+        return self.model_copy(update=told)
+
     def problem_of(self, watch: Watch) -> str:
         """The problem that a watch's alarms belong to: its own, else its metric's function, else a default."""
         if watch.problem is not None:
@@ -183,3 +230,15 @@ class Profile(_Strict):
         if watch.metric is None:
             return "connection"
         return self.metrics[watch.metric].function or watch.metric.replace("_", "-").lower()
+
+
+Titled = TypeVar("Titled", Metric, Watch)
+
+
+def _titled(thing: Titled, title: str | None) -> Titled:
+    return thing.model_copy(update={"title": title}) if title else thing
+
+
+def _retold(playbook: Playbook, words: PlaybookWords | None) -> Playbook:
+    said = {} if words is None else {name: text for name, text in words.model_dump().items() if text}
+    return playbook.model_copy(update=said) if said else playbook

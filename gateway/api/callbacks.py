@@ -1,5 +1,7 @@
 """Where CRMs call back: the signature decides, not the bearer token."""
 
+from functools import partial
+
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from psycopg import AsyncConnection
@@ -8,7 +10,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from crm_sync.adapters.rest.reading import open_inbound
 from crm_sync.callbacks import MAX_BODY_BYTES, receive
+from crm_sync.cases.callback import apply_callback
 from crm_sync.settings import CrmSettings
+from crm_sync.wording.catalogue import load_wordings
 from devices.clock import Clock
 
 
@@ -21,6 +25,7 @@ def callbacks_router(
     """``POST /callbacks/{endpoint}``. Raises ConfigError where an endpoint's hooks cannot be believed."""
     router = APIRouter(tags=["callbacks"])
     endpoints = {endpoint.name: endpoint for endpoint in crm.endpoints}
+    apply = partial(apply_callback, wording=load_wordings(crm.language, crm.wording_folder).of())
     inbounds = {endpoint.name: open_inbound(endpoint) for endpoint in crm.endpoints}
 
     @router.post("/callbacks/{endpoint}")
@@ -37,6 +42,7 @@ def callbacks_router(
             request.headers,
             bytes(body),
             clock.now_s(),
+            apply=apply,
             inbound=inbounds.get(endpoint),
             query=request.query_params,
             tenant_id=tenant_id,

@@ -95,7 +95,9 @@ def _with_watches(profile: Profile, file: _WatchFile, path: Path) -> Profile:
     if unknown:
         raise ConfigError([Fault(f"{path}: remove", ", ".join(sorted(unknown)), f"some of {', '.join(sorted(mine))}")])
     kept = [given.pop(watch.name, watch) for watch in profile.watches if watch.name not in file.remove]
-    fields = {**profile.model_dump(by_alias=True), "watches": [*kept, *given.values()]}
+    # without its words in other languages, which may be of watches that are gone
+    told = profile.model_dump(by_alias=True, exclude={"translations"})
+    fields = {**told, "watches": [*kept, *given.values()]}
     try:
         return Profile.model_validate(fields)
     except ValidationError as error:

@@ -17,6 +17,7 @@ from rich.table import Table
 from crm_sync.cases.desk import Desk
 from crm_sync.settings import MessageType
 from crm_sync.trust.rules import TrustRules
+from crm_sync.wording.catalogue import load_wordings
 from devices.errors import CareloopError, Retryable
 from devices.profiles import load_profiles
 from devices.profiles.model import Profile, parse_span_s
@@ -157,7 +158,12 @@ def _run(
         tenant_id=settings.tenant.id,
         wanted=wanted,
         warm_up_us=round(warm_up_s * 1e6),
-        desk=Desk(settings.crm, profiles, TrustRules(settings.budget, settings.trust)),
+        desk=Desk(
+            settings.crm,
+            profiles,
+            TrustRules(settings.budget, settings.trust),
+            load_wordings(settings.crm.language, settings.crm.wording_folder),
+        ),
         detect=settings.detect,
         proposed=None if proposal is None else proposal.profiles,
     )

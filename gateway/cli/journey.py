@@ -10,7 +10,6 @@ from typing import Final, cast
 import click
 from psycopg import errors
 
-from crm_sync.brief import span as say_span
 from crm_sync.journey.model import GROUPINGS, GroupBy, HoldOut, Journey, Leg, Span, Stage
 from crm_sync.journey.queries import Period
 from crm_sync.journey.report import read_journey
@@ -18,6 +17,7 @@ from devices.clock import to_datetime
 from devices.errors import CareloopError
 from gateway.cli.options import Instant, config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
+from gateway.detect.words import say_span
 from gateway.settings import build_clock
 
 DEFAULT_DAYS: Final = 30

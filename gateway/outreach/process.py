@@ -22,6 +22,7 @@ from psycopg.rows import TupleRow
 
 from crm_sync.cases.desk import Desk
 from crm_sync.service import CrmSync
+from crm_sync.wording.catalogue import load_wordings
 from devices.clock import ScaledClock
 from gateway.alarms import find_heads
 from gateway.api.queries import list_tables
@@ -91,7 +92,9 @@ class _Process:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         async with build_pool(start.url, start.pool_size, "careloop-crm") as pool:
-            desk = Desk(start.crm, start.profiles, start.trust)
+            desk = Desk(
+                start.crm, start.profiles, start.trust, load_wordings(start.crm.language, start.crm.wording_folder)
+            )
             crm = CrmSync(desk, pool, start.clock, log, tenant_id=start.tenant_id, heads=_find_heads)
             listener = threading.Thread(target=_listen, args=(said, loop, self._obey(crm)), daemon=True)
             listener.start()

@@ -74,6 +74,7 @@ class Desk:
             "default",
             [self.channel],
             self.world.pool,
+            apply=self.world.apply,
             clock=self.world.clock,
             log=structlog.get_logger(),
             real_now_s=self.now.read,
@@ -97,6 +98,7 @@ class Desk:
             headers,
             body,
             self.world.clock.at_s,
+            apply=self.world.apply,
             inbound=open_inbound(endpoint),
             real_now_s=self.now.read,
         )

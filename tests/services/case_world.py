@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgspec
@@ -15,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool
 from pydantic import SecretStr
 
 from crm_sync.cases import step_queries, steps
-from crm_sync.cases.callback import CallbackEffect, CaseCallback, apply_callback
+from crm_sync.cases.callback import ApplyCallback, CaseCallback, apply_callback
 from crm_sync.cases.desk import Desk
 from crm_sync.inbox import AlarmExplanation, AlarmNotice, put_alarms
 from crm_sync.inbox_worker import InboxWorker
@@ -100,6 +101,11 @@ class CaseWorld:
         """The desk that the settings make."""
         return Desk(self.settings, load_profiles(), self.trust)
 
+    @property
+    def apply(self) -> ApplyCallback:
+        """What is done with a callback."""
+        return partial(apply_callback, wording=self.desk.wording)
+
     def worker(self) -> InboxWorker:
         """A worker of the inbox."""
         return InboxWorker(self.desk, self.pool, self.clock, structlog.get_logger())
@@ -133,7 +139,7 @@ class CaseWorld:
             async with self.pool.connection() as conn, conn.transaction():
                 await steps.release_due(conn, self.desk, step, self.clock.at_s)
 
-    async def call_back(self, **values: Any) -> CallbackEffect:
+    async def call_back(self, **values: Any) -> str:
         """The CRM says something about the newest case."""
         case_id = (
             values.pop("case_id", None)
@@ -143,7 +149,7 @@ class CaseWorld:
             "default", values.pop("endpoint", "crm-a"), case_id, received_at_s=self.clock.at_s, **values
         )
         async with self.pool.connection() as conn, conn.transaction():
-            return await apply_callback(conn, callback)
+            return await self.apply(conn, callback)
 
     async def rows(self, query: Any, *values: object) -> list[dict[str, Any]]:
         """What the database holds."""

@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 
-from crm_sync.brief import CaseFacts, display_unit, generic_playbook, number, span, write_brief, write_ending
+from crm_sync.brief import CaseFacts, generic_playbook, write_brief, write_ending
 from crm_sync.model import AlarmState, CaseAlarm, Resolution, Subject
+from crm_sync.wording.catalogue import load_wordings
+from crm_sync.wording.wording import display_unit
 from devices.profiles import load_profiles
 from devices.profiles.model import Playbook, Severity
 
 NOW = datetime(2026, 3, 3, 11, 0, tzinfo=UTC).timestamp()
+ENGLISH = load_wordings().of("en")
+ITALIAN = load_wordings().of("it")
 HOUR = 3600.0
 DAY = 86400.0
 MACHINE = load_profiles()["coffee-machine"]
@@ -47,7 +51,7 @@ HOT = CaseAlarm(
 
 def brief(*alarms: CaseAlarm, subject: Subject = SUBJECT, **changes: Any) -> str:
     playbook = next(each for each in MACHINE.playbooks if each.problem == "boiler")
-    return write_brief(replace(CaseFacts(subject, MACHINE, playbook, alarms or (HOT,), NOW), **changes))
+    return write_brief(replace(CaseFacts(subject, MACHINE, playbook, alarms or (HOT,), NOW, ENGLISH), **changes))
 
 
 def test_the_whole_brief_of_a_hot_boiler() -> None:
@@ -64,6 +68,29 @@ def test_the_whole_brief_of_a_hot_boiler() -> None:
         "The product\n"
         "Coffee machine, serial CM-88231, firmware 2.4.1. In warranty until 4 May 2027. Device cm-42."
     )
+
+
+def test_the_whole_brief_in_italian() -> None:
+    machine = MACHINE.in_language("it")
+    playbook = next(each for each in machine.playbooks if each.problem == "boiler")
+    assert brief(profile=machine, playbook=playbook, wording=ITALIAN) == (
+        "Che cosa è successo\n"
+        "Temperatura della caldaia: 131 °C; consentito: al massimo 125 °C. È cominciato oggi alle 11:00, ora locale.\n"
+        "  Letture: 118 °C (10:00), 127 °C (11:00), 131,2 °C (12:00)\n\n"
+        "Causa probabile\n"
+        "Un sensore di temperatura o un relè che si blocca; il termofusibile è l'ultima difesa.\n\n"
+        "Che cosa dire\n"
+        "Per favore stacchi la macchina dalla presa e non la usi. Le portiamo un apparecchio sostitutivo.\n\n"
+        "Che cosa non fare\n"
+        "Non far decalcificare, aprire o provare la macchina al proprietario.\n\n"
+        "Il prodotto\n"
+        "Macchina da caffè, matricola CM-88231, firmware 2.4.1. In garanzia fino al 4 maggio 2027. Dispositivo cm-42."
+    )
+
+
+def test_another_day_in_italian() -> None:
+    text = brief(replace(HOT, started_at_s=NOW - 5 * DAY), wording=ITALIAN)
+    assert "È cominciato giovedì 26 febbraio alle 12:00, ora locale." in text
 
 
 def test_it_names_no_person() -> None:
@@ -137,9 +164,9 @@ def test_the_warranty(until: date | None, words: str) -> None:
 
 
 def test_the_automatic_profile_gives_a_title_too() -> None:
-    playbook = generic_playbook(None, "motor_temperature", "threshold")
+    playbook = generic_playbook(None, "motor_temperature", "threshold", ENGLISH)
     assert playbook.title == "The product runs outside its limits: motor temperature"
-    assert generic_playbook(MACHINE, "connection", "silence").title == "The coffee machine has gone quiet"
+    assert generic_playbook(MACHINE, "connection", "silence", ENGLISH).title == "The coffee machine has gone quiet"
 
 
 def test_it_stays_short_whatever_comes_in() -> None:
@@ -150,11 +177,11 @@ def test_it_stays_short_whatever_comes_in() -> None:
 
 
 def test_endings() -> None:
-    assert write_ending(Resolution.RECOVERED_IN_TELEMETRY, SUBJECT, NOW, NOW) == (
+    assert write_ending(Resolution.RECOVERED_IN_TELEMETRY, SUBJECT, NOW, NOW, ENGLISH) == (
         "The product has been back to normal since today at 12:00 local time. Nothing is left to do."
     )
     for resolution in Resolution:
-        assert "12:00 local time" in write_ending(resolution, SUBJECT, NOW, NOW)
+        assert "12:00 local time" in write_ending(resolution, SUBJECT, NOW, NOW, ENGLISH)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +189,7 @@ def test_endings() -> None:
     [(3.0, "3"), (0.12345, "0.1235"), (131.2345, "131.2"), (12345.678, "12346"), (float("nan"), "none")],
 )
 def test_numbers(value: float, words: str) -> None:
-    assert number(value) == words
+    assert ENGLISH.number(value) == words
 
 
 @pytest.mark.parametrize(("code", "words"), [("Cel", " °C"), ("%", "%"), ("1", ""), ("{shot}", ""), ("bar", " bar")])
@@ -172,4 +199,4 @@ def test_units(code: str, words: str) -> None:
 
 @pytest.mark.parametrize(("seconds", "words"), [(40, "40 seconds"), (7200, "2 hours"), (260_000, "3 days")])
 def test_spans(seconds: float, words: str) -> None:
-    assert span(seconds) == words
+    assert ENGLISH.span(seconds) == words
