@@ -225,3 +225,14 @@ async def test_a_relapse_may_bring_the_step_again_but_an_update_does_not(plain_d
             scale(NOON + 3 * DAY, event="updated", started_at_s=NOON + HOUR),
         )
         assert len(await steps(world)) == 2
+
+
+async def test_an_owner_is_written_to_in_their_own_language(world: CaseWorld) -> None:
+    async with world.pool.connection() as conn:
+        await conn.execute("UPDATE owner SET language = 'it-CH' WHERE owner_ref = 'own-1'")
+    await world.grant("email")
+    await world.happens(scale())
+    opened, outreach = await world.messages()
+    assert outreach["data"]["outreach"]["text"].startswith("La sua macchina va decalcificata.")
+    assert opened["data"]["title"] == "The machine is full of limescale"  # the agents' language is the company's
+    assert opened["data"]["chart"]["media_type"] == "image/svg+xml"
