@@ -1,8 +1,6 @@
 """`careloop simulate budget`: how true cases are, and how many faults reach a person, under the budget."""
 
-import json
 import os
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +9,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from simulators.api_client import GatewayAway
 from simulators.budget.fleet import Plan, make_fleet
 from simulators.budget.run import Result, Told, play
-from simulators.demo.gateway_process import scratch_folder
 from simulators.fleet.habits import DAY_S, Span
-from simulators.fleet.link import Refused
+from simulators.stage import play_in, write_report
 from simulators.words import count
 
 _LINE_EVERY_DAYS = 5
@@ -67,15 +63,9 @@ def budget(  # noqa: PLR0917 - each is an option of the command
                 style="dim",
             )
 
-    try:
-        with scratch_folder(folder) as place:
-            result = play(fleet, place, os.environ.get("CARELOOP_DATABASE__URL", ""), tell)
-    except (GatewayAway, Refused, OSError) as error:
-        console.print(str(error), style="bold red")
-        sys.exit(1)
+    result = play_in(folder, console, lambda place: play(fleet, place, tell))
     _print(console, plan, result)
-    if report is not None:
-        report.write_text(json.dumps(result.score.as_json(), indent=2) + "\n", encoding="utf-8")
+    write_report(report, result.score.as_json())
 
 
 def _print(console: Console, plan: Plan, result: Result) -> None:

@@ -1,53 +1,21 @@
 """Plays a fleet through a gateway of its own, step by step, with a service team that answers."""
 
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 import httpx
 import numpy as np
 
-from simulators.api_client import ApiClient, GatewayAway, Json, epoch_s
+from simulators.api_client import ApiClient, Json, epoch_s
 from simulators.budget.agents import Agents
 from simulators.budget.fleet import SYNC_S, Fleet
 from simulators.budget.score import Score, Watched, judge
-from simulators.crm.agent import AgentHabits
-from simulators.crm.misbehave import Misbehaviour
-from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
-from simulators.demo.gateway_process import ENDPOINT, GatewayPlan, GatewayProcess
-from simulators.fleet.clocks import WorldClock
-from simulators.fleet.drive import Driver, Pace
 from simulators.fleet.faults import Label
 from simulators.fleet.habits import DAY_S, HOUR_S
-from simulators.fleet.ledger import Ledger
-from simulators.fleet.link import Target
-from simulators.fleet.packets import Packet
-from simulators.fleet.publish import wait_until_let_in
-
-CAUGHT_UP_WITHIN_S: Final = 120.0
-SETTINGS: Final = """
-[[listen.gateways]]
-device = "edge-*"
-speaks_for = ["*"]
-"""
-
-
-class _Tally(Ledger):
-    """Counts packets; ten million readings need not be remembered one by one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.came = 0  # acknowledged
-
-    def sent(self, packet: Packet) -> None:
-        del packet
-
-    def came_back(self, packet: Packet) -> None:
-        del packet
-        self.came += 1
+from simulators.stage import Stage, open_stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +32,17 @@ class Told:
 class _Play:
     """What goes on at the end of each step."""
 
-    api: ApiClient
+    stage: Stage
     http: httpx.Client
     agents: Agents
-    world: WorldClock
-    ledger: _Tally
     start_s: float
     tell: Callable[[Told], None]
     cases: int = 0
 
     def reach(self, moment_s: float) -> None:
-        """Everything up to here is acknowledged: let the gateway's clock follow, its cases open, and the team work."""
-        self.world.reach(moment_s)
-        self.api.hold_clock(moment_s)
-        self._wait_for_cases(moment_s)
-        for case in self.api.pages("/v1/cases", limit=100):
+        """Let the gateway's cases open up to here, and the team work."""
+        self.stage.wait_for_cases(lambda: self._is_budgeted(moment_s))
+        for case in self.stage.api.pages("/v1/cases", limit=100):
             if self.agents.knows(str(case["case_id"])):
                 break
             self.cases += 1
@@ -86,18 +50,12 @@ class _Play:
         self.agents.work(self.http, moment_s)
         if (moment_s - self.start_s) % DAY_S < SYNC_S:
             day = (moment_s - self.start_s) / DAY_S
-            self.tell(Told(day, self.ledger.came, self.cases, self.agents.said))
+            self.tell(Told(day, self.stage.ledger.came, self.cases, self.agents.said))
 
-    def _wait_for_cases(self, moment_s: float) -> None:
-        """Wait until the budget was looked at for this hour, and no alarm waits to be worked."""
-        deadline = time.monotonic() + CAUGHT_UP_WITHIN_S
-        while time.monotonic() < deadline:
-            as_of = self.api.get("/v1/budget")["as_of"]
-            inbox = cast("Json", self.api.counts()["inbox"])
-            if as_of is not None and epoch_s(as_of) > moment_s - HOUR_S and inbox["pending"] == 0:
-                return
-            time.sleep(0.02)
-        raise GatewayAway(f"its cases did not catch up within {CAUGHT_UP_WITHIN_S:.0f} s")
+    def _is_budgeted(self, moment_s: float) -> bool:
+        """Whether the budget was looked at for this hour."""
+        as_of = self.stage.api.get("/v1/budget")["as_of"]
+        return as_of is not None and epoch_s(as_of) > moment_s - HOUR_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,41 +68,15 @@ class Result:
     watches: list[Json]
 
 
-def play(fleet: Fleet, folder: Path, database_url: str, tell: Callable[[Told], None]) -> Result:
+def play(fleet: Fleet, folder: Path, tell: Callable[[Told], None]) -> Result:
     """Play a fleet from its first day to its last."""
-    began, plan = time.monotonic(), fleet.plan
-    rng = np.random.default_rng(plan.seed)
-    secret, world = new_secret(rng), WorldClock(plan.span.start_s)
-    sandbox = SandboxPlan(secret, Misbehaviour.none(), AgentHabits(takes_up=0.0), plan.seed)
-    with make_sandbox(sandbox, world, lambda: None) as crm:
-        gateway = GatewayPlan(
-            folder=folder,
-            start_s=plan.span.start_s,
-            token=secrets.token_urlsafe(24),
-            crm_url=crm.url,
-            crm_secret=secret,
-            far_future_s=DAY_S + 4 * SYNC_S,
-            database_url=database_url,
-            poll_s=0.1,
-            more=SETTINGS,
-        )
-        with GatewayProcess(gateway) as process:
-            registry = folder / "registry.json"
-            fleet.write_registry(registry)
-            process.wait_until_ready()
-            process.import_registry(registry)
-            address = process.address
-            with ApiClient(address.api_url, address.api_token) as api, httpx.Client(trust_env=False) as http:
-                target = Target(address.listen_host, address.listen_port)
-                wait_until_let_in(target, fleet.accounts()[0])
-                url = f"{address.api_url}/v1/callbacks/{ENDPOINT}"
-                agents = Agents(url, secret, rng, lambda case: tells_of_any(case, fleet.labels))
-                ledger = _Tally()
-                step = _Play(api, http, agents, world, ledger, plan.span.start_s, tell)
-                Driver(fleet, target, Pace(step_s=SYNC_S, ahead=1, window=200), ledger, step.reach).run()
-                score = _score(api, fleet)
-                watches = cast("list[Json]", api.get("/v1/watches"))
-                return Result(score, ledger.came, time.monotonic() - began, watches)
+    began, rng = time.monotonic(), np.random.default_rng(fleet.plan.seed)
+    with open_stage(fleet, folder, rng, step_s=SYNC_S) as stage, httpx.Client(trust_env=False) as http:
+        agents = Agents(stage.callback_url, stage.crm_secret, rng, lambda case: tells_of_any(case, fleet.labels))
+        steps = _Play(stage, http, agents, fleet.plan.span.start_s, tell)
+        stage.play(fleet, SYNC_S, steps.reach)
+        watches = cast("list[Json]", stage.api.get("/v1/watches"))
+        return Result(_score(stage.api, fleet), stage.ledger.came, time.monotonic() - began, watches)
 
 
 def tells_of_any(case: Json, labels: list[Label]) -> bool:

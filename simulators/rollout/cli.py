@@ -1,8 +1,6 @@
 """`careloop simulate rollout`: is a bad firmware on thousands of devices one major case?"""
 
-import json
 import os
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +9,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from simulators.api_client import GatewayAway
-from simulators.demo.gateway_process import scratch_folder
 from simulators.fleet.habits import DAY_S, Span
-from simulators.fleet.link import Refused
 from simulators.rollout.fleet import Plan, make_fleet
 from simulators.rollout.run import Score, play
+from simulators.stage import play_in, write_report
 from simulators.words import count
 
 _LINE_EVERY_DAYS = 4
@@ -66,15 +62,9 @@ def rollout(  # noqa: PLR0917 - each is an option of the command
         if round(day) % _LINE_EVERY_DAYS == 0:
             console.print(f"  day {day:.0f}: {packets:,} packets", style="dim")
 
-    try:
-        with scratch_folder(folder) as place:
-            score = play(fleet, place, os.environ.get("CARELOOP_DATABASE__URL", ""), tell)
-    except (GatewayAway, Refused, OSError) as error:
-        console.print(str(error), style="bold red")
-        sys.exit(1)
+    score = play_in(folder, console, lambda place: play(fleet, place, tell))
     _print(console, score)
-    if report is not None:
-        report.write_text(json.dumps(score.as_json(), indent=2) + "\n", encoding="utf-8")
+    write_report(report, score.as_json())
 
 
 def _print(console: Console, score: Score) -> None:

@@ -1,7 +1,6 @@
 """Plays a rollout through a gateway of its own, and counts what it came to: incidents, cases, messages."""
 
 import math
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,47 +10,16 @@ from typing import Final, cast
 
 import numpy as np
 
-from simulators.api_client import ApiClient, GatewayAway, Json, epoch_s
-from simulators.crm.agent import AgentHabits
-from simulators.crm.misbehave import Misbehaviour
-from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
-from simulators.demo.gateway_process import GatewayPlan, GatewayProcess
-from simulators.fleet.clocks import WorldClock
-from simulators.fleet.drive import Driver, Pace
+from simulators.api_client import ApiClient, Json, epoch_s
 from simulators.fleet.habits import DAY_S, HOUR_S
-from simulators.fleet.ledger import Ledger
-from simulators.fleet.link import Target
-from simulators.fleet.packets import Packet
-from simulators.fleet.publish import wait_until_let_in
 from simulators.rollout.fleet import NEW, RolloutFleet
+from simulators.stage import open_stage
 
 STEP_S: Final = HOUR_S
-CAUGHT_UP_WITHIN_S: Final = 120.0
 SETTINGS: Final = """
 [budget]
 enabled = false # what is counted is what the fleet layer spares
-
-[[listen.gateways]]
-device = "edge-*"
-speaks_for = ["*"]
 """
-
-
-class Tally(Ledger):
-    """Counts packets; millions of readings need not be remembered one by one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.came = 0  # acknowledged
-
-    def sent(self, packet: Packet) -> None:
-        """Nothing is kept of it."""
-        del packet
-
-    def came_back(self, packet: Packet) -> None:
-        """One more."""
-        del packet
-        self.came += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,53 +53,19 @@ class Score:
         return figures | {"incidents": incidents}
 
 
-def play(fleet: RolloutFleet, folder: Path, database_url: str, tell: Callable[[float, int], None]) -> Score:
+def play(fleet: RolloutFleet, folder: Path, tell: Callable[[float, int], None]) -> Score:
     """Play a fleet from its first day to its last; `tell` hears the day and the packets so far."""
-    began, plan = time.monotonic(), fleet.plan
-    secret, world = new_secret(np.random.default_rng(plan.seed)), WorldClock(plan.span.start_s)
-    sandbox = SandboxPlan(secret, Misbehaviour.none(), AgentHabits(takes_up=0.0), plan.seed)
-    with make_sandbox(sandbox, world, lambda: None) as crm:
-        gateway = GatewayPlan(
-            folder=folder,
-            start_s=plan.span.start_s,
-            token=secrets.token_urlsafe(24),
-            crm_url=crm.url,
-            crm_secret=secret,
-            far_future_s=DAY_S + 4 * STEP_S,
-            database_url=database_url,
-            poll_s=0.1,
-            more=SETTINGS,
-        )
-        with GatewayProcess(gateway) as process:
-            registry = folder / "registry.json"
-            fleet.write_registry(registry)
-            process.wait_until_ready()
-            process.import_registry(registry)
-            address = process.address
-            with ApiClient(address.api_url, address.api_token) as api:
-                target = Target(address.listen_host, address.listen_port)
-                wait_until_let_in(target, fleet.accounts()[0])
-                ledger = Tally()
+    began, start_s = time.monotonic(), fleet.plan.span.start_s
+    rng = np.random.default_rng(fleet.plan.seed)
+    with open_stage(fleet, folder, rng, step_s=STEP_S, more=SETTINGS) as stage:
 
-                def reach(moment_s: float) -> None:
-                    world.reach(moment_s)
-                    api.hold_clock(moment_s)
-                    wait_for_cases(api)
-                    if (moment_s - plan.span.start_s) % DAY_S < STEP_S:
-                        tell((moment_s - plan.span.start_s) / DAY_S, ledger.came)
+        def reach(moment_s: float) -> None:
+            stage.wait_for_cases()
+            if (moment_s - start_s) % DAY_S < STEP_S:
+                tell((moment_s - start_s) / DAY_S, stage.ledger.came)
 
-                Driver(fleet, target, Pace(step_s=STEP_S, ahead=1, window=200), ledger, reach).run()
-                wait_for_cases(api)
-                return judge(fleet, api, ledger.came, time.monotonic() - began)
-
-
-def wait_for_cases(api: ApiClient) -> None:
-    """Wait until no alarm waits to be worked. Raises GatewayAway."""
-    deadline = time.monotonic() + CAUGHT_UP_WITHIN_S
-    while cast("Json", api.counts()["inbox"])["pending"]:
-        if time.monotonic() > deadline:
-            raise GatewayAway(f"its cases did not catch up within {CAUGHT_UP_WITHIN_S:.0f} s")
-        time.sleep(0.02)
+        stage.play(fleet, STEP_S, reach)
+        return judge(fleet, stage.api, stage.ledger.came, time.monotonic() - began)
 
 
 def judge(fleet: RolloutFleet, api: ApiClient, packets: int, elapsed_s: float) -> Score:
