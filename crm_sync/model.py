@@ -52,11 +52,18 @@ class Resolution(StrEnum):
     WITHDRAWN = "withdrawn"  # before any CRM heard of it
     NOT_APPROVED = "not_approved"  # it was proposed, and nobody said yes in time
     DECLINED = "declined"  # it was proposed, and a person said no
+    SOLVED_BY_OWNER = "solved_by_owner"
+    CALLED_WRONG_BY_OWNER = "called_wrong_by_owner"  # the owner says that nothing was wrong
 
     @property
-    def is_agents(self) -> bool:
+    def is_persons(self) -> bool:
         """Whether a person ended it, who may know more than telemetry does."""
-        return self in {Resolution.RESOLVED_BY_AGENT, Resolution.REJECTED_BY_AGENT}
+        return self in {
+            Resolution.RESOLVED_BY_AGENT,
+            Resolution.REJECTED_BY_AGENT,
+            Resolution.SOLVED_BY_OWNER,
+            Resolution.CALLED_WRONG_BY_OWNER,
+        }
 
 
 class AlarmState(StrEnum):

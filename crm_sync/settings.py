@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from crm_sync.contact_settings import OutreachSettings
 from crm_sync.endpoints import DeliverySettings, fault
+from crm_sync.voice_settings import VoiceSettings
 from crm_sync.wording.catalogue import DEFAULT
 from devices.profiles.model import SpanS
 
@@ -105,6 +106,7 @@ class CrmSettings(_Section):
     reopen_within: SpanS = 86400.0  # a relapse this soon after the resolution re-opens the case
     quiet_hours: QuietHoursSettings = QuietHoursSettings()
     outreach: OutreachSettings = OutreachSettings()
+    voice: VoiceSettings = VoiceSettings()
     time_zones: tuple[TimeZoneName, ...] = ()  # for owners without one: a step must be allowed in all of these
     inbox_batch: Annotated[int, Field(ge=1, le=1000)] = 200  # alarm notices per transaction
     poll_interval: Annotated[SpanS, Field(gt=0)] = 1.0  # real seconds between looks at an idle inbox

@@ -31,6 +31,7 @@ class News:
     type: MessageType
     change: str  # a closed word: opened, reopened, alarm_attached, severity_raised, silent, heard_again, …
     outreach: Mapping[str, str | None] | None = None  # a step that the owner sees
+    owner_answer: str | None = None  # solved, not_solved, wrong
     only: str | None = None  # nobody but this endpoint
     but: str | None = None  # everybody but this endpoint, which told us
     opened_for: frozenset[str] = field(default_factory=frozenset[str])  # they hear of the case for the first time
@@ -92,6 +93,8 @@ def case_data(case: Case, subject: Subject, alarms: tuple[CaseAlarm, ...], news:
         data |= {"closed_at": _instant(case.closed_at_s), "resolution": case.resolution, "outcome": case.outcome}
     if news.change in _SHOWN:
         data["chart"] = attach_chart(alarms, subject, case.title)
+    if news.owner_answer is not None:
+        data["owner_answer"] = news.owner_answer
     if news.outreach is not None:
         data["outreach"] = dict(news.outreach)
     return data

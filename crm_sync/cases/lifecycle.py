@@ -16,6 +16,8 @@ END_OF: Final[Mapping[Resolution, CaseState]] = {
     Resolution.WITHDRAWN: CaseState.RETRACTED,
     Resolution.NOT_APPROVED: CaseState.EXPIRED,
     Resolution.DECLINED: CaseState.RETRACTED,
+    Resolution.SOLVED_BY_OWNER: CaseState.RESOLVED,
+    Resolution.CALLED_WRONG_BY_OWNER: CaseState.RETRACTED,
 }
 
 

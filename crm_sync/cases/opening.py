@@ -107,7 +107,7 @@ async def _is_handled(conn: Connection, case: Case, arrival: Arrival) -> bool:
     That is so while a sign that the agent knew has not gone, or if the agent called the fault no fault; a sign that is
     graver than all the agent saw is news.
     """
-    if case.resolution is None or not case.resolution.is_agents:
+    if case.resolution is None or not case.resolution.is_persons:
         return False
     if arrival.alarm.severity.rank > case.severity.rank:
         return False

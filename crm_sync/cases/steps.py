@@ -9,6 +9,7 @@ from crm_sync.cases.queries import Connection, DecisionAbout
 from crm_sync.cases.step_queries import Step
 from crm_sync.model import Case, Subject, step_id_of
 from crm_sync.outbox import enqueue_again
+from crm_sync.owner_link import link_for
 from crm_sync.policy import outreach
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
 from crm_sync.policy.outreach import Outreach
@@ -47,7 +48,7 @@ async def plan(conn: Connection, desk: Desk, case: Case, subject: Subject, now_s
         words = desk.playbook_of(subject, case.problem, alarms[0].kind, subject.language).what_to_say
         step = _waiting(replace(_step(case, subject, carrier, candidate, now_s), text=words), answers[-1])
         if await step_queries.insert_step(conn, step) and answers[-1].outcome is Outcome.ALLOW:
-            await _send(conn, case, subject, step, now_s)
+            await _send(conn, desk, case, subject, step, now_s=now_s)
         return
 
 
@@ -72,7 +73,7 @@ async def release_due(conn: Connection, desk: Desk, step: Step, now_s: float) ->
         await enqueue_again(conn, held.message_id)
         await step_queries.queue_step(conn, held.step_id, held.message_id, now_s)
     else:
-        await _send(conn, case, subject, held, now_s)
+        await _send(conn, desk, case, subject, held, now_s=now_s)
 
 
 async def put_off(conn: Connection, step: Step, answer: GateAnswer, *, message_id: str | None) -> None:
@@ -165,8 +166,11 @@ def _waiting(step: Step, answer: GateAnswer) -> Step:
     return replace(step, due_at_s=answer.until_s)
 
 
-async def _send(conn: Connection, case: Case, subject: Subject, step: Step, now_s: float) -> None:
+async def _send(conn: Connection, desk: Desk, case: Case, subject: Subject, step: Step, *, now_s: float) -> None:
     shown = {"step": step.step_id, "channel": step.channel, "template": step.template, "text": step.text}
+    link = link_for(desk.settings.voice, step.tenant_id, step.case_id, step.owner_ref, now_s)
+    if link is not None:
+        shown["link"] = link
     news = News(MessageType.CASE_UPDATED, "outreach", shown, only=step.endpoint)
     _, messages = await announce.tell(conn, case, subject, news, now_s)
     if messages:

@@ -8,7 +8,7 @@ from crm_sync.trust.belief import Cell
 from crm_sync.trust.queries import Connection, Episode, WatchKey
 from crm_sync.trust.scale import fade, lasting_of, strength_of
 
-SOURCES: Final = ("telemetry", "retraction", "agent", "person")
+SOURCES: Final = ("telemetry", "owner", "retraction", "agent", "person")
 """Who may say whether an alarm was true; each outweighs those before it."""
 
 

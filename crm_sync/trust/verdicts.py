@@ -19,10 +19,13 @@ from crm_sync.trust.rules import TrustRules
 from devices.clock import to_datetime
 
 Truth = Literal["true", "false", "unclear"]
-Source = Literal["person", "agent", "retraction", "telemetry"]
+Source = Literal["person", "agent", "retraction", "owner", "telemetry"]
 
 WEAK: Final = 0.25
 """What telemetry's word is worth: a fault that goes may have been mended, or never have been one."""
+
+OWNERS: Final = 0.5
+"""What an owner's word is worth: nobody is nearer to the product, but a fault need not show from outside."""
 
 
 @dataclass(frozen=True, slots=True)

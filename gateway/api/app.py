@@ -10,6 +10,7 @@ from crm_sync.settings import CrmSettings
 from crm_sync.trust.rules import TrustRules
 from devices.clock import Clock
 from gateway.api.alarms import alarms_router
+from gateway.api.answers import answers_router
 from gateway.api.callbacks import callbacks_router
 from gateway.api.cases import cases_router
 from gateway.api.clock import clock_router
@@ -79,4 +80,5 @@ def build_api(parts: ApiParts) -> FastAPI:
     guarded.include_router(clock_router(parts.clock, parts.on_clock_set))
     app.include_router(guarded)
     app.include_router(callbacks_router(parts.pool, parts.tenant_id, parts.crm, parts.clock), prefix="/v1")
+    app.include_router(answers_router(parts.pool, parts.tenant_id, parts.crm, parts.clock), prefix="/v1")
     return app
