@@ -28,7 +28,7 @@ from crm_sync.trust.bar import bar_now
 from crm_sync.trust.belief import Belief, Cell
 from crm_sync.trust.budget import Accounts, Exemption, Ruling, book, pass_time, rule
 from crm_sync.trust.budget_queries import Budget
-from crm_sync.trust.gate import Known, exemption, weigh
+from crm_sync.trust.gate import Known, exemption, is_stated, weigh
 from crm_sync.trust.history import less
 from crm_sync.trust.models import trusted_model
 from crm_sync.trust.queries import Episode, Standing, WatchKey
@@ -237,7 +237,7 @@ class _Waiting:
             await _let_others_work(at)
             key = _key(row)  # once more where others of its watch came before it: they would be cases without an answer
             belief = self._weigh(row) if key in grown else alone
-            exempt = self._exempt[key, row["kind"] == "threshold"]
+            exempt = self._exempt[key, is_stated(row["kind"])]
             if self._rule(accounts, row, belief, exempt).verdict.passes:
                 accounts = book(accounts, self._rules.budget, belief.cost if exempt is None else 1.0 - exempt.belief)
                 self._cells[key].append(queries.unanswered_cell(row["strength"], row["lasting"]))

@@ -7,7 +7,7 @@ from crm_sync.cases.queries import Connection
 from crm_sync.model import AlarmState, Case, Resolution, Subject
 from crm_sync.policy.model import GateAnswer
 from crm_sync.trust import gate, queries, verdicts
-from crm_sync.trust.gate import Question, Room
+from crm_sync.trust.gate import Question, Room, is_stated
 from crm_sync.trust.history import Sighting, place
 from crm_sync.trust.models import AUTOMATIC, trusted_model
 from crm_sync.trust.queries import WatchKey
@@ -92,5 +92,5 @@ def _key(desk: Desk, arrival: Arrival) -> WatchKey:
 
 def _question(desk: Desk, arrival: Arrival) -> Question:
     critical = arrival.alarm.severity is Severity.CRITICAL
-    stated = arrival.alarm.kind == "threshold"
-    return Question(_key(desk, arrival), arrival.alarm.alarm_id, arrival.alarm.started_at_s, critical, stated)
+    alarm = arrival.alarm
+    return Question(_key(desk, arrival), alarm.alarm_id, alarm.started_at_s, critical, is_stated(alarm.kind))

@@ -37,6 +37,11 @@ class Room:
     budget: Budget
 
 
+def is_stated(kind: str) -> bool:
+    """Whether a kind of alarm says that a limit was passed which somebody has set: that is not to be weighed."""
+    return kind == "threshold"
+
+
 def mode_answer(standing: Standing | None) -> GateAnswer:
     """Whether a watch may open cases, and whether a person is asked first."""
     if standing is None:
