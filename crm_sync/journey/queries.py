@@ -133,26 +133,25 @@ class Followed:
 
 
 _FOLLOWED: Final[LiteralString] = """
-SELECT is_held_out, count(*) AS cases, count(*) FILTER (WHERE is_gone) AS gone
-  FROM (SELECT NOT EXISTS (SELECT FROM held_step s WHERE s.case_id = c.case_id) AS is_held_out,
+SELECT drawn = 'hold_out' AS is_held_out, count(*) AS cases, count(*) FILTER (WHERE is_gone) AS gone
+  FROM (SELECT (SELECT d.inputs ->> 'group' FROM decision d
+                 WHERE d.case_id = c.case_id AND d.subject = 'step' AND d.gate = 'hold_out'
+                 ORDER BY d.decision_id LIMIT 1) AS drawn,
                (SELECT bool_and(a.state = 'cleared' AND a.decided_ts < c.opened_at + %(follow_up)s)
                   FROM case_alarm a WHERE a.case_id = c.case_id AND a.state <> 'retracted') AS is_gone
           FROM service_case c
          WHERE c.tenant_id = %(tenant_id)s AND c.opened_at >= %(since)s AND c.opened_at < %(until)s
-           AND c.opened_at < %(now)s - %(follow_up)s
-           AND (EXISTS (SELECT FROM held_step s WHERE s.case_id = c.case_id)
-                OR EXISTS (SELECT FROM decision d
-                            WHERE d.case_id = c.case_id AND d.subject = 'step' AND d.reason = 'hold_out'))) sides
- WHERE is_gone IS NOT NULL
+           AND c.opened_at < %(now)s - %(follow_up)s AND c.severity <> 'critical') sides
+ WHERE drawn IS NOT NULL AND is_gone IS NOT NULL
  GROUP BY 1
 """
 
 
 async def followed(conn: Connection, period: Period, now: datetime) -> list[Followed]:
-    """Both sides of the comparison: cases where a step was decided on, and where chance alone forbade it.
+    """Both sides of the comparison: cases that came as far as the draw, by what was drawn for their owner.
 
-    A step counts from the decision, sent or not: what came of it later is part of its effect. Cases too young for the
-    follow-up are left out, and those whose alarms were all retracted.
+    What later gates forbid belongs to the effect of contacting, so nobody is left out for it. Left out are critical
+    cases, which nobody is held out of, cases too young for the follow-up, and those whose alarms were all retracted.
     """
     values = period.values() | {"now": now, "follow_up": timedelta(days=FOLLOW_UP_DAYS)}
     async with conn.cursor(row_factory=class_row(Followed)) as cursor:

@@ -123,7 +123,7 @@ def say_effect(found: HoldOut) -> str:
     """What the comparison with the owners held out shows, in a sentence or two."""
     days = found.within_days
     if found.effect is None or found.low is None or found.high is None:
-        return f"Effect of contact: not known; it needs cases of owners held out, {days} days old (crm.hold_out)."
+        return f"Effect of contact: not known; that takes owners held out for {days} days (crm.outreach.hold_out)."
     sides = (
         f"gone within {days} days: {found.contacted.mean:.0%} of {found.contacted.outcomes:.0f} with contact,"
         f" {found.held_out.mean:.0%} of {found.held_out.outcomes:.0f} held out"

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from crm_sync.contact_settings import HoldOutSettings, OutreachSettings
 from crm_sync.journey.model import Journey, Span, Stage
 from crm_sync.journey.queries import Period
 from crm_sync.journey.report import read_journey
+from crm_sync.policy.hold_out import is_held_out
 from devices.clock import to_datetime
 from tests.integration.test_policy_steps import scale
 from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, open_world
@@ -104,27 +106,28 @@ async def test_another_tenants_cases_are_not_counted(world: CaseWorld) -> None:
     assert (found.alarms, found.whole.stages[Stage.OPENED], found.groups) == (0, 0, ())
 
 
-async def test_contact_is_compared_with_owners_held_out_by_chance(world: CaseWorld) -> None:
-    """Two contacted, of which both are well in time; two held out, of which one is; one too young to tell."""
-    await world.grant("email")
-    for number in range(1, 6):
-        await world.own(f"cm-{number}", f"own-{number}")
-    for number in (1, 2, 5):
-        await world.grant("email", owner_ref=f"own-{number}")
-    for number in (1, 2, 3, 4):
-        await world.happens(scale(device_id=f"cm-{number}"))
-    async with world.pool.connection() as conn:
-        await conn.execute("UPDATE decision SET reason = 'hold_out' WHERE reason = 'no_grant'")
-    for number, days in ((1, 1), (2, 3), (3, 2), (4, 20)):
-        await world.happens(
-            scale(NOON + days * DAY, device_id=f"cm-{number}", event="cleared", started_at_s=NOON - HOUR)
-        )
-    await world.happens(scale(NOON + 22 * DAY, device_id="cm-5"))
-    found = (await journey(world, now_s=NOON + 25 * DAY)).hold_out
-    assert (found.contacted.right, found.contacted.wrong) == (2, 0)
-    assert (found.held_out.right, found.held_out.wrong) == (1, 1)
-    assert found.effect == 0.5
-    assert not found.is_shown
+async def test_contact_is_compared_with_owners_held_out_by_chance(plain_database_url: str) -> None:
+    """Owners drawn for contact: both well in time. Held out: one is, one is not. One case is too young to tell."""
+    settings = OutreachSettings(hold_out=HoldOutSettings(share=0.5))
+    owners = [f"own-{number}" for number in range(1, 40)]
+    held = [owner for owner in owners if is_held_out(settings.hold_out, "default", owner)][:2]
+    told = [owner for owner in owners if not is_held_out(settings.hold_out, "default", owner)][:3]
+    async with open_world(plain_database_url, outreach=settings) as world:
+        for owner in (*held, *told):
+            await world.own(f"cm-of-{owner}", owner)
+            await world.grant("email", owner_ref=owner)
+        for owner in (*held, *told[:2]):
+            await world.happens(scale(device_id=f"cm-of-{owner}"))
+        for owner, days in ((told[0], 1), (told[1], 3), (held[0], 2), (held[1], 20)):
+            end = scale(NOON + days * DAY, device_id=f"cm-of-{owner}", event="cleared", started_at_s=NOON - HOUR)
+            await world.happens(end)
+        await world.happens(scale(NOON + 22 * DAY, device_id=f"cm-of-{told[2]}"))
+        found = await journey(world, now_s=NOON + 25 * DAY)
+    assert (found.hold_out.contacted.right, found.hold_out.contacted.wrong) == (2, 0)
+    assert (found.hold_out.held_out.right, found.hold_out.held_out.wrong) == (1, 1)
+    assert found.hold_out.effect == 0.5
+    assert not found.hold_out.is_shown
+    assert found.not_contacted == {"hold_out": 2}
 
 
 async def test_the_command_tells_it(world: CaseWorld, plain_database_url: str, tmp_path: Path) -> None:
