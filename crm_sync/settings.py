@@ -1,5 +1,6 @@
 """How careloop talks to CRMs, and when it does not."""
 
+from collections.abc import Mapping
 from datetime import time
 from enum import StrEnum
 from typing import Annotated, Final, Literal, cast, get_args
@@ -36,6 +37,8 @@ CASE_TYPES: Final = (
     MessageType.CASE_RETRACTED,
 )
 DEFAULT_TYPES: Final = (*CASE_TYPES, MessageType.ENDPOINT_DISABLED)
+KEEPERS: Final = frozenset({"rest", "hubspot", "salesforce", "zendesk", "dynamics365"})
+"""Adapters to what keeps records of cases, and has nothing that other messages could become."""
 
 
 class _Section(BaseModel):
@@ -76,17 +79,17 @@ class EndpointSettings(DeliverySettings):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
     adapter: str = "webhook"
-    types: tuple[MessageType, ...] = DEFAULT_TYPES  # for `rest`: cases alone
-    spec_file: str = ""  # for `rest`: the TOML file that describes the helpdesk
+    types: tuple[MessageType, ...] = DEFAULT_TYPES  # for CRMs: cases alone
+    spec_file: str = ""  # for `rest`: the TOML file that describes the helpdesk; for named CRMs: what differs there
+    account: Mapping[str, str | int] = {}  # for named CRMs: the fields, stages and names of this account
 
     @model_validator(mode="before")
     @classmethod
-    def _rest_takes_cases(cls, given: object) -> object:
-        """A helpdesk has tickets, and nothing that other messages could become."""
+    def _keepers_take_cases(cls, given: object) -> object:
         if not isinstance(given, dict):
             return given
         table = cast("dict[str, object]", given)
-        return {"types": CASE_TYPES, **table} if table.get("adapter") == "rest" else table
+        return {"types": CASE_TYPES, **table} if table.get("adapter") in KEEPERS else table
 
     @model_validator(mode="after")
     def _has_a_secret(self) -> "EndpointSettings":

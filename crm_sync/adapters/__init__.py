@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import cast
 
-from crm_sync.adapters.contract import AdapterFactory, CrmAdapter
+from crm_sync.adapters.contract import AdapterFactory, CrmAdapter, Hooked, Inbound
 from crm_sync.settings import EndpointSettings
 from devices.errors import ConfigError, Fault
 
@@ -34,3 +34,9 @@ def build_adapters(
     if faults:
         raise ConfigError(faults)
     return adapters
+
+
+def open_inbound(endpoint: EndpointSettings, factories: Mapping[str, AdapterFactory]) -> Inbound | None:
+    """The CRM's own hooks to an endpoint; None where it calls back after Standard Webhooks. Raises ConfigError."""
+    factory = factories.get(endpoint.adapter)
+    return factory.open_inbound(endpoint) if isinstance(factory, Hooked) else None

@@ -65,6 +65,7 @@ class Capabilities:
     lookup: Literal["strong", "eventual", "scan", "none"] = "none"
     lookup_lag_s: float = 0.0  # how long "not found" means nothing after a create
     max_in_flight: int = 8
+    completes: bool = False  # delivering to a record that was found mends what it lacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,33 @@ class Inbound(Protocol):
 
     def read(self, body: bytes) -> Sequence[RecordChange]:
         """The changes that a believed hook tells; none where it tells nothing of interest. Raises ValueError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """The one answer after which a CRM does not tell the same again."""
+
+    media_type: str
+    body: bytes
+
+
+@runtime_checkable
+class Acknowledging(Protocol):
+    """An `Inbound` whose CRM wants more than a 2xx."""
+
+    @property
+    def acknowledgement(self) -> Acknowledgement:
+        """What it wants to read."""
+        ...
+
+
+@runtime_checkable
+class Hooked(Protocol):
+    """What an `AdapterFactory` may be besides: the one who knows the CRM's own hooks."""
+
+    def open_inbound(self, settings: EndpointSettings, /) -> Inbound | None:
+        """The hooks of an endpoint; None where it calls back after Standard Webhooks. Raises ConfigError."""
         ...
 
 

@@ -228,7 +228,7 @@ class Deliverer:
         )
         try:
             found = await _look_up(channel.adapter, delivery)
-            outcome = await channel.adapter.deliver(delivery) if found is None else found
+            outcome = found if isinstance(found, Outcome) else await channel.adapter.deliver(found)
         except Exception as error:  # noqa: BLE001 - the supervisor's boundary: a faulty adapter must not stop the others
             self._log.exception("delivery.adapter_failed", endpoint=message.endpoint, message_id=message.message_id)
             outcome = Outcome(Result.UNKNOWN, "adapter_failed", detail=type(error).__name__)
@@ -276,14 +276,18 @@ class Deliverer:
             self._log.error("endpoint.disabled", endpoint=claimed.message.endpoint, reason=settled.disabled_reason)
 
 
-async def _look_up(adapter: CrmAdapter, delivery: Delivery) -> Outcome | None:
-    """Where an earlier create may have succeeded and the CRM can be asked: what it holds. None: send it."""
-    if not delivery.uncertain or delivery.type not in CREATES or adapter.capabilities.lookup == "none":
-        return None
+async def _look_up(adapter: CrmAdapter, delivery: Delivery) -> Outcome | Delivery:
+    """What to deliver; or what is known, where an earlier create may have succeeded and the CRM can be asked."""
+    can = adapter.capabilities
+    is_known = delivery.external_id is not None and can.completes
+    if not delivery.uncertain or delivery.type not in CREATES or can.lookup == "none" or is_known:
+        return delivery
     try:
         found = await adapter.find_case(delivery.key)
     except Retryable as error:
         return Outcome(Result.RETRYABLE, error.reason, error.detail, retry_after_s=error.retry_after_s)
     if len(found) > 1:
         return Outcome(Result.CONFLICT, "several_records", f"{len(found)} records hold this case's key")
-    return Outcome(Result.OK, "already_there", external_id=found[0]) if found else None
+    if found and can.completes:  # what came after its making may be missing
+        return replace(delivery, external_id=found[0])
+    return Outcome(Result.OK, "already_there", external_id=found[0]) if found else delivery

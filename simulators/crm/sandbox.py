@@ -1,21 +1,21 @@
-"""The sandbox CRM's HTTP server, in a thread of its own."""
+"""The sandbox CRM: takes signed messages, keeps a book of records, and misbehaves."""
 
 import asyncio
 import json
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Self, cast
+from typing import cast
 
 import numpy as np
-import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from simulators.crm.agent import Agent
 from simulators.crm.misbehave import Misbehaviour, Whim
 from simulators.crm.records import Book, Message
+from simulators.crm.server import AppServer
 from simulators.crm.signature import fault_in
+from simulators.crm.wire import body_of, cut, send_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Sandbox:
             return
         now_s = time.time()
         self.requests += 1
-        body = await _body_of(receive)
+        body = await body_of(receive)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         fault = fault_in(self.secret, headers, body, now_s)
         if fault is not None:
@@ -77,9 +77,9 @@ class Sandbox:
         if whim is Whim.LATE:
             await asyncio.sleep(self.misbehaviour.late_s * float(self.rng.random()))
         if whim is Whim.CUT_AFTER:
-            await _cut(send)
+            await cut(send)
             return
-        retry = [(b"retry-after", str(self.misbehaviour.retry_after_s).encode())] if status == 429 else []
+        retry = {"retry-after": str(self.misbehaviour.retry_after_s)} if status == 429 else {}
         await _send(send, status, {"id": number} if status == 200 else {"error": whim.value}, retry)
 
     def _handle(self, message: Message, now_s: float) -> None:
@@ -92,87 +92,29 @@ class Sandbox:
         self.watch(Handled(None, status, None, remark))
         await _send(send, status, {"error": remark})
 
+    async def work(self) -> None:
+        """Let the agent work, if there is one."""
+        if self.agent is not None:
+            await self.agent.work(self.state_of)
+
     def state_of(self, case_id: str) -> str:
         """The state of a case's record."""
         record = self.book.of_case(case_id)
         return "unknown" if record is None else record.state
 
 
-async def _body_of(receive: Receive) -> bytes:
-    chunks: list[bytes] = []
-    while True:
-        message = await receive()
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(chunks)
+async def _send(send: Send, status: int, answer: dict[str, object], headers: Mapping[str, str] | None = None) -> None:
+    await send_bytes(send, status, json.dumps(answer).encode(), {"content-type": "application/json", **(headers or {})})
 
 
-async def _send(
-    send: Send, status: int, answer: dict[str, object], headers: list[tuple[bytes, bytes]] | None = None
-) -> None:
-    body = json.dumps(answer).encode()
-    lengths = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": lengths + (headers or [])})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _cut(send: Send) -> None:
-    """Promise more than is sent: the server then closes the connection, and the sender never knows."""
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"64")]})
-    await send({"type": "http.response.body", "body": b"{", "more_body": True})
-
-
-class SandboxServer:
+class SandboxServer(AppServer):
     """Runs a sandbox, and its agent, in a thread; use as a context manager."""
 
     def __init__(self, sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__(sandbox, host, port, sandbox.work)
         self.sandbox = sandbox
-        self.port = port
-        self._host = host
-        self._server: uvicorn.Server | None = None
-        self._started = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="crm-sandbox", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._started.wait()
-        if self._failure is not None:
-            raise self._failure
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        if self._server is not None:
-            self._server.should_exit = True
-        self._thread.join(timeout=5)
 
     @property
     def url(self) -> str:
         """Where messages go to."""
-        return f"http://{self._host}:{self.port}/messages"
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        except BaseException as error:  # noqa: BLE001  # handed to the thread that started this one
-            self._failure = error
-        finally:
-            self._started.set()
-
-    async def _serve(self) -> None:
-        config = uvicorn.Config(
-            self.sandbox, host=self._host, port=self.port, log_config=None, log_level="critical", lifespan="off"
-        )
-        server = uvicorn.Server(config)
-        self._server = server
-        agent = self.sandbox.agent
-        work = asyncio.create_task(agent.work(self.sandbox.state_of)) if agent is not None else None
-        serving = asyncio.create_task(server.serve())
-        while not server.started and not serving.done():  # noqa: ASYNC110  # uvicorn offers no event
-            await asyncio.sleep(0.01)
-        if server.started:
-            self.port = server.servers[0].sockets[0].getsockname()[1]
-        self._started.set()
-        await serving
-        if work is not None:
-            work.cancel()
+        return f"{self.origin}/messages"

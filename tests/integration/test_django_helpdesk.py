@@ -11,7 +11,6 @@ import pytest
 from crm_sync.adapters.contract import Hook
 from crm_sync.adapters.rehearse import rehearse
 from crm_sync.adapters.rest.adapter import RestAdapter
-from crm_sync.adapters.rest.reading import open_inbound
 from crm_sync.delivery.breaker import Breaker
 from crm_sync.delivery.channels import Channel
 from crm_sync.settings import EndpointSettings, MessageType
@@ -103,7 +102,7 @@ def case_data() -> dict[str, Any]:
 
 
 def test_its_hooks_are_believed_by_the_token_in_their_address() -> None:
-    inbound = open_inbound(endpoint("http://127.0.0.1:9"))
+    inbound = RestAdapter.open_inbound(endpoint("http://127.0.0.1:9"))
     assert inbound is not None
     body = b'{"ticket": {"id": 7, "status": 3, "custom_careloop_case": "case_a"}, "queue_slug": "service"}'
     assert inbound.verify(Hook({}, body, {"token": "hook-token"}), 0.0)

@@ -224,10 +224,10 @@ async def test_our_own_limit_is_kept(plain_database_url: str, tmp_path: Path) ->
     async with open_desk(plain_database_url, slow) as (rig, desk):
         await rig.enqueue(opened := case(), over := resolved())
         await rig.run()
-        assert len(desk.asked) == 3
+        assert len(desk.asked) == 5
         await rig.run(later_s=19)
-        assert len(desk.asked) == 3
-        for _ in range(4):
+        assert len(desk.asked) == 5
+        for _ in range(6):
             await rig.run(later_s=21)
         assert [(await rig.one(each)).summary.state for each in (opened, over)] == ["delivered"] * 2
         assert len(desk.tickets) == 1

@@ -14,7 +14,6 @@ import pytest
 import structlog
 
 from crm_sync.adapters.rest.adapter import RestAdapter
-from crm_sync.adapters.rest.reading import open_inbound
 from crm_sync.adapters.rest.spec import FACTS
 from crm_sync.callbacks import CallbackAnswer, receive
 from crm_sync.delivery.breaker import Breaker
@@ -99,7 +98,7 @@ class Desk:
             body,
             self.world.clock.at_s,
             apply=self.world.apply,
-            inbound=open_inbound(endpoint),
+            inbound=RestAdapter.open_inbound(endpoint),
             real_now_s=self.now.read,
         )
 

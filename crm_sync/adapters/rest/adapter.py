@@ -2,17 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
-from crm_sync.adapters.contract import Audit, Capabilities, Delivery, Health, Outcome, RecordChange, Result
+from crm_sync.adapters.contract import Audit, Capabilities, Delivery, Health, Inbound, Outcome, RecordChange, Result
+from crm_sync.adapters.rest.account import read_spec
 from crm_sync.adapters.rest.caller import Caller
 from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.examine import examine
-from crm_sync.adapters.rest.reading import read_changes
-from crm_sync.adapters.rest.spec import FACTS, Poll, read_spec
+from crm_sync.adapters.rest.reading import RestInbound, read_changes
+from crm_sync.adapters.rest.spec import FACTS, Poll
 from crm_sync.adapters.rest.template import Values
 from crm_sync.adapters.rest.work import Work
 from crm_sync.endpoints import LEASE_S
@@ -27,6 +28,9 @@ _PATIENCE_S: Final = 0.75 * LEASE_S  # for all calls of one delivery: then the l
 class RestAdapter:
     """One helpdesk; docs/crm/rest.md says what its file may hold."""
 
+    own_spec: ClassVar[Path | None] = None  # of those whose file careloop brings
+    needed: ClassVar[Mapping[str, str]] = {}  # values of the account without which there is no way there: what they are
+
     def __init__(
         self,
         settings: EndpointSettings,
@@ -36,14 +40,34 @@ class RestAdapter:
     ) -> None:
         """Raises ConfigError naming every fault of the helpdesk's file."""
         where = f"crm.endpoints.{settings.name}"
-        if not settings.spec_file:
-            raise ConfigError([Fault(f"{where}.spec_file", "nothing", "the TOML file that describes the helpdesk")])
         strange = sorted(set(settings.types) - set(CASE_TYPES))
         if strange:
             raise ConfigError([Fault(f"{where}.types", ", ".join(strange), ", ".join(CASE_TYPES))])
-        self.spec: Final = read_spec(Path(settings.spec_file))
+        lacking = [
+            Fault(f"{where}.account.{name}", "nothing", words)
+            for name, words in self.needed.items()
+            if not settings.account.get(name)
+        ]
+        if lacking:
+            raise ConfigError(lacking)
+        self.spec: Final = read_spec(settings, self.own_spec)
         self._settings = settings
+        self._real_now_s = real_now_s
         self._caller = Caller(settings, self.spec, resolve=resolve, real_now_s=real_now_s)
+
+    @classmethod
+    def open_inbound(cls, settings: EndpointSettings) -> Inbound | None:
+        """The hooks that its file describes; None where it calls back as careloop would. Raises ConfigError."""
+        inbound = read_spec(settings, cls.own_spec).inbound
+        secret = settings.callback_token.get_secret_value()
+        if inbound is None or (cls.own_spec is not None and not secret):
+            return None
+        where = f"crm.endpoints.{settings.name}.callback_token"
+        if not secret:
+            raise ConfigError([Fault(where, "nothing", "the token, or the secret of signatures, that hooks come with")])
+        if secret in inbound.never:
+            raise ConfigError([Fault(where, "a secret that everybody knows", "the one of your own account")])
+        return RestInbound(inbound, secret)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -51,11 +75,11 @@ class RestAdapter:
         find, most = self.spec.find, min(self._settings.max_in_flight, self.spec.limits.in_flight)
         if find is None:
             return Capabilities(max_in_flight=most)
-        return Capabilities("eventual" if find.lag else "strong", find.lag, most)
+        return Capabilities("eventual" if find.lag else "strong", find.lag, most, completes=True)
 
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Make the calls that a message asks for."""
-        work = Work(self.spec, self._caller, delivery)
+        work = Work(self.spec, self._caller, delivery, self._real_now_s())
         try:
             self._caller.admit()
             async with asyncio.timeout(_PATIENCE_S):

@@ -5,6 +5,7 @@ import base64
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
@@ -14,6 +15,7 @@ import msgspec
 
 from crm_sync.adapters.contract import Outcome, Result
 from crm_sync.adapters.http import Exchange, Request
+from crm_sync.adapters.rest.assertion import GRANT, Claims, assertion, read_key
 from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.spec import Auth
 from crm_sync.settings import EndpointSettings
@@ -50,8 +52,13 @@ def read_credentials(settings: EndpointSettings, auth: Auth) -> Credentials:
             raise ConfigError([fault]) from error
     if auth.kind != "none" and not token:
         raise ConfigError([Fault(f"{where}.token", "nothing", f"a token, or token_file, for auth.kind {auth.kind}")])
-    if auth.kind in {"basic", "client_credentials"} and not settings.user:
+    if (auth.kind == "basic" or auth.is_granted) and not settings.user:
         raise ConfigError([Fault(f"{where}.user", "nothing", f"a user, or client id, for auth.kind {auth.kind}")])
+    if auth.kind == "jwt_bearer":
+        try:
+            read_key(token)
+        except ValueError as error:
+            raise ConfigError([Fault(f"{where}.token", "a text that is none", f"a private key: {error}")]) from None
     return Credentials(settings.user, token)
 
 
@@ -59,13 +66,20 @@ class Authority:
     """The headers that let us in; a token that is granted for a while is asked for once, by whoever comes first."""
 
     def __init__(
-        self, auth: Auth, credentials: Credentials, url: str, now_s: Callable[[], float] = time.monotonic
+        self,
+        auth: Auth,
+        credentials: Credentials,
+        url: str,
+        *,
+        now_s: Callable[[], float] = time.monotonic,
+        real_now_s: Callable[[], float] = time.time,
     ) -> None:
         """`url` is where tokens are granted."""
         self._auth = auth
         self._credentials = credentials
         self._url = url
         self._now_s = now_s
+        self._real_now_s = real_now_s
         self._granted = ""
         self._until_s = 0.0
         self._asking = asyncio.Lock()
@@ -73,12 +87,14 @@ class Authority:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must not be kept of an answer."""
-        return tuple(each for each in (self._credentials.token, self._granted) if each)
+        held = self._credentials
+        pair = base64.b64encode(f"{held.user}:{held.token}".encode()).decode()
+        return tuple(each for each in (held.token, self._granted, pair if held.token else "") if each)
 
     @property
     def is_renewable(self) -> bool:
         """Whether another token can be had when one is refused."""
-        return self._auth.kind == "client_credentials"
+        return self._auth.is_granted
 
     async def headers(self, send: Send) -> Mapping[str, str]:
         """The headers for a call. Raises CallFailed where no token is granted."""
@@ -93,7 +109,7 @@ class Authority:
                 return {"authorization": f"Basic {pair}"}
             case "header":
                 return {auth.header.lower(): f"{auth.prefix}{held.token}"}
-            case "client_credentials":
+            case "client_credentials" | "jwt_bearer":
                 return {"authorization": f"Bearer {await self._grant(send)}"}
 
     def forget(self, refused: Mapping[str, str]) -> None:
@@ -105,20 +121,29 @@ class Authority:
         async with self._asking:
             if self._now_s() < self._until_s:
                 return self._granted
-            form = {
-                "grant_type": "client_credentials",
-                "client_id": self._credentials.user,
-                "client_secret": self._credentials.token,
-                **({"scope": self._auth.scope} if self._auth.scope else {}),
-            }
             headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-            exchange = await send(Request(self._url, headers, urlencode(form).encode()))
+            exchange = await send(Request(self._url, headers, urlencode(self._form()).encode()))
             try:
                 granted = msgspec.json.decode(exchange.body, type=_Granted)
             except (msgspec.MsgspecError, UnicodeDecodeError):
-                unwell = exchange.status is None or httpx.codes.is_server_error(exchange.status)
-                result = Result.RETRYABLE if unwell else Result.AUTH
-                raise CallFailed(Outcome(result, "no_token", status=exchange.status)) from None
+                raise CallFailed(_refusal(exchange)) from None
             self._granted = granted.access_token
             self._until_s = self._now_s() + max(granted.expires_in - _EARLY_S, 1.0)
             return self._granted
+
+    def _form(self) -> dict[str, str]:
+        auth, held = self._auth, self._credentials
+        if auth.kind == "jwt_bearer":
+            claims = Claims(held.user, auth.subject, auth.audience)
+            return {"grant_type": GRANT, "assertion": assertion(read_key(held.token), claims, self._real_now_s())}
+        form = {"grant_type": "client_credentials", "client_id": held.user, "client_secret": held.token}
+        return {**form, "scope": auth.scope} if auth.scope else form
+
+
+def _refusal(exchange: Exchange) -> Outcome:
+    """Why no token came: the other side is unwell, has had too many questions, or does not let us in."""
+    if exchange.status is None or httpx.codes.is_server_error(exchange.status):
+        return Outcome(Result.RETRYABLE, "no_token", status=exchange.status)
+    if exchange.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return Outcome(Result.RATE_LIMITED, "no_token", status=exchange.status)
+    return Outcome(Result.AUTH, "no_token", status=exchange.status)

@@ -42,7 +42,8 @@ class Caller:
         self._real_now_s = real_now_s
         self._client = open_client(settings, resolve)
         credentials = read_credentials(settings, spec.auth)
-        self._authority = Authority(spec.auth, credentials, self._base + spec.auth.grant_path)
+        granter = spec.auth.grant_url or self._base + spec.auth.grant_path
+        self._authority = Authority(spec.auth, credentials, granter, real_now_s=real_now_s)
         self._bucket = Bucket(spec.limits, real_now_s())
         self._judge = Judge(spec.errors, settings.refusal_tries)
 
@@ -63,11 +64,11 @@ class Caller:
 
     async def items(self, name: str, call: Listing, values: Values) -> list[Json]:
         """Every item of a listing, over as many pages as it has. Raises CallFailed."""
-        page, path = call.page_from, ""
+        page, cursor, path = call.page_from, None, ""
         gathered: list[Json] = []
         seen: set[bytes] = set()
         for _ in range(call.most_pages):
-            facts = replace(values, facts={**values.facts, "page": page})
+            facts = replace(values, facts={**values.facts, "page": page, "cursor": cursor})
             answer = await (self._ask(name, call, facts, path) if path else self.call(name, call, facts))
             items = look_up(call.items, answer)
             found = items if isinstance(items, list) else []
@@ -76,14 +77,11 @@ class Caller:
                 return gathered
             seen.add(mark)
             gathered += found
-            following = as_text(look_up(call.next, answer)) if call.next else ""
-            path = _inside(following, self._base)
-            if following and not path:
-                detail = f"{name}: the next page is not below the endpoint's url; it is at {following[:200]}"
-                raise CallFailed(Outcome(Result.PERMANENT, "foreign_page", detail))
+            path = self._next_page(name, call, answer)
+            cursor = look_up(call.cursor, answer) if call.cursor else None
             if page is not None:
                 page += 1
-            elif not path:
+            elif not path and cursor is None:
                 return gathered
         detail = f"{name}: there are more than {call.most_pages} pages, and what is sought may be on the next"
         raise CallFailed(Outcome(Result.PERMANENT, "too_many_pages", detail))
@@ -91,6 +89,17 @@ class Caller:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+    def _next_page(self, name: str, call: Listing, answer: Json) -> str:
+        """The path of the next page; nothing where there is none. Raises CallFailed."""
+        following = look_up(call.next, answer) if call.next else None
+        if not isinstance(following, str) or not following:
+            return ""
+        path = _inside(following, self._base)
+        if not path:
+            detail = f"{name}: the next page is not below the endpoint's url; it is at {following[:200]}"
+            raise CallFailed(Outcome(Result.PERMANENT, "foreign_page", detail))
+        return path
 
     async def _ask(self, name: str, call: Call, values: Values, path: str) -> Json:
         try:
@@ -154,12 +163,20 @@ def _body(call: Call, values: Values, headers: dict[str, str]) -> bytes:
     if call.body is None:
         return b""
     filled = fill(cast("Json", call.body), values)
+    if call.omit_null:
+        filled = _without_nulls(filled)
     if call.format == "form":
         headers.setdefault("content-type", "application/x-www-form-urlencoded")
         fields = cast("Mapping[str, Json]", filled)  # its file was refused if it is none
         return urlencode({key: as_text(value) for key, value in fields.items()}).encode()
     headers.setdefault("content-type", "application/json")
     return msgspec.json.encode(filled)
+
+
+def _without_nulls(filled: Json) -> Json:
+    if isinstance(filled, Mapping):
+        return {key: _without_nulls(value) for key, value in filled.items() if value is not None}
+    return filled
 
 
 def _joined(path: str, query: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from crm_sync.adapters.contract import Outcome, Result
 from crm_sync.adapters.http import Exchange, parse_retry_after_s
-from crm_sync.adapters.rest.spec import Call, ErrorRule
+from crm_sync.adapters.rest.spec import Call, ErrorRule, Listing
 from crm_sync.adapters.rest.template import Json, look_up
 
 _BY_STATUS: Final[Mapping[int, Result]] = {
@@ -23,7 +23,10 @@ _BY_STATUS: Final[Mapping[int, Result]] = {
     429: Result.RATE_LIMITED,
     503: Result.RETRYABLE,
 }
-_ON_A_RECORD: Final = frozenset({"read", "update", "note", "note.find", "status"})
+_ON_A_RECORD: Final = frozenset({"read", "update", "link", "note", "note.find", "note.first", "status", "end"})
+RECORD_GONE: Final = "record_gone"
+"""The code of a record that is there no more: somebody removed it, or merged it into another."""
+
 _NO_RECORD: Final = frozenset({404, 410})
 _MALFORMED: Final = frozenset({400, 411, 413, 414, 415, 422, 431})
 _SHOWN: Final = 300  # characters of an answer that a detail repeats
@@ -51,6 +54,8 @@ class Judge:
         answer 200 to what they have not done.
         """
         status, text = exchange.status or 0, exchange.body.decode("utf-8", "replace")
+        if isinstance(call, Listing) and status in call.nothing:
+            return None
         shown = f"{name}: {text[:_SHOWN]}"
         retry_after_s = parse_retry_after_s(exchange.headers.get("retry-after"), now_s)
         for rule in self.rules:
@@ -70,7 +75,7 @@ class Judge:
 
     def _by_status(self, name: str, call: Call, status: int) -> tuple[Result, str, int | None]:
         if status in _NO_RECORD and name in _ON_A_RECORD:
-            return Result.PERMANENT, "record_gone", None
+            return Result.PERMANENT, RECORD_GONE, None
         code = f"http_{status}"
         if status in _BY_STATUS:
             return _BY_STATUS[status], code, None

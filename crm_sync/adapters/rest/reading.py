@@ -5,20 +5,19 @@ import binascii
 import hashlib
 import hmac
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, cast
 
 import msgspec
 
 from crm_sync.adapters.contract import Hook, RecordChange
-from crm_sync.adapters.rest.spec import Inbound, Reading, read_spec
+from crm_sync.adapters.rest.spec import Inbound, Reading
 from crm_sync.adapters.rest.template import Json, as_text, look_up
-from crm_sync.settings import EndpointSettings
 from crm_sync.signing import BadSignature, SignatureReason
-from devices.errors import ConfigError, Fault
 
+_DATE: Final = re.compile(r"/Date\((\d{1,16})(?:[+-]\d{4})?\)/")  # as Microsoft's JSON writes milliseconds
 _MOST_MS: Final = 10**11  # a number of seconds is smaller until the year 5138, one of milliseconds larger since 1973
 
 
@@ -58,6 +57,9 @@ def _as_version(text: str) -> int | None:
 
 def parse_instant_s(text: str) -> float | None:
     """An instant in ISO 8601 (UTC where it does not say), or in seconds or milliseconds since 1970."""
+    dated = _DATE.fullmatch(text)
+    if dated:
+        return int(dated[1]) / 1000
     try:
         number = float(text)
     except ValueError:
@@ -104,7 +106,11 @@ class RestInbound:
         except msgspec.MsgspecError as error:
             raise ValueError(str(error)) from error
         events = look_up(self._inbound.events, told)
-        return read_changes(self._inbound, events if isinstance(events, list) else [events])
+        return self.changes(events if isinstance(events, list) else [events])
+
+    def changes(self, events: Sequence[Json]) -> Sequence[RecordChange]:
+        """What events tell that are read already."""
+        return read_changes(self._inbound, events)
 
     def _timestamp(self, headers: Mapping[str, str], now_s: float) -> str:
         inbound = self._inbound
@@ -133,17 +139,3 @@ def _decoded(inbound: Inbound, shown: str) -> bytes:
         return bytes.fromhex(shown) if inbound.encoding == "hex" else base64.b64decode(shown, validate=True)
     except (ValueError, binascii.Error):
         raise BadSignature(SignatureReason.NO_MATCH) from None
-
-
-def open_inbound(endpoint: EndpointSettings) -> RestInbound | None:
-    """The hooks that an endpoint's file describes; None where it calls back as careloop would. Raises ConfigError."""
-    if endpoint.adapter != "rest":
-        return None
-    inbound = read_spec(Path(endpoint.spec_file)).inbound
-    if inbound is None:
-        return None
-    secret = endpoint.callback_token.get_secret_value()
-    if not secret:
-        setting = f"crm.endpoints.{endpoint.name}.callback_token"
-        raise ConfigError([Fault(setting, "nothing", "the token, or the secret of signatures, that hooks come with")])
-    return RestInbound(inbound, secret)

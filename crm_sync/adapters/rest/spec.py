@@ -20,7 +20,7 @@ FACTS: Final = frozenset(
         *("sla_due_at", "closed_at", "resolution", "outcome", "device_id", "asset", "owner_ref", "account_ref"),
         *("alarms", "relapse_of", "outreach", "chart", "truncated"),
         *("major", "cohort", "members", "parent"),  # of the message
-        *("message_id", "external_id", "contact_id", "page", "since"),  # of the call
+        *("message_id", "external_id", "contact_id", "page", "cursor", "listed", "since", "now"),  # of the call
     }
 )
 """What places may begin with."""
@@ -51,6 +51,23 @@ Pattern = Annotated[str, AfterValidator(_pattern)]
 Statuses = Annotated[tuple[Annotated[int, Field(ge=100, le=599)], ...], BeforeValidator(_several)]
 
 
+CallName = Literal[
+    "create",
+    "find",
+    "read",
+    "update",
+    "note",
+    "note.find",
+    "note.first",
+    "status",
+    "end",
+    "contact",
+    "link",
+    "poll",
+    "checks",
+]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,11 +75,25 @@ class _Section(BaseModel):
 class Auth(_Section):
     """How careloop shows who it is; secrets stand in the endpoint's settings."""
 
-    kind: Literal["none", "bearer", "basic", "header", "client_credentials"] = "bearer"
+    kind: Literal["none", "bearer", "basic", "header", "client_credentials", "jwt_bearer"] = "bearer"
     header: str = "Authorization"  # for `header`
     prefix: str = ""  # before the token, for `header`: "Token "
-    grant_path: Annotated[str, AfterValidator(_path_inside)] = "/oauth/token"  # for `client_credentials`
+    grant_path: Annotated[str, AfterValidator(_path_inside)] = "/oauth/token"  # where tokens are granted…
+    grant_url: str = ""  # …or a whole URL, where that is another server
     scope: str = ""
+    audience: str = ""  # for `jwt_bearer`: who is to believe the assertion…
+    subject: str = ""  # …and as which user careloop works
+
+    @model_validator(mode="after")
+    def _states_enough(self) -> "Auth":
+        if self.kind == "jwt_bearer" and not (self.audience and self.subject):
+            raise ValueError("jwt_bearer wants audience and subject: who is to believe it, and as whom careloop works")
+        return self
+
+    @property
+    def is_granted(self) -> bool:
+        """Whether careloop is given a token for a while, and another one when that is refused."""
+        return self.kind in {"client_credentials", "jwt_bearer"}
 
 
 class Limits(_Section):
@@ -81,6 +112,7 @@ class Call(_Section):
     query: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}
     body: Any = None  # tables, arrays and texts with places
+    omit_null: bool = False  # what would be null in the body's tables is left out
     format: Literal["json", "form"] = "json"
     success: Statuses = tuple(range(200, 300))  # statuses of it
     expect: Expression | None = None  # must be there, and neither false nor empty, in the answer
@@ -114,7 +146,9 @@ class Listing(Call):
 
     items: Expression = "@"
     page_from: int | None = None  # {page} starts here, and rises until a page is empty or brings nothing new
-    next: Expression | None = None  # in the answer: the path of the next page
+    next: Expression | None = None  # in the answer: the path of the next page…
+    cursor: Expression | None = None  # …or what {cursor} is to be in the next question
+    nothing: Statuses = ()  # statuses that mean that there is none
     most_pages: Annotated[int, Field(ge=1, le=_MOST_PAGES)] = 20
 
 
@@ -124,6 +158,7 @@ class Find(Listing):
     id: Expression = "id"
     key: Expression | None = None  # in an item: must be the case's id; a CRM that ignores the filter finds everything
     lag: Annotated[SpanS, Field(ge=0)] = 0.0  # how long after a create "not found" means nothing
+    confirm: bool = False  # asked after each create too: where nothing else hinders a second record
 
 
 class Contact(Listing):
@@ -131,12 +166,14 @@ class Contact(Listing):
 
     id: Expression = "id"
     required: bool = False  # without a contact no record is made
+    otherwise: str | int = ""  # the contact of a product whose owner is not known, or not found
 
 
 class Read(Call):
     """Reads the record back, to see whether it is as it was told to be."""
 
     item: Expression = "@"
+    id: Expression | None = None  # in the record: what it is called; another name is that of what it was merged into
     check: Mapping[Expression, Any] = {}  # where in the record, and what must stand there, after create and update
 
 
@@ -144,6 +181,7 @@ class FindNote(Listing):
     """Looks whether a note is there already, when its answer was lost."""
 
     text: Expression  # in an item: holds {message_id} if it is the note
+    first: Listing | None = None  # asked before; what it lists is {listed}
 
 
 class Note(Write):
@@ -154,7 +192,7 @@ class Note(Write):
 
 
 class Status(Write):
-    """Moves the record."""
+    """Moves the record; as `end`, moves it when the case is over, where that takes another call."""
 
     check: Mapping[Expression, Any] = {}  # as in `read`, after the move
 
@@ -166,9 +204,7 @@ class ErrorRule(_Section):
     body: Pattern = ""  # found in the answer's text
     means: Result
     code: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,40}$")] = "refused"
-    on: Sequence[
-        Literal["create", "find", "read", "update", "note", "note.find", "status", "contact", "poll", "checks"]
-    ] = ()  # which calls; all
+    on: Sequence[CallName] = ()  # which calls; all
     retry_after: SpanS | None = None
 
 
@@ -210,6 +246,7 @@ class Inbound(Reading):
     signed: str = "{body}"  # what is signed: {body}, and {timestamp} as the header has it
     timestamp_header: str = ""
     tolerance: Annotated[SpanS, Field(gt=0)] = 300.0
+    never: Sequence[str] = ()  # secrets that everybody knows
     delivery_header: str = ""  # names the delivery; else its bytes do
     events: Expression = "@"  # one, or several, in the body
 
@@ -235,6 +272,7 @@ class Spec(_Section):
     """One helpdesk."""
 
     name: str
+    account: Mapping[str, str | int] = {}  # what differs from account to account: {account.name}, everywhere
     auth: Auth = Auth()
     limits: Limits = Limits()
     headers: Mapping[str, str] = {}
@@ -242,10 +280,12 @@ class Spec(_Section):
     create: Create
     find: Find | None = None
     contact: Contact | None = None
+    link: Write | None = None
     read: Read | None = None
     update: Write | None = None
     note: Note | None = None
     status: Status | None = None
+    end: Status | None = None
     poll: Poll | None = None
     inbound: Inbound | None = None
     errors: Sequence[ErrorRule] = ()
@@ -264,11 +304,14 @@ class Spec(_Section):
             "create": self.create,
             "find": self.find,
             "contact": self.contact,
+            "link": self.link,
             "read": self.read,
             "update": self.update,
             "note": self.note,
             "note.find": self.note.find if self.note else None,
+            "note.first": self.note.find.first if self.note and self.note.find else None,
             "status": self.status,
+            "end": self.end,
             "poll": self.poll,
             **{f"checks[{at}]": check for at, check in enumerate(self.checks)},
         }
@@ -299,10 +342,10 @@ class Spec(_Section):
             wrong.append("create.id, or else find, must tell what the record is called")
         if self.update is None and self.note is None:
             wrong.append("update or note must tell what is new")
-        if self.status is None and self.note is None:
-            wrong.append("status or note must tell that a case is over")
-        if self.status is not None and self.status.check and self.read is None:
-            wrong.append("status.check wants read")
+        if self.status is None and self.end is None and self.note is None:
+            wrong.append("status, end or note must tell that a case is over")
+        moves = {"status": self.status, "end": self.end}
+        wrong += [f"{name}.check wants read" for name, move in moves.items() if move and move.check and not self.read]
         wrong += [
             f"checks[{at}]: hold_map names no table of maps"
             for at, check in enumerate(self.checks)
@@ -311,20 +354,26 @@ class Spec(_Section):
         return wrong
 
 
-def read_spec(path: Path) -> Spec:
-    """Read a helpdesk's file. Raises ConfigError naming every fault."""
+def parse_spec(table: Mapping[str, Any], where: str) -> Spec:
+    """A helpdesk's file that was read from `where`. Raises ConfigError naming every fault."""
     try:
-        return Spec.model_validate(tomllib.loads(path.expanduser().read_text("utf-8")))
+        return Spec.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError([_fault(where, each) for each in error.errors(include_url=False)]) from error
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """What a TOML file says. Raises ConfigError."""
+    try:
+        return tomllib.loads(path.expanduser().read_text("utf-8"))
     except OSError as error:
         fault = Fault("spec_file", str(path), f"a file that can be read ({error.strerror})")
         raise ConfigError([fault]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError([Fault(str(path), "no TOML", str(error))]) from error
-    except ValidationError as error:
-        raise ConfigError([_fault(path, each) for each in error.errors(include_url=False)]) from error
 
 
-def _fault(path: Path, each: Any) -> Fault:
+def _fault(file: str, each: Any) -> Fault:
     where = ".".join(str(part) for part in each["loc"])
     found = "missing" if each["type"] == "missing" else repr(each["input"])[:200]
-    return Fault(f"{path.name}: {where}" if where else path.name, found if where else "what it says", each["msg"])
+    return Fault(f"{file}: {where}" if where else file, found if where else "what it says", each["msg"])

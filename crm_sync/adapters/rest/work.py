@@ -8,19 +8,23 @@ import msgspec
 
 from crm_sync.adapters.contract import Audit, Delivery, Outcome, Result
 from crm_sync.adapters.rest.caller import Caller
-from crm_sync.adapters.rest.classify import CallFailed
-from crm_sync.adapters.rest.spec import FACTS, Find, Note, Spec
+from crm_sync.adapters.rest.classify import RECORD_GONE, CallFailed
+from crm_sync.adapters.rest.spec import FACTS, Find, Note, Read, Spec, Status
 from crm_sync.adapters.rest.template import Json, UnknownWord, Values, as_text, fill, is_same, look_up
 from crm_sync.settings import MessageType
+from devices.clock import to_datetime
 
 _MOVES: Final = frozenset({"reopened", "waiting", "accepted", "in_progress"})
 """Changes of a live case that move its record."""
+
+RECORD_CLOSED: Final = "record_closed"
+"""The code of a rule of a file's: the record is closed for good, and moves no more."""
 
 
 class Work:
     """The calls of one delivery. What is done again after a failure is what does no harm twice."""
 
-    def __init__(self, spec: Spec, caller: Caller, delivery: Delivery) -> None:
+    def __init__(self, spec: Spec, caller: Caller, delivery: Delivery, now_s: float = 0.0) -> None:
         self._spec = spec
         self._caller = caller
         self._delivery = delivery
@@ -31,6 +35,7 @@ class Work:
             "case_id": delivery.key,
             "message_id": delivery.message_id,
             "external_id": delivery.external_id,
+            "now": to_datetime(now_s).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
 
     @property
@@ -73,9 +78,9 @@ class Work:
         if read is None:
             return Audit(1, self.external_id)
         try:
-            record = look_up(read.item, await self._caller.call("read", read, self.values))
+            record = await self._read(read)
         except CallFailed as failed:
-            if failed.outcome.code == "record_gone":
+            if failed.outcome.code == RECORD_GONE:
                 return Audit(0)
             raise
         wrong = [words for _, words in _differences(read.check, record, self.values)] if is_live else []
@@ -83,22 +88,38 @@ class Work:
 
     def _is_closed(self, record: Json) -> bool | None:
         """Whether the record stands where a case that is over would put it; None where nobody says where that is."""
-        if self._spec.status is None or not self._spec.status.check:
+        move = self._spec.end or self._spec.status
+        if move is None or not move.check:
             return None
-        check = self._spec.status.check
+        check = move.check
         ends = [replace(self.values, facts={**self._facts, "state": state}) for state in ("resolved", "retracted")]
         return any(not _differences(check, record, end) for end in ends)
 
     async def _open(self) -> Outcome:
-        is_new = self.external_id is None
-        if is_new:
-            await self._find_contact()
-            answer = await self._caller.call("create", self._spec.create, self.values)
-            self._facts["external_id"] = await self._name(answer)
-        elif self._spec.update is not None:  # made by an attempt whose end was a failure
+        await self._find_contact()
+        if self.external_id is None:
+            await self._make()
+            return Outcome(Result.OK, "created")
+        if self._spec.update is not None:  # made by an attempt whose end was a failure, or was not heard of
             await self._caller.call("update", self._spec.update, self.values)
+        await self._link()
         await self._check_record()
-        return Outcome(Result.OK, "created" if is_new else "updated")
+        return Outcome(Result.OK, "updated")
+
+    async def _make(self) -> None:
+        """Make the record, and see that it is there as told, and alone."""
+        answer = await self._caller.call("create", self._spec.create, self.values)
+        self._facts["external_id"] = await self._name(answer)
+        try:
+            await self._link()
+            await self._check_record()
+        except CallFailed as failed:
+            if failed.outcome.code != RECORD_GONE:
+                raise
+            self._facts["external_id"] = None  # a name that nothing bears
+            raise CallFailed(Outcome(Result.UNKNOWN, "not_kept", failed.outcome.detail)) from None
+        if self._spec.find is not None and self._spec.find.confirm:
+            self._alone(await self.find())
 
     async def _update(self) -> Outcome:
         await self._know_record()
@@ -106,24 +127,36 @@ class Work:
             await self._caller.call("update", self._spec.update, self.values)
             await self._check_record()
         if self._facts["change"] in _MOVES:
-            await self._move()
+            await self._move("status", self._spec.status)
         await self._add_note()
         return Outcome(Result.OK, "updated")
 
     async def _close(self) -> Outcome:
-        try:
-            await self._know_record()
-            if self._spec.note is not None and self._spec.note.before_status:
-                await self._add_note()
-                await self._move()
-            else:
-                await self._move()
-                await self._add_note()
-        except CallFailed as failed:
-            if failed.outcome.code == "record_gone":  # somebody removed it: there is nothing left to close
-                return Outcome(Result.OK, "record_gone", failed.outcome.detail)
-            raise
-        return Outcome(Result.OK, "closed")
+        """Move the record and say why; a record that is gone, or closed for good, has nothing left to close."""
+        steps = [self._know_record, self._end, self._add_note]
+        if self._spec.note is not None and self._spec.note.before_status:
+            steps = [self._know_record, self._add_note, self._end]
+        code = "closed"
+        for step in steps:
+            try:
+                await step()
+            except CallFailed as failed:
+                code = failed.outcome.code
+                if code == RECORD_GONE:
+                    break
+                if code != RECORD_CLOSED:
+                    raise
+        return Outcome(Result.OK, code)
+
+    async def _end(self) -> None:
+        if self._spec.end is not None:
+            await self._move("end", self._spec.end)
+        else:
+            await self._move("status", self._spec.status)
+
+    async def _link(self) -> None:
+        if self._spec.link is not None and self._facts["contact_id"] is not None:
+            await self._caller.call("link", self._spec.link, self.values)
 
     async def _name(self, answer: Json) -> str:
         """What a record that was just made is called. Raises CallFailed."""
@@ -144,9 +177,13 @@ class Work:
         found = await self.find()
         if not found:
             raise CallFailed(Outcome(Result.PERMANENT, "no_record", "no record bears the case's id"))
+        self._alone(found)
+        self._facts["external_id"] = found[0]
+
+    def _alone(self, found: Sequence[str]) -> None:
+        """Raises CallFailed where several records bear the case's id."""
         if len(found) > 1:
             raise CallFailed(Outcome(Result.CONFLICT, "several_records", f"{len(found)} records bear the case's id"))
-        self._facts["external_id"] = found[0]
 
     async def _find_contact(self) -> None:
         contact = self._spec.contact
@@ -158,15 +195,16 @@ class Work:
             found = [called for item in items if (called := look_up(contact.id, item)) is not None]
         if len(found) == 1:  # with several, any choice could be somebody else's
             self._facts["contact_id"] = found[0]
+        elif contact.otherwise:
+            self._facts["contact_id"] = contact.otherwise
         elif contact.required:
             result = Result.CONFLICT if found else Result.PERMANENT
             raise CallFailed(Outcome(result, "no_contact", f"{len(found)} contacts have the owner's reference"))
 
-    async def _move(self) -> None:
-        status = self._spec.status
-        if status is not None:
-            await self._caller.call("status", status, self.values)
-            await self._check(status.check, "status_refused")
+    async def _move(self, name: str, move: Status | None) -> None:
+        if move is not None:
+            await self._caller.call(name, move, self.values)
+            await self._check(move.check, "status_refused")
 
     async def _check_record(self) -> None:
         if self._spec.read is not None:
@@ -177,9 +215,17 @@ class Work:
         read = self._spec.read
         if read is None or not wanted:
             return
-        record = look_up(read.item, await self._caller.call("read", read, self.values))
+        record = await self._read(read)
         for path, words in _differences(wanted, record, self.values):
             raise CallFailed(Outcome(Result.PERMANENT, code, f"read: {words}"[:500], field=path))
+
+    async def _read(self, read: Read) -> Json:
+        """The record as it stands. Raises CallFailed where it is there no more."""
+        record = look_up(read.item, await self._caller.call("read", read, self.values))
+        called = as_text(look_up(read.id, record)) if read.id else self.external_id
+        if called != self.external_id:
+            raise CallFailed(Outcome(Result.PERMANENT, RECORD_GONE, f"read: it was merged into {called}"))
+        return record
 
     async def _add_note(self) -> None:
         note = self._spec.note
@@ -191,6 +237,10 @@ class Work:
         """Whether an earlier attempt has left the note."""
         if note.find is None or self._delivery.attempt == 1:
             return False
+        if note.find.first is not None:
+            self._facts["listed"] = await self._caller.items("note.first", note.find.first, self.values)
+            if not self._facts["listed"]:
+                return False
         items = await self._caller.items("note.find", note.find, self.values)
         return any(self._delivery.message_id in as_text(look_up(note.find.text, item)) for item in items)
 

@@ -1,0 +1,215 @@
+"""Dynamics 365, as it describes itself.
+
+Sources: learn.microsoft.com/power-apps/developer/data-platform/api-limits, …/register-web-hook, …/use-webhooks,
+…/webapi/update-delete-entities-using-web-api, learn.microsoft.com/dynamics365/developer/reference/entities/incident
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Ticket, instant
+from simulators.crm.vendors.granting import Granting
+
+_SPACE = uuid.UUID("6d1c1c3e-8f0b-4b7a-9f38-9f2f6c2f7a10")
+_ENDED = {5: 1, 1000: 1, 6: 2, 2000: 2}  # statuscode -> statecode
+_BY_KEY = re.compile(r"incidents\(new_careloopcase='([^']*)'\)")
+_BY_ID = re.compile(r"(?:incidents|contacts)\(([^)=]+)\)")
+_FILTER = re.compile(r"new_careloopcase eq '([^']*)'")
+_SINCE = re.compile(r"modifiedon ge (\S+)")
+
+
+class Dynamics:
+    """Cases with an alternate key, over which PATCH is an upsert; they are resolved by an action of their own."""
+
+    name = "dynamics365"
+
+    def __init__(self, token: str) -> None:
+        self.granting = Granting(token)
+        self.book = Book()
+        self.drops: set[str] = set()
+        self.contacts = {"owner-1"}
+
+    def refuse(self, asked: Asked) -> Reply | None:
+        """A token that Entra granted."""
+        if asked.path.endswith("/oauth2/v2.0/token"):
+            return self.granting.grant(asked)
+        return None if self.granting.knows(asked) else Reply(401, {"error": {"code": "0x80072560", "message": "no"}})
+
+    def kind(self, asked: Asked) -> str:
+        """By path."""
+        what = asked.path.removeprefix("/api/data/v9.2/")
+        match (asked.method, what.partition("(")[0]):
+            case ("GET", "EntityDefinitions"):
+                return "checks"
+            case ("GET", "contacts"):
+                return "contact"
+            case ("POST", "CloseIncident"):
+                return "end"
+            case ("POST", "annotations"):
+                return "note"
+            case ("GET", "annotations"):
+                return "note.find"
+            case ("GET", "incidents") if "$top" in asked.query:
+                return "checks"
+            case ("GET", "incidents") if "(" not in what:
+                return "poll" if "modifiedon" in asked.query["$filter"] else "find"
+            case ("GET", "incidents"):
+                return "read"
+            case _ if _BY_KEY.search(what):
+                return "create"
+            case _:
+                return "status" if "statuscode" in asked.json else "update"
+
+    def work(self, asked: Asked) -> Reply:
+        """Answer."""
+        match self.kind(asked):
+            case "checks":
+                key = {"KeyAttributes": ["new_careloopcase"], "EntityKeyIndexStatus": "Active"}
+                return Reply(200, {"value": [key] if "EntityDefinitions" in asked.path else []})
+            case "contact":
+                called = _found(_BY_ID, asked.path)
+                return Reply(200, {"contactid": called}) if called in self.contacts else _missing()
+            case "find":
+                found = self.book.of_key(_found(_FILTER, asked.query["$filter"]))
+                return Reply(200, {"value": [_shown(each) for each in found]})
+            case "poll":
+                since = _found(_SINCE, asked.query["$filter"])
+                told = [each for each in self.book.present() if each.key and instant(each.changed_s) >= since]
+                return Reply(200, {"value": [_shown(each) for each in told]})
+            case "create":
+                return self._upsert(asked)
+            case "end":
+                return self._close(asked)
+            case "note":
+                return self._note(asked)
+            case "note.find":
+                ticket = self.book.tickets.get(asked.query["$filter"].rpartition(" ")[2])
+                notes = [] if ticket is None else [{"notetext": each.text} for each in ticket.notes]
+                return Reply(200, {"value": notes})
+            case _:
+                return self._on_case(asked)
+
+    def _upsert(self, asked: Asked) -> Reply:
+        told, key = asked.json, _found(_BY_KEY, asked.path)
+        found = self.book.of_key(key)
+        if found:
+            self._change(found[0], told, asked.at_s)
+            return Reply(200, _shown(found[0]))
+        if "customerid_contact@odata.bind" not in told:
+            return _error(400, "0x80040203", "You should specify a parent contact or account.")
+        ticket = Ticket(
+            number=str(uuid.uuid5(_SPACE, str(len(self.book.tickets)))),
+            key="" if "key" in self.drops else key,
+            title=told["title"],
+            text=told["description"],
+            priority="3" if "priority" in self.drops else str(told["prioritycode"]),
+            status="1",
+            changed_s=asked.at_s,
+            contact=told["customerid_contact@odata.bind"],
+        )
+        self.book.tickets[ticket.number] = ticket
+        return Reply(201, _shown(ticket))
+
+    def _close(self, asked: Asked) -> Reply:
+        told = asked.json
+        ticket = self.book.tickets.get(_found(_BY_ID, told["IncidentResolution"]["incidentid@odata.bind"]))
+        if ticket is None or ticket.removed:
+            return _missing()
+        if int(ticket.status) in _ENDED:
+            return _error(400, "0x80040217", "This case has already been resolved.")
+        if _ENDED.get(told["Status"]) != 1:
+            return _error(400, "0x80048408", "is not a valid status code for state code Resolved")
+        ticket.status, ticket.changed_s = str(told["Status"]), asked.at_s
+        return Reply(204)
+
+    def _note(self, asked: Asked) -> Reply:
+        ticket = self.book.tickets.get(_found(_BY_ID, asked.json["objectid_incident@odata.bind"]))
+        if ticket is None or ticket.removed:
+            return _missing()
+        self.book.note(ticket, asked.json["notetext"], asked.at_s, is_public=False)
+        return Reply(204)
+
+    def _on_case(self, asked: Asked) -> Reply:
+        ticket = self.book.tickets.get(_found(_BY_ID, asked.path))
+        if ticket is None or ticket.removed:
+            return _missing()
+        if asked.method == "GET":
+            return Reply(200, _shown(ticket))
+        if asked.headers.get("if-match") != "*":
+            return _error(400, "0x80060888", "this would make a record that was removed once more")
+        self._change(ticket, asked.json, asked.at_s)
+        return Reply(204)
+
+    def _change(self, ticket: Ticket, told: dict[str, Any], at_s: float) -> None:
+        if "priority" not in self.drops:
+            ticket.priority = str(told.get("prioritycode", ticket.priority))
+        if "key" not in self.drops:
+            ticket.key = told.get("new_careloopcase", ticket.key)
+        ticket.status = str(told.get("statuscode", ticket.status))
+        ticket.changed_s = at_s
+
+    def throttle(self) -> Reply:
+        """429: 6,000 requests in five minutes."""
+        says = {"error": {"code": "0x80072322", "message": "Number of requests exceeded the limit of 6000"}}
+        return Reply(429, says, {"retry-after": "35"})
+
+    def forbid(self) -> Reply:
+        """This record, to this application."""
+        return _error(403, "0x80040220", "SecLib::AccessCheckEx failed")
+
+    def word(self, status: str) -> str:
+        """Its status codes."""
+        return {"open": "1", "waiting": "2", "closed": "5"}[status]
+
+    def hook(self, changed: Sequence[Ticket], at_s: float, secret: str) -> HookRequest:
+        """The execution context of one update, with the key in its address."""
+        ticket = changed[-1]
+        target = {
+            "__type": "Entity:http://schemas.microsoft.com/xrm/2011/Contracts",
+            "LogicalName": "incident",
+            "Id": ticket.number,
+            "Attributes": [
+                {"key": "statecode", "value": {"Value": _ENDED.get(int(ticket.status), 0)}},
+                {"key": "statuscode", "value": {"Value": int(ticket.status)}},
+                {"key": "modifiedon", "value": f"/Date({int(ticket.changed_s * 1000)})/"},
+            ],
+        }
+        context = {
+            "MessageName": "Update",
+            "PrimaryEntityName": "incident",
+            "PrimaryEntityId": ticket.number,
+            "OperationCreatedOn": f"/Date({int(ticket.changed_s * 1000)})/",
+            "InputParameters": [{"key": "Target", "value": target}],
+        }
+        headers = {"x-request-id": f"{ticket.number}-{at_s}", "x-ms-dynamics-entity-name": "incident"}
+        return HookRequest(headers, {"code": secret}, json.dumps(context).encode())
+
+
+def _found(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.search(text)
+    return found[1] if found else ""
+
+
+def _shown(ticket: Ticket) -> dict[str, Any]:
+    return {
+        "@odata.etag": f'W/"{int(ticket.changed_s * 1000)}"',
+        "incidentid": ticket.number,
+        "title": ticket.title,
+        "new_careloopcase": ticket.key or None,
+        "new_careloopoutcome": ticket.outcome or None,
+        "prioritycode": int(ticket.priority),
+        "statuscode": int(ticket.status),
+        "statecode": _ENDED.get(int(ticket.status), 0),
+        "modifiedon": instant(ticket.changed_s),
+    }
+
+
+def _error(status: int, code: str, message: str) -> Reply:
+    return Reply(status, {"error": {"code": code, "message": message}})
+
+
+def _missing() -> Reply:
+    return _error(404, "0x80040217", "incident With Id Does Not Exist")

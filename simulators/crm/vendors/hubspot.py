@@ -1,0 +1,226 @@
+"""HubSpot, as it describes itself.
+
+Sources: developers.hubspot.com/docs/api-reference/latest/crm/objects/tickets (batch/upsert, search),
+…/docs/api/usage-details, …/docs/api-reference/latest/error-handling, …/authentication/request-validation
+"""
+
+import base64
+import hmac
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Ticket, bearer, instant
+
+_FIRST = 90_001
+_STAGES = ("1", "2", "3", "4")
+CALLBACK_URL = "https://gateway.example.com/v1/callbacks/crm"
+
+
+class Hubspot:
+    """Tickets with a property whose values are unique, and batches that may be done in part."""
+
+    name = "hubspot"
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.book = Book()
+        self.drops: set[str] = set()
+        self.contacts = {"owner-1": "301"}
+        self.linked: dict[str, str] = {}  # ticket -> contact
+
+    def refuse(self, asked: Asked) -> Reply | None:
+        """A private app's token."""
+        if bearer(asked) == self.token:
+            return None
+        return Reply(401, {"status": "error", "category": "INVALID_AUTHENTICATION", "message": "expired or invalid"})
+
+    def kind(self, asked: Asked) -> str:
+        """By path."""
+        match (asked.method, *asked.parts[2:]):
+            case ("GET", "properties" | "pipelines", *_):
+                return "checks"
+            case ("POST", "objects", "contacts", "search"):
+                return "contact"
+            case ("POST", "objects", "tickets", "batch", "upsert"):
+                return "create"
+            case ("POST", "objects", "tickets", "search"):
+                return "poll"
+            case ("PUT", "objects", "tickets", _, "associations", *_):
+                return "link"
+            case ("GET", "objects", "tickets", _, "associations", *_):
+                return "note.first"
+            case ("POST", "objects", "notes", "batch", "read"):
+                return "note.find"
+            case ("POST", "objects", "notes"):
+                return "note"
+            case ("GET", "objects", "tickets", _):
+                return "find" if "idProperty" in asked.query else "read"
+            case _:
+                return "status" if "hs_pipeline_stage" in asked.json.get("properties", {}) else "update"
+
+    def work(self, asked: Asked) -> Reply:
+        """Answer."""
+        match self.kind(asked):
+            case "checks":
+                return _described(asked.parts[-1])
+            case "contact":
+                wanted = asked.json["filterGroups"][0]["filters"][0]["value"]
+                return Reply(200, {"results": [{"id": self.contacts[wanted]}] if wanted in self.contacts else []})
+            case "create":
+                return self._upsert(asked)
+            case "find":
+                found = self.book.of_key(asked.parts[4])
+                return Reply(200, _shown(found[0])) if found else _missing()
+            case "poll":
+                return self._search(asked)
+            case "note":
+                return self._note(asked)
+            case "note.find":
+                wanted = {each["id"] for each in asked.json["inputs"]}
+                notes = [note for ticket in self.book.tickets.values() for note in ticket.notes]
+                found = [
+                    {"id": str(note.number), "properties": {"hs_note_body": note.text}}
+                    for note in notes
+                    if str(note.number) in wanted
+                ]
+                return Reply(200, {"status": "COMPLETE", "results": found})
+            case _:
+                return self._on_ticket(asked)
+
+    def _upsert(self, asked: Asked) -> Reply:
+        told = asked.json["inputs"][0]
+        values = told["properties"]
+        if values.get("hs_pipeline_stage", "1") not in _STAGES:
+            error = {"status": "error", "category": "VALIDATION_ERROR", "message": "no such stage"}
+            return Reply(207, {"status": "COMPLETE", "results": [], "numErrors": 1, "errors": [error]})
+        found = self.book.of_key(told["id"])
+        if found:
+            self._change(found[0], values, asked.at_s)
+            return Reply(200, {"status": "COMPLETE", "results": [{**_shown(found[0]), "new": False}]})
+        ticket = Ticket(
+            number=str(_FIRST + len(self.book.tickets)),
+            key="" if "key" in self.drops else told["id"],
+            title=values["subject"],
+            text=values["content"],
+            priority="LOW" if "priority" in self.drops else values["hs_ticket_priority"],
+            status=values["hs_pipeline_stage"],
+            changed_s=asked.at_s,
+        )
+        self.book.tickets[ticket.number] = ticket
+        return Reply(201, {"status": "COMPLETE", "results": [{**_shown(ticket), "new": True}]})
+
+    def _search(self, asked: Asked) -> Reply:
+        told = asked.json
+        since_s = float(told["filterGroups"][0]["filters"][0]["value"]) / 1000
+        start, limit = int(told.get("after", 0)), int(told["limit"])
+        found = [each for each in self.book.changed_since(since_s) if each.key]
+        following = start + limit
+        paging = {"paging": {"next": {"after": str(following)}}} if following < len(found) else {}
+        results = [_shown(each) for each in found[start:following]]
+        return Reply(200, {"total": len(found), "results": results, **paging})
+
+    def _note(self, asked: Asked) -> Reply:
+        told = asked.json
+        (link,) = told["associations"]
+        ticket = self.book.tickets.get(link["to"]["id"])
+        if ticket is None or ticket.removed or "hs_timestamp" not in told["properties"]:
+            return Reply(400, {"status": "error", "category": "VALIDATION_ERROR", "message": "no such ticket"})
+        note = self.book.note(ticket, told["properties"]["hs_note_body"], asked.at_s, is_public=False)
+        return Reply(201, {"id": str(note.number), "properties": told["properties"]})
+
+    def _on_ticket(self, asked: Asked) -> Reply:
+        ticket = self.book.tickets.get(asked.parts[4])
+        if ticket is not None and ticket.merged_into:
+            ticket = self.book.tickets.get(ticket.merged_into)
+        if ticket is None or ticket.removed:
+            return _missing()
+        match self.kind(asked):
+            case "link":
+                self.linked[ticket.number] = ticket.contact = asked.parts[-1]
+                return Reply(200, {"status": "COMPLETE", "results": []})
+            case "note.first":
+                return Reply(200, {"results": [{"toObjectId": note.number} for note in ticket.notes]})
+            case "read":
+                return Reply(200, _shown(ticket))
+            case _:
+                return self._patch(ticket, asked)
+
+    def _patch(self, ticket: Ticket, asked: Asked) -> Reply:
+        values = asked.json["properties"]
+        if values.get("hs_pipeline_stage", "1") not in _STAGES:
+            return Reply(400, {"status": "error", "category": "VALIDATION_ERROR", "message": "no such stage"})
+        self._change(ticket, values, asked.at_s)
+        return Reply(200, _shown(ticket))
+
+    def _change(self, ticket: Ticket, values: dict[str, Any], at_s: float) -> None:
+        if "priority" not in self.drops:
+            ticket.priority = values.get("hs_ticket_priority", ticket.priority)
+        if "key" not in self.drops:
+            ticket.key = values.get("careloop_case", ticket.key)
+        ticket.status = values.get("hs_pipeline_stage", ticket.status)
+        ticket.changed_s = at_s
+
+    def throttle(self) -> Reply:
+        """Ten seconds' requests are used up; no Retry-After."""
+        says = {"status": "error", "errorType": "RATE_LIMIT", "policyName": "TEN_SECONDLY_ROLLING"}
+        return Reply(
+            429, says, {"x-hubspot-ratelimit-remaining": "0", "x-hubspot-ratelimit-interval-milliseconds": "10000"}
+        )
+
+    def forbid(self) -> Reply:
+        """This record, to this app's user."""
+        return Reply(403, {"status": "error", "message": "You do not have permission to edit this object"})
+
+    def word(self, status: str) -> str:
+        """The stages of the usual pipeline."""
+        return {"open": "1", "waiting": "2", "closed": "4"}[status]
+
+    def hook(self, changed: Sequence[Ticket], at_s: float, secret: str) -> HookRequest:
+        """A batch of property changes, signed with the address that is called."""
+        events = [
+            {
+                "eventId": each.number,
+                "subscriptionType": "ticket.propertyChange",
+                "objectId": int(each.number),
+                "propertyName": "hs_pipeline_stage",
+                "propertyValue": each.status,
+                "occurredAt": int(each.changed_s * 1000),
+                "attemptNumber": 0,
+            }
+            for each in changed
+        ]
+        body, timestamp = json.dumps(events).encode(), str(int(at_s * 1000))
+        signed = b"POST" + CALLBACK_URL.encode() + body + timestamp.encode()
+        signature = base64.b64encode(hmac.digest(secret.encode(), signed, "sha256")).decode()
+        headers = {"X-HubSpot-Signature-v3": signature, "X-HubSpot-Request-Timestamp": timestamp}
+        return HookRequest(headers, {}, body)
+
+
+def _shown(ticket: Ticket) -> dict[str, Any]:
+    properties = {
+        "careloop_case": ticket.key,
+        "careloop_outcome": ticket.outcome or None,
+        "subject": ticket.title,
+        "hs_ticket_priority": ticket.priority,
+        "hs_pipeline_stage": ticket.status,
+    }
+    return {"id": ticket.number, "properties": properties, "updatedAt": instant(ticket.changed_s), "archived": False}
+
+
+def _missing() -> Reply:
+    return Reply(404, {"status": "error", "category": "OBJECT_NOT_FOUND", "message": "Object not found"})
+
+
+def _described(what: str) -> Reply:
+    match what:
+        case "careloop_case":
+            return Reply(200, {"name": what, "hasUniqueValue": True})
+        case "hs_ticket_priority":
+            return Reply(
+                200, {"name": what, "options": [{"value": each} for each in ("LOW", "MEDIUM", "HIGH", "URGENT")]}
+            )
+        case "0":
+            return Reply(200, {"id": what, "stages": [{"id": each} for each in _STAGES]})
+        case _:
+            return _missing()

@@ -1,0 +1,174 @@
+"""Zendesk Support, as it describes itself.
+
+Sources: developer.zendesk.com/api-reference/ticketing/introduction, …/ticketing/tickets/tickets,
+…/ticketing/ticket-management/incremental_exports, …/webhooks/event-types/ticket-events,
+developer.zendesk.com/documentation/webhooks/verifying
+"""
+
+import base64
+import hmac
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Ticket, instant
+
+_FIRST = 5001
+_EDGE_S = 60.0  # what changed in the last minute is left out of an export
+
+
+class Zendesk:
+    """Tickets with an external id that is not unique, and creates that are safe for two hours under a key."""
+
+    name = "zendesk"
+    statuses = ("new", "open", "pending", "hold", "solved", "closed")
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.book = Book()
+        self.drops: set[str] = set()
+        self.users = {"owner-1": 70}
+        self.leaves_out_s = 0.0
+
+    def refuse(self, asked: Asked) -> Reply | None:
+        """OAuth's bearer, or agent/token and an API token."""
+        pair = base64.b64encode(f"agent@example.com/token:{self.token}".encode()).decode()
+        if asked.headers.get("authorization") in {f"Bearer {self.token}", f"Basic {pair}"}:
+            return None
+        return Reply(401, {"error": "Couldn't authenticate you"})
+
+    def kind(self, asked: Asked) -> str:
+        """By path, and for changes by what is changed."""
+        ticket: dict[str, Any] = asked.json.get("ticket", {}) if asked.method == "PUT" else {}
+        match (asked.method, *asked.parts[2:]):
+            case ("GET", "users", "me.json"):
+                return "checks"
+            case ("GET", "users", "search.json"):
+                return "contact"
+            case ("POST", "tickets.json"):
+                return "create"
+            case ("GET", "tickets.json"):
+                return "find"
+            case ("GET", "incremental", *_):
+                return "poll"
+            case ("GET", "tickets", _, "comments.json"):
+                return "note.find"
+            case ("GET", "tickets", _):
+                return "read"
+            case _:
+                return "note" if "comment" in ticket else "status" if "status" in ticket else "update"
+
+    def work(self, asked: Asked) -> Reply:
+        """Answer."""
+        match self.kind(asked):
+            case "checks":
+                return Reply(200, {"user": {"id": 1, "role": "agent"}})
+            case "contact":
+                found = self.users.get(asked.query.get("external_id", ""))
+                return Reply(200, {"users": [] if found is None else [{"id": found}]})
+            case "create":
+                return self._create(asked)
+            case "find":
+                found = self.book.of_key(asked.query.get("external_id", ""))
+                return Reply(200, {"tickets": [_shown(each) for each in found], "next_page": None})
+            case "poll":
+                since_s = float(asked.query.get("start_time", "0"))
+                if since_s > asked.at_s - _EDGE_S:
+                    return Reply(422, {"error": "InvalidValue", "description": "start_time is too recent"})
+                found = self.book.changed_since(since_s)
+                told = [_shown(each) for each in found if each.changed_s <= asked.at_s - self.leaves_out_s]
+                return Reply(200, {"tickets": told, "after_url": None, "end_of_stream": True})
+            case _:
+                return self._on_ticket(asked)
+
+    def _create(self, asked: Asked) -> Reply:
+        key = asked.headers.get("idempotency-key")
+        before = self.book.idempotent.get(key) if key else None
+        if before is not None:
+            if before[0] != asked.body:
+                return Reply(400, {"error": "IdempotentRequestError", "description": "the request has changed"})
+            return Reply(before[1].status, before[1].body, {"x-idempotency-lookup": "hit"})
+        told = asked.json["ticket"]
+        ticket = Ticket(
+            number=str(_FIRST + len(self.book.tickets)),
+            key="" if "key" in self.drops else told.get("external_id") or "",
+            title=told["subject"],
+            text=told["comment"]["body"],
+            priority="normal" if "priority" in self.drops else told.get("priority", "normal"),
+            status="new",
+            changed_s=asked.at_s,
+            contact=str(told.get("requester_id", "")) or None,
+        )
+        self.book.tickets[ticket.number] = ticket
+        self.book.note(ticket, ticket.text, asked.at_s, is_public=told["comment"].get("public", True))
+        reply = Reply(201, {"ticket": _shown(ticket)}, {"x-idempotency-lookup": "miss"})
+        if key:
+            self.book.idempotent[key] = (asked.body, reply)
+        return reply
+
+    def _on_ticket(self, asked: Asked) -> Reply:
+        ticket = self.book.tickets.get(asked.parts[3].removesuffix(".json"))
+        if ticket is None or ticket.removed:
+            return Reply(404, {"error": "RecordNotFound", "description": "Not found"})
+        if asked.method == "GET" and asked.parts[-1] == "comments.json":
+            comments = [{"id": each.number, "body": each.text, "public": each.is_public} for each in ticket.notes]
+            return Reply(200, {"comments": comments, "next_page": None})
+        if asked.method == "GET":
+            return Reply(200, {"ticket": _shown(ticket)})
+        if ticket.status == "closed":
+            says = {"base": [{"description": "Status: closed prevents ticket update"}]}
+            return Reply(422, {"error": "RecordInvalid", "details": says})
+        return self._change(ticket, asked.json["ticket"], asked.at_s)
+
+    def _change(self, ticket: Ticket, told: dict[str, Any], at_s: float) -> Reply:
+        if told.get("status", "open") not in self.statuses:
+            return Reply(422, {"error": "RecordInvalid", "details": {"status": [{"description": "is not valid"}]}})
+        if "external_id" in told and "key" not in self.drops:
+            ticket.key = told["external_id"]
+        if "priority" in told and "priority" not in self.drops:
+            ticket.priority = told["priority"]
+        if "comment" in told:
+            is_public = told["comment"].get("public", True)
+            self.book.note(ticket, told["comment"]["body"], at_s, is_public=is_public)
+        ticket.status = told.get("status", ticket.status)
+        ticket.changed_s = at_s
+        return Reply(200, {"ticket": _shown(ticket)})
+
+    def throttle(self) -> Reply:
+        """429 with Retry-After, and a page that is no JSON."""
+        return Reply(429, headers={"retry-after": "30", "content-type": "text/html"}, raw=b"<html>Too many</html>")
+
+    def forbid(self) -> Reply:
+        """The ticket lies where this agent does not see it."""
+        return Reply(403, {"error": {"title": "Forbidden", "message": "You do not have access to this ticket"}})
+
+    def word(self, status: str) -> str:
+        """Its own words."""
+        return {"open": "open", "waiting": "pending", "closed": "solved"}[status]
+
+    def hook(self, changed: Sequence[Ticket], at_s: float, secret: str) -> HookRequest:
+        """A ticket event."""
+        ticket = changed[-1]
+        detail = {**_shown(ticket), "status": ticket.status.upper(), "id": ticket.number}
+        body = json.dumps({"type": "zen:event-type:ticket.status_changed", "detail": detail}).encode()
+        timestamp = instant(at_s)
+        signature = base64.b64encode(hmac.digest(secret.encode(), timestamp.encode() + body, "sha256")).decode()
+        headers = {
+            "X-Zendesk-Webhook-Signature": signature,
+            "X-Zendesk-Webhook-Signature-Timestamp": timestamp,
+            "X-Zendesk-Webhook-Invocation-Id": f"inv-{ticket.number}-{ticket.changed_s}",
+        }
+        return HookRequest(headers, {}, body)
+
+
+def _shown(ticket: Ticket) -> dict[str, Any]:
+    return {
+        "id": int(ticket.number),
+        "external_id": ticket.key or None,
+        "subject": ticket.title,
+        "priority": ticket.priority,
+        "status": ticket.status,
+        "requester_id": ticket.contact,
+        "tags": ["careloop", *([f"careloop_{ticket.outcome}"] if ticket.outcome else [])],
+        "updated_at": instant(ticket.changed_s),
+    }

@@ -1,0 +1,334 @@
+"""The law book of CRM adapters: what each of them keeps, whatever its CRM does."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from crm_sync.adapters import load_adapters, open_inbound
+from crm_sync.adapters.contract import Hook, Polled
+from crm_sync.adapters.rehearse import rehearse
+from crm_sync.delivery.replay import replay
+from crm_sync.outbox import OutboxMessage
+from crm_sync.signing import BadSignature
+from simulators.crm.vendors.dynamics365 import Dynamics
+from simulators.crm.vendors.salesforce import Salesforce
+from simulators.crm.vendors.sandbox import Fault
+from tests.services.crm_parties import (
+    HOOK_KEY,
+    PARTIES,
+    Affair,
+    Party,
+    StageServer,
+    notes_of,
+    open_affair,
+    opened,
+    resolved,
+    updated,
+)
+from tests.services.postgres import DatabaseServer
+
+LOST = (Fault.FAIL_AFTER, Fault.CUT_AFTER)
+FALLBACKS = {"dynamics365": {"fallback_contact": "/contacts(owner-1)"}}  # a case there must be somebody's
+READERS = [party for party in PARTIES if party.reads]
+GRANTED = [party for party in PARTIES if party.grants]
+
+
+@pytest.fixture(scope="module")
+def stage(plain_server: DatabaseServer) -> Iterator[StageServer]:
+    with plain_server.fresh_database() as url, StageServer(url) as server:
+        yield server
+
+
+def name_of(party: Party) -> str:
+    return party.name
+
+
+everyone = pytest.mark.parametrize("party", PARTIES, ids=name_of)
+readers = pytest.mark.parametrize("party", READERS, ids=name_of)
+
+
+def is_closed(affair: Affair, key: str = "case_a") -> bool:
+    closed = affair.vendor.word("closed")
+    return [ticket.status for ticket in affair.records(key)] == [closed]
+
+
+async def must_be_delivered(affair: Affair, *messages: OutboxMessage) -> None:
+    assert [await affair.state(each) for each in messages] == [("delivered", None)] * len(messages)
+
+
+@everyone
+async def test_a_case_is_one_record_with_notes_for_colleagues_and_is_closed(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        await affair.tell(first := opened(), worse := updated(), over := resolved())
+        await affair.run()
+        await must_be_delivered(affair, first, worse, over)
+        (record,) = affair.records()
+        assert is_closed(affair)  # the note that says why has not opened it again
+        assert not any(note.is_public for note in record.notes)
+        assert len(notes_of([record], worse)) == 1
+        if party.reads:
+            assert len(notes_of([record], over)) == 1
+            assert record.contact is not None
+        assert (await affair.rig.one(first)).external_id == record.number
+
+
+@everyone
+async def test_a_create_whose_answer_is_lost_makes_no_second_record(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        for at, fault in enumerate((*LOST, Fault.FAIL_BEFORE, Fault.UNAVAILABLE)):
+            key = f"case_{at}"
+            affair.crm.command("create", fault)
+            await affair.tell(first := opened(key), over := resolved(key))
+            await affair.run()
+            if party.reads or fault is not Fault.CUT_AFTER:  # the status alone says that a receiver has it
+                assert (await affair.state(first))[0] == "pending"
+            await affair.run(6)
+            await must_be_delivered(affair, first, over)
+            assert len(affair.records(key)) == 1
+            assert is_closed(affair, key)
+            assert (await affair.rig.one(first)).external_id == affair.records(key)[0].number
+
+
+@everyone
+async def test_a_create_that_is_done_and_never_answered_makes_no_second_record(
+    party: Party, stage: StageServer
+) -> None:
+    async with open_affair(party, stage, timeout=1.0) as affair:
+        affair.crm.command("create", Fault.HANG_AFTER)
+        await affair.tell(first := opened(), over := resolved())
+        await affair.run_until_settled(first, over)
+        await must_be_delivered(affair, first, over)
+        assert (await affair.rig.one(first)).attempts[0].code == "timeout"
+        assert is_closed(affair)
+
+
+@readers
+async def test_a_success_that_did_nothing_is_not_believed(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        for at, fault in enumerate((Fault.PAGE, Fault.IGNORE)):
+            key = f"case_{at}"
+            affair.crm.command("create", fault)
+            await affair.tell(first := opened(key))
+            await affair.run()
+            assert (await affair.state(first))[0] == "pending"
+            assert affair.records(key) == []
+            await affair.run(6)
+            await must_be_delivered(affair, first)
+            assert len(affair.records(key)) == 1
+
+
+@readers
+async def test_a_status_that_was_not_taken_is_told_and_can_be_sent_again(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        call = "end" if party.name == "dynamics365" else "status"
+        affair.crm.command(call, Fault.IGNORE)
+        await affair.tell(opened(), over := resolved())
+        await affair.run()
+        assert await affair.state(over) == ("dead", "status_refused")
+        assert (await affair.rig.one(over)).attempts[-1].field
+        async with affair.rig.pool.connection() as conn:
+            await replay(conn, "default", over.message_id)
+        await affair.run()
+        await must_be_delivered(affair, over)
+        assert is_closed(affair)
+        assert len(notes_of(affair.records(), over)) == 1
+
+
+@everyone
+async def test_whatever_else_is_lost_is_done_once(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        for at, call in enumerate(("note", "status", "end", "read", "link", "update", "contact")):
+            key = f"case_{at}"
+            affair.crm.command(call, Fault.FAIL_AFTER, Fault.CUT_AFTER)
+            messages = first, worse, over = opened(key), updated(key), resolved(key)
+            await affair.tell(*messages)
+            await affair.run(0, 6, 400, 2000, 9000)
+            await must_be_delivered(affair, *messages)
+            assert is_closed(affair, key)
+            records = affair.records(key)
+            told = [len(notes_of(records, each)) for each in (first, worse, over)]
+            assert told == [0, 1, 1 if party.reads else 0], call
+
+
+@readers
+async def test_a_field_that_is_dropped_is_named_and_mended_without_a_second_record(
+    party: Party, stage: StageServer
+) -> None:
+    async with open_affair(party, stage) as affair:
+        affair.crm.command("create", Fault.DROP)
+        await affair.tell(first := opened())
+        await affair.run()
+        assert await affair.state(first) == ("dead", "field_dropped")
+        assert "riority" in str((await affair.rig.one(first)).attempts[-1].field).replace("prioritycode", "priority")
+        async with affair.rig.pool.connection() as conn:
+            await replay(conn, "default", first.message_id)
+        await affair.run()
+        await must_be_delivered(affair, first)
+        assert len(affair.records()) == 1
+
+
+@everyone
+async def test_a_race_leaves_one_record_or_a_word_for_a_person(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        affair.crm.command("create", Fault.RACE)
+        await affair.tell(first := opened())
+        await affair.run()
+        if party.keeps_one:
+            await must_be_delivered(affair, first)
+            assert len(affair.records()) == 1
+        else:
+            assert await affair.state(first) == ("dead", "several_records")
+            assert (await affair.rig.one(first)).summary.last_result == "conflict"
+
+
+@everyone
+async def test_a_403_that_is_not_about_rights_stops_nobody_else(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        affair.crm.command("create", Fault.FORBID)
+        await affair.tell(first := opened())
+        await affair.run()
+        assert (await affair.state(first))[0] == "pending"
+        await affair.tell(other := opened("case_b"))
+        await affair.run()
+        await must_be_delivered(affair, other)
+        await affair.run(6)
+        await must_be_delivered(affair, first)
+        assert [len(affair.records(key)) for key in ("case_a", "case_b")] == [1, 1]
+
+
+@everyone
+async def test_too_many_requests_pause_the_endpoint_for_as_long_as_it_says(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        affair.crm.command("create", Fault.THROTTLE)
+        await affair.tell(first := opened())
+        await affair.run()
+        assert (await affair.rig.one(first)).summary.last_result == "rate_limited"
+        await affair.tell(other := opened("case_b"))
+        await affair.run(party.pause_s - 1)
+        assert affair.crm.count("create") == 1
+        await affair.run(2)
+        await must_be_delivered(affair, first, other)
+        assert (await affair.rig.one(first)).summary.attempts == 2
+        assert len(affair.records()) == 1
+
+
+@readers
+async def test_a_wrong_token_is_told_and_shown_to_nobody(party: Party, stage: StageServer) -> None:
+    wrong = {} if party.name == "salesforce" else {"token": "wr0ng-token"}
+    if party.name == "salesforce":
+        wrong = {"user": "another-consumer"}
+    async with open_affair(party, stage, **wrong) as affair:
+        await affair.tell(first := opened())
+        await affair.run()
+        detail = await affair.rig.one(first)
+        assert (detail.summary.state, detail.summary.last_result) == ("pending", "auth")
+        assert "wr0ng" not in str(detail)
+        assert "PRIVATE KEY" not in str(detail)
+        assert affair.records() == []
+        assert not (await affair.adapter.health()).ok
+
+
+@pytest.mark.parametrize("party", GRANTED, ids=name_of)
+async def test_a_token_that_is_no_longer_good_is_asked_for_once_by_all(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        assert isinstance(affair.vendor, Salesforce | Dynamics)
+        granting = affair.vendor.granting
+        await affair.tell(opened("case_0"))
+        await affair.run()
+        assert granting.granted == 1
+        granting.tokens.clear()
+        messages = [opened(f"case_{at}") for at in range(1, 9)]
+        await affair.tell(*messages)
+        await affair.run()
+        await must_be_delivered(affair, *messages)
+        assert granting.granted == 2
+
+
+@readers
+async def test_a_record_that_was_removed_has_nothing_left_to_close(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        await affair.tell(opened())
+        await affair.run()
+        (record,) = affair.records()
+        record.removed = True
+        await affair.tell(worse := updated(), over := resolved())
+        await affair.run()
+        assert await affair.state(worse) == ("dead", "record_gone")
+        await must_be_delivered(affair, over)
+        assert affair.records() == []
+
+
+@readers
+async def test_what_no_hook_tells_is_found_by_asking(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        assert isinstance(affair.adapter, Polled)
+        await affair.tell(opened())
+        await affair.run()
+        (record,) = affair.records()
+        began_s = affair.rig.hands.now_s
+        affair.rig.hands.now_s += 400
+        record.status, record.changed_s = affair.vendor.word("closed"), affair.rig.hands.now_s - 100
+        record.outcome = {"example": "false alarm", "zendesk": "false_alarm"}.get(party.name, "false")
+        (change,) = await affair.adapter.changes_since(began_s)
+        assert (change.case_id, change.external_id) == ("case_a", record.number)
+        assert (change.status, change.outcome) == ("resolved", "false")
+
+
+@readers
+async def test_its_hooks_are_believed_if_genuine_and_tell_in_which_order_they_belong(
+    party: Party, stage: StageServer
+) -> None:
+    async with open_affair(party, stage) as affair:
+        inbound = open_inbound(affair.endpoint, load_adapters())
+        assert inbound is not None
+        await affair.tell(opened())
+        await affair.run()
+        (record,) = affair.records()
+        now_s = affair.rig.hands.now_s
+        versions: list[int] = []
+        for status, word in (("waiting", "waiting"), ("resolved", "closed")):
+            record.status, record.changed_s = affair.vendor.word(word), record.changed_s + 1
+            hook = affair.vendor.hook([record], now_s, HOOK_KEY)
+            told = Hook(hook.headers, hook.body, hook.query)
+            assert inbound.verify(told, now_s) == inbound.verify(told, now_s)
+            (change,) = inbound.read(hook.body)
+            assert (change.status, change.external_id) == (status, record.number)
+            assert change.version is not None
+            versions.append(change.version)
+        assert versions[0] < versions[1]
+        forged = affair.vendor.hook([record], now_s, "another key")
+        for wrong in (forged, affair.vendor.hook([record], now_s, "")):
+            with pytest.raises(BadSignature):
+                inbound.verify(Hook(wrong.headers, wrong.body, wrong.query), now_s)
+        with pytest.raises(BadSignature):
+            inbound.verify(Hook({}, forged.body), now_s)
+
+
+@everyone
+async def test_twenty_replays_at_once_over_two_workers_leave_one_record(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        affair.crm.command("create", Fault.FAIL_AFTER, Fault.CUT_AFTER)
+        await affair.tell(first := opened(), over := resolved())
+
+        async def again() -> None:
+            async with affair.rig.pool.connection() as conn:
+                await replay(conn, "default", first.message_id)
+
+        async def work() -> None:
+            engine = affair.rig.engine()
+            while await engine.deliver_due():
+                await engine.drain(20)
+
+        await asyncio.gather(work(), work(), *(again() for _ in range(20)))
+        await affair.run_until_settled(first, over)
+        await must_be_delivered(affair, first, over)
+        assert len(affair.records()) == 1
+
+
+@readers
+async def test_it_can_be_rehearsed(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage, account=FALLBACKS.get(party.name, {})) as affair:
+        assert (await affair.adapter.health()).ok
+        steps = [step async for step in rehearse(affair.adapter, affair.rig.hands.now_s)]
+        assert [step.ok for step in steps] == [True] * 4, steps
