@@ -20,6 +20,7 @@ from simulators.crm.agent import AgentHabits
 from simulators.crm.misbehave import Misbehaviour
 from simulators.crm.sandbox import Handled
 from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
+from simulators.crm.vendors.serve import FLAVOURS, VendorPlan, run_vendor
 from simulators.demo.casts import span_until_today
 from simulators.fleet.drive import Driver, Pace
 from simulators.fleet.ledger import Ledger
@@ -167,18 +168,29 @@ def _lost(troubles: Sequence[str]) -> str:
 @simulate.command(short_help="Run a CRM to test against, which misbehaves.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", default=8090, show_default=True, help="0 takes a free port.")
+@click.option("--flavour", type=click.Choice(FLAVOURS), help="Imitate this one's API, in place of a webhook receiver.")
 @click.option("--secret", help="whsec_… that both sides know; one is made and printed without it.")
-@click.option("--callback-url", help="Where the agent calls back: http://…/v1/callbacks/NAME.")
+@click.option("--callback-url", help="Where the agent, or the flavour's hooks, call back: http://…/v1/callbacks/NAME.")
 @click.option("--misbehave/--behave", default=True, help="Be late, throttle, fail after the deed, cut connections.")
 @click.option("--agent-speed", default=3600.0, show_default=True, help="Agent's seconds a second.")
 @click.option("--seed", default=1, show_default=True, help="The same seed misbehaves in the same way.")
 def crm(  # noqa: PLR0917 - each is an option of the command
-    host: str, port: int, secret: str | None, callback_url: str | None, misbehave: bool, agent_speed: float, seed: int
+    host: str,
+    port: int,
+    flavour: str | None,
+    secret: str | None,
+    callback_url: str | None,
+    misbehave: bool,
+    agent_speed: float,
+    seed: int,
 ) -> None:
-    """Run a CRM to test against: it takes Standard Webhooks, keeps records, and misbehaves as real ones do."""
+    """Run a CRM to test against: it keeps records, and misbehaves as real ones do."""
     console = Console(highlight=False)
-    secret = secret or new_secret(np.random.default_rng())
     whims = Misbehaviour() if misbehave else Misbehaviour.none()
+    if flavour is not None:
+        run_vendor(VendorPlan(flavour, whims, seed, host, port, callback_url), console)
+        return
+    secret = secret or new_secret(np.random.default_rng())
     habits = _at_speed(AgentHabits(), agent_speed)
     plan = SandboxPlan(secret, whims, habits, seed, host, port)
     with make_sandbox(plan, SystemClock(), lambda: callback_url, _teller(console)) as server:

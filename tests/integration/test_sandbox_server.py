@@ -1,11 +1,14 @@
 """The sandbox CRM over HTTP: signatures, misbehaviour, and an agent who calls back."""
 
+import itertools
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -17,6 +20,7 @@ from simulators.crm.sandbox import SandboxServer
 from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
 from simulators.crm.signature import fault_in, sign
 from simulators.fleet.clocks import WorldClock
+from tests.services.gateway import CARELOOP, run_careloop
 
 SECRET = new_secret(np.random.default_rng(1))
 BUSY = AgentHabits(takes_up=1.0, resolves=1.0, sends_twice=0.5, sends_out_of_order=0.5)
@@ -118,3 +122,23 @@ def test_the_agent_takes_cases_up_and_resolves_them_by_the_simulated_clock(
     assert len(handler.heard) > 24  # some are sent twice
     order = [(data["case"], data["version"]) for _, data, _ in handler.heard]
     assert sorted(order) != sorted(dict.fromkeys(order), key=order.index)  # and some overtake each other
+
+
+def test_an_imitated_crm_is_played_by_command_and_passes_its_check(tmp_path: Path) -> None:
+    """As somebody would who connects careloop to a CRM for the first time."""
+    command = [CARELOOP, "simulate", "crm", "--flavour", "zendesk", "--port", "0", "--behave"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as crm:
+        assert crm.stdout is not None
+        try:
+            lines = list(itertools.takewhile(lambda line: not line.startswith("ports"), crm.stdout))
+            port = httpx.URL(next(line for line in lines if line.startswith("url")).split('"')[1]).port
+            config = tmp_path / "careloop.toml"
+            config.write_text("".join(lines) + f"ports = [{port}]\n")
+            checked = run_careloop("crm", "check", "sandbox", "--write", "--config", config)
+            assert (checked.returncode, checked.stdout.count("ok ")) == (0, 5), checked.stdout
+            records = httpx.get(f"http://127.0.0.1:{port}/sandbox/records").json()["records"]
+            assert [record["status"] for record in records] == ["solved"]
+            refused = httpx.post(f"http://127.0.0.1:{port}/sandbox/faults", json={"on": "create", "fault": "nonsense"})
+            assert "fail_after" in refused.json()["faults"]
+        finally:
+            crm.terminate()

@@ -27,7 +27,7 @@ class Hubspot:
         self.book = Book()
         self.drops: set[str] = set()
         self.contacts = {"owner-1": "301"}
-        self.linked: dict[str, str] = {}  # ticket -> contact
+        self.callback_url = CALLBACK_URL
 
     def refuse(self, asked: Asked) -> Reply | None:
         """A private app's token."""
@@ -137,7 +137,7 @@ class Hubspot:
             return _missing()
         match self.kind(asked):
             case "link":
-                self.linked[ticket.number] = ticket.contact = asked.parts[-1]
+                ticket.contact = asked.parts[-1]
                 return Reply(200, {"status": "COMPLETE", "results": []})
             case "note.first":
                 return Reply(200, {"results": [{"toObjectId": note.number} for note in ticket.notes]})
@@ -191,7 +191,7 @@ class Hubspot:
             for each in changed
         ]
         body, timestamp = json.dumps(events).encode(), str(int(at_s * 1000))
-        signed = b"POST" + CALLBACK_URL.encode() + body + timestamp.encode()
+        signed = b"POST" + self.callback_url.encode() + body + timestamp.encode()
         signature = base64.b64encode(hmac.digest(secret.encode(), signed, "sha256")).decode()
         headers = {"X-HubSpot-Signature-v3": signature, "X-HubSpot-Request-Timestamp": timestamp}
         return HookRequest(headers, {}, body)

@@ -1,7 +1,8 @@
 """An imitated CRM behind HTTP, and what goes wrong with it on command.
 
 ``POST /sandbox/faults`` with ``{"on": "create", "fault": "fail_after", "times": 2}`` commands faults of the next
-requests of a kind, ``GET /sandbox/records`` shows what is kept: for whoever tests from another process.
+requests of a kind, ``POST /sandbox/status`` with ``{"number": …, "status": "closed"}`` lets somebody work on a record,
+``GET /sandbox/records`` shows what is kept: for whoever tests from another process.
 """
 
 import copy
@@ -13,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+import httpx
 import numpy as np
 from starlette.types import Receive, Scope, Send
 
@@ -55,6 +57,8 @@ class VendorSandbox:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
     now_s: Callable[[], float] = time.time
     watch: Callable[[str, int, str], None] = lambda _kind, _status, _fault: None
+    callback_url: str | None = None  # where hooks go to
+    hook_secret: str = ""
     asked: list[tuple[str, Asked]] = field(default_factory=list[tuple[str, Asked]])
     most_in_flight: int = 0
     _faults: dict[str, deque[Fault]] = field(default_factory=dict[str, deque[Fault]])
@@ -81,7 +85,7 @@ class VendorSandbox:
             self.now_s(),
         )
         if asked.path.startswith("/sandbox/"):
-            await self._reply(send, self._control(asked))
+            await self._reply(send, await self._control(asked))
             return
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
@@ -143,7 +147,7 @@ class VendorSandbox:
             case _:
                 return vendor.work(asked)
 
-    def _control(self, asked: Asked) -> Reply:
+    async def _control(self, asked: Asked) -> Reply:
         match (asked.method, asked.path):
             case ("POST", "/sandbox/faults"):
                 told: dict[str, Any] = asked.json
@@ -152,10 +156,29 @@ class VendorSandbox:
                 except (KeyError, ValueError, TypeError) as error:
                     return Reply(400, {"error": str(error), "faults": [each.value for each in Fault]})
                 return Reply(204)
+            case ("POST", "/sandbox/status"):
+                return await self._move(asked)
             case ("GET", "/sandbox/records"):
                 return Reply(200, {"records": [asdict(each) for each in self.vendor.book.tickets.values()]})
             case _:
-                return Reply(404, {"error": "POST /sandbox/faults, GET /sandbox/records"})
+                return Reply(404, {"error": "POST /sandbox/faults, POST /sandbox/status, GET /sandbox/records"})
+
+    async def _move(self, asked: Asked) -> Reply:
+        """Somebody works on a record; a hook tells of it, unless it is to be found by asking."""
+        told: dict[str, Any] = asked.json
+        try:
+            ticket = self.vendor.book.tickets[str(told["number"])]
+            ticket.status, ticket.changed_s = self.vendor.word(str(told["status"])), asked.at_s
+        except KeyError as error:
+            return Reply(400, {"error": f"there is no {error}", "statuses": ["open", "waiting", "closed"]})
+        if told.get("silent") or self.callback_url is None:
+            return Reply(204)
+        hook = self.vendor.hook([ticket], asked.at_s, self.hook_secret)
+        async with httpx.AsyncClient(timeout=10.0, trust_env=False) as http:
+            answer = await http.post(
+                self.callback_url, content=hook.body, headers=dict(hook.headers), params=dict(hook.query) or None
+            )
+        return Reply(200, {"hook": answer.status_code, "answer": answer.text})
 
     async def _reply(self, send: Send, reply: Reply) -> None:
         headers = {"content-type": "application/json", **reply.headers}
