@@ -19,7 +19,7 @@ demo: $(RUNTIME) ## from a simulated fleet to a closed case, everything embedded
 	$(BIN)/careloop demo $(ARGS)
 
 .PHONY: test
-test: $(DEV) provision clients senders ## all tests, against real databases and a real broker; with DATABASE_URL=... the storage's, on that
+test: $(DEV) provision browser clients senders ## all tests, against real databases and a real broker; with DATABASE_URL=... the storage's, on that
 	CARELOOP_TEST_DATABASE_URL='$(DATABASE_URL)' $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 .PHONY: check
@@ -56,6 +56,10 @@ faults: $(DEV) provision ## kill -9, full disks, dead networks under load, a pro
 .PHONY: provision
 provision: $(RUNTIME) ## TimescaleDB, Mosquitto and promtool for tests and benchmarks, unpacked into a cache
 	@$(BIN)/python scripts/provision.py
+
+.PHONY: browser
+browser: $(RUNTIME) ## Chromium for the tests of the console, unpacked into the same cache
+	@$(BIN)/python scripts/provision_chromium.py
 
 .PHONY: clients
 clients: $(DEV) ## MQTT.js for tests, from npm into the same cache (needs Node.js)

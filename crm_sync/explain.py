@@ -122,11 +122,15 @@ def _again(decision: DecisionView) -> str:
 
 
 def _because(decision: DecisionView) -> str:
-    """Why a gate said no, or not yet, with what it looked at."""
+    return because(decision, WORDS)
+
+
+def because(decision: DecisionView, words: Mapping[Reason, str]) -> str:
+    """Why a gate said no, or not yet, with what it looked at; `words` are `WORDS`, in any language."""
     if decision.reason is None:
         return "no reason was kept"
-    words = WORDS.get(Reason(decision.reason))
-    return _plain(decision.reason) if words is None else words.format_map(_Inputs(decision.inputs))
+    clause = words.get(Reason(decision.reason))
+    return _plain(decision.reason) if clause is None else clause.format_map(_Inputs(decision.inputs))
 
 
 class _Inputs(dict[str, object]):

@@ -80,6 +80,7 @@ class EndpointSettings(DeliverySettings):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
     adapter: str = "webhook"
     types: tuple[MessageType, ...] = DEFAULT_TYPES  # for CRMs: cases alone
+    record_link: str = ""  # where people open a record of it: "https://desk.example.com/tickets/{external_id}"
     spec_file: str = ""  # for `rest`: the TOML file that describes the helpdesk; for named CRMs: what differs there
     account: Mapping[str, str | int] = {}  # for named CRMs: the fields, stages and names of this account
 

@@ -24,9 +24,12 @@ from gateway.check import check_settings
 from gateway.commands.broker import BrokerWay
 from gateway.commands.issue import Rules
 from gateway.commands.sender import CommandSender, Ways
+from gateway.console.app import build_console
+from gateway.console.parts import ConsoleParts
 from gateway.database.connect import CONNECT_TIMEOUT_S
 from gateway.database.hold import Database, hold_database
 from gateway.detect.engine import Engine
+from gateway.doctor.examine import examine
 from gateway.doors.authenticate import RegistryAuthenticator
 from gateway.doors.listen.counters import ListenStats
 from gateway.doors.listen.server import ListenDoor
@@ -230,7 +233,10 @@ class _Gateway:
                     self._ground.database.pool, settings.tenant.id, settings.people, resolve_token(settings)
                 )
                 await _welcome(people, api.url, announce)
-                api.use(build_api(self._api_parts(people)))
+                application = build_api(self._api_parts(people))
+                if settings.console.enabled:
+                    application.mount("/", build_console(self._console_parts(people)))
+                api.use(application)
             is_ready = await self._is_ready(stop)
             with collecting_seldom():  # from before a device waits, for the first look takes long
                 if is_ready:
@@ -323,6 +329,24 @@ class _Gateway:
             is_connected=listen.is_connected if isinstance(listen, ListenDoor) else _is_nowhere,
             database=self._ground.database.edition.describe(),
             commands=Rules(self._ground.settings.tenant.id, self._ground.profiles, self._ground.settings.commands),
+        )
+
+    def _console_parts(self, people: People) -> ConsoleParts:
+        ground, api = self._ground, self._api_parts(people)
+        return ConsoleParts(
+            pool=api.pool,
+            clock=api.clock,
+            pipeline=api.pipeline,
+            crm=api.crm,
+            trust=api.trust,
+            profiles=ground.profiles,
+            probe=api.probe,
+            is_connected=api.is_connected,
+            database=api.database,
+            people=people,
+            public_url=api.settings.public_url,
+            settings=ground.settings.console,
+            examine=partial(examine, ground.settings),
         )
 
     def _metric_sources(self) -> MetricSources:

@@ -26,6 +26,7 @@ from devices.clock import Clock, ScaledClock, SystemClock
 from devices.errors import ConfigError, Fault
 from gateway.cohorts.settings import FleetSettings
 from gateway.commands.settings import CommandSettings
+from gateway.console.settings import ConsoleSettings
 from gateway.detect.settings import DetectSettings
 from gateway.doors.settings import ListenSettings, RouteSettings, SubscribeSettings
 from gateway.maintenance.settings import MaintenanceSettings, RetentionSettings
@@ -132,6 +133,7 @@ class Settings(_Section):
     fleet: FleetSettings
     commands: CommandSettings
     api: ApiSettings
+    console: ConsoleSettings
     people: PeopleSettings
     crm: CrmSettings
     budget: BudgetSettings

@@ -192,15 +192,15 @@ def download(work: Path, roots: Sequence[str]) -> list[Path]:
     return sorted(packages.glob("*.deb"))
 
 
-def sources(apt: Apt) -> list[str]:
-    """Lines for a sources.list: this machine's mirrors with the other suite, where Debian's keys have signed it."""
+def sources(apt: Apt, wanted: str = SUITE) -> list[str]:
+    """Lines for a sources.list: this machine's mirrors with the wanted suite, where Debian's keys have signed it."""
     keyring = next((path for path in KEYRINGS if Path(path).exists()), None)
     if keyring is None:
         raise ProvisionError("Debian's keys are missing: install the package debian-archive-keyring")
     lines: list[str] = []
     problems: list[str] = []
     listed = subprocess.run(["apt-get", "update", "--print-uris"], capture_output=True, text=True, check=False).stdout
-    for base, suite in mirrors(listed, os_release().get("VERSION_CODENAME", "")):
+    for base, suite in mirrors(listed, os_release().get("VERSION_CODENAME", ""), wanted):
         line = f"deb [signed-by={keyring}] {base} {suite} main"
         try:
             apt.use([line])
@@ -208,22 +208,22 @@ def sources(apt: Apt) -> list[str]:
             problems.append(str(error))
         else:
             lines.append(line)
-    if not any(f" {SUITE} " in line for line in lines):
+    if not any(f" {wanted} " in line for line in lines):
         why = "\n".join(problems) or "no Debian mirror among this machine's apt sources"
         raise ProvisionError(
-            f"none of this machine's apt sources serves Debian {SUITE}.\n{why}\n"
+            f"none of this machine's apt sources serves Debian {wanted}.\n{why}\n"
             "What helps: a Debian mirror in /etc/apt/sources.list, a working network or proxy for apt, "
             "or a newer debian-archive-keyring"
         )
     return lines
 
 
-def mirrors(listed: str, codename: str) -> list[tuple[str, str]]:
+def mirrors(listed: str, codename: str, wanted: str = SUITE) -> list[tuple[str, str]]:
     """Every place this machine has its own release from, with the suite to ask for there instead.
 
     `listed` is what `apt-get update --print-uris` says, which understands every form of apt's sources.
     """
-    swaps = {codename: SUITE, f"{codename}-security": f"{SUITE}-security"}
+    swaps = {codename: wanted, f"{codename}-security": f"{wanted}-security"}
     found = [(match["base"], match["suite"]) for match in RELEASE_LINE.finditer(listed)]
     return list(dict.fromkeys((base, swaps[suite]) for base, suite in found if suite in swaps))
 
@@ -234,10 +234,10 @@ def os_release() -> dict[str, str]:
     return {name: value.strip('"') for name, _, value in (line.partition("=") for line in lines)}
 
 
-def closure(apt: Apt) -> list[str]:
+def closure(apt: Apt, roots: Sequence[str] = ROOTS) -> list[str]:
     """The packages and all libraries that they, and these, depend on."""
     wanted: set[str] = set()
-    fresh = set(ROOTS)
+    fresh = set(roots)
     while fresh:
         wanted |= fresh
         fresh = libraries(apt.run("apt-cache", "--no-all-versions", "show", *sorted(fresh))) - wanted

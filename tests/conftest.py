@@ -12,6 +12,8 @@ pytest_plugins = (
     "tests.services.crm",
     "tests.services.senders",
     "tests.services.django_helpdesk",
+    "tests.services.chromium",
+    "tests.services.console",
 )
 
 # How long an example takes says more of the machine than of the code. Its parent is what hypothesis chose by itself.

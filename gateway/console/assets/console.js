@@ -1,0 +1,195 @@
+// What a page does beyond links and forms: it stays live, can be worked by keyboard, and shows the reader's own time.
+"use strict";
+
+const root = document.documentElement;
+
+// The reader's time zone.
+function localise(within) {
+  const format = new Intl.DateTimeFormat(root.lang === "en" ? "en-GB" : root.lang, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+  for (const time of within.querySelectorAll("time[data-local]")) {
+    const at = new Date(time.dateTime);
+    if (!Number.isNaN(at.getTime())) {
+      time.title = at.toISOString().replace("T", " ").replace(/\.\d+Z$/, " UTC");
+      time.textContent = format.format(at);
+    }
+  }
+}
+
+// Live: when something changed, the page is asked for again and those of its parts that differ are put in.
+const known = new Map();
+let refreshing = false;
+let again = false;
+
+function parts(page) { return page.querySelectorAll("[data-part]"); }
+
+function isBusy(part) {
+  const at = document.activeElement;
+  return part.querySelector("dialog[open]") !== null ||
+    (part.contains(at) && ["INPUT", "TEXTAREA", "SELECT"].includes(at.tagName));
+}
+
+function putIn(part, fresh) {
+  const open = new Set([...part.querySelectorAll("details[open][id]")].map((each) => each.id));
+  const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
+  const before = new Set([...part.querySelectorAll("[data-row]")].map((row) => row.dataset.row));
+  part.replaceChildren(...fresh.cloneNode(true).childNodes);
+  for (const each of part.querySelectorAll("details[id]")) { each.open = open.has(each.id) || each.open; }
+  for (const row of part.querySelectorAll("[data-row]")) {
+    if (before.size && !before.has(row.dataset.row)) { row.classList.add("fresh"); }
+  }
+  localise(part);
+  if (focused) { document.getElementById(focused)?.focus({ preventScroll: true }); }
+}
+
+async function refresh() {
+  if (refreshing) { again = true; return; }
+  refreshing = true;
+  try {
+    const answer = await fetch(location.href, { headers: { "X-Careloop-Live": "1" } });
+    if (answer.redirected && new URL(answer.url).pathname === "/sign-in") { location.assign(answer.url); return; }
+    if (!answer.ok) { return; }
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const fresh of parts(page)) {
+      const part = document.querySelector(`[data-part="${fresh.dataset.part}"]`);
+      if (part && known.get(fresh.dataset.part) !== fresh.innerHTML && !isBusy(part)) {
+        known.set(fresh.dataset.part, fresh.innerHTML);
+        putIn(part, fresh);
+      }
+    }
+    choose(chosen);
+    root.dataset.refreshed = String(Number(root.dataset.refreshed || 0) + 1);
+  } catch { /* the gateway is away for a moment; the stream tells when it is back */ } finally {
+    refreshing = false;
+    if (again) { again = false; refresh(); }
+  }
+}
+
+let stream = null;
+function listen() {
+  const topics = document.body.dataset.topics;
+  if (!topics || stream) { return; }
+  stream = new EventSource(`/live?topics=${encodeURIComponent(topics)}`);
+  stream.addEventListener("changed", refresh);
+  stream.addEventListener("open", () => { root.dataset.live = "on"; });
+  stream.addEventListener("error", () => { root.dataset.live = "off"; });
+}
+// A browser has few connections to one place: a page that nobody sees gives its own back.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) { stream?.close(); stream = null; } else if (!stream) { listen(); refresh(); }
+});
+addEventListener("pagehide", () => { stream?.close(); stream = null; });
+
+// Forms marked so are sent without leaving the page.
+function say(text) {
+  const toast = document.getElementById("toast");
+  if (toast && text) {
+    toast.textContent = text;
+    toast.hidden = false;
+    clearTimeout(say.timer);
+    say.timer = setTimeout(() => { toast.hidden = true; }, 5000);
+  }
+}
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (form.dataset.stay === undefined) { return; }
+  event.preventDefault();
+  const button = event.submitter || form.querySelector("button");
+  if (button) { button.disabled = true; }
+  try {
+    const answer = await fetch(form.action, {
+      method: "POST", body: new URLSearchParams(new FormData(form)), headers: { "X-Careloop-Live": "1" },
+    });
+    const told = answer.headers.get("X-Careloop-Says");
+    say(told ? decodeURIComponent(told) : answer.ok ? form.dataset.stay : document.body.dataset.failed);
+    if (answer.ok) { form.reset(); document.activeElement?.blur?.(); form.closest("dialog")?.close(); }
+  } catch { say(document.body.dataset.failed); } finally { if (button) { button.disabled = false; } }
+  await refresh();
+});
+document.addEventListener("change", (event) => {
+  if (event.target.dataset.submit !== undefined) { event.target.form.requestSubmit(); }
+});
+
+// Keyboard.
+let chosen = null;
+function rows() { return [...document.querySelectorAll("[data-row]")]; }
+function choose(id) {
+  const all = rows();
+  const row = all.find((each) => each.dataset.row === id) || null;
+  if (id && !row && all.length) { return choose(all[Math.min(choose.place || 0, all.length - 1)].dataset.row); }
+  chosen = row ? id : null;
+  choose.place = row ? all.indexOf(row) : 0;
+  for (const each of all) {
+    each.classList.toggle("chosen", each === row);
+    if (each === row) { each.setAttribute("aria-current", "true"); } else { each.removeAttribute("aria-current"); }
+  }
+  return row;
+}
+function move(by) {
+  const all = rows();
+  if (!all.length) { return; }
+  const at = all.findIndex((each) => each.dataset.row === chosen);
+  const row = choose(all[Math.max(0, Math.min(all.length - 1, at < 0 ? 0 : at + by))].dataset.row);
+  row.querySelector("a")?.focus({ preventScroll: true });
+  row.scrollIntoView({ block: "nearest" });
+}
+function act(key) {
+  const place = document.querySelector(".row.chosen") || document.querySelector("[data-acts]");
+  const button = place?.querySelector(`[data-key="${key}"]`);
+  if (button) { button.click(); }
+  return Boolean(button);
+}
+const KEYS = {
+  j: () => move(1), k: () => move(-1),
+  Enter: () => document.querySelector(".row.chosen a")?.click(),
+  a: () => act("a"), r: () => act("r"), m: () => act("m"), n: () => document.getElementById("note")?.focus(),
+  "/": () => document.querySelector("[type=search]")?.focus(),
+  "?": () => document.getElementById("help")?.showModal(),
+};
+document.addEventListener("keydown", (event) => {
+  const at = document.activeElement;
+  const isTyping = at && (["INPUT", "TEXTAREA", "SELECT"].includes(at.tagName) || at.isContentEditable);
+  if (event.key === "Escape" && isTyping) { at.blur(); return; }
+  const work = KEYS[event.key];
+  if (!work || root.dataset.keys === "off" || isTyping || event.ctrlKey || event.metaKey || event.altKey) { return; }
+  if (document.querySelector("dialog[open]") || (event.key === "Enter" && at && at !== document.body)) { return; }
+  event.preventDefault();
+  work();
+});
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-opens]");
+  if (opener) { document.getElementById(opener.dataset.opens)?.showModal(); }
+  const row = event.target.closest("[data-row]");
+  if (row) { choose(row.dataset.row); }
+});
+document.addEventListener("focusin", (event) => {
+  const row = event.target.closest?.("[data-row]");
+  if (row && row.dataset.row !== chosen) { choose(row.dataset.row); }
+});
+
+for (const part of parts(document)) { known.set(part.dataset.part, part.innerHTML); }
+localise(document);
+listen();
+
+// A device's packets, one line each.
+const packets = document.querySelector("[data-tail]");
+if (packets) {
+  const MOST = 30;
+  let any = false;
+  const tail = new EventSource(packets.dataset.tail);
+  tail.addEventListener("packet", (event) => {
+    const fate = JSON.parse(event.data);
+    if (!any) { packets.replaceChildren(); any = true; }
+    const row = document.createElement("tr");
+    const at = new Date(fate.received_s * 1000);
+    const refused = fate.quarantined ? `${fate.reason ?? ""} ${fate.detail}` : "";
+    for (const [text, kind] of [[at.toLocaleTimeString(root.lang), "nowrap"], [fate.topic, "mono"], [fate.payload_bytes, "n"], [fate.stored + fate.filled, "n"], [fate.duplicates, "n"], [refused, ""]]) {
+      const cell = document.createElement("td");
+      cell.textContent = String(text);
+      cell.className = kind;
+      row.append(cell);
+    }
+    packets.prepend(row);
+    while (packets.children.length > MOST) { packets.lastElementChild.remove(); }
+  });
+  addEventListener("pagehide", () => tail.close());
+}

@@ -1,0 +1,177 @@
+"""A case: what is wrong with whose product, why we think so, what was done, and what a person does about it."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import Final, cast
+
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from crm_sync.cases import proposals
+from crm_sync.explain import WORDS, because
+from crm_sync.policy.model import Outcome
+from crm_sync.queries import CaseView, DecisionView, get_case
+from devices.clock import to_datetime
+from devices.errors import CareloopError
+from gateway.console.case_charts import Known, Told, draw_case, look_up
+from gateway.console.parts import Connection, Desk, done
+from gateway.console.queries import case_more, list_records
+from gateway.console.show import Shown
+from gateway.console.units import units_of
+from gateway.console.words import Words
+from gateway.people.audit import record
+from gateway.people.model import Actor, Role
+
+MOST_DECISIONS: Final = 40
+MOST_INPUTS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class StoryLine:
+    """Something that happened; its kind is how it is marked."""
+
+    at: datetime
+    kind: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """What a gate answered, in words."""
+
+    gate: str
+    outcome: str
+    about: str
+    why: str
+
+
+def case_router(desk: Desk) -> APIRouter:
+    """``GET /cases/{case_id}``, and what a person does about a case."""
+    router = APIRouter()
+
+    @router.get("/cases/{case_id}")
+    async def case(request: Request, case_id: str) -> Response:
+        person = await desk.enter(request)
+        shown = desk.renderer.shown(request)
+        async with desk.pool.connection() as conn:
+            view = await get_case(conn, person.tenant_id, case_id)
+            if view is None:
+                raise HTTPException(HTTPStatus.NOT_FOUND, "case")
+            more = await case_more(conn, person.tenant_id, case_id)
+            records = await list_records(conn, person.tenant_id, case_id)
+            known = await look_up(conn, view, person.tenant_id)
+            units = units_of(desk.parts.profiles.get(more.model or ""))
+            charts = await draw_case(conn, view, known, units, shown)
+        return await desk.page(
+            request,
+            person,
+            "case.html",
+            case=view.case,
+            assignee=more.assignee,
+            is_live=view.case.state.is_live,
+            model=more.model,
+            members=more.members,
+            incident_id=more.incident_id,
+            alarms=view.alarms,
+            records=records,
+            links={each.name: each.record_link for each in desk.parts.crm.endpoints},
+            charts=charts,
+            story=story_of(view, known, shown),
+            decisions=[gated(each, shown) for each in _newest(view)],
+            steps=view.steps,
+        )
+
+    _add_decisions(router, desk)
+    return router
+
+
+def _add_decisions(router: APIRouter, desk: Desk) -> None:
+    @router.post("/cases/{case_id}/approve")
+    async def approve(request: Request, case_id: str) -> Response:
+        person, _ = await desk.write(request, Role.AGENT)
+        async with _decided(desk, person, "case.approve", case_id) as conn:
+            await proposals.approve(conn, person.tenant_id, case_id, person.signs_as(), desk.now_s())
+        return done(request, f"/cases/{case_id}")
+
+    @router.post("/cases/{case_id}/decline")
+    async def decline(request: Request, case_id: str) -> Response:
+        person, fields = await desk.write(request, Role.AGENT)
+        why = fields.get("why", "")
+        async with _decided(desk, person, "case.decline", case_id, why=why) as conn:
+            await proposals.decline(conn, person.tenant_id, case_id, person.signs_as(), desk.now_s(), why=why)
+        return done(request, f"/cases/{case_id}")
+
+
+@asynccontextmanager
+async def _decided(desk: Desk, person: Actor, what: str, case_id: str, **inputs: object) -> AsyncGenerator[Connection]:
+    """A transaction in which something is decided about a case, with its record."""
+    try:
+        async with desk.pool.connection() as conn, conn.transaction():
+            yield conn
+            await record(conn, person, what, case_id, inputs)
+    except CareloopError as error:
+        status = HTTPStatus.NOT_FOUND if error.reason == "unknown_case" else HTTPStatus.CONFLICT
+        raise HTTPException(status, error.detail) from error
+
+
+def story_of(view: CaseView, known: Sequence[Known], shown: Shown) -> list[StoryLine]:
+    """What happened, in its order."""
+    words = shown.words
+    lines = [
+        StoryLine(to_datetime(told.at_s), "alarm" if told.kind == "raised" else "move", _alarm_line(each, told, words))
+        for each in known
+        for told in each.told
+    ]
+    for move in view.transitions:
+        is_move = move.from_state != move.to_state
+        state = words.word(f"case {move.to_state}") if is_move else words.say("seen")
+        note = f" — {move.note}" if move.note and not move.note.startswith("alm_") else ""
+        says = f"{state}: {words.word(move.reason)} ({shown.actor(move.actor)}){note}"
+        lines.append(StoryLine(move.at, "move" if is_move else "seen", says))
+    for step in view.steps:
+        why = "" if step.reason is None else f": {words.word(step.reason)}"
+        says = f"{words.word(step.kind)} · {step.channel} · {words.word(f'step {step.state}')}{why}"
+        lines.append(StoryLine(step.settled_at or step.due_at, "move" if step.state == "sent" else "hold", says))
+    return sorted(lines, key=lambda line: line.at)
+
+
+def _alarm_line(each: Known, told: Told, words: Words) -> str:
+    return f"{each.alarm.watch}: {words.word(f'alarm {told.kind}')}. {told.text or each.alarm.text}"
+
+
+def gated(decision: DecisionView, shown: Shown) -> Gated:
+    """What a gate answered, in the reader's language."""
+    words = shown.words
+    about = words.say(
+        "{subject} for {recipient}", subject=words.word(f"about {decision.subject}"), recipient=decision.recipient
+    )
+    if decision.outcome == Outcome.ALLOW:
+        looked = [f"{words.word(_plain(name))} {_short(name, value, shown)}" for name, value in decision.inputs.items()]
+        return Gated(decision.gate, decision.outcome, about, ", ".join(looked[:MOST_INPUTS]))
+    clauses = {reason: words.say(clause) for reason, clause in WORDS.items()}
+    return Gated(decision.gate, decision.outcome, about, because(decision, clauses))
+
+
+def _plain(name: str) -> str:
+    return name.removesuffix("_s")
+
+
+def _short(name: str, value: object, shown: Shown) -> str:
+    if isinstance(value, bool):
+        return shown.words.say("yes") if value else shown.words.say("no")
+    if isinstance(value, int | float):
+        return shown.span(abs(value)) if name.endswith("_s") else shown.number(value)
+    if isinstance(value, Mapping):
+        parts = cast("Mapping[str, object]", value)
+        return " / ".join(f"{shown.words.word(part)} {_short(part, each, shown)}" for part, each in parts.items())
+    return str(value)[:80]
+
+
+def _newest(view: CaseView) -> list[DecisionView]:
+    """Refusals and waits first, then what was allowed; each gate's last word on each recipient."""
+    last: dict[tuple[str, str, str], DecisionView] = {}
+    for decision in view.decisions:
+        last[decision.gate, decision.subject, decision.recipient] = decision
+    return sorted(last.values(), key=lambda each: each.outcome == Outcome.ALLOW)[:MOST_DECISIONS]

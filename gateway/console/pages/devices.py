@@ -1,0 +1,163 @@
+"""Devices: a list to search, and all there is to know of one."""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import StreamingResponse
+
+from crm_sync.queries import CaseFilter, list_cases
+from devices.registry.queries import count_devices
+from gateway.api.queries import READINGS_OF_DEVICE, list_alarms, list_devices, list_readings, summarise_device
+from gateway.console.chart import Drawn, Series, draw_series
+from gateway.console.fleet_queries import credentials_of, events_of, find_devices, firmware_of
+from gateway.console.parts import Connection, Desk
+from gateway.console.series import Stretch, metrics_of, read_values
+from gateway.console.show import DAY_S, Shown
+from gateway.console.units import units_of
+from gateway.order.queries import order_of
+from gateway.people.door import session_of
+from gateway.store.quarantine import Wanted, list_entries
+from gateway.store.tables import read_tables
+
+SIZE: Final = 50
+MOST_CHARTS: Final = 6
+RANGES: Final[Mapping[str, float]] = {"1": DAY_S, "14": 14 * DAY_S, "90": 90 * DAY_S}
+NEWEST: Final = 12
+
+
+def devices_router(desk: Desk) -> APIRouter:
+    """``GET /devices``, ``/devices/{device_id}`` and ``/devices/{device_id}/tail``."""
+    router = APIRouter()
+
+    @router.get("/devices")
+    async def devices(request: Request, q: str = "", model: str = "", cursor: str = "") -> Response:
+        person = await desk.enter(request)
+        async with desk.pool.connection() as conn:
+            found = await find_devices(
+                conn,
+                person.tenant_id,
+                words=q.strip()[:100] or None,
+                model=model or None,
+                after=cursor,
+                limit=SIZE + 1,
+            )
+            models = await count_devices(conn, person.tenant_id)
+        return await desk.page(
+            request,
+            person,
+            "devices.html",
+            rows=found[:SIZE],
+            next=found[SIZE - 1].device_id if len(found) > SIZE else None,
+            models=sorted(name for name in models if name is not None),
+            total=sum(models.values()),
+        )
+
+    @router.get("/devices/{device_id}")
+    async def device(request: Request, device_id: str, days: str = "14") -> Response:
+        person = await desk.enter(request)
+        shown = desk.renderer.shown(request)
+        async with desk.pool.connection() as conn:
+            wanted = {"tenant_id": person.tenant_id, "device_id": device_id, "after": None, "limit": 1}
+            rows = await list_devices(conn, wanted)
+            if not rows:
+                raise HTTPException(HTTPStatus.NOT_FOUND, "device")
+            context = await _all_of(conn, person.tenant_id, device_id)
+            last_s = shown.now_s if context["summary"]["last_ts"] is None else context["summary"]["last_ts"].timestamp()
+            stretch = Stretch(device_id, last_s - RANGES.get(days, RANGES["14"]), last_s + 1)
+            units = units_of(desk.parts.profiles.get(rows[0]["model"] or ""))
+            charts = await _charts(conn, rows[0], stretch, units, shown)
+        return await desk.page(
+            request,
+            person,
+            "device.html",
+            device=rows[0],
+            connected=desk.parts.is_connected(device_id),
+            charts=charts,
+            days=days if days in RANGES else "14",
+            ranges=list(RANGES),
+            **context,
+        )
+
+    _add_tail(router, desk)
+    return router
+
+
+def _add_tail(router: APIRouter, desk: Desk) -> None:
+    @router.get("/devices/{device_id}/tail")
+    async def tail(request: Request, device_id: str) -> Response:
+        """What becomes of each of the device's packets, from now on."""
+        person = await desk.enter(request)
+        session = session_of(request)
+        async with desk.pool.connection() as conn:
+            wanted = {"tenant_id": person.tenant_id, "device_id": device_id, "after": None, "limit": 1}
+            if not await list_devices(conn, wanted):
+                raise HTTPException(HTTPStatus.NOT_FOUND, "device")
+
+        async def events() -> AsyncGenerator[bytes]:
+            yield b"retry: 2000\n\n"
+            async for fate in desk.parts.pipeline.taps.watch(device_id):
+                if session is None or await desk.parts.people.who(session) is None:
+                    return
+                yield b"event: packet\ndata: " + msgspec.json.encode(fate) + b"\n\n"
+
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+
+async def _all_of(conn: Connection, tenant_id: str, device_id: str) -> dict[str, Any]:
+    asked: dict[str, Any] = dict.fromkeys(("alarm_id", "state", "since", "before_us", "before_id"))
+    summary = await summarise_device(conn, device_id)
+    return {
+        "summary": summary,
+        "order": (await order_of(conn, tenant_id, [device_id])).get(device_id),
+        "firmwares": await firmware_of(conn, tenant_id, device_id),
+        "credentials": await credentials_of(conn, tenant_id, device_id),
+        "events": await events_of(conn, tenant_id, device_id),
+        "alarms": await list_alarms(conn, {**asked, "tenant_id": tenant_id, "device_id": device_id, "limit": NEWEST}),
+        "cases": (await list_cases(conn, tenant_id, CaseFilter(device_id=device_id), None, NEWEST)).items,
+        "refused": await _refused(conn, tenant_id, device_id),
+        "readings": await _newest(conn, device_id, summary["last_ts"]),
+    }
+
+
+async def _newest(conn: Connection, device_id: str, last: object) -> list[dict[str, Any]]:
+    """The newest readings, newest first."""
+    if not isinstance(last, datetime):
+        return []
+    start = datetime.fromtimestamp(last.timestamp() - 2 * DAY_S, UTC)
+    until = datetime.fromtimestamp(last.timestamp() + 1, UTC)
+    wanted = {"device_id": device_id, "after": start, "until": until, "limit": 20_000}
+    rows = await list_readings(conn, READINGS_OF_DEVICE, wanted)
+    return [{**row, "text": msgspec.json.encode(row["metrics"]).decode()} for row in rows[: -NEWEST - 1 : -1]]
+
+
+async def _refused(conn: Connection, tenant_id: str, device_id: str) -> list[dict[str, Any]]:
+    found = await list_entries(conn, Wanted(tenant_id=tenant_id, device_id=device_id, limit=NEWEST))
+    return [{**asdict(entry), "text": readable(entry.raw)} for entry in found]
+
+
+def readable(raw: bytes) -> str:
+    """Bytes as a person can read them: as text where they are one, else in hexadecimal."""
+    try:
+        text = raw[:2000].decode("utf-8")
+    except UnicodeDecodeError:
+        return raw[:500].hex(" ")
+    return text if text.isprintable() or "\n" in text else raw[:500].hex(" ")
+
+
+async def _charts(
+    conn: Connection, device: Mapping[str, Any], stretch: Stretch, units: Mapping[str, str], shown: Shown
+) -> list[Drawn]:
+    charts: list[Drawn] = []
+    metrics = metrics_of(await read_tables(conn), device["model"])
+    for metric in sorted(metrics, key=lambda name: "battery" not in name):  # what every device lives on comes first
+        ts, values = await read_values(conn, metric, stretch)
+        if len(ts) and len(charts) < MOST_CHARTS:
+            title = metric.replace("_", " ")
+            charts.append(draw_series(Series(f"metric-{len(charts)}", title, units.get(metric, ""), ts, values), shown))
+    return charts

@@ -1,0 +1,75 @@
+"""The fleet: models, firmware against firmware, what befell many devices at once, and where it was silent."""
+
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Final
+
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from devices.clock import to_datetime
+from gateway.cohorts.shown import list_incidents, list_members
+from gateway.console.chart import Drawn, draw_map
+from gateway.console.fleet_queries import CohortRow, list_cohorts, silent_days
+from gateway.console.parts import Connection, Desk
+from gateway.console.show import Shown
+from gateway.people.model import Actor
+
+DAYS: Final = 28
+MEMBERS: Final = 100
+
+
+def fleet_router(desk: Desk) -> APIRouter:
+    """``GET /fleet`` and ``/fleet/incidents/{incident_id}``."""
+    router = APIRouter()
+
+    @router.get("/fleet")
+    async def fleet(request: Request) -> Response:
+        person = await desk.enter(request)
+        shown = desk.renderer.shown(request)
+        async with desk.pool.connection() as conn:
+            cohorts = await list_cohorts(conn, person.tenant_id, to_datetime(shown.now_s) - timedelta(days=DAYS))
+            incidents = await list_incidents(conn, person.tenant_id, limit=50)
+            silence = await _silence(conn, person, cohorts, shown)
+        models: dict[str, list[CohortRow]] = {}
+        for cohort in cohorts:
+            models.setdefault(cohort.model, []).append(cohort)
+        return await desk.page(
+            request, person, "fleet.html", models=models, incidents=incidents, silence=silence, days=DAYS
+        )
+
+    @router.get("/fleet/incidents/{incident_id}")
+    async def incident(request: Request, incident_id: str, cursor: str = "") -> Response:
+        person = await desk.enter(request)
+        async with desk.pool.connection() as conn:
+            found = await list_incidents(conn, person.tenant_id, incident_id=incident_id)
+            if not found:
+                raise HTTPException(HTTPStatus.NOT_FOUND, "incident")
+            members = await list_members(conn, person.tenant_id, incident_id, after=cursor or None, limit=MEMBERS + 1)
+        return await desk.page(
+            request,
+            person,
+            "incident.html",
+            incident=found[0],
+            members=members[:MEMBERS],
+            next=members[MEMBERS - 1].alarm_id if len(members) > MEMBERS else None,
+        )
+
+    return router
+
+
+async def _silence(conn: Connection, person: Actor, cohorts: list[CohortRow], shown: Shown) -> Drawn | None:
+    """Which share of each model was silent on each of the last days."""
+    devices: dict[str, int] = {}
+    for cohort in cohorts:
+        devices[cohort.model] = devices.get(cohort.model, 0) + cohort.devices
+    if not devices:
+        return None
+    today = to_datetime(shown.now_s).replace(hour=0, minute=0, second=0, microsecond=0)
+    days = [today - timedelta(days=DAYS - 1 - number) for number in range(DAYS)]
+    silent = await silent_days(conn, person.tenant_id, days[0], to_datetime(shown.now_s))
+    cells = {
+        model: [silent.get((model, day.date().isoformat()), 0) / count for day in days]
+        for model, count in devices.items()
+    }
+    title = shown.words.say("Share of devices that were silent, by model and day")
+    return draw_map("silence", title, days, cells, shown)

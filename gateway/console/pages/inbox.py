@@ -1,0 +1,75 @@
+"""The inbox: cases by urgency, and a person's yes or no to those that wait for it."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from crm_sync.model import CaseState
+from devices.profiles.model import Severity
+from gateway.console.parts import Desk
+from gateway.console.queries import LIVE, InboxFilter, list_inbox, list_teams
+from gateway.console.words import Words
+from gateway.store.tallies import read_tallies
+
+SIZE: Final = 50
+MOST_PAGES: Final = 10_000
+
+TABS: Final = {
+    "live": ("All that is open", LIVE),
+    "proposed": ("To decide", (CaseState.PROPOSED,)),
+    "open": ("With a team", (CaseState.APPROVED, CaseState.OPEN)),
+    "waiting": ("Waiting", (CaseState.WAITING,)),
+    "closed": ("Closed", (CaseState.RESOLVED, CaseState.RETRACTED, CaseState.EXPIRED)),
+}
+
+
+def inbox_router(desk: Desk) -> APIRouter:
+    """``GET /``."""
+    router = APIRouter()
+
+    @router.get("/")
+    async def inbox(request: Request, show: str = "live", page: int = 1) -> Response:
+        person = await desk.enter(request)
+        words = desk.renderer.words_of(request)
+        asked = request.query_params
+        tab = show if show in TABS else "live"
+        which = InboxFilter(
+            states=TABS[tab][1],
+            severity=asked.get("severity") or None,
+            team=asked.get("team") or None,
+            words=(asked.get("q") or "").strip()[:100] or None,
+        )
+        number = min(max(page, 1), MOST_PAGES)
+        async with desk.pool.connection() as conn:
+            rows, total = await list_inbox(conn, person.tenant_id, which, limit=SIZE, offset=(number - 1) * SIZE)
+            teams = await list_teams(conn, person.tenant_id)
+            by_state = (await read_tallies(conn, person.tenant_id)).cases
+        return await desk.page(
+            request,
+            person,
+            "inbox.html",
+            rows=rows,
+            total=total,
+            page=number,
+            size=SIZE,
+            tab=tab,
+            tabs=[(code, words.say(name)) for code, (name, _) in TABS.items()],
+            counts={code: sum(by_state.get(str(each), 0) for each in states) for code, (_, states) in TABS.items()},
+            severities=[str(each) for each in reversed(Severity)],
+            teams=teams,
+            crm_words=partial(records_in_words, words),
+        )
+
+    return router
+
+
+def records_in_words(words: Words, records: Sequence[Sequence[str]]) -> str:
+    """What CRMs know of a case."""
+    if not records:
+        return words.say("no CRM is to hear of it")
+    states = {state for _, state in records}
+    if "announced" in states:
+        return words.say("in {crm}", crm=", ".join(name for name, state in records if state == "announced"))
+    return words.word(f"record {min(states)}")

@@ -1,0 +1,48 @@
+"""The journey: how far cases came, how long each step took, who was not told, and whether telling helped."""
+
+from datetime import timedelta
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from crm_sync.journey.model import GROUPINGS, GroupBy, Span, Stage
+from crm_sync.journey.queries import Period
+from crm_sync.journey.report import read_journey
+from devices.clock import to_datetime
+from gateway.console.chart import draw_bars
+from gateway.console.parts import Desk
+
+PERIODS: Final = (7, 30, 90, 365)
+
+
+def journey_router(desk: Desk) -> APIRouter:
+    """``GET /journey``."""
+    router = APIRouter()
+
+    @router.get("/journey")
+    async def journey(request: Request, days: int = 30, by: str = "model") -> Response:
+        person = await desk.enter(request)
+        shown = desk.renderer.shown(request)
+        group_by: GroupBy = by if by in GROUPINGS else "model"
+        span = days if days in PERIODS else 30
+        now = to_datetime(shown.now_s)
+        period = Period(person.tenant_id, now - timedelta(days=span), now)
+        async with desk.pool.connection() as conn:
+            found = await read_journey(conn, period, now, group_by)
+        words = shown.words
+        funnel = {words.word(f"stage {stage}"): float(found.whole.stages[stage]) for stage in Stage}
+        return await desk.page(
+            request,
+            person,
+            "journey.html",
+            journey=found,
+            funnel=draw_bars("funnel", words.say("How far cases came"), funnel, shown),
+            spans=list(Span),
+            stages=list(Stage),
+            days=span,
+            periods=PERIODS,
+            by=group_by,
+            groupings=GROUPINGS,
+        )
+
+    return router

@@ -1,0 +1,40 @@
+"""The scorecard of a demo: what its simulator knows beside what the gateway found."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, cast
+
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from gateway.console.chart import draw_bars
+from gateway.console.parts import Desk
+
+
+def scorecard_router(desk: Desk) -> APIRouter:
+    """``GET /scorecard``, where a demo has written one."""
+    router = APIRouter()
+
+    @router.get("/scorecard")
+    async def scorecard(request: Request) -> Response:
+        person = await desk.enter(request)
+        shown = desk.renderer.shown(request)
+        if not desk.parts.settings.scorecard:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "scorecard")
+        card = await asyncio.to_thread(_read, Path(desk.parts.settings.scorecard))
+        kinds = cast("Mapping[str, Mapping[str, Any]]", card.get("faults", {}).get("by_kind", {}))
+        found = {shown.words.word(kind): float(row.get("detected", 0)) for kind, row in kinds.items()}
+        chart = draw_bars("kinds", shown.words.say("Faults that were found"), found, shown) if found else None
+        return await desk.page(request, person, "scorecard.html", card=card, kinds=kinds, chart=chart)
+
+    return router
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """An empty one while the demo still plays."""
+    try:
+        return cast("Mapping[str, Any]", json.loads(path.expanduser().read_text("utf-8")))
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,164 @@
+"""What the console's pages ask the database beyond what the API asks: read only, on the caller's connection."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, LiteralString
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow, class_row
+
+from crm_sync.model import CaseState
+
+Connection = AsyncConnection[TupleRow]
+
+LIVE: Final = (CaseState.PROPOSED, CaseState.APPROVED, CaseState.OPEN, CaseState.WAITING)
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """A case as the inbox shows it; `records` are pairs of endpoint and what it knows of the case."""
+
+    case_id: str
+    title: str
+    severity: str
+    state: str
+    resolution: str | None
+    device_id: str
+    model: str | None
+    owner_ref: str | None
+    team: str
+    assignee: str | None
+    opened_at: datetime
+    sla_due_at: datetime | None
+    relapses: int
+    members: int | None  # devices of a major case; None for a product's own
+    says: str | None
+    records: list[list[str]]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class InboxFilter:
+    """Which cases; None lets all pass."""
+
+    states: Sequence[str] = LIVE
+    severity: str | None = None
+    team: str | None = None
+    words: str | None = None  # part of a title, an id, or a reference
+
+
+# A case is as urgent as its severity, where that is critical, and then as its deadline. Of ended ones the newest comes
+# first.
+_LIST_INBOX: Final[LiteralString] = """
+WITH found AS (
+    SELECT c.case_id, count(*) OVER () AS total,
+           row_number() OVER (ORDER BY c.closed_at IS NOT NULL, c.severity = 'critical' DESC,
+               c.closed_at DESC NULLS LAST, c.sla_due_at NULLS LAST,
+               array_position(array['critical', 'major', 'minor', 'info'], c.severity), c.number) AS place
+    FROM service_case c
+    WHERE c.tenant_id = %(tenant_id)s AND c.state = ANY(%(states)s)
+      AND (%(severity)s::text IS NULL OR c.severity = %(severity)s)
+      AND (%(team)s::text IS NULL OR c.team = %(team)s)
+      AND (%(words)s::text IS NULL
+           OR strpos(lower(concat_ws(' ', c.title, c.device_id, c.asset_id, c.owner_ref, c.case_id)), %(words)s) > 0)
+    ORDER BY place
+    LIMIT %(limit)s OFFSET %(offset)s
+)
+SELECT c.case_id, c.title, c.severity, c.state, c.resolution, c.device_id, d.model, c.owner_ref, c.team,
+       NULL::text AS assignee, c.opened_at, c.sla_due_at, c.relapses, m.devices AS members, f.total,
+       (SELECT a.explanation ->> 'text' FROM case_alarm a WHERE a.case_id = c.case_id
+         ORDER BY a.started_at LIMIT 1) AS says,
+       coalesce((SELECT jsonb_agg(jsonb_build_array(e.endpoint, e.state) ORDER BY e.endpoint)
+                   FROM case_endpoint e WHERE e.case_id = c.case_id), '[]') AS records
+FROM found f
+JOIN service_case c USING (case_id)
+LEFT JOIN device d ON d.device_id = c.device_id
+LEFT JOIN major_case m ON m.case_id = c.case_id
+ORDER BY f.place
+"""
+
+
+async def list_inbox(
+    conn: Connection, tenant_id: str, which: InboxFilter, *, limit: int, offset: int
+) -> tuple[list[InboxRow], int]:
+    """A page of cases by urgency, and how many there are in all."""
+    values = {
+        "tenant_id": tenant_id,
+        "states": [str(state) for state in which.states],
+        "severity": which.severity,
+        "team": which.team,
+        "words": which.words and which.words.lower(),
+        "limit": limit,
+        "offset": offset,
+    }
+    async with conn.cursor(row_factory=class_row(InboxRow)) as cursor:
+        rows = await (await cursor.execute(_LIST_INBOX, values)).fetchall()
+    return rows, rows[0].total if rows else 0
+
+
+_LIST_TEAMS: Final[LiteralString] = """
+SELECT DISTINCT team FROM service_case
+ WHERE tenant_id = %s AND state IN ('proposed', 'approved', 'open', 'waiting') ORDER BY team
+"""
+
+
+async def list_teams(conn: Connection, tenant_id: str) -> list[str]:
+    """The teams that have something to do."""
+    return [row[0] async for row in await conn.execute(_LIST_TEAMS, [tenant_id])]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRow:
+    """What one CRM knows of a case, and what is still on its way there."""
+
+    endpoint: str
+    state: str
+    external_id: str | None
+    seen_status: str | None
+    waiting: int
+    dead: int
+
+
+_RECORDS: Final[LiteralString] = """
+SELECT e.endpoint, e.state, r.external_id, r.seen_status, coalesce(m.waiting, 0) AS waiting, coalesce(m.dead, 0) AS dead
+FROM case_endpoint e
+LEFT JOIN external_ref r USING (tenant_id, endpoint, case_id)
+LEFT JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE o.state = 'pending') AS waiting, count(*) FILTER (WHERE o.state = 'dead') AS dead
+    FROM outbox_stream s JOIN outbox_message o USING (stream_id)
+    WHERE s.tenant_id = e.tenant_id AND s.endpoint = e.endpoint AND s.stream_key = e.case_id
+) AS m ON true
+WHERE e.tenant_id = %s AND e.case_id = %s
+ORDER BY e.endpoint
+"""
+
+
+async def list_records(conn: Connection, tenant_id: str, case_id: str) -> list[RecordRow]:
+    """What each CRM knows of a case."""
+    async with conn.cursor(row_factory=class_row(RecordRow)) as cursor:
+        return await (await cursor.execute(_RECORDS, [tenant_id, case_id])).fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class CaseMore:
+    """What else a case's page shows."""
+
+    model: str | None
+    members: int | None
+    incident_id: str | None
+    assignee: str | None
+
+
+_CASE_MORE: Final[LiteralString] = """
+SELECT d.model, m.devices AS members, m.incident_id, NULL::text AS assignee
+FROM service_case c LEFT JOIN device d ON d.device_id = c.device_id LEFT JOIN major_case m ON m.case_id = c.case_id
+WHERE c.tenant_id = %s AND c.case_id = %s
+"""
+
+
+async def case_more(conn: Connection, tenant_id: str, case_id: str) -> CaseMore:
+    """What else there is to say of a case that exists."""
+    async with conn.cursor(row_factory=class_row(CaseMore)) as cursor:
+        found = await (await cursor.execute(_CASE_MORE, [tenant_id, case_id])).fetchone()
+    return found or CaseMore(None, None, None, None)

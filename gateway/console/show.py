@@ -1,0 +1,107 @@
+"""How instants, spans and values are shown: short, in the reader's language, and never more exact than they are."""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from markupsafe import Markup, escape
+
+from devices.clock import to_datetime
+from gateway.console.words import Words
+
+MINUTE_S: Final = 60.0
+HOUR_S: Final = 3600.0
+DAY_S: Final = 86_400.0
+SOON_S: Final = 4 * HOUR_S
+
+_MONTHS: Final = {
+    "en": ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+    "it": ("gen", "feb", "mar", "apr", "mag", "giu", "lug", "ago", "set", "ott", "nov", "dic"),
+}
+
+Instant = datetime | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What templates show values with, as of one moment of the gateway's clock."""
+
+    words: Words
+    now_s: float
+
+    def when(self, at: Instant) -> Markup | str:
+        """An instant, in UTC until the browser puts it into the reader's zone."""
+        if at is None:
+            return "—"
+        moment = _moment(at)
+        year = "" if moment.year == to_datetime(self.now_s).year else f" {moment.year}"
+        text = f"{self.day(moment)}{year} {moment:%H:%M} UTC"
+        return Markup('<time datetime="{}" data-local>{}</time>').format(moment.isoformat(), text)
+
+    def day(self, moment: datetime) -> str:
+        """A day of some year, in UTC."""
+        return f"{moment.day} {_MONTHS.get(self.words.language, _MONTHS['en'])[moment.month - 1]}"
+
+    def ago(self, at: Instant) -> Markup | str:
+        """How long ago an instant was."""
+        if at is None:
+            return "—"
+        passed_s = self.now_s - _moment(at).timestamp()
+        text = self.words.say("{span} ago", span=self.span(passed_s)) if passed_s >= MINUTE_S else self.words.say("now")
+        if passed_s < -MINUTE_S:
+            text = self.words.say("in {span}", span=self.span(-passed_s))
+        return _time(at, text)
+
+    def due(self, at: Instant) -> Markup | str:
+        """How long is left until something is due, or since when it is late; its class says how urgent that is."""
+        if at is None:
+            return Markup('<span class="due none">{}</span>').format(self.words.say("no deadline"))
+        left_s = _moment(at).timestamp() - self.now_s
+        if left_s < 0:
+            kind, text = "late", self.words.say("{span} late", span=self.span(-left_s))
+        else:
+            kind = "soon" if left_s < SOON_S else "later"
+            text = self.words.say("{span} left", span=self.span(left_s))
+        return Markup('<span class="due {}">{}</span>').format(kind, _time(at, text))
+
+    def span(self, seconds: float | None) -> str:
+        """A span of time in its greatest unit, or its greatest two."""
+        if seconds is None or not math.isfinite(seconds):
+            return "—"
+        if seconds < MINUTE_S:
+            return f"{seconds:.2g} s" if seconds < 1 else f"{seconds:.0f} s"
+        if seconds < HOUR_S:
+            return f"{seconds / MINUTE_S:.0f} min"
+        if seconds < DAY_S:
+            hours, minutes = divmod(round(seconds / MINUTE_S), 60)
+            return f"{hours} h {minutes} min" if minutes and hours < 10 else f"{hours} h"  # noqa: PLR2004 - two digits of hours say enough
+        days, hours = divmod(round(seconds / HOUR_S), 24)
+        unit = self.words.say("d")
+        return f"{days} {unit} {hours} h" if hours and days < 3 else f"{days} {unit}"  # noqa: PLR2004 - three days say enough
+
+    def number(self, value: float | None) -> str:
+        """A count or a measured value, with as many digits as it has something to say."""
+        if value is None or not math.isfinite(value):
+            return "—"
+        if value == int(value) and abs(value) < 1e15:  # noqa: PLR2004 - beyond that a float is no whole number
+            return self.words.number(value)
+        size = abs(value)
+        return self.words.number(value, 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3)  # noqa: PLR2004 - digits by size
+
+    def percent(self, value: float | None) -> str:
+        """A share."""
+        return "—" if value is None else f"{self.words.number(100 * value)} %"
+
+    def actor(self, actor: str) -> str:
+        """Who or what did something."""
+        kind, _, name = actor.partition(":")
+        return name if kind == "person" else f"CRM {name}" if kind == "crm" else self.words.word(kind)
+
+
+def _moment(at: datetime | float) -> datetime:
+    return to_datetime(at) if isinstance(at, float | int) else at.astimezone(UTC)
+
+
+def _time(at: datetime | float, text: str) -> Markup:
+    return Markup('<time datetime="{}">{}</time>').format(_moment(at).isoformat(), escape(text))

@@ -1,0 +1,98 @@
+"""A real browser: Debian's Chromium through Playwright, which sees every request, console line and error of a page."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, sync_playwright
+
+from gateway.database.provisioned import cache_folder
+from scripts.provision import ProvisionError
+from scripts.provision_chromium import provision
+
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+WAIT_MS = 30_000.0
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+SERIOUS = {"serious", "critical"}
+
+
+@dataclass
+class Window:
+    """One person's browser window, and all that went wrong in it."""
+
+    context: BrowserContext
+    page: Page
+    base_url: str
+    asked: list[str] = field(default_factory=list[str])
+    faults: list[str] = field(default_factory=list[str])
+
+    def go(self, path: str) -> None:
+        """Open a page of the console."""
+        self.page.goto(f"{self.base_url}{path}")
+
+    def sign_in(self, name: str, password: str) -> None:
+        """Sign in, and be where one wanted to be."""
+        self.go("/")
+        self.page.fill("[name=name]", name)
+        self.page.fill("[name=password]", password)
+        self.page.press("[name=password]", "Enter")
+        self.page.wait_for_url(f"{self.base_url}/")
+
+    def wait_live(self) -> None:
+        """Until the page is told of changes."""
+        self.page.wait_for_selector("html[data-live=on]")
+
+    def strangers(self) -> list[str]:
+        """Requests that went elsewhere."""
+        return [url for url in self.asked if urlsplit(url).netloc != urlsplit(self.base_url).netloc]
+
+    def inaccessible(self) -> list[str]:
+        """What axe finds serious on the present page."""
+        self.context.set_offline(offline=False)
+        self.page.evaluate(AXE.read_text())
+        found = self.page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+        return [
+            f"{urlsplit(self.page.url).path} {each['id']}: {node['html'][:160]} {node['failureSummary'][:300]}"
+            for each in found["violations"]
+            if each["impact"] in SERIOUS
+            for node in each["nodes"]
+        ]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The browser."""
+    try:
+        program = provision(cache_folder(os.environ))
+    except ProvisionError as error:
+        pytest.fail(f"Chromium could not be provisioned: {error}")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+def open_window(browser: Browser, base_url: str, **options: object) -> Window:
+    """A window with a fresh profile."""
+    context = browser.new_context(**{"locale": "en-GB", "timezone_id": "Europe/Rome", **options})  # pyright: ignore[reportArgumentType]
+    context.set_default_timeout(WAIT_MS)
+    window = Window(context, context.new_page(), base_url)
+
+    def on_request(request: Request) -> None:
+        window.asked.append(request.url)
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            window.faults.append(f"{message.type}: {message.text} ({message.location.get('url')})")
+
+    def on_error(error: Error) -> None:
+        window.faults.append(str(error))
+
+    context.on("request", on_request)
+    context.on("console", on_console)
+    window.page.on("pageerror", on_error)
+    return window

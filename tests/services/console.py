@@ -1,0 +1,137 @@
+"""A gateway whose watch must ask first, boilers that run hot, a sandbox CRM, and people who may look or act."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from gateway.database.postmaster import wait_until
+from gateway.people import passwords
+from simulators.crm.agent import AgentHabits
+from simulators.crm.misbehave import Misbehaviour
+from simulators.crm.sandbox import SandboxServer
+from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
+from simulators.fleet.clocks import WorldClock
+from tests.services.boilers import HOT, PROFILE, WELL
+from tests.services.gateway import GatewayProcess
+from tests.services.publisher import Publisher, connected
+
+SECRET = new_secret(np.random.default_rng(1))
+PASSWORD = "a kettle on a long shelf"
+ROLES = {"vera": "viewer", "aldo": "agent", "olga": "operator", "anna": "admin"}
+WITHIN_S = 30.0
+BOILERS = 8
+NOBODY = AgentHabits(takes_up=0.0, resolves=0.0, sends_twice=0.0, sends_out_of_order=0.0)
+
+
+@dataclass
+class ConsoleWorld:
+    """What a test of the console does beside the browser, and looks at."""
+
+    gateway: GatewayProcess
+    crm: SandboxServer
+    used: list[int] = field(default_factory=list[int])
+
+    @property
+    def url(self) -> str:
+        """Where the console is."""
+        return str(self.gateway.address["api_url"])
+
+    def heat(self) -> str:
+        """Let a boiler that nobody has used yet run too hot; its id."""
+        number = len(self.used)
+        self.used.append(number)
+        self._publish(number, HOT)
+        return f"boiler-{number}"
+
+    def cool(self, device_id: str) -> None:
+        """Let it be well again."""
+        self._publish(int(device_id.rpartition("-")[2]), WELL)
+
+    def _publish(self, number: int, temperature: float) -> None:
+        publisher = Publisher(f"boiler-{number}", f"pass-{number}-word")
+        with connected(publisher, self.gateway.port) as client:
+            now_ms = int(time.time() * 1000)
+            publisher.publish(client, [now_ms - 2000 + 1000 * step for step in range(3)], temperature=temperature)
+            assert wait_until(lambda: len(publisher.acknowledged) > 0, WITHIN_S)
+
+    def case_of(self, device_id: str, state: str) -> dict[str, Any]:
+        """The device's case, once it is in a state."""
+        found: list[dict[str, Any]] = []
+
+        def is_there() -> bool:
+            found[:] = self.gateway.ask("/v1/cases", device_id=device_id, state=state)["items"]
+            return bool(found)
+
+        assert wait_until(is_there, WITHIN_S), f"{device_id} has no case that is {state}"
+        return found[0]
+
+    def record_of(self, case_id: str) -> str:
+        """What the CRM calls a case, once it has it."""
+        assert wait_until(lambda: self.crm.sandbox.book.of_case(case_id) is not None, WITHIN_S)
+        record = self.crm.sandbox.book.of_case(case_id)
+        assert record is not None
+        return record.number
+
+
+@pytest.fixture(scope="module")
+def console_world(service_folder: Path) -> Iterator[ConsoleWorld]:
+    """A running gateway with people and boilers, for the tests of one file."""
+    gateway = GatewayProcess(Path(mkdtemp(prefix="console-", dir=service_folder)))
+    callback: list[str] = []
+    plan = SandboxPlan(SECRET, Misbehaviour.none(), NOBODY, seed=1)
+    with make_sandbox(plan, WorldClock(0.0), lambda: callback[0] if callback else None) as crm:
+        try:
+            _start(gateway, crm)
+            yield ConsoleWorld(gateway, crm)
+        finally:
+            gateway.remove()
+
+
+def _start(gateway: GatewayProcess, crm: SandboxServer) -> None:
+    profiles = gateway.folder / "profiles"
+    profiles.mkdir()
+    asks = PROFILE.replace('severity = "critical"', 'severity = "critical"\nmode = "approve"')
+    (profiles / "boiler.toml").write_text(asks)
+    gateway.configure(
+        f'[profiles]\nfolders = ["{profiles}"]\n[crm]\npoll_interval = 0.1\n[[crm.endpoints]]\nname = "sandbox"\n'
+        f'url = "{crm.url}"\nsecret = "{SECRET}"\nallow_http = true\nallow_networks = ["127.0.0.0/8"]\n'
+        f"ports = [{httpx.URL(crm.url).port}]\nschedule = [0, 0.2, 0.5, 1, 1, 1]\n"
+        'record_link = "https://desk.example.com/{external_id}"\n'
+        "[people]\nrequests_per_s = 1000\nrequests_burst = 10000\n"
+    )
+    gateway.start()
+    listed = [
+        {
+            "device_id": f"boiler-{number}",
+            "model": "boiler",
+            "password": f"pass-{number}-word",
+            "owner": {"owner_ref": f"person-{number}", "time_zone": "Europe/Rome"},
+        }
+        for number in range(BOILERS)
+    ]
+    registry = gateway.folder / "registry.json"
+    registry.write_text(json.dumps({"devices": listed}))
+    gateway.command("devices", "import", registry)
+    add_people(gateway)
+
+
+def add_people(gateway: GatewayProcess) -> None:
+    """Somebody of each role, with a password of their own."""
+    kept = passwords.keep_chosen(PASSWORD)
+    for name, role in ROLES.items():
+        gateway.query(
+            "INSERT INTO person (tenant_id, person_id, name, role, password, created_at) "
+            "VALUES ('default', %s, %s, %s, %s, now()) RETURNING name",
+            f"prs_{name}",
+            name,
+            role,
+            kept,
+        )
