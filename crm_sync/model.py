@@ -51,7 +51,7 @@ class Resolution(StrEnum):
     ALARM_RETRACTED = "alarm_retracted"
     WITHDRAWN = "withdrawn"  # before any CRM heard of it
     NOT_APPROVED = "not_approved"  # it was proposed, and nobody said yes in time
-    DECLINED = "declined"  # it was proposed, and a person said no
+    DECLINED = "declined"  # a person said no: it was not opened, or is taken back
     SOLVED_BY_OWNER = "solved_by_owner"
     CALLED_WRONG_BY_OWNER = "called_wrong_by_owner"  # the owner says that nothing was wrong
 
@@ -132,6 +132,7 @@ class Case:
     relapse_of: str | None
     ending: str | None = None  # what an agent is told at its end
     parent_id: str | None = None  # the major case that it is a child of
+    assignee: str | None = None  # who looks after it, where somebody was named
 
     def belongs_to_another(self, subject: Subject) -> bool:
         """Whether the product has a new owner, or none any more, since the case was opened for somebody."""

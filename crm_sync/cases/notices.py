@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from crm_sync.cases import announce, cohort, evidence, opening, queries, recovery, trusting
+from crm_sync.cases import announce, cohort, evidence, opening, queries, quiet, recovery, trusting
 from crm_sync.cases.desk import Arrival, Desk, find_subject
 from crm_sync.cases.queries import Connection
 from crm_sync.inbox import AlarmNotice
@@ -31,7 +31,7 @@ async def take_notice(conn: Connection, desk: Desk, notice: AlarmNotice, now_s: 
     await trusting.note_episode(conn, desk, arrival)
     case = None if alarm.case_id is None else await queries.lock_case(conn, alarm.case_id)
     if state is AlarmState.ACTIVE and _needs_a_case(arrival, case):
-        if not await cohort.absorbs(conn, arrival):
+        if not await cohort.absorbs(conn, arrival) and not await quiet.keeps(conn, desk, arrival):
             await opening.take_in(conn, desk, arrival)
         return
     if case is None or not case.state.is_live:

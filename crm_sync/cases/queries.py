@@ -216,7 +216,7 @@ UPDATE service_case SET
     ending = %(ending)s,
     owner_ref = %(owner_ref)s, account_ref = %(account_ref)s, updated_at = %(updated_at)s, closed_at = %(closed_at)s,
     sla_due_at = %(sla_due_at)s, resolution = %(resolution)s, outcome = %(outcome)s, version = %(version)s,
-    relapses = %(relapses)s
+    relapses = %(relapses)s, assignee = %(assignee)s
  WHERE case_id = %(case_id)s
 """
 
@@ -356,6 +356,7 @@ def case_of_row(row: dict[str, Any]) -> Case:
         relapses=row["relapses"],
         relapse_of=row["relapse_of"],
         parent_id=row["parent_id"],
+        assignee=row["assignee"],
     )
 
 

@@ -13,6 +13,7 @@ class Gate(StrEnum):
     MODE = "mode"  # may this watch open cases?
     BUDGET = "budget"  # is there room for one more that may be false?
     COHORT = "cohort"  # is it one of many devices that are told as one?
+    QUIET_ALARM = "quiet_alarm"  # does somebody want to hear nothing of it for a while?
     OPEN_CASE = "open_case"  # has a person just dealt with it?
     GRANT = "grant"
     SUPPRESSION = "suppression"  # is a person on it, or is the owner to be left alone?
@@ -53,6 +54,9 @@ class Reason(StrEnum):
     BUDGET = "budget"  # too unlikely to be true for the room that there is
     NOT_APPROVED = "not_approved"  # nobody said yes in time
     DECLINED = "declined"  # a person said no
+    SNOOZED = "snoozed"  # a person wants to see the alarm later
+    SILENCED = "silenced"  # a person wants to hear nothing of such alarms for a while
+    MAINTENANCE = "maintenance"  # somebody works on such products just then
     DO_NOT_CONTACT = "do_not_contact"  # the owner, or the company, wants no contact at all
     LEGAL_HOLD = "legal_hold"
     COMPLAINT = "complaint"

@@ -153,6 +153,16 @@ async def set_mode(conn: Connection, key: WatchKey, change: ModeSet, now_s: floa
     return (await conn.execute(_SET_MODE, values)).rowcount > 0
 
 
+_LOCK_WATCH: Final[LiteralString] = """
+SELECT mode FROM watch_trust WHERE (tenant_id, model, watch) = (%s, %s, %s) FOR NO KEY UPDATE
+"""
+
+
+async def lock_watch(conn: Connection, key: WatchKey) -> None:
+    """Hold a watch, if there is one, until the transaction ends."""
+    await conn.execute(_LOCK_WATCH, key.values())
+
+
 _SET_BAR: Final[LiteralString] = """
 UPDATE watch_trust SET bar = %s, bar_at = %s WHERE (tenant_id, model, watch) = (%s, %s, %s)
 """

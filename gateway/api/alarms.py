@@ -3,14 +3,21 @@
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from psycopg_pool import AsyncConnectionPool
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
+from crm_sync.cases.quiet_queries import Quiet, put_quiet
+from devices.clock import Clock, to_datetime
+from devices.errors import CareloopError
+from gateway.api.fields import Behalf, Instant, Name, Why
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
-from gateway.api.queries import Connection, Row, list_alarms
+from gateway.api.queries import Connection, Row, acknowledge_alarm, list_alarms
+from gateway.api.writes import Act, Done, Writing
+from gateway.people.door import Agent, Viewer, people_of
+from gateway.people.model import Actor
 
 AlarmState = Literal["active", "unknown", "cleared", "retracted"]
 
@@ -39,6 +46,7 @@ class Alarm(BaseModel):
     severity: str
     state: AlarmState
     acknowledged_at: datetime | None
+    acknowledged_by: str | None = None
     started_at: datetime
     decided_ts: datetime
     ended_at: datetime | None
@@ -49,40 +57,104 @@ class Alarm(BaseModel):
     events: list[AlarmEvent]
 
 
-def alarms_router(pool: AsyncConnectionPool[Connection], tenant_id: str) -> APIRouter:
-    """``GET /alarms`` and ``GET /alarms/{alarm_id}``."""
-    router = APIRouter(tags=["alarms"])
-    nothing_asked: Mapping[str, object] = {
-        **dict.fromkeys(("alarm_id", "state", "device_id", "since", "before_us", "before_id")),
-        "tenant_id": tenant_id,
-        "limit": 1,
-    }
+_NOTHING_ASKED: Final[Mapping[str, object]] = {
+    **dict.fromkeys(("alarm_id", "state", "device_id", "since", "before_us", "before_id")),
+    "limit": 1,
+}
 
-    async def fetch(asked: Mapping[str, object]) -> list[Row]:
+
+def alarms_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIRouter:
+    """``/alarms``, and what a person does to one of them."""
+    router = APIRouter(tags=["alarms"])
+
+    async def fetch(who: Actor, asked: Mapping[str, object]) -> list[Row]:
         async with pool.connection() as conn:
-            return await list_alarms(conn, {**nothing_asked, **asked})
+            return await list_alarms(conn, {**_NOTHING_ASKED, **asked, "tenant_id": who.tenant_id})
 
     @router.get("/alarms")
-    async def alarms(
+    async def alarms(  # noqa: PLR0917 - each is a query parameter
+        who: Viewer,
         state: AlarmState | None = None,
-        device_id: str | None = None,
-        since: Annotated[datetime | None, Query(description="Raised at or after this moment.")] = None,
+        device_id: Name | None = None,
+        since: Annotated[Instant | None, Query(description="Raised at or after this moment.")] = None,
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> Page[Alarm]:
         """Alarms, newest first."""
         before = decode_cursor(cursor, int, str) or [None, None]
         asked = {"state": state, "device_id": device_id, "since": since, "limit": limit}
-        rows = await fetch({**asked, "before_us": before[0], "before_id": before[1]})
+        rows = await fetch(who, {**asked, "before_us": before[0], "before_id": before[1]})
         end = encode_cursor(rows[-1]["raised_us"], rows[-1]["alarm_id"]) if len(rows) == limit else None
         return Page(items=[Alarm.model_validate(row) for row in rows], next=end)
 
     @router.get("/alarms/{alarm_id}")
-    async def alarm(alarm_id: str) -> Alarm:
+    async def alarm(alarm_id: Name, who: Viewer, request: Request) -> Alarm:
         """One alarm."""
-        rows = await fetch({"alarm_id": alarm_id})
+        rows = await fetch(who, {"alarm_id": alarm_id})
         if not rows:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"no alarm {alarm_id}")
+        await people_of(request).note(who, "alarm.read", alarm_id, {"device": rows[0]["device_id"]})
         return Alarm.model_validate(rows[0])
 
+    _add_acts(router, clock)
     return router
+
+
+class Acknowledging(BaseModel):
+    """Somebody has seen an alarm; or, with `undo`, nobody has."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    undo: bool = False
+    by: Behalf = None
+
+
+class Snoozing(BaseModel):
+    """An alarm is to open no case until then."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    until: Instant
+    why: Why = ""
+    by: Behalf = None
+
+
+class Snoozed(BaseModel):
+    """A snooze, which ``DELETE /silences/{quiet_id}`` ends before its time."""
+
+    quiet_id: int
+    until: datetime
+
+
+def _add_acts(router: APIRouter, clock: Clock) -> None:
+    @router.post("/alarms/{alarm_id}/acknowledge", response_model=Alarm)
+    async def acknowledge(alarm_id: Name, asked: Acknowledging, who: Agent, write: Writing) -> Response:
+        """Say that somebody has seen it; its case, if there is one, goes its way."""
+
+        async def work(conn: Connection) -> Done:
+            at_s = None if asked.undo else clock.now_s()
+            await acknowledge_alarm(conn, who.tenant_id, alarm_id, who.signs_as(asked.by), at_s)
+            rows = await list_alarms(conn, {**_NOTHING_ASKED, "alarm_id": alarm_id, "tenant_id": who.tenant_id})
+            if not rows:
+                raise CareloopError("unknown_alarm", f"no alarm {alarm_id}")
+            return Done(Alarm.model_validate(rows[0]))
+
+        return await write.run(Act("alarm.acknowledge", alarm_id, {"undo": asked.undo}), work)
+
+    @router.post("/alarms/{alarm_id}/snooze", response_model=Snoozed, status_code=HTTPStatus.CREATED)
+    async def snooze(alarm_id: Name, asked: Snoozing, who: Agent, write: Writing) -> Response:
+        """Let it open no case until then; if it is active still, it is looked at again."""
+
+        async def work(conn: Connection) -> Done:
+            now_s = clock.now_s()
+            if asked.until.timestamp() <= now_s:
+                raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "until: that moment is past")
+            if not await list_alarms(conn, {**_NOTHING_ASKED, "alarm_id": alarm_id, "tenant_id": who.tenant_id}):
+                raise CareloopError("unknown_alarm", f"no alarm {alarm_id}")
+            by = f"person:{who.signs_as(asked.by)}"
+            quiet = Quiet("snooze", to_datetime(now_s), asked.until, by, asked.why, alarm_id=alarm_id)
+            quiet_id = await put_quiet(conn, who.tenant_id, quiet, now_s)
+            return Done(Snoozed(quiet_id=quiet_id, until=asked.until), status=HTTPStatus.CREATED)
+
+        inputs = {"until": asked.until.isoformat(), "why": asked.why}
+        return await write.run(Act("alarm.snooze", alarm_id, inputs), work)

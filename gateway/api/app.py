@@ -8,6 +8,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from crm_sync.settings import CrmSettings
 from crm_sync.trust.rules import TrustRules
+from crm_sync.wording.catalogue import load_wordings
 from devices.clock import Clock
 from gateway.api.alarms import alarms_router
 from gateway.api.answers import answers_router
@@ -22,11 +23,14 @@ from gateway.api.health import ReadinessProbe, health_router
 from gateway.api.incidents import incidents_router
 from gateway.api.journey import journey_router
 from gateway.api.metrics import Scrape, metrics_router
+from gateway.api.owners import owners_router
+from gateway.api.people import people_router
 from gateway.api.problems import install_problems
 from gateway.api.quarantine import quarantine_router
 from gateway.api.queries import Connection
 from gateway.api.rollups import rollups_router
 from gateway.api.session import session_router
+from gateway.api.silences import silences_router
 from gateway.api.watches import watches_router
 from gateway.commands.issue import Rules
 from gateway.people.door import install_people, may_call
@@ -66,17 +70,22 @@ def build_api(parts: ApiParts) -> FastAPI:
     app.include_router(metrics_router(parts.scrape, parts.settings))
     app.include_router(session_router(), prefix="/v1")
     guarded = APIRouter(prefix="/v1", dependencies=[Depends(may_call)])
-    guarded.include_router(counts_router(parts.pool, parts.tenant_id, parts.pipeline, parts.clock, parts.database))
-    guarded.include_router(devices_router(parts.pool, parts.tenant_id, parts.pipeline.taps, parts.is_connected))
+    guarded.include_router(counts_router(parts.pool, parts.pipeline, parts.clock, parts.database))
+    guarded.include_router(devices_router(parts.pool, parts.pipeline.taps, parts.is_connected))
     guarded.include_router(commands_router(parts.pool, parts.commands, parts.clock))
-    guarded.include_router(rollups_router(parts.pool, parts.tenant_id))
-    guarded.include_router(alarms_router(parts.pool, parts.tenant_id))
-    guarded.include_router(cases_router(parts.pool, parts.tenant_id))
-    guarded.include_router(watches_router(parts.pool, parts.tenant_id, parts.trust, parts.clock))
-    guarded.include_router(incidents_router(parts.pool, parts.tenant_id))
-    guarded.include_router(journey_router(parts.pool, parts.tenant_id, parts.clock))
-    guarded.include_router(quarantine_router(parts.pool, parts.tenant_id))
-    guarded.include_router(deliveries_router(parts.pool, parts.tenant_id))
+    guarded.include_router(rollups_router(parts.pool))
+    guarded.include_router(alarms_router(parts.pool, parts.clock))
+    guarded.include_router(
+        cases_router(parts.pool, parts.clock, load_wordings(parts.crm.language, parts.crm.wording_folder).of())
+    )
+    guarded.include_router(watches_router(parts.pool, parts.trust, parts.clock))
+    guarded.include_router(incidents_router(parts.pool))
+    guarded.include_router(journey_router(parts.pool, parts.clock))
+    guarded.include_router(quarantine_router(parts.pool))
+    guarded.include_router(deliveries_router(parts.pool))
+    guarded.include_router(silences_router(parts.pool, parts.clock))
+    guarded.include_router(owners_router(parts.pool))
+    guarded.include_router(people_router(parts.pool))
     guarded.include_router(clock_router(parts.clock, parts.on_clock_set))
     app.include_router(guarded)
     app.include_router(callbacks_router(parts.pool, parts.tenant_id, parts.crm, parts.clock), prefix="/v1")

@@ -1,13 +1,18 @@
 """Cases, as the API shows them: each with its evidence, its moves, the decisions about it and what CRMs call it."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request, Response
 from psycopg_pool import AsyncConnectionPool
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
+from crm_sync.cases import by_hand, proposals
+from crm_sync.cases.by_hand import Hand
+from crm_sync.cases.queries import lock_case
 from crm_sync.model import AlarmState, CaseAlarm, CaseState, Resolution
 from crm_sync.queries import (
     CaseFilter,
@@ -19,10 +24,16 @@ from crm_sync.queries import (
     get_case,
     list_cases,
 )
-from devices.clock import to_datetime
+from crm_sync.wording.wording import Wording
+from devices.clock import Clock, to_datetime
+from devices.errors import CareloopError
 from devices.profiles.model import Severity
+from gateway.api.fields import Behalf, Name, Reason, Text, Why
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
 from gateway.api.queries import Connection
+from gateway.api.writes import Act, Done, Write, Writing, tag_of
+from gateway.people.door import Agent, Viewer, people_of
+from gateway.people.model import Actor
 
 
 class Evidence(BaseModel):
@@ -55,6 +66,7 @@ class Case(BaseModel):
     brief: str
     ending: str | None
     team: str
+    assignee: str | None
     owner_ref: str | None
     account_ref: str | None
     opened_at: datetime
@@ -74,15 +86,17 @@ class Case(BaseModel):
     steps: tuple[StepView, ...]
 
 
-def cases_router(pool: AsyncConnectionPool[Connection], tenant_id: str) -> APIRouter:
-    """``GET /cases`` and ``GET /cases/{case_id}``."""
+def cases_router(pool: AsyncConnectionPool[Connection], clock: Clock, wording: Wording) -> APIRouter:
+    """``/cases``, and what a person does to one of them."""
     router = APIRouter(tags=["cases"])
 
     @router.get("/cases")
-    async def cases(
+    async def cases(  # noqa: PLR0917 - each is a query parameter
+        who: Viewer,
+        request: Request,
         state: CaseState | None = None,
-        device_id: str | None = None,
-        owner_ref: str | None = None,
+        device_id: Name | None = None,
+        owner_ref: Name | None = None,
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> Page[Case]:
@@ -90,21 +104,166 @@ def cases_router(pool: AsyncConnectionPool[Connection], tenant_id: str) -> APIRo
         after = decode_cursor(cursor, str)
         which = CaseFilter(state=state, device_id=device_id, owner_ref=owner_ref)
         async with pool.connection() as conn:
-            page = await list_cases(conn, tenant_id, which, str(after[0]) if after else None, limit)
+            page = await list_cases(conn, who.tenant_id, which, str(after[0]) if after else None, limit)
+        await people_of(request).note(who, "case.list", owner_ref or device_id or "", {"state": state})
         return Page(
             items=[_shown(view) for view in page.items], next=None if page.next is None else encode_cursor(page.next)
         )
 
     @router.get("/cases/{case_id}")
-    async def case(case_id: str) -> Case:
-        """One case."""
+    async def case(case_id: Name, who: Viewer, request: Request, response: Response) -> Case:
+        """One case; its ETag goes into the If-Match of what is done to it."""
         async with pool.connection() as conn:
-            view = await get_case(conn, tenant_id, case_id)
+            view = await get_case(conn, who.tenant_id, case_id)
         if view is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"no case {case_id}")
+        await people_of(request).note(who, "case.read", case_id, {"owner": view.case.owner_ref})
+        response.headers["ETag"] = _tag(view)
         return _shown(view)
 
+    _add_decisions(router, clock, wording)
+    _add_work(router, clock, wording)
     return router
+
+
+class Decision(BaseModel):
+    """A person's yes or no."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    why: Why = ""
+    by: Behalf = None
+
+
+class Rejection(BaseModel):
+    """A person's no, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    why: Reason
+    by: Behalf = None
+
+
+class Assignment(BaseModel):
+    """Who looks after a case; without a team it stays where it is, without an assignee it is anybody's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    team: Name | None = None
+    assignee: Name | None = None
+    why: Why = ""
+    by: Behalf = None
+
+
+class Note(BaseModel):
+    """What somebody writes down about a case; it stays here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: Annotated[Text, Field(min_length=1, max_length=by_hand.MAX_NOTE)]
+    by: Behalf = None
+
+
+class Ending(BaseModel):
+    """How a fault was dealt with, and whether there was one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    outcome: Literal["true", "false", "unclear"]
+    why: Why = ""
+    by: Behalf = None
+
+
+Work = Callable[[Connection, Hand], Awaitable[object]]
+
+
+async def _do(write: Write, who: Actor, hand: Hand, what: str, work: Work, **inputs: object) -> Response:
+    """Do something to a case, if it stands as the caller saw it, and answer with the case."""
+
+    async def do(conn: Connection) -> Done:
+        await lock_case(conn, hand.case_id)  # so that what is compared is what is changed
+        seen = await get_case(conn, who.tenant_id, hand.case_id)
+        if seen is None:
+            raise CareloopError("unknown_case", f"no case {hand.case_id}")
+        write.check_tag(_tag(seen))
+        await work(conn, hand)
+        view = await get_case(conn, who.tenant_id, hand.case_id)
+        assert view is not None  # nobody removes cases
+        return Done(_shown(view), _tag(view))
+
+    return await write.run(Act(f"case.{what}", hand.case_id, inputs), do)
+
+
+def _add_decisions(router: APIRouter, clock: Clock, wording: Wording) -> None:
+    @router.post("/cases/{case_id}/approve", response_model=Case)
+    async def approve(case_id: Name, asked: Decision, who: Agent, write: Writing) -> Response:
+        """Say yes to a proposed case; it opens soon."""
+        hand = Hand(who.tenant_id, case_id, who.signs_as(asked.by), clock.now_s(), wording)
+
+        async def work(conn: Connection, hand: Hand) -> object:
+            return await proposals.approve(conn, hand.tenant_id, case_id, hand.person, hand.now_s)
+
+        return await _do(write, who, hand, "approve", work, why=asked.why)
+
+    @router.post("/cases/{case_id}/decline", response_model=Case)
+    async def decline(case_id: Name, asked: Decision, who: Agent, write: Writing) -> Response:
+        """Say no to a proposed case, which also says that its alarm was false."""
+        hand = Hand(who.tenant_id, case_id, who.signs_as(asked.by), clock.now_s(), wording)
+
+        async def work(conn: Connection, hand: Hand) -> object:
+            return await proposals.decline(conn, hand.tenant_id, case_id, hand.person, hand.now_s, why=asked.why)
+
+        return await _do(write, who, hand, "decline", work, why=asked.why)
+
+    @router.post("/cases/{case_id}/reject", response_model=Case)
+    async def reject(case_id: Name, asked: Rejection, who: Agent, write: Writing) -> Response:
+        """Say that there is no fault: a proposed case is not opened, an open one ends; its watch learns from it."""
+        hand = Hand(who.tenant_id, case_id, who.signs_as(asked.by), clock.now_s(), wording)
+        return await _do(
+            write, who, hand, "reject", lambda conn, hand: by_hand.reject(conn, hand, asked.why), why=asked.why
+        )
+
+
+def _add_work(router: APIRouter, clock: Clock, wording: Wording) -> None:
+    @router.post("/cases/{case_id}/assign", response_model=Case)
+    async def assign(case_id: Name, asked: Assignment, who: Agent, write: Writing) -> Response:
+        """Say who looks after a case; CRMs hear of another team."""
+        hand = Hand(who.tenant_id, case_id, who.signs_as(asked.by), clock.now_s(), wording)
+
+        async def work(conn: Connection, hand: Hand) -> object:
+            return await by_hand.assign(conn, hand, team=asked.team, assignee=asked.assignee, why=asked.why)
+
+        return await _do(write, who, hand, "assign", work, team=asked.team, assignee=asked.assignee)
+
+    @router.post("/cases/{case_id}/note", response_model=Case)
+    async def note(case_id: Name, asked: Note, who: Agent, write: Writing) -> Response:
+        """Write something down about a case."""
+        hand = Hand(who.tenant_id, case_id, who.signs_as(asked.by), clock.now_s(), wording)
+        return await _do(write, who, hand, "note", lambda conn, hand: by_hand.note(conn, hand, asked.text))
+
+    @router.post("/cases/{case_id}/resolve", response_model=Case)
+    async def resolve(case_id: Name, asked: Ending, who: Agent, write: Writing) -> Response:
+        """Say that the fault is dealt with, and whether there was one; CRMs that know the case hear of it."""
+        hand = Hand(who.tenant_id, case_id, who.signs_as(asked.by), clock.now_s(), wording)
+
+        async def work(conn: Connection, hand: Hand) -> object:
+            return await by_hand.resolve(conn, hand, asked.outcome, asked.why)
+
+        return await _do(write, who, hand, "resolve", work, outcome=asked.outcome, why=asked.why)
+
+    @router.post("/cases/{case_id}/retract", response_model=Case)
+    async def retract(case_id: Name, asked: Rejection, who: Agent, write: Writing) -> Response:
+        """Take a case back wherever it was told; this says nothing about its watch."""
+        hand = Hand(who.tenant_id, case_id, who.signs_as(asked.by), clock.now_s(), wording)
+        return await _do(
+            write, who, hand, "retract", lambda conn, hand: by_hand.retract(conn, hand, asked.why), why=asked.why
+        )
+
+
+def _tag(view: CaseView) -> str:
+    """What changes with everything that is done to a case."""
+    case = view.case
+    return tag_of(case.case_id, case.version, case.updated_at_s, case.state, len(view.transitions))
 
 
 def _shown(view: CaseView) -> Case:

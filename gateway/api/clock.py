@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, BeforeValidator
 
 from devices.clock import Clock, ScaledClock, to_datetime
+from gateway.people.door import Operator, Viewer, at_home
 from gateway.settings import parse_instant_s
 
 
@@ -39,13 +40,14 @@ def clock_router(clock: Clock, on_set: Callable[[], Awaitable[None]]) -> APIRout
     router = APIRouter(tags=["clock"])
 
     @router.get("/clock")
-    async def show_clock() -> ClockView:
+    async def show_clock(_who: Viewer) -> ClockView:
         """The present moment on the gateway's clock."""
         return view_clock(clock)
 
     @router.put("/clock")
-    async def hold_clock(hold: Hold) -> ClockView:
+    async def hold_clock(hold: Hold, who: Operator, request: Request) -> ClockView:
         """Let the scaled clock run on, up to `hold_until`."""
+        at_home(request, who)
         if not isinstance(clock, ScaledClock):
             raise HTTPException(HTTPStatus.CONFLICT, "only the scaled clock can be held; this is the system clock")
         clock.hold_at(hold.hold_until)

@@ -5,7 +5,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,9 +13,12 @@ from devices.clock import Clock
 from devices.commands.model import CommandState, CommandView
 from devices.commands.queries import cancel_command, find_command, list_commands
 from devices.errors import CareloopError
+from gateway.api.fields import Behalf, Name
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
 from gateway.api.queries import Connection
 from gateway.commands.issue import Rules, Wish, issue
+from gateway.people.audit import record
+from gateway.people.door import Agent, Viewer, at_home
 
 _STATUS: Final = {
     "unknown_device": HTTPStatus.NOT_FOUND,
@@ -30,11 +33,11 @@ class CommandRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str
+    name: Name
     data: dict[str, object] = {}
-    expires_s: Annotated[float | None, Field(gt=0)] = None
-    command_id: str = ""
-    by: str = "api"
+    expires_s: Annotated[float | None, Field(gt=0, le=366 * 86400)] = None
+    command_id: Annotated[str, Field(max_length=200)] = ""
+    by: Behalf = None
 
 
 class DeviceCommand(BaseModel):
@@ -61,12 +64,16 @@ def commands_router(pool: AsyncConnectionPool[Connection], rules: Rules, clock: 
     router = APIRouter(tags=["commands"])
 
     @router.post("/devices/{device_id}/commands", status_code=HTTPStatus.CREATED)
-    async def command(device_id: str, asked: CommandRequest, response: Response) -> DeviceCommand:
+    async def command(
+        device_id: Name, asked: CommandRequest, response: Response, who: Agent, request: Request
+    ) -> DeviceCommand:
         """Tell a device to do something; 200 where it was told so before under this id."""
-        wish = Wish(device_id, asked.name, asked.by, asked.data, asked.expires_s, asked.command_id)
+        at_home(request, who)
+        wish = Wish(device_id, asked.name, who.signs_as(asked.by), asked.data, asked.expires_s, asked.command_id)
         async with pool.connection() as conn:
             try:
                 view, is_new = await issue(conn, rules, wish, clock.now_s())
+                await record(conn, who, "device.command", device_id, {"command": view.command_id, "name": asked.name})
             except CareloopError as error:
                 raise HTTPException(_STATUS.get(error.reason, HTTPStatus.UNPROCESSABLE_ENTITY), str(error)) from error
         if not is_new:
@@ -74,34 +81,35 @@ def commands_router(pool: AsyncConnectionPool[Connection], rules: Rules, clock: 
         return _shown(view)
 
     @router.get("/devices/{device_id}/commands")
-    async def commands(device_id: str, cursor: Cursor = None, limit: Limit = 100) -> Page[DeviceCommand]:
+    async def commands(device_id: Name, who: Viewer, cursor: Cursor = None, limit: Limit = 100) -> Page[DeviceCommand]:
         """What a device was told, newest first."""
         after = decode_cursor(cursor, str, str)
         before = (datetime.fromisoformat(str(after[0])), str(after[1])) if after else None
         async with pool.connection() as conn:
-            found = await list_commands(conn, rules.tenant_id, device_id, limit, before)
+            found = await list_commands(conn, who.tenant_id, device_id, limit, before)
         end = encode_cursor(found[-1].issued_at.isoformat(), found[-1].command_id) if len(found) == limit else None
         return Page(items=[_shown(view) for view in found], next=end)
 
     @router.get("/devices/{device_id}/commands/{command_id}")
-    async def one(device_id: str, command_id: str) -> DeviceCommand:
+    async def one(device_id: Name, command_id: Name, who: Viewer) -> DeviceCommand:
         """One command."""
         async with pool.connection() as conn:
-            view = await find_command(conn, rules.tenant_id, command_id)
+            view = await find_command(conn, who.tenant_id, command_id)
         if view is None or view.device_id != device_id:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"no command {command_id}")
         return _shown(view)
 
     @router.post("/devices/{device_id}/commands/{command_id}/cancel")
-    async def cancel(device_id: str, command_id: str) -> DeviceCommand:
+    async def cancel(device_id: Name, command_id: Name, who: Agent) -> DeviceCommand:
         """Send it no more; a device that has it already may still obey."""
         async with pool.connection() as conn:
-            view = await find_command(conn, rules.tenant_id, command_id)
+            view = await find_command(conn, who.tenant_id, command_id)
             if view is None or view.device_id != device_id:
                 raise HTTPException(HTTPStatus.NOT_FOUND, f"no command {command_id}")
-            if not await cancel_command(conn, rules.tenant_id, command_id, "cancelled by a person"):
+            if not await cancel_command(conn, who.tenant_id, command_id, "cancelled by a person"):
                 raise HTTPException(HTTPStatus.CONFLICT, f"{command_id} is {view.state}: nothing is left to cancel")
-            settled = await find_command(conn, rules.tenant_id, command_id)
+            await record(conn, who, "device.cancel_command", device_id, {"command": command_id})
+            settled = await find_command(conn, who.tenant_id, command_id)
         assert settled is not None  # it was there a moment ago
         return _shown(settled)
 

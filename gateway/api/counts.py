@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 
@@ -13,6 +13,7 @@ from gateway.api.clock import ClockView, view_clock
 from gateway.api.queries import Connection, count_readings, pipeline_totals
 from gateway.cohorts.shown import count_incidents
 from gateway.order.totals import OrderTotals
+from gateway.people.door import Viewer, at_home
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.stats import PipelineStats
 from gateway.store.tallies import read_tallies
@@ -79,18 +80,20 @@ class Counts(BaseModel):
     pipeline: PipelineStats
 
 
-def counts_router(
-    pool: AsyncConnectionPool[Connection], tenant_id: str, pipeline: Pipeline, clock: Clock, database: str
-) -> APIRouter:
+def counts_router(pool: AsyncConnectionPool[Connection], pipeline: Pipeline, clock: Clock, database: str) -> APIRouter:
     """``GET /counts``."""
     router = APIRouter(tags=["counts"])
 
     @router.get("/counts")
     async def counts(
+        who: Viewer,
+        request: Request,
         *,
         exact: Annotated[bool, Query(description="Count the reading tables row by row, which takes its time.")] = False,
     ) -> Counts:
         """The gateway in numbers."""
+        at_home(request, who)
+        tenant_id = who.tenant_id
         async with pool.connection() as conn:
             totals = await pipeline_totals(conn, tenant_id)
             tallies = await read_tallies(conn, tenant_id)

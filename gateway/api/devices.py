@@ -6,12 +6,13 @@ from http import HTTPStatus
 from typing import Annotated, Literal
 
 import msgspec
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 
-from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from gateway.api.fields import Instant, Name
+from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import (
     READINGS_OF_DEVICE,
     TIMES_OF_DEVICE,
@@ -20,8 +21,11 @@ from gateway.api.queries import (
     list_devices,
     list_readings,
     summarise_device,
+    tenant_of,
 )
 from gateway.order.queries import order_of
+from gateway.people.door import Viewer, at_home, people_of
+from gateway.people.model import Actor
 from gateway.pipeline.taps import Taps
 
 
@@ -76,68 +80,71 @@ class Reading(BaseModel):
 
 
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
+_FIRST = datetime(1, 1, 2, tzinfo=UTC)
 _ALWAYS = datetime(9999, 12, 31, tzinfo=UTC)
-
-
-def _moment(ts_us: int) -> datetime:
-    return datetime.fromtimestamp(ts_us // 1_000_000, UTC).replace(microsecond=ts_us % 1_000_000)
 
 
 def _reading(row: Row) -> Reading:
     """A reading without what it does not say."""
     told = {name: value for name, value in row.items() if name != "ts_us" and value is not None}
-    return Reading(ts=_moment(row["ts_us"]), **told)
+    return Reading(ts=moment_of(row["ts_us"]), **told)
 
 
 def devices_router(
     pool: AsyncConnectionPool[Connection],
-    tenant_id: str,
     taps: Taps,
     is_connected: Callable[[str], bool],
 ) -> APIRouter:
     """``/devices`` and what lies below it."""
     router = APIRouter(tags=["devices"])
 
-    async def find(device_id: str) -> Row:
+    async def find(who: Actor, device_id: str) -> Row:
         async with pool.connection() as conn:
-            wanted = {"tenant_id": tenant_id, "device_id": device_id, "after": None, "limit": 1}
+            wanted = {"tenant_id": who.tenant_id, "device_id": device_id, "after": None, "limit": 1}
             rows = await list_devices(conn, wanted)
         if not rows:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"no device {device_id}")
         return rows[0]
 
     @router.get("/devices")
-    async def devices(cursor: Cursor = None, limit: Limit = 100) -> Page[Device]:
+    async def devices(who: Viewer, request: Request, cursor: Cursor = None, limit: Limit = 100) -> Page[Device]:
         """Registered devices, by id."""
         after = decode_cursor(cursor, str) or [None]
         async with pool.connection() as conn:
-            wanted = {"tenant_id": tenant_id, "device_id": None, "after": after[0], "limit": limit}
+            wanted = {"tenant_id": who.tenant_id, "device_id": None, "after": after[0], "limit": limit}
             rows = await list_devices(conn, wanted)
+        await people_of(request).note(who, "device.list", "")
         end = encode_cursor(rows[-1]["device_id"]) if len(rows) == limit else None
         return Page(items=[Device.model_validate(row) for row in rows], next=end)
 
     @router.get("/devices/{device_id}")
-    async def device(device_id: str) -> DeviceDetail:
+    async def device(device_id: Name, who: Viewer, request: Request) -> DeviceDetail:
         """One device, and what the gateway holds of it."""
-        found = await find(device_id)
+        found = await find(who, device_id)
+        await people_of(request).note(who, "device.read", device_id, {"owner": found["owner_ref"]})
         async with pool.connection() as conn:
-            summary = await summarise_device(conn, device_id)
-            order = (await order_of(conn, tenant_id, [device_id])).get(device_id)
+            summary = await summarise_device(conn, who.tenant_id, device_id)
+            order = (await order_of(conn, who.tenant_id, [device_id])).get(device_id)
         return DeviceDetail.model_validate({**found, **summary, "order": order, "connected": is_connected(device_id)})
 
     @router.get("/devices/{device_id}/readings", response_model_exclude_unset=True)
     async def readings(  # noqa: PLR0917 - each is a query parameter
-        device_id: str,
+        device_id: Name,
+        who: Viewer,
+        request: Request,
         fields: Annotated[Literal["all", "ts"], Query(description="`ts` leaves out all but the times.")] = "all",
-        since: Annotated[datetime | None, Query(alias="from", description="At or after this device time.")] = None,
-        until: Annotated[datetime | None, Query(alias="to", description="Before this device time.")] = None,
+        since: Annotated[Instant | None, Query(alias="from", description="At or after this device time.")] = None,
+        until: Annotated[Instant | None, Query(alias="to", description="Before this device time.")] = None,
         cursor: Cursor = None,
         limit: Annotated[int, Query(ge=1, le=20_000)] = 1000,
     ) -> Page[Reading]:
         """Stored readings of a device, oldest first."""
-        await find(device_id)
+        found = await find(who, device_id)
+        await people_of(request).note(who, "device.readings", device_id, {"owner": found["owner_ref"]})
         after = decode_cursor(cursor, int)
-        start = _moment(int(after[0])) if after else since - timedelta(microseconds=1) if since else _NEVER
+        start = (
+            moment_of(int(after[0])) if after else max(since, _FIRST) - timedelta(microseconds=1) if since else _NEVER
+        )
         wanted = {"device_id": device_id, "after": start, "until": until or _ALWAYS, "limit": limit + 1}
         async with pool.connection() as conn:
             query = TIMES_OF_DEVICE if fields == "ts" else READINGS_OF_DEVICE
@@ -145,14 +152,28 @@ def devices_router(
         end = encode_cursor(rows[limit - 1]["ts_us"]) if len(rows) > limit else None
         return Page(items=[_reading(row) for row in rows[:limit]], next=end)
 
+    _add_tail(router, pool, taps)
+    return router
+
+
+def _add_tail(router: APIRouter, pool: AsyncConnectionPool[Connection], taps: Taps) -> None:
     @router.get("/devices/{device_id}/tail", response_class=StreamingResponse)
-    async def tail(device_id: str) -> StreamingResponse:
-        """What becomes of each of the device's packets, a JSON object a line, for as long as the caller listens."""
+    async def tail(device_id: Name, who: Viewer, request: Request) -> StreamingResponse:
+        """What becomes of each of the device's packets, a JSON object a line, for as long as the caller listens.
+
+        A device that is not registered may be watched by people of the gateway's own tenant: that is how one finds
+        out why it is not.
+        """
+        async with pool.connection() as conn:
+            owner = await tenant_of(conn, device_id)
+        if owner is None:
+            at_home(request, who)
+        elif owner != who.tenant_id:
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"no device {device_id}")
+        await people_of(request).note(who, "device.tail", device_id)
 
         async def lines() -> AsyncGenerator[bytes]:
             async for fate in taps.watch(device_id):
                 yield msgspec.json.encode(fate) + b"\n"
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
-
-    return router

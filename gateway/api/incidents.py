@@ -5,16 +5,18 @@ from http import HTTPStatus
 from fastapi import APIRouter, HTTPException
 from psycopg_pool import AsyncConnectionPool
 
+from gateway.api.fields import Name
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
 from gateway.api.queries import Connection
 from gateway.cohorts.shown import IncidentState, IncidentView, MemberView, list_incidents, list_members
+from gateway.people.door import Viewer
 
 
-def incidents_router(pool: AsyncConnectionPool[Connection], tenant_id: str) -> APIRouter:
+def incidents_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
     """``GET /incidents``, ``/incidents/{incident_id}`` and ``/incidents/{incident_id}/members``."""
     router = APIRouter(tags=["incidents"])
 
-    async def find(incident_id: str) -> IncidentView:
+    async def find(tenant_id: str, incident_id: str) -> IncidentView:
         async with pool.connection() as conn:
             found = await list_incidents(conn, tenant_id, incident_id=incident_id)
         if not found:
@@ -23,29 +25,29 @@ def incidents_router(pool: AsyncConnectionPool[Connection], tenant_id: str) -> A
 
     @router.get("/incidents")
     async def incidents(
-        state: IncidentState | None = None, cursor: Cursor = None, limit: Limit = 100
+        who: Viewer, state: IncidentState | None = None, cursor: Cursor = None, limit: Limit = 100
     ) -> Page[IncidentView]:
         """Incidents, newest first."""
         before = decode_cursor(cursor, int)
         async with pool.connection() as conn:
             found = await list_incidents(
-                conn, tenant_id, state=state, before=int(before[0]) if before else None, limit=limit
+                conn, who.tenant_id, state=state, before=int(before[0]) if before else None, limit=limit
             )
         return Page(items=found, next=encode_cursor(found[-1].number) if len(found) == limit else None)
 
     @router.get("/incidents/{incident_id}")
-    async def incident(incident_id: str) -> IncidentView:
+    async def incident(incident_id: Name, who: Viewer) -> IncidentView:
         """One incident."""
-        return await find(incident_id)
+        return await find(who.tenant_id, incident_id)
 
     @router.get("/incidents/{incident_id}/members")
-    async def members(incident_id: str, cursor: Cursor = None, limit: Limit = 100) -> Page[MemberView]:
+    async def members(incident_id: Name, who: Viewer, cursor: Cursor = None, limit: Limit = 100) -> Page[MemberView]:
         """The alarms that are part of an incident, by id."""
-        await find(incident_id)
+        await find(who.tenant_id, incident_id)
         after = decode_cursor(cursor, str)
         async with pool.connection() as conn:
             found = await list_members(
-                conn, tenant_id, incident_id, after=str(after[0]) if after else None, limit=limit
+                conn, who.tenant_id, incident_id, after=str(after[0]) if after else None, limit=limit
             )
         return Page(items=found, next=encode_cursor(found[-1].alarm_id) if len(found) == limit else None)
 

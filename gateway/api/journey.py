@@ -5,28 +5,29 @@ from typing import Final
 
 from fastapi import APIRouter
 from psycopg_pool import AsyncConnectionPool
-from pydantic import AwareDatetime
 
 from crm_sync.journey.model import GroupBy, Journey
 from crm_sync.journey.queries import Connection, Period
 from crm_sync.journey.report import read_journey
 from devices.clock import Clock, to_datetime
+from gateway.api.fields import Instant
+from gateway.people.door import Viewer
 
 DEFAULT_SPAN: Final = timedelta(days=30)
 
 
-def journey_router(pool: AsyncConnectionPool[Connection], tenant_id: str, clock: Clock) -> APIRouter:
+def journey_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIRouter:
     """``GET /journey``."""
     router = APIRouter(tags=["journey"])
 
     @router.get("/journey")
     async def journey(
-        since: AwareDatetime | None = None, until: AwareDatetime | None = None, by: GroupBy = "model"
+        who: Viewer, since: Instant | None = None, until: Instant | None = None, by: GroupBy = "model"
     ) -> Journey:
         """How far the cases of a period came and how long it took, by default of the last 30 days."""
         now = to_datetime(clock.now_s())
         end: datetime = until or now
         async with pool.connection() as conn:
-            return await read_journey(conn, Period(tenant_id, since or end - DEFAULT_SPAN, end), now, by)
+            return await read_journey(conn, Period(who.tenant_id, since or end - DEFAULT_SPAN, end), now, by)
 
     return router

@@ -2,8 +2,9 @@
 
 import base64
 import binascii
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
 import msgspec
 from fastapi import HTTPException, Query
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 
 Item = TypeVar("Item")
 
+_NUMBERS: Final = 2**63
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many items.")]
 Cursor = Annotated[str | None, Query(description="`next` of the page before; leave out for the first page.")]
 
@@ -33,11 +35,21 @@ def decode_cursor(cursor: str | None, *kinds: type[str] | type[int]) -> list[str
         return None
     try:
         key = msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=list[str | int])
-    except (binascii.Error, msgspec.DecodeError, ValueError) as error:
+    except (binascii.Error, msgspec.DecodeError, ValueError, UnicodeError) as error:
         raise _unusable() from error
     if [type(part) for part in key] != list(kinds):
         raise _unusable()
+    if any(abs(part) >= _NUMBERS if isinstance(part, int) else "\0" in part for part in key):
+        raise _unusable()
     return key
+
+
+def moment_of(ts_us: int) -> datetime:
+    """The moment that a cursor's microseconds name. Raises HTTPException 422 where there is none such."""
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=ts_us)
+    except OverflowError as error:
+        raise _unusable() from error
 
 
 def _unusable() -> HTTPException:

@@ -1,15 +1,46 @@
 """Errors as ``application/problem+json`` (RFC 9457)."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from psycopg import OperationalError
+from psycopg import DataError, OperationalError
 from psycopg_pool import PoolTimeout
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from devices.errors import CareloopError, Retryable
+
 MEDIA_TYPE = "application/problem+json"
+
+_STATUS: Final[Mapping[str, HTTPStatus]] = {
+    "changed_meanwhile": HTTPStatus.PRECONDITION_FAILED,
+    "unknown_command": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "unusable_name": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "weak_password": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "wrong_command": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "wrong_settings": HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+def status_of(error: CareloopError) -> HTTPStatus:
+    """What HTTP calls an error: by default what is unknown is not found, and whatever else is in the way a conflict."""
+    if isinstance(error, Retryable):
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    missing = HTTPStatus.NOT_FOUND if error.reason.startswith("unknown_") else HTTPStatus.CONFLICT
+    return _STATUS.get(error.reason, missing)
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -33,6 +64,16 @@ def install_problems(app: FastAPI) -> None:
     async def on_database_down(_request: Request, _error: Exception) -> JSONResponse:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer", {"Retry-After": "5"})
 
+    async def on_careloop_error(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, CareloopError)
+        return problem(status_of(error), error.detail or error.reason)
+
+    async def on_unstorable(_request: Request, error: Exception) -> JSONResponse:
+        says = str(error).partition("\n")[0]
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"the database cannot take one of the values: {says}")
+
+    app.add_exception_handler(CareloopError, on_careloop_error)
+    app.add_exception_handler(DataError, on_unstorable)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_bad_request)
     app.add_exception_handler(OperationalError, on_database_down)

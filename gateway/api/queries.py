@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow, dict_row
 
+from devices.clock import to_datetime
 from gateway.store.tables import read_tables
 
 Connection = AsyncConnection[TupleRow]
@@ -39,6 +40,15 @@ async def list_devices(conn: Connection, wanted: Mapping[str, object]) -> list[R
     return await _fetch(conn, LIST_DEVICES, wanted)
 
 
+TENANT_OF: LiteralString = "SELECT tenant_id FROM device WHERE device_id = %(device_id)s"
+
+
+async def tenant_of(conn: Connection, device_id: str) -> str | None:
+    """Whose a device is, removed or not; None for one that was never registered."""
+    rows = await _fetch(conn, TENANT_OF, {"device_id": device_id})
+    return rows[0]["tenant_id"] if rows else None
+
+
 LIST_TABLES: LiteralString = "SELECT model, table_name FROM reading_table ORDER BY model"
 
 
@@ -51,10 +61,12 @@ COUNT_OF_DEVICE: LiteralString = """
 SELECT count(*) AS stored, min(ts) AS first_ts, max(ts) AS last_ts FROM {table} WHERE device_id = %(device_id)s
 """
 
-COUNT_QUARANTINED: LiteralString = "SELECT count(*) AS quarantined FROM quarantine WHERE device_id = %(device_id)s"
+COUNT_QUARANTINED: LiteralString = """
+SELECT count(*) AS quarantined FROM quarantine WHERE tenant_id = %(tenant_id)s AND device_id = %(device_id)s
+"""
 
 
-async def summarise_device(conn: Connection, device_id: str) -> dict[str, object]:
+async def summarise_device(conn: Connection, tenant_id: str, device_id: str) -> dict[str, object]:
     """How many readings of a device are stored, from when to when, and how many lie in quarantine."""
     stored, moments = 0, list[datetime]()
     for table in (await list_tables(conn)).values():
@@ -63,7 +75,7 @@ async def summarise_device(conn: Connection, device_id: str) -> dict[str, object
         if row["stored"]:
             stored += row["stored"]
             moments += [row["first_ts"], row["last_ts"]]
-    (row,) = await _fetch(conn, COUNT_QUARANTINED, {"device_id": device_id})
+    (row,) = await _fetch(conn, COUNT_QUARANTINED, {"tenant_id": tenant_id, "device_id": device_id})
     return {
         "stored": stored,
         "first_ts": min(moments, default=None),
@@ -103,6 +115,7 @@ async def list_readings(conn: Connection, query: LiteralString, wanted: Mapping[
 # Newest first; the alarm's id breaks ties, so that a cursor names one place only.
 LIST_ALARMS: LiteralString = """
 SELECT a.alarm_id, a.device_id, a.watch, a.kind, a.metric, a.problem, a.severity, a.state, a.acknowledged_at,
+       a.acknowledged_by,
        a.started_at, a.decided_ts, a.ended_at, a.raised_at, a.updated_at, a.score, a.explanation,
        (extract(epoch FROM a.raised_at) * 1000000)::bigint AS raised_us,
        coalesce((SELECT jsonb_agg(to_jsonb(e) - array['tenant_id', 'alarm_id'] ORDER BY e.n)
@@ -123,6 +136,19 @@ LIMIT %(limit)s
 async def list_alarms(conn: Connection, wanted: Mapping[str, object]) -> list[Row]:
     """Alarms of a tenant, newest first, each with its events."""
     return await _fetch(conn, LIST_ALARMS, wanted)
+
+
+ACKNOWLEDGE: LiteralString = """
+UPDATE alarm SET acknowledged_at = %(at)s, acknowledged_by = %(by)s
+WHERE tenant_id = %(tenant_id)s AND alarm_id = %(alarm_id)s
+"""
+
+
+async def acknowledge_alarm(conn: Connection, tenant_id: str, alarm_id: str, by: str, at_s: float | None) -> None:
+    """Note who has seen an alarm, and when; without a moment, that nobody has."""
+    at = None if at_s is None else to_datetime(at_s)
+    values = {"tenant_id": tenant_id, "alarm_id": alarm_id, "by": by if at else None, "at": at}
+    await conn.execute(ACKNOWLEDGE, values)
 
 
 COUNT_READINGS: LiteralString = """

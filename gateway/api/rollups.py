@@ -6,11 +6,12 @@ from http import HTTPStatus
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query, Request
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 
-from gateway.api.paging import Cursor, Page, decode_cursor, encode_cursor
+from gateway.api.fields import Instant, Name
+from gateway.api.paging import Cursor, Page, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import Connection, list_devices
 from gateway.maintenance.usage import (
     Usage,
@@ -22,6 +23,7 @@ from gateway.maintenance.usage import (
     read_days,
     read_usage,
 )
+from gateway.people.door import Viewer, people_of
 from gateway.store.times import us_of
 
 HOURS_OF_DAY = 25  # at most: when clocks are put back
@@ -65,34 +67,37 @@ class _Asked(BaseModel):
     limit: int
 
 
-def rollups_router(pool: AsyncConnectionPool[Connection], tenant_id: str) -> APIRouter:
+def rollups_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
     """``GET /devices/{device_id}/rollups``."""
     router = APIRouter(tags=["devices"])
 
     @router.get("/devices/{device_id}/rollups")
     async def rollups(  # noqa: PLR0917 - each is a query parameter
-        device_id: str,
+        device_id: Name,
+        who: Viewer,
+        request: Request,
         bucket: Annotated[Literal["hour", "day"], Query(description="How long a bucket is.")] = "hour",
-        metric: Annotated[list[str] | None, Query(description="Only these metrics.")] = None,
-        zone: Annotated[str | None, Query(description="Days of this IANA time zone instead of UTC.")] = None,
-        since: Annotated[datetime | None, Query(alias="from", description="Buckets from this device time on.")] = None,
-        until: Annotated[datetime | None, Query(alias="to", description="Buckets that begin before this.")] = None,
+        metric: Annotated[list[Name] | None, Query(max_length=100, description="Only these metrics.")] = None,
+        zone: Annotated[Name | None, Query(description="Days of this IANA time zone instead of UTC.")] = None,
+        since: Annotated[Instant | None, Query(alias="from", description="Buckets from this device time on.")] = None,
+        until: Annotated[Instant | None, Query(alias="to", description="Buckets that begin before this.")] = None,
         cursor: Cursor = None,
         limit: Annotated[int, Query(ge=1, le=1000, description="At most this many buckets.")] = 200,
     ) -> Page[UsageBucket]:
         """A device's usage by hour or day, oldest first."""
         key = decode_cursor(cursor, int)
-        start = datetime.fromtimestamp(int(key[0]) / 1e6, UTC) if key else since or _NEVER
+        start = moment_of(int(key[0])) if key else max(since or _NEVER, _NEVER)
         asked = _Asked(
             device_id=device_id, by_day=bucket == "day", zone=zone, since=start, until=until or _ALWAYS, limit=limit
         )
+        wanted = {"tenant_id": who.tenant_id, "device_id": device_id, "after": None, "limit": 1}
         async with pool.connection() as conn:
-            known = await list_devices(
-                conn, {"tenant_id": tenant_id, "device_id": device_id, "after": None, "limit": 1}
-            )
-            if not known:
-                raise HTTPException(HTTPStatus.NOT_FOUND, f"no device {device_id}")
-            found: list[Usage] = []
+            known = await list_devices(conn, wanted)
+        if not known:
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"no device {device_id}")
+        await people_of(request).note(who, "device.rollups", device_id, {"owner": known[0]["owner_ref"]})
+        found: list[Usage] = []
+        async with pool.connection() as conn:
             for table in await find_usage(conn, metric or ()):
                 found += await _read(conn, table, asked)
         found.sort(key=lambda one: (one.start, one.model))

@@ -1,29 +1,27 @@
-"""Trust over HTTP: watches with their modes and precision, the budget, and a person's word on proposals and alarms."""
+"""Trust over HTTP: watches with their modes and precision, the budget, and a person's word on alarms."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, Query, Response
 from psycopg_pool import AsyncConnectionPool
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from crm_sync.cases import proposals
-from crm_sync.model import Case
-from crm_sync.trust.queries import ModeSet, WatchKey, find_episode, set_mode
+from crm_sync.trust.queries import ModeSet, WatchKey, find_episode, lock_watch, set_mode
 from crm_sync.trust.rules import TrustRules
 from crm_sync.trust.shown import AuditView, BudgetView, WatchView, audit_of, list_watches, show_budget
 from crm_sync.trust.verdicts import Said, say
 from devices.clock import Clock
 from devices.errors import CareloopError
 from devices.profiles.model import WatchMode
+from gateway.api.fields import Behalf, Name, Reason
 from gateway.api.queries import Connection
+from gateway.api.writes import Act, Done, Writing, tag_of
+from gateway.people.door import Agent, Operator, Viewer
 
 Pool = AsyncConnectionPool[Connection]
-_MISSING: Final = frozenset({"unknown_case"})
 
 
 class PrecisionShown(BaseModel):
@@ -58,121 +56,100 @@ class WatchDetail(WatchShown):
     audit: list[AuditView]
 
 
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    by: Annotated[str, Field(min_length=1, max_length=100, description="Who says so.")]
-
-
-class DecisionAsked(_Asked):
-    """A person's yes or no."""
-
-    why: Annotated[str, Field(max_length=1000)] = ""
-
-
-class ModeAsked(_Asked):
+class ModeAsked(BaseModel):
     """A mode that a person sets."""
 
+    model_config = ConfigDict(extra="forbid")
+
     mode: WatchMode
-    why: Annotated[str, Field(min_length=1, max_length=1000, description="Kept in the audit trail.")]
+    why: Reason
     hold: bool = False  # no rule changes it
+    by: Behalf = None
 
 
-class VerdictAsked(_Asked):
+class VerdictAsked(BaseModel):
     """A person's word on an alarm."""
 
+    model_config = ConfigDict(extra="forbid")
+
     verdict: Literal["true", "false", "unclear"]
+    by: Behalf = None
 
 
-class Decided(BaseModel):
-    """What became of a proposed case."""
-
-    case_id: str
-    state: str
-
-
-def watches_router(pool: Pool, tenant_id: str, rules: TrustRules, clock: Clock) -> APIRouter:
-    """``/watches``, ``/budget``, and what a person says to proposals and alarms."""
+def watches_router(pool: Pool, rules: TrustRules, clock: Clock) -> APIRouter:
+    """``/watches``, ``/budget``, and a person's word on alarms."""
     router = APIRouter(tags=["trust"])
 
     @router.get("/watches")
     async def watches(
-        model: Annotated[str | None, Query(description="Only watches on this product model.")] = None,
+        who: Viewer,
+        model: Annotated[Name | None, Query(description="Only watches on this product model.")] = None,
     ) -> list[WatchShown]:
         """Every watch that is followed."""
         async with pool.connection() as conn:
-            found = await list_watches(conn, tenant_id, rules, clock.now_s(), model=model)
+            found = await list_watches(conn, who.tenant_id, rules, clock.now_s(), model=model)
         return [WatchShown.model_validate(asdict(each)) for each in found]
 
     @router.get("/watches/{model}/{watch}")
-    async def watch(model: str, watch: str) -> WatchDetail:
-        """One watch, and who set its modes, when and why."""
+    async def watch(model: Name, watch: Name, who: Viewer, response: Response) -> WatchDetail:
+        """One watch, and who set its modes, when and why; its ETag goes into the If-Match of another mode."""
         async with pool.connection() as conn:
-            return await _detail(conn, WatchKey(tenant_id, model, watch), rules, clock.now_s())
+            detail = await _detail(conn, WatchKey(who.tenant_id, model, watch), rules, clock.now_s())
+        response.headers["ETag"] = _tag(detail)
+        return detail
 
-    @router.post("/watches/{model}/{watch}/mode")
-    async def mode(model: str, watch: str, asked: ModeAsked) -> WatchDetail:
+    @router.post("/watches/{model}/{watch}/mode", response_model=WatchDetail)
+    async def mode(model: Name, watch: Name, asked: ModeAsked, who: Operator, write: Writing) -> Response:
         """Put a watch into a mode."""
-        key = WatchKey(tenant_id, model, watch)
-        change = ModeSet(asked.mode, f"person:{asked.by}", asked.why, held=asked.hold)
-        async with pool.connection() as conn, conn.transaction():
+        key = WatchKey(who.tenant_id, model, watch)
+        change = ModeSet(asked.mode, f"person:{who.signs_as(asked.by)}", asked.why, held=asked.hold)
+
+        async def work(conn: Connection) -> Done:
+            await lock_watch(conn, key)
+            write.check_tag(_tag(await _detail(conn, key, rules, clock.now_s())))
             await set_mode(conn, key, change, clock.now_s())
-            return await _detail(conn, key, rules, clock.now_s())
+            detail = await _detail(conn, key, rules, clock.now_s())
+            return Done(detail, _tag(detail))
+
+        inputs = {"mode": str(asked.mode), "hold": asked.hold, "why": asked.why}
+        return await write.run(Act("watch.mode", f"{model}/{watch}", inputs), work)
 
     @router.get("/budget")
     async def budget(
+        who: Viewer,
         *,
         exact: Annotated[bool, Query(description="Count what was held back, which takes its time.")] = False,
     ) -> BudgetView:
         """The budget of false cases as it stands."""
         async with pool.connection() as conn:
-            return await show_budget(conn, tenant_id, rules, clock.now_s(), exact=exact)
+            return await show_budget(conn, who.tenant_id, rules, clock.now_s(), exact=exact)
 
-    _add_decisions(router, pool, tenant_id, clock)
+    @router.post("/alarms/{alarm_id}/verdict", status_code=HTTPStatus.ACCEPTED, response_class=Response)
+    async def verdict(alarm_id: Name, asked: VerdictAsked, who: Agent, write: Writing) -> Response:
+        """Say whether an alarm was true, whatever its watch's mode: its track record learns from it."""
+        person = f"person:{who.signs_as(asked.by)}"
+        said = Said(who.tenant_id, asked.verdict, "person", person, alarm_id=alarm_id)
+
+        async def work(conn: Connection) -> Done:
+            known = await find_episode(conn, alarm_id)
+            if known is None or known.key.tenant_id != who.tenant_id:
+                raise CareloopError("unknown_alarm", f"no alarm {alarm_id}")
+            await say(conn, said, clock.now_s())
+            return Done(None, status=HTTPStatus.ACCEPTED)
+
+        return await write.run(Act("alarm.verdict", alarm_id, {"verdict": asked.verdict}), work)
+
     return router
 
 
-def _add_decisions(router: APIRouter, pool: Pool, tenant_id: str, clock: Clock) -> None:
-    @router.post("/cases/{case_id}/approve")
-    async def approve(case_id: str, asked: DecisionAsked) -> Decided:
-        """Say yes to a proposed case; it opens soon."""
-        return await _decide(pool, lambda conn: proposals.approve(conn, tenant_id, case_id, asked.by, clock.now_s()))
-
-    @router.post("/cases/{case_id}/decline")
-    async def decline(case_id: str, asked: DecisionAsked) -> Decided:
-        """Say no to a proposed case, which also says that its alarm was false."""
-        return await _decide(
-            pool, lambda conn: proposals.decline(conn, tenant_id, case_id, asked.by, clock.now_s(), why=asked.why)
-        )
-
-    @router.post("/alarms/{alarm_id}/verdict", status_code=HTTPStatus.ACCEPTED)
-    async def verdict(alarm_id: str, asked: VerdictAsked) -> None:
-        """Say whether an alarm was true, whatever its watch's mode: its track record learns from it."""
-        said = Said(tenant_id, asked.verdict, "person", f"person:{asked.by}", alarm_id=alarm_id)
-        async with pool.connection() as conn, conn.transaction():
-            known = await find_episode(conn, alarm_id)
-            if known is None or known.key.tenant_id != tenant_id:
-                raise HTTPException(HTTPStatus.NOT_FOUND, f"no alarm {alarm_id}")
-            await say(conn, said, clock.now_s())
-
-
-async def _decide(pool: Pool, work: Callable[[Connection], Awaitable[Case]]) -> Decided:
-    async with _explained(), pool.connection() as conn, conn.transaction():
-        case = await work(conn)
-    return Decided(case_id=case.case_id, state=case.state)
-
-
-@asynccontextmanager
-async def _explained() -> AsyncGenerator[None]:
-    try:
-        yield
-    except CareloopError as error:
-        status = HTTPStatus.NOT_FOUND if error.reason in _MISSING else HTTPStatus.CONFLICT
-        raise HTTPException(status, error.detail) from error
+def _tag(detail: WatchDetail) -> str:
+    """What changes with every mode that anybody sets."""
+    newest = detail.audit[0].at if detail.audit else None
+    return tag_of(detail.model, detail.watch, detail.mode, detail.mode_since, detail.held, newest, len(detail.audit))
 
 
 async def _detail(conn: Connection, key: WatchKey, rules: TrustRules, now_s: float) -> WatchDetail:
     found: list[WatchView] = await list_watches(conn, key.tenant_id, rules, now_s, model=key.model, watch=key.watch)
     if not found:
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"no watch {key.watch} on {key.model}")
+        raise CareloopError("unknown_watch", f"no watch {key.watch} on {key.model}")
     return WatchDetail.model_validate({**asdict(found[0]), "audit": await audit_of(conn, key)})

@@ -10,30 +10,27 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from fastapi import FastAPI
-from psycopg_pool import AsyncConnectionPool
+from fastapi import APIRouter
 
 from gateway.api.devices import devices_router
 from gateway.api.quarantine import quarantine_router
-from gateway.api.queries import Connection
 from gateway.api.rollups import rollups_router
+from gateway.people.people import Pool
 from gateway.pipeline.taps import Taps
 from tests.ingest.rig import NOW_S, Rig, reading
 from tests.integration.test_rollups import rise_of, roll_up
+from tests.services.people import open_house
+
+
+def routers(pool: Pool) -> list[APIRouter]:
+    """What this file asks."""
+    return [devices_router(pool, Taps(), lambda _: False), rollups_router(pool), quarantine_router(pool)]
 
 
 @asynccontextmanager
 async def api_of(rig: Rig) -> AsyncGenerator[httpx.AsyncClient]:
-    pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-        rig.url, min_size=1, open=False, kwargs={"options": "-c timezone=UTC"}
-    )
-    async with pool:
-        app = FastAPI()
-        app.include_router(devices_router(pool, "default", Taps(), lambda _: False))
-        app.include_router(rollups_router(pool, "default"))
-        app.include_router(quarantine_router(pool, "default"))
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
-            yield client
+    async with open_house(rig.url, routers) as house, house.client(base_url="http://api/v1") as client:
+        yield client
 
 
 async def pages(client: httpx.AsyncClient, path: str, **params: str | int) -> list[dict[str, Any]]:

@@ -4,21 +4,23 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import structlog
 from click.testing import CliRunner
-from fastapi import FastAPI
+from fastapi import APIRouter
 
 from crm_sync.keeping import Keeper
 from crm_sync.trust.rules import TrustRules
 from crm_sync.trust.settings import BudgetSettings
 from devices.errors import CareloopError
+from gateway.api.cases import cases_router
 from gateway.api.watches import watches_router
 from gateway.cli.watches import watches
+from gateway.people.people import Pool
 from tests.services.case_world import CaseWorld, notice, open_world
+from tests.services.people import open_house, wording
 
 
 async def fill(world: CaseWorld) -> None:
@@ -79,11 +81,11 @@ async def world(plain_database_url: str) -> AsyncIterator[CaseWorld]:
 
 
 @pytest.fixture
-async def api(world: CaseWorld) -> AsyncIterator[httpx.AsyncClient]:
-    app = FastAPI()
-    pool: Any = world.pool
-    app.include_router(watches_router(pool, "default", TrustRules(), world.clock))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://careloop") as client:
+async def api(world: CaseWorld, plain_database_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    def build(pool: Pool) -> list[APIRouter]:
+        return [watches_router(pool, TrustRules(), world.clock), cases_router(pool, world.clock, wording())]
+
+    async with open_house(plain_database_url, build) as house, house.client(base_url="http://careloop/v1") as client:
         yield client
 
 

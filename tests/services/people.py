@@ -10,6 +10,9 @@ import httpx
 from fastapi import APIRouter, FastAPI
 from psycopg_pool import AsyncConnectionPool
 
+from crm_sync.settings import CrmSettings
+from crm_sync.wording.catalogue import load_wordings
+from crm_sync.wording.wording import Wording
 from gateway.api.problems import install_problems
 from gateway.api.session import session_router
 from gateway.people.administer import Office
@@ -102,3 +105,9 @@ async def open_house(
         for router in build(used):
             app.include_router(router, prefix="/v1")
         yield House(app, people, used, hands)
+
+
+def wording() -> Wording:
+    """The words that agents are told in, by default."""
+    settings = CrmSettings()
+    return load_wordings(settings.language, settings.wording_folder).of()

@@ -111,7 +111,7 @@ def _add_tail(router: APIRouter, desk: Desk) -> None:
 
 async def _all_of(conn: Connection, tenant_id: str, device_id: str) -> dict[str, Any]:
     asked: dict[str, Any] = dict.fromkeys(("alarm_id", "state", "since", "before_us", "before_id"))
-    summary = await summarise_device(conn, device_id)
+    summary = await summarise_device(conn, tenant_id, device_id)
     return {
         "summary": summary,
         "order": (await order_of(conn, tenant_id, [device_id])).get(device_id),
