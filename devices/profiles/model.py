@@ -8,6 +8,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
 _LONGEST_SLUG = 40
+EVENT_SERIES = "event:"
+"""What the name of a series of events begins with; the event's code follows."""
+EVERY_EVENT = f"{EVENT_SERIES}*"
+"""The series of all of a device's events together."""
 _SPAN_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -106,13 +110,14 @@ class Command(_Strict):
 
 
 class Watch(_Strict):
-    """A detector over one metric, or over the device as a whole."""
+    """A detector over one metric, over the events of one code, or over the device as a whole."""
 
     name: Slug
     title: str = ""  # as people call what it finds; default: its name
     description: str = ""  # what it means for the owner
     detector: Slug  # threshold, silence, usage_drop, record, or a third party's
     metric: str | None = None  # None for silence
+    event: str | None = None  # a code, or * for all, for detectors that count events
     per: str | None = None  # a metric that goes with it, for detectors that compare two
     problem: Slug | None = None  # default: the metric's function, else the metric's name
     severity: Severity = Severity.MINOR
@@ -120,6 +125,11 @@ class Watch(_Strict):
     keep_firing_for: SpanS = 0.0
     mode: WatchMode = WatchMode.AUTO  # in which it begins; its outcomes and people change it later
     parameters: dict[str, float | str | bool] = {}
+
+    @property
+    def series(self) -> str | None:
+        """What is watched, by the name that alarms bear: a metric, the events of a code; None for the whole device."""
+        return self.metric if self.event is None else f"{EVENT_SERIES}{self.event}"
 
 
 class Action(_Strict):
@@ -192,6 +202,12 @@ class Profile(_Strict):
             if watch.metric is not None and watch.metric not in self.metrics:
                 message = f"watch {watch.name}: no metric named {watch.metric!r}"
                 raise ValueError(message)
+            if watch.event is not None and watch.metric is not None:
+                message = f"watch {watch.name}: either a metric or an event"
+                raise ValueError(message)
+            if watch.event not in {None, "*", *self.events} and self.events:
+                message = f"watch {watch.name}: no event named {watch.event!r}"
+                raise ValueError(message)
             if watch.per is not None and watch.per not in self.metrics:
                 message = f"watch {watch.name}: per: no metric named {watch.per!r}"
                 raise ValueError(message)
@@ -227,6 +243,8 @@ class Profile(_Strict):
         """The problem that a watch's alarms belong to: its own, else its metric's function, else a default."""
         if watch.problem is not None:
             return watch.problem
+        if watch.event is not None:
+            return watch.event.replace("_", "-").lower()
         if watch.metric is None:
             return "connection"
         return self.metrics[watch.metric].function or watch.metric.replace("_", "-").lower()

@@ -24,6 +24,7 @@ class Piece:
 
     told: Sequence[Told]
     events: Sequence[EventRow]
+    heard_s: Floats  # when each event became known
     until_s: float
 
 
@@ -51,4 +52,4 @@ class Pieces:
                 told.append(Told(part.readings.take(np.arange(first, end)), clock[first:end]))
         first, end = self._heard_taken, int(np.searchsorted(self._heard, until_s, side="right"))
         self._heard_taken = end
-        return Piece(told, self._window.events[first:end], until_s)
+        return Piece(told, self._window.events[first:end], self._heard[first:end], until_s)

@@ -13,7 +13,7 @@ from gateway.backtest.pieces import Piece, Pieces, Told
 from gateway.backtest.windows import Window
 from gateway.detect.engine import Engine
 from gateway.detect.model import AlarmChange, Samples
-from gateway.pipeline.samples import samples_of
+from gateway.pipeline.samples import NO_EVENTS, events_of, samples_of
 from gateway.store.history import TimeBase
 from gateway.store.rows import Floats
 
@@ -52,6 +52,7 @@ class Replay:
         self._clock_s = -np.inf
         self._stood_s = 0.0  # for so long the healthy clock stood still
         self._pauses: deque[float] = deque(maxlen=PAUSES[1])
+        self._profile_of: dict[str, Profile] = {}  # of devices with readings
         self.heads: dict[str, float] = {}
 
     def take(self, window: Window) -> Iterator[Decided]:
@@ -105,8 +106,15 @@ class Replay:
             profile = self._profiles.get(told.readings.table.model)
             some = None if profile is None else samples_of(profile, told.readings, (), 0.0)
             if some is not None:
-                samples.append(replace(some, alive_s=alive_s[np.searchsorted(moments, told.at_s)]))
-        changes = self._engine.judge(samples) if samples else []
+                self._profile_of.update(dict.fromkeys(some.device_ids, some.profile))
+                # What became known in one moment is judged in this order: events, then readings.
+                place = 2 * np.searchsorted(moments, told.at_s) + 1
+                samples.append(replace(some, alive_s=alive_s[place // 2], row=place))
+        happened = events_of(piece.events, self._profile_of.get)
+        if happened is not None:
+            counted = np.array([event.code not in NO_EVENTS for event in piece.events], np.bool_)
+            happened = replace(happened, row=2 * np.searchsorted(moments, piece.heard_s[counted]))
+        changes = self._engine.judge(samples, happened) if samples or happened is not None else []
         heard = list(dict.fromkeys(event.device_id for event in piece.events if event.code != "offline"))
         if heard:
             changes += self._engine.alive(heard, float(alive_s[np.searchsorted(moments, piece.until_s)]))

@@ -208,6 +208,16 @@ class LookingAroundDetector(SeriesDetector, Protocol):
 
 
 @runtime_checkable
+class EventDetector(LookingAroundDetector, Protocol):
+    """Judges the events of a code too: as samples that are 1, and 0 at readings, for the time that has passed.
+
+    How many came it keeps in the field `seen`; before the first, it is shown the device's first sign of life alone.
+    """
+
+    counts_events: bool
+
+
+@runtime_checkable
 class CombiningDetector(SeriesDetector, Protocol):
     """Judges series, and with a watch that has no metric a device by all of its series that have such watches."""
 

@@ -6,6 +6,7 @@ puts every slot that the turn touched back to what it was.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -17,8 +18,10 @@ from gateway.detect.checkpoint import load_device, load_state, save_device, save
 from gateway.detect.detector import Batch, Detector, Findings, load_detectors
 from gateway.detect.episodes import Phase, Rules, Step, step
 from gateway.detect.fleet import Fleet, Lane, Roster
+from gateway.detect.happenings import Chosen, judge_events, seat_events
+from gateway.detect.happenings import Signs as EventSigns
 from gateway.detect.listening import Signs, fall_silent, hear
-from gateway.detect.model import LARGEST, AlarmChange, AlarmEvent, Samples
+from gateway.detect.model import LARGEST, AlarmChange, AlarmEvent, Events, Samples
 from gateway.detect.moving import part
 from gateway.detect.native import DISMISSED, TOLD, UNOPENED, load_kernel
 from gateway.detect.native.compiled import Arrived, LaneLoop, Stop
@@ -28,10 +31,11 @@ from gateway.detect.table import Journal, Rows
 from gateway.detect.telling import Decision, tell
 from gateway.detect.waves import waves
 
+NO_VALUES: Final = np.empty((0, 0))
 EVENTS: Final[Mapping[int, AlarmEvent]] = {Step.RAISED: "raised", Step.UPDATED: "updated", Step.CLEARED: "cleared"}
 
 # Orders the changes of one call as if its samples had come one by one: sample, station, watch.
-_Place = tuple[int, int, int]
+_Place = tuple[float, int, int]
 _Told = list[tuple[_Place, AlarmChange]]
 
 
@@ -39,7 +43,7 @@ _Told = list[tuple[_Place, AlarmChange]]
 class _Wave:
     """Readings of distinct devices of one roster."""
 
-    place: Indices  # [k], in the order of all readings of this call
+    place: Indices | Floats  # [k], in the order of all readings of this call
     seats: Indices  # [k]
     ts_s: Floats  # [k]
     values: Floats  # [k, m]
@@ -76,14 +80,21 @@ class Engine:
         for profile in profiles.values():
             self._fleet.roster(profile)
 
-    def judge(self, samples: Sequence[Samples]) -> list[AlarmChange]:
-        """Judge readings in the order of their arrival; the outcome does not depend on how they are batched."""
+    def judge(self, samples: Sequence[Samples], events: Events | None = None) -> list[AlarmChange]:
+        """Judge readings and events in the order of their arrival; how they are batched makes no difference."""
         told: _Told = []
         first = 0
         for some in samples:
             self._judge(some, first, told)
             first += len(some.ts_s)
+        if events is not None:
+            self._touch(seat_events(self._fleet, events))
+        judge_events(self._fleet, samples, events, partial(self._show, told=told))
         return _in_order(told)
+
+    def _show(self, roster: Roster, lane: Lane, signs: EventSigns, chosen: Chosen, told: _Told) -> None:
+        """Judge events, and the time that readings tell of, by the watches that count events."""
+        self._judge_slots(roster, lane, _Wave(signs.place, signs.seats, signs.ts_s, NO_VALUES), chosen, told)
 
     def numbers_of(self, device_ids: Sequence[str]) -> Indices:
         """This engine's numbers of devices, new ones for devices that it does not know yet; they never change."""
@@ -244,7 +255,7 @@ class Engine:
         series = [lane for lane in lanes if lane.station.series is not None]
         for at in waves(samples.device, int(samples.device.max(initial=-1)) + 1):
             wave = _Wave(first + at, arrived.seats[at], arrived.ts_s[at], arrived.values[at])
-            self._hear(roster, deadlines, Signs(wave.place, wave.seats, wave.ts_s, arrived.alive_s[at]), told)
+            self._hear(roster, deadlines, Signs(first + at, wave.seats, wave.ts_s, arrived.alive_s[at]), told)
             for lane in series:
                 self._judge_lane(roster, lane, wave, told)
 
@@ -348,7 +359,7 @@ class Engine:
         state: Rows,
         batch: Batch,
         findings: Findings,
-        where: tuple[Indices, Indices],
+        where: tuple[Indices, Indices | Floats],
         told: _Told,
     ) -> None:
         """Move the episodes of the series at `where[0]`, and tell what changed."""
@@ -376,7 +387,7 @@ class Engine:
                 value=float(batch.value[at]),
                 score=float(some.score[i]),
             )
-            key = (int(place[at]), self._order[station.name], int(batch.watch[at]))
+            key = (float(place[at]), self._order[station.name], int(batch.watch[at]))
             told.append((key, self._tell(station, one, decision)))
 
     def _hear(self, roster: Roster, lanes: Sequence[Lane], signs: Signs, told: _Told) -> None:

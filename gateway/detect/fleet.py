@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from devices.errors import ConfigError, Fault
 from devices.ids import PARTITIONS, partition_of
-from devices.profiles.model import Profile, Watch
+from devices.profiles.model import EVENT_SERIES, EVERY_EVENT, Profile, Watch
 from gateway.detect.arrays import Indices, Mask
 from gateway.detect.detector import Part, Parts, Peers, code_of
 from gateway.detect.episodes import Phase
-from gateway.detect.generic import DEVICE_WATCHES, habits_beside, metric_watches
+from gateway.detect.generic import DEVICE_WATCHES, event_watches, habits_beside, metric_watches
 from gateway.detect.native.compiled import LaneLoop
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import Station
@@ -26,6 +26,7 @@ SlotT = TypeVar("SlotT", np.int32, np.int64)
 FIRST_CAPACITY: Final = 256
 UNSEEN: Final = -1  # no slot yet; below it stand slots that are not judged any more, as `_hidden` writes them
 LAYOUTS_KEPT: Final = 256
+ALL_CODES: Final = EVERY_EVENT.removeprefix(EVENT_SERIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,14 @@ class Lane:
     parts: Indices  # columns in the roster's matrix of all series of the station, whatever the readings' metrics
     codes: Indices  # `code_of` the metrics of all these series
     loop: LaneLoop | None  # None where only the detector itself can judge
+
+
+@dataclass(frozen=True, slots=True)
+class EventLane:
+    """The watches of one station that count events."""
+
+    lane: Lane
+    codes: tuple[str, ...]  # of each watch
 
 
 class Roster:
@@ -55,6 +64,8 @@ class Roster:
         self._watches: list[tuple[Watch, Station, int]] = []  # per column
         self._layouts: dict[tuple[str, ...], tuple[Lane, ...]] = {}
         self._metrics: set[str] = set()
+        self._codes: set[str] = set()
+        self._event_lanes: tuple[EventLane, ...] | None = None
         self.deadline_lanes: tuple[Lane, ...] = ()
         for watch in DEVICE_WATCHES if profile.automatic else (*profile.watches, *habits_beside(profile.watches)):
             self._add(watch)
@@ -66,6 +77,7 @@ class Roster:
             where = f"profile {self.profile.model}: watch {watch.name}: detector"
             raise ConfigError([Fault(where, repr(watch.detector), f"one of {', '.join(sorted(self._stations))}")])
         self._watches.append((watch, station, station.bind(self.profile, watch, self._settings)))
+        self._event_lanes = None
         self.slots = np.column_stack([self.slots, np.full(len(self.slots), UNSEEN, np.int32)])
 
     def layout(self, metrics: tuple[str, ...]) -> tuple[Lane, ...]:
@@ -88,13 +100,44 @@ class Roster:
                 for watch in metric_watches(metric):
                     self._add(watch)
 
+    def event_lanes(self, codes: Sequence[str] = ()) -> tuple["EventLane", ...]:
+        """What counts events, per station; codes that are new are learnt where the profile is automatic."""
+        if self.profile.automatic:
+            self._learn_codes(codes)
+        if self._event_lanes is None:
+            self._event_lanes = tuple(self._lanes_of_events())
+        return self._event_lanes
+
+    def _learn_codes(self, codes: Sequence[str]) -> None:
+        for code in codes:
+            if code not in self._codes and len(self._codes) < self._settings.events_in_all:
+                self._codes.add(code)
+                self._layouts.clear()
+                for watch in event_watches(code):
+                    self._add(watch)
+
+    def _lanes_of_events(self) -> Iterator["EventLane"]:
+        for station in self._stations.values():
+            mine = [
+                (column, number, watch.event)
+                for column, (watch, at, number) in enumerate(self._watches)
+                if at is station and watch.event is not None
+            ]
+            # By code, so that the order in which codes were first heard of does not matter.
+            mine.sort(key=lambda watched: watched[2])
+            if mine:
+                columns, numbers, codes = zip(*mine, strict=True)
+                places = np.arange(len(mine), dtype=np.int64)
+                lane = Lane(station, np.array(columns), np.array(numbers), places, *self._parts(station), None)
+                yield EventLane(lane, codes)
+
     def _lanes(self, chosen: Callable[[Station], bool], where: Mapping[str, int]) -> tuple[Lane, ...]:
         lanes: list[Lane] = []
         for station in self._stations.values():
             mine = [
                 (column, number, where.get(watch.metric or "", -1))
                 for column, (watch, at, number) in enumerate(self._watches)
-                if at is station and chosen(at) and (watch.metric is None or watch.metric in where)
+                if at is station and chosen(at) and (watch.series is None or watch.metric in where)
             ]
             # By name, so that the order in which metrics were first heard of does not matter.
             mine.sort(key=lambda watched: (watched[2] < 0, self._watches[watched[0]][0].metric or ""))
@@ -106,16 +149,19 @@ class Roster:
         return tuple(lanes)
 
     def _parts(self, station: Station) -> tuple[Indices, Indices]:
-        watches = [(column, watch.metric) for column, (watch, at, _) in enumerate(self._watches) if at is station]
+        watches = [(column, watch.series) for column, (watch, at, _) in enumerate(self._watches) if at is station]
         columns = np.array([column for column, metric in watches if metric], np.int64)
         return columns, np.array([code_of(metric) for _, metric in watches if metric], np.int64)
 
     def column_of(self, station: Station, watch: str, metric: str | None) -> tuple[int, int] | None:
         """Column and number at the station of a watch by name, made where the profile is automatic."""
         if metric is not None and self.profile.automatic:
-            self._learn([metric])
+            if station.counts_events and metric.startswith(EVENT_SERIES):
+                self._learn_codes([metric.removeprefix(EVENT_SERIES)] if metric != EVERY_EVENT else [])
+            else:
+                self._learn([metric])
         for column, (known, at, number) in enumerate(self._watches):
-            if at is station and known.name == watch and known.metric == metric:
+            if at is station and known.name == watch and known.series == metric:
                 return column, number
         return None
 
@@ -153,6 +199,17 @@ class Roster:
         if len(seats):
             index = lane.station.open(self.devices[seats], lane.watches[which])
             self.slots[seats, lane.columns[which]] = index
+
+    def open_events(self, lane: Lane, seats: Indices, which: Indices) -> None:
+        """Open slots for pairs of seat and position in a lane of events; distinct seats, automatic profiles bounded."""
+        if self.profile.automatic:
+            used = (self.slots[seats][:, lane.parts] != UNSEEN).sum(axis=1)
+            columns: list[int] = lane.columns[which].tolist()
+            named = np.fromiter((self._watches[column][0].event != ALL_CODES for column in columns), np.bool_)
+            keep = ~named | (used <= self._settings.events_per_device)  # all events together are one of those used
+            seats, which = seats[keep], which[keep]
+        if len(seats):
+            self.slots[seats, lane.columns[which]] = lane.station.open(self.devices[seats], lane.watches[which])
 
     def parts(self, lane: Lane, seats: Indices) -> Parts:
         """All series that devices have at a lane's station."""

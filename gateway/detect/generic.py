@@ -18,8 +18,10 @@ DEVICE_WATCHES: Final[Sequence[Watch]] = (
         parameters={"factor": 5.0, "typical": 24.0, "longest": "60h", "warm_up": "10d"},
     ),
     Watch(name="decline", detector="decline", problem="wear", severity=Severity.MINOR),
+    # Raises nothing: it knows since when the device has been heard, before events of a code come for the first time.
+    Watch.model_validate({"name": "events", "detector": "event_burst", "event": "*", "for": math.inf}),
 )
-_LONGEST: Final = 28  # of a metric's part in a watch's name, which may have 40 letters
+_LONGEST: Final = 28  # of a metric's or an event's part in a watch's name, which may have 40 letters
 
 
 def metric_watches(metric: str) -> Sequence[Watch]:
@@ -57,6 +59,13 @@ def metric_watches(metric: str) -> Sequence[Watch]:
         Watch(name=f"decline-{slug}", detector="decline", metric=metric, problem=slug, severity=Severity.MINOR),
         Watch(name=f"stuck-{slug}", detector="stuck", metric=metric, problem=slug, severity=Severity.MINOR),
     )
+
+
+def event_watches(code: str) -> Sequence[Watch]:
+    """The generic watch over the events of one code."""
+    slug = _slug(code)
+    name = f"event-burst-{slug}"
+    return (Watch(name=name, detector="event_burst", event=code, problem=slug, severity=Severity.MINOR),)
 
 
 def habits_beside(watches: Sequence[Watch]) -> Sequence[Watch]:

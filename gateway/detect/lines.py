@@ -16,11 +16,12 @@ LATEST_S: Final = 253_402_300_799.0  # the year 9999
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One reading."""
+    """One reading, or one event, or both."""
 
     device: str
     ts_s: float
     metrics: dict[str, float]  # without those that are absent
+    event: str | None = None  # its code
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class BadLine(ValueError):
 class _WireLine(msgspec.Struct):
     device: str
     ts: datetime | float
-    metrics: dict[str, float | bool | None]
+    metrics: dict[str, float | bool | None] | None = None
+    event: str | None = None
 
 
 _decoder: Final = msgspec.json.Decoder(_WireLine)
@@ -48,15 +50,17 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 def parse_line(line: bytes) -> Line:
-    """A line of NDJSON: ``{"device", "ts": RFC 3339 or epoch milliseconds, "metrics"}``. Raises BadLine."""
+    """A line of NDJSON: ``{"device", "ts": RFC 3339 or epoch milliseconds, "metrics" or "event"}``. Raises BadLine."""
     try:
         wire = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadLine(str(error)) from error
     if not wire.device:
         raise BadLine("`device` is empty")
-    metrics = {name: float(value) for name, value in wire.metrics.items() if value is not None}
-    return Line(wire.device, _instant_s(wire.ts), metrics)
+    if wire.metrics is None and not wire.event:
+        raise BadLine("neither `metrics` nor `event`")
+    metrics = {name: float(value) for name, value in (wire.metrics or {}).items() if value is not None}
+    return Line(wire.device, _instant_s(wire.ts), metrics, wire.event or None)
 
 
 def parse_row(cells: Sequence[str], timestamp: int, value: int) -> Row:

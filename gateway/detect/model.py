@@ -74,3 +74,18 @@ class Samples:
     values: Floats  # [n, m]; NaN means that the reading has no such metric
     numbers: Indices | None = None
     """What `Engine.numbers_of` gave for the devices, in place of looking up thousands of ids each time."""
+    row: Indices | None = None
+    """[n], rising: where each stands among all that arrived with it, events too; None where no events did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Events of devices, in the order of their arrival: n events."""
+
+    device_ids: tuple[str, ...]  # each device once
+    profiles: tuple[Profile | None, ...]  # of each device, in case that it is new here; None: then it is passed over
+    device: npt.NDArray[np.int32]  # [n], into device_ids
+    ts_s: Floats  # [n], device time
+    codes: tuple[str, ...]
+    code: npt.NDArray[np.int32]  # [n], into codes
+    row: Indices  # [n], rising: as of `Samples`

@@ -21,3 +21,5 @@ class DetectSettings(BaseModel):
     update_score: Annotated[float, Field(gt=0, le=1)] = 0.15  # or when its score has risen by as much
     metrics_per_device: Annotated[int, Field(ge=1, le=256)] = 32  # automatic profile: further metrics are not watched
     metrics_in_all: Annotated[int, Field(ge=1, le=4096)] = 256  # automatic profile: different names over all devices
+    events_per_device: Annotated[int, Field(ge=0, le=256)] = 16  # automatic profile: further codes are not watched
+    events_in_all: Annotated[int, Field(ge=0, le=4096)] = 64  # automatic profile: different codes over all devices

@@ -14,6 +14,7 @@ from gateway.detect.detector import (
     CombiningDetector,
     DeadlineDetector,
     Detector,
+    EventDetector,
     LookingAroundDetector,
     PairingDetector,
     Parameters,
@@ -59,6 +60,7 @@ class Station:
         self.deadline = detector if isinstance(detector, DeadlineDetector) else None
         self.combining = detector if isinstance(detector, CombiningDetector) else None
         self.pairing = detector if isinstance(detector, PairingDetector) else None
+        self.counts_events = isinstance(detector, EventDetector)
         self.looks_around = isinstance(detector, PairingDetector | LookingAroundDetector)
         self.evidence_points = self.series.evidence_points if self.series else 0
         self.table = Table([*self._own_fields(), *detector.fields], journal)
@@ -85,7 +87,9 @@ class Station:
         """Take on a watch; gives its number here. Raises ConfigError."""
         metric = profile.metrics.get(watch.metric) if watch.metric is not None else None
         where = f"profile {profile.model}"
-        if (watch.metric is None) != (self.series is None) and not (watch.metric is None and self.combining):
+        if watch.event is not None and not self.counts_events:
+            raise ConfigError([Fault(f"{where}: watch {watch.name}: event", repr(watch.event), "none: it counts none")])
+        if (watch.series is None) != (self.series is None) and not (watch.series is None and self.combining):
             wanted = "a metric" if self.series else "no metric: it watches the device as a whole"
             raise ConfigError([Fault(f"{where}: watch {watch.name}: metric", repr(watch.metric), wanted)])
         parameters = resolve_parameters(self.detector, watch, metric, settings, where)
@@ -99,7 +103,7 @@ class Station:
             Binding(
                 model=profile.model,
                 watch=watch.name,
-                metric=watch.metric,
+                metric=watch.series,
                 unit=metric.unit if metric else "1",
                 problem=profile.problem_of(watch),
                 severity=watch.severity,

@@ -15,7 +15,7 @@ from gateway.detect.detector import Batch, Detector, load_detectors
 from gateway.detect.engine import Engine
 from gateway.detect.kinds import LearntKind
 from gateway.detect.lines import Line, Row
-from gateway.detect.model import LARGEST, AlarmChange, Samples
+from gateway.detect.model import LARGEST, AlarmChange, Events, Samples
 from gateway.detect.native import load_kernel
 from gateway.detect.native.compiled import Arrived, LaneLoop
 from gateway.detect.settings import DetectSettings
@@ -47,7 +47,7 @@ class Stream:
         while start < len(lines):
             end = self._end(lines, clock_s, start)
             samples = self._samples(lines[start:end], clock_s[start:end])
-            changes += self._engine.judge([samples])
+            changes += self._engine.judge([samples], self._events(lines[start:end]))
             self._clock_s = float(clock_s[end - 1])
             changes += self._engine.due(self._clock_s, self._clock_s)
             start = end
@@ -87,6 +87,24 @@ class Stream:
             alive_s=clock_s,
             metrics=tuple(metrics),
             values=values,
+            row=np.arange(len(lines)) * 2 + 1,
+        )
+
+    def _events(self, lines: Sequence[Line]) -> Events | None:
+        """The events among lines; each counts before what its own line has measured."""
+        happened = [(row, line.device, line.ts_s, line.event) for row, line in enumerate(lines) if line.event]
+        if not happened:
+            return None
+        rows, devices, ts_s, codes = zip(*happened, strict=True)
+        device_ids, known = tuple(dict.fromkeys(devices)), tuple(sorted(set(codes)))
+        return Events(
+            device_ids=device_ids,
+            profiles=(self._profile,) * len(device_ids),
+            device=np.array([device_ids.index(device) for device in devices], np.int32),
+            ts_s=np.array(ts_s),
+            codes=known,
+            code=np.array([known.index(code) for code in codes], np.int32),
+            row=np.array(rows) * 2,
         )
 
 

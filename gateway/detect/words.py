@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from devices.profiles.model import EVENT_SERIES
+
 _UNITS: Final = {
     "1": "",
     "Cel": "°C",
@@ -27,7 +29,9 @@ _NEEDS_NO_DECIMAL: Final = 10
 
 
 def say_metric(name: str) -> str:
-    """`boiler_temperature_celsius` as `Boiler temperature`."""
+    """`boiler_temperature_celsius` as `Boiler temperature`; the events of a code as `Event E17`."""
+    if name.startswith(EVENT_SERIES):
+        return f"Event {name.removeprefix(EVENT_SERIES)}"
     plain = _UNIT_WORDS.sub("", name) or name
     plain = re.sub(r"[_.\-]+", " ", plain).strip()
     return plain[:1].upper() + plain[1:]

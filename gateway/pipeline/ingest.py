@@ -77,7 +77,7 @@ class Ingest:
         settings, store = parts.settings, parts.store
         self._parts = parts
         self._sources = Sources(settings, parts.devices, parts.codecs, store.profiles, store.tables)
-        judge = Judge(parts.engine, store.profiles, parts.log)
+        judge = Judge(parts.engine, store.profiles, parts.log, self._sources.profile_of)
         self._transactions = Transactions(store, judge, parts.stats, parts.log)
         self._transactions.batch_seq = recovered.batch_seq
         self._replays = Replays(parts.queue)

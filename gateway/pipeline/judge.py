@@ -1,13 +1,14 @@
 """The detectors' part in a transaction: judged with it, kept when it commits, undone when it does not."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
 
 from devices.profiles.model import Profile
-from gateway.detect.model import AlarmChange, Samples
-from gateway.pipeline.samples import samples_of
+from gateway.detect.model import AlarmChange, Events, Samples
+from gateway.pipeline.samples import events_of, samples_of
+from gateway.pipeline.told import OFFLINE
 from gateway.store.rows import EventRow, Fill, Readings
 
 
@@ -16,8 +17,8 @@ class Engine(Protocol):
 
     version: int
 
-    def judge(self, samples: Sequence[Samples]) -> list[AlarmChange]:
-        """Take readings in arrival order."""
+    def judge(self, samples: Sequence[Samples], events: Events | None = None) -> list[AlarmChange]:
+        """Take readings and events in arrival order."""
         ...
 
     def alive(self, device_ids: Sequence[str], alive_s: float) -> list[AlarmChange]:
@@ -72,9 +73,15 @@ class Judge:
     """
 
     def __init__(
-        self, engine: Engine, profiles: Mapping[str, Profile], log: structlog.typing.FilteringBoundLogger
+        self,
+        engine: Engine,
+        profiles: Mapping[str, Profile],
+        log: structlog.typing.FilteringBoundLogger,
+        profile_of: Callable[[str], Profile | None],
     ) -> None:
+        """`profile_of` knows the registered devices; it is asked of those that send events."""
         self._engine = engine
+        self._profile_of = profile_of
         self._profiles = profiles
         self._log = log
         self._is_open = False
@@ -85,11 +92,13 @@ class Judge:
         """Open a turn and judge a batch: readings by model, then the events and births in it."""
         samples = [samples_of(self._profiles[new.table.model], new, fills, alive_s) for new, fills in told]
         present = [part for part in samples if part is not None]
+        told_events = list(events)
         # A will says that a device has gone: no sign of life.
-        alive = list(dict.fromkeys(event.device_id for event in events if event.code != "offline"))
+        alive = list(dict.fromkeys(event.device_id for event in told_events if event.code != OFFLINE))
+        happened = events_of(told_events, self._profile_of)
         self._begin()
         try:
-            changes = self._engine.judge(present) if present else []
+            changes = self._engine.judge(present, happened) if present or happened is not None else []
             return changes + (self._engine.alive(alive, alive_s) if alive else [])
         except Exception:  # noqa: BLE001 - detectors are plug-ins, and must not stop the pipeline
             self._log.exception("detect.failed", readings=sum(len(part.ts_s) for part in present))

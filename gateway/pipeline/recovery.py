@@ -5,6 +5,7 @@ nor raises one twice.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,9 +17,11 @@ from psycopg.rows import TupleRow
 
 from devices.ids import partition_of
 from devices.profiles.model import Profile
+from devices.registry.queries import find_devices
 from gateway.order.keeper import OrderKeeper
 from gateway.order.queries import read_aside, read_rejudged
 from gateway.pipeline.judge import Engine, Judge
+from gateway.pipeline.sources import profile_of
 from gateway.store.checkpoints import (
     BatchMark,
     LoggedFill,
@@ -78,7 +81,9 @@ class Recovery:
     ) -> None:
         self._engine = engine
         self._order = order
-        self._judge = Judge(engine, profiles, log)
+        self._profiles = profiles
+        self._profile_of: dict[str, Profile] = {}  # of devices whose events are replayed
+        self._judge = Judge(engine, profiles, log, self._profile_of.get)
         self._tables = tables
         self._log = log
 
@@ -117,6 +122,7 @@ class Recovery:
         after, until = marks[0].batch_seq - 1, marks[-1].batch_seq
         stored = [_as_first_stored(await read_batches(conn, table, after, until), fills) for table in self._tables]
         events = await read_events(conn, after, until)
+        await self._look_up(conn, {event.device_id for told in events.values() for event in told})
         grouped = fills_by_batch(fills)
         asides, rejudged = await read_aside(conn, after, until), await read_rejudged(conn, after, until)
         for mark in marks:
@@ -134,6 +140,11 @@ class Recovery:
                     self._order.replay(mark.batch_seq, told_all, told_events, asides.get(mark.batch_seq))
             self._judge.commit()
         return sum(len(part.readings) for part in stored)
+
+    async def _look_up(self, conn: Connection, device_ids: AbstractSet[str]) -> None:
+        """What profiles the devices have that sent events: some may never have sent anything else."""
+        for device in await find_devices(conn, sorted(device_ids - self._profile_of.keys())):
+            self._profile_of[device.device_id] = profile_of(self._profiles, device)
 
 
 def _told(

@@ -1,12 +1,17 @@
-"""Stored readings as the detectors take them: new ones whole, completed ones with what they added."""
+"""What was stored as the detectors take it: new readings whole, completed ones with what they added; and events."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import numpy as np
 
 from devices.profiles.model import Profile
-from gateway.detect.model import Samples
-from gateway.store.rows import Fill, Floats, Ints, Readings
+from gateway.detect.model import Events, Samples
+from gateway.pipeline.told import ACKNOWLEDGEMENT, OFFLINE, ONLINE
+from gateway.store.rows import EventRow, Fill, Floats, Ints, Readings
+
+NO_EVENTS: Final = frozenset({ONLINE, OFFLINE, ACKNOWLEDGEMENT})
+"""Codes under which births, wills and answers to commands are kept."""
 
 
 def samples_of(profile: Profile, new: Readings, fills: Sequence[Fill], alive_s: float) -> Samples | None:
@@ -26,9 +31,10 @@ def samples_of(profile: Profile, new: Readings, fills: Sequence[Fill], alive_s: 
                 values[row, column_of[name]] = value
     device = np.concatenate([new.device, np.array(filled, np.int32)])
     ts_s = np.concatenate([new.ts_us, np.array([fill.ts_us for fill in fills], np.int64)]) / 1e6
+    row = np.concatenate([new.row, np.array([fill.row for fill in fills], np.int32)]).astype(np.int64)
     if fills:
-        order = np.argsort(np.concatenate([new.row, np.array([fill.row for fill in fills], np.int32)]), kind="stable")
-        device, ts_s, values = device[order], ts_s[order], values[order]
+        order = np.argsort(row, kind="stable")
+        device, ts_s, values, row = device[order], ts_s[order], values[order], row[order]
     device_ids, device = _by_appearance(tuple(index_of), device)
     return Samples(
         profile=profile,
@@ -38,6 +44,25 @@ def samples_of(profile: Profile, new: Readings, fills: Sequence[Fill], alive_s: 
         alive_s=alive_s,
         metrics=metrics,
         values=values,
+        row=row,
+    )
+
+
+def events_of(told: Iterable[EventRow], profile_of: Callable[[str], Profile | None]) -> Events | None:
+    """Events in arrival order; None where there are none. `profile_of` gives None for a device that nobody knows."""
+    rows = [event for event in told if event.code not in NO_EVENTS]
+    if not rows:
+        return None
+    number_of = {device_id: number for number, device_id in enumerate(dict.fromkeys(row.device_id for row in rows))}
+    code_of = {code: number for number, code in enumerate(sorted({event.code for event in rows}))}
+    return Events(
+        device_ids=tuple(number_of),
+        profiles=tuple(map(profile_of, number_of)),
+        device=np.array([number_of[event.device_id] for event in rows], np.int32),
+        ts_s=np.array([event.ts_us for event in rows], np.int64) / 1e6,
+        codes=tuple(code_of),
+        code=np.array([code_of[event.code] for event in rows], np.int32),
+        row=np.array([event.row for event in rows], np.int64),
     )
 
 

@@ -17,6 +17,12 @@ AUTOMATIC: Final = "automatic"
 """The model of devices that name none, or one without a profile."""
 
 
+def profile_of(profiles: Mapping[str, Profile], device: Device) -> Profile:
+    """The profile that a device's readings follow."""
+    model = device.model if device.model is not None and device.model in profiles else AUTOMATIC
+    return profiles[model]
+
+
 @dataclass(slots=True)
 class Sources:
     """What decoding looks things up in, and what it remembers from batch to batch."""
@@ -35,4 +41,9 @@ class Sources:
 
     def model_of(self, device: Device) -> str:
         """The profile that a device's readings follow."""
-        return device.model if device.model is not None and device.model in self.profiles else AUTOMATIC
+        return profile_of(self.profiles, device).model
+
+    def profile_of(self, device_id: str) -> Profile | None:
+        """The profile of a device; None for one that is not registered."""
+        device = self.devices.get(device_id)
+        return None if device is None else profile_of(self.profiles, device)

@@ -11,7 +11,9 @@ from devices.payloads.codec import timestamp_us
 ACKNOWLEDGEMENT: Final = "command.ack"
 """The event code under which a device's answer to a command is kept."""
 
-_STATES: Final = ("online", "offline")
+ONLINE: Final = "online"
+OFFLINE: Final = "offline"
+_STATES: Final = (ONLINE, OFFLINE)
 _NUL: Final = b"\\u0000"
 
 

@@ -40,7 +40,7 @@ WATCHED_BY: Final[Mapping[FaultKind, frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What a fault disturbs: metrics, directly or through the product's physics, and whether the device goes quiet."""
+    """What a fault disturbs: metrics, directly or by the product's physics, events; and whether the device is quiet."""
 
     metrics: frozenset[str]
     quiet: bool = False
@@ -81,7 +81,7 @@ def suits(kind: FaultKind, trace: Trace, detector: str, metric: str | None) -> b
 def is_watched(profile: Profile, kind: FaultKind, trace: Trace, lasts_s: float) -> bool:
     """Whether the profile has a watch that is meant for such a fault and less patient than the fault is long."""
     return any(
-        suits(kind, trace, watch.detector, watch.metric) and _patience_s(watch) < lasts_s for watch in profile.watches
+        suits(kind, trace, watch.detector, watch.series) and _patience_s(watch) < lasts_s for watch in profile.watches
     )
 
 

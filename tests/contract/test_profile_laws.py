@@ -56,7 +56,8 @@ def test_watches_use_what_their_detectors_know(profile: Profile) -> None:
         assert watch.description, watch.name
         metric = None if watch.metric is None else profile.metrics[watch.metric]
         resolve_parameters(DETECTORS[watch.detector], watch, metric, DetectSettings(), profile.model)
-        assert (watch.metric is None) == (watch.detector == "silence"), watch.name
+        assert (watch.series is None) == (watch.detector == "silence")
+        assert (watch.event is not None) == (watch.detector == "event_burst"), watch.name
 
 
 def test_thresholds_lie_in_the_physical_range_and_clear_on_the_safe_side(profile: Profile) -> None:

@@ -78,6 +78,8 @@ def stories() -> dict[str, Story]:
     more[24 * 18 : 24 * 22] *= 3
     still = np.round(40 + 5 * rng.normal(size=len(ts_s)), 1)
     still[430:470] = 41.3
+    errors = rng.poisson(0.02, len(ts_s)).astype(np.float64)
+    errors[24 * 18 : 24 * 20] = rng.poisson(1.0, 48) + 1.0
     quiet = np.concatenate([ts_s[:300], ts_s[400:]])
     level: dict[str, float | str] = {"above": 110, "clear_below": 100}
     return {
@@ -87,6 +89,7 @@ def stories() -> dict[str, Story]:
         "decline": Story("decline", "gauge", {}, ts_s, worn, float(ts_s[420]), float(ts_s[600])),
         "usage_surge": Story("usage_surge", "delta", {}, ts_s, more, float(ts_s[24 * 18]), float(ts_s[24 * 22])),
         "stuck": Story("stuck", "gauge", {}, ts_s, still, float(ts_s[431]), float(ts_s[470])),
+        "event_burst": Story("event_burst", "delta", {}, ts_s, errors, float(ts_s[24 * 18]), float(ts_s[24 * 20])),
         "silence": Story("silence", "gauge", {}, quiet, np.ones(len(quiet)), float(ts_s[299]), float(ts_s[400])),
     }
 

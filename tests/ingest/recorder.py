@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from devices.ids import PARTITIONS, partition_of
 from devices.profiles.model import Severity
-from gateway.detect.model import AlarmChange, Explanation, Kind, Samples
+from gateway.detect.model import AlarmChange, Events, Explanation, Kind, Samples
 
 HIGH = 90.0
 
@@ -43,8 +43,8 @@ class RecordingEngine:
         self._undo = None
         self.turns.append("rollback")
 
-    def judge(self, samples: Sequence[Samples]) -> list[AlarmChange]:
-        """Remember readings."""
+    def judge(self, samples: Sequence[Samples], events: Events | None = None) -> list[AlarmChange]:
+        """Remember readings, then events."""
         changes: list[AlarmChange] = []
         for some in samples:
             indices: list[int] = some.device.tolist()
@@ -59,6 +59,11 @@ class RecordingEngine:
                 changes += [
                     self.change(device, name, float(some.ts_s[row])) for name, value in metrics.items() if value > HIGH
                 ]
+        if events is not None:
+            which: list[int] = events.device.tolist()
+            for place, index in enumerate(which):
+                code, ts_s = events.codes[int(events.code[place])], float(events.ts_s[place])
+                self._note(events.device_ids[index], ["event", code, ts_s])
         return changes
 
     def alive(self, device_ids: Sequence[str], alive_s: float) -> list[AlarmChange]:
@@ -71,7 +76,9 @@ class RecordingEngine:
         """Remember a silence."""
         changes: list[AlarmChange] = []
         for device, told in self.history.items():
-            heard_s = max((float(str(entry[-1])) for entry in told if entry[0] != "silent"), default=alive_s)
+            heard_s = max(
+                (float(str(entry[-1])) for entry in told if entry[0] not in {"silent", "event"}), default=alive_s
+            )
             if alive_s - heard_s > self.silent_after_s and told[-1][0] != "silent":
                 self._note(device, ["silent", alive_s])
                 changes.append(self.change(device, "silence", now_s))

@@ -12,7 +12,7 @@ from crm_sync.holds import release_due
 from gateway.cli.incidents import incidents
 from gateway.cohorts.settings import FleetSettings
 from gateway.cohorts.shown import count_incidents, list_incidents, list_members
-from gateway.detect.model import AlarmChange, Samples
+from gateway.detect.model import AlarmChange, Events, Samples
 from gateway.pipeline.settings import BatchSettings, IngestSettings, PipelineSettings
 from tests.ingest.recorder import HIGH, RecordingEngine
 from tests.ingest.rig import NOW_S, Rig, crash, reading
@@ -30,9 +30,9 @@ class HealingEngine(RecordingEngine):
         super().__init__()
         self.hot: dict[tuple[str, str], AlarmChange] = {}
 
-    def judge(self, samples: Sequence[Samples]) -> list[AlarmChange]:
+    def judge(self, samples: Sequence[Samples], events: Events | None = None) -> list[AlarmChange]:
         """Raise and clear."""
-        changes = {(each.device_id, each.watch): each for each in super().judge(samples)}
+        changes = {(each.device_id, each.watch): each for each in super().judge(samples, events)}
         raised = [each for key, each in changes.items() if key not in self.hot]
         self.hot |= {(each.device_id, each.watch): each for each in raised}
         calm = {

@@ -1,4 +1,4 @@
-"""The real detectors, over weeks of readings: alarms are the same with and without crashes."""
+"""The real detectors, over weeks of readings and events: alarms are the same with and without crashes."""
 
 import asyncio
 import random
@@ -9,8 +9,9 @@ import pytest
 from devices.profiles import load_profiles
 from gateway.detect.engine import Engine
 from gateway.detect.settings import DetectSettings
+from gateway.intake import Route
 from gateway.pipeline.settings import BatchSettings, IngestSettings, PipelineSettings
-from tests.ingest.rig import Rig, crash, reading
+from tests.ingest.rig import NOW_S, Rig, crash, reading
 from tests.services.postgres import DatabaseServer
 
 HOUR_S = 3600
@@ -42,6 +43,14 @@ def day_of(rng: random.Random, device: str, day: int) -> list[object]:
     return told
 
 
+def events_of(device: str, day: int) -> list[object]:
+    """What a coffee machine says happened: c3 breaks off its brews for a day."""
+    if device != "c3":
+        return []
+    hours = range(4, 20) if day == 21 else [9] if day % 5 == 0 else []
+    return [{"ts": round((NOW_S + (day * 24 + hour) * HOUR_S) * 1000) + 1, "code": "brew_aborted"} for hour in hours]
+
+
 def rig_on(url: str, now_s: float | None) -> Rig:
     profiles = load_profiles()
     rig = Rig(
@@ -67,7 +76,9 @@ async def live(url: str, crash_after: set[int]) -> Rig:
     await rig.until(lambda: rig.pipeline.healthy, task)
     for day in range(DAYS):
         rig.clock.at_s += 86_400
-        await rig.send(*(rig.packet(device, told) for device in rig.devices if (told := day_of(rng, device, day))))
+        told = [rig.packet(device, told) for device in rig.devices if (told := day_of(rng, device, day))]
+        told += [rig.packet(device, told, Route.EVENTS) for device in rig.devices if (told := events_of(device, day))]
+        await rig.send(*told)
         batches = rig.pipeline.stats.housekeepings
         await rig.until(lambda rig=rig, batches=batches: rig.pipeline.stats.housekeepings > batches + 1)
         if day in crash_after:
@@ -89,5 +100,7 @@ async def test_the_same_alarms_with_and_without_crashes(two_urls: tuple[str, str
     quiet = await live(two_urls[0], set())
     crashing = await live(two_urls[1], {2, 19, 20, 21, 25, 27, 28})
     told = await quiet.rows(EVENTS)
-    assert {(row[0], row[2], row[4]) for row in told} >= {("c1", "threshold", "raised"), ("c2", "silence", "raised")}
+    seen = {(row[0], row[2], row[4]) for row in told}
+    assert seen >= {("c1", "threshold", "raised"), ("c2", "silence", "raised"), ("c3", "event_burst", "raised")}
+    assert ("c3", "event_burst", "cleared") in seen
     assert await crashing.rows(EVENTS) == told

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from devices.profiles import load_profiles
+from devices.profiles.model import EVENT_SERIES
 from devices.registry.import_ import read_records
 from simulators.fleet.faults import FaultKind, FaultPlan, is_watched, trace
 from simulators.fleet.habits import DAY_S, Span, days_of, make_person
@@ -44,7 +45,7 @@ def test_every_shipped_profile_is_simulated_and_every_simulated_metric_is_in_its
         assert set(device.encoder.life.metrics) == set(profile.metrics)
         assert {happening.code for happening in device.encoder.life.happenings} <= set(profile.events)
         for disturbed in device.product.faults.values():
-            assert disturbed.metrics <= set(profile.metrics)
+            assert disturbed.metrics <= {*profile.metrics, *(f"{EVENT_SERIES}{code}" for code in profile.events)}
 
 
 def test_readings_stay_within_the_physical_ranges_of_the_profile_even_when_a_device_ails() -> None:

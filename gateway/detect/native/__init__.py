@@ -158,8 +158,9 @@ class Kernel:
         self.find_unopened.restype = ctypes.c_int64
 
     def loop(self, name: str, table: Table) -> Loop | None:
-        """The loop of a detector, if the table's fields are where it takes them to be."""
-        return self._loops[name] if self._places.get(name) == _where(name, table) else None
+        """The loop of a detector, if it has one, and the table's fields are where it takes them to be."""
+        loop = self._loops.get(name)
+        return loop if loop is not None and self._places.get(name) == _where(name, table) else None
 
 
 def _places(library: ctypes.CDLL) -> dict[str, dict[str, tuple[int, int]]]:

@@ -82,7 +82,7 @@ COFFEE_MACHINE: Final = Product(
         ),
         FaultKind.DECLINE: trace("shots", "water", "energy"),
         FaultKind.STUCK: trace("boiler_temperature"),
-        FaultKind.EVENT_STORM: trace(),
+        FaultKind.EVENT_STORM: trace("event:brew_aborted"),
         FaultKind.SILENCE: trace(quiet=True),
         FaultKind.OVER_TEMPERATURE: trace("boiler_temperature", "energy"),
     },

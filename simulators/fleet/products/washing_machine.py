@@ -94,7 +94,7 @@ WASHING_MACHINE: Final = Product(
         ),
         FaultKind.DECLINE: trace("cycles", "water", "energy"),
         FaultKind.STUCK: trace("motor_temperature"),
-        FaultKind.EVENT_STORM: trace(),
+        FaultKind.EVENT_STORM: trace("event:programme_aborted"),
         FaultKind.SILENCE: trace(quiet=True),
         FaultKind.OVER_TEMPERATURE: trace("motor_temperature"),
     },
