@@ -328,6 +328,7 @@ class _Gateway:
             settings=self._ground.settings.api,
             is_connected=listen.is_connected if isinstance(listen, ListenDoor) else _is_nowhere,
             database=self._ground.database.edition.describe(),
+            controller=self._ground.settings.tenant.controller,
             commands=Rules(self._ground.settings.tenant.id, self._ground.profiles, self._ground.settings.commands),
         )
 

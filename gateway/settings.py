@@ -50,6 +50,7 @@ class _Section(BaseModel):
 class TenantSettings(_Section):
     """Whose devices these are."""
 
+    controller: Annotated[str, Field(max_length=200)] = ""  # the company's name, for consent records
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "default"
 
 

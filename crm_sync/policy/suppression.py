@@ -38,7 +38,9 @@ SELECT c.case_id FROM service_case c
  WHERE c.tenant_id = %(tenant_id)s AND c.state IN ('open', 'waiting')
    AND (c.owner_ref = %(owner_ref)s OR c.asset_id = %(asset_id)s)
    AND EXISTS (SELECT FROM case_transition t
-                WHERE t.case_id = c.case_id AND t.actor LIKE 'crm:%%' AND t.reason = ANY (%(taken_up)s)
+                WHERE t.case_id = c.case_id
+                  AND (t.actor LIKE 'crm:%%' AND t.reason = ANY (%(taken_up)s)
+                       OR t.actor LIKE 'person:%%' AND t.reason = 'assigned')
                   AND t.transition_id > coalesce((SELECT max(r.transition_id) FROM case_transition r
                                                    WHERE r.case_id = c.case_id AND r.to_state = 'open'
                                                      AND r.from_state = 'resolved'), 0))

@@ -224,7 +224,7 @@ GRANT_STATE: Final = """
 SELECT CASE WHEN valid_until IS NULL OR valid_until > %(at)s THEN state END
 FROM grant_record
 WHERE tenant_id = %(tenant_id)s AND owner_ref = %(owner_ref)s AND purpose = %(purpose)s
-  AND recipient = %(recipient)s AND valid_from <= %(at)s
+  AND recipient = %(recipient)s AND valid_from <= %(at)s AND NOT historic
 ORDER BY grant_id DESC LIMIT 1
 """
 
@@ -247,7 +247,7 @@ async def grant_state(  # noqa: PLR0917 - the five parts of a grant's key, and w
 GRANTS_OF: Final = """
 SELECT DISTINCT ON (purpose, recipient)
        owner_ref, purpose, recipient, state, basis, source, recorded_at, valid_from, valid_until
-FROM grant_record WHERE tenant_id = %s AND owner_ref = %s
+FROM grant_record WHERE tenant_id = %s AND owner_ref = %s AND NOT historic
 ORDER BY purpose, recipient, grant_id DESC
 """
 

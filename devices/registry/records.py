@@ -52,6 +52,10 @@ def _printable(text: str) -> str:
 Word = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 
 
+Purpose = Annotated[str, AfterValidator(_valid_purpose)]
+Recipient = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
 class _Record(BaseModel):
     # Unknown fields are refused by name: careloop has no place for names, addresses or phone numbers.
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,8 +83,8 @@ class OwnerRecord(_Record):
 class GrantRecord(_Record):
     """A word of the owner on one purpose and recipient."""
 
-    purpose: Annotated[str, AfterValidator(_valid_purpose)]
-    recipient: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    purpose: Purpose
+    recipient: Recipient
     state: Literal["given", "refused", "revoked"] = "given"
     basis: Word | None = None
     source: Word | None = None

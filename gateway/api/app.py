@@ -19,6 +19,7 @@ from gateway.api.commands import commands_router
 from gateway.api.counts import counts_router
 from gateway.api.deliveries import deliveries_router
 from gateway.api.devices import devices_router
+from gateway.api.grants import grants_router
 from gateway.api.health import ReadinessProbe, health_router
 from gateway.api.incidents import incidents_router
 from gateway.api.journey import journey_router
@@ -57,6 +58,7 @@ class ApiParts:
     settings: ApiSettings
     is_connected: Callable[[str], bool]
     database: str  # the edition, in words
+    controller: str  # who answers for the data, by name
     commands: Rules
 
 
@@ -85,6 +87,7 @@ def build_api(parts: ApiParts) -> FastAPI:
     guarded.include_router(deliveries_router(parts.pool))
     guarded.include_router(silences_router(parts.pool, parts.clock))
     guarded.include_router(owners_router(parts.pool))
+    guarded.include_router(grants_router(parts.pool, parts.crm, parts.clock, parts.controller))
     guarded.include_router(people_router(parts.pool))
     guarded.include_router(clock_router(parts.clock, parts.on_clock_set))
     app.include_router(guarded)

@@ -90,7 +90,7 @@ SELECT a.asset_id, a.device_id, a.model, a.serial, a.warranty_until::text, o.sin
 _GRANTS: Final[LiteralString] = """
 SELECT DISTINCT ON (purpose, recipient)
        purpose, recipient, state, basis, source, recorded_at, valid_from, valid_until
-  FROM grant_record WHERE tenant_id = %(tenant_id)s AND owner_ref = %(owner_ref)s
+  FROM grant_record WHERE tenant_id = %(tenant_id)s AND owner_ref = %(owner_ref)s AND NOT historic
  ORDER BY purpose, recipient, grant_id DESC
 """
 
