@@ -36,7 +36,7 @@ def metric_watches(metric: str) -> Sequence[Watch]:
                 "problem": slug,
                 "severity": Severity.MINOR,
                 "keep_firing_for": "1h",
-                "parameters": {"warm_up": "14d"},
+                "parameters": {"warm_up": "21d", "score": 0.88},
             }
         ),
         Watch(
@@ -46,7 +46,7 @@ def metric_watches(metric: str) -> Sequence[Watch]:
             problem=slug,
             severity=Severity.MAJOR,
             # Soon where it stops, sure where it only falls; and one alarm, whatever a device counts.
-            parameters={"lull": 1.1, "drop": 0.35, "days": 5.0, "alone": 1},
+            parameters={"lull": 1.6, "drop": 0.35, "days": 5.5, "margin": 1.5, "alone": 1},
         ),
         Watch(
             name=f"usage-surge-{slug}",
@@ -56,7 +56,14 @@ def metric_watches(metric: str) -> Sequence[Watch]:
             severity=Severity.MINOR,
             parameters={"pairs": 1},
         ),
-        Watch(name=f"decline-{slug}", detector="decline", metric=metric, problem=slug, severity=Severity.MINOR),
+        Watch(
+            name=f"decline-{slug}",
+            detector="decline",
+            metric=metric,
+            problem=slug,
+            severity=Severity.MINOR,
+            parameters={"lasting": "5d", "sure": 4.0},
+        ),
         Watch(name=f"stuck-{slug}", detector="stuck", metric=metric, problem=slug, severity=Severity.MINOR),
     )
 

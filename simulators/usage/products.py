@@ -30,7 +30,8 @@ def band(life: Life, presence: Presence, calendar: Calendar, fault: Fault | None
         ),
     }
     if rng.random() < 0.6:
-        base = rng.uniform(55, 85)
+        # It never falls below what a body needs at rest, and is just that while nothing is worn.
+        base = np.where(on, np.maximum(1 + (heart - heart.mean()) / 400, 1.0), 1.0) * rng.uniform(55, 85)
         columns[_one_of(("calories", "kcal", "energy_kcal"), rng)] = _round(base + steps * 0.045, 1)
     if rng.random() < 0.4:
         columns[_one_of(("distance_m", "distance", "walked"), rng)] = _round(steps * rng.uniform(0.6, 0.8))

@@ -1,10 +1,18 @@
-"""When a device is worn, when it reports, and when what it reported arrives."""
+"""When a device is worn, when it reports, and when what it reported arrives.
+
+Owners differ: some hardly ever leave a device at home, some do so every other week, and what they leave at home mostly
+lies there for a night and a day, now and then for a week. So how often a device is put away varies by more than an
+order of magnitude from owner to owner, and its own past says much of its future.
+"""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from simulators.usage.lives import Flags, Floats, Life
+
+LONGEST_H: Final = 14 * 24.0  # that something is put away and then used again
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +32,7 @@ def wear(life: Life, rng: np.random.Generator) -> Presence:
     if rng.random() < 0.45:
         off |= life.asleep & (rng.random(int(life.day.max()) + 2) < rng.uniform(0.6, 1.0))[life.day]
     _spells(off, rng, every_h=24 * rng.uniform(2, 20), lasting_h=(2, 9))
-    _spells(off, rng, every_h=24 * rng.uniform(15, 90), lasting_h=(12, 60))
+    _put_away(off, rng, every_days=(12, 400), median_h=20.0)
     charging = np.zeros(hours, np.bool_)
     every, at = rng.uniform(1.5, 6.0), rng.uniform(18, 31) % 24
     due = np.floor(life.day / every) != np.floor((life.day - 1) / every)
@@ -46,7 +54,8 @@ def stand(life: Life, rng: np.random.Generator) -> Presence:
     off = np.zeros(hours, np.bool_)
     if rng.random() < 0.3:
         off |= life.asleep
-    _spells(off, rng, every_h=24 * rng.uniform(20, 200), lasting_h=(24, 24 * 9))
+    if rng.random() < 0.5:  # the others are never unplugged
+        _put_away(off, rng, every_days=(20, 300), median_h=40.0)
     reported = ~off
     _lose(reported, rng, share=rng.choice([0.0, 0.05, 0.2]))
     return Presence(~off, reported, _arrivals(hours, rng), np.zeros(hours, np.bool_))
@@ -56,6 +65,15 @@ def _spells(off: Flags, rng: np.random.Generator, every_h: float, lasting_h: tup
     at = float(rng.exponential(every_h))
     while at < len(off):
         end = at + float(rng.uniform(*lasting_h))
+        off[int(at) : int(end)] = True
+        at = end + float(rng.exponential(every_h))
+
+
+def _put_away(off: Flags, rng: np.random.Generator, every_days: tuple[float, float], median_h: float) -> None:
+    every_h = 24 * np.exp(rng.uniform(*np.log(every_days)))
+    at = float(rng.exponential(every_h))
+    while at < len(off):
+        end = at + min(median_h * rng.lognormal(0, 0.8), LONGEST_H)
         off[int(at) : int(end)] = True
         at = end + float(rng.exponential(every_h))
 
