@@ -24,9 +24,11 @@ from gateway.pipeline.refusals import RawElements, quarantine_row
 from gateway.pipeline.registrar import Registrar
 from gateway.pipeline.sources import Sources
 from gateway.pipeline.transactions import Pause, Transactions
+from gateway.pipeline.trial import Trial
 from gateway.pipeline.unstorable import find_unstorable
-from gateway.pipeline.written import Written, counters_of, device_counters_of
+from gateway.pipeline.written import Written, counters_of, device_counters_of, told_events
 from gateway.store.checkpoints import Checkpoint, prune, put_checkpoints
+from gateway.store.identity import all_new
 from gateway.store.ownership import OwnershipLostError
 from gateway.store.queries import (
     BatchRow,
@@ -107,9 +109,10 @@ class BatchWriter:
 
     async def _write(self, conn: Connection, batch: Batch, batch_seq: int, moment: Moment) -> Written:
         tenant_id = self._sources.settings.tenant_id
-        stored = await self._store_readings(conn, batch, batch_seq)
         new_rows = await put_events(conn, batch.events, batch_seq) | await put_statuses(conn, batch.statuses, batch_seq)
         await settle_commands(conn, batch.events, moment.now_s)
+        trial = Trial(self._judge, told_events(batch, new_rows), moment.alive_s)
+        stored = await self._store_readings(conn, batch, batch_seq, trial)
         refused = [*batch.refused, *self._conflicts(batch, stored)]
         await put_quarantine(conn, self._order.annotated(refused))
         aside = await self._order.put_aside(conn, batch_seq, stored, refused)
@@ -117,27 +120,33 @@ class BatchWriter:
             await put_fills(conn, tenant_id, part.readings.table.model, part.fills, batch_seq)
         for firmware in _one_per_device(batch.firmware):
             await self._registrar.tell_firmware(conn, await record_firmware(conn, firmware), moment.now_s)
-        written = Written(batch, stored, new_rows, refused, (), aside)
-        told = [(part.new, part.fills) for part in stored]
-        changes = self._judge.judge(told, written.told_events(), moment.alive_s)
-        written = replace(written, changes=changes)
+        changes = trial.findings(stored)
+        written = Written(batch, stored, new_rows, refused, changes, aside)
         await self._registrar.tell(conn, changes, moment.now_s, moment.alive_s)
         await add_counters(conn, tenant_id, counters_of(written))
         await add_device_counters(conn, tenant_id, device_counters_of(written))
         await self._registrar.number(conn, _row_of(written, batch_seq, moment))
         return written
 
-    async def _store_readings(self, conn: Connection, batch: Batch, batch_seq: int) -> list[StoredReadings]:
-        return [
-            await store_readings(
-                conn,
-                part,
-                batch_seq,
-                expect_duplicates=part.table.model in self._expecting,
-                meanwhile=self._meanwhile,
+    async def _store_readings(
+        self, conn: Connection, batch: Batch, batch_seq: int, trial: Trial | None = None
+    ) -> list[StoredReadings]:
+        """Store a batch's readings, model by model; `trial` is held while the database works on the last of them."""
+        stored: list[StoredReadings] = []
+        for part in batch.readings:
+            expect_duplicates = part.table.model in self._expecting
+            is_presumed_new = part is batch.readings[-1] and not expect_duplicates
+            meanwhile = partial(self._compute, trial if is_presumed_new else None, [*stored, all_new(part)])
+            stored.append(
+                await store_readings(conn, part, batch_seq, expect_duplicates=expect_duplicates, meanwhile=meanwhile)
             )
-            for part in batch.readings
-        ]
+        return stored
+
+    def _compute(self, trial: Trial | None, presumed: Sequence[StoredReadings]) -> None:
+        """What there is to do for a processor while the database has its own work."""
+        if trial is not None:
+            trial.presume(presumed)
+        self._meanwhile()
 
     def _conflicts(self, batch: Batch, stored: Sequence[StoredReadings]) -> list[QuarantineRow]:
         raws = RawElements(batch.packets)

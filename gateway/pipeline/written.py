@@ -63,8 +63,13 @@ class Written:
 
     def told_events(self) -> Sequence[EventRow]:
         """The new events and statuses in the order of their arrival."""
-        told = chain(self.batch.events, self.batch.statuses)
-        return sorted((row for row in told if row.row in self.new_rows), key=lambda row: row.row)
+        return told_events(self.batch, self.new_rows)
+
+
+def told_events(batch: Batch, new_rows: AbstractSet[int]) -> Sequence[EventRow]:
+    """Those events and statuses of a batch that are new, in the order of their arrival."""
+    told = chain(batch.events, batch.statuses)
+    return sorted((row for row in told if row.row in new_rows), key=lambda row: row.row)
 
 
 def counters_of(written: Written) -> Counter[str]:
