@@ -24,6 +24,7 @@ from gateway.api.health import ReadinessProbe, health_router
 from gateway.api.incidents import incidents_router
 from gateway.api.journey import journey_router
 from gateway.api.metrics import Scrape, metrics_router
+from gateway.api.oidc import oidc_router
 from gateway.api.owners import owners_router
 from gateway.api.people import people_router
 from gateway.api.problems import install_problems
@@ -36,6 +37,7 @@ from gateway.api.watches import watches_router
 from gateway.commands.issue import Rules
 from gateway.people.door import install_people, may_call
 from gateway.people.headers import SecurityHeaders
+from gateway.people.oidc import open_oidc
 from gateway.people.people import People
 from gateway.pipeline.pipeline import Pipeline
 from gateway.settings import ApiSettings
@@ -71,6 +73,7 @@ def build_api(parts: ApiParts) -> FastAPI:
     app.add_middleware(SecurityHeaders, is_https=parts.settings.public_url.startswith("https://"))
     app.include_router(metrics_router(parts.scrape, parts.settings))
     app.include_router(session_router(), prefix="/v1")
+    app.include_router(oidc_router(open_oidc(parts.people.settings.oidc, parts.people)), prefix="/v1")
     guarded = APIRouter(prefix="/v1", dependencies=[Depends(may_call)])
     guarded.include_router(counts_router(parts.pool, parts.pipeline, parts.clock, parts.database))
     guarded.include_router(devices_router(parts.pool, parts.pipeline.taps, parts.is_connected))

@@ -12,6 +12,7 @@ from gateway.people.model import Actor, Role, SignInRefused
 STATUS_OF = {
     "throttled": HTTPStatus.TOO_MANY_REQUESTS,
     "busy": HTTPStatus.TOO_MANY_REQUESTS,
+    "provider": HTTPStatus.BAD_GATEWAY,
     "weak_password": HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 

@@ -1,0 +1,70 @@
+"""A small OpenID provider: one person is signed in there, and its answers may be spoilt."""
+
+import base64
+import time
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+import httpx
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+
+ISSUER = "https://login.example.com/realms/service"
+
+
+@dataclass
+class Provider:
+    """Believes whoever comes that they are `claims`."""
+
+    claims: dict[str, Any] = field(default_factory=lambda: {"sub": "u-1", "preferred_username": "ada"})
+    client_id: str = "careloop"
+    client_secret: str = "hush"
+    key: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "k1", "use": "sig", "alg": "RS256"}))
+    signs_with: RSAKey | None = None  # another key than the published one
+    spoil: dict[str, Any] = field(default_factory=dict[str, Any])  # claims of the token that are other than right
+    asked: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    key_fetches: int = 0
+
+    def connect(self) -> httpx.AsyncClient:
+        """A client that reaches nobody else."""
+        return httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+
+    def approve(self, url: str) -> str:
+        """What the browser is sent back with, once the person has said yes."""
+        asked = {name: values[0] for name, values in parse_qs(url.partition("?")[2]).items()}
+        assert asked["response_type"] == "code"
+        assert asked["code_challenge_method"] == "S256"
+        assert asked["client_id"] == self.client_id
+        code = f"code-{len(self.asked)}"
+        self.asked[code] = asked
+        return f"{asked['redirect_uri']}?{urlencode({'code': code, 'state': asked['state']})}"
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path.removeprefix("/realms/service")
+        if path == "/.well-known/openid-configuration":
+            places = {"authorization_endpoint": "/auth", "token_endpoint": "/token", "jwks_uri": "/keys"}
+            return httpx.Response(200, json={"issuer": ISSUER, **{k: ISSUER + v for k, v in places.items()}})
+        if path == "/keys":
+            self.key_fetches += 1
+            return httpx.Response(200, json={"keys": [self.key.as_dict(private=False)]})
+        assert path == "/token"
+        form = {name: values[0] for name, values in parse_qs(request.content.decode()).items()}
+        asked = self.asked.pop(form["code"], None)
+        if asked is None or not self._fits(form, asked):
+            return httpx.Response(400, json={"error": "invalid_grant"})
+        now = int(time.time())
+        claims = {"iss": ISSUER, "aud": self.client_id, "iat": now, "exp": now + 300, "nonce": asked["nonce"]}
+        token = jwt.encode(
+            {"alg": "RS256", "kid": "k1"}, {**claims, **self.claims, **self.spoil}, self.signs_with or self.key
+        )
+        return httpx.Response(200, json={"id_token": token, "access_token": "x", "token_type": "Bearer"})
+
+    def _fits(self, form: dict[str, str], asked: dict[str, str]) -> bool:
+        challenge = base64.urlsafe_b64encode(sha256(form["code_verifier"].encode()).digest()).decode().rstrip("=")
+        return (
+            challenge == asked["code_challenge"]
+            and form["redirect_uri"] == asked["redirect_uri"]
+            and (form["client_id"], form["client_secret"]) == (self.client_id, self.client_secret)
+        )
