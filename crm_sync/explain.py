@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from crm_sync.model import CaseAlarm
-from crm_sync.policy.model import Outcome, Reason
+from crm_sync.policy.model import Gate, Outcome, Reason
 from crm_sync.queries import CaseView, DecisionView, EndpointView, StepView, TransitionView
 from devices.clock import to_datetime
 
@@ -85,6 +85,8 @@ def _of_alarm(alarm: CaseAlarm) -> Line:
 def _of_decision(decision: DecisionView) -> Line:
     about = {"case": "a case for", "step": "contacting the owner by", "message": "sending to"}[decision.subject]
     gate = _plain(decision.gate)
+    if decision.gate == Gate.ROUTING:
+        return Line(decision.decided_at, _of_routing(decision))
     match decision.outcome:
         case Outcome.ALLOW:
             shown = ", ".join(f"{_plain(name)} {_shown(value)}" for name, value in decision.inputs.items())
@@ -95,6 +97,16 @@ def _of_decision(decision: DecisionView) -> Line:
         case _:
             says = f"{gate}: no to {about} {decision.recipient}: {_because(decision)}{_again(decision)}"
     return Line(decision.decided_at, says)
+
+
+def _of_routing(decision: DecisionView) -> str:
+    inputs = _Inputs(decision.inputs)
+    due = f"; due {inputs['due']}" if "due" in decision.inputs else ""
+    if decision.inputs.get("is_there"):
+        return f"routing: {decision.recipient} is there{due}"
+    away = f"routing: nobody of {inputs['wanted']} is there before {inputs['there_from']}"
+    stands_in = f"; {decision.recipient} stands in" if decision.recipient != decision.inputs.get("wanted") else ""
+    return f"{away}{stands_in}{due}"
 
 
 def _of_transition(transition: TransitionView) -> Line:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from datetime import time
 from enum import StrEnum
-from typing import Annotated, Final, Literal, cast, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Annotated, Final, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crm_sync.contact_settings import OutreachSettings
 from crm_sync.endpoints import DeliverySettings, fault
+from crm_sync.team_settings import WEEKDAYS, TeamSettings, TimeZoneName, Weekday
 from crm_sync.voice_settings import VoiceSettings
 from crm_sync.wording.catalogue import DEFAULT
 from devices.profiles.model import SpanS
@@ -43,20 +43,6 @@ KEEPERS: Final = frozenset({"rest", "hubspot", "salesforce", "zendesk", "dynamic
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        message = f"{name!r} is not an IANA time zone such as Europe/Berlin"
-        raise ValueError(message) from error
-    return name
-
-
-TimeZoneName = Annotated[str, AfterValidator(_known_zone)]
-Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-WEEKDAYS: Final[tuple[Weekday, ...]] = get_args(Weekday)
 
 
 class QuietHoursSettings(_Section):
@@ -111,6 +97,7 @@ class CrmSettings(_Section):
     quiet_hours: QuietHoursSettings = QuietHoursSettings()
     outreach: OutreachSettings = OutreachSettings()
     voice: VoiceSettings = VoiceSettings()
+    teams: tuple[TeamSettings, ...] = ()  # those that are not always there
     time_zones: tuple[TimeZoneName, ...] = ()  # for owners without one: a step must be allowed in all of these
     inbox_batch: Annotated[int, Field(ge=1, le=1000)] = 200  # alarm notices per transaction
     poll_interval: Annotated[SpanS, Field(gt=0)] = 1.0  # real seconds between looks at an idle inbox
@@ -121,5 +108,16 @@ class CrmSettings(_Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             message = f"endpoint names stand twice: {', '.join(twice)}"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _teams_are_known(self) -> "CrmSettings":
+        names = [team.name for team in self.teams]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            message = f"team names stand twice: {', '.join(twice)}"
+            raise ValueError(message)
+        if unknown := sorted({team.fallback for team in self.teams if team.fallback} - set(names)):
+            message = f"no team stands for the fallback {', '.join(unknown)}"
             raise ValueError(message)
         return self

@@ -9,6 +9,7 @@ from crm_sync.cases.queries import Connection
 from crm_sync.inbox import AlarmNotice
 from crm_sync.model import CaseAlarm, Subject
 from crm_sync.policy.gates import ANY_CRM
+from crm_sync.routing import Route, route
 from crm_sync.settings import CrmSettings, EndpointSettings, MessageType
 from crm_sync.trust.rules import TrustRules
 from crm_sync.wording.catalogue import Wordings, load_wordings
@@ -44,6 +45,12 @@ class Desk:
         profile = self.profile_of(subject, language)
         written = {} if profile is None else {playbook.problem: playbook for playbook in profile.playbooks}
         return written.get(problem) or generic_playbook(profile, problem, kind, self.wordings.of(language))
+
+    def route(self, playbook: Playbook, severity: Severity, now_s: float) -> Route:
+        """The team that is to look after a problem, and until when, by the teams' own hours."""
+        wanted = assign(playbook, severity)
+        teams = {team.name: team for team in self.settings.teams}
+        return route(teams, wanted.team, severity, wanted.sla_s, now_s)
 
     def case_endpoints(self) -> tuple[EndpointSettings, ...]:
         """The endpoints that take cases."""

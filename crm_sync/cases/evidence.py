@@ -5,7 +5,7 @@ from dataclasses import replace
 from crm_sync.brief import CaseFacts, write_brief
 from crm_sync.cases import announce, queries
 from crm_sync.cases.announce import News
-from crm_sync.cases.desk import Arrival, Desk, assign
+from crm_sync.cases.desk import Arrival, Desk
 from crm_sync.cases.lifecycle import observe
 from crm_sync.cases.queries import Connection, Transition
 from crm_sync.model import AlarmState, Case, CaseAlarm
@@ -61,8 +61,10 @@ def rewrite(
     grave = [alarm.severity for alarm in alarms if alarm.state is not AlarmState.RETRACTED]
     severity: Severity = max(case.severity, *grave, key=lambda each: each.rank)
     playbook = desk.playbook_of(arrival.subject, case.problem, first.kind)
-    assignment = assign(playbook, severity)
-    due = [due_s for due_s in (case.sla_due_at_s, _due_s(assignment.sla_s, arrival.now_s)) if due_s is not None]
+    team, due = case.team, [case.sla_due_at_s]
+    if severity is not case.severity or resolved_before_s is not None:  # else it stays with those who have it
+        way = desk.route(playbook, severity, arrival.now_s)
+        team, due = way.team, [case.sla_due_at_s, way.due_at_s]
     profile = desk.profile_of(arrival.subject)
     facts = CaseFacts(
         arrival.subject, profile, playbook, alarms, arrival.now_s, desk.wording, resolved_before_s=resolved_before_s
@@ -70,11 +72,7 @@ def rewrite(
     return replace(
         case,
         severity=severity,
-        team=assignment.team,
-        sla_due_at_s=min(due, default=None),
+        team=team,
+        sla_due_at_s=min((due_s for due_s in due if due_s is not None), default=None),
         brief=write_brief(facts),
     )
-
-
-def _due_s(sla_s: float | None, now_s: float) -> float | None:
-    return None if sla_s is None else now_s + sla_s

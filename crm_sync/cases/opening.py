@@ -7,7 +7,7 @@ from typing import Final
 from crm_sync.brief import CaseFacts, write_brief, write_ending
 from crm_sync.cases import announce, evidence, proposals, queries, steps, trusting
 from crm_sync.cases.announce import News, Suppressed, farewell
-from crm_sync.cases.desk import Arrival, Desk, assign
+from crm_sync.cases.desk import Arrival, Desk
 from crm_sync.cases.lifecycle import close, move
 from crm_sync.cases.queries import Connection, DecisionAbout, Transition
 from crm_sync.model import Case, CaseState, Resolution, case_id_of
@@ -180,7 +180,7 @@ async def _open(
     """A new case; None where another transaction has just opened one: the database lets only one of them."""
     notice, subject, now_s = arrival.notice, arrival.subject, arrival.now_s
     playbook = desk.playbook_of(subject, notice.problem, notice.kind)
-    assignment = assign(playbook, arrival.alarm.severity)
+    way = desk.route(playbook, arrival.alarm.severity, now_s)
     facts = CaseFacts(subject, desk.profile_of(subject), playbook, (arrival.alarm,), now_s, desk.wording)
     case = Case(
         case_id=case_id_of(notice.tenant_id, notice.alarm_id, "" if last is None else last.case_id),
@@ -192,13 +192,13 @@ async def _open(
         severity=arrival.alarm.severity,
         title=playbook.title,
         brief=write_brief(facts),
-        team=assignment.team,
+        team=way.team,
         owner_ref=subject.owner_ref,
         account_ref=subject.account_ref,
         opened_at_s=now_s,
         updated_at_s=now_s,
         closed_at_s=None,
-        sla_due_at_s=None if assignment.sla_s is None else now_s + assignment.sla_s,
+        sla_due_at_s=way.due_at_s,
         resolution=None,
         outcome=None,
         version=0,
@@ -207,6 +207,9 @@ async def _open(
     )
     if not await queries.insert_case(conn, case):
         return None
+    if way.inputs:
+        about = DecisionAbout(subject, "case", way.team, case.case_id, notice.alarm_id)
+        await queries.add_decisions(conn, [(about, GateAnswer(Gate.ROUTING, Outcome.ALLOW, None, way.inputs))], now_s)
     moves = [Transition(None, CaseState.PROPOSED, "telemetry", "alarm_raised", notice.alarm_id)]
     if case.state is CaseState.OPEN:  # nobody has to be asked
         moves.append(Transition(CaseState.PROPOSED, CaseState.APPROVED, "policy", "auto"))

@@ -15,6 +15,7 @@ class Gate(StrEnum):
     COHORT = "cohort"  # is it one of many devices that are told as one?
     QUIET_ALARM = "quiet_alarm"  # does somebody want to hear nothing of it for a while?
     OPEN_CASE = "open_case"  # has a person just dealt with it?
+    ROUTING = "routing"  # whose case is it, and until when?
     GRANT = "grant"
     SUPPRESSION = "suppression"  # is a person on it, or is the owner to be left alone?
     HOLD_OUT = "hold_out"  # is the owner one of those who are left alone for comparison?

@@ -386,3 +386,26 @@ async def test_the_first_contacts_of_a_playbook_want_a_yes(plain_database_url: s
         await world.grant("email", owner_ref="own-2")
         await world.happens(scale(device_id="cm-2"))
         assert sorted(await steps(world)) == [("queued", None), ("sent", None)]
+
+
+async def test_a_case_that_opens_at_night_says_whose_it_is_and_by_when(plain_database_url: str) -> None:
+    weekdays = {day: ["08:00-16:00"] for day in ("tuesday", "wednesday", "thursday")}
+    teams = [
+        {"name": "Kitchen care", "time_zone": "Europe/Berlin", "hours": weekdays, "fallback": "Night desk"},
+        {"name": "Night desk"},
+    ]
+    async with open_world(plain_database_url, teams=teams) as world:
+        night = NOON + 10 * HOUR
+        await world.happens(scale(night, severity="major"))
+        (case,) = await world.cases()
+        assert case["team"] == "Kitchen care"
+        assert case["sla_due_at"] == datetime(2026, 3, 24, 15, 0, tzinfo=UTC)  # 72 hours in days of eight, three a week
+        (message,) = await world.messages()
+        assert (message["data"]["team"], message["data"]["sla_due_at"]) == ("Kitchen care", "2026-03-24T15:00:00Z")
+        (way,) = await world.rows("SELECT recipient, inputs FROM decision WHERE gate = 'routing'")
+        assert (way["recipient"], way["inputs"]["there_from"]) == ("Kitchen care", "2026-03-04T07:00+00:00")
+        await world.happens(scale(night + 60, event="updated", severity="critical", started_at_s=night - HOUR))
+        (case,) = await world.cases()
+        assert (case["team"], case["sla_due_at"].timestamp()) == ("Night desk", night + 60 + 72 * HOUR)
+        await world.happens(scale(night + 12 * HOUR, event="updated", severity="critical", started_at_s=night - HOUR))
+        assert (await world.cases())[0]["team"] == "Night desk"  # who has it keeps it
