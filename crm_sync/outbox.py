@@ -20,6 +20,9 @@ from devices.clock import to_datetime
 MAX_BODY_BYTES: Final = 20_000
 """Receivers may refuse more; Standard Webhooks advises to stay below 20 kB."""
 
+ENVELOPE_BYTES: Final = 600
+"""What another format may put around a message."""
+
 
 def new_message_id() -> str:
     """An id that no other message ever has; without dots, as Standard Webhooks wants it."""
@@ -120,7 +123,7 @@ _ALL_OR_NOTHING: Final = frozenset({"chart"})
 """What half of is of no use: it goes first."""
 
 
-def encode_body(message: OutboxMessage, limit: int = MAX_BODY_BYTES) -> bytes:
+def encode_body(message: OutboxMessage, limit: int = MAX_BODY_BYTES - ENVELOPE_BYTES) -> bytes:
     """The message's JSON, below `limit` bytes: long lists and texts are clipped, and `data.truncated` says so."""
     timestamp = to_datetime(message.at_s).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     envelope: dict[str, object] = {"type": message.type.value, "timestamp": timestamp, "data": message.data}

@@ -25,6 +25,7 @@ from crm_sync.delivery.deliverer import Deliverer
 from crm_sync.inbox_worker import InboxWorker
 from crm_sync.keeping import Keeper
 from crm_sync.records.polling import Polling
+from crm_sync.records.rounds import Rounds
 from crm_sync.send_check import SendCheck
 from crm_sync.stats import CrmStats
 from devices.clock import Clock, to_datetime
@@ -90,6 +91,7 @@ class CrmSync:
                 tasks.create_task(self._tidy(), name="crm tidying")
                 tasks.create_task(self._deliverer.run(), name="crm delivery")
                 tasks.create_task(self._polling.run(), name="crm polling")
+                tasks.create_task(self._rounds.run(), name="crm reconciling")
         finally:
             await close_channels(self._channels)
 

@@ -1,5 +1,6 @@
 """How careloop talks to CRMs, and when it does not."""
 
+import re
 from collections.abc import Mapping
 from datetime import time
 from enum import StrEnum
@@ -37,6 +38,7 @@ CASE_TYPES: Final = (
     MessageType.CASE_RETRACTED,
 )
 DEFAULT_TYPES: Final = (*CASE_TYPES, MessageType.ENDPOINT_DISABLED)
+_DNS_NAME: Final = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){0,8}")
 KEEPERS: Final = frozenset({"rest", "hubspot", "salesforce", "zendesk", "dynamics365"})
 """Adapters to what keeps records of cases, and has nothing that other messages could become."""
 
@@ -68,6 +70,9 @@ class EndpointSettings(DeliverySettings):
     types: tuple[MessageType, ...] = DEFAULT_TYPES  # for CRMs: cases alone
     record_link: str = ""  # where people open a record of it: "https://desk.example.com/tickets/{external_id}"
     spec_file: str = ""  # for `rest`: the TOML file that describes the helpdesk; for named CRMs: what differs there
+    format: Literal["standard", "cloudevents"] = "standard"  # for `webhook`: Standard Webhooks, or CloudEvents 1.0
+    origin: str = ""  # for CloudEvents: the DNS name that the receiver is asked to allow
+    source: str = "/careloop"  # for CloudEvents: the attribute of that name
     account: Mapping[str, str | int] = {}  # for named CRMs: the fields, stages and names of this account
 
     @model_validator(mode="before")
@@ -82,7 +87,16 @@ class EndpointSettings(DeliverySettings):
     def _has_a_secret(self) -> "EndpointSettings":
         if self.adapter == "webhook" and not (self.secret.get_secret_value() or self.secret_file):
             raise fault("neither secret nor secret_file", "exactly one of them", "secret")
+        if self.format == "cloudevents" and not _DNS_NAME.fullmatch(self.origin):
+            raise fault(self.origin or "nothing", "a DNS name such as service.example.com", "origin")
         return self
+
+
+class ReconcileSettings(_Section):
+    """How often open cases are held against their records by themselves, and what is then mended."""
+
+    every: SpanS = 3600.0  # real; 0: never, `careloop crm reconcile` does it
+    repair: tuple[Literal["open_there", "field"], ...] = ("open_there",)  # told again, once; the rest is for people
 
 
 class CrmSettings(_Section):
@@ -99,6 +113,7 @@ class CrmSettings(_Section):
     voice: VoiceSettings = VoiceSettings()
     teams: tuple[TeamSettings, ...] = ()  # those that are not always there
     time_zones: tuple[TimeZoneName, ...] = ()  # for owners without one: a step must be allowed in all of these
+    reconcile: ReconcileSettings = ReconcileSettings()
     inbox_batch: Annotated[int, Field(ge=1, le=1000)] = 200  # alarm notices per transaction
     poll_interval: Annotated[SpanS, Field(gt=0)] = 1.0  # real seconds between looks at an idle inbox
 

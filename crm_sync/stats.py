@@ -13,6 +13,9 @@ class CrmStats:
     steps: int = 0  # held steps looked at when their hour had come
     deliveries: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])  # by endpoint, by result
     delivery_s: dict[str, float] = field(default_factory=dict[str, float])  # by endpoint, all requests together
+    compared: dict[str, int] = field(default_factory=dict[str, int])  # by endpoint: cases of the last round
+    drifts: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])  # by endpoint, by what it is
+    hooks_missed: dict[str, float] = field(default_factory=dict[str, float])  # by endpoint: share of a day's changes
     failures: int = 0  # pieces of work that have to be tried again
     inbox_at_s: float = field(default_factory=time.monotonic)  # the last look at the inbox that ended well
     outbox_at_s: float = field(default_factory=time.monotonic)  # the same of the outbox

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -66,6 +67,18 @@ def _tls_context(settings: EndpointSettings) -> ssl.SSLContext | None:
     except OSError as error:  # ssl.SSLError is one
         setting = f"crm.endpoints.{settings.name}.ca_file"
         raise ConfigError([Fault(setting, settings.ca_file, f"a PEM file that can be read ({error})")]) from error
+
+
+def read_token(settings: EndpointSettings) -> str:
+    """The token, password or key of an endpoint; nothing where it has none. Raises ConfigError."""
+    if not settings.token_file:
+        return settings.token.get_secret_value()
+    try:
+        return Path(settings.token_file).expanduser().read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        setting = f"crm.endpoints.{settings.name}.token_file"
+        fault = Fault(setting, settings.token_file, f"a text file that can be read ({error})")
+        raise ConfigError([fault]) from error
 
 
 @dataclass(frozen=True, slots=True)

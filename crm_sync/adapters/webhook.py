@@ -1,4 +1,7 @@
-"""Standard Webhooks to any receiver: signed, deduplicated there by ``webhook-id``, so that every retry is safe."""
+"""Standard Webhooks to any receiver: signed, deduplicated there by ``webhook-id``, so that every retry is safe.
+
+With ``format = "cloudevents"`` the same messages go out as CloudEvents, signed in the same way.
+"""
 
 import re
 import time
@@ -10,8 +13,18 @@ from typing import Final
 import httpx
 import msgspec
 
+from crm_sync.adapters.cloudevents import CONTENT_TYPE, Handshake, as_event
 from crm_sync.adapters.contract import Capabilities, Delivery, Health, Outcome, Result
-from crm_sync.adapters.http import Exchange, Request, open_client, parse_retry_after_s, redact, send, unanswered
+from crm_sync.adapters.http import (
+    Exchange,
+    Request,
+    open_client,
+    parse_retry_after_s,
+    read_token,
+    redact,
+    send,
+    unanswered,
+)
 from crm_sync.guard import BlockedTarget, Resolve, check_target, resolve_host
 from crm_sync.outbox import MAX_BODY_BYTES
 from crm_sync.settings import EndpointSettings
@@ -71,6 +84,14 @@ class WebhookAdapter:
             "accept-encoding": "identity",
             "user-agent": f"careloop/{version('careloop')}",
         }
+        self._handshake: Handshake | None = None
+        if settings.format == "cloudevents":
+            self._handshake = Handshake(settings.url, settings.origin, real_now_s)
+            self._headers |= {"content-type": CONTENT_TYPE, "origin": settings.origin}
+        token = read_token(settings)
+        if token:
+            self._secrets.append(token)
+            self._headers["authorization"] = f"Bearer {token}"
 
     @property
     def capabilities(self) -> Capabilities:
@@ -79,13 +100,15 @@ class WebhookAdapter:
 
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Sign and send the message's bytes as they are."""
-        if len(delivery.body) >= MAX_BODY_BYTES:
-            return Outcome(Result.PERMANENT, "oversized", f"{len(delivery.body)} bytes")
-        now_s = int(self._real_now_s())
-        headers = self._headers | sign(self._keys, delivery.message_id, now_s, delivery.body)
-        settings = self._settings
+        body = delivery.body if self._handshake is None else as_event(delivery, self._settings.source)
+        if len(body) >= MAX_BODY_BYTES:
+            return Outcome(Result.PERMANENT, "oversized", f"{len(body)} bytes")
+        headers = self._headers | sign(self._keys, delivery.message_id, int(self._real_now_s()), body)
         try:
-            exchange = await send(self._client, Request(settings.url, headers, delivery.body), settings.timeout)
+            refusal = None if self._handshake is None else await self._handshake.leave(self._send, self._headers)
+            if refusal is not None:
+                return refusal
+            exchange = await self._send(Request(self._settings.url, headers, body))
         except BlockedTarget as error:
             return Outcome(Result.PERMANENT, error.reason, error.detail)
         except Retryable as error:
@@ -93,6 +116,9 @@ class WebhookAdapter:
         if exchange.status is None:
             return unanswered(exchange)
         return self._answered(exchange, exchange.status)
+
+    async def _send(self, request: Request) -> Exchange:
+        return await send(self._client, request, self._settings.timeout)
 
     def _answered(self, exchange: Exchange, status: int) -> Outcome:
         result, tries = classify_status(status, self._settings.refusal_tries)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from crm_sync.adapters import build_adapters, load_adapters
+from crm_sync.adapters import build_adapters, load_adapters, open_inbound
 from crm_sync.adapters.contract import CrmAdapter
 from crm_sync.delivery.breaker import Breaker
 from crm_sync.guard import port_of
@@ -19,14 +19,21 @@ class Channel:
     settings: EndpointSettings
     adapter: CrmAdapter
     breaker: Breaker  # shared by the endpoints of one origin
+    expects_hooks: bool = False  # whether the CRM tells of changes by itself, in its own form
 
 
 def open_channels(endpoints: Sequence[EndpointSettings]) -> list[Channel]:
     """The channel of each endpoint. Raises ConfigError with every fault at once."""
-    adapters = build_adapters(endpoints, load_adapters())
+    factories = load_adapters()
+    adapters = build_adapters(endpoints, factories)
     breakers: dict[tuple[str, str, int], Breaker] = {}
     return [
-        Channel(each, adapters[each.name], breakers.setdefault(_origin(each.url), Breaker(each.breaker)))
+        Channel(
+            each,
+            adapters[each.name],
+            breakers.setdefault(_origin(each.url), Breaker(each.breaker)),
+            expects_hooks=open_inbound(each, factories) is not None,
+        )
         for each in endpoints
     ]
 

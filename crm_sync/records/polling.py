@@ -80,8 +80,10 @@ class Polling:
             until_s = await queries.asked_until_s(conn, self._tenant_id, name)
         changes = await adapter.changes_since(began_s - FIRST_LOOK_BACK_S if until_s is None else until_s)
         effects = Counter([await self._take(name, change) for change in changes])
-        if not effects[BUSY]:
-            async with self._pool.connection() as conn, conn.transaction():
+        async with self._pool.connection() as conn, conn.transaction():
+            if effects[CallbackEffect.APPLIED]:
+                await queries.note_found(conn, self._tenant_id, name, effects[CallbackEffect.APPLIED], began_s)
+            if not effects[BUSY]:
                 await queries.note_asked(conn, self._tenant_id, name, began_s)
         return effects
 

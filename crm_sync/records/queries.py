@@ -110,3 +110,40 @@ async def list_told(conn: Connection, tenant_id: str, endpoint: str, since_s: fl
     async with conn.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(_LIST_TOLD, values)
         return [Told(*row) for row in await cursor.fetchall()]
+
+
+_NOTE_FOUND: Final[LiteralString] = """
+INSERT INTO record_found AS f (tenant_id, endpoint, hour, found)
+VALUES (%s, %s, date_trunc('hour', to_timestamp(%s)), %s)
+ON CONFLICT (tenant_id, endpoint, hour) DO UPDATE SET found = f.found + excluded.found
+"""
+
+_FORGET_FOUND: Final[LiteralString] = """
+DELETE FROM record_found WHERE (tenant_id, endpoint) = (%s, %s) AND hour < to_timestamp(%s)
+"""
+
+KEEP_FOUND_S: Final = 7 * 86_400.0
+
+
+async def note_found(conn: Connection, tenant_id: str, endpoint: str, found: int, now_s: float) -> None:
+    """Count what polling found that no hook had told; a week of it is kept."""
+    await conn.execute(_NOTE_FOUND, [tenant_id, endpoint, now_s, found])
+    await conn.execute(_FORGET_FOUND, [tenant_id, endpoint, now_s - KEEP_FOUND_S])
+
+
+_COUNT_CHANGES: Final[LiteralString] = """
+SELECT (SELECT coalesce(sum(found), 0)::int FROM record_found
+         WHERE (tenant_id, endpoint) = (%(tenant_id)s, %(endpoint)s) AND hour >= to_timestamp(%(since_s)s)),
+       (SELECT count(*)::int FROM callback_received
+         WHERE (tenant_id, endpoint) = (%(tenant_id)s, %(endpoint)s) AND received_at >= to_timestamp(%(since_s)s)
+           AND effect LIKE '%%applied%%')
+"""
+
+
+async def count_changes(conn: Connection, tenant_id: str, endpoint: str, since_s: float) -> tuple[int, int]:
+    """How many changes polling found, and how many hooks told, since an instant of real time."""
+    values = {"tenant_id": tenant_id, "endpoint": endpoint, "since_s": since_s}
+    async with conn.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_COUNT_CHANGES, values)
+        row = await cursor.fetchone()
+    return (0, 0) if row is None else (int(row[0]), int(row[1]))

@@ -226,6 +226,27 @@ def _crm(pulse: Pulse | None, restarts: int) -> Iterator[Metric]:
             attempts.add_metric([endpoint, result], count)
     yield attempts
     yield _counters("careloop_delivery_seconds", "Time that they took together.", "endpoint", stats.delivery_s)
+    yield from _records(stats)
+
+
+def _records(stats: CrmStats) -> Iterator[Metric]:
+    """Whether CRMs' records and our cases agree, as the last round over each endpoint had it."""
+    yield _gauges(
+        "careloop_records_compared", "Cases held against their records.", "endpoint", dict[str, float](stats.compared)
+    )
+    drifts = GaugeMetricFamily(
+        "careloop_record_drifts", "Records that disagree with their cases.", labels=["endpoint", "what"]
+    )
+    for endpoint, kinds in sorted(stats.drifts.items()):
+        for what, count in sorted(kinds.items()):
+            drifts.add_metric([endpoint, what], count)
+    yield drifts
+    yield _gauges(
+        "careloop_hooks_missed_ratio",
+        "Share of a day's changes in CRMs that polling found and no hook had told.",
+        "endpoint",
+        stats.hooks_missed,
+    )
 
 
 def _counter(name: str, words: str, value: float) -> Metric:

@@ -17,6 +17,7 @@ class Heard:
     path: str
     headers: dict[str, str]  # names in lower case
     body: bytes
+    method: str = "POST"
 
     @property
     def data(self) -> dict[str, object]:
@@ -142,7 +143,8 @@ class Receiver:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:-2])}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         async with self._changed:
-            self.heard.append(Heard(head[0].split(" ")[1], headers, body))
+            method, path, _ = head[0].split(" ")
+            self.heard.append(Heard(path, headers, body, method))
             self._changed.notify_all()
         answer = self.script.popleft() if self.script else self.usually
         self.in_flight += 1

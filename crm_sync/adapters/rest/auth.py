@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
@@ -14,7 +13,7 @@ import httpx
 import msgspec
 
 from crm_sync.adapters.contract import Outcome, Result
-from crm_sync.adapters.http import Exchange, Request
+from crm_sync.adapters.http import Exchange, Request, read_token
 from crm_sync.adapters.rest.assertion import GRANT, Claims, assertion, read_key
 from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.spec import Auth
@@ -43,13 +42,7 @@ class Credentials:
 def read_credentials(settings: EndpointSettings, auth: Auth) -> Credentials:
     """User and token of an endpoint. Raises ConfigError."""
     where = f"crm.endpoints.{settings.name}"
-    token = settings.token.get_secret_value()
-    if settings.token_file:
-        try:
-            token = Path(settings.token_file).expanduser().read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            fault = Fault(f"{where}.token_file", settings.token_file, f"a text file that can be read ({error})")
-            raise ConfigError([fault]) from error
+    token = read_token(settings)
     if auth.kind != "none" and not token:
         raise ConfigError([Fault(f"{where}.token", "nothing", f"a token, or token_file, for auth.kind {auth.kind}")])
     if (auth.kind == "basic" or auth.is_granted) and not settings.user:
