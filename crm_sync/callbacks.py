@@ -110,7 +110,7 @@ async def receive(
     received_s = real_now_s()
     try:
         if inbound is None:
-            signed = verify(callback_keys(endpoint), headers, body, received_s)
+            signed = verify(callback_keys(endpoint, received_s), headers, body, received_s)
         else:
             signed = Signed(inbound.verify(Hook(headers, body, query or {}), received_s), int(received_s))
     except BadSignature as error:

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import httpx
 from pydantic import (
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -67,6 +68,7 @@ class DeliverySettings(_Section):
     secret: SecretStr = SecretStr("")  # whsec_…; signs messages, and callbacks unless those have their own
     secret_file: str = ""  # read the secret from this file instead
     previous_secret: SecretStr = SecretStr("")  # while a secret is being replaced: signs too, and is believed too
+    previous_secret_until: AwareDatetime | None = None  # then it neither signs nor is believed; None: while it is there
     callback_secret: SecretStr = SecretStr("")  # signs callbacks, where the CRM must have a secret of its own
 
     user: str = ""  # for APIs: who careloop is there: a user, or a client's id
@@ -93,6 +95,11 @@ class DeliverySettings(_Section):
     def allowance(self) -> Allowance:
         """What the guard lets this endpoint reach."""
         return Allowance(http=self.allow_http, networks=self.allow_networks, ports=self.ports)
+
+    def is_previous_secret_good(self, now_s: float) -> bool:
+        """Whether a secret that is being replaced still signs and is believed."""
+        until = self.previous_secret_until
+        return until is None or now_s < until.timestamp()
 
     @field_validator("schedule")
     @classmethod

@@ -73,6 +73,9 @@ class CrmSync:
         )
         apply = partial(apply_callback, wording=desk.wording)
         self._polling = Polling(tenant_id, self._channels, pool, apply=apply, clock=clock, log=log)
+        self._rounds = Rounds(
+            tenant_id, self._channels, pool, settings.reconcile, clock=clock, log=log, stats=self.stats
+        )
         self._heads = heads
         self._keeper = Keeper(desk, pool, clock, tenant_id, log)
         self._kept_s = -math.inf  # real

@@ -42,6 +42,9 @@ _DNS_NAME: Final = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){0,8}")
 KEEPERS: Final = frozenset({"rest", "hubspot", "salesforce", "zendesk", "dynamics365"})
 """Adapters to what keeps records of cases, and has nothing that other messages could become."""
 
+_OF_KEEPERS: Final[Mapping[str, object]] = {"types": CASE_TYPES, "timeout": 30.0}
+"""What is usual for them: a CRM's own rules run before it answers."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,7 +84,7 @@ class EndpointSettings(DeliverySettings):
         if not isinstance(given, dict):
             return given
         table = cast("dict[str, object]", given)
-        return {"types": CASE_TYPES, **table} if table.get("adapter") in KEEPERS else table
+        return {**_OF_KEEPERS, **table} if table.get("adapter") in KEEPERS else table
 
     @model_validator(mode="after")
     def _has_a_secret(self) -> "EndpointSettings":

@@ -26,6 +26,9 @@ class Result(StrEnum):
     GONE = "gone"  # the endpoint is no more: disable it
 
 
+ADAPTER_FAILED: Final = "adapter_failed"
+"""The code of an adapter's own fault, for which its CRM is not to blame."""
+
 OWN_LIMIT: Final = "own_limit"
 """The code of what waits because of the limit that an endpoint's own settings set."""
 

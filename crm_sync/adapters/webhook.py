@@ -103,7 +103,9 @@ class WebhookAdapter:
         body = delivery.body if self._handshake is None else as_event(delivery, self._settings.source)
         if len(body) >= MAX_BODY_BYTES:
             return Outcome(Result.PERMANENT, "oversized", f"{len(body)} bytes")
-        headers = self._headers | sign(self._keys, delivery.message_id, int(self._real_now_s()), body)
+        now_s = self._real_now_s()
+        keys = self._keys if self._settings.is_previous_secret_good(now_s) else self._keys[:1]
+        headers = self._headers | sign(keys, delivery.message_id, int(now_s), body)
         try:
             refusal = None if self._handshake is None else await self._handshake.leave(self._send, self._headers)
             if refusal is not None:
@@ -167,10 +169,11 @@ def read_secrets(settings: EndpointSettings) -> list[str]:
     return [secret for secret in (present, settings.previous_secret.get_secret_value()) if secret]
 
 
-def callback_keys(settings: EndpointSettings) -> list[bytes]:
+def callback_keys(settings: EndpointSettings, now_s: float) -> list[bytes]:
     """The keys that callbacks may be signed with: the callbacks' own, or else the endpoint's. Raises ConfigError."""
     own = settings.callback_secret.get_secret_value()
-    return [parse_secret(secret) for secret in ([own] if own else read_secrets(settings))]
+    secrets = [own] if own else read_secrets(settings)
+    return [parse_secret(secret) for secret in (secrets if settings.is_previous_secret_good(now_s) else secrets[:1])]
 
 
 def classify_status(status: int, refusal_tries: int) -> tuple[Result, int | None]:

@@ -17,7 +17,7 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from crm_sync.adapters.contract import CrmAdapter, Delivery, Outcome, Result
+from crm_sync.adapters.contract import ADAPTER_FAILED, CrmAdapter, Delivery, Outcome, Result
 from crm_sync.delivery import queries
 from crm_sync.delivery.channels import Channel
 from crm_sync.delivery.queries import Claim
@@ -231,7 +231,7 @@ class Deliverer:
             outcome = found if isinstance(found, Outcome) else await channel.adapter.deliver(found)
         except Exception as error:  # noqa: BLE001 - the supervisor's boundary: a faulty adapter must not stop the others
             self._log.exception("delivery.adapter_failed", endpoint=message.endpoint, message_id=message.message_id)
-            outcome = Outcome(Result.UNKNOWN, "adapter_failed", detail=type(error).__name__)
+            outcome = Outcome(Result.UNKNOWN, ADAPTER_FAILED, detail=type(error).__name__)
         if outcome.result is not Result.UNKNOWN:
             return outcome
         # a look-up before this would find nothing and mean nothing

@@ -11,7 +11,7 @@ Connection = AsyncConnection[TupleRow]
 # What is dead waits for a person, and what is pending for its turn.
 COUNT_DELIVERED: LiteralString = """
 SELECT (SELECT count(*) FROM outbox_message WHERE state IN ('delivered', 'withdrawn') AND settled_at < %(before)s)
-     + (SELECT count(*) FROM callback_received WHERE received_at < %(before)s)
+     + (SELECT count(*) FROM callback_received WHERE received_at < least(%(before)s, now() - interval '7 days'))
 """
 
 
@@ -39,8 +39,9 @@ async def delete_delivered(conn: Connection, before: datetime, limit: int) -> in
 
 DELETE_CALLBACKS: LiteralString = """
 DELETE FROM callback_received WHERE (tenant_id, endpoint, webhook_id) IN (
-    SELECT tenant_id, endpoint, webhook_id FROM callback_received WHERE received_at < %s LIMIT %s)
-"""
+    SELECT tenant_id, endpoint, webhook_id FROM callback_received
+     WHERE received_at < least(%s, now() - interval '7 days') LIMIT %s)
+"""  # whoever repeats a callback within a week must be recognised, however little is kept
 
 
 async def delete_callbacks(conn: Connection, before: datetime, limit: int) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from crm_sync.adapters.contract import Outcome, Result
+from crm_sync.adapters.contract import ADAPTER_FAILED, Outcome, Result
 from crm_sync.endpoints import DeliverySettings
 from crm_sync.settings import MessageType
 
@@ -68,7 +68,7 @@ def counts_against_origin(outcome: Outcome) -> bool:
     """Whether an outcome says that the origin is ill, rather than that it dislikes one message or wants fewer."""
     match outcome.result:
         case Result.UNKNOWN | Result.RETRYABLE | Result.AUTH:
-            return True
+            return outcome.code != ADAPTER_FAILED  # a message that our own code stumbles over must not stop the others
         case Result.PERMANENT:
             return outcome.tries is not None  # about the address, such as 404
         case _:

@@ -66,19 +66,25 @@ class Rounds:
         self._mended: dict[str, frozenset[tuple[str, str]]] = {}  # by endpoint: cases and how they had drifted
 
     async def run(self) -> None:
-        """Go round until cancelled; the first time after one interval, when all has settled that a start brings."""
+        """Go round until cancelled."""
         if self._settings.every == 0:
             return
+        async with asyncio.TaskGroup() as tasks:
+            for channel in self._channels:
+                if isinstance(channel.adapter, Audited):
+                    tasks.create_task(self._go_again(channel), name=f"reconciling {channel.settings.name}")
+
+    async def _go_again(self, channel: Channel) -> None:
+        """The first time after one interval, when all has settled that a start brings."""
+        name = channel.settings.name
         while True:
             await asyncio.sleep(self._settings.every)
-            for channel in self._channels:
-                try:
-                    await self.go(channel)
-                except (psycopg.Error, PoolTimeout, OSError) as error:
-                    name, kind = channel.settings.name, type(error).__name__
-                    self._log.warning("records.database_unavailable", endpoint=name, error=kind)
-                except Exception:  # noqa: BLE001 - the supervisor's boundary: one endpoint must not stop the others
-                    self._log.exception("records.failed", endpoint=channel.settings.name)
+            try:
+                await self.go(channel)
+            except (psycopg.Error, PoolTimeout, OSError) as error:
+                self._log.warning("records.database_unavailable", endpoint=name, error=type(error).__name__)
+            except Exception:  # noqa: BLE001 - the supervisor's boundary: one endpoint must not stop the others
+                self._log.exception("records.failed", endpoint=name)
 
     async def go(self, channel: Channel) -> Round | None:
         """One endpoint, once; None where its records cannot be looked at."""
@@ -103,7 +109,9 @@ class Rounds:
 
     async def _mend(self, name: str, work: Reconciliation, found: Sequence[Drift]) -> list[Drift]:
         """Tell a case again where that is allowed; what did not hold is somebody's will, and is not done again."""
-        mends = [each for each in found if each.what.value in self._settings.repair and not self._was_mended(name, each)]
+        mends = [
+            each for each in found if each.what.value in self._settings.repair and not self._was_mended(name, each)
+        ]
         done = await work.retell(mends, self._clock.now_s()) if mends else []
         left = [each for each in found if each not in mends]
         for drift in (*done, *left):

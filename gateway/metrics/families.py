@@ -11,6 +11,7 @@ from prometheus_client.core import (
     Metric,
 )
 
+from crm_sync.stats import CrmStats
 from gateway.cohorts.shown import IncidentTotals
 from gateway.metrics.facts import Facts, QueueFacts
 from gateway.order.totals import OrderTotals

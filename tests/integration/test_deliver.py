@@ -1,6 +1,7 @@
 """Deliveries to a receiver that answers as receivers do."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -371,3 +372,23 @@ async def test_the_gateways_times_do_not_touch_the_schedule(rig: Rig) -> None:
     (listed,) = await rig.listed()
     assert listed.next_attempt_at is not None
     assert listed.next_attempt_at - listed.created_at < timedelta(seconds=1)
+
+
+async def test_while_a_secret_is_replaced_both_sign_for_as_long_as_was_said(
+    plain_database_url: str, receiver: Receiver
+) -> None:
+    new = "whsec_" + base64.b64encode(b"n" * 32).decode()
+    until = datetime.fromtimestamp(START_S + 24 * HOUR, UTC)
+    settings = endpoint(receiver.url, secret=new, previous_secret=SECRET, previous_secret_until=until)
+    async with open_rig(plain_database_url, settings) as rig:
+        for later_s in (0, 24 * HOUR - 1, 1):
+            await rig.enqueue(message(f"case_{later_s}"))
+            await rig.run(later_s=later_s)
+        signed = [heard.headers["webhook-signature"].split(" ") for heard in receiver.heard]
+        assert [len(each) for each in signed] == [2, 2, 1]
+        last = receiver.heard[-1]
+        at = datetime.fromtimestamp(int(last.headers["webhook-timestamp"]), UTC)
+        assert signed[-1] == [Webhook(new).sign(last.headers["webhook-id"], at, last.body.decode())]
+        first = receiver.heard[0]
+        at = datetime.fromtimestamp(int(first.headers["webhook-timestamp"]), UTC)
+        assert Webhook(SECRET).sign(first.headers["webhook-id"], at, first.body.decode()) in signed[0]

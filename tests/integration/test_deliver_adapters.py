@@ -133,3 +133,18 @@ async def test_whatever_text_an_adapter_brings_can_be_stored(rig: Rig, crm: Crm)
     await rig.enqueue(note)
     await rig.run()
     assert (await rig.one(note)).summary.state == "dead"
+
+
+async def test_a_message_that_an_adapter_stumbles_over_stops_no_other(rig: Rig, crm: Crm) -> None:
+    crm.answers = [ZeroDivisionError("poison")] * 10
+    await rig.enqueue(poison := message("case_a", MessageType.CASE_UPDATED))
+    for _ in range(10):
+        await rig.run(later_s=100_000)
+    assert (await rig.one(poison)).summary.state == "dead"
+    crm.answers = [ZeroDivisionError("poison")] * 6  # more in a row than an origin may fail
+    await rig.enqueue(*(message(f"case_{number}", MessageType.CASE_UPDATED) for number in range(6)))
+    await rig.run()
+    assert not rig.channels[0].breaker.is_open
+    await rig.enqueue(good := message("case_b", MessageType.CASE_UPDATED))
+    await rig.run()
+    assert (await rig.one(good)).summary.state == "delivered"

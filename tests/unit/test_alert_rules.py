@@ -31,7 +31,14 @@ def facts() -> Facts:
     """A gateway of which everything is known."""
     pulse = SimpleNamespace(
         stats=SimpleNamespace(
-            notices=1, parked=0, failures=0, deliveries={"helpdesk": {"ok": 1}}, delivery_s={"helpdesk": 0.5}
+            notices=1,
+            parked=0,
+            failures=0,
+            deliveries={"helpdesk": {"ok": 1}},
+            delivery_s={"helpdesk": 0.5},
+            compared={"helpdesk": 1},
+            drifts={"helpdesk": {"field": 1}},
+            hooks_missed={"helpdesk": 0.0},
         ),
         loop_lag_s=0.0,
         pool={},

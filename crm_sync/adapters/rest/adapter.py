@@ -102,7 +102,7 @@ class RestAdapter:
     async def audit(self, delivery: Delivery, *, is_live: bool) -> Audit:
         """Hold a record against what would be delivered of a case now; nothing is written. Raises Retryable."""
         try:
-            self._caller.admit()
+            self._caller.admit(can_wait=True)
             return await Work(self.spec, self._caller, delivery).audit(is_live=is_live)
         except CallFailed as failed:
             raise _retryable(failed) from failed
@@ -119,7 +119,7 @@ class RestAdapter:
             return ()
         facts = {**dict.fromkeys(FACTS), "since": _since(poll, since_s - poll.overlap)}
         try:
-            self._caller.admit()
+            self._caller.admit(can_wait=True)
             items = await self._caller.items("poll", poll, Values(facts, self.spec.maps))
         except CallFailed as failed:
             raise _retryable(failed) from failed

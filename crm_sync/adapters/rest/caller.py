@@ -47,9 +47,9 @@ class Caller:
         self._bucket = Bucket(spec.limits, real_now_s())
         self._judge = Judge(spec.errors, settings.refusal_tries)
 
-    def admit(self) -> None:
-        """Begin a delivery, which then makes all its calls. Raises CallFailed where it must wait for its turn."""
-        wait_s = self._bucket.wait_s(self._real_now_s())
+    def admit(self, *, can_wait: bool = False) -> None:
+        """Begin something, which then makes all its calls. Raises CallFailed where it must wait for its turn."""
+        wait_s = self._bucket.wait_s(self._real_now_s(), can_wait=can_wait)
         if wait_s > 0:
             raise CallFailed(Outcome(Result.RATE_LIMITED, OWN_LIMIT, retry_after_s=wait_s))
 
