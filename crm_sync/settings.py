@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import time
 from enum import StrEnum
-from typing import Annotated, Final, cast
+from typing import Annotated, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
