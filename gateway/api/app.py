@@ -14,11 +14,13 @@ from gateway.api.alarms import alarms_router
 from gateway.api.answers import answers_router
 from gateway.api.callbacks import callbacks_router
 from gateway.api.cases import cases_router
+from gateway.api.changes import Feed, changes_router
 from gateway.api.clock import clock_router
 from gateway.api.commands import commands_router
 from gateway.api.counts import counts_router
 from gateway.api.deliveries import deliveries_router
 from gateway.api.devices import devices_router
+from gateway.api.export import export_router
 from gateway.api.grants import grants_router
 from gateway.api.health import ReadinessProbe, health_router
 from gateway.api.incidents import incidents_router
@@ -88,6 +90,8 @@ def build_api(parts: ApiParts) -> FastAPI:
     guarded.include_router(journey_router(parts.pool, parts.clock))
     guarded.include_router(quarantine_router(parts.pool))
     guarded.include_router(deliveries_router(parts.pool))
+    guarded.include_router(export_router(parts.pool))
+    guarded.include_router(changes_router(Feed(parts.pool)))
     guarded.include_router(silences_router(parts.pool, parts.clock))
     guarded.include_router(owners_router(parts.pool))
     guarded.include_router(grants_router(parts.pool, parts.crm, parts.clock, parts.controller))

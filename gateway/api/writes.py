@@ -116,8 +116,6 @@ def _response(done: Done) -> Response:
     return Response(done.body.model_dump_json(by_alias=True), done.status, headers, "application/json")
 
 
-_FORGET: Final[LiteralString] = "DELETE FROM answered_write WHERE at < clock_timestamp() - interval '1 day'"
-
 # Whoever comes second under the same key waits here until the first has committed, or gave up.
 _RESERVE: Final[LiteralString] = """
 INSERT INTO answered_write (tenant_id, who, key, digest) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING key
@@ -130,7 +128,6 @@ SELECT digest, status, headers, body FROM answered_write WHERE tenant_id = %s AN
 
 async def reserve(conn: Connection, key: tuple[str, str, str], digest: bytes) -> Response | None:
     """Take a key; what was answered under it before, if anything was. Raises HTTPException 422 for another request."""
-    await conn.execute(_FORGET)
     if await (await conn.execute(_RESERVE, [*key, digest])).fetchone() is not None:
         return None
     row: tuple[Any, ...] | None = await (await conn.execute(_BEFORE, key)).fetchone()

@@ -16,6 +16,7 @@ from devices.clock import Clock
 from devices.profiles.model import Profile
 from gateway.database.edition import Edition
 from gateway.maintenance.community import Community
+from gateway.maintenance.passing import forget_what_passed
 from gateway.maintenance.retention import Terms, find_due, retire
 from gateway.maintenance.retention_queries import put_mark
 from gateway.maintenance.rollups import OwnRollups, leave_rollups
@@ -100,6 +101,7 @@ class Maintenance:
         done = await self.work(conn, with_retention=is_time)
         if is_time:
             self._retire_at_s = loop_s + RETIRE_EVERY_S
+            await forget_what_passed(conn)
         if done.slices or done.retired:
             self._upkeep.log.info("maintenance.done", slices=done.slices, retired=dict(done.retired))
 

@@ -69,6 +69,12 @@ async def actor(request: Request) -> Actor:
     return found
 
 
+async def still(request: Request, found: Actor) -> bool:
+    """Whether somebody who listens for long may still do so: signed in, with no less of a role."""
+    now = await _find(request)
+    return now is not None and now.tenant_id == found.tenant_id and now.role.may(found.role)
+
+
 def at_least(least: Role) -> Callable[[Request], Awaitable[Actor]]:
     """A dependency: who a request is from, who may do what this role may. Raises HTTPException 401, 403 or 429."""
 
