@@ -12,10 +12,14 @@ HOUR = 3600.0
 MINUTE = 60
 
 _hours = st.tuples(st.integers(0, 23), st.integers(0, 23)).map(lambda ends: f"{ends[0]:02}:00-{ends[1]:02}:00")
+
+
+def _team(zone: str, days: dict[str, list[str]], free: list[date]) -> TeamSettings:
+    return TeamSettings.model_validate({"name": "t", "time_zone": zone, "hours": days, "holidays": free})
+
+
 _teams = st.builds(
-    lambda zone, days, free: TeamSettings.model_validate(
-        {"name": "t", "time_zone": zone, "hours": days, "holidays": free}
-    ),
+    _team,
     st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]),
     st.dictionaries(st.sampled_from(WEEKDAYS), st.lists(_hours, min_size=1, max_size=2), min_size=1),
     st.lists(st.dates(date(2026, 3, 25), date(2026, 4, 10)), max_size=4),
