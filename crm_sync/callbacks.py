@@ -21,6 +21,8 @@ from crm_sync.adapters.contract import Hook, Inbound
 from crm_sync.adapters.webhook import callback_keys
 from crm_sync.cases.callback import AgentOutcome, ApplyCallback, CallbackEffect, CallbackStatus, CaseCallback
 from crm_sync.delivery.queries import Connection, record_external_id
+from crm_sync.owners.callback import OWNER_TYPES, read_news
+from crm_sync.owners.news import NewsEffect, take_news
 from crm_sync.records.take import take
 from crm_sync.settings import EndpointSettings
 from crm_sync.signing import BadSignature, Signed, verify
@@ -141,6 +143,8 @@ class _Arrived:
 async def _take(conn: Connection, arrived: _Arrived, apply: ApplyCallback, now_s: float) -> CallbackAnswer:
     """Record the callback and what it changes, in one transaction."""
     kind, data = _read(arrived.body)
+    if kind in OWNER_TYPES:
+        return await _take_owner_news(conn, arrived, kind, now_s)
     if not await _record(conn, arrived, kind, None if data is None else data.case):
         return CallbackAnswer(200, "duplicate")
     if data is None:
@@ -152,6 +156,17 @@ async def _take(conn: Connection, arrived: _Arrived, apply: ApplyCallback, now_s
             conn, arrived.tenant_id, arrived.endpoint, data.case, data.external_id, now_s=arrived.received_s
         )
     return CallbackAnswer(200 if known else 202, await _note_effect(conn, arrived, effect))
+
+
+async def _take_owner_news(conn: Connection, arrived: _Arrived, kind: str, now_s: float) -> CallbackAnswer:
+    """Record what a callback tells of an owner, and keep it, in one transaction."""
+    if not await _record(conn, arrived, kind, None):
+        return CallbackAnswer(200, "duplicate")
+    news = read_news(kind, arrived.body, now_s)
+    if news is None:
+        return CallbackAnswer(202, await _note_effect(conn, arrived, "unreadable"))
+    effect = await take_news(conn, arrived.tenant_id, arrived.endpoint, news, now_s)
+    return CallbackAnswer(202 if effect is NewsEffect.UNKNOWN_OWNER else 200, await _note_effect(conn, arrived, effect))
 
 
 async def _take_hook(

@@ -24,6 +24,7 @@ from crm_sync.delivery.channels import close_channels, open_channels
 from crm_sync.delivery.deliverer import Deliverer
 from crm_sync.inbox_worker import InboxWorker
 from crm_sync.keeping import Keeper
+from crm_sync.records.owner_polling import OwnerPolling
 from crm_sync.records.polling import Polling
 from crm_sync.records.rounds import Rounds
 from crm_sync.send_check import SendCheck
@@ -76,6 +77,7 @@ class CrmSync:
         self._rounds = Rounds(
             tenant_id, self._channels, pool, settings.reconcile, clock=clock, log=log, stats=self.stats
         )
+        self._owner_polling = OwnerPolling(tenant_id, self._channels, pool, clock=clock, log=log)
         self._heads = heads
         self._keeper = Keeper(desk, pool, clock, tenant_id, log)
         self._kept_s = -math.inf  # real
@@ -95,6 +97,7 @@ class CrmSync:
                 tasks.create_task(self._deliverer.run(), name="crm delivery")
                 tasks.create_task(self._polling.run(), name="crm polling")
                 tasks.create_task(self._rounds.run(), name="crm reconciling")
+                tasks.create_task(self._owner_polling.run(), name="crm owners")
         finally:
             await close_channels(self._channels)
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final, Literal, Protocol, runtime_checkable
 
 from crm_sync.cases.callback import AgentOutcome, CallbackStatus
+from crm_sync.owners.news import OwnerNews
 from crm_sync.settings import EndpointSettings, MessageType
 
 
@@ -193,6 +194,20 @@ class Polled(Protocol):
 
     async def changes_since(self, since_s: float) -> Sequence[RecordChange]:
         """Every record that changed since an instant, as it stands now. Raises Retryable."""
+        ...
+
+
+@runtime_checkable
+class TellsOfOwners(Protocol):
+    """An adapter that can tell whom others contacted, and for whom people work."""
+
+    @property
+    def owners_every_s(self) -> float | None:
+        """Real seconds between questions; None for never."""
+        ...
+
+    async def owner_news_since(self, since_s: float) -> Sequence[OwnerNews]:
+        """What happened to owners since an instant; the same may be told again. Raises Retryable."""
         ...
 
 

@@ -12,12 +12,13 @@ from crm_sync.adapters.rest.account import read_spec
 from crm_sync.adapters.rest.caller import Caller
 from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.examine import examine
-from crm_sync.adapters.rest.reading import RestInbound, read_changes
-from crm_sync.adapters.rest.spec import FACTS, Poll
-from crm_sync.adapters.rest.template import Values
+from crm_sync.adapters.rest.reading import RestInbound, read_changes, read_contacts, read_tickets
+from crm_sync.adapters.rest.spec import FACTS, Contacts, Poll, Tickets
+from crm_sync.adapters.rest.template import Json, Values
 from crm_sync.adapters.rest.work import Work
 from crm_sync.endpoints import LEASE_S
 from crm_sync.guard import Resolve, resolve_host
+from crm_sync.owners.news import OwnerNews
 from crm_sync.settings import CASE_TYPES, EndpointSettings, MessageType
 from devices.clock import to_datetime
 from devices.errors import ConfigError, Fault, Retryable
@@ -125,6 +126,29 @@ class RestAdapter:
             raise _retryable(failed) from failed
         return [replace(change, version=None) for change in read_changes(poll, items)]
 
+    @property
+    def owners_every_s(self) -> float | None:
+        """The shorter span of those in its file."""
+        asked = [each.every for each in (self.spec.contacts, self.spec.tickets) if each is not None]
+        return min(asked, default=None)
+
+    async def owner_news_since(self, since_s: float) -> Sequence[OwnerNews]:
+        """Whom people contacted, and their own tickets, since an instant. Raises Retryable."""
+        told: list[OwnerNews] = []
+        try:
+            if self.spec.contacts is not None:
+                told += read_contacts(self.spec.contacts, await self._listed("contacts", self.spec.contacts, since_s))
+            if self.spec.tickets is not None:
+                told += read_tickets(self.spec.tickets, await self._listed("tickets", self.spec.tickets, since_s))
+        except CallFailed as failed:
+            raise _retryable(failed) from failed
+        return told
+
+    async def _listed(self, name: str, listing: Contacts | Tickets, since_s: float) -> Sequence[Json]:
+        facts = {**dict.fromkeys(FACTS), "since": _since(listing, since_s - listing.overlap)}
+        self._caller.admit()
+        return await self._caller.items(name, listing, Values(facts, self.spec.maps))
+
     def examine(self) -> AsyncIterator[Health]:
         """What the file's checks find, one after the other; nothing is written."""
         return examine(self.spec, self._caller)
@@ -144,7 +168,7 @@ def _retryable(failed: CallFailed) -> Retryable:
     return Retryable(failed.outcome.code, failed.outcome.detail, failed.outcome.retry_after_s)
 
 
-def _since(poll: Poll, epoch_s: float) -> str:
+def _since(poll: Poll | Contacts | Tickets, epoch_s: float) -> str:
     match poll.since:
         case "iso":
             return to_datetime(epoch_s).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -13,8 +13,9 @@ from typing import Final, cast
 import msgspec
 
 from crm_sync.adapters.contract import Hook, RecordChange
-from crm_sync.adapters.rest.spec import Inbound, Reading
+from crm_sync.adapters.rest.spec import Contacts, Inbound, Reading, Tickets
 from crm_sync.adapters.rest.template import Json, as_text, look_up
+from crm_sync.owners.news import Contacted, HumanCase, OwnerNews
 from crm_sync.signing import BadSignature, SignatureReason
 
 _DATE: Final = re.compile(r"/Date\((\d{1,16})(?:[+-]\d{4})?\)/")  # as Microsoft's JSON writes milliseconds
@@ -73,6 +74,32 @@ def parse_instant_s(text: str) -> float | None:
     except ValueError:
         return None
     return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
+
+
+def read_contacts(contacts: Contacts, items: Sequence[Json]) -> list[OwnerNews]:
+    """Those items that say who was contacted when."""
+    found: list[OwnerNews] = []
+    for item in items:
+        owner, reference = _name(contacts.owner, item), _name(contacts.id, item)
+        at_s = parse_instant_s(as_text(look_up(contacts.at, item)))
+        if owner is None or reference is None or at_s is None:
+            continue
+        human = contacts.human is None or as_text(look_up(contacts.human, item)) in contacts.humans
+        found.append(Contacted(owner, reference, at_s, _name(contacts.channel, item), by_human=human))
+    return found
+
+
+def read_tickets(tickets: Tickets, items: Sequence[Json]) -> list[OwnerNews]:
+    """Those items that are tickets of people, and about somebody."""
+    found: list[OwnerNews] = []
+    for item in items:
+        owner, device, reference = (_name(path, item) for path in (tickets.owner, tickets.device, tickets.id))
+        at_s = parse_instant_s(as_text(look_up(tickets.at, item)))
+        if reference is None or at_s is None or (owner is None and device is None) or _name(tickets.ours, item):
+            continue
+        is_open = as_text(look_up(tickets.status, item)) in tickets.open
+        found.append(HumanCase(reference, is_open, at_s, owner, device))
+    return found
 
 
 class RestInbound:

@@ -234,6 +234,41 @@ class Poll(Listing, Reading):
     since: Literal["iso", "epoch", "epoch_ms"] = "iso"
 
 
+class _OfOwners(Listing):
+    """Asks, now and then, for what concerns owners and not our cases."""
+
+    every: Annotated[SpanS, Field(ge=1)] = 300.0
+    overlap: Annotated[SpanS, Field(ge=0)] = 60.0  # `since` is so much before the last look: clocks differ
+    since: Literal["iso", "epoch", "epoch_ms"] = "iso"
+    id: Expression  # what the CRM calls it
+    at: Expression  # when
+
+
+class Contacts(_OfOwners):
+    """Whom people or programs have contacted: mails, calls, public replies."""
+
+    owner: Expression  # as the registry knows them
+    channel: Expression | None = None
+    human: Expression | None = None  # true, or a word of `humans`, where a person did it; else all are persons'
+    humans: Sequence[str] = ("true", "True", "1")
+
+
+class Tickets(_OfOwners):
+    """Tickets that people have opened; `ours` keeps our own out."""
+
+    owner: Expression | None = None
+    device: Expression | None = None
+    status: Expression
+    open: Sequence[str]  # the words of `status` that mean that somebody works on it
+    ours: Expression | None = None  # the field with our case's id: where it is filled, the ticket is ours
+
+    @model_validator(mode="after")
+    def _is_about_somebody(self) -> "Tickets":
+        if self.owner is None and self.device is None:
+            raise ValueError("owner or device must say whom a ticket is about")
+        return self
+
+
 class Inbound(Reading):
     """How the helpdesk's own hooks show who they are, and what they say."""
 
@@ -287,6 +322,8 @@ class Spec(_Section):
     status: Status | None = None
     end: Status | None = None
     poll: Poll | None = None
+    contacts: Contacts | None = None
+    tickets: Tickets | None = None
     inbound: Inbound | None = None
     errors: Sequence[ErrorRule] = ()
     checks: Sequence[Check] = ()
@@ -313,6 +350,8 @@ class Spec(_Section):
             "status": self.status,
             "end": self.end,
             "poll": self.poll,
+            "contacts": self.contacts,
+            "tickets": self.tickets,
             **{f"checks[{at}]": check for at, check in enumerate(self.checks)},
         }
         return {name: call for name, call in named.items() if call is not None}

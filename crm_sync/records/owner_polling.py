@@ -1,0 +1,80 @@
+"""Asks CRMs whom their people have contacted, and for whom they work: so that owners are not contacted besides."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from crm_sync.adapters.contract import TellsOfOwners
+from crm_sync.delivery.channels import Channel
+from crm_sync.owners.news import take_news
+from crm_sync.records import queries
+from devices.clock import Clock
+from devices.errors import Retryable
+
+FIRST_LOOK_BACK_S: Final = 30 * 86_400.0  # as far as the longest cap usually reaches
+LONGEST_WAIT_S: Final = 3600.0
+ASKED: Final = "{}/owners"  # under this name it is remembered how far an endpoint was asked
+
+Pool = AsyncConnectionPool[AsyncConnection[Any]]
+
+
+class OwnerPolling:
+    """Asks every endpoint that can tell."""
+
+    def __init__(
+        self,
+        tenant_id: str,
+        channels: Sequence[Channel],
+        pool: Pool,
+        *,
+        clock: Clock,
+        log: structlog.typing.FilteringBoundLogger,
+        real_now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._tenant_id = tenant_id
+        self._channels = channels
+        self._pool = pool
+        self._clock = clock
+        self._log = log
+        self._real_now_s = real_now_s
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for channel in self._channels:
+                adapter, name = channel.adapter, channel.settings.name
+                if isinstance(adapter, TellsOfOwners) and adapter.owners_every_s is not None:
+                    tasks.create_task(self._ask_again(name, adapter, adapter.owners_every_s), name=f"{name} owners")
+
+    async def _ask_again(self, name: str, adapter: TellsOfOwners, every_s: float) -> None:
+        while True:
+            wait_s = every_s
+            try:
+                await self.ask(name, adapter)
+            except Retryable as error:
+                self._log.warning("owners.not_asked", endpoint=name, reason=error.reason)
+                wait_s = min(max(every_s, error.retry_after_s or 0.0), LONGEST_WAIT_S)
+            except (psycopg.Error, PoolTimeout, OSError) as error:
+                self._log.warning("owners.database_unavailable", endpoint=name, error=type(error).__name__)
+            except Exception:  # noqa: BLE001 - the supervisor's boundary: one endpoint must not stop the others
+                self._log.exception("owners.failed", endpoint=name)
+            await asyncio.sleep(wait_s)
+
+    async def ask(self, name: str, adapter: TellsOfOwners) -> Counter[str]:
+        """Ask one endpoint once, and keep what it tells; what came of each piece. Raises Retryable."""
+        began_s, asked = self._real_now_s(), ASKED.format(name)
+        async with self._pool.connection() as conn:
+            until_s = await queries.asked_until_s(conn, self._tenant_id, asked)
+        told = await adapter.owner_news_since(began_s - FIRST_LOOK_BACK_S if until_s is None else until_s)
+        now_s = self._clock.now_s()
+        async with self._pool.connection() as conn, conn.transaction():
+            effects = Counter([str(await take_news(conn, self._tenant_id, name, news, now_s)) for news in told])
+            await queries.note_asked(conn, self._tenant_id, asked, began_s)
+        return effects
