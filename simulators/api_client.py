@@ -70,6 +70,19 @@ class ApiClient:
             answer.raise_for_status()
             return cast("dict[str, object]", answer.json())
 
+    def items(self, path: str) -> list[Json]:
+        """One answer that is a list, or a page of one."""
+        with _translated(path):
+            answer = self._http.get(path)
+            answer.raise_for_status()
+            found = answer.json()
+            return cast("list[Json]", found if isinstance(found, list) else found["items"])
+
+    def post(self, path: str, body: Mapping[str, object]) -> None:
+        """Have something done."""
+        with _translated(path):
+            self._http.post(path, json=body).raise_for_status()
+
     def pages(self, path: str, **params: str | float) -> Iterator[Json]:
         """Every item of a list, page by page."""
         cursor: str | None = None

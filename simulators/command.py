@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from simulators.api_client import GatewayAway
@@ -19,7 +20,12 @@ def careloop_command() -> list[str]:
 
 def import_registry(path: Path, config: Path) -> None:
     """Introduce devices to the gateway of a settings file. Raises GatewayAway with what the command says."""
-    command = [*careloop_command(), "devices", "import", str(path), "--config", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    run_careloop(["devices", "import", str(path), "--config", str(config)])
+
+
+def run_careloop(arguments: Sequence[str], given: str = "") -> None:
+    """Run a command to its end. Raises GatewayAway with what it says."""
+    command = [*careloop_command(), *arguments]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
-        raise GatewayAway(f"careloop devices import: {done.stderr.strip() or done.stdout.strip()}")
+        raise GatewayAway(f"careloop {' '.join(arguments[:2])}: {done.stderr.strip() or done.stdout.strip()}")

@@ -12,6 +12,7 @@ from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 
+from crm_sync.wording.catalogue import load_wordings
 from gateway.api.problems import problem
 from gateway.console.live import Pulse
 from gateway.console.pages.case import case_router
@@ -53,7 +54,8 @@ FOR_EVER: Final = "public, max-age=31536000, immutable"
 def build_console(parts: ConsoleParts) -> FastAPI:
     """The console over the parts of a running gateway; it answers everything that no other application does."""
     assets = load_assets()
-    desk = Desk(parts, Renderer(parts.clock, assets, parts.settings), Pulse(parts.pool))
+    wordings = load_wordings(parts.crm.language, parts.crm.wording_folder)
+    desk = Desk(parts, Renderer(parts.clock, assets, parts.settings), Pulse(parts.pool), wordings)
     app = FastAPI(title="careloop", docs_url=None, redoc_url=None, openapi_url=None)
     install_people(app, parts.people, parts.public_url)
     for make in ROUTERS:

@@ -76,6 +76,7 @@ class Drawn:
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str | Markup]] = ()
     legend: Sequence[tuple[str, str]] = ()
+    kind: str = "lines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +300,7 @@ def draw_bars(key: str, title: str, counts: Mapping[str, float], shown: Shown) -
         parts.append(f'<text class="told" x="{256 + width:.1f}" y="{y + 15:.0f}">{escape(shown.number(count))}</text>')
     description = "; ".join(f"{name}: {shown.number(count)}" for name, count in counts.items())
     svg = _svg(key, title, description, parts, 16 + 28.0 * len(counts))
-    return Drawn(key, title, description, svg)
+    return Drawn(key, title, description, svg, kind="bars")
 
 
 def draw_map(

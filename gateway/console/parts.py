@@ -14,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from crm_sync.settings import CrmSettings
 from crm_sync.trust.rules import TrustRules
+from crm_sync.wording.catalogue import Wordings
 from devices.clock import Clock
 from devices.profiles.model import Profile
 from gateway.api.health import ReadinessProbe
@@ -60,6 +61,7 @@ class Desk:
     parts: ConsoleParts
     renderer: Renderer
     pulse: Pulse
+    wordings: Wordings
 
     @property
     def pool(self) -> Pool:

@@ -45,6 +45,7 @@ class InboxFilter:
     states: Sequence[str] = LIVE
     severity: str | None = None
     team: str | None = None
+    assignee: str | None = None
     words: str | None = None  # part of a title, an id, or a reference
 
 
@@ -60,13 +61,14 @@ WITH found AS (
     WHERE c.tenant_id = %(tenant_id)s AND c.state = ANY(%(states)s)
       AND (%(severity)s::text IS NULL OR c.severity = %(severity)s)
       AND (%(team)s::text IS NULL OR c.team = %(team)s)
+      AND (%(assignee)s::text IS NULL OR c.assignee = %(assignee)s)
       AND (%(words)s::text IS NULL
            OR strpos(lower(concat_ws(' ', c.title, c.device_id, c.asset_id, c.owner_ref, c.case_id)), %(words)s) > 0)
     ORDER BY place
     LIMIT %(limit)s OFFSET %(offset)s
 )
 SELECT c.case_id, c.title, c.severity, c.state, c.resolution, c.device_id, d.model, c.owner_ref, c.team,
-       NULL::text AS assignee, c.opened_at, c.sla_due_at, c.relapses, m.devices AS members, f.total,
+       c.assignee, c.opened_at, c.sla_due_at, c.relapses, m.devices AS members, f.total,
        (SELECT a.explanation ->> 'text' FROM case_alarm a WHERE a.case_id = c.case_id
          ORDER BY a.started_at LIMIT 1) AS says,
        coalesce((SELECT jsonb_agg(jsonb_build_array(e.endpoint, e.state) ORDER BY e.endpoint)
@@ -88,6 +90,7 @@ async def list_inbox(
         "states": [str(state) for state in which.states],
         "severity": which.severity,
         "team": which.team,
+        "assignee": which.assignee,
         "words": which.words and which.words.lower(),
         "limit": limit,
         "offset": offset,
@@ -147,11 +150,10 @@ class CaseMore:
     model: str | None
     members: int | None
     incident_id: str | None
-    assignee: str | None
 
 
 _CASE_MORE: Final[LiteralString] = """
-SELECT d.model, m.devices AS members, m.incident_id, NULL::text AS assignee
+SELECT d.model, m.devices AS members, m.incident_id
 FROM service_case c LEFT JOIN device d ON d.device_id = c.device_id LEFT JOIN major_case m ON m.case_id = c.case_id
 WHERE c.tenant_id = %s AND c.case_id = %s
 """
@@ -161,4 +163,4 @@ async def case_more(conn: Connection, tenant_id: str, case_id: str) -> CaseMore:
     """What else there is to say of a case that exists."""
     async with conn.cursor(row_factory=class_row(CaseMore)) as cursor:
         found = await (await cursor.execute(_CASE_MORE, [tenant_id, case_id])).fetchone()
-    return found or CaseMore(None, None, None, None)
+    return found or CaseMore(None, None, None)

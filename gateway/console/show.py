@@ -14,6 +14,9 @@ MINUTE_S: Final = 60.0
 HOUR_S: Final = 3600.0
 DAY_S: Final = 86_400.0
 SOON_S: Final = 4 * HOUR_S
+MANY: Final = 1000.0
+"""Values from here on need no decimals."""
+FEW: Final = 0.001
 
 _MONTHS: Final = {
     "en": ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
@@ -84,10 +87,12 @@ class Shown:
         """A count or a measured value, with as many digits as it has something to say."""
         if value is None or not math.isfinite(value):
             return "—"
-        if value == int(value) and abs(value) < 1e15:  # noqa: PLR2004 - beyond that a float is no whole number
+        if value == int(value) or abs(value) >= MANY:
             return self.words.number(value)
-        size = abs(value)
-        return self.words.number(value, 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3)  # noqa: PLR2004 - digits by size
+        if abs(value) < FEW:
+            return f"{value:.1e}"
+        text = self.words.number(value, max(0, 2 - math.floor(math.log10(abs(value)))))
+        return text.rstrip("0").rstrip(".,")
 
     def percent(self, value: float | None) -> str:
         """A share."""

@@ -1,9 +1,10 @@
 """Who plays in a demo: a simulated fleet, or real series."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -14,22 +15,31 @@ from simulators.fleet.registry import write_registry
 from simulators.fleet.world import Settings, World, make_world
 from simulators.replay import Playback, read_series, write_playback_registry
 
+LATER_BEGINS: Final = 0.4
+"""Faults begin a good way into their stretch of time: the later one's is moved so far back that some begin at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class FleetCast:
-    """A fleet."""
+    """A fleet; it may live on after the time that is played."""
 
     world: World
+    played: Span
 
     @classmethod
-    def make(cls, settings: Settings, profiles: Mapping[str, Profile]) -> "FleetCast":
-        """Make the fleet."""
-        return cls(make_world(settings, profiles))
+    def make(cls, settings: Settings, profiles: Mapping[str, Profile], more_days: float = 0.0) -> "FleetCast":
+        """Make the fleet, with as many faults again for the time in which it lives on."""
+        played = settings.span
+        if more_days:
+            later = Span(played.end_s - LATER_BEGINS * more_days * DAY_S, more_days)
+            faults = replace(settings.faults, share=2 * settings.faults.share, within=(played, later))
+            settings = replace(settings, span=Span(played.start_s, played.days + more_days), faults=faults)
+        return cls(make_world(settings, profiles), played)
 
     @property
     def labels(self) -> Sequence[Label]:
-        """Every labelled fault."""
-        return self.world.labels
+        """Every labelled fault of the time that is played."""
+        return [label for label in self.world.labels if label.starts_at_s < self.played.end_s]
 
     @property
     def device_ids(self) -> list[str]:
@@ -58,6 +68,11 @@ class ReplayCast:
         for one in moved:
             one.give_secret(rng)
         return cls(Playback(moved))
+
+    @property
+    def played(self) -> Span:
+        """All of it."""
+        return self.world.span
 
     @property
     def labels(self) -> Sequence[Label]:

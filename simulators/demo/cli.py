@@ -18,11 +18,11 @@ from simulators.demo.gateway_process import scratch_folder
 from simulators.demo.plain import make_console
 from simulators.demo.progress import LineProgress, LiveProgress, Progress
 from simulators.demo.replay_story import print_alarms
-from simulators.demo.run import DemoPlan, Outcome, Stage
+from simulators.demo.run import LIVES_ON_DAYS, PROPOSING_DAYS, DemoPlan, Outcome, Stage
 from simulators.demo.story import choose, print_story
 from simulators.demo.verdict import print_scorecard
 from simulators.fleet.drive import Pace
-from simulators.fleet.habits import DAY_S, HOUR_S
+from simulators.fleet.habits import DAY_S, HOUR_S, Span
 from simulators.fleet.link import Refused
 from simulators.fleet.world import Settings
 from simulators.reckoning import seen_alarms
@@ -30,13 +30,21 @@ from simulators.replay import UnreadableSeries
 from simulators.scorecard import match
 from simulators.words import count
 
+GUEST = "demo"
+"""Who may sign in at a demo's console."""
+
 
 @click.command(short_help="Run everything on this machine, with a scorecard.")
 @click.option("--devices", default=120, show_default=True, type=click.IntRange(1, 5000), help="How many devices live.")
 @click.option("--days", default=21.0, show_default=True, type=click.FloatRange(1, 366), help="For how many days.")
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same fleet with the same faults.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write the scorecard as JSON.")
-@click.option("--serve/--no-serve", default=False, help="Keep the gateway up afterwards, until Ctrl-C.")
+@click.option(
+    "--serve/--no-serve",
+    default=None,
+    help="Afterwards the console stays up and the fleet lives on, with further faults, until Ctrl-C; the default where "
+    "somebody watches on a terminal.",
+)
 @click.option(
     "--replay",
     "files",
@@ -46,7 +54,13 @@ from simulators.words import count
 )
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Keep settings, logs and data here.")
 def demo(  # noqa: PLR0917 - each is an option of the command
-    devices: int, days: float, seed: int, report: Path | None, serve: bool, files: tuple[Path, ...], folder: Path | None
+    devices: int,
+    days: float,
+    seed: int,
+    report: Path | None,
+    serve: bool | None,
+    files: tuple[Path, ...],
+    folder: Path | None,
 ) -> None:
     """Run everything on this machine: a database, the gateway, a fleet that lives DAYS in a minute, and a CRM.
 
@@ -55,6 +69,7 @@ def demo(  # noqa: PLR0917 - each is an option of the command
     with what the gateway holds. Exit code 1 if anything was lost, doubled or missing.
     """
     console = make_console()
+    serves = console.is_terminal if serve is None else serve
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -70,13 +85,15 @@ def demo(  # noqa: PLR0917 - each is an option of the command
             with Stage(plan, span.start_s) as stage:
                 stage.gateway.launch()
                 settings = Settings(devices=devices, span=span, seed=seed)
-                cast = real or FleetCast.make(settings, load_profiles())
+                cast = real or FleetCast.make(settings, load_profiles(), LIVES_ON_DAYS if serves else 0.0)
                 outcome = _run(console, stage, cast)
                 _tell(console, stage, cast, outcome)
+                written = json.dumps(outcome.scorecard.as_json(), indent=2) + "\n"
+                stage.gateway.plan.scorecard.write_text(written, encoding="utf-8")
                 if report is not None:
-                    report.write_text(json.dumps(outcome.scorecard.as_json(), indent=2) + "\n", encoding="utf-8")
-                if serve:
-                    _serve(console, stage)
+                    report.write_text(written, encoding="utf-8")
+                if serves:
+                    _serve(console, stage, cast)
     except UnreadableSeries as error:
         console.print(str(error), style="bold red", soft_wrap=True)
         sys.exit(2)
@@ -93,13 +110,16 @@ def _run(console: Console, stage: Stage, cast: FleetCast | ReplayCast) -> Outcom
     database = stage.open(cast)
     devices = count(len(cast.device_ids), "device")
     lives = "lives" if len(cast.device_ids) == 1 else "live"
-    title = f"careloop demo: {devices} {lives} {count(round(cast.world.span.days), 'day')} on {database}"
-    kind = LiveProgress if console.is_terminal else LineProgress
-    progress: Progress = kind(console, cast.world.span, stage.ledger, stage.sandbox, title)
-    with progress:
+    title = f"careloop demo: {devices} {lives} {count(round(cast.played.days), 'day')} on {database}"
+    with _progress(console, stage, cast.played, title) as progress:
         playing_s = stage.play(progress)
         held = stage.drain(progress)
     return stage.judge(cast, playing_s, held)
+
+
+def _progress(console: Console, stage: Stage, span: Span, title: str) -> Progress:
+    kind = LiveProgress if console.is_terminal else LineProgress
+    return kind(console, span, stage.ledger, stage.sandbox, title)
 
 
 def _tell(console: Console, stage: Stage, cast: FleetCast | ReplayCast, outcome: Outcome) -> None:
@@ -107,16 +127,24 @@ def _tell(console: Console, stage: Stage, cast: FleetCast | ReplayCast, outcome:
     book = stage.sandbox.book
     if isinstance(cast, FleetCast):
         findings = match(cast.labels, seen_alarms(outcome.alarms))
-        thread = choose(cast.world, findings.found, outcome.alarms, outcome.cases)
+        thread = choose(cast.world.devices, cast.labels, findings.found, outcome.alarms, outcome.cases)
         print_story(console, thread, book, outcome.waits_s)
     else:
         print_alarms(console, outcome.alarms, outcome.cases)
     print_scorecard(console, outcome, stage.sandbox)
 
 
-def _serve(console: Console, stage: Stage) -> None:
+def _serve(console: Console, stage: Stage, cast: FleetCast | ReplayCast) -> None:
     address = stage.gateway.address
-    console.print("\nThe gateway stays up; Ctrl-C ends it.", style="bold")
+    password = stage.gateway.let_in(GUEST)
+    if isinstance(cast, FleetCast):
+        console.print()
+        coming = Span(cast.played.end_s, PROPOSING_DAYS)
+        with _progress(console, stage, coming, "The fleet lives on; every watch asks first now") as progress:
+            stage.live_on(cast, progress)
+    console.print("\nThe console is open; Ctrl-C ends the demo.", style="bold")
+    console.print(f"  console   {address.api_url}/", soft_wrap=True)
+    console.print(f"  sign in   as {GUEST} with the password {password}", highlight=False)
     console.print(f"  API    {address.api_url}/v1/counts")
     console.print(f"  token  {address.api_token}")
     console.print(

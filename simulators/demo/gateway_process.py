@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import httpx
 
 from devices.clock import to_datetime
 from simulators.api_client import ApiClient, GatewayAddress, GatewayAway
-from simulators.command import careloop_command, import_registry
+from simulators.command import careloop_command, import_registry, run_careloop
 
 START_WITHIN_S: Final = 90.0
 STOP_WITHIN_S: Final = 30.0
@@ -51,6 +52,11 @@ class GatewayPlan:
     def state(self) -> Path:
         """The state folder."""
         return self.folder / "state"
+
+    @property
+    def scorecard(self) -> Path:
+        """The demo's report, which the console shows."""
+        return self.folder / "scorecard.json"
 
     def write(self) -> None:
         """Write the settings file; it holds secrets, so only its owner may read it."""
@@ -93,6 +99,13 @@ held = true
 [api]
 port = 0
 token = {quoted(self.token)}
+
+[console]
+banner = "This is a demo: products, people and faults are made up."
+scorecard = {quoted(str(self.scorecard))}
+
+[trust]
+approval_expires = "30d" # the demo's days are short
 
 [crm]
 poll_interval = {self.poll_s}
@@ -191,6 +204,14 @@ class GatewayProcess:
             return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
         except OSError:
             return ""
+
+    def let_in(self, name: str) -> str:
+        """Let somebody sign in as an admin; their password. Raises GatewayAway."""
+        password = secrets.token_urlsafe(9)
+        options = ["--config", str(self.plan.config)]
+        run_careloop(["people", "add", name, "--role", "admin", *options])
+        run_careloop(["people", "password", name, "--stdin", *options], f"{password}\n")
+        return password
 
     def import_registry(self, path: Path) -> None:
         """Introduce devices to it, with the command that everyone uses. Raises GatewayAway."""

@@ -22,7 +22,7 @@ from simulators.demo.state import Standing
 from simulators.fleet.clocks import ClockHand, WorldClock
 from simulators.fleet.drive import Driver, Pace
 from simulators.fleet.faults import Label
-from simulators.fleet.habits import DAY_S
+from simulators.fleet.habits import DAY_S, Span
 from simulators.fleet.ledger import Ledger
 from simulators.fleet.link import Target
 from simulators.fleet.playable import Playable
@@ -34,6 +34,10 @@ LOOK_EVERY_S: Final = 0.5
 DRAIN_WITHIN_S: Final = 90.0
 SETTLED_S: Final = 0.4  # an answer to one message may make the next
 HELD_AFTER_S: Final = 4.0  # a message that nobody tries to send for so long waits for its owner's morning
+PROPOSING_DAYS: Final = 4.0
+LIVES_ON_DAYS: Final = 14.0
+HUMANE: Final = Pace(step_s=600.0, ahead=1, speed=720.0)
+"""Two minutes a day."""
 LEFT_AFTER_S: Final = 20.0  # longer than the longest pause of the retry schedule
 
 
@@ -46,8 +50,13 @@ class Cast(Protocol):
         ...
 
     @property
+    def played(self) -> Span:
+        """The time that is judged."""
+        ...
+
+    @property
     def labels(self) -> Sequence[Label]:
-        """The truth about its faults."""
+        """The truth about its faults in that time."""
         ...
 
     @property
@@ -150,7 +159,7 @@ class Stage:
         self.hand = ClockHand(self._api.hold_clock)
         target = Target(address.listen_host, address.listen_port)
         wait_until_let_in(target, who.world.accounts()[0])
-        self._driver = Driver(who.world, target, self._plan.pace, self.ledger, self._reach)
+        self._driver = Driver(who.world, target, self._plan.pace, self.ledger, self._reach, span=who.played)
         return Standing.of(self._api.counts()).database
 
     def play(self, progress: Progress) -> float:
@@ -178,6 +187,31 @@ class Stage:
         if failures:
             raise failures[0]
         return time.monotonic() - began
+
+    def live_on(self, who: Cast, progress: Progress) -> Driver:
+        """Let every watch ask first, live a few days until cases wait for a yes, and go on at a humane speed.
+
+        Returns the driver, which another thread runs; `stop` ends it.
+        """
+        self._ask_first()
+        world, address = who.world, self.gateway.address
+        target = Target(address.listen_host, address.listen_port)
+        span = Span(who.played.end_s, PROPOSING_DAYS)
+        there = () if self._driver is None else self._driver.there
+        soon = Driver(world, target, self._plan.pace, self.ledger, self._reach, span=span, there=there)
+        self._driver = soon
+        self.play(progress)
+        self.drain(progress)
+        rest = Span(span.end_s, (world.span.end_s - span.end_s) / DAY_S)
+        driver = Driver(world, target, HUMANE, self.ledger, self._reach, span=rest, there=soon.there)
+        self._driver = driver
+        threading.Thread(target=driver.run, name="fleet", daemon=True).start()
+        return driver
+
+    def _ask_first(self) -> None:
+        for watch in self.api.items("/v1/watches"):
+            path = f"/v1/watches/{watch['model']}/{watch['watch']}/mode"
+            self.api.post(path, {"mode": "approve", "by": "demo", "why": "so that there is something to decide"})
 
     def drain(self, progress: Progress) -> int:
         """Wait until nothing is on its way to the CRM any more; the messages that stay, held for a better hour.
@@ -216,7 +250,7 @@ class Stage:
         waits = alarm_to_crm_s({alarm.alarm_id: alarm for alarm in seen}, self.sandbox.book, self.ledger, hand)
         card = Scorecard(
             delivery=delivery,
-            detection=score(who.labels, match(who.labels, seen), len(who.device_ids) * who.world.span.days),
+            detection=score(who.labels, match(who.labels, seen), len(who.device_ids) * who.played.days),
             cases=reckon_cases(cases, self.sandbox.book),
             alarm_to_crm_p50_s=percentile(waits.values(), 50),
             alarm_to_crm_p99_s=percentile(waits.values(), 99),

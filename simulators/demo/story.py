@@ -13,7 +13,7 @@ from devices.clock import to_datetime
 from simulators.api_client import Json, epoch_s
 from simulators.crm.records import Book
 from simulators.fleet.faults import FaultKind, Label
-from simulators.fleet.world import Device, World
+from simulators.fleet.world import Device
 from simulators.scorecard import SeenAlarm
 
 _IN_WORDS: Final[Mapping[FaultKind, str]] = {
@@ -47,17 +47,21 @@ class _Moment:
 
 
 def choose(
-    world: World, found: Mapping[int, SeenAlarm], alarms: Sequence[Json], cases: Sequence[Json]
+    devices: Sequence[Device],
+    labels: Sequence[Label],
+    found: Mapping[int, SeenAlarm],
+    alarms: Sequence[Json],
+    cases: Sequence[Json],
 ) -> Thread | None:
     """The fault whose story is the most complete: healed, with a case that telemetry closed, if there is one."""
     by_id = {str(alarm["alarm_id"]): alarm for alarm in alarms}
-    devices = {device.device_id: device for device in world.devices}
+    by_name = {device.device_id: device for device in devices}
     threads: list[Thread] = []
-    for n, label in enumerate(world.labels):
+    for n, label in enumerate(labels):
         seen = found.get(n)
         case = case_of(seen.alarm_id, cases) if seen is not None else None
         if seen is not None and case is not None:
-            threads.append(Thread(label, devices[label.device_id], by_id[seen.alarm_id], case))
+            threads.append(Thread(label, by_name[label.device_id], by_id[seen.alarm_id], case))
     return max(threads, key=_completeness, default=None)
 
 

@@ -2,12 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from simulators.fleet.habits import Span
 from simulators.fleet.ledger import Ledger
 from simulators.fleet.link import Target
-from simulators.fleet.playable import Playable
+from simulators.fleet.network import Act
+from simulators.fleet.playable import DeviceErrand, Playable
 from simulators.fleet.publish import Publisher
 
 
@@ -29,15 +31,26 @@ class Driver:
     """
 
     def __init__(
-        self, world: Playable, target: Target, pace: Pace, ledger: Ledger, reached: Callable[[float], None]
+        self,
+        world: Playable,
+        target: Target,
+        pace: Pace,
+        ledger: Ledger,
+        reached: Callable[[float], None],
+        *,
+        span: Span | None = None,
+        there: Sequence[str] = (),
     ) -> None:
+        """`span`: only this of the world's time; the devices of `there` were online before it."""
         self._world = world
         self._pace = pace
         self._ledger = ledger
         self._reached = reached
         self._target = target
-        self.now_s = world.span.start_s  # up to here everything is acknowledged
+        self._span = span or world.span
+        self.now_s = self._span.start_s  # up to here everything is acknowledged
         self.stop = threading.Event()
+        self.there: Sequence[str] = there
         self._publisher: Publisher | None = None
 
     @property
@@ -53,7 +66,8 @@ class Driver:
         began = time.monotonic()
         try:
             ends = self._ends()
-            errands = list(self._world.errands_until(ends[0]))
+            errands = [DeviceErrand(device_id, Act.CONNECT) for device_id in self.there]
+            errands += self._world.errands_until(ends[0])
             for step, end_s in enumerate(ends):
                 for errand in errands:
                     publisher.add(errand.device_id, step, errand.act, errand.packet)
@@ -68,10 +82,11 @@ class Driver:
             while publisher.unsettled and not self.stop.is_set():
                 publisher.pump(0.02)
         finally:
+            self.there = publisher.online
             publisher.close()
 
     def _ends(self) -> list[float]:
-        span, step_s = self._world.span, self._pace.step_s
+        span, step_s = self._span, self._pace.step_s
         count = int((span.end_s - span.start_s) // step_s) + 1
         ends = [span.start_s + (n + 1) * step_s for n in range(count)]
         return [min(end, span.end_s) for end in ends if end - step_s < span.end_s]
@@ -80,8 +95,8 @@ class Driver:
         if unsettled >= self._pace.ahead:
             return True
         speed = self._pace.speed
-        return speed is not None and time.monotonic() - began < (end_s - self._world.span.start_s) / speed
+        return speed is not None and time.monotonic() - began < (end_s - self._span.start_s) / speed
 
     def _settled(self, step: int) -> None:
-        self.now_s = min(self._world.span.start_s + (step + 1) * self._pace.step_s, self._world.span.end_s)
+        self.now_s = min(self._span.start_s + (step + 1) * self._pace.step_s, self._span.end_s)
         self._reached(self.now_s)

@@ -102,6 +102,7 @@ class FaultPlan:
     share: float = 0.25  # of the devices; a bad firmware's cohort comes on top
     healing: float = 0.5
     kinds: tuple[FaultKind, ...] = tuple(kind for kind in FaultKind if kind is not FaultKind.BAD_FIRMWARE)
+    within: tuple[Span, ...] = ()  # each falls into one of these, drawn by lot; into the whole time where there is none
 
 
 def when(span: Span, healing: float, rng: np.random.Generator) -> tuple[float, float | None]:

@@ -104,6 +104,11 @@ class Link:
         return cast("socket.socket | None", self._client.socket())
 
     @property
+    def is_wanted(self) -> bool:
+        """Whether the device means to be online."""
+        return self._wanted
+
+    @property
     def wants_to_write(self) -> bool:
         """Whether bytes are left that the socket did not take."""
         return self._client.want_write()

@@ -55,6 +55,11 @@ class Publisher:
         return len(self._open) + len(self._complete - self._open.keys())
 
     @property
+    def online(self) -> list[str]:
+        """Devices that have not said good-bye."""
+        return [link.device_id for link in self._links.values() if link.is_wanted]
+
+    @property
     def refusals(self) -> Iterable[tuple[str, str]]:
         """Devices that are not let in, and why."""
         return [(link.device_id, link.refusal) for link in self._links.values() if link.refusal is not None]

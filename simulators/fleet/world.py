@@ -218,10 +218,12 @@ def _booleans(profile: Profile) -> frozenset[str]:
 def _label(
     device_id: str, product: Product, kind: FaultKind, *, settings: Settings, profile: Profile, rng: np.random.Generator
 ) -> Label:
-    span = settings.span
-    starts_at_s, ends_at_s = when(span, settings.faults.healing, rng)
+    span, within = settings.span, settings.faults.within
+    stretch = within[int(rng.integers(len(within)))] if within else span
+    starts_at_s, ends_at_s = when(stretch, settings.faults.healing, rng)
     if kind is FaultKind.BAD_FIRMWARE:  # a roll-out reaches everybody at about the same time, and stays
-        starts_at_s = span.start_s + 0.6 * span.days * DAY_S + float(rng.uniform(0, DAY_S / 4))
+        first = within[0] if within else span
+        starts_at_s = first.start_s + 0.6 * first.days * DAY_S + float(rng.uniform(0, DAY_S / 4))
         ends_at_s = None
     elif kind is FaultKind.SILENCE and ends_at_s is not None:  # a dead module is not replaced in a day or two
         ends_at_s = starts_at_s + 1.6 * (ends_at_s - starts_at_s)

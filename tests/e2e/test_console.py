@@ -69,3 +69,138 @@ def test_a_case_tells_why_and_its_rejection_is_an_outcome(open_: Open, console_w
     expect(window.page.locator("[data-part=story]")).to_contain_text("It is being tested")
     assert console_world.case_of(device_id, "retracted")["outcome"] == "false"
     assert console_world.crm.sandbox.book.of_case(case["case_id"]) is None
+
+
+PAGES = ("/", "/fleet", "/devices", "/watches", "/deliveries", "/quarantine", "/journey", "/health", "/people")
+
+
+@pytest.mark.parametrize(("theme", "language"), [("light", "en"), ("dark", "it")])
+def test_no_page_has_a_serious_fault_of_access(
+    open_: Open, console_world: ConsoleWorld, theme: str, language: str
+) -> None:
+    device_id = console_world.heat()
+    case = console_world.case_of(device_id, "proposed")
+    window = open_("anna", color_scheme=theme, locale=language, bypass_csp=True)  # axe itself is no part of the pages
+    found: list[str] = []
+    for path in (*PAGES, f"/cases/{case['case_id']}", f"/devices/{device_id}", "/owners/person-0", "/health/doctor"):
+        window.go(path)
+        expect(window.page.locator("h1")).not_to_be_empty()
+        found += window.inaccessible()
+    assert found == []
+    assert window.page.locator("html").get_attribute("lang") == language
+
+
+def test_a_day_at_the_console_by_keyboard_alone(open_: Open, console_world: ConsoleWorld) -> None:
+    device_id = console_world.heat()
+    console_world.case_of(device_id, "proposed")
+    window = open_("aldo")
+    page, keys = window.page, window.page.keyboard
+    keys.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    keys.press("Escape")
+    keys.press("/")
+    keys.type(device_id)
+    keys.press("Enter")
+    expect(page.locator("[data-row]")).to_have_count(1)
+    keys.press("j")
+    keys.press("Enter")
+    expect(page.locator("h1")).to_have_text("The boiler runs too hot")
+    keys.press("n")
+    expect(page.locator("#note")).to_be_focused()
+    keys.type("Called, nobody there")
+    keys.press("Tab")
+    keys.press("Enter")
+    expect(page.locator("[data-part=story]")).to_contain_text("Called, nobody there")
+    keys.press("r")
+    expect(page.locator("[data-part=state]")).to_contain_text("declined")
+
+
+def test_each_role_may_do_its_own_and_no_more(open_: Open, console_world: ConsoleWorld) -> None:
+    device_id = console_world.heat()
+    case = console_world.case_of(device_id, "proposed")
+    viewer = open_("vera")
+    viewer.go(f"/cases/{case['case_id']}")
+    expect(viewer.page.get_by_role("button", name="Approve")).to_have_count(0)
+    refused = viewer.context.request.post(
+        f"{viewer.base_url}/cases/{case['case_id']}/approve", form={"csrf": _csrf(viewer)}, max_redirects=0
+    )
+    assert refused.status == 403
+    forged = open_("aldo")
+    stolen = forged.context.request.post(
+        f"{forged.base_url}/cases/{case['case_id']}/approve", form={"csrf": "guessed"}, max_redirects=0
+    )
+    assert stolen.status == 403
+    assert forged.context.request.get(f"{forged.base_url}/people").status == 403
+    console_world.case_of(device_id, "proposed")  # it still is
+
+
+def _csrf(window: Window) -> str:
+    return str(window.page.locator("[name=csrf]").first.get_attribute("value"))
+
+
+def test_an_operator_sets_a_watch_and_reads_why(open_: Open, console_world: ConsoleWorld) -> None:
+    del console_world
+    window = open_("olga")
+    window.go("/watches/boiler/too-hot")
+    window.page.get_by_label("Mode").select_option("shadow")
+    window.page.get_by_label("Why").fill("the sensor is being exchanged")
+    window.page.get_by_role("button", name="Set it").click()
+    expect(window.page.locator("[data-part=audit]")).to_contain_text("the sensor is being exchanged")
+    window.page.get_by_label("Mode").select_option("approve")
+    window.page.get_by_label("Why").fill("it was exchanged")
+    window.page.get_by_role("button", name="Set it").click()
+    expect(window.page.locator("[data-part=tiles]")).to_contain_text("asks first")
+
+
+def test_an_admin_lets_somebody_in_who_must_choose_a_password(
+    open_: Open, chromium: Browser, console_world: ConsoleWorld
+) -> None:
+    window = open_("anna")
+    window.go("/people")
+    window.page.get_by_label("Name").fill("nora")
+    window.page.get_by_role("button", name="Add").click()
+    password = window.page.locator(".note code").text_content() or ""
+    fresh = open_window(chromium, console_world.url)
+    fresh.go("/watches")
+    fresh.page.fill("[name=name]", "nora")
+    fresh.page.fill("[name=password]", password)
+    fresh.page.press("[name=password]", "Enter")
+    fresh.page.wait_for_url("**/password**")
+    fresh.page.fill("[name=old]", password)
+    fresh.page.fill("[name=new]", "a teapot under the stairs")
+    fresh.page.press("[name=new]", "Enter")
+    fresh.page.wait_for_url(f"{console_world.url}/watches")
+    assert fresh.faults == []
+    fresh.context.close()
+
+
+def test_language_and_colours_are_remembered_and_a_narrow_screen_needs_no_scrolling_sideways(
+    open_: Open, console_world: ConsoleWorld
+) -> None:
+    del console_world
+    window = open_("vera", viewport={"width": 380, "height": 800})
+    window.page.get_by_label("Language").select_option("it")
+    expect(window.page.locator("h1")).to_have_text("In arrivo")
+    window.page.get_by_label("Colori").select_option("dark")
+    expect(window.page.locator("html")).to_have_attribute("data-theme", "dark")
+    for path in PAGES[:-1]:
+        window.go(path)
+        too_wide = window.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert too_wide <= 0, path
+
+
+def test_whoever_is_not_signed_in_sees_nothing(chromium: Browser, console_world: ConsoleWorld) -> None:
+    window = open_window(chromium, console_world.url)
+    for path in (*PAGES, "/live", "/owners/person-0", "/devices/boiler-0/tail"):
+        answer = window.context.request.get(f"{console_world.url}{path}", max_redirects=0)
+        assert answer.status in {303, 401}, path
+    window.go("/?severity=critical")
+    window.page.fill("[name=name]", "aldo")
+    window.page.fill("[name=password]", "not the password")
+    window.page.press("[name=password]", "Enter")
+    expect(window.page.get_by_role("alert")).to_be_visible()
+    window.page.fill("[name=password]", PASSWORD)
+    window.page.press("[name=password]", "Enter")
+    window.page.wait_for_url(f"{console_world.url}/?severity=critical")
+    assert window.strangers() == []
+    window.context.close()

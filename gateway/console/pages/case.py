@@ -2,30 +2,34 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Final, cast
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from crm_sync.cases import proposals
+from crm_sync.cases import by_hand, proposals
+from crm_sync.cases.by_hand import Hand
 from crm_sync.explain import WORDS, because
+from crm_sync.model import CaseAlarm
 from crm_sync.policy.model import Outcome
 from crm_sync.queries import CaseView, DecisionView, get_case
+from crm_sync.trust.verdicts import Truth
+from crm_sync.wording.wording import Wording
 from devices.clock import to_datetime
 from devices.errors import CareloopError
-from gateway.console.case_charts import Known, Told, draw_case, look_up
+from gateway.console.case_charts import Known, draw_case, look_up
 from gateway.console.parts import Connection, Desk, done
 from gateway.console.queries import case_more, list_records
 from gateway.console.show import Shown
 from gateway.console.units import units_of
-from gateway.console.words import Words
 from gateway.people.audit import record
 from gateway.people.model import Actor, Role
 
 MOST_DECISIONS: Final = 40
 MOST_INPUTS: Final = 6
+MOST_NAME: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ def case_router(desk: Desk) -> APIRouter:
     async def case(request: Request, case_id: str) -> Response:
         person = await desk.enter(request)
         shown = desk.renderer.shown(request)
+        wording = desk.wordings.of(shown.words.language)
         async with desk.pool.connection() as conn:
             view = await get_case(conn, person.tenant_id, case_id)
             if view is None:
@@ -69,16 +74,16 @@ def case_router(desk: Desk) -> APIRouter:
             person,
             "case.html",
             case=view.case,
-            assignee=more.assignee,
+            assignee=view.case.assignee,
             is_live=view.case.state.is_live,
             model=more.model,
             members=more.members,
             incident_id=more.incident_id,
-            alarms=view.alarms,
+            alarms=[_in_words(alarm, wording) for alarm in view.alarms],
             records=records,
             links={each.name: each.record_link for each in desk.parts.crm.endpoints},
             charts=charts,
-            story=story_of(view, known, shown),
+            story=story_of(view, known, shown, wording),
             decisions=[gated(each, shown) for each in _newest(view)],
             steps=view.steps,
         )
@@ -99,9 +104,41 @@ def _add_decisions(router: APIRouter, desk: Desk) -> None:
     async def decline(request: Request, case_id: str) -> Response:
         person, fields = await desk.write(request, Role.AGENT)
         why = fields.get("why", "")
-        async with _decided(desk, person, "case.decline", case_id, why=why) as conn:
-            await proposals.decline(conn, person.tenant_id, case_id, person.signs_as(), desk.now_s(), why=why)
+        async with _decided(desk, person, "case.reject", case_id, why=why) as conn:
+            await by_hand.reject(conn, _hand(desk, person, case_id), why)
         return done(request, f"/cases/{case_id}")
+
+    @router.post("/cases/{case_id}/assign")
+    async def assign(request: Request, case_id: str) -> Response:
+        person, fields = await desk.write(request, Role.AGENT)
+        to = fields.get("to", "").strip()[:MOST_NAME] or None
+        async with _decided(desk, person, "case.assign", case_id, assignee=to) as conn:
+            await by_hand.assign(conn, _hand(desk, person, case_id), team=None, assignee=to)
+        return done(request, f"/cases/{case_id}")
+
+    @router.post("/cases/{case_id}/note")
+    async def note(request: Request, case_id: str) -> Response:
+        person, fields = await desk.write(request, Role.AGENT)
+        text = fields.get("text", "").strip()
+        if not text:
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "text")
+        async with _decided(desk, person, "case.note", case_id) as conn:
+            await by_hand.note(conn, _hand(desk, person, case_id), text)
+        return done(request, f"/cases/{case_id}")
+
+    @router.post("/cases/{case_id}/resolve")
+    async def resolve(request: Request, case_id: str) -> Response:
+        person, fields = await desk.write(request, Role.AGENT)
+        outcome, why = fields.get("outcome"), fields.get("why", "").strip()
+        if outcome not in {"true", "false", "unclear"}:
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "outcome")
+        async with _decided(desk, person, "case.resolve", case_id, outcome=outcome, why=why) as conn:
+            await by_hand.resolve(conn, _hand(desk, person, case_id), cast("Truth", outcome), why)
+        return done(request, f"/cases/{case_id}")
+
+
+def _hand(desk: Desk, person: Actor, case_id: str) -> Hand:
+    return Hand(person.tenant_id, case_id, person.signs_as(), desk.now_s(), desk.wordings.of())
 
 
 @asynccontextmanager
@@ -116,11 +153,15 @@ async def _decided(desk: Desk, person: Actor, what: str, case_id: str, **inputs:
         raise HTTPException(status, error.detail) from error
 
 
-def story_of(view: CaseView, known: Sequence[Known], shown: Shown) -> list[StoryLine]:
+def story_of(view: CaseView, known: Sequence[Known], shown: Shown, wording: Wording) -> list[StoryLine]:
     """What happened, in its order."""
     words = shown.words
     lines = [
-        StoryLine(to_datetime(told.at_s), "alarm" if told.kind == "raised" else "move", _alarm_line(each, told, words))
+        StoryLine(
+            to_datetime(told.at_s),
+            "alarm" if told.kind == "raised" else "move",
+            f"{each.alarm.watch}: {words.word(f'alarm {told.kind}')}. {wording.phrase(told.text or each.alarm.text)}",
+        )
         for each in known
         for told in each.told
     ]
@@ -137,8 +178,13 @@ def story_of(view: CaseView, known: Sequence[Known], shown: Shown) -> list[Story
     return sorted(lines, key=lambda line: line.at)
 
 
-def _alarm_line(each: Known, told: Told, words: Words) -> str:
-    return f"{each.alarm.watch}: {words.word(f'alarm {told.kind}')}. {told.text or each.alarm.text}"
+def _in_words(alarm: CaseAlarm, wording: Wording) -> CaseAlarm:
+    return replace(
+        alarm,
+        text=wording.phrase(alarm.text),
+        expected=wording.phrase(alarm.expected),
+        observed=wording.phrase(alarm.observed),
+    )
 
 
 def gated(decision: DecisionView, shown: Shown) -> Gated:

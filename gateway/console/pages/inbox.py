@@ -1,6 +1,7 @@
 """The inbox: cases by urgency, and a person's yes or no to those that wait for it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -33,12 +34,14 @@ def inbox_router(desk: Desk) -> APIRouter:
     async def inbox(request: Request, show: str = "live", page: int = 1) -> Response:
         person = await desk.enter(request)
         words = desk.renderer.words_of(request)
+        wording = desk.wordings.of(words.language)
         asked = request.query_params
         tab = show if show in TABS else "live"
         which = InboxFilter(
             states=TABS[tab][1],
             severity=asked.get("severity") or None,
             team=asked.get("team") or None,
+            assignee=person.name if asked.get("mine") else None,
             words=(asked.get("q") or "").strip()[:100] or None,
         )
         number = min(max(page, 1), MOST_PAGES)
@@ -50,7 +53,7 @@ def inbox_router(desk: Desk) -> APIRouter:
             request,
             person,
             "inbox.html",
-            rows=rows,
+            rows=[replace(row, says=row.says and wording.phrase(row.says)) for row in rows],
             total=total,
             page=number,
             size=SIZE,
