@@ -70,7 +70,8 @@ def _spells(off: Flags, rng: np.random.Generator, every_h: float, lasting_h: tup
 
 
 def _put_away(off: Flags, rng: np.random.Generator, every_days: tuple[float, float], median_h: float) -> None:
-    every_h = 24 * np.exp(rng.uniform(*np.log(every_days)))
+    shortest, longest = every_days
+    every_h = 24 * float(np.exp(rng.uniform(np.log(shortest), np.log(longest))))
     at = float(rng.exponential(every_h))
     while at < len(off):
         end = at + min(median_h * rng.lognormal(0, 0.8), LONGEST_H)
