@@ -5,6 +5,7 @@ lies there for a night and a day, now and then for a week. So how often a device
 order of magnitude from owner to owner, and its own past says much of its future.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,7 +72,7 @@ def _spells(off: Flags, rng: np.random.Generator, every_h: float, lasting_h: tup
 
 def _put_away(off: Flags, rng: np.random.Generator, every_days: tuple[float, float], median_h: float) -> None:
     shortest, longest = every_days
-    every_h = 24 * float(np.exp(rng.uniform(np.log(shortest), np.log(longest))))
+    every_h = 24 * math.exp(rng.uniform(math.log(shortest), math.log(longest)))
     at = float(rng.exponential(every_h))
     while at < len(off):
         end = at + min(median_h * rng.lognormal(0, 0.8), LONGEST_H)
