@@ -39,11 +39,11 @@ class Wording:
         return titles.get(kind, titles[ANYTHING_ELSE]).format(product=product, problem=problem)
 
     def phrase(self, said: str) -> str:
-        """What a detector said in English, in this language; what no phrase of it fits stays as it is."""
+        """What a detector said in English, in this language, and so for what is filled in; else it stays as it is."""
         for phrase in self.words.phrases:
             found = re.fullmatch(_expression(phrase.said), said, re.DOTALL)
             if found is not None:
-                return phrase.told.format(**{name: self.amount(part) for name, part in found.groupdict().items()})
+                return phrase.told.format(**{name: self.phrase(part) for name, part in found.groupdict().items()})
         return self.amount(said)
 
     def amount(self, said: str) -> str:
