@@ -69,4 +69,5 @@ def renewed_notice(row: dict[str, Any], head_ts_s: float, now_s: float) -> Alarm
         recorded_at_s=now_s,
         score=0.0,
         explanation=AlarmExplanation(alarm.text, alarm.expected, alarm.observed, alarm.window_s, alarm.evidence),
+        is_renewed=True,
     )

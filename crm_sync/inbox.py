@@ -46,7 +46,8 @@ class AlarmNotice:
     explanation: AlarmExplanation
     incident_id: str | None = None  # of many devices, which it is part of
     hold_until_s: float | None = None  # its case waits so long for what its cohort does; the gateway's clock
-    because: str = ""  # why an alarm is retracted that nothing refutes: device_removed
+    because: str = ""  # why an alarm is retracted that nothing refutes: device_removed, owner_changed
+    is_renewed: bool = False  # the CRM side's own, of what it knew: the gateway may have ended the alarm meanwhile
 
 
 _PUT_ALARMS: Final[LiteralString] = """

@@ -21,8 +21,8 @@ async def take_notice(conn: Connection, desk: Desk, notice: AlarmNotice, now_s: 
     """Work one notice in the caller's transaction; `has_ended` if a later one that waits ends its alarm."""
     before = await queries.find_alarm(conn, notice.alarm_id)
     state = _STATES[notice.event]
-    if before is not None and before.state.is_over and state is not AlarmState.ACTIVE:
-        return  # over is over: neither silence nor a second ending changes that
+    if before is not None and before.state.is_over and (state is not AlarmState.ACTIVE or notice.is_renewed):
+        return  # over is over: neither silence nor a second ending changes that, nor what was known before it
     subject = await find_subject(conn, notice.tenant_id, notice.device_id)
     alarm = await queries.save_alarm(conn, subject, notice, state, now_s)
     if notice.incident_id is None:  # else its major case tells of it

@@ -61,7 +61,7 @@ async def _find_case(conn: Connection, desk: Desk, arrival: Arrival) -> bool:
         await proposals.second(conn, desk, live, arrival, leave)
         return True
     if live is not None:
-        await _end_for_former_owner(conn, desk, live, arrival)
+        await end_for_former_owner(conn, desk, live, arrival)
     last = await queries.lock_last_case(conn, subject.tenant_id, subject.asset_id, problem)
     recent = last if last is not None and _is_recent(desk, last, arrival.now_s) else None
     if recent is not None and await _is_handled(conn, recent, arrival):
@@ -89,7 +89,7 @@ async def _find_case(conn: Connection, desk: Desk, arrival: Arrival) -> bool:
     return True
 
 
-async def _end_for_former_owner(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -> None:
+async def end_for_former_owner(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -> None:
     """Take back the case of somebody whose product it no longer is; the present owner gets one of their own."""
     ending = write_ending(Resolution.WITHDRAWN, arrival.subject, arrival.now_s, arrival.now_s, desk.wording)
     by = Transition(None, case.state, "policy", Reason.OWNER_CHANGED, arrival.alarm.alarm_id)

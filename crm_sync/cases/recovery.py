@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 from crm_sync.brief import write_ending
-from crm_sync.cases import announce, evidence, queries, trusting
+from crm_sync.cases import announce, evidence, opening, queries, trusting
 from crm_sync.cases.announce import farewell
 from crm_sync.cases.desk import Arrival, Desk
 from crm_sync.cases.lifecycle import close
 from crm_sync.cases.queries import Connection, Transition
 from crm_sync.model import AlarmState, Case, Resolution
+from devices.registry.partings import Why
 
 
 async def take_back(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -> None:
@@ -16,6 +17,8 @@ async def take_back(conn: Connection, desk: Desk, case: Case, arrival: Arrival) 
     alarms = await queries.alarms_of(conn, case.case_id)
     if any(not alarm.state.is_over for alarm in alarms):
         await evidence.lose(conn, desk, case, arrival)
+    elif arrival.notice.because == Why.OWNER_CHANGED:
+        await opening.end_for_former_owner(conn, desk, case, arrival)
     elif any(alarm.state is AlarmState.CLEARED for alarm in alarms):
         await _end(conn, desk, case, arrival, Resolution.RECOVERED_IN_TELEMETRY)
         await trusting.tell_ending(conn, desk, case, Resolution.RECOVERED_IN_TELEMETRY, arrival.now_s)

@@ -14,6 +14,7 @@ from typing import Final
 from devices.errors import ConfigError, Fault
 from devices.ids import partition_of
 from devices.registry.model import Source
+from devices.registry.partings import follow_owners
 from devices.registry.passwords import enter_passwords
 from devices.registry.queries import Connection, keep_tenant
 from devices.registry.records import DeviceRecord, OwnerRecord
@@ -52,6 +53,7 @@ async def enter(
     await _enter_assets(conn, tenant_id, at)
     await _enter_owners(conn, tenant_id, entered)
     handovers = await _hand_over(conn, tenant_id, at)
+    await follow_owners(conn)
     grants = await _enter_grants(conn, tenant_id, entered, at)
     await _enter_firmware(conn, tenant_id, at)
     passwords = await enter_passwords(conn, tenant_id, entered)

@@ -12,6 +12,7 @@ from psycopg.rows import args_row
 
 from devices.credentials import Hashed, hash_chosen, hash_generated, verify
 from devices.registry.model import Credential
+from devices.registry.partings import Why, ask_parting
 from devices.registry.queries import Connection
 from devices.registry.records import DeviceRecord
 
@@ -117,5 +118,7 @@ async def remove_device(conn: Connection, tenant_id: str, device_id: str, at: da
     """Refuse a device from now on; what it said stays. False where there is no such device."""
     parameters = {"tenant_id": tenant_id, "device_id": device_id, "at": at}
     removed = (await conn.execute(REMOVE_DEVICE, parameters)).rowcount
+    if removed:
+        await ask_parting(conn, tenant_id, device_id, Why.REMOVED)
     _ = await revoke_credentials(conn, tenant_id, device_id, at)
     return removed > 0

@@ -76,7 +76,6 @@ class Engine:
         self._profiles = dict(profiles)
         self._dirty: set[int] = set()
         self._dirty_before: set[int] = set()
-        self._to_forget: list[str] = []
         for profile in profiles.values():
             self._fleet.roster(profile)
 
@@ -152,7 +151,6 @@ class Engine:
     def commit(self) -> None:
         """Close the turn: what was judged stands."""
         self._journal.commit()
-        self._forget_now()
 
     def rollback(self) -> None:
         """Close the turn as if nothing in it had happened."""
@@ -160,7 +158,6 @@ class Engine:
         self._dirty |= self._dirty_before
         for station in self._stations.values():
             station.deadlines.forget_all()
-        self._forget_now()
 
     def dirty(self) -> set[int]:
         """Partitions whose state has changed since their last checkpoint."""
@@ -196,13 +193,19 @@ class Engine:
         self._touch(self._fleet.find([device_id]))
 
     def forget(self, device_id: str) -> None:
-        """Drop everything known of a device, once the open turn is over; no change is told.
+        """Drop everything known of a device, undone with the open turn; no change is told.
 
         For a device that was removed, and for one that has another owner and starts anew.
         """
-        self._to_forget.append(device_id)
-        if not self._journal.open:
-            self._forget_now()
+        device = self._fleet.find([device_id])
+        if device[0] >= 0:
+            self._touch(device)
+            self._fleet.forget(int(device[0]))
+
+    def device_ids(self) -> list[str]:
+        """Every device of which anything is known."""
+        here = np.flatnonzero(self._fleet.roster_of[: len(self._fleet.ids)] >= 0).tolist()
+        return [self._fleet.ids[number] for number in here]
 
     @property
     def is_compiled(self) -> bool:
@@ -213,14 +216,6 @@ class Engine:
     def bytes_per_series(self) -> Mapping[str, int]:
         """What one series takes in memory, per detector."""
         return {name: station.table.bytes_per_slot for name, station in self._stations.items()}
-
-    def _forget_now(self) -> None:
-        for device_id in self._to_forget:
-            device = self._fleet.find([device_id])
-            if device[0] >= 0:
-                self._touch(device)
-                self._fleet.forget(int(device[0]))
-        self._to_forget.clear()
 
     def _touch(self, devices: Indices) -> None:
         if len(self._dirty) == PARTITIONS:

@@ -48,6 +48,9 @@ _OF_DEVICES: Final = (
     "device_counter",
     "firmware_history",
     "device_command",
+    "device_owner",
+    "device_parting",
+    "forgotten_device",
 )
 
 

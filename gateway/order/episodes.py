@@ -97,7 +97,7 @@ def episodes_of(changes: Sequence[AlarmChange]) -> list[Episode]:
     """The episodes of one device, by their beginning."""
     found: dict[tuple[str, float], list[AlarmChange]] = {}
     for change in changes:
-        if change.kind is not Kind.SILENCE:
+        if change.kind not in {Kind.SILENCE, Kind.EVENT_BURST}:
             found.setdefault((change.watch, change.started_at_s), []).append(change)
     return sorted((Episode(told) for told in found.values()), key=lambda each: each.first.started_at_s)
 

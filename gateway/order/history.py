@@ -26,9 +26,13 @@ FIND_START: LiteralString = """
 SELECT wanted.device_id, min(kept.ts)
 FROM unnest(%(device_ids)s::text[]) AS wanted (device_id)
 CROSS JOIN LATERAL (SELECT max(ts) AS ts FROM {table} t WHERE t.device_id = wanted.device_id) AS newest
+LEFT JOIN LATERAL (
+    SELECT max(forgotten_at) AS at FROM forgotten_device f WHERE f.device_id = wanted.device_id
+) AS forgotten ON true
 CROSS JOIN LATERAL (
     SELECT t.ts FROM {table} t
-    WHERE t.device_id = wanted.device_id AND t.ts >= newest.ts - %(span_us)s * interval '1 microsecond'
+    WHERE t.device_id = wanted.device_id
+      AND t.ts >= greatest(newest.ts - %(span_us)s * interval '1 microsecond', forgotten.at)
     ORDER BY t.ts DESC LIMIT %(readings)s
 ) AS kept
 GROUP BY wanted.device_id
@@ -38,7 +42,7 @@ GROUP BY wanted.device_id
 async def find_starts(
     conn: Connection, table: ReadingTable, device_ids: Sequence[str], bounds: Bounds
 ) -> dict[str, int]:
-    """Device time of the first reading of each device's history, microseconds."""
+    """Device time of the first reading of each device's history, microseconds: since it was forgotten, if it was."""
     statement = sql.SQL(FIND_START).format(table=sql.Identifier(table.name))
     values = {"device_ids": list(device_ids), "span_us": bounds.span_us, "readings": bounds.readings}
     return {row[0]: us_of(row[1]) for row in await (await conn.execute(statement, values)).fetchall()}

@@ -236,13 +236,13 @@ JOIN alarm a ON a.device_id = late.device_id AND (a.ended_at IS NULL OR a.ended_
 JOIN LATERAL (
     SELECT e.ts FROM alarm_event e WHERE e.alarm_id = a.alarm_id AND e.event = 'raised' ORDER BY e.n DESC LIMIT 1
 ) AS told ON true
-WHERE a.kind <> 'silence'
+WHERE a.kind NOT IN ('silence', 'event_burst')
 ORDER BY a.started_at, a.alarm_id
 """
 
 
 async def list_alarms(conn: Connection, table: str, firsts: Mapping[str, datetime]) -> dict[str, list[Recorded]]:
-    """The alarms of some devices that were not over before a moment, as they were told, but for silences."""
+    """The alarms of some devices that were not over before a moment, as they were told, but for those that stay."""
     statement = sql.SQL(LIST_ALARMS).format(table=sql.Identifier(table))
     found: dict[str, list[Recorded]] = {}
     for row in await (await conn.execute(statement, (list(firsts), list(firsts.values())))).fetchall():

@@ -1,11 +1,12 @@
 """Devices judged anew from their stored readings, in the order of their own time; a piece at a time.
 
 Detectors of their own judge the devices' history as if everything had come when it happened. When the history is
-through, the states that they have come to are what the gateway's own detectors go on with. Silence alone stays as it
-was: it is measured by our clock, and says when we heard of a device, not what the device did.
+through, the states that they have come to are what the gateway's own detectors go on with. Silences stay as they are,
+for they are measured by our clock and say when we heard of a device, not what the device did; and so do bursts of
+events, for late events are counted in their place as soon as they come.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from devices.profiles.model import Profile
 from gateway.detect.checkpoint import SavedArray, SavedState
-from gateway.detect.detector import DeadlineDetector, load_detectors
+from gateway.detect.detector import DeadlineDetector, EventDetector, load_detectors
 from gateway.detect.episodes import Phase
 from gateway.detect.model import AlarmChange, Samples
 from gateway.order.queries import Wanted
@@ -62,20 +63,27 @@ class Rejudging:
             self.afters[page.device_id(end)] = int(page.ts_us[end])
         return True
 
+    def drop(self, device_ids: Collection[str]) -> None:
+        """Judge some devices no more: nothing that they were holds any longer."""
+        self.wanted = {name: wanted for name, wanted in self.wanted.items() if name not in device_ids}
+        for device_id in device_ids:
+            self.afters.pop(device_id, None)
+
     def changes_of(self, device_id: str) -> list[AlarmChange]:
         """What a device's history has come to."""
         return [change for change in self.changes if change.device_id == device_id]
 
 
-def deadline_detectors() -> frozenset[str]:
-    """The detectors that go by our clock."""
-    return frozenset(name for name, each in load_detectors().items() if isinstance(each, DeadlineDetector))
+def live_detectors() -> frozenset[str]:
+    """The detectors whose state stays as it is: they go by our clock, or put what is late in its place themselves."""
+    found = load_detectors().items()
+    return frozenset(name for name, each in found if isinstance(each, DeadlineDetector | EventDetector))
 
 
-def joined(judged: bytes, live: bytes | None, deadlines: frozenset[str], *, is_silent: bool) -> bytes:
-    """A device's state as judged anew, with the silences as they are; while it is silent, what goes on is unknown."""
+def joined(judged: bytes, live: bytes | None, stay: frozenset[str], *, is_silent: bool) -> bytes:
+    """A device's state as judged anew, some detectors' as it is live; while it is silent, what goes on is unknown."""
     state = msgspec.msgpack.decode(judged, type=SavedState)
-    stations = [station for station in state.stations if station.detector not in deadlines]
+    stations = [station for station in state.stations if station.detector not in stay]
     if is_silent:
         stations = [
             msgspec.structs.replace(station, arrays=[_unheard(array) for array in station.arrays])
@@ -84,7 +92,7 @@ def joined(judged: bytes, live: bytes | None, deadlines: frozenset[str], *, is_s
     if live is not None:
         kept = msgspec.msgpack.decode(live, type=SavedState)
         if kept.models == state.models:
-            stations += [station for station in kept.stations if station.detector in deadlines]
+            stations += [station for station in kept.stations if station.detector in stay]
     return msgspec.msgpack.encode(msgspec.structs.replace(state, stations=stations))
 
 

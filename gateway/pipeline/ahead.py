@@ -29,6 +29,7 @@ class _Early:
     pieces: Sequence[Piece]
     oldest_s: float
     batch: Batch | None
+    registry: int  # changes of the directory up to then
 
 
 class Ahead:
@@ -76,17 +77,22 @@ class Ahead:
         pieces = self._queue.take()
         is_plain = not self._dialects.concern(pieces) and not self._sources.devices.strangers(device_ids_of(pieces))
         batch = self._decode(Expanded(pieces)) if is_plain else None
-        self._early = _Early(pieces, _oldest_s(pieces), batch)
+        self._early = _Early(pieces, _oldest_s(pieces), batch, self._sources.devices.changes)
 
     async def next(self, meet: Callable[[Sequence[Piece]], Awaitable[None]]) -> tuple[Taken, Batch]:
         """The next batch; `meet` gets devices known that are not."""
         early, self._early = self._early, None
         pieces = self._in_hand = self._queue.take() if early is None else early.pieces
-        if early is not None and early.batch is not None:
+        # A device may have been removed since, or be of another model.
+        if early is not None and early.batch is not None and early.registry == self._sources.devices.changes:
             return Taken(early.pieces, Expanded(early.pieces), early.oldest_s), self._fitted(early.batch)
         expanded = self._dialects.expand(pieces)
         await meet(expanded.pieces)
-        return Taken(pieces, expanded, _oldest_s(pieces)), self._decode(expanded)
+        batch = self._decode(expanded)
+        if early is not None and early.batch is not None:  # what it noted of firmware is not noted again
+            known = [seen for seen in early.batch.firmware if self._sources.devices.get(seen.device_id) is not None]
+            batch = replace(batch, firmware=[*known, *batch.firmware])
+        return Taken(pieces, expanded, _oldest_s(pieces)), batch
 
     def _decode(self, expanded: Expanded) -> Batch:
         return decode_batch(self._sources, expanded.pieces, self._now_s(), expanded.refused)

@@ -11,6 +11,7 @@ class DeviceDirectory:
     def __init__(self, devices: Iterable[Device] = ()) -> None:
         self._devices = {str(device.device_id): device for device in devices}
         self._gone: set[str] = set()
+        self.changes = 0  # how often a device was removed, or became another: what was decoded before is out of date
 
     def __len__(self) -> int:
         return len(self._devices)
@@ -25,6 +26,8 @@ class DeviceDirectory:
 
     def put(self, device: Device) -> None:
         """Know a device, or know it anew."""
+        before = self._devices.get(str(device.device_id))
+        self.changes += before is not None and before != device
         self._devices[str(device.device_id)] = device
         self._gone.discard(str(device.device_id))
 
@@ -32,6 +35,7 @@ class DeviceDirectory:
         """Know a device no longer."""
         if self._devices.pop(device_id, None) is not None:
             self._gone.add(device_id)
+            self.changes += 1
 
     def take_gone(self) -> set[str]:
         """The devices that are known no longer, each told once."""

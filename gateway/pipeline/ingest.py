@@ -23,6 +23,7 @@ from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.health import HealthyClock
 from gateway.pipeline.judge import Engine, Judge
 from gateway.pipeline.packets import device_ids_of
+from gateway.pipeline.partings import Partings
 from gateway.pipeline.promotion import Promotion
 from gateway.pipeline.queue import PacketQueue
 from gateway.pipeline.recovery import Recovered
@@ -43,6 +44,7 @@ from gateway.store.store import Connection, Store
 
 _HOUSEKEEPING_S: Final = 0.2
 _REPLAYS_S: Final = 1.0
+_PARTINGS_S: Final = 1.0
 _TOO_LONG_S: Final = 3.0  # for a batch; then it is said that the database is slow
 _UNKNOWN_FOR_S: Final = 5.0  # before a device that is not registered is looked up again
 FLEET_EVERY_S: Final = 3600.0  # between looks at incidents; the gateway's clock
@@ -89,8 +91,7 @@ class Ingest:
             store, judge, self._sources, self._transactions, parts.order, parts.log, meanwhile=self._ahead.look
         )
         self._health = HealthyClock(settings.ingest.outage_grace, recovered.healthy_s)
-        self._registrar = Registrar(store, self._sources)
-        self._has_looked_for_left = False
+        self._partings = Partings(parts.engine, judge, self._transactions, Registrar(store, self._sources))
         self._promotion = Promotion()
         self._rejudger = Rejudger(
             Bench(
@@ -106,7 +107,7 @@ class Ingest:
         )
         self._unknown: dict[str, float] = {}
         self._busy_since_s: float | None = None
-        self._housekeeping_at_s = self._replays_at_s = self._fleet_at_s = self._fleet_loop_s = 0.0
+        self._housekeeping_at_s = self._replays_at_s = self._fleet_at_s = self._fleet_loop_s = self._partings_at_s = 0.0
         self._checkpoint_at_s = self._loop_s() + settings.ingest.checkpoint_every
         self._moment(None)  # the grace after the outage that a start is begins now
 
@@ -157,7 +158,7 @@ class Ingest:
             return
         self._housekeeping_at_s = loop_s + _HOUSEKEEPING_S
         self._parts.stats.queued_packets = self._parts.queue.packets
-        await self._forget_gone()
+        await self._part(loop_s)
         self._announce(await self._writer.decide(self._moment(self._ahead.oldest_received_s())))
         if loop_s >= self._replays_at_s:
             self._replays_at_s = loop_s + _REPLAYS_S
@@ -175,17 +176,18 @@ class Ingest:
             await self.checkpoint()
         self._parts.stats.housekeepings += 1
 
-    async def _forget_gone(self) -> None:
-        """Nobody waits for news of a removed device; what was removed while no gateway ran is found at the start."""
-        gone = self._parts.devices.take_gone()
-        if not gone and self._has_looked_for_left:
+    async def _part(self, loop_s: float) -> None:
+        """Forget devices that were removed or have another owner."""
+        if not self._parts.devices.take_gone() and loop_s < self._partings_at_s:
             return
-        now_s = self._parts.clock.now_s()
-        told = await self._transactions.until_done(partial(self._registrar.take_back_left, recorded_at_s=now_s))
-        for device_id in sorted(gone.union(change.device_id for change in told)):
-            self._parts.engine.forget(device_id)
-        self._has_looked_for_left = True
-        self._announce(told)
+        self._partings_at_s = loop_s + _PARTINGS_S
+        moment = self._moment(self._ahead.oldest_received_s())
+        done = await self._partings.go_on(moment.now_s, moment.alive_s)
+        if done.device_ids:
+            self._rejudger.drop(done.device_ids)
+            self._partings_at_s = loop_s  # there may be more
+            self._parts.log.info("detect.forgotten", devices=len(done.device_ids), alarms=len(done.changes))
+        self._announce(done.changes)
 
     async def _flush_order(self, conn: Connection) -> None:
         if not await hold_fence(conn, self._parts.store.fence):

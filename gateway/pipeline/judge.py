@@ -30,7 +30,11 @@ class Engine(Protocol):
         ...
 
     def forget(self, device_id: str) -> None:
-        """Drop everything known of a device, once the open turn is over."""
+        """Drop everything known of a device, undone with the open turn."""
+        ...
+
+    def device_ids(self) -> list[str]:
+        """Every device of which anything is known."""
         ...
 
     def begin(self) -> None:
@@ -124,6 +128,12 @@ class Judge:
         self._begin()
         for device_id, state in states.items():
             self._engine.put_in(device_id, state)
+
+    def forget(self, device_ids: Iterable[str]) -> None:
+        """Open a turn and drop everything known of devices."""
+        self._begin()
+        for device_id in device_ids:
+            self._engine.forget(device_id)
 
     def _begin(self) -> None:
         self.rollback()

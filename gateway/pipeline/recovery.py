@@ -20,6 +20,7 @@ from devices.profiles.model import Profile
 from devices.registry.queries import find_devices
 from gateway.order.keeper import OrderKeeper
 from gateway.order.queries import read_aside, read_rejudged
+from gateway.pipeline.departed import read_forgotten
 from gateway.pipeline.judge import Engine, Judge
 from gateway.pipeline.sources import profile_of
 from gateway.store.checkpoints import (
@@ -124,10 +125,14 @@ class Recovery:
         events = await read_events(conn, after, until)
         await self._look_up(conn, {event.device_id for told in events.values() for event in told})
         grouped = fills_by_batch(fills)
+        forgotten = await read_forgotten(conn, after, until)
         asides, rejudged = await read_aside(conn, after, until), await read_rejudged(conn, after, until)
         for mark in marks:
             if mark.kind == "timer":
                 self._judge.due(mark.alive_s, mark.now_s)
+            elif mark.kind == "forget":
+                gone = forgotten.get(mark.batch_seq, ())
+                self._judge.forget(name for name in gone if floors.of(name) < mark.batch_seq)
             elif mark.kind == "rejudge":
                 states = rejudged.get(mark.batch_seq, {})
                 self._judge.replace({name: state for name, state in states.items() if floors.of(name) < mark.batch_seq})

@@ -2,7 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Final, TypeVar
 
 import structlog
 from psycopg import AsyncConnection
@@ -10,11 +11,11 @@ from psycopg.rows import TupleRow
 
 from crm_sync.inbox import put_alarms
 from devices.registry.model import FirmwareSeen
+from devices.registry.partings import Why
 from gateway.alarms import record_changes
 from gateway.cohorts.layer import FleetLayer
 from gateway.cohorts.turn import Now
 from gateway.detect.model import AlarmChange
-from gateway.pipeline.departed import list_left
 from gateway.pipeline.sources import Sources
 from gateway.store.ownership import OwnershipLostError, hold_fence
 from gateway.store.queries import BatchRow, put_batch
@@ -22,6 +23,7 @@ from gateway.store.store import LOST_CONNECTION, Store
 
 Connection = AsyncConnection[TupleRow]
 _Found = TypeVar("_Found")
+NO_REASONS: Final[Mapping[str, Why]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +61,29 @@ class Registrar:
             raise OwnershipLostError
         return await _guarded(conn, lambda: self.fleet.look(conn, now), otherwise=False)
 
-    async def take_back_left(self, conn: Connection, recorded_at_s: float) -> Sequence[AlarmChange]:
-        """End the open alarms of devices that were removed; gives what was told of them."""
-        changes, tenants = await list_left(conn)
-        if changes and not await hold_fence(conn, self.store.fence):
-            raise OwnershipLostError
-        await self._tell(conn, changes, tenants, Now(recorded_at_s, recorded_at_s), because="device_removed")
-        return changes
+    async def take_back(
+        self,
+        conn: Connection,
+        changes: Sequence[AlarmChange],
+        tenants: Mapping[str, str],
+        whys: Mapping[str, Why],
+        row: BatchRow,
+    ) -> None:
+        """Record that alarms of devices are taken back that nothing refutes, with the reason for each device."""
+        await self._tell(conn, changes, tenants, Now(row.now_s, row.alive_s), whys)
 
     async def _tell(
-        self, conn: Connection, changes: Sequence[AlarmChange], tenants: Mapping[str, str], now: Now, because: str = ""
+        self,
+        conn: Connection,
+        changes: Sequence[AlarmChange],
+        tenants: Mapping[str, str],
+        now: Now,
+        whys: Mapping[str, Why] = NO_REASONS,
     ) -> None:
         if changes:
             tables = [table.name for table in self.store.tables.all()]
             recorded = await record_changes(conn, changes, tenants, now.now_s, tables)
-            notices = [replace(notice, because=because) for notice in recorded] if because else recorded
+            notices = [replace(notice, because=str(whys.get(notice.device_id, ""))) for notice in recorded]
             marked = await _guarded(conn, lambda: self.fleet.take_in(conn, notices, now), notices)
             await put_alarms(conn, marked)
 

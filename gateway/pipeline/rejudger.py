@@ -1,7 +1,7 @@
 """Late readings put in their place: devices judged anew between batches, within a share of the pipeline's time."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -15,7 +15,7 @@ from gateway.order import queries
 from gateway.order.episodes import Correction, Lateness, Outcome, Recorded, correct, episodes_of
 from gateway.order.history import Bounds, find_starts, read_page
 from gateway.order.keeper import OrderKeeper
-from gateway.order.rejudge import PAGE, Engine, Rejudging, deadline_detectors, joined
+from gateway.order.rejudge import PAGE, Engine, Rejudging, joined, live_detectors
 from gateway.order.settings import OrderSettings
 from gateway.pipeline.judge import Judge
 from gateway.pipeline.registrar import Registrar
@@ -62,9 +62,14 @@ class Rejudger:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._registrar = Registrar(bench.store, bench.sources)
-        self._deadlines = deadline_detectors()
+        self._live = live_detectors()
         self._work: Rejudging | None = None
         self._next_s = self._count_s = 0.0
+
+    def drop(self, device_ids: Collection[str]) -> None:
+        """Leave devices alone that have been forgotten."""
+        if self._work is not None:
+            self._work.drop(device_ids)
 
     async def go_on(self, now_s: float, alive_s: float) -> Sequence[AlarmChange]:
         """Do a piece of the work, where it is time for one; gives the alarms that it has changed."""
@@ -192,6 +197,6 @@ class Rejudger:
             judged = work.engine.take_out(device_id)
             if correction.outcome is not Outcome.UNSURE and judged is not None:
                 live = self._bench.judge.take_out(device_id)
-                states[device_id] = joined(judged, live, self._deadlines, is_silent=device_id in silent)
+                states[device_id] = joined(judged, live, self._live, is_silent=device_id in silent)
         self._bench.judge.replace(states)
         await queries.put_rejudged(conn, self._bench.sources.settings.tenant_id, row.batch_seq, states)

@@ -74,6 +74,7 @@ class Transactions:
             except LOST_CONNECTION as error:
                 await self.wait(pause, error)
             else:
+                self.trouble = None
                 return
 
     async def until_committed(

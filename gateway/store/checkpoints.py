@@ -79,7 +79,7 @@ class BatchMark:
     """When a batch was judged."""
 
     batch_seq: int
-    kind: Literal["ingest", "timer", "rejudge"]
+    kind: Literal["ingest", "timer", "rejudge", "forget"]
     alive_s: float
     now_s: float
 

@@ -120,6 +120,10 @@ class RecordingEngine:
         self.history.pop(device_id, None)
         self._dirty.add(partition_of(device_id))
 
+    def device_ids(self) -> list[str]:
+        """Every device that has a history."""
+        return list(self.history)
+
     def dirty(self) -> set[int]:
         """Partitions with something new."""
         return set(self._dirty)

@@ -145,3 +145,29 @@ async def test_a_batch_that_was_decoded_before_its_table_grew_fits_all_the_same(
     np.testing.assert_array_equal(part.values, [[1.0, np.nan, 230.0]] * 2)
     narrow = part.widened(ReadingTable("automatic", "t", (*wide.metrics, "ohms"), (*wide.columns, "ohms")))
     assert narrow.values.shape == (2, 4)
+
+
+async def test_what_was_decoded_ahead_does_not_outlive_a_removal() -> None:
+    kitchen = Kitchen()
+    kitchen.put("k1", 2)
+    kitchen.put("k2", 2)
+    kitchen.ahead.look()
+    assert kitchen.ahead.has_taken
+    kitchen.sources.devices.remove("k1")
+
+    async def nobody(pieces: Sequence[Piece]) -> None:
+        del pieces
+
+    _, batch = await kitchen.ahead.next(nobody)
+    assert [part.device_id(position) for part in batch.readings for position in range(len(part))] == ["k2", "k2"]
+    assert [row.reason for row in batch.refused] == ["unknown_device"] * len(batch.refused)
+    assert batch.refused
+
+
+async def test_what_was_decoded_ahead_follows_a_device_to_another_model() -> None:
+    kitchen = Kitchen()
+    kitchen.put("k1", 4)
+    kitchen.ahead.look()
+    kitchen.sources.devices.put(Device("k1", "default", None, None, partition_of("k1")))
+    _, batch = await kitchen.ahead.next(kitchen.meet)
+    assert [part.table.model for part in batch.readings] == ["automatic"]
