@@ -13,7 +13,7 @@ from gateway.detect.engine import Engine
 from gateway.detect.model import AlarmChange, Explanation, Samples
 from gateway.detect.settings import DetectSettings
 from gateway.order.episodes import Lateness, Outcome, Recorded, correct, episodes_of
-from gateway.order.rejudge import deadline_detectors, joined
+from gateway.order.rejudge import joined, live_detectors
 
 START_S = 1_760_000_400.0
 HOUR_S = 3600.0
@@ -154,7 +154,7 @@ class Gateway:
         state, live = anew.take_out("d"), self.engine.take_out("d")
         assert state is not None
         self.engine.begin()
-        self.engine.put_in("d", joined(state, live, deadline_detectors(), is_silent=False))
+        self.engine.put_in("d", joined(state, live, live_detectors(), is_silent=False))
         self.engine.commit()
 
 
