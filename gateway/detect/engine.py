@@ -17,14 +17,14 @@ from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.checkpoint import load_device, load_state, save_device, save_state
 from gateway.detect.detector import Batch, Detector, Findings, load_detectors
 from gateway.detect.episodes import Phase, Rules, Step, step
-from gateway.detect.fleet import Fleet, Lane, Roster
+from gateway.detect.fleet import Fleet, Lane, Layout, Roster
 from gateway.detect.happenings import Chosen, judge_events, seat_events
 from gateway.detect.happenings import Signs as EventSigns
 from gateway.detect.listening import Signs, fall_silent, hear
 from gateway.detect.model import LARGEST, AlarmChange, AlarmEvent, Events, Samples
 from gateway.detect.moving import part
 from gateway.detect.native import DISMISSED, TOLD, UNOPENED, load_kernel
-from gateway.detect.native.compiled import Arrived, LaneLoop, Stop
+from gateway.detect.native.compiled import Arrived, Stop
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import FOR, KEEP_FIRING_FOR, Station
 from gateway.detect.table import Journal, Rows
@@ -33,6 +33,8 @@ from gateway.detect.waves import waves
 
 NO_VALUES: Final = np.empty((0, 0))
 EVENTS: Final[Mapping[int, AlarmEvent]] = {Step.RAISED: "raised", Step.UPDATED: "updated", Step.CLEARED: "cleared"}
+
+TIDY_EVERY: Final = 256  # turns
 
 # Orders the changes of one call as if its samples had come one by one: sample, station, watch.
 _Place = tuple[float, int, int]
@@ -151,6 +153,9 @@ class Engine:
     def commit(self) -> None:
         """Close the turn: what was judged stands."""
         self._journal.commit()
+        if self._journal.turn % TIDY_EVERY == 0:
+            for station in self._stations.values():
+                station.table.tidy()
 
     def rollback(self) -> None:
         """Close the turn as if nothing in it had happened."""
@@ -234,12 +239,10 @@ class Engine:
             self._fleet.settle(devices, number)
         roster = self._fleet.rosters[number]
         arrived = _arrived(samples, self._fleet.seat_of.take(devices))
-        lanes = (*roster.deadline_lanes, *roster.layout(samples.metrics))
-        for lane in lanes:
-            if lane.loop is not None:
-                self._judge_in_order(roster, lane, lane.loop, arrived, (first, told))
-        if any(lane.loop is None for lane in lanes):
-            self._judge_in_waves(roster, [lane for lane in lanes if lane.loop is None], samples, arrived, (first, told))
+        layout = roster.layout(samples.metrics)
+        self._judge_in_order(roster, layout, arrived, (first, told))
+        if layout.in_waves:
+            self._judge_in_waves(roster, layout.in_waves, samples, arrived, (first, told))
 
     def _judge_in_waves(
         self, roster: Roster, lanes: Sequence[Lane], samples: Samples, arrived: Arrived, where: tuple[int, _Told]
@@ -254,14 +257,14 @@ class Engine:
             for lane in series:
                 self._judge_lane(roster, lane, wave, told)
 
-    def _judge_in_order(
-        self, roster: Roster, lane: Lane, loop: LaneLoop, arrived: Arrived, where: tuple[int, _Told]
-    ) -> None:
-        """Bring readings before one detector's compiled loop, one after the other."""
-        (first, told), station = where, lane.station
-        for stop in loop.go(arrived, roster.slots):
-            if stop.why == UNOPENED:
-                readings, which = loop.unopened()
+    def _judge_in_order(self, roster: Roster, layout: Layout, arrived: Arrived, where: tuple[int, _Told]) -> None:
+        """Bring readings before the detectors' compiled loops, one after the other."""
+        first, told = where
+        for number, stop in layout.go(arrived, roster.slots):
+            lane = layout.in_order[number]
+            station = lane.station
+            if stop.why == UNOPENED and lane.loop is not None:
+                readings, which = lane.loop.unopened()
                 roster.open(lane, arrived.seats[readings], which)
                 continue
             watch, column = lane.watches[[stop.which]], lane.columns[[stop.which]]
@@ -276,8 +279,9 @@ class Engine:
                 )
             if stop.why & DISMISSED:
                 roster.dismiss(arrived.seats[[stop.sample]], column, self._journal)
-        if station.deadline is not None:
-            station.deadlines.queue(*loop.nearer())
+        for lane in layout.in_order:
+            if lane.station.deadline is not None and lane.loop is not None:
+                lane.station.deadlines.queue(*lane.loop.nearer())
 
     def _decision(self, stop: Stop, lane: Lane, arrived: Arrived) -> Decision:
         device_id = self._fleet.ids[int(lane.station.table.column("device")[stop.slot])]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from gateway.detect.arrays import Floats
 from gateway.detect.detector import Findings
+from gateway.detect.groups import rarely
 from gateway.detect.table import Field, Rows
 
 
@@ -41,11 +42,16 @@ class Step(IntEnum):
 EPISODE_FIELDS: Final[Sequence[Field]] = (
     Field("newest_s", initial=-np.inf),  # newest judged sample
     Field("phase", "f4"),
-    Field("pending_s", group="episode", rare=True),  # since when the breach lasts
-    Field("began_s", initial=-np.inf, group="episode", rare=True),  # when the present or last episode began: names it
-    Field("calm_s", initial=np.nan, group="episode", rare=True),  # since when the calm lasts
-    Field("told_s", group="episode", rare=True),  # when it was last told of
-    Field("told_score", "f4", group="episode", rare=True),
+    *rarely(
+        "episode",
+        (
+            Field("pending_s", group="episode"),  # since when the breach lasts
+            Field("began_s", initial=-np.inf, group="episode"),  # when the present or last episode began: names it
+            Field("calm_s", initial=np.nan, group="episode"),  # since when the calm lasts
+            Field("told_s", group="episode"),  # when it was last told of
+            Field("told_score", "f4", group="episode"),
+        ),
+    ),
 )
 
 

@@ -15,7 +15,7 @@ from gateway.detect.arrays import Indices, Mask
 from gateway.detect.detector import Part, Parts, Peers, code_of
 from gateway.detect.episodes import Phase
 from gateway.detect.generic import DEVICE_WATCHES, event_watches, habits_beside, metric_watches
-from gateway.detect.native.compiled import LaneLoop
+from gateway.detect.native.compiled import Arrived, LaneLoop, LoopsTogether, Stop
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import Station
 from gateway.detect.table import Journal
@@ -50,6 +50,20 @@ class EventLane:
     codes: tuple[str, ...]  # of each watch
 
 
+class Layout:
+    """What applies to readings with certain metrics."""
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self.in_order = [lane for lane in lanes if lane.loop is not None]
+        self.in_waves = [lane for lane in lanes if lane.loop is None]
+        loops = [lane.loop for lane in self.in_order if lane.loop is not None]
+        self._loops = LoopsTogether(loops) if loops else None
+
+    def go(self, arrived: Arrived, slots: npt.NDArray[np.int32]) -> Iterator[tuple[int, Stop]]:
+        """Judge readings by all compiled loops; told are the lane, by its place in `in_order`, and its stop."""
+        return iter(()) if self._loops is None else self._loops.go(arrived, slots)
+
+
 class Roster:
     """The devices of one profile: a matrix of slots, one row per device, one column per watch."""
 
@@ -62,7 +76,7 @@ class Roster:
         self._stations = stations
         self._settings = settings
         self._watches: list[tuple[Watch, Station, int]] = []  # per column
-        self._layouts: dict[tuple[str, ...], tuple[Lane, ...]] = {}
+        self._layouts: dict[tuple[str, ...], Layout] = {}
         self._metrics: set[str] = set()
         self._codes: set[str] = set()
         self._event_lanes: tuple[EventLane, ...] | None = None
@@ -80,8 +94,8 @@ class Roster:
         self._event_lanes = None
         self.slots = np.column_stack([self.slots, np.full(len(self.slots), UNSEEN, np.int32)])
 
-    def layout(self, metrics: tuple[str, ...]) -> tuple[Lane, ...]:
-        """What applies to readings with these metrics, per station."""
+    def layout(self, metrics: tuple[str, ...]) -> Layout:
+        """What applies to readings with these metrics."""
         found = self._layouts.get(metrics)
         if found is None:
             if self.profile.automatic:
@@ -89,7 +103,8 @@ class Roster:
             if len(self._layouts) >= LAYOUTS_KEPT:
                 self._layouts.clear()
             where = {metric: column for column, metric in enumerate(metrics)}
-            found = self._layouts[metrics] = self._lanes(lambda station: station.series is not None, where)
+            series = self._lanes(lambda station: station.series is not None, where)
+            found = self._layouts[metrics] = Layout((*self.deadline_lanes, *series))
         return found
 
     def _learn(self, metrics: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """The memory of a detector's state: fields that are used together lie side by side per slot."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +13,7 @@ FIRST_CAPACITY: Final = 256
 CACHE_LINE: Final = 64  # bytes
 HOT: Final = "hot"  # the group of what every sample touches
 NO_ROW: Final = -1
+WORTH_TIDYING: Final = 8  # one row of so many that nobody uses
 
 Array = npt.NDArray[Any]  # of whichever type the field has
 Bytes = npt.NDArray[np.uint8]
@@ -28,7 +29,14 @@ class Field:
     lanes: int = 0  # 0 is a scalar
     group: str = HOT  # fields that are used together are stored together
     apart: bool = False  # a vector of which one lane is used at a time: stored alone
-    rare: bool = False  # of a group that few slots ever use (all of its fields are): stored only for those that did
+    # Of a group that few slots ever use (all of its fields are): rows only for those that do. Names what gives rows:
+    # groups that are used by the same slots give them together.
+    rare: str = ""
+
+
+def rarely(name: str, fields: Sequence[Field]) -> Sequence[Field]:
+    """Whole groups of fields that only some slots use, the same ones: they get their rows together, by this name."""
+    return tuple(replace(field, rare=name) for field in fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,7 @@ class Group:
             at += size * lanes
         self.width = _padded(at, is_hot=name == HOT)
         self._initial = np.zeros(self.width, np.uint8)
+        self.initial_address = self._initial.ctypes.data
         for field in fields:
             place = self.places[field.name]
             self._initial.view(field.dtype)[place.first : place.end] = field.initial
@@ -93,61 +102,143 @@ class Group:
         whole = np.dtype((np.void, self.width))
         self.slots.view(whole)[:, 0][index] = slots.view(whole)[:, 0]
 
+    def take_cells(self, place: Place, index: Indices, lane: Indices) -> Array:
+        """One lane of a vector that is stored alone, [n]."""
+        taken: Array = self._numbers(place).take(index * (self.width // np.dtype(place.dtype).itemsize) + lane)
+        return taken
+
+    def put_cells(self, place: Place, index: Indices, lane: Indices, values: Array | float) -> None:
+        """Write one lane of a vector that is stored alone."""
+        self._numbers(place)[index * (self.width // np.dtype(place.dtype).itemsize) + lane] = values
+
+    def _numbers(self, place: Place) -> Array:
+        return self.slots.view(place.dtype).reshape(-1)
+
     def bytes_for(self, slots: int) -> int:
         """What so many slots take in memory."""
         return slots * self.width
 
 
-class RareGroup(Group):
-    """Fields that few slots ever use: rows for those that do, [rows, width], and where each slot's is, [capacity].
+class RowIndex:
+    """Which slots have a row in groups that few of them use, [capacity]; those groups give rows together."""
 
-    A slot without a row is in its initial state. One that has got a row keeps it, whoever the slot is of.
+    def __init__(self) -> None:
+        self.used = 0
+        self.groups: list[RareGroup] = []
+        self._set(np.full(FIRST_CAPACITY, NO_ROW, np.int32))
+
+    def _set(self, rows: npt.NDArray[np.int32]) -> None:
+        self.rows, self.address = rows, rows.ctypes.data
+
+    def grow(self, slots: int) -> None:
+        """Have a place for so many slots; rows come when they are used."""
+        if slots > len(self.rows):
+            extra = max(slots, 2 * len(self.rows)) - len(self.rows)
+            self._set(np.concatenate([self.rows, np.full(extra, NO_ROW, np.int32)]))
+
+    def make_room(self, rows: int) -> None:
+        """Have at least so many rows that no slot uses."""
+        for group in self.groups:
+            group.have(self.used + rows)
+
+    @property
+    def capacity(self) -> int:
+        """How many rows there may be as things stand."""
+        return len(self.groups[0].slots)
+
+    def of(self, index: Indices) -> Indices:
+        """The rows of slots, NO_ROW for none."""
+        return self.rows[index].astype(np.int64)
+
+    def claim(self, index: Indices) -> Indices:
+        """The rows of slots; those that had none get one, in its initial state."""
+        new = index[self.rows[index] == NO_ROW]
+        self.make_room(len(new))
+        self.rows[new] = np.arange(self.used, self.used + len(new))
+        self.used += len(new)
+        return self.of(index)
+
+    def tidy(self) -> None:
+        """Take back the rows that are in their initial state, and their memory, where that is worth it."""
+        there = np.flatnonzero(self.rows != NO_ROW)
+        rows = self.of(there)
+        idle = np.logical_and.reduce([group.is_initial(rows) for group in self.groups])
+        if np.count_nonzero(idle) * WORTH_TIDYING < self.capacity:
+            return
+        kept = there[~idle]
+        for group in self.groups:
+            group.compact(rows[~idle])
+        self.rows[there[idle]] = NO_ROW
+        self.rows[kept] = np.arange(len(kept))
+        self.used = len(kept)
+
+
+class RareGroup(Group):
+    """Fields that few slots ever use: rows for those that do, [rows, width].
+
+    A slot without a row is in its initial state. One that has got a row keeps it until `RowIndex.tidy`, whoever the
+    slot is of.
     """
 
-    def __init__(self, fields: Sequence[Field], name: str) -> None:
+    def __init__(self, fields: Sequence[Field], name: str, index: RowIndex) -> None:
         super().__init__(fields, name)
-        self.used = 0
-        self._set_rows(np.full(FIRST_CAPACITY, NO_ROW, np.int32))
+        self.index = index
+        index.groups.append(self)
 
     def grow(self, capacity: int) -> None:
-        """Make room for so many slots; rows come when they are used."""
-        if capacity > len(self.rows):
-            extra = max(capacity, 2 * len(self.rows)) - len(self.rows)
-            self._set_rows(np.concatenate([self.rows, np.full(extra, NO_ROW, np.int32)]))
+        """Have a place for so many slots."""
+        self.index.grow(capacity)
 
-    def _set_rows(self, rows: npt.NDArray[np.int32]) -> None:
-        self.rows, self.rows_address = rows, rows.ctypes.data
+    def have(self, rows: int) -> None:
+        """Make room for so many rows."""
+        super().grow(rows)
 
-    def make_room(self) -> None:
-        """Have at least one row that no slot uses."""
-        super().grow(self.used + 1)
+    def is_initial(self, rows: Indices) -> npt.NDArray[np.bool_]:
+        """Which rows are in their initial state."""
+        same: npt.NDArray[np.bool_] = (self.slots[rows] == self._initial).all(axis=1)
+        return same
+
+    def compact(self, rows: Indices) -> None:
+        """Keep these rows only, in this order."""
+        kept = self.slots[rows]
+        self.slots = self._fresh(max(FIRST_CAPACITY, len(rows) + len(rows) // 4))
+        self.slots[: len(rows)] = kept
 
     def reset(self, index: Indices) -> None:
         """Put slots into their initial state."""
-        rows = self.rows[index]
-        super().reset(rows[rows != NO_ROW].astype(np.int64))
+        rows = self.index.of(index)
+        super().reset(rows[rows != NO_ROW])
 
     def take(self, index: Indices) -> Bytes:
         """A copy of some slots, [n, width]."""
-        rows, taken = self.rows[index], self.initial(len(index))
+        rows, taken = self.index.of(index), self.initial(len(index))
         there = np.flatnonzero(rows != NO_ROW)
         if len(there):
-            taken[there] = super().take(rows[there].astype(np.int64))
+            taken[there] = super().take(rows[there])
         return taken
 
     def put(self, index: Indices, slots: Bytes) -> None:
         """Write some slots; one that has no row gets one, if there is anything to write."""
-        new = index[(self.rows[index] == NO_ROW) & (slots != self.initial(1)).any(axis=1)]
-        super().grow(self.used + len(new))
-        self.rows[new] = np.arange(self.used, self.used + len(new))
-        self.used += len(new)
-        rows = self.rows[index]
+        self.index.claim(index[(slots != self.initial(1)).any(axis=1)])
+        rows = self.index.of(index)
         there = np.flatnonzero(rows != NO_ROW)
-        super().put(rows[there].astype(np.int64), slots[there])
+        super().put(rows[there], slots[there])
+
+    def take_cells(self, place: Place, index: Indices, lane: Indices) -> Array:
+        """One lane of a vector that is stored alone, [n]."""
+        rows = self.index.of(index)
+        there = rows != NO_ROW
+        taken = super().take_cells(place, np.where(there, rows, 0), lane)
+        return np.where(there, taken, self._initial.view(place.dtype)[lane])
+
+    def put_cells(self, place: Place, index: Indices, lane: Indices, values: Array | float) -> None:
+        """Write one lane of a vector that is stored alone."""
+        super().put_cells(place, self.index.claim(index), lane, values)
 
     def bytes_for(self, slots: int) -> int:
         """What so many slots take in memory, with the rows that are used."""
-        return slots * self.rows.itemsize + self.used * self.width
+        index = slots * self.index.rows.itemsize if self.index.groups[0] is self else 0
+        return index + self.index.used * self.width
 
 
 def _padded(width: int, *, is_hot: bool) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 
 from devices.profiles.model import Metric, MetricKind
 from gateway.detect.arrays import Floats, Mask
+from gateway.detect.groups import rarely
 from gateway.detect.table import Field, Rows
 
 FEWEST: Final = 24  # samples before a kind is settled
@@ -30,8 +31,7 @@ class LearntKind(IntEnum):
     UNSETTLED = 4
 
 
-KIND_FIELDS: Final[Sequence[Field]] = (
-    Field("kind", "f4", LearntKind.UNSETTLED),
+TALLIES: Final[Sequence[Field]] = (
     Field("first_s", initial=np.nan, group="kind"),
     Field("seen", "f4", group="kind"),
     Field("rises", "f4", group="kind"),
@@ -41,6 +41,7 @@ KIND_FIELDS: Final[Sequence[Field]] = (
     Field("largest", "f4", -np.inf, group="kind"),
     Field("between", "f4", group="kind"),  # values that were neither the smallest nor the largest so far
 )
+KIND_FIELDS: Final[Sequence[Field]] = (Field("kind", "f4", LearntKind.UNSETTLED), *rarely("kind", TALLIES))
 
 
 def learn_kind(state: Rows, ts_s: Floats, value: Floats, last: Floats, told: Floats | float) -> Floats:
@@ -78,9 +79,11 @@ def _settle(state: Rows, ts_s: Floats, value: Floats, last: Floats) -> Floats:
     kinds = [LearntKind.COUNTER, LearntKind.DELTA, LearntKind.STATE, LearntKind.LEVEL]
     chosen = [counter, delta, rest & state_like, rest]
     kind = np.select(chosen, [float(each) for each in kinds], float(LearntKind.UNSETTLED))
-    state["kind"], state["first_s"], state["seen"] = kind, first_s, seen
-    state["rises"], state["falls"], state["zeros"] = rises, falls, zeros
-    state["smallest"], state["largest"], state["between"] = smallest, largest, between
+    state["kind"] = kind
+    tallies = (first_s, seen, rises, falls, zeros, smallest, largest, between)
+    for field, tally in zip(TALLIES, tallies, strict=True):
+        # Once they have told the kind they are of no use, and take no memory.
+        state[field.name] = np.where(kind == LearntKind.UNSETTLED, tally, field.initial)
     state.flush()
     return kind
 

@@ -17,7 +17,7 @@ from gateway.detect.kinds import LearntKind
 from gateway.detect.lines import Line, Row
 from gateway.detect.model import LARGEST, AlarmChange, Events, Samples
 from gateway.detect.native import load_kernel
-from gateway.detect.native.compiled import Arrived, LaneLoop
+from gateway.detect.native.compiled import Arrived, LoopsTogether
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import FOR, KEEP_FIRING_FOR, Station
 from gateway.detect.table import Journal
@@ -121,7 +121,8 @@ class Scorer:
         self._station.parameters.append({**never, **level, "kind": float(LearntKind.LEVEL)})
         self._slot = self._station.open(np.zeros(1, np.int64), np.zeros(1, np.int64))
         first = np.zeros(1, np.int64)
-        self._loop = self._station.loop((first, first, first, first[:0], first[:0]), DetectSettings())
+        loop = self._station.loop((first, first, first, first[:0], first[:0]), DetectSettings())
+        self._loop = None if loop is None else LoopsTogether([loop])
         self._newest_s = -np.inf
 
     def score(self, row: Row) -> float:
@@ -131,7 +132,7 @@ class Scorer:
         ts_s, value = np.array([row.ts_s]), np.array([row.number])
         return self._judge(ts_s, value) if self._loop is None else self._judge_compiled(self._loop, ts_s, value)
 
-    def _judge_compiled(self, loop: LaneLoop, ts_s: Floats, value: Floats) -> float:
+    def _judge_compiled(self, loop: LoopsTogether, ts_s: Floats, value: Floats) -> float:
         scores = np.zeros(1)
         arrived = Arrived(np.zeros(1, np.int64), ts_s, ts_s, value[:, None])
         for _ in loop.go(arrived, self._slot.astype(np.int32)[:, None], scores):

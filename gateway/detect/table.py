@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.detect.arrays import Floats, Indices, Mask, Shorts
-from gateway.detect.groups import Array, Bytes, Field, Group, Place, RareGroup
+from gateway.detect.groups import Array, Bytes, Field, Group, Place, RareGroup, RowIndex
 
 Numeric = (
     npt.NDArray[np.float64]
@@ -78,10 +78,18 @@ class Table:
         groups: dict[str, list[Field]] = {}
         for field in fields:
             groups.setdefault(f"{field.name}, apart" if field.apart else field.group, []).append(field)
-        self.groups = {
-            name: (RareGroup if members[0].rare else Group)(members, name) for name, members in groups.items()
-        }
+        self.indexes = {field.rare: RowIndex() for field in fields if field.rare}
+        self.groups = {name: self._group(name, members) for name, members in groups.items()}
         self.places = {name: place for group in self.groups.values() for name, place in group.places.items()}
+
+    def _group(self, name: str, fields: Sequence[Field]) -> Group:
+        rare = fields[0].rare
+        return RareGroup(fields, name, self.indexes[rare]) if rare else Group(fields, name)
+
+    def tidy(self) -> None:
+        """Take back the memory of rare fields that are in their initial state again; no turn may be open."""
+        for index in self.indexes.values():
+            index.tidy()
 
     def column(self, name: str) -> Array:
         """A field of all slots that is not rare: [count] or [count, lanes], a view."""
@@ -246,25 +254,22 @@ class Cells:
     """One lane of a vector field for each of some slots, [n]; what is put reaches the table at once."""
 
     def __init__(self, table: Table, name: str, index: Indices, lane: Indices) -> None:
-        self._table = table
+        self._journal = table.journal
         self._place = table.places[name]
-        width = table.groups[self._place.group].width // np.dtype(self._place.dtype).itemsize
-        self._at = index * width + lane
+        self._group = table.groups[self._place.group]
+        self._index, self._lane = index, lane
 
     @cached_property
     def values(self) -> Floats:
         """As they were when they were first asked for."""
-        return self._memory().take(self._at)  # pyright: ignore[reportReturnType]
+        return self._group.take_cells(self._place, self._index, self._lane)
 
     def put(self, values: Numeric | float) -> None:
         """Write new values."""
-        if self._table.journal.open:
+        if self._journal.open:
             old = self.values
-            self._table.journal.note(lambda: self._write(old))
+            self._journal.note(lambda: self._write(old))
         self._write(values)
 
     def _write(self, values: Numeric | float) -> None:
-        self._memory()[self._at] = values
-
-    def _memory(self) -> Array:
-        return self._table.groups[self._place.group].slots.view(self._place.dtype).reshape(-1)
+        self._group.put_cells(self._place, self._index, self._lane, values)

@@ -17,6 +17,7 @@ from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.detector import Batch, Findings, Moment, Parameter, Words
 from gateway.detect.episodes import Phase
 from gateway.detect.exact import exp2_of, exp_of, log_of
+from gateway.detect.groups import rarely
 from gateway.detect.habit import HABIT_FIELDS, HOUR_S, RIPE_DAYS, Hours, add_late, expect, learn, recent_days
 from gateway.detect.kinds import KIND_FIELDS, LearntKind, difference, learn_kind
 from gateway.detect.lull import LULL_FIELDS, bar_of, end_lull, follow
@@ -47,17 +48,24 @@ class UsageDrop:
         Field("use"),  # in it
         Field("last", initial=np.nan),  # value
         *KIND_FIELDS,
-        *HABIT_FIELDS,
-        Field("deficit", group="run"),  # in days without any use
-        Field("peak", "f4", group="run"),  # of this run
-        Field("record", "f4", group="run"),  # highest peak of earlier runs, fading
-        Field("run_s", initial=np.nan, group="run"),  # when the deficit began
-        Field("run_use", group="run"),
-        Field("run_usual", group="run"),
-        Field("recent_use", group="run"),
-        Field("recent_usual", group="run"),
-        *LULL_FIELDS,
-        Field("told_hour", "f4", -np.inf, group="lull"),  # in which the drop of another metric was seen to be up
+        # Only what is used has a habit.
+        *rarely(
+            "habit",
+            (
+                *HABIT_FIELDS,
+                Field("deficit", group="run"),  # in days without any use
+                Field("peak", "f4", group="run"),  # of this run
+                Field("record", "f4", group="run"),  # highest peak of earlier runs, fading
+                Field("run_s", initial=np.nan, group="run"),  # when the deficit began
+                Field("run_use", group="run"),
+                Field("run_usual", group="run"),
+                Field("recent_use", group="run"),
+                Field("recent_usual", group="run"),
+                *LULL_FIELDS,
+                # In which the drop of another metric was seen to be up.
+                Field("told_hour", "f4", -np.inf, group="lull"),
+            ),
+        ),
     )
     parameters: Sequence[Parameter] = (
         Parameter(

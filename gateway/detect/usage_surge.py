@@ -20,6 +20,7 @@ from gateway.detect.arrays import Floats
 from gateway.detect.detector import Batch, Findings, Moment, Parameter, Words
 from gateway.detect.drain import DRAIN, settle, tell_use, use_of
 from gateway.detect.excess import BINS, HOUR_S, PRIOR_ALONE, PRIOR_ALONG, PRIOR_SPREAD, RIPE_DAYS, Step, whole_day, wide
+from gateway.detect.groups import rarely
 from gateway.detect.kinds import LearntKind
 from gateway.detect.model import Kind
 from gateway.detect.settings import DetectSettings
@@ -38,25 +39,30 @@ class UsageSurge:
         Field("hour", "f4", np.nan),  # that is being added up, since 1970
         Field("use", "f4"),  # in it; NaN where it is not known
         Field("kind", "f4", LearntKind.UNSETTLED),  # a LearntKind, or DRAIN
-        # Use in an hour of each part of the day; tallies until the kind is settled.
-        Field("usual", "f4", np.nan, lanes=BINS, group="surge"),
-        Field("weekend", "f4", 1.0, group="surge"),  # use on a day of it, over that of a mean day
-        Field("done", "f4", np.nan, group="surge"),  # the last hour that was completed
-        Field("done_use", "f4", np.nan, group="surge"),  # in it; NaN where it was not an hour's
-        Field("days", "f4", group="surge"),
-        Field("recent_use", "f4", group="surge"),  # fading with usual use
-        Field("recent_usual", "f4", group="surge"),
-        Field("recent_beside", "f4", group="surge"),  # what the companion's use makes expect
-        Field("spread", "f4", PRIOR_SPREAD, group="surge"),  # square of a swing
-        Field("surge", "f4", group="surge"),  # evidence so far
-        Field("run", "f4", np.nan, group="surge"),  # the hour in which it began
-        Field("typical", "f4", group="surge"),  # use in an hour with any
-        Field("per", "i4", group="surge"),  # names the companion; 0 for none
-        Field("lost", "f4", group="surge"),  # hours since it was last there
-        Field("own", "f4", group="surge"),  # use in hours that the companion covers too, fading
-        Field("beside", "f4", group="surge"),  # the companion's use in them
-        Field("along", "f4", PRIOR_ALONG, group="surge"),  # how much the two ratios have gone together
-        Field("alone", "f4", PRIOR_ALONE, group="surge"),  # and how much the companion's has gone at all
+        *rarely(
+            "surge",
+            (
+                # Use in an hour of each part of the day; tallies until the kind is settled.
+                Field("usual", "f4", np.nan, lanes=BINS, group="surge"),
+                Field("weekend", "f4", 1.0, group="surge"),  # use on a day of it, over that of a mean day
+                Field("done", "f4", np.nan, group="surge"),  # the last hour that was completed
+                Field("done_use", "f4", np.nan, group="surge"),  # in it; NaN where it was not an hour's
+                Field("days", "f4", group="surge"),
+                Field("recent_use", "f4", group="surge"),  # fading with usual use
+                Field("recent_usual", "f4", group="surge"),
+                Field("recent_beside", "f4", group="surge"),  # what the companion's use makes expect
+                Field("spread", "f4", PRIOR_SPREAD, group="surge"),  # square of a swing
+                Field("surge", "f4", group="surge"),  # evidence so far
+                Field("run", "f4", np.nan, group="surge"),  # the hour in which it began
+                Field("typical", "f4", group="surge"),  # use in an hour with any
+                Field("per", "i4", group="surge"),  # names the companion; 0 for none
+                Field("lost", "f4", group="surge"),  # hours since it was last there
+                Field("own", "f4", group="surge"),  # use in hours that the companion covers too, fading
+                Field("beside", "f4", group="surge"),  # the companion's use in them
+                Field("along", "f4", PRIOR_ALONG, group="surge"),  # how much the two ratios have gone together
+                Field("alone", "f4", PRIOR_ALONE, group="surge"),  # and how much the companion's has gone at all
+            ),
+        ),
     )
     parameters: Sequence[Parameter] = (
         Parameter("rise", minimum=0.05, maximum=20.0),  # least excess, as a share; 0.3, for drains 0.6

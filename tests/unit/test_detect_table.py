@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gateway.detect.groups import rarely
 from gateway.detect.table import Field, Journal, Table
 from gateway.detect.waves import waves
 
@@ -106,8 +107,8 @@ def test_waves_hold_each_key_once_and_keep_its_order() -> None:
 
 RARE = (
     Field("level"),
-    Field("since", initial=np.nan, group="alarm", rare=True),
-    Field("why", group="alarm", rare=True),
+    *rarely("alarm", (Field("since", initial=np.nan, group="alarm"), Field("why", group="alarm"))),
+    *rarely("habit", (Field("mean", group="habit"), Field("hours", "f4", np.nan, lanes=24, apart=True))),
 )
 
 
@@ -151,3 +152,36 @@ def test_rare_fields_are_undone_and_their_slots_given_back() -> None:
     table.release(np.array([4]))
     assert table.allocate(1).tolist() == [4]
     assert np.isnan(table.rows(np.array([4]))["since"]).all()
+
+
+def test_rare_groups_give_their_rows_together_and_take_them_back() -> None:
+    journal = Journal()
+    table = Table(RARE, journal)
+    index = table.allocate(3000)
+    plain = table.bytes_per_slot
+    journal.begin()
+    state = table.rows(index)
+    state.set_cell("hours", index % 24, index.astype(np.float64))  # before anything else is known of them
+    state["mean"] = index.astype(np.float64) + 1.0
+    state.flush()
+    assert table.rows(index).cell("hours", index % 24).tolist() == index.tolist()
+    journal.rollback()
+    assert np.isnan(table.rows(index).cell("hours", index % 24)).all()
+    table.tidy()
+    assert table.bytes_per_slot == plain  # what was undone needs no row
+    some = np.array([2999, 5, 100])
+    state = table.rows(some)
+    state.set_cell("hours", np.array([1, 2, 3]), np.array([1.0, 2.0, 3.0]))
+    state["mean"] = 7.0
+    state.flush()
+    others = table.rows(np.arange(1000, 2000))
+    others["mean"] = 8.0
+    others.flush()
+    others["mean"] = 0.0  # as they began
+    others.flush()
+    table.tidy()
+    assert table.indexes["habit"].used == 3
+    assert table.rows(some)["mean"].tolist() == [7, 7, 7]
+    assert table.rows(some).cell("hours", np.array([1, 2, 3])).tolist() == [1, 2, 3]
+    assert table.rows(np.array([1500]))["mean"].tolist() == [0]
+    assert np.isnan(table.rows(some).vector("hours")).sum() == 3 * 23

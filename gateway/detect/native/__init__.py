@@ -5,7 +5,8 @@ somebody else, the classes themselves are used. `scripts/build_native.py` compil
 """
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,20 +33,27 @@ TOLD: Final = 4
 DISMISSED: Final = 8
 
 
+class RowsMemory(ctypes.Structure):
+    """Which slots have rows in groups that few of them use."""
+
+    of: int
+    used: int
+    capacity: int
+    _fields_ = (("of", ctypes.c_void_p), ("used", ctypes.c_int64), ("capacity", ctypes.c_int64))
+
+
 class GroupMemory(ctypes.Structure):
     """Where a table keeps a group of fields."""
 
     slots: int
     width: int
     rows: int | None  # of a group that few slots use
-    used: int
-    capacity: int
+    initial: int
     _fields_ = (
         ("slots", ctypes.c_void_p),
         ("width", ctypes.c_int64),
         ("rows", ctypes.c_void_p),
-        ("used", ctypes.c_int64),
-        ("capacity", ctypes.c_int64),
+        ("initial", ctypes.c_void_p),
     )
 
 
@@ -73,12 +81,17 @@ class LaneCall(ctypes.Structure):
     column: int
     watch: int
     metric: int
+    bound: int | None
+    judge: int | None
+    fetch: int | None
     parts: int
     part: int
     code: int
     parameters: int
     parameter_count: int
     groups: Any
+    rows: Any
+    row_sets: int
     journal: Any
     most_undo: int
     update_every_s: float
@@ -97,17 +110,17 @@ class LaneCall(ctypes.Structure):
     step: int
     ts_told_s: float
     score: float
-    hour_from_s: float
-    hour_until_s: float
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("samples", "metrics")),
         *((name, ctypes.c_void_p) for name in ("ts_s", "alive_s", "values", "seats", "slots")),
         *((name, ctypes.c_int64) for name in ("columns", "watches")),
-        *((name, ctypes.c_void_p) for name in ("column", "watch", "metric")),
+        *((name, ctypes.c_void_p) for name in ("column", "watch", "metric", "bound", "judge", "fetch")),
         ("parts", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("part", "code", "parameters")),
         ("parameter_count", ctypes.c_int64),
         ("groups", ctypes.POINTER(GroupMemory)),
+        ("rows", ctypes.POINTER(RowsMemory)),
+        ("row_sets", ctypes.c_int64),
         ("journal", ctypes.POINTER(JournalMemory)),
         ("most_undo", ctypes.c_int64),
         ("update_every_s", ctypes.c_double),
@@ -117,8 +130,36 @@ class LaneCall(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("scores", "queued_slots", "queued_ticks")),
         *((name, ctypes.c_int64) for name in ("queued", "sample", "which", "at_sample", "at_which", "slot")),
         ("step", ctypes.c_int32),
-        *((name, ctypes.c_double) for name in ("ts_told_s", "score", "hour_from_s", "hour_until_s", "hour")),
-        ("hour_of_day", ctypes.c_int64),
+        *((name, ctypes.c_double) for name in ("ts_told_s", "score")),
+    )
+
+
+class TogetherCall(ctypes.Structure):
+    """All loops of a roster over the same readings; ``together.c`` says what is what."""
+
+    samples: int
+    metrics: int
+    ts_s: int
+    alive_s: int
+    values: int
+    seats: int
+    slots: int
+    columns: int
+    lanes: int
+    lane: Any
+    bound: int
+    watches: int
+    sample: int
+    at: int
+    which: int
+    short_of: int
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("samples", "metrics")),
+        *((name, ctypes.c_void_p) for name in ("ts_s", "alive_s", "values", "seats", "slots")),
+        *((name, ctypes.c_int64) for name in ("columns", "lanes")),
+        ("lane", ctypes.POINTER(ctypes.POINTER(LaneCall))),
+        ("bound", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("watches", "sample", "at", "which", "short_of")),
     )
 
 
@@ -137,7 +178,12 @@ class _Place(ctypes.Structure):
     )
 
 
-Loop = Callable[[Any], int]
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Where the functions of a detector are."""
+
+    judge: int | None  # a reading
+    fetch: int | None  # further memory of those to come
 
 
 class Kernel:
@@ -145,11 +191,11 @@ class Kernel:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._places = _places(library)
-        self._loops: dict[str, Loop] = {}
-        for name in GROUPS:
-            loop = getattr(library, f"hear_{name}" if name == "silence" else f"judge_{name}")
-            loop.argtypes, loop.restype = (ctypes.POINTER(LaneCall),), ctypes.c_int32
-            self._loops[name] = loop
+        self._loops = {name: _loop(library, name) for name in GROUPS}
+        self.begin_together = library.begin_together
+        self.judge_together = library.judge_together
+        self.begin_together.argtypes = self.judge_together.argtypes = (ctypes.POINTER(TogetherCall),)
+        self.begin_together.restype, self.judge_together.restype = None, ctypes.c_int32
         self.undo = library.undo
         self.undo.argtypes = (ctypes.POINTER(GroupMemory), ctypes.POINTER(JournalMemory), ctypes.c_int64)
         self.undo.restype = None
@@ -161,6 +207,15 @@ class Kernel:
         """The loop of a detector, if it has one, and the table's fields are where it takes them to be."""
         loop = self._loops.get(name)
         return loop if loop is not None and self._places.get(name) == _where(name, table) else None
+
+
+def _loop(library: ctypes.CDLL, name: str) -> Loop:
+    fetch = getattr(library, f"fetch_{name}", None)  # not every detector has more to ask for
+    return Loop(_address(library[f"judge_{name}"]), None if fetch is None else _address(fetch))
+
+
+def _address(function: Any) -> int | None:
+    return ctypes.cast(function, ctypes.c_void_p).value
 
 
 def _places(library: ctypes.CDLL) -> dict[str, dict[str, tuple[int, int]]]:

@@ -1,10 +1,10 @@
-"""A detector's compiled loop over the state of its series, and over one lane of a roster at a time."""
+"""A detector's compiled loop over the state of its series, and the loops of a roster's lanes, reading by reading."""
 
 import ctypes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,13 @@ from gateway.detect.native import (
     Kernel,
     LaneCall,
     Loop,
+    RowsMemory,
+    TogetherCall,
 )
 from gateway.detect.table import Table
 
 FIRST_JOURNAL: Final = 1 << 16  # bytes
+BOUND: Final = 5  # numbers that a loop keeps of each watch at hand
 ORIGIN: Final = 8  # bytes beside those of a slot that the journal keeps
 
 
@@ -68,9 +71,14 @@ class Compiled:
         self._groups = [table.groups[name] for name in groups]
         self._memory = (GroupMemory * len(self._groups))()
         self._places = list(zip(self._memory, self._groups, strict=True))
-        self._rare = [(memory, group) for memory, group in self._places if isinstance(group, RareGroup)]
+        self.has_deadlines = "deadline_s" in table.fields
+        indexes = list(table.indexes.values())
+        self._rows = (RowsMemory * len(indexes))()
+        self._indexes = list(zip(self._rows, indexes, strict=True))
         for memory, group in self._places:
-            memory.width = group.width
+            memory.width, memory.initial = group.width, group.initial_address
+            if isinstance(group, RareGroup):
+                memory.rows = ctypes.addressof(self._rows[indexes.index(group.index)])
         # A row may be kept whole, and one number of it once more.
         self.most_undo = 2 * sum(group.width + ORIGIN for group in self._groups)
         self._kept: npt.NDArray[np.uint8] = np.empty(max(FIRST_JOURNAL, self.most_undo), np.uint8)
@@ -96,33 +104,34 @@ class Compiled:
             self._parameters_at = self._parameters.ctypes.data
         call.parameters = self._parameters_at
         call.parameter_count = self._parameters.shape[1]
-        self.locate()
-        call.groups = self._memory
+        self.locate(call.watches)
+        call.groups, call.rows, call.row_sets = self._memory, self._rows, len(self._rows)
         call.journal = None
         if self._journal.open:
             if self._turn != self._journal.turn:
                 self._turn, self._kept_memory.used = self._journal.turn, 0
             call.journal = ctypes.pointer(self._kept_memory)
 
-    def locate(self) -> None:
-        """Look where the groups' memory is: it moves when slots are opened."""
-        for memory, group in self._rare:
-            group.make_room()
-            memory.rows, memory.used, memory.capacity = group.rows_address, group.used, len(group.slots)
+    def locate(self, rows: int = 1) -> None:
+        """Look where the groups' memory is: it moves when slots are opened. Have so many rows that no slot uses."""
+        for its, index in self._indexes:
+            index.make_room(rows)
+            its.of, its.used, its.capacity = index.address, index.used, index.capacity
         for memory, group in self._places:
             memory.slots = group.address
 
     def take_note_of_rows(self) -> None:
         """Let the table know which rows the loop has given to slots."""
-        for memory, group in self._rare:
-            group.used = memory.used
+        for its, index in self._indexes:
+            index.used = its.used
 
-    def make_room(self) -> None:
-        """Give the journal more memory, where that is what is short, and groups that few slots use more rows."""
-        self.locate()
-        if self._kept_memory.capacity - self._kept_memory.used >= self.most_undo:
+    def make_room(self, watches: int) -> None:
+        """Have room for what a reading may need: in groups that few slots use, and in the journal."""
+        self.locate(watches)
+        most_undo = self.most_undo * watches
+        if self._kept_memory.capacity - self._kept_memory.used >= most_undo:
             return
-        kept = np.empty(2 * len(self._kept), np.uint8)
+        kept = np.empty(2 * len(self._kept) + most_undo, np.uint8)
         kept[: len(self._kept)] = self._kept
         self._kept = kept
         self._kept_memory.bytes, self._kept_memory.capacity = kept.ctypes.data, len(kept)
@@ -171,34 +180,58 @@ class LaneLoop:
         self._call.metric = metrics.ctypes.data
         self._call.parts, self._call.part = len(parts), parts.ctypes.data
         self._call.code = codes.ctypes.data
-        self._call.most_undo = compiled.most_undo
-        self._call.hour_from_s, self._call.hour_until_s = 1.0, 0.0  # none was asked for yet
+        self._call.judge, self._call.fetch = compiled.loop.judge, compiled.loop.fetch
+        self._call.most_undo = compiled.most_undo * len(columns)
         self._call.evidence_points, self._call.update_every_s, self._call.update_score = rules
 
-    def go(self, arrived: Arrived, slots: npt.NDArray[np.int32], scores: Floats | None = None) -> Iterator[Stop]:
-        """Judge readings in their order; whoever is given a stop sees to it before asking for the next."""
+    @property
+    def kernel(self) -> Kernel:
+        """Where the loop is from."""
+        return self._compiled.kernel
+
+    @property
+    def address(self) -> Any:
+        """What the loop is given."""
+        return ctypes.pointer(self._call)
+
+    def prepare(self, samples: int, scores: Floats | None) -> None:
+        """Have everything ready for so many readings; undone with the turn."""
         call, compiled = self._call, self._compiled
-        call.samples, call.metrics = arrived.values.shape
-        call.ts_s, call.alive_s, call.values, call.seats = arrived.addresses
-        call.slots, call.columns = slots.ctypes.data, slots.shape[1]
         call.scores = None if scores is None else scores.ctypes.data
-        call.sample = call.which = call.queued = call.skips_unopened = 0
-        call.queued_slots, call.queued_ticks = compiled.room_to_queue(call.samples * call.watches)
+        if compiled.has_deadlines:
+            call.queued_slots, call.queued_ticks = compiled.room_to_queue(samples * call.watches)
         compiled.prepare(call, self._parameters)
         compiled.note()
-        while True:
-            why = compiled.loop(ctypes.byref(call))
-            compiled.take_note_of_rows()
-            if why == OUT_OF_ROOM:
-                compiled.make_room()
-            elif why:
-                yield Stop(why, call.at_sample, call.at_which, call.slot, call.step, call.ts_told_s, call.score)
-                if why == UNOPENED:
-                    call.skips_unopened = 1
-                compiled.locate()
-                compiled.note()  # after what was done meanwhile
-            else:
-                return
+
+    @property
+    def watches(self) -> int:
+        """How many it has."""
+        return int(self._call.watches)
+
+    def bind(self, memory: Indices) -> None:
+        """Let the loop use memory for what it is asked of every watch."""
+        self._call.bound = memory.ctypes.data
+
+    def take_note_of_rows(self) -> None:
+        """Let the table know which rows the loop has given to slots."""
+        self._compiled.take_note_of_rows()
+
+    def make_room(self) -> None:
+        """Give the loop the memory that it was short of."""
+        self._compiled.take_note_of_rows()
+        self._compiled.make_room(self._call.watches)
+
+    def stop(self, why: int) -> Stop:
+        """Where the loop has stopped."""
+        call = self._call
+        return Stop(why, call.at_sample, call.at_which, call.slot, call.step, call.ts_told_s, call.score)
+
+    def go_on(self, why: int) -> None:
+        """Be ready again, after a stop was seen to."""
+        if why == UNOPENED:
+            self._call.skips_unopened = 1
+        self._compiled.locate(self._call.watches)
+        self._compiled.note()  # after what was done meanwhile
 
     def nearer(self) -> tuple[Indices, Floats]:
         """The slots whose deadline came nearer in the last call, and the starts of their ticks."""
@@ -211,3 +244,48 @@ class LaneLoop:
         samples, watches = np.empty(most, np.int64), np.empty(most, np.int64)
         found = self._compiled.kernel.find_unopened(ctypes.byref(self._call), samples.ctypes.data, watches.ctypes.data)
         return samples[:found], watches[:found]
+
+
+class LoopsTogether:
+    """The compiled loops of some lanes of a roster, one reading after the other through all of them."""
+
+    def __init__(self, loops: Sequence[LaneLoop]) -> None:
+        self._loops = loops
+        self._kernel = loops[0].kernel
+        self._call = TogetherCall()
+        self._lanes = (ctypes.POINTER(LaneCall) * len(loops))(*(loop.address for loop in loops))
+        self._call.lanes, self._call.lane = len(loops), self._lanes
+        self._call.watches = sum(loop.watches for loop in loops)
+        self._bound = np.empty((self._call.watches, BOUND), np.int64)
+        self._call.bound = self._bound.ctypes.data
+        first = 0
+        for loop in loops:
+            loop.bind(self._bound[first:])
+            first += loop.watches
+        self._at = ctypes.byref(self._call)
+
+    def go(
+        self, arrived: Arrived, slots: npt.NDArray[np.int32], scores: Floats | None = None
+    ) -> Iterator[tuple[int, Stop]]:
+        """Judge readings in their order; whoever is given a loop's stop sees to it before asking for the next.
+
+        Loops are told by their place; `scores` are those of the only one.
+        """
+        call = self._call
+        call.samples, call.metrics = arrived.values.shape
+        call.ts_s, call.alive_s, call.values, call.seats = arrived.addresses
+        call.slots, call.columns = slots.ctypes.data, slots.shape[1]
+        for loop in self._loops:
+            loop.prepare(call.samples, scores)
+        self._kernel.begin_together(self._at)
+        while why := self._kernel.judge_together(self._at):
+            if why == OUT_OF_ROOM:
+                self._loops[call.short_of].make_room()
+                continue
+            number = call.at
+            loop = self._loops[number]
+            loop.take_note_of_rows()
+            yield number, loop.stop(why)
+            loop.go_on(why)
+        for loop in self._loops:
+            loop.take_note_of_rows()

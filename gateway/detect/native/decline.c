@@ -17,19 +17,6 @@ static const double TINY = 1e-300;
 static const double GRAIN = 256.0;
 static const double FEWEST = 3.0;
 
-static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
-    (void)ts_s;
-    char *hot = row_of(lane, HOT, slot);
-    ask_for(hot);
-    ask_for(hot + sizeof(decline_t) - 1);
-}
-
-static void fetch_nothing(lane_t *lane, int64_t slot, double ts_s) {
-    (void)lane;
-    (void)slot;
-    (void)ts_s;
-}
-
 INLINE double clip(double x, double most) { return x < -most ? -most : x > most ? most : x; }
 INLINE double grained(double x) { return floor_of(x * GRAIN) / GRAIN; }
 
@@ -103,13 +90,18 @@ static void settle_kind(decline_t *state, drift_t *drift) {
     drift->since_s = NAN;
 }
 
+/* Whether the series' own alarm or the device's is up. */
+static bool is_firing(const lane_t *lane, const sample_t *sample) {
+    return sample->firing || is_alarmed(lane, sample->seat, offsetof(decline_t, phase));
+}
+
 static finding_t judge_level(lane_t *lane, const sample_t *sample, decline_t *state) {
     finding_t found = {.judged = true, .tells_began = true, .began_s = sample->ts_s};
     double value = sample->value, last = state->count == 0.0f ? value : state->last, shift = sample->parameters[SHIFT];
     bool drifted = state->share > 0.0f;
     state->falls += value < last;
     state->zeros = value < 0.0 ? -INFINITY : state->zeros + (float)(value == 0.0);
-    step_by(state, value, sample->firing, LEVEL_PACE);
+    step_by(state, value, is_firing(lane, sample), LEVEL_PACE);
     state->share = share_of(state);
     double far = fabs((double)state->fast) / most((double)state->spread, TINY);
     bool known = state->share >= 0.0f && state->count >= ALONE;
@@ -133,7 +125,7 @@ static finding_t judge_level(lane_t *lane, const sample_t *sample, decline_t *st
 static finding_t judge_day(lane_t *lane, const sample_t *sample, decline_t *state, double level) {
     const double *p = sample->parameters;
     finding_t found = {.judged = true, .tells_began = true};
-    step_by(state, level, sample->firing, USE_PACE);
+    step_by(state, level, is_firing(lane, sample), USE_PACE);
     double fast = (double)state->fast, sure = -fast / most(error_of(state, USE_PACE).error, TINY);
     double bar = log_of(1.0 - p[FALL]);
     double depth = most(fast / bar, 0.0);
@@ -154,7 +146,7 @@ static finding_t judge_use(lane_t *lane, const sample_t *sample, decline_t *stat
     double value = sample->value, amount = kind == COUNTER ? difference(value, state->last) : value;
     if (kind == COUNTER) state->last = value;
     if (!(is_finite(amount) && amount >= 0.0)) return found;
-    float hour = (float)hour_of(lane, sample->ts_s);
+    float hour = (float)sample->hour;
     day_t *day = KEEP_ROW(day_t, lane, DAY, sample->slot);
     if (floor_of((double)state->hour / 24.0) == floor_of((double)hour / 24.0)) {
         day->use = (float)((double)day->use + amount);
@@ -174,16 +166,24 @@ static finding_t judge_use(lane_t *lane, const sample_t *sample, decline_t *stat
     return found;
 }
 
-static finding_t judge(lane_t *lane, const sample_t *sample) {
-    decline_t *state = row_of(lane, HOT, sample->slot);
+INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
+    decline_t *state = sample->state;
     double told = sample->parameters[TOLD_KIND], kind = is_nan(told) ? (double)state->kind : told;
     finding_t found = {.dismissed = kind == STATE};
     if (sample->late || found.dismissed) return found;
     if (kind <= COUNTER) return judge_use(lane, sample, state, kind);
-    float hour = (float)hour_of(lane, sample->ts_s);
+    float hour = (float)sample->hour;
     if (hour == state->hour) return found;
     state->hour = hour;
     return judge_level(lane, sample, state);
+}
+
+/* A level, and a device, steps once an hour; late samples change nothing. */
+static bool passes_over(const sample_t *sample, bool whole) {
+    const decline_t *state = sample->state;
+    double told = sample->parameters[TOLD_KIND], kind = is_nan(told) ? (double)state->kind : told;
+    if (!whole && (kind <= COUNTER || kind == STATE)) return sample->late && kind != STATE;
+    return sample->late || (float)sample->hour == state->hour;
 }
 
 typedef struct { double levels, total, seen, swing; } sums_t;
@@ -218,9 +218,9 @@ static void learn_swing(decline_t *state, const sums_t *sums) {
 }
 
 static finding_t combine(lane_t *lane, const sample_t *sample) {
-    decline_t *state = row_of(lane, HOT, sample->slot);
+    decline_t *state = sample->state;
     finding_t found = {0};
-    float hour = (float)hour_of(lane, sample->ts_s);
+    float hour = (float)sample->hour;
     if (sample->late || hour == state->hour) return found;
     state->hour = hour;
     sums_t sums = add_up(lane, sample);
@@ -240,9 +240,21 @@ static finding_t combine(lane_t *lane, const sample_t *sample) {
     return found;
 }
 
-EXPORT int32_t judge_decline(lane_t *lane) {
-    static const detector_t DECLINE = {
-        sizeof(decline_t), offsetof(decline_t, phase), 0, 0, fetch_hot, fetch_nothing, judge, combine,
-    };
-    return judge_all(lane, &DECLINE);
+EXPORT void fetch_decline(const lane_t *lane, const reading_t *reading) {
+    for (int64_t j = 0; j < lane->watches; j++) {
+        int64_t slot = slot_ahead(reading->slots, lane->bound + j);
+        ask_for(row_of(lane, DAY, slot));
+    }
+}
+
+static const detector_t DECLINE = {
+    .size = sizeof(decline_t),
+    .phase_at = offsetof(decline_t, phase),
+    .combine = combine,
+    .passes_over = passes_over,
+    .judge = judge,
+};
+
+EXPORT FOR_EACH_PROCESSOR int32_t judge_decline(lane_t *lane, const reading_t *reading, int64_t first) {
+    return judge_all(lane, reading, first, &DECLINE);
 }

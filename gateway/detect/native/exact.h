@@ -10,6 +10,13 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* A function that is compiled once more for processors of the last ten years, and chosen when it is loaded. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx2", "default")))
+#else
+#define FOR_EACH_PROCESSOR
+#endif
+
 static const double LOG2_E = 0x1.71547652b82fep+0;
 static const double LN_2 = 0x1.62e42fefa39efp-1;
 static const double SQRT_2 = 0x1.6a09e667f3bcdp+0;
@@ -36,12 +43,8 @@ INLINE float mostf(float a, float b) { return b > a ? b : a; }
 INLINE bool is_nan(double x) { return x != x; }
 INLINE bool is_finite(double x) { return fabs(x) <= 0x1.fffffffffffffp+1023; }
 
-/* floor(), without a call to the C library where the processor of the oldest common kind has no instruction for it. */
-INLINE double floor_of(double x) {
-    if (!(fabs(x) < 0x1p+52)) return x;
-    double whole = (double)(int64_t)x;
-    return whole > x ? whole - 1.0 : whole;
-}
+/* floor(); with -fno-trapping-math no call of the C library, whatever the processor. */
+INLINE double floor_of(double x) { return __builtin_floor(x); }
 
 /* 2 to the power of x, for x <= 0. */
 INLINE double exp2_of(double x) {

@@ -19,7 +19,7 @@ EXPORT int64_t find_unopened(lane_t *lane, int64_t *samples, int64_t *watches) {
     for (int64_t i = lane->sample; i < lane->samples; i++) {
         for (int64_t j = 0; j < lane->watches; j++) {
             int32_t *slot = lane->slots + lane->seats[i] * lane->columns + lane->column[j];
-            if (*slot != -1 || !concerns(lane, i, j)) continue;
+            if (*slot != -1 || !concerns(lane, lane->values + i * lane->metrics, j)) continue;
             *slot = INT32_MIN; /* seen: taken back below */
             samples[count] = i;
             watches[count++] = j;

@@ -27,8 +27,12 @@ INLINE float settle(learnt_t *state, double ts_s, double value, double last) {
 /* The kind as `told` by a profile, else as the values so far show; kept in `kind` once settled. */
 INLINE double learn_kind(lane_t *lane, int group, const sample_t *sample, float *kind, double last, double told) {
     if (!is_nan(told)) return told;
-    if (*kind == UNSETTLED)
-        *kind = settle(KEEP_ROW(learnt_t, lane, group, sample->slot), sample->ts_s, sample->value, last);
+    if (*kind == UNSETTLED) {
+        learnt_t *tallies = KEEP_ROW(learnt_t, lane, group, sample->slot);
+        *kind = settle(tallies, sample->ts_s, sample->value, last);
+        /* Once they have told the kind they are of no use, and take no memory. */
+        if (*kind != UNSETTLED) memcpy(tallies, lane->groups[group].initial, sizeof *tallies);
+    }
     return *kind;
 }
 

@@ -10,19 +10,6 @@ enum { FEATURES = 2 };
 static const float WEIGHTS[FEATURES] = {1.5f, 0.95f};
 static const float WARM_UP = 180.0f;
 
-static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
-    char *hot = row_of(lane, HOT, slot);
-    ask_for(hot);
-    hour_of(lane, ts_s);
-    ask_for((float *)row_of(lane, HOURLY, slot) + lane->hour_of_day);
-}
-
-static void fetch_cells(lane_t *lane, int64_t slot, double ts_s) {
-    (void)ts_s;
-    const record_t *hot = row_of(lane, HOT, slot);
-    ask_for((uint64_t *)row_of(lane, RECENT, slot) + place_of(hot->recent, lane->evidence_points));
-}
-
 /* A series that turns out to be of amounts starts anew, on their square roots. */
 static void start_anew(lane_t *lane, record_t *state, const sample_t *sample) {
     state->count = state->bar = state->unrest = 0.0f;
@@ -56,6 +43,29 @@ INLINE float exceeded_by(const record_t *state, int k, float feature, float floo
     return excess / mostf(1e-30f, mostf(floor, width)) * WEIGHTS[k];
 }
 
+/* Whether a feature is outside its range; not one that is not there. */
+INLINE bool leaves(const record_t *state, int k, float feature) {
+    return feature > state->high[k] || feature < state->low[k];
+}
+
+typedef struct { float raw, excess; bool news; double score; } record_seen_t;
+
+/* What a sample outside of a range comes to. */
+static record_seen_t measure(lane_t *lane, const sample_t *sample, const record_t *state, const float *features,
+                             float floor, const double *bases, double value) {
+    float ratio[FEATURES], largest = 0.0f;
+    for (int k = 0; k < FEATURES; k++) {
+        ratio[k] = exceeded_by(state, k, features[k], floor);
+        largest = mostf(largest, ratio[k]);
+    }
+    record_seen_t seen = {.raw = leastf(1e6f, largest)};
+    seen.excess = seen.raw / (1.0f + state->unrest);
+    seen.news = seen.excess > 1.8f * state->bar;
+    seen.score = seen.news ? (double)seen.excess / ((double)seen.excess + 0.3) : 0.0;
+    if (seen.score >= 0.5) note(lane, sample, state, ratio, bases, value);
+    return seen;
+}
+
 /* Shrink a range a little, then let in what was just seen, or a step towards it. */
 INLINE void widen(record_t *state, int k, float feature, float floor, float pace, float rate) {
     float low = state->low[k], high = state->high[k], width = high - low;
@@ -84,25 +94,23 @@ INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, do
     bool first = state->count == 0.0f;
     double slow = first ? value : state->slow;
     if (first) begin(lane, sample);
-    hour_of(lane, sample->ts_s);
-    float *cell = keep_cell(lane, HOURLY, sample->slot, lane->hour_of_day);
+    float *cell = keep_cell(lane, HOURLY, sample->slot, sample->hour_of_day);
     double hourly = (double)*cell;
     float distance = (float)(value - slow);
     float features[FEATURES] = {(float)(value - hourly), steady_of(state->before, distance)};
-    float floor = (float)(0.02 * fabs(slow)), ratio[FEATURES], largest = 0.0f;
-    for (int k = 0; k < FEATURES; k++) {
-        ratio[k] = state->count >= WARM_UP ? exceeded_by(state, k, features[k], floor) : 0.0f;
-        largest = mostf(largest, ratio[k]);
-    }
-    float raw = leastf(1e6f, largest), excess = raw / (1.0f + state->unrest);
-    bool news = excess > 1.8f * state->bar;
-    double score = news ? (double)excess / ((double)excess + 0.3) : 0.0;
-    if (score >= 0.5) {
+    float floor = (float)(0.02 * fabs(slow)), unrest = state->unrest * 0.999f, bar = state->bar * 0.985f;
+    double score = 0.0;
+    *inside = !(state->count >= WARM_UP && (leaves(state, 0, features[0]) || leaves(state, 1, features[1])));
+    if (!*inside) {
         double bases[FEATURES] = {hourly, slow};
-        note(lane, sample, state, ratio, bases, value);
+        record_seen_t seen = measure(lane, sample, state, features, floor, bases, value);
+        *inside = seen.raw == 0.0f;
+        score = seen.score;
+        unrest = unrest + (seen.raw > 0.1f ? (float)pace * 0.5f * leastf(seen.raw, 1.0f) : 0.0f);
+        bar = seen.news ? seen.excess : bar;
     }
-    state->unrest = state->unrest * 0.999f + (raw > 0.1f ? (float)pace * 0.5f * leastf(raw, 1.0f) : 0.0f);
-    state->bar = news ? excess : state->bar * 0.985f;
+    state->unrest = unrest;
+    state->bar = bar;
     float rate = mostf(0.002f, 1.0f / (state->count + 1.0f));
     state->slow = slow + pace * (double)rate * (value - slow);
     state->before[1] = state->before[0];
@@ -111,7 +119,6 @@ INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, do
     rate = 0.5f * (0.0004f + 1.0f / (state->count + 10.0f));
     for (int k = 0; k < FEATURES; k++) widen(state, k, features[k], floor, (float)pace, rate);
     state->count = leastf(1e6f, state->count + 1.0f);
-    *inside = raw == 0.0f;
     return score;
 }
 
@@ -120,8 +127,8 @@ INLINE double root_of(double value) {
     return copysign(sqrt(fabs(value)), value); /* a zero's sign makes no difference to anything */
 }
 
-static finding_t judge(lane_t *lane, const sample_t *sample) {
-    record_t *state = row_of(lane, HOT, sample->slot);
+INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
+    record_t *state = sample->state;
     const double *p = sample->parameters;
     float before = state->kind;
     const record_told_t *told = row_of(lane, RECORD_GROUP, sample->slot);
@@ -143,9 +150,23 @@ static finding_t judge(lane_t *lane, const sample_t *sample) {
     return found;
 }
 
-EXPORT int32_t judge_record(lane_t *lane) {
-    static const detector_t RECORD = {
-        sizeof(record_t), offsetof(record_t, phase), offsetof(record_t, recent), 1, fetch_hot, fetch_cells, judge,
-    };
-    return judge_all(lane, &RECORD);
+EXPORT void fetch_record(const lane_t *lane, const reading_t *reading) {
+    for (int64_t j = 0; j < lane->watches; j++) {
+        int64_t slot = slot_ahead(reading->slots, lane->bound + j);
+        const record_t *hot = (const record_t *)(lane->bound[j].hot + slot * lane->bound[j].width);
+        ask_for((float *)row_of(lane, HOURLY, slot) + reading->hour_of_day);
+        ask_for((uint64_t *)row_of(lane, RECENT, slot) + place_of(hot->recent, lane->evidence_points));
+    }
+}
+
+static const detector_t RECORD = {
+    .size = sizeof(record_t),
+    .phase_at = offsetof(record_t, phase),
+    .recent_at = offsetof(record_t, recent),
+    .remembers = true,
+    .judge = judge,
+};
+
+EXPORT FOR_EACH_PROCESSOR int32_t judge_record(lane_t *lane, const reading_t *reading, int64_t first) {
+    return judge_all(lane, reading, first, &RECORD);
 }

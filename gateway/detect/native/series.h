@@ -25,26 +25,54 @@ static const double LARGEST = 1e30;
 static const double HOUR_S = 3600.0;
 static const double LAST_SECOND = 4294967295.0;
 
-/* `rows` says where the slots of a group that few use have theirs, -1 for none; NULL where every slot has its own. */
-typedef struct { uint8_t *slots; int64_t width; int32_t *rows; int64_t used, capacity; } group_t;
+/* Where the slots of groups that few of them use have their rows, -1 for none. */
+typedef struct { int32_t *of; int64_t used, capacity; } rows_t;
+
+/* `rows` is NULL where every slot has its own. A slot that has none is as `initial` is. */
+typedef struct { uint8_t *slots; int64_t width; rows_t *rows; uint8_t *initial; } group_t;
 
 /* What the slots held before this turn touched them: bytes, then where they were, one after the other. */
 typedef struct { uint8_t *bytes; int64_t used, capacity; } journal_t;
 typedef uint64_t origin_t; /* offset in the group's memory, length in bytes, group */
 
+/* One reading of a device. */
 typedef struct {
+    int64_t number; /* in the order of arrival */
+    double ts_s, alive_s, hour; /* device and healthy time; the hour since 1970 of device time */
+    int64_t hour_of_day;
+    const double *values; /* [metrics] */
+    int64_t seat;
+    const int32_t *slots; /* [columns], the device's */
+} reading_t;
+
+/* A watch of a lane, with what is asked of it at every reading. */
+typedef struct {
+    uint8_t *hot; /* the group of that name */
+    int64_t width;
+    const double *parameters;
+    int64_t column, metric; /* the latter is -1 for one that stands for the device; these come last */
+} watch_t;
+
+typedef struct lane_t {
     int64_t samples, metrics;
     const double *ts_s, *alive_s, *values; /* [samples], [samples], [samples, metrics] */
     const int64_t *seats;                  /* [samples] */
     int32_t *slots;                        /* [seats, columns]; negative for none */
     int64_t columns, watches;
-    const int64_t *column, *watch, *metric; /* [watches]; a metric of -1 stands for the device, and comes last */
+    const int64_t *column, *watch, *metric; /* [watches] */
+    watch_t *bound;                         /* [watches], made of these */
+    /* Takes one reading through the watches from `first` on. */
+    int32_t (*judge)(struct lane_t *, const reading_t *, int64_t first);
+    /* Asks for further memory of a reading to come, the hot groups of which are at hand; or NULL. */
+    void (*fetch)(const struct lane_t *, const reading_t *);
     int64_t parts;
     const int64_t *part; /* [parts], columns of all series of the station */
     const int64_t *code; /* [parts], gateway/detect/detector.py: code_of() their metrics */
     const double *parameters;               /* [watches of the detector, parameters] */
     int64_t parameter_count;
     group_t *groups;
+    rows_t *rows; /* [row_sets] */
+    int64_t row_sets;
     journal_t *journal; /* NULL where no turn is open */
     int64_t most_undo;  /* bytes that one sample can add to the journal */
     double update_every_s;
@@ -55,19 +83,18 @@ typedef struct {
     int64_t *queued_slots; /* deadlines that came nearer, and the starts of their ticks: room for all */
     double *queued_ticks;
     int64_t queued;
-    int64_t sample, which; /* the next to be judged */
+    int64_t sample, which;             /* to go on with */
     int64_t at_sample, at_which, slot; /* what was found, where the loop has stopped */
     int32_t step;
     double ts_told_s, score;
-    double hour_from_s, hour_until_s, hour; /* the hour that was asked for last, but for its last second */
-    int64_t hour_of_day;
 } lane_t;
 
 typedef struct {
     const double *parameters;
+    void *state; /* the group `hot` */
     int64_t slot;
-    double ts_s, value;
-    int64_t seat;
+    double ts_s, hour, value;
+    int64_t hour_of_day, seat;
     bool late, firing;
 } sample_t;
 
@@ -82,8 +109,21 @@ INLINE void ask_for(const void *memory) {
     __builtin_prefetch(memory, 1);
 }
 
+/* A slot's fields of one group, to be read. They are elsewhere once a slot that had no row is changed. */
 INLINE void *row_of(const lane_t *lane, int group, int64_t slot) {
-    return lane->groups[group].slots + slot * lane->groups[group].width;
+    const group_t *its = lane->groups + group;
+    if (!its->rows) return its->slots + slot * its->width;
+    int32_t row = its->rows->of[slot];
+    return row < 0 ? its->initial : its->slots + row * its->width;
+}
+
+/* Where a slot's fields of one group are, to be changed: a slot that has no row gets one. */
+INLINE int64_t offset_of(lane_t *lane, int group, int64_t slot) {
+    const group_t *its = lane->groups + group;
+    if (!its->rows) return slot * its->width;
+    int32_t *row = its->rows->of + slot;
+    if (*row < 0) *row = (int32_t)its->rows->used++;
+    return *row * its->width;
 }
 
 INLINE void keep_part(lane_t *lane, int group, int64_t offset, int32_t length) {
@@ -97,30 +137,22 @@ INLINE void keep_part(lane_t *lane, int group, int64_t offset, int32_t length) {
 
 /* A slot's fields of one group, to be changed; `size` is a constant, so that no call is needed to copy them. */
 INLINE void *keep_bytes(lane_t *lane, int group, int64_t slot, int32_t size) {
-    keep_part(lane, group, slot * lane->groups[group].width, size);
-    return row_of(lane, group, slot);
+    int64_t offset = offset_of(lane, group, slot);
+    keep_part(lane, group, offset, size);
+    return lane->groups[group].slots + offset;
 }
 #define KEEP_ROW(type, lane, group, slot) ((type *)keep_bytes(lane, group, slot, (int32_t)sizeof(type)))
 
-/* The same for a group that few slots use: a slot that has no row gets one, in its initial state. */
-INLINE void *keep_rare(lane_t *lane, int group, int64_t slot, int32_t size) {
-    group_t *rare = lane->groups + group;
-    if (rare->rows[slot] < 0) rare->rows[slot] = (int32_t)rare->used++;
-    int64_t offset = rare->rows[slot] * rare->width;
-    keep_part(lane, group, offset, size);
-    return rare->slots + offset;
-}
-
 /* One number of a vector field that is stored apart, to be changed. */
 INLINE float *keep_cell(lane_t *lane, int group, int64_t slot, int64_t cell) {
-    int64_t offset = slot * lane->groups[group].width + cell * (int64_t)sizeof(float);
+    int64_t offset = offset_of(lane, group, slot) + cell * (int64_t)sizeof(float);
     keep_part(lane, group, offset, (int32_t)sizeof(float));
     return (float *)(lane->groups[group].slots + offset);
 }
 
 /* One byte of a vector field that is stored apart, to be changed. */
 INLINE uint8_t *keep_byte(lane_t *lane, int group, int64_t slot, int64_t cell) {
-    int64_t offset = slot * lane->groups[group].width + cell;
+    int64_t offset = offset_of(lane, group, slot) + cell;
     keep_part(lane, group, offset, 1);
     return lane->groups[group].slots + offset;
 }
@@ -132,21 +164,11 @@ INLINE int64_t within(double place, int64_t count) { return place >= 0.0 && plac
 INLINE double remainder_of(double x, double by) { return x - by * floor_of(x / by); }
 INLINE int64_t place_in(double x, int64_t count) { return within(remainder_of(x, (double)count), count); }
 
-/* The hour since 1970, and in `lane` that of the day. Most samples of a batch are of the same one. */
-INLINE double hour_of(lane_t *lane, double ts_s) {
-    if (!(ts_s >= lane->hour_from_s && ts_s <= lane->hour_until_s)) {
-        lane->hour = floor_of(ts_s / HOUR_S);
-        lane->hour_of_day = within(lane->hour - 24.0 * floor_of(lane->hour / 24.0), 24);
-        lane->hour_from_s = lane->hour * HOUR_S;
-        lane->hour_until_s = lane->hour_from_s + (HOUR_S - 1.0);
-    }
-    return lane->hour;
-}
-
 /* Where the next sample is remembered for explanations; `recent` counts them, round and round. */
 INLINE int64_t place_of(float recent, int64_t points) {
-    double kept = (double)recent;
-    return within(kept < (double)points ? kept : kept - (double)points, points);
+    int64_t place = (int64_t)recent;
+    if (place >= points) place -= points;
+    return place >= 0 && place < points ? place : 0;
 }
 
 INLINE void remember(lane_t *lane, int group, const sample_t *sample, float *recent) {
@@ -187,61 +209,53 @@ INLINE int32_t step(const lane_t *lane, float *phase, episode_t *state, const sa
 /* The value of a sample for a watch; absent where it is no number that a device measures. */
 INLINE bool is_there(double value) { return fabs(value) <= LARGEST; }
 
-INLINE bool has_room(const lane_t *lane) {
-    const group_t *episodes = lane->groups + EPISODE;
-    if (episodes->used == episodes->capacity) return false;
-    return !lane->journal || lane->journal->capacity - lane->journal->used >= lane->most_undo;
+/* For how many readings, whatever they need, there is room. */
+INLINE int64_t room_of(const lane_t *lane) {
+    int64_t room = lane->journal ? (lane->journal->capacity - lane->journal->used) / lane->most_undo : INT64_MAX;
+    for (int64_t k = 0; k < lane->row_sets; k++) {
+        int64_t rows = (lane->rows[k].capacity - lane->rows[k].used) / lane->watches;
+        if (rows < room) room = rows;
+    }
+    return room;
 }
 
-/* Leave the loop, to go on after this sample and watch. */
-INLINE int32_t stop(lane_t *lane, int64_t sample, int64_t which, int64_t slot, int32_t why) {
-    lane->at_sample = sample;
+/* Leave the loop, to go on after this reading and watch. */
+INLINE int32_t stop(lane_t *lane, const reading_t *reading, int64_t which, int64_t slot, int32_t why) {
+    lane->at_sample = reading->number;
     lane->at_which = which;
     lane->slot = slot;
-    lane->sample = which + 1 < lane->watches ? sample : sample + 1;
-    lane->which = which + 1 < lane->watches ? which + 1 : 0;
+    lane->sample = reading->number;
+    lane->which = which + 1;
     return why;
 }
 
-/* Leave the loop, to begin with this sample and watch again. */
-INLINE int32_t halt(lane_t *lane, int64_t sample, int64_t which, int32_t why) {
-    lane->sample = sample;
+/* Leave the loop, to begin with this reading and watch again. */
+INLINE int32_t halt(lane_t *lane, const reading_t *reading, int64_t which, int32_t why) {
+    lane->sample = reading->number;
     lane->which = which;
     return why;
 }
 
 typedef finding_t judge_t(lane_t *lane, const sample_t *sample);
-typedef void fetch_t(lane_t *lane, int64_t slot, double ts_s);
-
+typedef bool passes_t(const sample_t *sample, bool whole);
 
 /* The first fields of the group `hot` of a detector that looks `phase_at` bytes into it for its phase. */
 typedef struct {
     int32_t size;
     size_t phase_at, recent_at;
-    int32_t remembers;
-    fetch_t *fetch, *fetch_more;
+    bool remembers;
     judge_t *judge, *combine; /* of a series; of a device, or NULL */
+    passes_t *passes_over;    /* whether a sample changes nothing but `newest_s`; or NULL */
 } detector_t;
 
-enum { SOON = 8, SOONER = 16, SOONEST = 24 }; /* samples ahead whose memory is asked for */
-
-/* The slot of a sample and watch, any slot where there is none: a branch would cost more than it saves. */
-INLINE int64_t slot_ahead(const lane_t *lane, int64_t i, int64_t j) {
-    int64_t slot = lane->slots[lane->seats[i] * lane->columns + lane->column[j]];
+/* The slot of a watch, any slot where there is none: a branch would cost more than it saves. */
+INLINE int64_t slot_ahead(const int32_t *slots, const watch_t *watch) {
+    int64_t slot = slots[watch->column];
     return slot & ~(slot >> 63);
 }
 
-INLINE void fetch(lane_t *lane, int64_t i, const detector_t *detector) {
-    if (i + SOONEST < lane->samples) ask_for(lane->slots + lane->seats[i + SOONEST] * lane->columns);
-    for (int64_t j = 0; j < lane->watches; j++) {
-        if (i + SOONER < lane->samples) detector->fetch(lane, slot_ahead(lane, i + SOONER, j), lane->ts_s[i + SOONER]);
-        if (i + SOON < lane->samples) detector->fetch_more(lane, slot_ahead(lane, i + SOON, j), lane->ts_s[i + SOON]);
-    }
-}
-
-/* Whether a watch has anything to judge in a reading: its metric's value, or of a device any. */
-INLINE bool concerns(const lane_t *lane, int64_t i, int64_t j) {
-    const double *values = lane->values + i * lane->metrics;
+/* Whether a watch over the device has anything to judge in a reading: any of the metrics that are watched. */
+INLINE bool concerns(const lane_t *lane, const double *values, int64_t j) {
     if (lane->metric[j] >= 0) return is_there(values[lane->metric[j]]);
     for (int64_t k = 0; k < j && lane->metric[k] >= 0; k++)
         if (is_there(values[lane->metric[k]])) return true;
@@ -249,50 +263,61 @@ INLINE bool concerns(const lane_t *lane, int64_t i, int64_t j) {
 }
 
 /* Whether an alarm over the whole device is up; its watches come last. */
-INLINE bool is_alarmed(const lane_t *lane, int64_t seat, const detector_t *detector) {
+INLINE bool is_alarmed(const lane_t *lane, int64_t seat, size_t phase_at) {
     for (int64_t j = lane->watches - 1; j >= 0 && lane->metric[j] < 0; j--) {
         int32_t slot = lane->slots[seat * lane->columns + lane->column[j]];
-        if (slot >= 0 && *(float *)((uint8_t *)row_of(lane, HOT, slot) + detector->phase_at) >= ACTIVE) return true;
+        if (slot >= 0 && *(float *)((uint8_t *)row_of(lane, HOT, slot) + phase_at) >= ACTIVE) return true;
     }
     return false;
 }
 
-/* Judge sample after sample, each by every watch; 0 at the end, or why it has stopped before. */
-INLINE int32_t judge_all(lane_t *lane, const detector_t *detector) {
-    int64_t first = lane->which;
-    for (int64_t i = lane->sample; i < lane->samples; i++, first = 0) {
-        if (!first) fetch(lane, i, detector);
-        for (int64_t j = first; j < lane->watches; j++) {
-            if (!concerns(lane, i, j)) continue;
-            bool whole = detector->combine && lane->metric[j] < 0;
-            sample_t sample = {.ts_s = lane->ts_s[i], .seat = lane->seats[i]};
-            sample.value = whole ? NAN : lane->values[i * lane->metrics + lane->metric[j]];
-            sample.slot = lane->slots[sample.seat * lane->columns + lane->column[j]];
-            if (sample.slot < 0) {
-                if (sample.slot == -1 && !lane->skips_unopened) return halt(lane, i, j, UNOPENED);
-                continue;
-            }
-            if (!has_room(lane)) return halt(lane, i, j, OUT_OF_ROOM);
-            sample.parameters = lane->parameters + lane->watch[j] * lane->parameter_count;
-            uint8_t *hot = keep_bytes(lane, HOT, sample.slot, detector->size);
-            double *newest_s = (double *)hot;
-            float *phase = (float *)(hot + detector->phase_at);
-            sample.late = sample.ts_s < *newest_s;
-            sample.firing = *phase >= ACTIVE || (detector->combine && is_alarmed(lane, sample.seat, detector));
-            *newest_s = most(*newest_s, sample.ts_s);
-            if (detector->remembers) remember(lane, RECENT, &sample, (float *)(hot + detector->recent_at));
-            finding_t found = whole ? detector->combine(lane, &sample) : detector->judge(lane, &sample);
-            if (lane->scores) lane->scores[i] = found.score;
-            int32_t why = found.dismissed ? DISMISSED : 0;
-            if (!sample.late && found.judged && (found.breach || *phase > IDLE)) {
-                lane->step = step(lane, phase, keep_rare(lane, EPISODE, sample.slot, sizeof(episode_t)), &sample, &found);
-                lane->score = found.score;
-                if (lane->step != NOTHING) why |= TOLD;
-            }
-            if (why) return stop(lane, i, j, sample.slot, why);
+/* Judge one reading by every watch from `first` on; 0 where that is done, or why it has stopped before. */
+INLINE int32_t judge_all(lane_t *lane, const reading_t *reading, int64_t first, const detector_t *detector) {
+    for (int64_t j = first; j < lane->watches; j++) {
+        const watch_t *watch = lane->bound + j;
+        bool whole = detector->combine && watch->metric < 0;
+        double value = whole ? NAN : reading->values[watch->metric];
+        if (whole ? !concerns(lane, reading->values, j) : !is_there(value)) continue;
+        int64_t slot = reading->slots[watch->column];
+        if (slot < 0) {
+            if (slot == -1 && !lane->skips_unopened) return halt(lane, reading, j, UNOPENED);
+            continue;
         }
+        uint8_t *hot = watch->hot + slot * watch->width;
+        double *newest_s = (double *)hot;
+        float *phase = (float *)(hot + detector->phase_at);
+        sample_t sample = {
+            .parameters = watch->parameters,
+            .state = hot,
+            .slot = slot,
+            .ts_s = reading->ts_s,
+            .hour = reading->hour,
+            .value = value,
+            .hour_of_day = reading->hour_of_day,
+            .seat = reading->seat,
+            .late = reading->ts_s < *newest_s,
+            .firing = *phase >= ACTIVE,
+        };
+        if (detector->passes_over && detector->passes_over(&sample, whole)) {
+            keep_part(lane, HOT, slot * watch->width, sizeof *newest_s);
+            *newest_s = most(*newest_s, sample.ts_s);
+            continue;
+        }
+        keep_part(lane, HOT, slot * watch->width, detector->size);
+        *newest_s = most(*newest_s, sample.ts_s);
+        if (detector->remembers) remember(lane, RECENT, &sample, (float *)(hot + detector->recent_at));
+        finding_t found = whole ? detector->combine(lane, &sample) : detector->judge(lane, &sample);
+        if (lane->scores) lane->scores[reading->number] = found.score;
+        bool moves = found.judged && !sample.late && (found.breach || *phase > IDLE);
+        if (!(moves || found.dismissed)) continue;
+        int32_t why = found.dismissed ? DISMISSED : 0;
+        if (moves) {
+            lane->step = step(lane, phase, KEEP_ROW(episode_t, lane, EPISODE, slot), &sample, &found);
+            lane->score = found.score;
+            if (lane->step != NOTHING) why |= TOLD;
+        }
+        if (why) return stop(lane, reading, j, slot, why);
     }
-    lane->sample = lane->samples;
     return 0;
 }
 

@@ -41,38 +41,27 @@ INLINE void queue(lane_t *lane, int64_t slot, silence_t *state) {
     lane->queued += 1;
 }
 
-static void fetch_ahead(const lane_t *lane, int64_t i) {
-    if (i + SOONEST < lane->samples) ask_for(lane->slots + lane->seats[i + SOONEST] * lane->columns);
-    if (i + SOONER >= lane->samples) return;
-    for (int64_t j = 0; j < lane->watches; j++)
-        ask_for(row_of(lane, HOT, slot_ahead(lane, i + SOONER, j)));
-}
-
-/* Take readings as signs of life; stops where one ends a silence. */
-EXPORT int32_t hear_silence(lane_t *lane) {
-    int64_t first = lane->which;
-    for (int64_t i = lane->sample; i < lane->samples; i++, first = 0) {
-        if (!first) fetch_ahead(lane, i);
-        for (int64_t j = first; j < lane->watches; j++) {
-            int64_t slot = lane->slots[lane->seats[i] * lane->columns + lane->column[j]];
-            if (slot < 0) continue;
-            if (!has_room(lane)) return halt(lane, i, j, OUT_OF_ROOM);
-            silence_t *state = KEEP_ROW(silence_t, lane, HOT, slot);
-            bool silent = state->phase >= ACTIVE;
-            double back_s = lane->ts_s[i];
-            episode_t *episode = silent ? keep_rare(lane, EPISODE, slot, sizeof(episode_t)) : NULL;
-            /* What returns with old data returns no sooner than its silence was told. */
-            if (silent) back_s = most(back_s, episode->told_s);
-            hear(state, lane->parameters + lane->watch[j] * lane->parameter_count, lane->alive_s[i]);
-            state->newest_s = most(state->newest_s, back_s);
-            queue(lane, slot, state);
-            if (!silent) continue;
-            state->phase = IDLE;
-            episode->told_s = back_s;
-            lane->ts_told_s = back_s;
-            return stop(lane, i, j, slot, TOLD);
-        }
+/* Take a reading as a sign of life; stops where it ends a silence. */
+EXPORT FOR_EACH_PROCESSOR int32_t judge_silence(lane_t *lane, const reading_t *reading, int64_t first) {
+    for (int64_t j = first; j < lane->watches; j++) {
+        const watch_t *watch = lane->bound + j;
+        int64_t slot = reading->slots[watch->column];
+        if (slot < 0) continue;
+        silence_t *state = (silence_t *)(watch->hot + slot * watch->width);
+        keep_part(lane, HOT, slot * watch->width, sizeof *state);
+        bool silent = state->phase >= ACTIVE;
+        double back_s = reading->ts_s;
+        episode_t *episode = silent ? KEEP_ROW(episode_t, lane, EPISODE, slot) : NULL;
+        /* What returns with old data returns no sooner than its silence was told. */
+        if (silent) back_s = most(back_s, episode->told_s);
+        hear(state, watch->parameters, reading->alive_s);
+        state->newest_s = most(state->newest_s, back_s);
+        queue(lane, slot, state);
+        if (!silent) continue;
+        state->phase = IDLE;
+        episode->told_s = back_s;
+        lane->ts_told_s = back_s;
+        return stop(lane, reading, j, slot, TOLD);
     }
-    lane->sample = lane->samples;
     return 0;
 }

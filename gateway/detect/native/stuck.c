@@ -8,17 +8,6 @@ enum { UNLIKELY = PARAMETERS, TIMES, LASTING_S, TOLD_KIND };
 static const double RATE = 0.01;
 static const double LOG2_REST = -0.014499569695115089;
 
-static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
-    (void)ts_s;
-    ask_for(row_of(lane, HOT, slot));
-}
-
-static void fetch_nothing(lane_t *lane, int64_t slot, double ts_s) {
-    (void)lane;
-    (void)slot;
-    (void)ts_s;
-}
-
 /* How many repetitions are too many. */
 static double bar_of(const still_t *still, double repeats, const double *p) {
     double per_repetition = -log_of(most(least(repeats, 0.99), 0.01));
@@ -37,8 +26,8 @@ static double follow(const stuck_t *state, still_t *still, double ts_s, double r
     return began_s;
 }
 
-static finding_t judge(lane_t *lane, const sample_t *sample) {
-    stuck_t *state = row_of(lane, HOT, sample->slot);
+INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
+    stuck_t *state = sample->state;
     const double *p = sample->parameters;
     double value = sample->value, last = state->last, run = (double)state->run;
     finding_t found = {.dismissed = p[TOLD_KIND] == COUNTER || p[TOLD_KIND] == STATE};
@@ -64,12 +53,17 @@ static finding_t judge(lane_t *lane, const sample_t *sample) {
     }
     if (same) return found;
     /* A run counts once it is over: while it lasts, it must not become what is usual. */
-    repeats = 1.0 - (1.0 - repeats) * exp2_of(run * LOG2_REST);
+    repeats = 1.0 - (1.0 - repeats) * (run > 0.0 ? exp2_of(run * LOG2_REST) : 1.0);
     state->repeats = (float)(repeats + RATE * (0.0 - repeats));
     return found;
 }
 
-EXPORT int32_t judge_stuck(lane_t *lane) {
-    static const detector_t STUCK = {sizeof(stuck_t), offsetof(stuck_t, phase), 0, 0, fetch_hot, fetch_nothing, judge, NULL};
-    return judge_all(lane, &STUCK);
+static const detector_t STUCK = {
+    .size = sizeof(stuck_t),
+    .phase_at = offsetof(stuck_t, phase),
+    .judge = judge,
+};
+
+EXPORT FOR_EACH_PROCESSOR int32_t judge_stuck(lane_t *lane, const reading_t *reading, int64_t first) {
+    return judge_all(lane, reading, first, &STUCK);
 }

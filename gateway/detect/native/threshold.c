@@ -4,17 +4,6 @@
 
 enum { ABOVE = PARAMETERS, BELOW, CLEAR_BELOW, CLEAR_ABOVE, HYSTERESIS };
 
-static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
-    (void)ts_s;
-    ask_for(row_of(lane, HOT, slot));
-}
-
-static void fetch_cells(lane_t *lane, int64_t slot, double ts_s) {
-    (void)ts_s;
-    const threshold_t *hot = row_of(lane, HOT, slot);
-    ask_for((uint64_t *)row_of(lane, RECENT, slot) + place_of(hot->recent, lane->evidence_points));
-}
-
 static double score_of(double value, double above, double below) {
     double excess = most(most(0.0, value - above), below - value); /* either limit may be NaN: not there */
     double limit = fabs(value > above ? above : below);
@@ -22,7 +11,7 @@ static double score_of(double value, double above, double below) {
     return 0.5 + 0.5 * ratio / (1.0 + ratio);
 }
 
-static finding_t judge(lane_t *lane, const sample_t *sample) {
+INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     (void)lane;
     const double *p = sample->parameters;
     double above = p[ABOVE], below = p[BELOW], value = sample->value;
@@ -37,9 +26,22 @@ static finding_t judge(lane_t *lane, const sample_t *sample) {
     };
 }
 
-EXPORT int32_t judge_threshold(lane_t *lane) {
-    static const detector_t THRESHOLD = {
-        sizeof(threshold_t), offsetof(threshold_t, phase), offsetof(threshold_t, recent), 1, fetch_hot, fetch_cells, judge,
-    };
-    return judge_all(lane, &THRESHOLD);
+EXPORT void fetch_threshold(const lane_t *lane, const reading_t *reading) {
+    for (int64_t j = 0; j < lane->watches; j++) {
+        int64_t slot = slot_ahead(reading->slots, lane->bound + j);
+        const threshold_t *hot = (const threshold_t *)(lane->bound[j].hot + slot * lane->bound[j].width);
+        ask_for((uint64_t *)row_of(lane, RECENT, slot) + place_of(hot->recent, lane->evidence_points));
+    }
+}
+
+static const detector_t THRESHOLD = {
+    .size = sizeof(threshold_t),
+    .phase_at = offsetof(threshold_t, phase),
+    .recent_at = offsetof(threshold_t, recent),
+    .remembers = true,
+    .judge = judge,
+};
+
+EXPORT FOR_EACH_PROCESSOR int32_t judge_threshold(lane_t *lane, const reading_t *reading, int64_t first) {
+    return judge_all(lane, reading, first, &THRESHOLD);
 }

@@ -14,24 +14,6 @@ enum { DAYS_KEPT = 14 };
 
 typedef struct { double hour, use; } hours_t; /* one completed hour */
 
-static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
-    (void)ts_s;
-    ask_for(row_of(lane, HOT, slot));
-}
-
-static void fetch_rest(lane_t *lane, int64_t slot, double ts_s) {
-    const usage_t *hot = row_of(lane, HOT, slot);
-    if (hour_of(lane, ts_s) == hot->hour) return;
-    char *habit = row_of(lane, HABIT, slot), *run = row_of(lane, RUN, slot);
-    ask_for(habit);
-    ask_for(habit + sizeof(habit_t) - 1);
-    ask_for(run);
-    ask_for(run + sizeof(run_t) - 1);
-    ask_for((float *)row_of(lane, USUAL, slot) + place_in(hot->hour, 24));
-    ask_for(row_of(lane, CHANCES, slot));
-    ask_for(row_of(lane, LULL, slot));
-}
-
 INLINE int64_t weekday_of(double day) { return place_in((is_nan(day) ? 0.0 : day) + 4.0, 7); }
 INLINE double or_zero(double x) { return is_nan(x) ? 0.0 : x; }
 
@@ -197,15 +179,15 @@ static void repair(lane_t *lane, int64_t slot, hours_t hours) {
     *cell = (float)(or_zero((double)*cell) + hours.use);
 }
 
-static finding_t judge(lane_t *lane, const sample_t *sample) {
-    usage_t *state = row_of(lane, HOT, sample->slot);
+INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
+    usage_t *state = sample->state;
     double kind = learn_kind(lane, KIND, sample, &state->kind, state->last, sample->parameters[TOLD_KIND]);
     finding_t found = {.dismissed = kind == LEVEL || kind == STATE};
     bool counter = kind == COUNTER;
     double amount = counter ? difference(sample->value, state->last) : sample->value;
     if (!sample->late) state->last = sample->value;
     if (!(kind <= COUNTER && is_finite(amount) && amount >= 0.0) || (counter && sample->late)) return found;
-    double hour = hour_of(lane, sample->ts_s), current = state->hour;
+    double hour = sample->hour, current = state->hour;
     if (hour == current) {
         state->use = state->use + amount;
     } else if (!sample->late) {
@@ -219,7 +201,28 @@ static finding_t judge(lane_t *lane, const sample_t *sample) {
     return found;
 }
 
-EXPORT int32_t judge_usage_drop(lane_t *lane) {
-    static const detector_t USAGE_DROP = {sizeof(usage_t), offsetof(usage_t, phase), 0, 0, fetch_hot, fetch_rest, judge};
-    return judge_all(lane, &USAGE_DROP);
+EXPORT void fetch_usage_drop(const lane_t *lane, const reading_t *reading) {
+    for (int64_t j = 0; j < lane->watches; j++) {
+        int64_t slot = slot_ahead(reading->slots, lane->bound + j);
+        const usage_t *hot = (const usage_t *)(lane->bound[j].hot + slot * lane->bound[j].width);
+        if (reading->hour == hot->hour) continue;
+        char *habit = row_of(lane, HABIT, slot), *run = row_of(lane, RUN, slot);
+        ask_for(habit);
+        ask_for(habit + sizeof(habit_t) - 1);
+        ask_for(run);
+        ask_for(run + sizeof(run_t) - 1);
+        ask_for((float *)row_of(lane, USUAL, slot) + place_in(hot->hour, 24));
+        ask_for(row_of(lane, CHANCES, slot));
+        ask_for(row_of(lane, LULL, slot));
+    }
+}
+
+static const detector_t USAGE_DROP = {
+    .size = sizeof(usage_t),
+    .phase_at = offsetof(usage_t, phase),
+    .judge = judge,
+};
+
+EXPORT FOR_EACH_PROCESSOR int32_t judge_usage_drop(lane_t *lane, const reading_t *reading, int64_t first) {
+    return judge_all(lane, reading, first, &USAGE_DROP);
 }

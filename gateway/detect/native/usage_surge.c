@@ -13,19 +13,6 @@ static const double MEMORY_DAYS = 30.0;
 typedef struct { double use, usual, span, whole, weight, factor, pair; bool there, rests, has, seen; } hour_t;
 typedef struct { double ratio, beside; } lately_t; /* logarithms over the habit */
 
-static void fetch_hot(lane_t *lane, int64_t slot, double ts_s) {
-    (void)ts_s;
-    ask_for(row_of(lane, HOT, slot));
-}
-
-static void fetch_rest(lane_t *lane, int64_t slot, double ts_s) {
-    const using_t *hot = row_of(lane, HOT, slot);
-    if ((float)hour_of(lane, ts_s) == hot->hour) return;
-    char *surge = row_of(lane, SURGE, slot);
-    ask_for(surge);
-    ask_for(surge + sizeof(surge_t) - 1);
-}
-
 INLINE double or_else(double told, double otherwise) { return is_nan(told) ? otherwise : told; }
 INLINE double within_both(double x, double bound) { return x < -bound ? -bound : x > bound ? bound : x; }
 
@@ -259,9 +246,9 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, dou
     };
 }
 
-static finding_t judge(lane_t *lane, const sample_t *sample) {
-    using_t *state = row_of(lane, HOT, sample->slot);
-    double hour = (double)(float)hour_of(lane, sample->ts_s), use;
+INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
+    using_t *state = sample->state;
+    double hour = (double)(float)sample->hour, use;
     float kind = learn_use(lane, sample, state, hour);
     finding_t found = {.dismissed = kind == LEVEL || kind == STATE};
     bool counts = use_of(kind, sample, state->last, &use);
@@ -278,9 +265,23 @@ static finding_t judge(lane_t *lane, const sample_t *sample) {
     return found;
 }
 
-EXPORT int32_t judge_usage_surge(lane_t *lane) {
-    static const detector_t USAGE_SURGE = {
-        sizeof(using_t), offsetof(using_t, phase), 0, 0, fetch_hot, fetch_rest, judge, NULL,
-    };
-    return judge_all(lane, &USAGE_SURGE);
+EXPORT void fetch_usage_surge(const lane_t *lane, const reading_t *reading) {
+    for (int64_t j = 0; j < lane->watches; j++) {
+        int64_t slot = slot_ahead(reading->slots, lane->bound + j);
+        const using_t *hot = (const using_t *)(lane->bound[j].hot + slot * lane->bound[j].width);
+        if ((float)reading->hour == hot->hour) continue;
+        char *surge = row_of(lane, SURGE, slot);
+        ask_for(surge);
+        ask_for(surge + sizeof(surge_t) - 1);
+    }
+}
+
+static const detector_t USAGE_SURGE = {
+    .size = sizeof(using_t),
+    .phase_at = offsetof(using_t, phase),
+    .judge = judge,
+};
+
+EXPORT FOR_EACH_PROCESSOR int32_t judge_usage_surge(lane_t *lane, const reading_t *reading, int64_t first) {
+    return judge_all(lane, reading, first, &USAGE_SURGE);
 }

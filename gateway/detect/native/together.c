@@ -1,0 +1,130 @@
+/* All loops of a roster over the same readings: each reading goes through all of them before the next one does.
+ *
+ * What they are asked for is alike (which series, which hour), so that a processor that has just answered it for one
+ * detector guesses right for the others; and while one of them waits for memory, the next can begin.
+ */
+#include "series.h"
+
+typedef struct {
+    int64_t samples, metrics;
+    const double *ts_s, *alive_s, *values;
+    const int64_t *seats;
+    int32_t *slots;
+    int64_t columns, lanes;
+    lane_t **lane;
+    watch_t *bound; /* [watches], of all lanes */
+    int64_t watches;
+    int64_t sample, at, which; /* the reading, the lane and its watch to go on with */
+    int64_t short_of;          /* the lane that has no room */
+} together_t;
+
+/* Let every lane begin with the first reading. */
+EXPORT void begin_together(together_t *call) {
+    for (int64_t k = 0; k < call->lanes; k++) {
+        lane_t *lane = call->lane[k];
+        lane->samples = call->samples;
+        lane->metrics = call->metrics;
+        lane->ts_s = call->ts_s;
+        lane->alive_s = call->alive_s;
+        lane->values = call->values;
+        lane->seats = call->seats;
+        lane->slots = call->slots;
+        lane->columns = call->columns;
+        lane->queued = lane->skips_unopened = 0;
+    }
+    call->sample = call->at = call->which = 0;
+}
+
+enum { SOON = 8, SOONER = 16, SOONEST = 24 }; /* readings ahead whose memory is asked for */
+
+typedef struct { double from_s, until_s, hour; int64_t hour_of_day; } hour_clock_t;
+
+/* The hour of a time; most readings are of the same as the one before. Its last second is reckoned anew. */
+INLINE void tell_hour(hour_clock_t *clock, double ts_s, reading_t *reading) {
+    if (!(ts_s >= clock->from_s && ts_s <= clock->until_s)) {
+        clock->hour = floor_of(ts_s / HOUR_S);
+        clock->hour_of_day = within(clock->hour - 24.0 * floor_of(clock->hour / 24.0), 24);
+        clock->from_s = clock->hour * HOUR_S;
+        clock->until_s = clock->from_s + (HOUR_S - 1.0);
+    }
+    reading->hour = clock->hour;
+    reading->hour_of_day = clock->hour_of_day;
+}
+
+/* Where the watches' state is now: it may have moved. */
+static void bind_watches(lane_t *lane) {
+    for (int64_t j = 0; j < lane->watches; j++)
+        lane->bound[j] = (watch_t){
+            .hot = lane->groups[HOT].slots,
+            .width = lane->groups[HOT].width,
+            .parameters = lane->parameters + lane->watch[j] * lane->parameter_count,
+            .column = lane->column[j],
+            .metric = lane->metric[j],
+        };
+}
+
+/* Have the memory of readings to come at hand when their turn comes. */
+INLINE void fetch(const together_t *call, hour_clock_t *clock, int64_t i) {
+    if (i + SOONEST >= call->samples) return;
+    ask_for(call->slots + call->seats[i + SOONEST] * call->columns);
+    const int32_t *slots = call->slots + call->seats[i + SOONER] * call->columns;
+    for (const watch_t *watch = call->bound; watch < call->bound + call->watches; watch++)
+        ask_for(watch->hot + slot_ahead(slots, watch) * watch->width);
+    reading_t reading = {.slots = call->slots + call->seats[i + SOON] * call->columns};
+    tell_hour(clock, call->ts_s[i + SOON], &reading);
+    for (int64_t k = 0; k < call->lanes; k++)
+        if (call->lane[k]->fetch) call->lane[k]->fetch(call->lane[k], &reading);
+}
+
+/* For how many readings every lane has room; -1 in `short_of` or the first lane that has none. */
+static int64_t room(const together_t *call, int64_t *short_of) {
+    int64_t least_room = INT64_MAX;
+    *short_of = -1;
+    for (int64_t k = call->lanes - 1; k >= 0; k--) {
+        int64_t its = room_of(call->lane[k]);
+        if (its < least_room) least_room = its;
+        if (its < 1) *short_of = k;
+    }
+    return least_room;
+}
+
+/* Judge reading after reading, each in every lane; 0 at the end, or why the lane `at` has stopped before. */
+EXPORT FOR_EACH_PROCESSOR int32_t judge_together(together_t *call) {
+    int64_t at = call->at, which = call->which, checked = call->sample, short_of;
+    hour_clock_t clock = {.from_s = 1.0}, clock_ahead = clock;
+    for (int64_t k = 0; k < call->lanes; k++) bind_watches(call->lane[k]);
+    for (int64_t i = call->sample; i < call->samples; i++, at = 0) {
+        if (i == checked) {
+            int64_t readings = room(call, &short_of);
+            checked = readings < call->samples ? i + readings : call->samples;
+            if (short_of >= 0) {
+                call->sample = i;
+                call->at = at;
+                call->which = which;
+                call->short_of = short_of;
+                return OUT_OF_ROOM;
+            }
+        }
+        if (!at && !which) fetch(call, &clock_ahead, i);
+        reading_t reading = {
+            .number = i,
+            .ts_s = call->ts_s[i],
+            .alive_s = call->alive_s[i],
+            .values = call->values + i * call->metrics,
+            .seat = call->seats[i],
+            .slots = call->slots + call->seats[i] * call->columns,
+        };
+        tell_hour(&clock, reading.ts_s, &reading);
+        for (; at < call->lanes; at++, which = 0) {
+            lane_t *lane = call->lane[at];
+            int32_t why = lane->judge(lane, &reading, which);
+            if (!why) continue;
+            call->sample = i;
+            call->at = at;
+            call->which = lane->which;
+            return why;
+        }
+    }
+    call->sample = call->samples;
+    return 0;
+}
