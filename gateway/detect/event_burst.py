@@ -68,8 +68,8 @@ class EventBurst:
     fields: Sequence[Field] = (
         Field("first_s", initial=np.nan),  # when the device was first heard, by its own time
         Field("seen"),  # events so far
-        Field("pace", group="burst", rare="burst"),  # events a day of the present burst
-        Field("late", group="burst", rare="burst"),  # 1: events came late, and the next sign in time decides on them
+        Field("pace", group="burst", rare=True),  # events a day of the present burst
+        Field("late", group="burst", rare=True),  # 1: events came late, and the next sign in time decides on them
         *RATE_FIELDS,
     )
     parameters: Sequence[Parameter] = (

@@ -29,14 +29,13 @@ class Field:
     lanes: int = 0  # 0 is a scalar
     group: str = HOT  # fields that are used together are stored together
     apart: bool = False  # a vector of which one lane is used at a time: stored alone
-    # Of a group that few slots ever use (all of its fields are): rows only for those that do. Names what gives rows:
-    # groups that are used by the same slots give them together.
-    rare: str = ""
+    rare: bool = False  # of a group that few slots ever use (all of its fields are): rows only for those that do
+    rows: str = ""  # rare groups that are used by the same slots give them rows together, by this name
 
 
 def rarely(name: str, fields: Sequence[Field]) -> Sequence[Field]:
     """Whole groups of fields that only some slots use, the same ones: they get their rows together, by this name."""
-    return tuple(replace(field, rare=name) for field in fields)
+    return tuple(replace(field, rare=True, rows=name) for field in fields)
 
 
 @dataclass(frozen=True, slots=True)

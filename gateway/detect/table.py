@@ -78,13 +78,13 @@ class Table:
         groups: dict[str, list[Field]] = {}
         for field in fields:
             groups.setdefault(f"{field.name}, apart" if field.apart else field.group, []).append(field)
-        self.indexes = {field.rare: RowIndex() for field in fields if field.rare}
+        self.indexes = {field.rows or field.group: RowIndex() for field in fields if field.rare}
         self.groups = {name: self._group(name, members) for name, members in groups.items()}
         self.places = {name: place for group in self.groups.values() for name, place in group.places.items()}
 
     def _group(self, name: str, fields: Sequence[Field]) -> Group:
-        rare = fields[0].rare
-        return RareGroup(fields, name, self.indexes[rare]) if rare else Group(fields, name)
+        first = fields[0]
+        return RareGroup(fields, name, self.indexes[first.rows or first.group]) if first.rare else Group(fields, name)
 
     def tidy(self) -> None:
         """Take back the memory of rare fields that are in their initial state again; no turn may be open."""

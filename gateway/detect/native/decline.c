@@ -147,8 +147,10 @@ static finding_t judge_use(lane_t *lane, const sample_t *sample, decline_t *stat
     if (kind == COUNTER) state->last = value;
     if (!(is_finite(amount) && amount >= 0.0)) return found;
     float hour = (float)sample->hour;
+    bool same = hour == state->hour;
+    if (same && amount == 0.0) return found;
     day_t *day = KEEP_ROW(day_t, lane, DAY, sample->slot);
-    if (floor_of((double)state->hour / 24.0) == floor_of((double)hour / 24.0)) {
+    if (same || floor_of((double)state->hour / 24.0) == floor_of((double)hour / 24.0)) {
         day->use = (float)((double)day->use + amount);
         day->covered = (float)((double)day->covered + (hour != state->hour));
         state->hour = hour;
@@ -243,7 +245,9 @@ static finding_t combine(lane_t *lane, const sample_t *sample) {
 EXPORT void fetch_decline(const lane_t *lane, const reading_t *reading) {
     for (int64_t j = 0; j < lane->watches; j++) {
         int64_t slot = slot_ahead(reading->slots, lane->bound + j);
-        ask_for(row_of(lane, DAY, slot));
+        const decline_t *hot = (const decline_t *)(lane->bound[j].hot + slot * lane->bound[j].width);
+        if (hot->kind <= COUNTER) ask_for(row_of(lane, DAY, slot));
+        if (lane->bound[j].metric < 0 && hot->hour != (float)reading->hour) ask_for(row_of(lane, DRIFT, slot));
     }
 }
 
