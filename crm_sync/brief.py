@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Final
 
 from crm_sync.model import AlarmState, CaseAlarm, Resolution, Subject
+from crm_sync.playbooks.model import TriedFix
 from crm_sync.wording.wording import DAY_S, Local, Wording, display_unit
 from devices.profiles.model import Playbook, Profile
 
@@ -29,6 +30,7 @@ class CaseFacts:
     now_s: float
     wording: Wording
     resolved_before_s: float | None = None  # a relapse: when it had been resolved
+    tried: Sequence[TriedFix] = ()  # what the product was told to do by itself
 
 
 def generic_playbook(profile: Profile | None, problem: str, kind: str, wording: Wording) -> Playbook:
@@ -48,11 +50,17 @@ def write_brief(facts: CaseFacts) -> str:
     sections = (
         (headings.what_happened, _what_happened(facts)),
         (headings.likely_cause, playbook.likely_cause),
+        (headings.what_was_tried, _what_was_tried(facts)),
         (headings.what_to_say, playbook.what_to_say),
         (headings.what_not_to_do, playbook.what_not_to_do),
         (headings.product, _product_line(facts)),
     )
     return "\n\n".join(f"{heading}\n{_clip(text.strip())}" for heading, text in sections if text.strip())
+
+
+def _what_was_tried(facts: CaseFacts) -> str:
+    words = facts.wording.words.tried
+    return "\n".join(words.get(fix.came_to, words["other"]).format(command=_words(fix.command)) for fix in facts.tried)
 
 
 def write_ending(resolution: Resolution, subject: Subject, at_s: float, now_s: float, wording: Wording) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from crm_sync.model import CaseAlarm
+from crm_sync.playbooks.shown import ActionView
 from crm_sync.policy.model import Gate, Outcome, Reason
 from crm_sync.queries import CaseView, DecisionView, EndpointView, StepView, TransitionView
 from devices.clock import to_datetime
@@ -37,6 +38,7 @@ def explain_case(view: CaseView) -> Story:
         *(_of_decision(decision) for decision in view.decisions),
         *(_of_transition(transition) for transition in view.transitions),
         *(_of_step(step) for step in view.steps),
+        *(_of_action(action) for action in view.actions),
     ]
     told = "; ".join(_of_endpoint(endpoint) for endpoint in view.endpoints) or "no CRM was to hear of it"
     owner = "nobody is known to own the product" if case.owner_ref is None else f"owner {case.owner_ref}"
@@ -121,6 +123,16 @@ def _of_step(step: StepView) -> Line:
     return Line(
         step.settled_at or step.due_at, f"{_plain(step.kind)} to the owner by {step.channel}: {step.state}{why}"
     )
+
+
+def _of_action(action: ActionView) -> Line:
+    """One candidate for the next best action, with what was looked at, and what came of it."""
+    kind, _, what = action.action.partition(":")
+    named = f"{_plain(kind)} {what}".strip() if what else _plain(kind)
+    looked = ", ".join(f"{_plain(name)} {_shown(value)}" for name, value in action.inputs.items())
+    came = "" if action.result is None else f"; it {action.result}: {_plain(action.result_why or '')}"
+    says = f"next best action, round {action.round}: {named} {action.verdict}: {_plain(action.reason)}"
+    return Line(action.decided_at, says + (f" ({looked})" if looked else "") + came)
 
 
 def _of_endpoint(endpoint: EndpointView) -> str:

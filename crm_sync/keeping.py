@@ -6,7 +6,7 @@ All of it in the turn of the inbox, so that trust has one writer, and decides in
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, LiteralString
 
@@ -16,13 +16,12 @@ from psycopg_pool import AsyncConnectionPool
 
 from crm_sync import inbox
 from crm_sync.apart import Log, attempt
-from crm_sync.brief import write_ending
+from crm_sync.arrivals import arrival_of, withdraw_empty
 from crm_sync.cases import opening, proposals, trusting
-from crm_sync.cases.desk import Arrival, Desk, find_subject
-from crm_sync.cases.lifecycle import close
-from crm_sync.cases.queries import Connection, Transition, alarms_of, lock_case
+from crm_sync.cases.desk import Desk
+from crm_sync.cases.queries import Connection, lock_case
 from crm_sync.catching_up import renewed_notice
-from crm_sync.model import Case, CaseState, Resolution
+from crm_sync.model import CaseState
 from crm_sync.trust import budget_queries, queries
 from crm_sync.trust.bar import bar_now
 from crm_sync.trust.belief import Belief, Cell
@@ -134,34 +133,12 @@ async def _open_approved(conn: Connection, desk: Desk, case_id: str, now_s: floa
     case = await lock_case(conn, case_id)
     if case is None or case.state is not CaseState.APPROVED:
         return False
-    alarms = await alarms_of(conn, case_id)
-    if not alarms:
-        await _withdraw(conn, desk, case, now_s)
+    arrival = await arrival_of(conn, case, now_s)
+    if arrival is None:
+        await withdraw_empty(conn, desk, case, now_s)
         return False
-    alarm = alarms[0]
-    notice = renewed_notice(await _row_of_alarm(conn, alarm.alarm_id), now_s, now_s)
-    subject = await find_subject(conn, case.tenant_id, case.device_id)
-    await opening.open_approved(conn, desk, case, Arrival(notice, alarm, alarm, subject, now_s))
+    await opening.open_approved(conn, desk, case, arrival)
     return True
-
-
-async def _withdraw(conn: Connection, desk: Desk, case: Case, now_s: float) -> None:
-    """End an approved case whose alarms have all gone elsewhere: there is nothing left to open it for."""
-    subject = await find_subject(conn, case.tenant_id, case.device_id)
-    ending = write_ending(Resolution.WITHDRAWN, subject, now_s, now_s, desk.wording)
-    by = Transition(None, case.state, "policy", "no_alarm", "None of its alarms belongs to it any longer.")
-    await close(conn, replace(case, ending=ending), Resolution.WITHDRAWN, by, now_s)
-
-
-_ROW_OF_ALARM: Final[LiteralString] = "SELECT * FROM case_alarm WHERE alarm_id = %s"
-
-
-async def _row_of_alarm(conn: Connection, alarm_id: str) -> dict[str, Any]:
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_ROW_OF_ALARM, [alarm_id])
-        row = await cursor.fetchone()
-    assert row is not None  # it is a case's
-    return row
 
 
 _WAITING: Final[LiteralString] = """

@@ -54,6 +54,7 @@ class Resolution(StrEnum):
     DECLINED = "declined"  # a person said no: it was not opened, or is taken back
     SOLVED_BY_OWNER = "solved_by_owner"
     CALLED_WRONG_BY_OWNER = "called_wrong_by_owner"  # the owner says that nothing was wrong
+    FIXED_SILENTLY = "fixed_silently"  # the product mended itself when told to, before anybody was troubled
 
     @property
     def is_persons(self) -> bool:
@@ -103,6 +104,7 @@ class Subject:
     account_ref: str | None = None
     time_zone: str | None = None
     language: str | None = None  # of the owner, a BCP 47 tag
+    lifecycle_stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from psycopg.rows import class_row, dict_row
 
 from crm_sync.cases.queries import alarm_of_row, case_of_row
 from crm_sync.model import Case, CaseAlarm, CaseState
+from crm_sync.playbooks.shown import ActionView, actions_of
 
 Connection = AsyncConnection[Any]
 Row = TypeVar("Row", bound="_OfCase")
@@ -86,6 +87,7 @@ class CaseView:
     transitions: tuple[TransitionView, ...]
     decisions: tuple[DecisionView, ...]
     steps: tuple[StepView, ...]
+    actions: tuple[ActionView, ...] = ()  # that were considered, chosen or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,9 @@ async def _views(conn: Connection, cases: Sequence[Case]) -> tuple[CaseView, ...
     endpoints = _by_case(await _endpoints(conn, ids))
     transitions = _by_case(await _transitions(conn, ids))
     steps = _by_case(await _steps(conn, ids))
+    actions: dict[str, list[ActionView]] = defaultdict(list)
+    for action in await actions_of(conn, ids):
+        actions[action.case_id].append(action)
     decisions: dict[str | None, list[DecisionView]] = defaultdict(list)
     for decision in await _decisions_of_cases(conn, ids):
         decisions[decision.case_id].append(decision)
@@ -176,6 +181,7 @@ async def _views(conn: Connection, cases: Sequence[Case]) -> tuple[CaseView, ...
             tuple(transitions.get(case.case_id, ())),
             tuple(decisions.get(case.case_id, ())),
             tuple(steps.get(case.case_id, ())),
+            tuple(actions.get(case.case_id, ())),
         )
         for case in cases
     )

@@ -22,6 +22,7 @@ from crm_sync.cases.step_queries import Step
 from crm_sync.catching_up import Heads, look_again
 from crm_sync.delivery.channels import close_channels, open_channels
 from crm_sync.delivery.deliverer import Deliverer
+from crm_sync.following import follow_fixes
 from crm_sync.inbox_worker import InboxWorker
 from crm_sync.keeping import Keeper
 from crm_sync.records.owner_polling import OwnerPolling
@@ -60,6 +61,7 @@ class CrmSync:
         self._clock = clock
         self._log = log
         self._desk = desk
+        self._tenant_id = tenant_id
         self.stats = CrmStats()
         self._inbox = InboxWorker(self._desk, pool, clock, log, stats=self.stats)
         self._channels = open_channels(settings.endpoints)
@@ -107,6 +109,8 @@ class CrmSync:
             if time.monotonic() - self._kept_s >= self._settings.poll_interval:
                 await self._survive(self._keep)
                 await self._survive(self._release_held)
+                if await self._survive(self._follow_fixes) > 0:
+                    self._deliverer.wake()
                 self._kept_s = time.monotonic()
             if await self._survive(self._look_at_inbox) > 0:
                 self._deliverer.wake()
@@ -124,6 +128,10 @@ class CrmSync:
     async def _release_held(self) -> int:
         async with self._pool.connection() as conn, conn.transaction():
             return await holds.release_due(conn, self._clock.now_s())
+
+    async def _follow_fixes(self) -> int:
+        async with self._pool.connection() as conn, conn.transaction():
+            return await follow_fixes(conn, self._desk, self._tenant_id, self._log, self._clock.now_s())
 
     async def _look_at_inbox(self) -> int:
         worked = await self._inbox.work_batch()

@@ -115,6 +115,8 @@ class CrmSettings(_Section):
     outreach: OutreachSettings = OutreachSettings()
     voice: VoiceSettings = VoiceSettings()
     teams: tuple[TeamSettings, ...] = ()  # those that are not always there
+    silent_fixes: bool = True  # false: playbooks send no commands to products
+    silent_fixes_per_hour: Annotated[int, Field(ge=0)] = 100  # to all products together; beyond, people are told
     time_zones: tuple[TimeZoneName, ...] = ()  # for owners without one: a step must be allowed in all of these
     reconcile: ReconcileSettings = ReconcileSettings()
     inbox_batch: Annotated[int, Field(ge=1, le=1000)] = 200  # alarm notices per transaction

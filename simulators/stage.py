@@ -111,6 +111,7 @@ def open_stage(
             far_future_s=DAY_S + 4 * step_s,
             database_url=os.environ.get("CARELOOP_DATABASE__URL", ""),
             poll_s=0.1,
+            silent_fixes=False,  # these fleets obey nothing
             more=more + _EDGES_SPEAK_FOR_ALL,
         )
         with GatewayProcess(plan) as process:

@@ -13,6 +13,7 @@ from crm_sync.chart import attach_chart
 from crm_sync.inbox import AlarmNotice
 from crm_sync.model import Case, CaseAlarm, CaseState, Subject
 from crm_sync.outbox import OutboxMessage, enqueue_all
+from crm_sync.playbooks.queries import people_are_told
 from crm_sync.policy.model import GateAnswer
 from crm_sync.settings import CrmSettings, MessageType
 from devices.clock import to_datetime
@@ -56,7 +57,7 @@ async def tell(
     told = replace(case, version=case.version + 1, updated_at_s=now_s)
     await queries.update_case(conn, told)
     data = case_data(told, subject, await queries.alarms_of(conn, case.case_id), news)
-    data |= await cohort_data(conn, told)
+    data |= await cohort_data(conn, told) | await people_are_told(conn, case.case_id)
     messages: list[OutboxMessage] = []
     for announcement in await queries.announcements_of(conn, case.case_id):
         name = announcement.endpoint

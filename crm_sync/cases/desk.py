@@ -8,17 +8,27 @@ from crm_sync.brief import generic_playbook
 from crm_sync.cases.queries import Connection
 from crm_sync.inbox import AlarmNotice
 from crm_sync.model import CaseAlarm, Subject
+from crm_sync.playbooks.conditions import holds
+from crm_sync.playbooks.model import Facts
 from crm_sync.policy.gates import ANY_CRM
 from crm_sync.routing import Route, route
 from crm_sync.settings import CrmSettings, EndpointSettings, MessageType
 from crm_sync.trust.rules import TrustRules
 from crm_sync.wording.catalogue import Wordings, load_wordings
 from crm_sync.wording.wording import Wording
-from devices.profiles.model import Action, Playbook, Profile, Severity
+from devices.profiles.model import AGENT_SEES, Action, ActionKind, Playbook, Profile, Severity
 from devices.registry.queries import asset_of
 
 _HOUR_S: Final = 3600.0
-_DEFAULT_ACTION: Final = Action(kind="agent_case")
+_DEFAULT_ACTION: Final = Action(kind=ActionKind.AGENT_CASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Who looks after a case, and until when somebody must have."""
+
+    team: str
+    sla_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +56,12 @@ class Desk:
         written = {} if profile is None else {playbook.problem: playbook for playbook in profile.playbooks}
         return written.get(problem) or generic_playbook(profile, problem, kind, self.wordings.of(language))
 
-    def route(self, playbook: Playbook, severity: Severity, now_s: float) -> Route:
+    def route(self, playbook: Playbook, facts: Facts, now_s: float) -> Route:
         """The team that is to look after a problem, and until when, by the teams' own hours."""
-        wanted = assign(playbook, severity)
+        return self.route_to(assign(playbook, facts), facts.severity, now_s)
+
+    def route_to(self, wanted: Assignment, severity: Severity, now_s: float) -> Route:
+        """Whom a case goes to that somebody is to have, and until when."""
         teams = {team.name: team for team in self.settings.teams}
         return route(teams, wanted.team, severity, wanted.sla_s, now_s)
 
@@ -73,21 +86,18 @@ class Arrival:
     has_ended: bool = False  # a later notice of the same alarm waits, and says that it is over
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """Who looks after a case, and until when somebody must have."""
-
-    team: str
-    sla_s: float | None
-
-
-def assign(playbook: Playbook, severity: Severity) -> Assignment:
-    """The team of the best agent action for this severity; below all of them, their first team and no deadline."""
-    agent_actions = [action for action in playbook.actions if action.kind == "agent_case"] or [_DEFAULT_ACTION]
+def assign(playbook: Playbook, facts: Facts) -> Assignment:
+    """The team of the first agent action whose conditions hold; where none does, their first team and no deadline."""
+    agent_actions = [action for action in playbook.actions if action.kind in AGENT_SEES] or [_DEFAULT_ACTION]
     for action in agent_actions:
-        if action.minimum_severity.rank <= severity.rank:
-            return Assignment(action.team, None if action.sla_h is None else action.sla_h * _HOUR_S)
+        if holds(action, facts):
+            return assignment_of(action)
     return Assignment(agent_actions[0].team, None)
+
+
+def assignment_of(action: Action) -> Assignment:
+    """Who takes an action, and how soon."""
+    return Assignment(action.team, None if action.sla_h is None else action.sla_h * _HOUR_S)
 
 
 async def find_subject(conn: Connection, tenant_id: str, device_id: str) -> Subject:
@@ -108,4 +118,5 @@ async def find_subject(conn: Connection, tenant_id: str, device_id: str) -> Subj
         account_ref=view.account_ref,
         time_zone=view.time_zone,
         language=view.language,
+        lifecycle_stage=view.lifecycle_stage,
     )

@@ -1,5 +1,6 @@
 """What a live case learns: further alarms of the same problem, and what becomes of those it has."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from crm_sync.brief import CaseFacts, write_brief
@@ -9,6 +10,9 @@ from crm_sync.cases.desk import Arrival, Desk
 from crm_sync.cases.lifecycle import observe
 from crm_sync.cases.queries import Connection, Transition
 from crm_sync.model import AlarmState, Case, CaseAlarm
+from crm_sync.playbooks.decide import static_facts
+from crm_sync.playbooks.model import TriedFix
+from crm_sync.playbooks.queries import tried_of
 from crm_sync.settings import MessageType
 from devices.profiles.model import Severity
 
@@ -43,7 +47,7 @@ async def lose(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -> No
 
 async def _learn(conn: Connection, desk: Desk, case: Case, arrival: Arrival, change: str) -> None:
     alarms = await queries.alarms_of(conn, case.case_id)
-    learnt = rewrite(desk, case, arrival, alarms)
+    learnt = rewrite(desk, case, arrival, alarms, tried=await tried_of(conn, case.case_id))
     by = Transition(None, learnt.state, "telemetry", change, arrival.alarm.alarm_id)
     await observe(conn, learnt, by, arrival.now_s)
     await announce.tell(conn, learnt, arrival.subject, News(MessageType.CASE_UPDATED, change), arrival.now_s)
@@ -54,7 +58,9 @@ def rewrite(
     case: Case,
     arrival: Arrival,
     alarms: tuple[CaseAlarm, ...],
+    *,
     resolved_before_s: float | None = None,
+    tried: Sequence[TriedFix] = (),
 ) -> Case:
     """A case with severity, team, deadline and brief as these alarms make them; a deadline never moves back."""
     first = alarms[0]
@@ -63,11 +69,18 @@ def rewrite(
     playbook = desk.playbook_of(arrival.subject, case.problem, first.kind)
     team, due = case.team, [case.sla_due_at_s]
     if severity is not case.severity or resolved_before_s is not None:  # else it stays with those who have it
-        way = desk.route(playbook, severity, arrival.now_s)
+        way = desk.route(playbook, static_facts(arrival.subject, severity, arrival.now_s), arrival.now_s)
         team, due = way.team, [case.sla_due_at_s, way.due_at_s]
     profile = desk.profile_of(arrival.subject)
     facts = CaseFacts(
-        arrival.subject, profile, playbook, alarms, arrival.now_s, desk.wording, resolved_before_s=resolved_before_s
+        arrival.subject,
+        profile,
+        playbook,
+        alarms,
+        arrival.now_s,
+        desk.wording,
+        resolved_before_s=resolved_before_s,
+        tried=tried,
     )
     return replace(
         case,

@@ -7,6 +7,7 @@ from typing import Final
 from crm_sync.cases import queries, step_queries
 from crm_sync.cases.queries import Connection, Transition
 from crm_sync.model import MOVES, Case, CaseState, MoveRefused, Resolution
+from crm_sync.playbooks import fixes
 
 END_OF: Final[Mapping[Resolution, CaseState]] = {
     Resolution.RECOVERED_IN_TELEMETRY: CaseState.RESOLVED,
@@ -18,6 +19,7 @@ END_OF: Final[Mapping[Resolution, CaseState]] = {
     Resolution.DECLINED: CaseState.RETRACTED,
     Resolution.SOLVED_BY_OWNER: CaseState.RESOLVED,
     Resolution.CALLED_WRONG_BY_OWNER: CaseState.RETRACTED,
+    Resolution.FIXED_SILENTLY: CaseState.RESOLVED,
 }
 
 
@@ -43,4 +45,6 @@ async def close(conn: Connection, case: Case, resolution: Resolution, by: Transi
         end = CaseState.EXPIRED  # there is nothing left to decide
     closed = await move(conn, replace(case, resolution=resolution), end, by, now_s)
     await step_queries.withdraw_steps(conn, case.case_id, "case_closed", now_s)
+    await fixes.drop(conn, closed, now_s)
+    await fixes.learn_from_ending(conn, closed, now_s)
     return closed

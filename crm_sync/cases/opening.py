@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from crm_sync.brief import CaseFacts, write_brief, write_ending
-from crm_sync.cases import announce, evidence, proposals, queries, steps, trusting
+from crm_sync.cases import announce, evidence, proposals, queries, silent_fix, steps, trusting
 from crm_sync.cases.announce import News, Suppressed, farewell
 from crm_sync.cases.desk import Arrival, Desk
 from crm_sync.cases.lifecycle import close, move
 from crm_sync.cases.queries import Connection, DecisionAbout, Transition
 from crm_sync.model import Case, CaseState, Resolution, case_id_of
+from crm_sync.playbooks.decide import static_facts
+from crm_sync.playbooks.fixes import learn_from_relapse
+from crm_sync.playbooks.queries import tried_of
 from crm_sync.policy import gates
 from crm_sync.policy.gates import ANY_CRM
 from crm_sync.policy.hold_out import hold_out
@@ -21,6 +24,7 @@ from devices.errors import CareloopError
 from devices.profiles.model import Severity, WatchMode
 
 TRIES: Final = 3
+_OPENED: Final = News(MessageType.CASE_OPENED, "opened")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,7 @@ async def _open(
     """A new case; None where another transaction has just opened one: the database lets only one of them."""
     notice, subject, now_s = arrival.notice, arrival.subject, arrival.now_s
     playbook = desk.playbook_of(subject, notice.problem, notice.kind)
-    way = desk.route(playbook, arrival.alarm.severity, now_s)
+    way = desk.route(playbook, static_facts(subject, arrival.alarm.severity, now_s), now_s)
     facts = CaseFacts(subject, desk.profile_of(subject), playbook, (arrival.alarm,), now_s, desk.wording)
     case = Case(
         case_id=case_id_of(notice.tenant_id, notice.alarm_id, "" if last is None else last.case_id),
@@ -215,12 +219,22 @@ async def _open(
         moves.append(Transition(CaseState.PROPOSED, CaseState.APPROVED, "policy", "auto"))
         moves.append(Transition(CaseState.APPROVED, CaseState.OPEN, "policy", "auto"))
     await queries.add_transitions(conn, case, moves, now_s)
+    await queries.attach_alarm(conn, notice.alarm_id, case.case_id)
     if case.state is CaseState.PROPOSED:
-        await queries.attach_alarm(conn, notice.alarm_id, case.case_id)
         await _record_answers(conn, case, arrival, admission)
         return case
-    news = News(MessageType.CASE_OPENED, "opened")
-    return await _announce(conn, desk, case, arrival, admission=admission, news=news)
+    return await _begin(conn, desk, case, arrival, admission=admission, news=_OPENED)
+
+
+async def _begin(
+    conn: Connection, desk: Desk, case: Case, arrival: Arrival, *, admission: Admission, news: News
+) -> Case:
+    """Decide what is done about a case, and tell the CRMs unless a silent fix comes first."""
+    begun = await silent_fix.begin(conn, desk, case, arrival.subject, arrival.now_s)
+    if begun.waits:
+        await _record_answers(conn, begun.case, arrival, admission)
+        return begun.case
+    return await _announce(conn, desk, begun.case, arrival, admission=admission, news=news)
 
 
 async def open_approved(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -> Case:
@@ -233,8 +247,28 @@ async def open_approved(conn: Connection, desk: Desk, case: Case, arrival: Arriv
     opened = await move(
         conn, case, CaseState.OPEN, Transition(None, CaseState.OPEN, "policy", "approved"), arrival.now_s
     )
-    news = News(MessageType.CASE_OPENED, "opened")
-    told = await _announce(conn, desk, opened, arrival, admission=admission, news=news)
+    told = await _begin(conn, desk, opened, arrival, admission=admission, news=_OPENED)
+    if told.state is CaseState.OPEN:
+        await steps.plan(conn, desk, told, arrival.subject, arrival.now_s)
+    return told
+
+
+async def open_after_fix(conn: Connection, desk: Desk, case: Case, arrival: Arrival, *, may_fix: bool) -> Case:
+    """A held case waited for a silent fix in vain: another one is tried, or people are told, if the gates let them."""
+    admission = await _admit(conn, desk, arrival)
+    if admission.refusal is not None:
+        await _record_answers(conn, case, arrival, admission)
+        by = Transition(None, case.state, "policy", str(admission.refusal.reason))
+        return await close(conn, case, Resolution.WITHDRAWN, by, arrival.now_s)
+    begun = await silent_fix.begin(conn, desk, case, arrival.subject, arrival.now_s, may_fix=may_fix)
+    if begun.waits:
+        return begun.case
+    by = Transition(None, CaseState.OPEN, "playbook", "people_are_needed")
+    tried = await tried_of(conn, case.case_id)
+    opened = evidence.rewrite(desk, begun.case, arrival, await queries.alarms_of(conn, case.case_id), tried=tried)
+    if opened.state is CaseState.WAITING:
+        opened = await move(conn, opened, CaseState.OPEN, by, arrival.now_s)
+    told = await _announce(conn, desk, opened, arrival, admission=admission, news=_OPENED)
     await steps.plan(conn, desk, told, arrival.subject, arrival.now_s)
     return told
 
@@ -256,16 +290,17 @@ async def _reopen(conn: Connection, desk: Desk, case: Case, arrival: Arrival, ad
     by = Transition(None, CaseState.OPEN, "telemetry", "relapse", arrival.alarm.alarm_id)
     opened = await move(conn, again, CaseState.OPEN, by, arrival.now_s)
     await queries.forget_seen(conn, opened)
-    rewritten = evidence.rewrite(desk, opened, arrival, (arrival.alarm,), resolved_before_s=resolved_at_s)
-    return await _announce(
-        conn, desk, rewritten, arrival, admission=admission, news=News(MessageType.CASE_UPDATED, "reopened")
-    )
+    await learn_from_relapse(conn, opened, arrival.now_s)
+    await queries.attach_alarm(conn, arrival.alarm.alarm_id, case.case_id)
+    tried = await tried_of(conn, case.case_id)
+    rewritten = evidence.rewrite(desk, opened, arrival, (arrival.alarm,), resolved_before_s=resolved_at_s, tried=tried)
+    news = News(MessageType.CASE_UPDATED, "reopened")
+    return await _begin(conn, desk, rewritten, arrival, admission=admission, news=news)
 
 
 async def _announce(
     conn: Connection, desk: Desk, case: Case, arrival: Arrival, *, admission: Admission, news: News
 ) -> Case:
-    await queries.attach_alarm(conn, arrival.alarm.alarm_id, case.case_id)
     known = {each.endpoint for each in await queries.announcements_of(conn, case.case_id) if each.is_heard}
     fresh = [each for each in desk.case_endpoints() if each.name in admission.admitted - known]
     for endpoint in fresh:

@@ -10,11 +10,14 @@ from crm_sync.cases.step_queries import Step
 from crm_sync.model import Case, Subject, step_id_of
 from crm_sync.outbox import enqueue_again
 from crm_sync.owner_link import link_for
+from crm_sync.playbooks.model import Chosen, Why
+from crm_sync.playbooks.queries import decide_action, finish_round, for_the_gates
 from crm_sync.policy import outreach
+from crm_sync.policy.gates import PURPOSE
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
 from crm_sync.policy.outreach import Outreach
 from crm_sync.settings import MessageType
-from devices.profiles.model import Action, Playbook
+from devices.profiles.model import Action, ActionKind, Playbook
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,11 @@ class _Candidate:
     number: int  # its place in the playbook
     action: Action
     channel: str
+
+    @property
+    def purpose(self) -> str:
+        """What the owner must have agreed to: to be sold something is not service."""
+        return purpose_of(self.action.kind)
 
 
 async def plan(conn: Connection, desk: Desk, case: Case, subject: Subject, now_s: float) -> None:
@@ -33,23 +41,29 @@ async def plan(conn: Connection, desk: Desk, case: Case, subject: Subject, now_s
     watches = [alarm.watch for alarm in alarms]
     playbook = desk.playbook_of(subject, case.problem, alarms[0].kind)
     carrier = await _carrier(conn, desk, case)
+    candidates = await _candidates(conn, playbook, case)
     if carrier is None:
-        return
-    for candidate in _candidates(playbook, case):
+        candidates = ()
+    for candidate in candidates:
         name = candidate.action.template or candidate.action.kind
-        wanted = Outreach(subject, case, watches, candidate.channel, name, now_s)
+        wanted = Outreach(subject, case, watches, candidate.channel, name, now_s, purpose=candidate.purpose)
         answers = await outreach.ask(conn, desk.settings, wanted, now_s)
         about = DecisionAbout(subject, "step", candidate.channel, case.case_id)
         await queries.add_decisions(conn, [(about, answer) for answer in answers], now_s)
         if answers[-1].outcome is Outcome.REFUSE:
             suppressed = Suppressed(subject, case.problem, answers[-1], case.case_id)
             await announce.tell_suppressed(conn, desk.settings, suppressed, now_s)
+            reason = str(answers[-1].reason)
+            await decide_action(conn, case.case_id, candidate.number, Chosen.REJECTED, reason, answers[-1].inputs)
             continue
+        await decide_action(conn, case.case_id, candidate.number, Chosen.CHOSEN, Why.BEST, {})
+        assert carrier is not None  # else there is no candidate
         words = desk.playbook_of(subject, case.problem, alarms[0].kind, subject.language).what_to_say
         step = _waiting(replace(_step(case, subject, carrier, candidate, now_s), text=words), answers[-1])
         if await step_queries.insert_step(conn, step) and answers[-1].outcome is Outcome.ALLOW:
             await _send(conn, desk, case, subject, step, now_s=now_s)
-        return
+        break
+    await finish_round(conn, case.case_id, Why.NO_CRM if carrier is None else Why.NOT_THE_BEST)
 
 
 async def release_due(conn: Connection, desk: Desk, step: Step, now_s: float) -> None:
@@ -106,6 +120,7 @@ async def ask_again(
             step_id=step.step_id,
             approved_by=step.approved_by,
             at_send=at_send,
+            purpose=purpose_of(step.kind),
         )
         answers += await outreach.ask(conn, desk.settings, wanted, now_s)
     return answers
@@ -121,14 +136,16 @@ def still_wanted(case: Case, subject: Subject, step: Step) -> GateAnswer:
     return GateAnswer(Gate.STILL_TRUE, Outcome.ALLOW, None, inputs)
 
 
-def _candidates(playbook: Playbook, case: Case) -> list[_Candidate]:
-    return [
-        _Candidate(number, action, action.channel)
-        for number, action in enumerate(playbook.actions)
-        if action.kind == "self_help_message"
-        and action.channel is not None
-        and action.minimum_severity.rank <= case.severity.rank
-    ]
+def purpose_of(kind: str) -> str:
+    """The purpose of a step of this kind, as grants name it."""
+    return "marketing" if kind == ActionKind.OFFER else PURPOSE
+
+
+async def _candidates(conn: Connection, playbook: Playbook, case: Case) -> tuple[_Candidate, ...]:
+    """What the decision left to the gates, the best first."""
+    positions = await for_the_gates(conn, case.case_id)
+    actions = [(at, playbook.actions[at]) for at in positions if at < len(playbook.actions)]
+    return tuple(_Candidate(at, action, action.channel) for at, action in actions if action.channel is not None)
 
 
 async def _carrier(conn: Connection, desk: Desk, case: Case) -> str | None:

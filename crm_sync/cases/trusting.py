@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from crm_sync.cases.desk import Arrival, Desk
 from crm_sync.cases.queries import Connection
-from crm_sync.model import AlarmState, Case, Resolution, Subject
+from crm_sync.model import AlarmState, Case, CaseAlarm, Resolution, Subject
 from crm_sync.policy.model import GateAnswer
 from crm_sync.trust import gate, queries, verdicts
 from crm_sync.trust.gate import Question, Room, is_stated
 from crm_sync.trust.history import Sighting, place
 from crm_sync.trust.models import AUTOMATIC, trusted_model
+from crm_sync.trust.precision import measure
 from crm_sync.trust.queries import WatchKey
 from crm_sync.trust.verdicts import Said
 from devices.profiles.model import Severity, WatchMode
@@ -66,6 +67,21 @@ async def tell_ending(conn: Connection, desk: Desk, case: Case, resolution: Reso
     """Telemetry ended a case, which says a little about whether it was true."""
     if desk.trust is not None and resolution is Resolution.RECOVERED_IN_TELEMETRY:
         await verdicts.say_recovered(conn, case.tenant_id, case.case_id, now_s)
+
+
+async def confidence_of(
+    conn: Connection, desk: Desk, subject: Subject, alarm: CaseAlarm, now_s: float
+) -> tuple[float | None, float | None]:
+    """How often the watch of an alarm was right, and how strong the alarm became; None of what is not known."""
+    if desk.trust is None:
+        return None, None
+    model = trusted_model(desk.profiles, subject.model)
+    watch = alarm.kind.replace("_", "-") if model == AUTOMATIC else alarm.watch
+    since_s = now_s - desk.trust.trust.window
+    right, wrong = await queries.outcomes_since(conn, WatchKey(subject.tenant_id, model, watch), since_s)
+    episode = await queries.find_episode(conn, alarm.alarm_id)
+    precision = measure(right, wrong, desk.trust.trust.confidence).mean
+    return precision, None if episode is None else episode.score
 
 
 def watch_modes(desk: Desk, tenant_id: str) -> dict[WatchKey, WatchMode]:

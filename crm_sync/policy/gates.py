@@ -54,12 +54,14 @@ async def case_grant(conn: Connection, subject: Subject, endpoint: str, now_s: f
     return GateAnswer(Gate.GRANT, Outcome.ALLOW, None, {"purpose": PURPOSE, "recipient": endpoint, "basis": "contract"})
 
 
-async def step_grant(conn: Connection, subject: Subject, channel: str, now_s: float) -> GateAnswer:
-    """Whether the owner may be reached on a channel: only where that was given."""
+async def step_grant(
+    conn: Connection, subject: Subject, channel: str, now_s: float, purpose: str = PURPOSE
+) -> GateAnswer:
+    """Whether the owner may be reached on a channel for a purpose: only where that was given."""
     if subject.owner_ref is None:
         return GateAnswer(Gate.GRANT, Outcome.REFUSE, Reason.NO_OWNER, {"recipient": channel})
-    state = await grant_state(conn, subject.tenant_id, subject.owner_ref, PURPOSE, channel, to_datetime(now_s))
-    inputs = {"purpose": PURPOSE, "recipient": channel, "state": state or "never asked"}
+    state = await grant_state(conn, subject.tenant_id, subject.owner_ref, purpose, channel, to_datetime(now_s))
+    inputs = {"purpose": purpose, "recipient": channel, "state": state or "never asked"}
     if state == "given":
         return GateAnswer(Gate.GRANT, Outcome.ALLOW, None, inputs)
     return GateAnswer(Gate.GRANT, Outcome.REFUSE, Reason.NO_GRANT, inputs)

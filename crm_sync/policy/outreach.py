@@ -28,6 +28,7 @@ class Outreach:
     step_id: str | None = None  # None: it does not exist yet
     approved_by: str | None = None
     at_send: bool = False
+    purpose: str = gates.PURPOSE
 
 
 _Ask = Callable[[Connection, CrmSettings, Outreach, float], Awaitable[GateAnswer | None]]
@@ -62,7 +63,7 @@ async def _kill_switch(conn: Connection, settings: CrmSettings, outreach: Outrea
 
 
 async def _grant(conn: Connection, _settings: CrmSettings, outreach: Outreach, now_s: float) -> GateAnswer:
-    return await gates.step_grant(conn, outreach.subject, outreach.channel, now_s)
+    return await gates.step_grant(conn, outreach.subject, outreach.channel, now_s, outreach.purpose)
 
 
 async def _suppression(conn: Connection, settings: CrmSettings, outreach: Outreach, now_s: float) -> GateAnswer:

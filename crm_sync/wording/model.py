@@ -116,6 +116,7 @@ class Words(_Table):
     titles: Mapping[str, str]
     advice: Advice
     endings: Mapping[Resolution, str]
+    tried: Mapping[str, str]
     phrases: tuple[Phrase, ...] = ()
 
 

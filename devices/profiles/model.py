@@ -2,7 +2,7 @@
 
 import re
 from enum import StrEnum
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
@@ -132,15 +132,72 @@ class Watch(_Strict):
         return self.metric if self.event is None else f"{EVENT_SERIES}{self.event}"
 
 
+class ActionKind(StrEnum):
+    """What can be done about a problem, the least intrusive first."""
+
+    COMMAND = "command"  # the product mends itself, and nobody is troubled
+    AGENT_CASE = "agent_case"  # a person looks at it
+    PART_OR_VISIT = "part_or_visit"  # a person sends a part, or comes
+    SELF_HELP_MESSAGE = "self_help_message"  # the owner is told what to do
+    OFFER = "offer"  # the owner is offered something for sale: needs a grant for marketing
+
+
+OWNER_SEES: Final = frozenset({ActionKind.SELF_HELP_MESSAGE, ActionKind.OFFER})
+AGENT_SEES: Final = frozenset({ActionKind.AGENT_CASE, ActionKind.PART_OR_VISIT})
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class When(_Strict):
+    """Under which conditions an action is taken; each that is set must hold, and what is not known does not hold."""
+
+    maximum_severity: Severity | None = None
+    warranty: Literal["in", "out"] | None = None
+    lifecycle_stages: tuple[str, ...] = ()  # as the registry calls them: in_use, ...
+    regions: tuple[str, ...] = ()
+    minimum_precision: Share | None = None  # of the watch: how often its outcomes were right
+    minimum_score: Share | None = None  # of the alarm, the highest so far
+    minimum_success: Share | None = None  # learnt: how often this action helped on this model
+    worked_before: Literal["product", "model"] | None = None  # against this problem, on this very product or its model
+
+
 class Action(_Strict):
     """One thing that a playbook can do about a problem, best first."""
 
-    kind: Literal["agent_case", "self_help_message"]
+    kind: ActionKind
     team: str = "Customer care"
     channel: str | None = None  # for what the owner sees: email, sms, push, phone
     template: str | None = None
     sla_h: float | None = Field(default=None, gt=0)
     minimum_severity: Severity = Severity.INFO
+    when: When = When()
+    rank: int | None = None  # actions of one rank are equals, which success decides among; None: as they are listed
+    command: str | None = None  # of the profile
+    data: dict[str, float | str | bool] = {}  # that goes with the command
+    expires_after: Annotated[SpanS | None, Field(gt=0)] = None  # of the command; None: as the profile's command says
+    verify_within: Annotated[SpanS, Field(gt=0)] = 86400.0  # in which telemetry must show that the command helped
+    at_most: Annotated[int, Field(ge=1)] = 3  # commands of this kind in 30 days: what keeps coming back needs a person
+    part: str | None = None  # for part_or_visit: which part; None is a visit
+
+    @property
+    def key(self) -> str:
+        """What it is called where it is counted: the same wherever it stands in its playbook."""
+        told = {
+            ActionKind.COMMAND: self.command,
+            ActionKind.AGENT_CASE: self.team,
+            ActionKind.PART_OR_VISIT: self.part or "visit",
+        }.get(self.kind, f"{self.channel}:{self.template or 'plain'}")
+        return f"{self.kind}:{told}"
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Action":
+        if (self.kind is ActionKind.COMMAND) != (self.command is not None):
+            message = "an action of kind command names a command, and no other does"
+            raise ValueError(message)
+        if self.kind is ActionKind.OFFER and self.channel is None:
+            message = "an offer needs a channel"
+            raise ValueError(message)
+        return self
 
 
 class Playbook(_Strict):
@@ -152,6 +209,7 @@ class Playbook(_Strict):
     what_to_say: str = ""
     what_not_to_do: str = ""
     actions: tuple[Action, ...] = ()
+    explore: bool = False  # among equals, and where a rate is not known yet, chance may choose, so that it is learnt
 
 
 class PlaybookWords(_Strict):
@@ -211,6 +269,7 @@ class Profile(_Strict):
             if watch.per is not None and watch.per not in self.metrics:
                 message = f"watch {watch.name}: per: no metric named {watch.per!r}"
                 raise ValueError(message)
+        self._check_commands()
         return self
 
     @model_validator(mode="after")
@@ -238,6 +297,23 @@ class Profile(_Strict):
         watches = tuple(_titled(watch, words.watches.get(watch.name)) for watch in self.watches)
         told = {"title": words.title or self.title, "playbooks": playbooks, "metrics": metrics, "watches": watches}
         return self.model_copy(update=told)
+
+    def _check_commands(self) -> None:
+        for playbook in self.playbooks:
+            lasting = [watch for watch in self.watches if self.problem_of(watch) == playbook.problem]
+            for action in playbook.actions:
+                if action.command is None:
+                    continue
+                if action.command not in self.commands:
+                    message = f"playbook {playbook.problem}: no command named {action.command!r}"
+                    raise ValueError(message)
+                for watch in lasting:
+                    if watch.keep_firing_for >= action.verify_within:
+                        message = (
+                            f"playbook {playbook.problem}: verify_within of {action.command} must be longer than"
+                            f" keep_firing_for of watch {watch.name}: else it could never be seen to help"
+                        )
+                        raise ValueError(message)
 
     def problem_of(self, watch: Watch) -> str:
         """The problem that a watch's alarms belong to: its own, else its metric's function, else a default."""

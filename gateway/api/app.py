@@ -29,6 +29,7 @@ from gateway.api.metrics import Scrape, metrics_router
 from gateway.api.oidc import oidc_router
 from gateway.api.owners import owners_router
 from gateway.api.people import people_router
+from gateway.api.playbooks import playbooks_router
 from gateway.api.problems import install_problems
 from gateway.api.quarantine import quarantine_router
 from gateway.api.queries import Connection
@@ -86,6 +87,7 @@ def build_api(parts: ApiParts) -> FastAPI:
         cases_router(parts.pool, parts.clock, load_wordings(parts.crm.language, parts.crm.wording_folder).of())
     )
     guarded.include_router(watches_router(parts.pool, parts.trust, parts.clock))
+    guarded.include_router(playbooks_router(parts.pool, parts.commands.profiles))
     guarded.include_router(incidents_router(parts.pool))
     guarded.include_router(journey_router(parts.pool, parts.clock))
     guarded.include_router(quarantine_router(parts.pool))

@@ -14,6 +14,7 @@ from crm_sync.cases import by_hand, proposals
 from crm_sync.cases.by_hand import Hand
 from crm_sync.cases.queries import lock_case
 from crm_sync.model import AlarmState, CaseAlarm, CaseState, Resolution
+from crm_sync.playbooks.shown import ActionView
 from crm_sync.queries import (
     CaseFilter,
     CaseView,
@@ -84,6 +85,7 @@ class Case(BaseModel):
     transitions: tuple[TransitionView, ...]
     decisions: tuple[DecisionView, ...]
     steps: tuple[StepView, ...]
+    actions: tuple[ActionView, ...]
 
 
 def cases_router(pool: AsyncConnectionPool[Connection], clock: Clock, wording: Wording) -> APIRouter:
@@ -275,6 +277,7 @@ def _shown(view: CaseView) -> Case:
             "transitions": view.transitions,
             "decisions": view.decisions,
             "steps": view.steps,
+            "actions": view.actions,
         }
     )
 

@@ -1,6 +1,6 @@
 """Commands to devices, as the API takes and shows them."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Final
@@ -72,7 +72,7 @@ def commands_router(pool: AsyncConnectionPool[Connection], rules: Rules, clock: 
         wish = Wish(device_id, asked.name, who.signs_as(asked.by), asked.data, asked.expires_s, asked.command_id)
         async with pool.connection() as conn:
             try:
-                view, is_new = await issue(conn, rules, wish, clock.now_s())
+                view, is_new = await issue(conn, replace(rules, tenant_id=who.tenant_id), wish, clock.now_s())
                 await record(conn, who, "device.command", device_id, {"command": view.command_id, "name": asked.name})
             except CareloopError as error:
                 raise HTTPException(_STATUS.get(error.reason, HTTPStatus.UNPROCESSABLE_ENTITY), str(error)) from error
@@ -106,7 +106,7 @@ def commands_router(pool: AsyncConnectionPool[Connection], rules: Rules, clock: 
             view = await find_command(conn, who.tenant_id, command_id)
             if view is None or view.device_id != device_id:
                 raise HTTPException(HTTPStatus.NOT_FOUND, f"no command {command_id}")
-            if not await cancel_command(conn, who.tenant_id, command_id, "cancelled by a person"):
+            if not await cancel_command(conn, who.tenant_id, command_id, f"cancelled by {who.signs_as()}"):
                 raise HTTPException(HTTPStatus.CONFLICT, f"{command_id} is {view.state}: nothing is left to cancel")
             await record(conn, who, "device.cancel_command", device_id, {"command": command_id})
             settled = await find_command(conn, who.tenant_id, command_id)

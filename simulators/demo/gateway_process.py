@@ -41,6 +41,7 @@ class GatewayPlan:
     far_future_s: float = 86400.0  # devices are ahead of the gateway's clock by some steps of the simulated world
     database_url: str = ""  # empty: the embedded one
     poll_s: float = 0.5  # real seconds between looks at what waits for a case
+    silent_fixes: bool = False  # whether products are told to mend themselves
     more: str = ""  # further settings
 
     @property
@@ -109,6 +110,7 @@ approval_expires = "30d" # the demo's days are short
 
 [crm]
 poll_interval = {self.poll_s}
+silent_fixes = {quoted(self.silent_fixes)}
 
 [[crm.endpoints]]
 name = {quoted(ENDPOINT)}

@@ -111,6 +111,9 @@ def test_playbooks_say_what_to_do_and_what_not(profile: Profile) -> None:
             if action.kind == "self_help_message":
                 assert action.channel in {"email", "sms", "push", "phone"}
                 assert action.template
+            elif action.kind == "command":
+                assert action.command in profile.commands
+                assert action.key not in {"command:lock", "command:vibrate"}  # what an owner would notice
             else:
                 assert action.sla_h
 

@@ -1,7 +1,7 @@
 """A small world for tests of cases: a real database, one owner's product, a clock that stands still until told."""
 
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -26,7 +26,7 @@ from crm_sync.policy.model import SendDecision, Verdict
 from crm_sync.send_check import SendCheck
 from crm_sync.settings import CrmSettings, EndpointSettings, MessageType
 from crm_sync.trust.rules import TrustRules
-from devices.profiles import load_profiles
+from devices.profiles import Profile, load_profiles
 from devices.registry.model import Grant, GrantState
 from devices.registry.queries import record_grant
 
@@ -91,15 +91,16 @@ class CaseWorld:
     """What a test of cases does and looks at."""
 
     pool: Pool
-    settings: CrmSettings = field(default_factory=lambda: CrmSettings(endpoints=(endpoint(),)))
+    settings: CrmSettings = field(default_factory=lambda: CrmSettings(endpoints=(endpoint(),), silent_fixes=False))
     clock: StillClock = field(default_factory=StillClock)
     trust: TrustRules | None = None
     read: dict[str, int] = field(default_factory=dict[str, int])
+    profiles: Mapping[str, Profile] = field(default_factory=load_profiles)
 
     @property
     def desk(self) -> Desk:
         """The desk that the settings make."""
-        return Desk(self.settings, load_profiles(), self.trust)
+        return Desk(self.settings, self.profiles, self.trust)
 
     @property
     def apply(self) -> ApplyCallback:
@@ -262,7 +263,7 @@ class CaseWorld:
         recipient: str,
         state: GrantState = "given",
         owner_ref: str = "own-1",
-        purpose: Literal["service"] = "service",
+        purpose: Literal["service", "marketing"] = "service",
     ) -> None:
         """The owner says a word."""
         epoch = datetime.fromtimestamp(0, UTC)
@@ -276,6 +277,7 @@ async def open_world(url: str, **settings: Any) -> AsyncGenerator[CaseWorld]:
     """A world on a fresh database, with one owner's coffee machine in it."""
     pool: Pool = AsyncConnectionPool(url, min_size=2, max_size=6, open=False)
     async with pool:
-        world = CaseWorld(pool, CrmSettings.model_validate({"endpoints": (endpoint(),)} | settings))
+        plain: dict[str, Any] = {"endpoints": (endpoint(),), "silent_fixes": False}  # most tests are about people
+        world = CaseWorld(pool, CrmSettings.model_validate(plain | settings))
         await world.own()
         yield world

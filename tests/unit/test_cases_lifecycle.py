@@ -7,7 +7,8 @@ import pytest
 from crm_sync.cases.desk import Assignment, assign
 from crm_sync.cases.lifecycle import END_OF
 from crm_sync.model import LIVE, MOVES, CaseState, Resolution, case_id_of, step_id_of
-from devices.profiles.model import Action, Playbook, Severity
+from crm_sync.playbooks.model import Facts
+from devices.profiles.model import Action, ActionKind, Playbook, Severity
 
 LIFE = {
     "proposed": {"approved", "retracted", "expired"},
@@ -49,17 +50,21 @@ def test_a_case_id_is_the_same_for_whoever_works_it_out_and_fits_a_key() -> None
     assert step_id_of(first, 0, 0) != step_id_of(first, 0, 1)
 
 
+def facts(severity: Severity) -> Facts:
+    return Facts(severity, warranty=None, lifecycle_stage=None, region=None)
+
+
 def test_the_first_team_whose_severity_is_reached_is_assigned() -> None:
     playbook = Playbook(
         problem="pump",
         title="t",
         actions=(
-            Action(kind="self_help_message", channel="email"),
-            Action(kind="agent_case", team="Safety", sla_h=1, minimum_severity=Severity.CRITICAL),
-            Action(kind="agent_case", team="Repair", sla_h=48, minimum_severity=Severity.MAJOR),
+            Action(kind=ActionKind.SELF_HELP_MESSAGE, channel="email"),
+            Action(kind=ActionKind.AGENT_CASE, team="Safety", sla_h=1, minimum_severity=Severity.CRITICAL),
+            Action(kind=ActionKind.AGENT_CASE, team="Repair", sla_h=48, minimum_severity=Severity.MAJOR),
         ),
     )
-    assert assign(playbook, Severity.CRITICAL) == Assignment("Safety", 3600.0)
-    assert assign(playbook, Severity.MAJOR) == Assignment("Repair", 48 * 3600.0)
-    assert assign(playbook, Severity.MINOR) == Assignment("Safety", None)
-    assert assign(Playbook(problem="pump", title="t"), Severity.INFO) == Assignment("Customer care", None)
+    assert assign(playbook, facts(Severity.CRITICAL)) == Assignment("Safety", 3600.0)
+    assert assign(playbook, facts(Severity.MAJOR)) == Assignment("Repair", 48 * 3600.0)
+    assert assign(playbook, facts(Severity.MINOR)) == Assignment("Safety", None)
+    assert assign(Playbook(problem="pump", title="t"), facts(Severity.INFO)) == Assignment("Customer care", None)

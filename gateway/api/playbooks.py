@@ -1,0 +1,24 @@
+"""How often each action of the playbooks has helped, as the API shows it."""
+
+from collections.abc import Mapping
+
+from fastapi import APIRouter
+from psycopg_pool import AsyncConnectionPool
+
+from crm_sync.playbooks.shown import RateView, list_rates
+from devices.profiles.model import Profile
+from gateway.api.queries import Connection
+from gateway.people.door import Viewer
+
+
+def playbooks_router(pool: AsyncConnectionPool[Connection], profiles: Mapping[str, Profile]) -> APIRouter:
+    """``GET /playbooks``."""
+    router = APIRouter(tags=["playbooks"])
+
+    @router.get("/playbooks")
+    async def playbooks(who: Viewer, model: str | None = None) -> list[RateView]:
+        """Every action, and how often it helped."""
+        async with pool.connection() as conn:
+            return await list_rates(conn, who.tenant_id, profiles, model)
+
+    return router
