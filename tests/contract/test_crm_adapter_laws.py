@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from crm_sync.adapters import load_adapters, open_inbound
 from crm_sync.adapters.contract import Hook, Polled
@@ -11,6 +14,7 @@ from crm_sync.adapters.rehearse import rehearse
 from crm_sync.delivery.replay import replay
 from crm_sync.outbox import OutboxMessage
 from crm_sync.signing import BadSignature
+from gateway.api.callbacks import callbacks_router
 from simulators.crm.vendors.dynamics365 import Dynamics
 from simulators.crm.vendors.salesforce import Salesforce
 from simulators.crm.vendors.sandbox import Fault
@@ -22,6 +26,7 @@ from tests.services.crm_parties import (
     StageServer,
     notes_of,
     open_affair,
+    open_told,
     opened,
     resolved,
     updated,
@@ -332,3 +337,41 @@ async def test_it_can_be_rehearsed(party: Party, stage: StageServer) -> None:
         assert (await affair.adapter.health()).ok
         steps = [step async for step in rehearse(affair.adapter, affair.rig.hands.now_s)]
         assert [step.ok for step in steps] == [True] * 4, steps
+
+
+@everyone
+async def test_hooks_that_are_doubled_reversed_or_forged_leave_the_newest_state(
+    party: Party, stage: StageServer, plain_database_url: str
+) -> None:
+    now_s = 1_800_000_000.0
+    async with open_told(party, stage, plain_database_url, now_s) as told:
+        record = told.record
+        waiting = replace(record, status=told.vendor.word("waiting"), changed_s=now_s + 1)
+        closed = replace(record, status=told.vendor.word("closed"), changed_s=now_s + 2)
+        assert (await told.hook(closed, key=f"whsec_{'QUJD' * 8}")).status == 401
+        assert await told.state() == "open"
+        assert (await told.hook(closed)).effect == "applied"
+        assert await told.state() == "resolved"
+        assert (await told.hook(closed)).effect in {"duplicate", "no_change"}
+        assert (await told.hook(waiting)).effect in {"old_version", "no_change"}
+        assert await told.state() == "resolved"
+
+
+async def test_salesforce_reads_that_its_message_was_taken_only_when_it_was(
+    stage: StageServer, plain_database_url: str
+) -> None:
+    party = next(each for each in PARTIES if each.name == "salesforce")
+    async with open_told(party, stage, plain_database_url, 1_800_000_000.0) as told:
+        app = FastAPI()
+        crm = told.world.settings
+        app.include_router(callbacks_router(told.world.pool, "default", crm, told.world.clock), prefix="/v1")
+        hook = told.vendor.hook([replace(told.record, status="Closed")], told.now_s, HOOK_KEY)
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://careloop") as http:
+            url = f"/v1/callbacks/{told.endpoint.name}"
+            taken = await http.post(url, content=hook.body, params={"token": HOOK_KEY})
+            assert (taken.status_code, taken.headers["content-type"]) == (200, "text/xml; charset=utf-8")
+            assert "<Ack>true</Ack>" in taken.text
+            assert await told.state() == "resolved"
+            forged = await http.post(url, content=hook.body, params={"token": "another"})
+            assert (forged.status_code, "Ack" in forged.text) == (401, False)

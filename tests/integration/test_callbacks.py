@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from crm_sync.callbacks import MAX_BODY_BYTES, CallbackAnswer, receive
 from crm_sync.cases.callback import CaseCallback
+from crm_sync.delivery.retire import delete_callbacks
 from crm_sync.settings import EndpointSettings
 from crm_sync.signing import parse_secret, sign
 from tests.services.delivery_rig import SECRET, START_S
@@ -210,3 +212,15 @@ async def test_a_secret_that_cannot_be_read_is_our_own_trouble(pool: Pool, cases
         {"name": "crm", "url": "https://crm.example.com/", "secret_file": "/nowhere/secret"}
     )
     assert (await call(pool, cases, body(), endpoint=lost)).status == 503
+
+
+async def test_a_callback_is_recognised_for_a_week(pool: Pool) -> None:
+    async with pool.connection() as conn:
+        await conn.execute(
+            "INSERT INTO callback_received (tenant_id, endpoint, webhook_id, sent_at, received_at, body, effect)"
+            " SELECT 'default', 'crm', 'd-' || days, now(), now() - make_interval(days => days), '', 'applied'"
+            " FROM unnest('{1,6,8}'::int[]) days"
+        )
+        deleted = await delete_callbacks(conn, datetime.now(UTC), 100)  # whatever deliveries are kept for
+        left = await (await conn.execute("SELECT webhook_id FROM callback_received ORDER BY 1")).fetchall()
+    assert (deleted, len(left)) == (1, 2)

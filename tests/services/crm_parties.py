@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
+import structlog
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
@@ -18,11 +19,14 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from starlette.types import Receive, Scope, Send
 
-from crm_sync.adapters import load_adapters
+from crm_sync.adapters import load_adapters, open_inbound
 from crm_sync.adapters.contract import CrmAdapter
+from crm_sync.callbacks import CallbackAnswer, receive
 from crm_sync.delivery.breaker import Breaker
 from crm_sync.delivery.channels import Channel
+from crm_sync.delivery.deliverer import Deliverer, RealTime
 from crm_sync.outbox import OutboxMessage
+from crm_sync.send_check import SendCheck
 from crm_sync.settings import EndpointSettings, MessageType
 from simulators.crm.server import AppServer
 from simulators.crm.vendors import VENDORS
@@ -30,6 +34,7 @@ from simulators.crm.vendors.desk import Ticket, Vendor
 from simulators.crm.vendors.hubspot import CALLBACK_URL
 from simulators.crm.vendors.salesforce import Salesforce
 from simulators.crm.vendors.sandbox import VendorSandbox
+from tests.services.case_world import CaseWorld, notice, open_world
 from tests.services.delivery_rig import SECRET, Rig, message, open_rig
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "crm" / "example-helpdesk.toml"
@@ -244,3 +249,66 @@ def resolved(key: str = "case_a", **changed: Any) -> OutboxMessage:
 def notes_of(tickets: Sequence[Ticket], told: OutboxMessage) -> list[str]:
     """The notes that a message left."""
     return [note.text for ticket in tickets for note in ticket.notes if told.message_id in note.text]
+
+
+@dataclass
+class Told:
+    """A case of a gateway's that a party's CRM has heard of, and the way back from there."""
+
+    world: CaseWorld
+    vendor: Vendor
+    endpoint: EndpointSettings
+    now_s: float
+
+    @property
+    def record(self) -> Ticket:
+        """The only one."""
+        (record,) = self.vendor.book.tickets.values()
+        return record
+
+    async def state(self) -> str:
+        """How the case stands."""
+        (case,) = await self.world.cases()
+        return str(case["state"])
+
+    async def hook(self, record: Ticket, key: str = HOOK_KEY) -> CallbackAnswer:
+        """The CRM tells of its record."""
+        hook = self.vendor.hook([record], self.now_s, key)
+        return await receive(
+            self.world.pool,
+            self.endpoint,
+            hook.headers,
+            hook.body,
+            self.world.clock.at_s,
+            inbound=open_inbound(self.endpoint, load_adapters()),
+            query=hook.query,
+            apply=self.world.apply,
+            real_now_s=lambda: self.now_s,
+        )
+
+
+@asynccontextmanager
+async def open_told(party: Party, server: StageServer, database_url: str, now_s: float) -> AsyncGenerator[Told]:
+    """A case that is open on both sides."""
+    crm = server.stage.crm = VendorSandbox(make_vendor(party), now_s=lambda: now_s)
+    fallback = {"account": {"fallback_contact": "/contacts(owner-1)"}} if party.name == "dynamics365" else {}
+    endpoint = settings(party, server.origin, **fallback)
+    channel = open_channel(endpoint, lambda: now_s)
+    try:
+        async with open_world(database_url, endpoints=(endpoint,)) as world:
+            await world.grant("crm")
+            await world.happens(notice())
+            engine = Deliverer(
+                "default",
+                [channel],
+                world.pool,
+                SendCheck(world.desk).may_send,
+                clock=world.clock,
+                log=structlog.get_logger(),
+                real_time=RealTime(lambda: now_s, lambda: 0.5),
+            )
+            while await engine.deliver_due():
+                await engine.drain(20)
+            yield Told(world, crm.vendor, endpoint, now_s)
+    finally:
+        await channel.adapter.close()

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from crm_sync.endpoints import BreakerSettings
+from crm_sync.adapters.http import MAX_KEPT_BYTES, MAX_RETRY_AFTER_S
+from crm_sync.delivery.settle import MIN_FAILED_ATTEMPTS
+from crm_sync.endpoints import LEASE_S, BreakerSettings
+from crm_sync.outbox import MAX_BODY_BYTES
 from crm_sync.settings import EndpointSettings, MessageType
 from crm_sync.signing import parse_secret, sign
 
@@ -47,3 +50,28 @@ def test_every_setting_of_an_endpoint_is_explained(setting: str) -> None:
 @pytest.mark.parametrize("kind", MessageType)
 def test_every_message_type_is_explained(kind: MessageType) -> None:
     assert f"`{kind}`" in (DOCS / "webhooks.md").read_text("utf-8")
+
+
+def test_every_test_that_a_promise_names_is_there() -> None:
+    promised = set(re.findall(r"`(test_\w+)`", (DOCS / "delivery.md").read_text("utf-8")))
+    there = {
+        name
+        for path in (DOCS.parent / "tests").rglob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)\(", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert len(promised) > 50
+    assert promised - there == set()
+
+
+def test_the_figures_are_those_of_this_page() -> None:
+    given = {"name": "crm", "url": "https://crm.example.com/hook", "secret": SECRET}
+    webhook = EndpointSettings.model_validate(given)
+    crm = EndpointSettings.model_validate({**given, "adapter": "zendesk"})
+    assert LEASE_S == 60
+    assert (webhook.connect_timeout, webhook.timeout, crm.timeout) == (5, 15, 30)
+    assert (len(webhook.schedule), sum(webhook.schedule), webhook.jitter) == (10, (75 * 60 + 35) * 60 + 5, 0.2)
+    assert (webhook.disable_after, MIN_FAILED_ATTEMPTS) == (120 * 3600, 10)
+    breaker = webhook.breaker
+    assert (breaker.failures, breaker.share, breaker.calls, breaker.window) == (5, 0.5, 20, 60)
+    assert (breaker.probe_after, breaker.probe_at_most) == (30, 15 * 60)
+    assert (MAX_BODY_BYTES, MAX_KEPT_BYTES, MAX_RETRY_AFTER_S) == (20_000, 4_000, 86_400)

@@ -184,7 +184,7 @@ class Dynamics:
             "OperationCreatedOn": f"/Date({int(ticket.changed_s * 1000)})/",
             "InputParameters": [{"key": "Target", "value": target}],
         }
-        headers = {"x-request-id": f"{ticket.number}-{at_s}", "x-ms-dynamics-entity-name": "incident"}
+        headers = {"x-request-id": f"request-{at_s}", "x-ms-dynamics-entity-name": "incident"}
         return HookRequest(headers, {"code": secret}, json.dumps(context).encode())
 
 
