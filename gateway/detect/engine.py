@@ -180,6 +180,7 @@ class Engine:
         self._dirty.discard(partition)
         for station in self._stations.values():
             station.deadlines.forget_all()
+            station.look_for_events()
 
     def take_out(self, device_id: str) -> bytes | None:
         """A copy of one device's state, in the form of a checkpoint; None for a device that nothing is known of."""
@@ -195,6 +196,8 @@ class Engine:
         change is told. Raises ValueError for what is not the state of one device.
         """
         load_device(self._stations, self._fleet, self._profiles, device_id, state)
+        for station in self._stations.values():
+            station.look_for_events()
         self._touch(self._fleet.find([device_id]))
 
     def forget(self, device_id: str) -> None:

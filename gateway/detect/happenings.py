@@ -100,21 +100,23 @@ def _happenings(fleet: Fleet, events: Events, devices: Indices, mine: Indices, r
 def _in_order(roster: Roster, lane: EventLane, parts: Sequence[Signs]) -> Signs:
     """What has to be looked at, in the order of its arrival: events, and readings that may be the next to be shown."""
     eventful = np.concatenate([part.seats[part.code != READING] for part in parts])
-    kept: list[Signs] = []
-    for part in parts:
-        if not len(part.ts_s) or part.code[0] != READING:
-            kept.append(part)
-            continue
-        slots = _slots(roster, lane.lane, part.seats)
-        due: Mask = np.any(_due(lane.lane, slots, part.ts_s), axis=1)
-        first = np.zeros(len(due), np.bool_)
-        new = np.flatnonzero(np.any(_unshown(lane.lane, slots) & _is_always(roster, lane), axis=1))
-        first[new[np.unique(part.seats[new], return_index=True)[1]]] = True
-        beside = np.isin(part.seats, eventful) if len(eventful) else np.zeros(len(due), np.bool_)
-        kept.append(part.at(due | first | beside))
-    row = np.concatenate([part.row for part in kept])
-    order = np.argsort(row, kind="stable")
+    kept = [
+        _due_of(roster, lane, part, eventful) if len(part.code) and part.code[0] == READING else part for part in parts
+    ]
+    order = np.argsort(np.concatenate([part.row for part in kept]), kind="stable")
     return Signs(*(np.concatenate([getattr(part, name) for part in kept])[order] for name in Signs.__slots__))
+
+
+def _due_of(roster: Roster, lane: EventLane, part: Signs, eventful: Indices) -> Signs:
+    """Those readings that tell something: the first of a device, and after its first event one in three hours."""
+    slots = _slots(roster, lane.lane, part.seats)
+    chosen: Mask = np.isin(part.seats, eventful) if len(eventful) else np.zeros(len(slots), np.bool_)
+    if lane.lane.station.has_begun:
+        chosen |= np.any(_due(lane.lane, slots, part.ts_s), axis=1)
+    new = np.flatnonzero(np.any(_unshown(lane.lane, slots) & _is_always(roster, lane), axis=1))
+    if len(new):
+        chosen[new[np.unique(part.seats[new], return_index=True)[1]]] = True
+    return part.at(np.flatnonzero(chosen))
 
 
 def _slots(roster: Roster, lane: Lane, seats: Indices) -> Indices:
@@ -140,7 +142,10 @@ def _due(lane: Lane, slots: Indices, ts_s: Floats) -> Mask:
 
 def _kept(lane: Lane, name: str, slots: Indices) -> Floats:
     """A field of slots, [n, watches]; NaN where there is no slot."""
-    kept, there = np.full(slots.shape, np.nan), slots >= 0
+    there = slots >= 0
+    if there.all():
+        return lane.station.table.column(name)[slots].astype(np.float64)
+    kept = np.full(slots.shape, np.nan)
     kept[there] = lane.station.table.column(name)[slots[there]]
     return kept
 
@@ -165,5 +170,6 @@ def _judge(roster: Roster, lane: EventLane, signs: Signs, codes: Sequence[str], 
         shown = (slots >= 0) & (came | (_unshown(lane.lane, slots) & always) | _due(lane.lane, slots, wave.ts_s))
         sign, which = np.nonzero(shown)
         if len(sign):
+            lane.lane.station.has_begun |= bool(came.any())
             values = came[sign, which].astype(np.float64)
             show(roster, lane.lane, wave, (sign, which, slots[sign, which], values))

@@ -61,6 +61,7 @@ class Station:
         self.combining = detector if isinstance(detector, CombiningDetector) else None
         self.pairing = detector if isinstance(detector, PairingDetector) else None
         self.counts_events = isinstance(detector, EventDetector)
+        self.has_begun = False  # whether any series has had an event; once True, it stays so
         self.looks_around = isinstance(detector, PairingDetector | LookingAroundDetector)
         self.evidence_points = self.series.evidence_points if self.series else 0
         self.table = Table([*self._own_fields(), *detector.fields], journal)
@@ -119,6 +120,11 @@ class Station:
         self.table.column("device")[index] = devices
         self.table.column("watch")[index] = watches
         return index
+
+    def look_for_events(self) -> None:
+        """Note whether any series has had an event, after states were taken over."""
+        if self.counts_events and not self.has_begun:
+            self.has_begun = bool((self.table.column("seen") > 0).any())
 
     def metric_called(self, code: int) -> str:
         """The metric with this code, among those that are watched here; empty for none."""

@@ -14,6 +14,7 @@ from gateway.detect.engine import Engine
 from gateway.detect.lines import Line
 from gateway.detect.model import AlarmChange, Events, Samples
 from gateway.detect.settings import DetectSettings
+from gateway.order.rejudge import joined, live_detectors
 from tests.detect.bursts import bursts, watched
 from tests.detect.stories import HOUR_S, START_S
 
@@ -127,3 +128,18 @@ def test_a_device_taken_out_and_put_in_again_goes_on_as_before() -> None:
         assert state is not None
         other.put_in(name, state)
     assert changes + judge(other, LIMITED, lines[150:]) == expected
+
+
+def test_a_device_that_is_judged_anew_keeps_what_is_known_of_its_events() -> None:
+    """Its readings are judged again in their order; its events were counted in their place when they came."""
+    lines = lives(3)
+    whole, live = engine_for(LIMITED), engine_for(LIMITED)
+    expected = judge(whole, LIMITED, lines[:150]) + judge(whole, LIMITED, lines[150:])
+    changes = judge(live, LIMITED, lines[:150])
+    anew = engine_for(LIMITED)
+    judge(anew, LIMITED, [line for line in lines[:150] if line.event is None])
+    for name in DEVICES:
+        judged = anew.take_out(name)
+        assert judged is not None
+        live.put_in(name, joined(judged, live.take_out(name), live_detectors(), is_silent=False))
+    assert changes + judge(live, LIMITED, lines[150:]) == expected
