@@ -53,6 +53,14 @@ bench: $(RUNTIME) provision ## the benchmarks, each beside its baselines, as rat
 faults: $(DEV) provision ## kill -9, full disks, dead networks under load, a proof each round (docs/durability.md)
 	$(BIN)/python -m tests.faults.campaign $(ARGS)
 
+.PHONY: docs
+docs: $(DEV) ## the documentation as a site, in artifacts/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+.PHONY: screenshots
+screenshots: $(DEV) browser ## every page of the console, in both themes and languages, in artifacts/screenshots (two minutes)
+	@$(BIN)/python scripts/screenshots.py artifacts/screenshots
+
 .PHONY: provision
 provision: $(RUNTIME) ## TimescaleDB, Mosquitto and promtool for tests and benchmarks, unpacked into a cache
 	@$(BIN)/python scripts/provision.py

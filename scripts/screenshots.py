@@ -5,7 +5,11 @@ scripts/screenshots.py URL NAME FOLDER    asks for the password on standard inpu
 """
 
 import os
+import re
+import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -44,9 +48,37 @@ FIRST: Final = {  # the first of a list: its page, and what leads there
 LOOKS: Final = (("light", "en", WIDE), ("dark", "en", WIDE), ("light", "it", WIDE), ("dark", "it", NARROW))
 
 
-def main(url: str, name: str, folder: Path) -> None:
+def main(folder: Path, *running: str) -> None:
     """Take them all."""
-    password = sys.stdin.readline().rstrip("\n")
+    with played() if not running else nullcontext(running) as (url, name, password):
+        take_all(folder, url, name, password)
+
+
+@contextmanager
+def played() -> Generator[tuple[str, str, str]]:
+    """A demo that has been played: where its console is, and who may sign in."""
+    command = [Path(sys.executable).with_name("careloop"), "demo", "--devices", "80", "--days", "21", "--serve"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        yield _opened(process)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _opened(process: "subprocess.Popen[str]") -> tuple[str, str, str]:
+    assert process.stdout is not None
+    url = ""
+    for line in process.stdout:
+        if found := re.search(r"console +(http\S+)", line):
+            url = found[1]
+        if found := re.search(r"sign in +as (\S+) with the password (\S+)", line):
+            return url, found[1], found[2]
+    raise SystemExit("the demo has ended before its console was open")
+
+
+def take_all(folder: Path, url: str, name: str, password: str) -> None:
+    """Every page in every look."""
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         program = provision(cache_folder(os.environ))
@@ -92,4 +124,4 @@ def _take(context: BrowserContext, folder: Path, look: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -1,12 +1,16 @@
 """The console as people use it: in a real browser, on a real gateway, with a CRM at the other end."""
 
 from collections.abc import Callable, Iterator
+from typing import LiteralString, cast
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, expect
+from psycopg import sql
 
 from tests.services.chromium import Window, open_window
 from tests.services.console import PASSWORD, ConsoleWorld
+from tests.services.grafana import metric_names, sql_queries
 
 Open = Callable[..., Window]
 
@@ -187,6 +191,31 @@ def test_language_and_colours_are_remembered_and_a_narrow_screen_needs_no_scroll
         window.go(path)
         too_wide = window.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert too_wide <= 0, path
+
+
+def test_every_panel_of_grafana_has_something_to_show(console_world: ConsoleWorld) -> None:
+    first, second, third = (console_world.heat() for _ in range(3))
+    console_world.babble(first)
+    console_world.case_of(third, "proposed")
+    for device_id in (first, second):
+        case = console_world.case_of(device_id, "proposed")
+        console_world.decide(case["case_id"], "approve" if device_id == first else "decline")
+    console_world.record_of(console_world.case_of(first, "open")["case_id"])
+    console_world.cool(first)
+    console_world.case_of(first, "resolved")
+    asked = list(sql_queries())
+    assert len({query.board for query in asked}) == 3
+    empty = [f"{each.board}: {each.panel}" for each in asked if not console_world.gateway.query(_as_sql(each.text))]
+    assert empty == []
+
+
+def test_every_metric_of_grafana_is_told(console_world: ConsoleWorld) -> None:
+    told = httpx.get(f"{console_world.url}/metrics", timeout=30).text
+    assert {name for name in metric_names() if f"\n{name}" not in told} == set()
+
+
+def _as_sql(text: str) -> sql.Composed:
+    return sql.Composed([sql.SQL(cast("LiteralString", text))])
 
 
 def test_whoever_is_not_signed_in_sees_nothing(chromium: Browser, console_world: ConsoleWorld) -> None:

@@ -27,7 +27,7 @@ SECRET = new_secret(np.random.default_rng(1))
 PASSWORD = "a kettle on a long shelf"
 ROLES = {"vera": "viewer", "aldo": "agent", "olga": "operator", "anna": "admin"}
 WITHIN_S = 30.0
-BOILERS = 8
+BOILERS = 12
 NOBODY = AgentHabits(takes_up=0.0, resolves=0.0, sends_twice=0.0, sends_out_of_order=0.0)
 
 
@@ -54,6 +54,19 @@ class ConsoleWorld:
     def cool(self, device_id: str) -> None:
         """Let it be well again."""
         self._publish(int(device_id.rpartition("-")[2]), WELL)
+
+    def babble(self, device_id: str) -> None:
+        """Let a device send what nobody can read."""
+        publisher = Publisher(device_id, f"pass-{device_id.rpartition('-')[2]}-word")
+        with connected(publisher, self.gateway.port) as client:
+            sent = client.publish(f"devices/{device_id}/telemetry", b"{", qos=1)
+            sent.wait_for_publish(WITHIN_S)
+
+    def decide(self, case_id: str, what: str) -> None:
+        """Say yes or no over the API."""
+        headers = {"Authorization": f"Bearer {self.gateway.address['api_token']}"}
+        answer = httpx.post(f"{self.url}/v1/cases/{case_id}/{what}", json={}, headers=headers, timeout=30)
+        answer.raise_for_status()
 
     def _publish(self, number: int, temperature: float) -> None:
         publisher = Publisher(f"boiler-{number}", f"pass-{number}-word")

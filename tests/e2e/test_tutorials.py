@@ -1,0 +1,72 @@
+"""The tutorials do what they say: samples run, the profile is one, the detector detects, and the site builds."""
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from devices.profiles import load_profiles
+from gateway.detect.detector import SeriesDetector
+from gateway.detect.engine import Engine
+from gateway.detect.settings import DetectSettings
+from tests.detect.stories import Story, hours, judge, profile_of
+from tests.services.gateway import GatewayProcess
+
+ROOT = Path(__file__).resolve().parents[2]
+TUTORIALS = ROOT / "docs" / "tutorials"
+PYTHON = Path(sys.executable)
+
+
+def test_the_device_of_the_first_tutorial_is_stored(gateway: GatewayProcess) -> None:
+    added = json.loads(gateway.command("devices", "add", "kettle-1", "--json"))
+    command = [
+        PYTHON,
+        TUTORIALS / "samples/device.py",
+        "127.0.0.1",
+        str(gateway.port),
+        "kettle-1",
+        added["password"],
+        "5",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.count("stored") == 5, done.stderr
+    assert gateway.ask("/v1/devices/kettle-1")["stored"] == 5
+
+
+def test_the_profile_of_the_tutorial_is_one(tmp_path: Path) -> None:
+    text = re.search(
+        r'```toml title="profiles/kettle.toml"\n(.*?)```', (TUTORIALS / "profile.md").read_text(), re.DOTALL
+    )
+    assert text is not None
+    (tmp_path / "kettle.toml").write_text(text[1])
+    kettle = load_profiles((tmp_path,))["kettle"]
+    assert [watch.name for watch in kettle.watches] == ["too-hot", "used-less", "gone-quiet"]
+    assert kettle.playbooks[0].problem == kettle.watches[0].problem
+
+
+def test_the_detector_of_the_tutorial_tells_of_a_jump() -> None:
+    jump: Any = runpy.run_path(str(TUTORIALS / "samples/jump.py"))["Jump"]()
+    assert isinstance(jump, SeriesDetector)
+    values = np.full(60, 20.0)
+    values[30] = 80.0
+    profile = profile_of({"name": "watch", "detector": "jump", "parameters": {"by": 20}})
+    engine = Engine({profile.model: profile}, DetectSettings(), detectors={"jump": jump})
+    story = Story("jump", "gauge", {"by": 20}, hours(60), values, hours(60)[30], hours(60)[32])
+    told = judge(engine, profile, story.ts_s, story.values)
+    assert [change.event for change in told] == ["raised", "updated", "cleared"][:: 1 if len(told) == 3 else 2]
+    assert told[0].explanation.text.endswith("jumped to 80")
+
+
+def test_the_site_is_built_without_a_broken_link_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    command = [PYTHON.with_name("mkdocs"), "build", "--strict", "-d", tmp_path / "site"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > 30
+    loads = re.compile(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', re.IGNORECASE)
+    assert [page.name for page in pages if loads.search(page.read_text())] == []
