@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from crm_sync.model import CaseAlarm
+from crm_sync.owners.standing import ContactView, Standing
 from crm_sync.playbooks.shown import ActionView
 from crm_sync.policy.model import Gate, Outcome, Reason
 from crm_sync.queries import CaseView, DecisionView, EndpointView, StepView, TransitionView
 from devices.clock import to_datetime
 
 HOUR_S: Final = 3600.0
+OWN: Final = "careloop"  # the source of contacts that are our own steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ def explain_case(view: CaseView) -> Story:
     return Story(answer, _in_order(lines))
 
 
-def explain_owner(owner_ref: str, decisions: Sequence[DecisionView], steps: Sequence[StepView]) -> Story:
+def explain_owner(
+    owner_ref: str, decisions: Sequence[DecisionView], steps: Sequence[StepView], standing: Standing | None = None
+) -> Story:
     """What was decided about one person: above all why they were not contacted; `decisions` in any order."""
     sent = sum(step.state == "sent" for step in steps)
     refused = [each for each in decisions if each.outcome == Outcome.REFUSE]
@@ -55,10 +59,42 @@ def explain_owner(owner_ref: str, decisions: Sequence[DecisionView], steps: Sequ
         dict.fromkeys(_because(each) + _again(each) for each in sorted(refused, key=lambda each: each.decided_at))
     )
     contacted = {0: "never contacted", 1: "contacted once"}.get(sent, f"contacted {sent} times")
-    answer = f"{owner_ref} was {contacted}." + (f" What was left undone: {why}." if why else "")
+    answer = (
+        f"{owner_ref} was {contacted}."
+        + (f" What was left undone: {why}." if why else "")
+        + _stands(standing or Standing())
+    )
     if not decisions and not steps:
         answer = f"Nothing was ever decided about {owner_ref}: no alarm of their products reached the gates."
-    return Story(answer, _in_order([*(_of_decision(each) for each in decisions), *(_of_step(step) for step in steps)]))
+    lines = [
+        *(_of_decision(each) for each in decisions),
+        *(_of_step(step) for step in steps),
+        *(_of_contact(contact) for contact in (standing or Standing()).contacts if contact.source != OWN),
+    ]
+    return Story(answer, _in_order(lines))
+
+
+def _stands(standing: Standing) -> str:
+    """What keeps others from the owner now, as sentences."""
+    held = [
+        f"{_plain(each.kind)} ({each.actor}: {each.why})"
+        + ("" if each.until_at is None else f" until {_instant(each.until_at)}")
+        for each in standing.holds
+    ]
+    tickets = [f"{ticket.external_id} ({ticket.endpoint})" for ticket in standing.tickets]
+    sentences = [
+        f" To be left alone: {'; '.join(held)}." if held else "",
+        f" People are working on {', '.join(tickets)}." if tickets else "",
+    ]
+    return "".join(sentences)
+
+
+def _of_contact(contact: ContactView) -> Line:
+    who = "a person" if contact.by_human else "another team"
+    channel = "" if contact.channel is None else f" by {contact.channel}"
+    return Line(
+        contact.contacted_at, f"{who} contacted the owner{channel}, as {contact.source} tells ({contact.reference})"
+    )
 
 
 def explain_alarm(alarm: CaseAlarm, decisions: Sequence[DecisionView]) -> Story:

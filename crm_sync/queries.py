@@ -150,6 +150,17 @@ async def list_cases(conn: Connection, tenant_id: str, which: CaseFilter, cursor
     return CasePage(await _views(conn, page), page[-1].case_id if len(found) > limit else None)
 
 
+_FIND_CASE_ID: Final[LiteralString] = "SELECT case_id FROM service_case WHERE tenant_id = %s AND number = %s"
+
+
+async def find_case_id(conn: Connection, tenant_id: str, named: str) -> str:
+    """The id of a case that is named by its number; anything else is an id."""
+    if not (named.isascii() and named.isdecimal() and len(named) < 19):  # noqa: PLR2004 - a bigint's digits
+        return named
+    row = await (await conn.execute(_FIND_CASE_ID, [tenant_id, int(named)])).fetchone()
+    return named if row is None else str(row[0])
+
+
 _GET_CASE: Final[LiteralString] = "SELECT * FROM service_case WHERE tenant_id = %s AND case_id = %s"
 
 

@@ -27,6 +27,7 @@ from gateway.api.incidents import incidents_router
 from gateway.api.journey import journey_router
 from gateway.api.metrics import Scrape, metrics_router
 from gateway.api.oidc import oidc_router
+from gateway.api.outreach import outreach_router
 from gateway.api.owners import owners_router
 from gateway.api.people import people_router
 from gateway.api.playbooks import playbooks_router
@@ -96,6 +97,7 @@ def build_api(parts: ApiParts) -> FastAPI:
     guarded.include_router(changes_router(Feed(parts.pool)))
     guarded.include_router(silences_router(parts.pool, parts.clock))
     guarded.include_router(owners_router(parts.pool))
+    guarded.include_router(outreach_router(parts.pool, parts.crm, parts.clock))
     guarded.include_router(grants_router(parts.pool, parts.crm, parts.clock, parts.controller))
     guarded.include_router(people_router(parts.pool))
     guarded.include_router(clock_router(parts.clock, parts.on_clock_set))

@@ -10,10 +10,12 @@ from typing import Final
 import click
 
 from crm_sync.explain import Story, explain_alarm, explain_case, explain_owner
-from crm_sync.queries import Connection, get_alarm, get_case, list_decisions, steps_of_owner
+from crm_sync.owners.standing import standing_of
+from crm_sync.queries import Connection, find_case_id, get_alarm, get_case, list_decisions, steps_of_owner
 from devices.errors import CareloopError
 from gateway.cli.options import config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
+from gateway.settings import build_clock
 
 MOST: Final = 1000
 
@@ -28,10 +30,10 @@ def explain() -> None:
 @config_option
 @json_option
 def case(case_id: str, config: Path | None, *, as_json: bool) -> None:
-    """How the case CASE_ID came about, what was decided on the way, and who knows of it."""
+    """How the case CASE_ID, or the one of this number, came about, what was decided on the way, and who knows of it."""
 
     async def ask(conn: Connection, tenant_id: str) -> Story:
-        view = await get_case(conn, tenant_id, case_id)
+        view = await get_case(conn, tenant_id, await find_case_id(conn, tenant_id, case_id))
         if view is None:
             raise CareloopError("unknown_case", case_id)
         return explain_case(view)
@@ -64,7 +66,9 @@ def owner(owner_ref: str, config: Path | None, *, as_json: bool) -> None:
 
     async def ask(conn: Connection, tenant_id: str) -> Story:
         decisions = await list_decisions(conn, tenant_id, owner_ref=owner_ref, limit=MOST)
-        return explain_owner(owner_ref, decisions, await steps_of_owner(conn, tenant_id, owner_ref, MOST))
+        steps = await steps_of_owner(conn, tenant_id, owner_ref, MOST)
+        standing = await standing_of(conn, tenant_id, owner_ref, build_clock(read_settings(config).clock).now_s())
+        return explain_owner(owner_ref, decisions, steps, standing)
 
     _print(_ask(config, ask), as_json=as_json)
 

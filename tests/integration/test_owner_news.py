@@ -10,6 +10,7 @@ import structlog
 from pydantic import SecretStr
 
 from crm_sync.adapters.rest.adapter import RestAdapter
+from crm_sync.adapters.rest.caller import Caller
 from crm_sync.callbacks import CallbackAnswer, receive
 from crm_sync.cases.callback import apply_callback
 from crm_sync.owners.news import Contacted, HumanCase, LeaveAlone, NewsEffect, OwnerNews, take_news
@@ -183,7 +184,7 @@ def adapter(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> RestAdapter:
     async def items(_caller: object, name: str, *_asked: object) -> Sequence[object]:
         return {"contacts": REPLIES, "tickets": TICKETS}[name]
 
-    monkeypatch.setattr(type(made._caller), "items", items)
+    monkeypatch.setattr(Caller, "items", items)  # the calls have tests of their own
     return made
 
 
