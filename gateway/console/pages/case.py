@@ -13,6 +13,7 @@ from crm_sync.cases import by_hand, proposals
 from crm_sync.cases.by_hand import Hand
 from crm_sync.explain import WORDS, because
 from crm_sync.model import CaseAlarm
+from crm_sync.playbooks.shown import ActionView
 from crm_sync.policy.model import Outcome
 from crm_sync.queries import CaseView, DecisionView, get_case
 from crm_sync.trust.verdicts import Truth
@@ -22,7 +23,7 @@ from devices.errors import CareloopError
 from gateway.console.case_charts import Known, draw_case, look_up
 from gateway.console.parts import Connection, Desk, done
 from gateway.console.queries import case_more, list_records
-from gateway.console.show import Shown
+from gateway.console.show import HOUR_S, Shown
 from gateway.console.units import units_of
 from gateway.people.audit import record
 from gateway.people.model import Actor, Role
@@ -30,6 +31,7 @@ from gateway.people.model import Actor, Role
 MOST_DECISIONS: Final = 40
 MOST_INPUTS: Final = 6
 MOST_NAME: Final = 100
+MOST_OPTIONS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,17 @@ class Gated:
     outcome: str
     about: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An action of the playbook, and what became of it."""
+
+    verdict: str
+    what: str
+    details: str
+    why: str
+    result: str | None
 
 
 def case_router(desk: Desk) -> APIRouter:
@@ -86,6 +99,7 @@ def case_router(desk: Desk) -> APIRouter:
             story=story_of(view, known, shown, wording),
             decisions=[gated(each, shown) for each in _newest(view)],
             steps=view.steps,
+            options=[_option(each, shown) for each in view.actions[-MOST_OPTIONS:]],
         )
 
     _add_decisions(router, desk)
@@ -213,6 +227,18 @@ def _short(name: str, value: object, shown: Shown) -> str:
         parts = cast("Mapping[str, object]", value)
         return " / ".join(f"{shown.words.word(part)} {_short(part, each, shown)}" for part, each in parts.items())
     return str(value)[:80]
+
+
+def _option(action: ActionView, shown: Shown) -> Option:
+    """One action that was considered; the last round stands last."""
+    words = shown.words
+    kind, _, what = action.action.partition(":")
+    sla = None if action.sla_h is None else words.say("within {span}", span=shown.span(action.sla_h * HOUR_S))
+    details = [part for part in (action.team, action.channel, sla) if part]
+    looked = [f"{words.word(_plain(name))} {_short(name, value, shown)}" for name, value in action.inputs.items()]
+    why = words.word(action.reason) + (f" ({', '.join(looked[:MOST_INPUTS])})" if looked else "")
+    named = words.word(kind) + (f": {words.word(what)}" if what and what != action.team else "")
+    return Option(action.verdict, named, " · ".join(details), why, action.result)
 
 
 def _newest(view: CaseView) -> list[DecisionView]:
