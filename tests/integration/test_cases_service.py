@@ -87,6 +87,13 @@ async def test_a_held_step_leaves_when_its_hour_comes(plain_database_url: str, r
             world.clock.at_s = NOON + 20 * HOUR
             _, outreach = await hear(receiver, 2)
             assert outreach.data["change"] == "outreach"
+            async with asyncio.timeout(10):
+                while not (contacts := await world.rows("SELECT * FROM owner_contact")):  # noqa: ASYNC110 - nobody calls
+                    await asyncio.sleep(0.02)
+        (contact,) = contacts
+        assert (contact["owner_ref"], contact["channel"], contact["problem"]) == ("own-1", "email", "limescale")
+        assert (contact["source"], contact["by_human"], contact["action"]) == ("careloop", False, "coffee-descale")
+        assert contact["contacted_at"].timestamp() == NOON + 20 * HOUR
 
 
 async def test_it_survives_a_database_that_cuts_every_connection(plain_database_url: str, receiver: Receiver) -> None:

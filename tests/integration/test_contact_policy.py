@@ -1,5 +1,6 @@
 """What keeps a step from its owner besides grants and the night: who says no, for how long, and who may say yes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from crm_sync.cases import step_approvals, step_queries
-from crm_sync.contact_settings import HoldOutSettings
+from crm_sync.contact_settings import HoldOutSettings, OutreachSettings
 from crm_sync.policy.contacts import Told, note_told
 from crm_sync.policy.hold_out import is_held_out
 from crm_sync.policy.model import Reason, SendDecision, Verdict
@@ -74,6 +75,23 @@ async def test_two_steps_of_the_same_moment_do_not_both_find_room(world: CaseWor
     await world.own("cm-2", "own-1")
     await world.happens(scale(), scale(device_id="cm-2"))
     assert sorted(await steps(world)) == [("held", None), ("queued", None)]
+
+
+async def test_two_workers_that_send_in_the_same_moment_do_not_both_contact_the_owner(plain_database_url: str) -> None:
+    async with open_world(plain_database_url, outreach={"caps": []}) as world:
+        await world.grant("email")
+        await world.own("cm-2", "own-1")
+        await world.happens(scale(), scale(device_id="cm-2"))
+        assert sorted(await steps(world)) == [("queued", None), ("queued", None)]
+        world.settings = world.settings.model_copy(update={"outreach": OutreachSettings()})
+        messages = await world.messages()
+        for row in messages:
+            if row["type"] == "case.opened":
+                await world.ask(row)
+        contacts = [row for row in messages if "outreach" in row["data"]]
+        decided = await asyncio.gather(*(world.ask(row) for row in contacts))
+        assert sorted(each.verdict for each in decided) == [Verdict.SEND, Verdict.WITHDRAW]
+        assert sorted(await steps(world)) == [("held", None), ("sent", None)]
 
 
 async def test_a_contact_of_another_team_counts_once_however_often_it_is_told(world: CaseWorld) -> None:
