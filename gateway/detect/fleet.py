@@ -24,6 +24,7 @@ from gateway.detect.waves import ranks
 SlotT = TypeVar("SlotT", np.int32, np.int64)
 
 FIRST_CAPACITY: Final = 256
+FIRST_COLUMNS: Final = 8  # half a cache line
 UNSEEN: Final = -1  # no slot yet; below it stand slots that are not judged any more, as `_hidden` writes them
 LAYOUTS_KEPT: Final = 256
 ALL_CODES: Final = EVERY_EVENT.removeprefix(EVENT_SERIES)
@@ -69,7 +70,7 @@ class Roster:
 
     def __init__(self, profile: Profile, stations: Mapping[str, Station], settings: DetectSettings) -> None:
         self.profile = profile
-        self.slots = np.full((FIRST_CAPACITY, 0), UNSEEN, np.int32)  # [seats, columns]
+        self.slots = np.full((FIRST_CAPACITY, 0), UNSEEN, np.int32)  # [seats, columns], some for watches to come
         self.devices = np.full(FIRST_CAPACITY, -1, np.int64)  # [seats], the device's number in the directory
         self.seats = 0
         self._free: list[int] = []
@@ -92,7 +93,10 @@ class Roster:
             raise ConfigError([Fault(where, repr(watch.detector), f"one of {', '.join(sorted(self._stations))}")])
         self._watches.append((watch, station, station.bind(self.profile, watch, self._settings)))
         self._event_lanes = None
-        self.slots = np.column_stack([self.slots, np.full(len(self.slots), UNSEEN, np.int32)])
+        seats, columns = self.slots.shape
+        if len(self._watches) > columns:
+            more = np.full((seats, max(FIRST_COLUMNS, columns // 2)), UNSEEN, np.int32)
+            self.slots = np.hstack([self.slots, more])
 
     def layout(self, metrics: tuple[str, ...]) -> Layout:
         """What applies to readings with these metrics."""
@@ -283,7 +287,7 @@ class Roster:
         """The slots of some devices, per watch."""
         slots = self.slots[seats].astype(np.int64)
         slots = np.where(slots < UNSEEN, _hidden(slots), slots)
-        for (_, station, _), column in zip(self._watches, slots.T, strict=True):
+        for (_, station, _), column in zip(self._watches, slots.T[: len(self._watches)], strict=True):
             yield station, column[column != UNSEEN]
 
     def leave(self, seat: int, journal: Journal) -> list[tuple[Station, Indices]]:

@@ -23,6 +23,7 @@ from gateway.detect.station import FOR, KEEP_FIRING_FOR, Station
 from gateway.detect.table import Journal
 
 LONGEST: Final = 5000  # readings judged at once
+AT_LEAST_TWO: Final = 2  # devices
 
 
 class Stream:
@@ -59,8 +60,9 @@ class Stream:
         A reading is a sign of life before it moves the clock, so a device alone cannot pass its own deadline.
         """
         limit = min(len(lines), start + LONGEST)
-        self._devices.update(line.device for line in lines[start:limit])
-        if len(self._devices) == 1:
+        if len(self._devices) < AT_LEAST_TWO:  # more than that nobody asks, and each line only once
+            self._devices.update(line.device for line in lines[start:limit])
+        if len(self._devices) < AT_LEAST_TWO:
             return limit
         bound_s = min(self._engine.next_due_s(), clock_s[start] + self._engine.shortest_silence_s)
         passing = int(np.searchsorted(clock_s[start:limit], bound_s, side="right"))
