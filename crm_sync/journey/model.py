@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
+from crm_sync.model import Resolution
 from crm_sync.trust.precision import Precision
 
 GroupBy = Literal["model", "team", "channel"]
@@ -15,7 +16,7 @@ RELAPSE_DAYS: Final = 30
 FOLLOW_UP_DAYS: Final = 14
 """So long is each case of the hold-out comparison looked at."""
 CONFIDENCE: Final = 0.95
-UNNOTICED: Final = frozenset({"fixed_silently"})
+UNNOTICED: Final = frozenset({Resolution.FIXED_SILENTLY})
 """Resolutions of cases in which nobody had to do anything."""
 
 

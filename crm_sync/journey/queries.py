@@ -79,7 +79,7 @@ SELECT coalesce(d.model, 'automatic') AS model, c.team, coalesce(contact.channel
 
 async def travelled(conn: Connection, period: Period) -> list[Travelled]:
     """The way of each case that opened in a period, in the order of opening; major cases are not among them."""
-    values = period.values() | {"unnoticed": list(UNNOTICED), "relapse": timedelta(days=RELAPSE_DAYS)}
+    values = period.values() | {"unnoticed": [str(each) for each in UNNOTICED], "relapse": timedelta(days=RELAPSE_DAYS)}
     async with conn.cursor(row_factory=class_row(Travelled)) as cursor:
         await cursor.execute(_TRAVELLED, values)
         return await cursor.fetchall()
