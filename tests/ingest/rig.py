@@ -26,7 +26,7 @@ from gateway.store.store import Store
 from tests.ingest.recorder import RecordingEngine
 
 NOW_S = 1_760_000_000.0
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 KETTLE = Profile(
     model="kettle",
@@ -188,11 +188,16 @@ class Rig:
 
 
 async def crash(rig: Rig, task: asyncio.Task[None]) -> None:
-    """End a pipeline without a chance to write anything more."""
+    """End a pipeline without a chance to write anything more.
+
+    Its work ends before its connections do: else it would open others meanwhile, and go on until it is cancelled.
+    """
+    ended = [work for work in asyncio.all_tasks() if work.get_name() == "pipeline.work"]
+    for work in ended:
+        work.cancel()
+    if ended:
+        await asyncio.wait(ended, timeout=DEADLINE_S)
     await rig.store.close()
-    for work in asyncio.all_tasks():
-        if work.get_name() == "pipeline.work":
-            work.cancel()
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
