@@ -1,7 +1,7 @@
 """Compares every case with the record that a CRM has of it, and says in words where the two disagree."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -60,7 +60,7 @@ class Reconciliation:
     adapter: Audited
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
-    async def compare(self, since_s: float) -> AsyncIterator[tuple[str, list[Drift]]]:
+    async def compare(self, since_s: float) -> AsyncGenerator[tuple[str, list[Drift]]]:
         """Each live case and each that ended since then, with what its record has otherwise; nothing is changed.
 
         What is on its way to a record is not compared: it will be told in a moment.

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,12 +16,15 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from crm_sync.adapters.contract import Audited
 from crm_sync.delivery.channels import Channel
 from crm_sync.records import queries
-from crm_sync.records.reconcile import Drift, Reconciliation
+from crm_sync.records.reconcile import Disagreement, Drift, Reconciliation
 from crm_sync.settings import ReconcileSettings
 from crm_sync.stats import CrmStats
 from devices.clock import Clock
 
 DAY_S: Final = 86_400.0
+PATIENCE: Final = 3
+"""Cases in a row that a CRM is asked about in vain before the round is given up."""
+
 MISSED_SHARE: Final = 0.01
 """Of a day's changes: when polling finds more of them than this, hooks are being lost."""
 
@@ -92,10 +96,15 @@ class Rounds:
             return None
         name = channel.settings.name
         work = Reconciliation(self._pool, self._tenant_id, name, channel.adapter)
-        cases, drifts = 0, list[Drift]()
-        async for _, found in work.compare(self._clock.now_s() - DAY_S):
-            cases += 1
-            drifts += await self._mend(name, work, found)
+        cases, drifts, unasked = 0, list[Drift](), 0
+        async with aclosing(work.compare(self._clock.now_s() - DAY_S)) as compared:
+            async for _, found in compared:
+                cases += 1
+                drifts += await self._mend(name, work, found)
+                unasked = unasked + 1 if any(each.what is Disagreement.UNASKED for each in found) else 0
+                if unasked == PATIENCE:
+                    self._log.warning("records.not_compared", endpoint=name, cases=cases)
+                    break
         self._mended[name] = frozenset(
             (drift.case_id, drift.what.value) for drift in drifts if drift.retold or self._was_mended(name, drift)
         )

@@ -49,6 +49,10 @@ def name_of(party: Party) -> str:
     return party.name
 
 
+def party_of(name: str) -> Party:
+    return next(party for party in PARTIES if party.name == name)
+
+
 everyone = pytest.mark.parametrize("party", PARTIES, ids=name_of)
 readers = pytest.mark.parametrize("party", READERS, ids=name_of)
 
@@ -264,6 +268,44 @@ async def test_a_record_that_was_removed_has_nothing_left_to_close(party: Party,
         assert affair.records() == []
 
 
+async def test_a_merged_ticket_of_hubspots_is_gone_and_its_heir_is_left_alone(stage: StageServer) -> None:
+    async with open_affair(party_of("hubspot"), stage) as affair:
+        await affair.tell(opened(), other := opened("case_b"))
+        await affair.run()
+        (record,), (heir,) = affair.records(), affair.records("case_b")
+        record.merged_into, before = heir.number, replace(heir)
+        await affair.tell(worse := updated(), over := resolved())
+        await affair.run()
+        assert await affair.state(worse) == ("dead", "record_gone")
+        await must_be_delivered(affair, over, other)
+        assert heir == before
+
+
+async def test_a_closed_ticket_of_zendesks_takes_nothing_and_needs_no_closing(stage: StageServer) -> None:
+    async with open_affair(party_of("zendesk"), stage) as affair:
+        await affair.tell(opened())
+        await affair.run()
+        (record,) = affair.records()
+        record.status = "closed"
+        await affair.tell(worse := updated(), over := resolved())
+        await affair.run()
+        assert await affair.state(worse) == ("dead", "record_closed")
+        await must_be_delivered(affair, over)
+        assert len(affair.records()) == 1
+
+
+async def test_several_cases_of_salesforces_under_one_key_are_for_a_person(stage: StageServer) -> None:
+    async with open_affair(party_of("salesforce"), stage) as affair:
+        await affair.tell(opened("case_b"), opened("case_c"))
+        await affair.run()
+        for key in ("case_b", "case_c"):  # an org whose external id is not marked as unique
+            affair.records(key)[0].key = "case_a"
+        await affair.tell(first := opened())
+        await affair.run()
+        assert await affair.state(first) == ("dead", "several_records")
+        assert (await affair.rig.one(first)).attempts[-1].status == 300
+
+
 @readers
 async def test_what_no_hook_tells_is_found_by_asking(party: Party, stage: StageServer) -> None:
     async with open_affair(party, stage) as affair:
@@ -360,8 +402,7 @@ async def test_hooks_that_are_doubled_reversed_or_forged_leave_the_newest_state(
 async def test_salesforce_reads_that_its_message_was_taken_only_when_it_was(
     stage: StageServer, plain_database_url: str
 ) -> None:
-    party = next(each for each in PARTIES if each.name == "salesforce")
-    async with open_told(party, stage, plain_database_url, 1_800_000_000.0) as told:
+    async with open_told(party_of("salesforce"), stage, plain_database_url, 1_800_000_000.0) as told:
         app = FastAPI()
         crm = told.world.settings
         app.include_router(callbacks_router(told.world.pool, "default", crm, told.world.clock), prefix="/v1")

@@ -144,6 +144,15 @@ async def test_a_crm_that_does_not_answer_is_told_of_and_asked_the_next_time(des
     assert desk.stats.drifts == {"crm": {}}
 
 
+async def test_a_round_is_given_up_where_the_crm_is_away(desk: Desk) -> None:
+    for number in range(2, 7):
+        await desk.world.own(f"cm-{number}")
+        await desk.world.happens(notice(device_id=f"cm-{number}"))
+    await desk.deliver()
+    desk.crm.command("read", *[Fault.UNAVAILABLE] * 9)
+    assert (await desk.go()).cases == 3
+
+
 async def test_changes_that_polling_finds_and_no_hook_told_are_noticed(desk: Desk) -> None:
     channel = Channel(desk.channel.settings, desk.channel.adapter, desk.channel.breaker, expects_hooks=True)
     desk.channel = channel

@@ -69,11 +69,11 @@ class Work:
 
     async def audit(self, *, is_live: bool) -> Audit:
         """Hold the record against what the message says. Raises CallFailed."""
-        if self.external_id is None:
+        if self.external_id is None or (self._spec.find is not None and self._spec.find.confirm):
             found = await self.find()
-            if len(found) != 1:
+            if len(found) != 1 and (self.external_id is None or len(found) > 1):
                 return Audit(len(found))
-            self._facts["external_id"] = found[0]
+            self._facts["external_id"] = self.external_id or found[0]
         read = self._spec.read
         if read is None:
             return Audit(1, self.external_id)
@@ -100,7 +100,8 @@ class Work:
         if self.external_id is None:
             await self._make()
             return Outcome(Result.OK, "created")
-        if self._spec.update is not None:  # made by an attempt whose end was a failure, or was not heard of
+        await self._know_record()  # made by an attempt whose end was a failure, or was not heard of
+        if self._spec.update is not None:
             await self._caller.call("update", self._spec.update, self.values)
         await self._link()
         await self._check_record()
@@ -172,13 +173,15 @@ class Work:
         return found[0]
 
     async def _know_record(self) -> None:
-        if self.external_id is not None:
-            return
-        found = await self.find()
-        if not found:
-            raise CallFailed(Outcome(Result.PERMANENT, "no_record", "no record bears the case's id"))
-        self._alone(found)
-        self._facts["external_id"] = found[0]
+        """Find the record, where its name is not known, and see that it has not become another's. Raises CallFailed."""
+        if self.external_id is None:
+            found = await self.find()
+            if not found:
+                raise CallFailed(Outcome(Result.PERMANENT, "no_record", "no record bears the case's id"))
+            self._alone(found)
+            self._facts["external_id"] = found[0]
+        if self._spec.read is not None and self._spec.read.id is not None:
+            await self._read(self._spec.read)
 
     def _alone(self, found: Sequence[str]) -> None:
         """Raises CallFailed where several records bear the case's id."""
