@@ -25,8 +25,9 @@ from gateway.detect.drift import LEVEL, NO_SHARE, TINY, error_of, step, wide
 from gateway.detect.falling_use import explain_use, judge_use
 from gateway.detect.kinds import LearntKind, tell_kind
 from gateway.detect.model import Kind
+from gateway.detect.regimes import DOUBT_AT, IN_REGIMES, LOOKING, REGIME_FIELDS, doubt, look_for, take_out
 from gateway.detect.settings import DetectSettings
-from gateway.detect.table import Field, Rows
+from gateway.detect.table import Field, Numeric, Rows
 from gateway.detect.words import say_instant, say_metric, say_number, say_quantity, say_span
 
 HOUR_S: Final = 3600.0
@@ -55,7 +56,7 @@ class Decline:
     """Slow drift of levels away from their own past, each by itself and all of a device together."""
 
     name: Final = "decline"
-    version: Final = 1
+    version: Final = 2
     kind: Final = Kind.DECLINE
     fields: Sequence[Field] = (
         Field("last", initial=np.nan),  # value of the last step
@@ -70,10 +71,11 @@ class Decline:
         Field("falls", "f4"),
         Field("zeros", "f4"),
         Field("use", "f4", group="day"),  # of an amount, in the day of the last step
-        Field("covered", "f4", group="day"),  # hours of that day that were heard of
+        Field("covered", "f4", group="day"),  # hours of that day; of a young level, leaps that land where it stood
         Field("since_s", initial=np.nan, group="drift"),  # when the present drift began
         Field("peak", "f4", group="drift"),  # how far it has come
         Field("record", "f4", group="drift"),  # how far earlier ones came, fading
+        *REGIME_FIELDS,
     )
     parameters: Sequence[Parameter] = (
         Parameter("evidence", default=1.85, minimum=0.1),  # of all series of a device together
@@ -84,6 +86,10 @@ class Decline:
         Parameter("kind", minimum=0.0, maximum=4.0),  # a LearntKind; else it is learnt
     )
     evidence_points: Final = 0
+
+    def migrate(self, version: int, saved: Mapping[str, Numeric]) -> Mapping[str, Numeric] | None:
+        """Version 1 knew no regimes."""
+        return saved if version == 1 else None
 
     def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
         """A profiled metric's kind need not be learnt."""
@@ -197,10 +203,22 @@ def _judge_level(state: Rows, batch: Batch, chosen: Indices, found: Findings) ->
     assert found.began_s is not None
     drifted = state["share"] > 0
     value = batch.value[chosen]
+    state["zeros"] = np.where(value < 0, -np.inf, state["zeros"] + (value == 0))
+    in_regimes = state["kind"] == IN_REGIMES
+    jumping = np.flatnonzero(in_regimes)
+    if len(jumping):
+        some = state.at(jumping)
+        value[jumping] = take_out(some, value[jumping], batch.firing[chosen[jumping]])
+        some.flush()
     last = np.where(state["count"] == 0, value, state["last"])
     state["falls"] = state["falls"] + (value < last)
-    state["zeros"] = np.where(value < 0, -np.inf, state["zeros"] + (value == 0))
     step(state, value, batch.firing[chosen], LEVEL)
+    young = ~in_regimes & (state["count"] < LOOKING)
+    if young.any():
+        look_for(state, value - last, young)
+    doubtful = np.flatnonzero(in_regimes & (state["count"] == DOUBT_AT))
+    if len(doubtful):
+        doubt(state.at(doubtful))
     state["share"] = _share(state)
     known = (state["share"] >= 0) & (state["count"] >= STEPS_ALONE)
     far, usual = np.abs(wide(state, "fast")), wide(state, "spread")

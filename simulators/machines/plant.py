@@ -67,9 +67,9 @@ def make_fleet(plant: Plant, seed: int, units: int) -> Sequence[Unit]:
     live = _live_calmly if plant is Plant.CALM else _wear_out
     fleet: list[Unit] = []
     for number in range(units):
-        deviations = live(make, plant, rng)
+        deviations, points = live(make, plant, rng)
         start_s = START_S + float(rng.integers(0, 90)) * DAY_S
-        fleet.append(Unit(f"unit-{number:03d}", start_s, cycle_s, _measure(make, deviations, rng)))
+        fleet.append(Unit(f"unit-{number:03d}", start_s, cycle_s, _measure(make, deviations, points, rng)))
     return fleet
 
 
@@ -98,8 +98,8 @@ def _draw_make(rng: np.random.Generator) -> _Make:
     )
 
 
-def _wear_out(make: _Make, plant: Plant, rng: np.random.Generator) -> Floats:
-    """Deviations of the sensors from their level, in noises, over a life: [cycles, sensors]."""
+def _wear_out(make: _Make, plant: Plant, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Deviations over a life, in noises, and what the operating point alone makes of them: [cycles, sensors] each."""
     cycles, rate, power, bears = 0, 0.0, 0.0, 0.0
     while not SHORTEST <= cycles <= LONGEST:
         rate, power = float(np.exp(rng.normal(-6.57, 0.28))), float(rng.uniform(1.4, 1.6))
@@ -110,20 +110,20 @@ def _wear_out(make: _Make, plant: Plant, rng: np.random.Generator) -> Floats:
     gain = make.gain * rng.lognormal(0, 0.12, SENSORS)
     gain[-2:] = rng.normal(0, 8, 2)  # two take another way in every unit
     moved = wear[:, None] * gain + rng.normal(0, 1, SENSORS)  # no two units are built alike
-    if plant is Plant.REGIMES:
-        moved += make.regime[rng.integers(REGIMES, size=cycles)]
+    points = make.regime[rng.integers(REGIMES, size=cycles)] if plant is Plant.REGIMES else np.zeros(moved.shape)
+    moved += points
     common = rng.normal(size=(cycles, 1)) * 0.3 * np.sign(make.weather)
-    return moved + common + 0.95 * rng.normal(size=(cycles, SENSORS))
+    return moved + common + 0.95 * rng.normal(size=(cycles, SENSORS)), points
 
 
-def _live_calmly(make: _Make, plant: Plant, rng: np.random.Generator) -> Floats:
+def _live_calmly(make: _Make, plant: Plant, rng: np.random.Generator) -> tuple[Floats, Floats]:
     del plant
     cycles = LONGEST
     hours = np.arange(cycles)[:, None]
     rhythm = rng.uniform(0, 2, SENSORS) * np.sin(2 * np.pi * (hours / 24 + rng.uniform()))
     weather = _wander(cycles, 1, rng.uniform(0.8, 0.97), rng) * make.weather
     own = np.hstack([_wander(cycles, 1, likeness, rng) for likeness in rng.uniform(0, 0.9, SENSORS)])
-    return rhythm + weather + own
+    return rhythm + weather + own, np.zeros(own.shape)
 
 
 def _wander(cycles: int, count: int, likeness: float, rng: np.random.Generator) -> Floats:
@@ -137,13 +137,17 @@ def _wander(cycles: int, count: int, likeness: float, rng: np.random.Generator) 
     return found
 
 
-def _measure(make: _Make, deviations: Floats, rng: np.random.Generator) -> Floats:
+def _measure(make: _Make, deviations: Floats, points: Floats, rng: np.random.Generator) -> Floats:
     """What is sent: sensors rounded as their displays are, settings, and sensors that always say the same."""
     cycles = len(deviations)
     decimals = np.clip(np.ceil(1 - np.log10(make.noise)), 0, 6).astype(int)
     values = make.level + make.noise * deviations
     sensors = [np.round(values[:, k], int(decimals[k])) for k in range(SENSORS)]
-    settings = [np.round(rng.normal(0, 0.002, cycles), 4), np.round(rng.normal(0, 0.0003, cycles), 4)]
-    flat = [np.full(cycles, float(value)) for value in (100, 14.62, 518.67, 1.3, 2388)]
+    settings = [
+        np.round(rng.normal(0, 0.002, cycles) + points[:, 0] / 5, 4),  # altitude, say: they say which point it is
+        np.round(rng.normal(0, 0.0003, cycles) + points[:, 1] / 300, 4),  # speed
+    ]
+    levels = (100, 14.62, 518.67, 1.3, 2388)
+    flat = [np.round(value * (1 + points[:, k] / 1000), 2) for k, value in enumerate(levels)]
     flat.append(np.where(rng.random(cycles) < 0.02, 21.60, 21.61))
     return np.column_stack([*settings, *sensors, *flat])

@@ -22,7 +22,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {  # in the order in which the lo
         *("hot", "episode", "kind"),
         *("usual, apart", "weekday, apart", "daily, apart", "habit", "run", "chances, apart", "lull"),
     ),
-    "decline": ("hot", "episode", "drift", "day"),
+    "decline": ("hot", "episode", "regimes", "drift", "day"),
     "stuck": ("hot", "episode", "run"),
     "usage_surge": ("hot", "episode", "surge"),
     "silence": ("hot", "episode"),

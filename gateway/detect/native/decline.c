@@ -1,9 +1,10 @@
-/* gateway/detect/decline.py, drift.py and falling_use.py */
+/* gateway/detect/decline.py, drift.py, regimes.py and falling_use.py */
 #include "kinds.h"
 #include "layout.h"
 #include "series.h"
 
-enum { DRIFT = EPISODE + 1, DAY };
+enum { REGIMES = EPISODE + 1, DRIFT, DAY };
+enum { IN_REGIMES = 5, MOST_REGIMES = 7, MOST_VISITS = 100 };
 enum { EVIDENCE = PARAMETERS, SHIFT, FALL, SURE, LASTING_S, TOLD_KIND };
 
 typedef struct { double fast, memory, young; bool heeds_likeness; } pace_t;
@@ -64,6 +65,67 @@ INLINE void step_by(decline_t *state, double value, bool firing, pace_t pace) {
     state->count = (float)least(count + 1.0, 1e6);
 }
 
+/* gateway/detect/regimes.py: a level that jumps between a few values. */
+
+/* Put a level back to where it knows nothing, but for where it lies. */
+static void begin_anew(decline_t *state, float kind) {
+    state->kind = kind;
+    state->last = state->slow;
+    state->count = state->fast = state->spread = state->jitter = state->falls = 0.0f;
+    state->zeros = state->zeros < 0.0f ? state->zeros : 0.0f;
+    state->share = -1.0f;
+}
+
+/* Whether a young level leaps by hardly anything, or far. */
+static void look_for_regimes(lane_t *lane, const sample_t *sample, decline_t *state, double leap) {
+    double spread = (double)state->spread, jitter = (double)state->jitter, count = (double)state->count;
+    double size = fabs(leap);
+    if (size > 0.0 && size < 0.05 * spread) {
+        day_t *day = KEEP_ROW(day_t, lane, DAY, sample->slot);
+        day->covered += 1.0f;
+        double near = (double)day->covered;
+        if (!(count >= 12.0 && near >= 3.0 && near >= 0.1 * count && jitter >= 0.4 * spread)) return;
+        regimes_t *regimes = KEEP_ROW(regimes_t, lane, REGIMES, sample->slot);
+        if (regimes->width != 0.0f) return;
+        regimes->width = state->spread;
+        begin_anew(state, IN_REGIMES);
+    }
+}
+
+/* The value as it would be, were the level in no regime. */
+static double out_of_regime(lane_t *lane, const sample_t *sample, decline_t *state, bool firing) {
+    regimes_t *regimes = KEEP_ROW(regimes_t, lane, REGIMES, sample->slot);
+    double away = sample->value - state->slow, fast = (double)state->fast, width = (double)regimes->width;
+    double nearest = INFINITY;
+    int at = 0, unused = -1;
+    for (int k = 0; k < MOST_REGIMES; k++) {
+        double distance = fabs(away - (double)regimes->middle[k]);
+        if (regimes->visits[k] == 0) {
+            if (unused < 0) unused = k;
+        } else if (distance < nearest) {
+            nearest = distance;
+            at = k;
+        }
+    }
+    double apart = (double)state->count < LEVEL_PACE.young ? 0.1 : 0.4;
+    bool is_new = unused >= 0 && nearest > apart * width;
+    if (is_new) at = unused;
+    double visits = (double)regimes->visits[at];
+    double middle = is_new ? away - fast : (double)regimes->middle[at], off = away - middle;
+    double rate = (firing ? 0.05 : 1.0) / (visits + 1.0);
+    regimes->visits[at] = (uint8_t)least(visits + 1.0, (double)MOST_VISITS);
+    regimes->middle[at] = (float)(middle + rate * (off - fast));
+    return state->slow + off;
+}
+
+/* Whether what lies in each regime is close together; a level that does not is none with regimes. */
+static void doubt_regimes(lane_t *lane, const sample_t *sample, decline_t *state) {
+    regimes_t *regimes = KEEP_ROW(regimes_t, lane, REGIMES, sample->slot);
+    if ((double)state->spread < 0.12 * (double)regimes->width && (double)state->spread > 1e-6 * (double)regimes->width) return;
+    regimes->width = -1.0f;
+    begin_anew(state, UNSETTLED);
+}
+
 typedef struct { double began_s; bool is_new; } drifting_t;
 
 /* When the drift began, and whether it has come further than any before. What has ended becomes the record. */
@@ -97,11 +159,16 @@ static bool is_firing(const lane_t *lane, const sample_t *sample) {
 
 static finding_t judge_level(lane_t *lane, const sample_t *sample, decline_t *state) {
     finding_t found = {.judged = true, .tells_began = true, .began_s = sample->ts_s};
-    double value = sample->value, last = state->count == 0.0f ? value : state->last, shift = sample->parameters[SHIFT];
-    bool drifted = state->share > 0.0f;
-    state->falls += value < last;
+    double value = sample->value, shift = sample->parameters[SHIFT];
+    bool drifted = state->share > 0.0f, in_regimes = state->kind == (float)IN_REGIMES;
     state->zeros = value < 0.0 ? -INFINITY : state->zeros + (float)(value == 0.0);
-    step_by(state, value, is_firing(lane, sample), LEVEL_PACE);
+    bool firing = is_firing(lane, sample);
+    if (in_regimes) value = out_of_regime(lane, sample, state, firing);
+    double last = state->count == 0.0f ? value : state->last;
+    state->falls += value < last;
+    step_by(state, value, firing, LEVEL_PACE);
+    if (!in_regimes && state->count < 48.0f) look_for_regimes(lane, sample, state, value - last);
+    if (in_regimes && state->count == 24.0f) doubt_regimes(lane, sample, state);
     state->share = share_of(state);
     double far = fabs((double)state->fast) / most((double)state->spread, TINY);
     bool known = state->share >= 0.0f && state->count >= ALONE;

@@ -55,6 +55,9 @@
 
 #define DAY_GROUP(ONE, MANY) ONE(float, use) ONE(float, covered)
 
+#define REGIMES_GROUP(ONE, MANY) \
+    MANY(float, middle, 7) ONE(float, width) MANY(uint8_t, visits, 7)
+
 #define DRIFT_GROUP(ONE, MANY) ONE(double, since_s) ONE(float, peak) ONE(float, record)
 
 #define USING_HOT(ONE, MANY) \
@@ -90,6 +93,7 @@ STRUCTURE(SILENCE_HOT, silence_t);
 STRUCTURE(DECLINE_HOT, decline_t);
 STRUCTURE(DRIFT_GROUP, drift_t);
 STRUCTURE(DAY_GROUP, day_t);
+STRUCTURE(REGIMES_GROUP, regimes_t);
 STRUCTURE(STUCK_HOT, stuck_t);
 STRUCTURE(STILL_GROUP, still_t);
 STRUCTURE(USING_HOT, using_t);

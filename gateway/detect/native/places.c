@@ -70,6 +70,9 @@ static const place_t PLACES[] = {
 #define HERE episode_t
     EPISODE_GROUP(ONE_PLACE, MANY_PLACES)
 #undef HERE
+#define HERE regimes_t
+    REGIMES_GROUP(ONE_PLACE, MANY_PLACES)
+#undef HERE
 #define HERE drift_t
     DRIFT_GROUP(ONE_PLACE, MANY_PLACES)
 #undef HERE
