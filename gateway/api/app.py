@@ -27,6 +27,7 @@ from gateway.api.incidents import incidents_router
 from gateway.api.journey import journey_router
 from gateway.api.metrics import Scrape, metrics_router
 from gateway.api.oidc import oidc_router
+from gateway.api.openapi import describe
 from gateway.api.outreach import outreach_router
 from gateway.api.owners import owners_router
 from gateway.api.people import people_router
@@ -103,5 +104,7 @@ def build_api(parts: ApiParts) -> FastAPI:
     guarded.include_router(clock_router(parts.clock, parts.on_clock_set))
     app.include_router(guarded)
     app.include_router(callbacks_router(parts.pool, parts.tenant_id, parts.crm, parts.clock), prefix="/v1")
-    app.include_router(answers_router(parts.pool, parts.tenant_id, parts.crm, parts.clock), prefix="/v1")
+    pages_of_owners = answers_router(parts.pool, parts.tenant_id, parts.crm, parts.clock)
+    app.include_router(pages_of_owners, prefix="/v1", include_in_schema=False)
+    describe(app)
     return app

@@ -19,6 +19,13 @@ from gateway.api.queries import Connection
 from gateway.api.writes import Act, Done, Writing
 from gateway.people.door import Agent, Viewer, people_of
 
+
+class JsonLd(JSONResponse):
+    """JSON-LD."""
+
+    media_type = "application/ld+json"
+
+
 Text = Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -63,15 +70,19 @@ def grants_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock
         await people_of(request).note(who, "owner.grants", owner_ref)
         return [_shown(record, clock.now_s()) for record in records]
 
-    @router.get("/owners/{owner_ref}/consents")
-    async def consents(owner_ref: Name, who: Viewer, request: Request) -> JSONResponse:
+    @router.get(
+        "/owners/{owner_ref}/consents",
+        response_class=JsonLd,
+        responses={200: {"content": {JsonLd.media_type: {"schema": {"type": "array", "items": {"type": "object"}}}}}},
+    )
+    async def consents(owner_ref: Name, who: Viewer, request: Request) -> JsonLd:
         """The owner's consent records with every word, as JSON-LD in the terms of DPV."""
         async with pool.connection() as conn:
             records = await read_consents(conn, who.tenant_id, owner_ref)
         await people_of(request).note(who, "owner.consents", owner_ref)
         now, named = to_datetime(clock.now_s()), Controller(who.tenant_id, controller)
         written = [write_record(record, named, now) for record in records]
-        return JSONResponse(written, media_type="application/ld+json")
+        return JsonLd(written)
 
     @router.post("/owners/{owner_ref}/grants", response_model=GrantShown)
     async def say(owner_ref: Name, asked: WordAsked, who: Agent, write: Writing) -> Response:

@@ -145,7 +145,9 @@ def _switches_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, cl
         inputs = {"scope": asked.scope, "model": asked.model, "why": asked.why}
         return await write.run(Act("outreach.stop", asked.name, inputs), work)
 
-    @router.delete("/outreach/stopped/{scope}/{model}/{name}")
+    @router.delete(
+        "/outreach/stopped/{scope}/{model}/{name}", status_code=HTTPStatus.NO_CONTENT, response_class=Response
+    )
     async def resume(
         scope: Literal["tenant", "watch", "problem"], model: Name, name: Name, who: Operator, write: Writing
     ) -> Response:
@@ -165,7 +167,7 @@ def _switches_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, cl
 def _holds_router(clock: Clock) -> APIRouter:
     router = APIRouter()
 
-    @router.post("/owners/{owner_ref}/holds")
+    @router.post("/owners/{owner_ref}/holds", status_code=HTTPStatus.NO_CONTENT, response_class=Response)
     async def leave_alone(owner_ref: Name, asked: HoldAsked, who: Agent, write: Writing) -> Response:
         """Leave an owner alone: no step that they would see is sent."""
 
@@ -179,7 +181,7 @@ def _holds_router(clock: Clock) -> APIRouter:
 
         return await write.run(Act("owner.hold", owner_ref, {"kind": asked.kind, "why": asked.why}), work)
 
-    @router.delete("/owners/{owner_ref}/holds/{kind}")
+    @router.delete("/owners/{owner_ref}/holds/{kind}", status_code=HTTPStatus.NO_CONTENT, response_class=Response)
     async def let_go(owner_ref: Name, kind: HoldKind, who: Agent, write: Writing) -> Response:
         """Leave an owner alone no longer for this reason."""
 

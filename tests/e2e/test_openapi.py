@@ -1,0 +1,225 @@
+"""The API as its own document describes it: asked what nobody thought of, and by a client that read nothing else."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from psycopg import sql
+from schemathesis.core.failures import FailureGroup
+
+from gateway.database.postmaster import wait_until
+from gateway.people.model import Role
+from gateway.people.people import digest_of
+from tests.services.case_world import notice, open_world
+from tests.services.gateway import GatewayProcess
+
+ENDLESS: Final = ("/v1/events", "/v1/devices/{device_id}/tail")
+LIBRARY: Final[Any] = schemathesis  # whose types say less than its documents
+CHECKS: Final = [
+    LIBRARY.checks.not_a_server_error,
+    LIBRARY.checks.status_code_conformance,
+    LIBRARY.checks.content_type_conformance,
+    LIBRARY.checks.response_schema_conformance,
+]
+EXAMPLES: Final = 3  # of each call; the same ones in every run
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A gateway with a case in it, and what it says of itself."""
+
+    url: str
+    headers: dict[str, str]
+    document: dict[str, Any]
+    known: dict[str, str]  # path parameters that lead somewhere
+    gateway: GatewayProcess
+
+    def client(self) -> httpx.Client:
+        """Somebody with the settings' own token."""
+        return httpx.Client(base_url=self.url, headers=self.headers, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def site(service_folder: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    gateway = GatewayProcess(tmp_path_factory.mktemp("api"))
+    gateway.configure("[people]\nrequests_burst = 100000\n")
+    try:
+        gateway.start()
+        asyncio.run(put_a_case(gateway.database_url))
+        assert wait_until(lambda: bool(gateway.query("SELECT FROM service_case")), 30)
+        url, token = gateway.address["api_url"], gateway.address["api_token"]
+        ((case_id, device_id),) = gateway.query("SELECT case_id, device_id FROM service_case")
+        known = {"case_id": case_id, "device_id": device_id, "owner_ref": "own-1", "watch": "boiler-too-hot"}
+        known |= {"alarm_id": notice().alarm_id, "model": "coffee-machine", "name": "admin", "kind": "complaint"}
+        document = httpx.get(f"{url}/openapi.json").json()
+        yield Site(url, {"Authorization": f"Bearer {token}"}, document, known, gateway)
+    finally:
+        gateway.remove()
+
+
+async def put_a_case(url: str) -> None:
+    """An owner's coffee machine gets too hot."""
+    async with open_world(url) as world:
+        await world.put(notice())
+
+
+def test_nothing_that_is_asked_breaks_it_or_its_word(site: Site) -> None:
+    """Each call with valid and with nonsensical values: never a 5xx of its own, always what the document says."""
+    schema: Any = LIBRARY.openapi.from_dict(site.document)
+    asked, faults = 0, list[str]()
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        if operation.path in ENDLESS:
+            continue
+        for mode in LIBRARY.GenerationMode:
+
+            @given(case=operation.as_strategy(generation_mode=mode))
+            @settings(
+                max_examples=EXAMPLES,
+                derandomize=True,
+                database=None,
+                deadline=None,
+                phases=[Phase.explicit, Phase.generate],
+                suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+            )
+            def ask(case: Any) -> None:
+                nonlocal asked
+                path_parameters: dict[str, Any] = case.path_parameters or {}
+                case.path_parameters = {name: site.known.get(name, value) for name, value in path_parameters.items()}
+                case.call_and_validate(base_url=site.url, headers=site.headers, checks=CHECKS, timeout=30)
+                asked += 1
+
+            try:
+                ask()
+            except Unsatisfiable:
+                continue  # nothing about this call can be wrong
+            except FailureGroup as error:
+                faults.append(f"{operation.label}: {error}: {error.exceptions}")
+    assert not faults, "\n".join(faults)
+    assert asked > 200
+
+
+def test_a_client_made_from_the_document_alone_works_a_case(site: Site) -> None:
+    """Finds the calls by their tags and summaries, follows its cursors, ETags and schemas; knows nothing else."""
+    paths = site.document["paths"]
+
+    def call_of(tag: str, method: str, ending: str) -> str:
+        (found,) = [
+            path
+            for path, item in paths.items()
+            if method in item and tag in item[method].get("tags", []) and path.endswith(ending)
+        ]
+        return str(found)
+
+    with site.client() as client:
+        listed = client.get(call_of("cases", "get", "/cases"), params={"limit": 1}).json()
+        (case,) = listed["items"]
+        assert set(required_of(site.document, "Case")) <= case.keys()
+        path = call_of("cases", "get", "/{case_id}").format(case_id=case["case_id"])
+        read = client.get(path)
+        body = example_of(site.document, paths[call_of("cases", "post", "/note")]["post"])
+        headers = {"If-Match": read.headers["ETag"], "Idempotency-Key": "from-the-document"}
+        done = client.post(f"{path}/note", json=body, headers=headers)
+        assert done.status_code == 200, done.text
+        again = client.post(f"{path}/note", json=body, headers=headers)
+        assert again.json() == done.json()
+        stale = client.post(f"{path}/note", json=body, headers={"If-Match": read.headers["ETag"]})
+        assert stale.json().keys() >= set(required_of(site.document, "Problem"))
+        assert stale.status_code == 412
+
+
+def test_every_call_below_v1_says_how_one_signs_in(site: Site) -> None:
+    for path, item in site.document["paths"].items():
+        for method, operation in item.items():
+            is_open = path.startswith(("/healthz", "/readyz", "/v1/callbacks/", "/v1/session/oidc"))
+            assert is_open or operation["security"], path
+            assert re.match(r"\S", operation.get("description", operation["summary"])), path
+            if path.startswith("/v1/") and not is_open and (path, method) != ("/v1/session", "post"):
+                bare = httpx.request(method, site.url + re.sub(r"\{.*?\}", "1", path), timeout=30)
+                assert bare.status_code in {401, 422}, (method, path)
+
+
+TABLES: Final = (
+    "alarm", "case_alarm", "service_case", "case_transition", "case_verdict", "quiet_alarm", "planned_work",
+    "grant_record", "owner", "watch_trust", "quarantine", "outbox_message", "person", "api_token", "device_command",
+)  # fmt: skip
+
+
+def state_of(gateway: GatewayProcess, tenant_id: str) -> dict[str, Any]:
+    """Everything of a tenant that a call could change."""
+    query = sql.SQL("SELECT count(*), md5(string_agg(t::text, '' ORDER BY t::text)) FROM {} t WHERE tenant_id = {}")
+    return {name: gateway.query(query.format(sql.Identifier(name), sql.Literal(tenant_id))) for name in TABLES}
+
+
+@pytest.mark.parametrize("role", Role)
+def test_another_tenant_sees_and_changes_nothing_whatever_the_role(site: Site, role: Role) -> None:
+    token = f"of-another-tenant-{role}"
+    site.gateway.query(
+        "INSERT INTO api_token (tenant_id, name, role, digest, created_at)"
+        " VALUES ('other', %s, %s, %s, now()) RETURNING 1",
+        token, role, digest_of(token),
+    )  # fmt: skip
+    before = state_of(site.gateway, "default")
+    secrets = [site.known[name] for name in ("case_id", "alarm_id", "device_id", "owner_ref")]
+    let_in = 0
+    with site.client() as client:
+        client.headers["Authorization"] = f"Bearer {token}"
+        for path, item in site.document["paths"].items():
+            for method, operation in item.items():
+                if not path.startswith("/v1/") or path.startswith(("/v1/callbacks/", "/v1/session", "/v1/events")):
+                    continue
+                body = example_of(site.document, operation) if "requestBody" in operation else None
+                asked = re.sub(r"\{(\w+)\}", lambda match: site.known.get(match[1], "1"), path)
+                params = {"model": "coffee-machine"} if "/export/" in path else None
+                answer = client.request(method, asked, json=body, params=params)
+                assert answer.status_code < 500, (method, path, answer.text)
+                if path == "/v1/audit" and answer.is_success:  # their own asking is all that they find there
+                    theirs = {f"token:of-another-tenant-{each}" for each in Role}
+                    assert {each["who"] for each in answer.json()["items"]} <= theirs
+                elif answer.is_success:
+                    let_in += 1
+                    assert not [secret for secret in secrets if secret in answer.text], (method, path)
+                else:
+                    assert answer.status_code in {403, 404, 409, 422}, (method, path, answer.text)
+                    is_of_somebody = method != "get" and set(re.findall(r"\{(\w+)\}", path)) & IDS
+                    assert answer.status_code in {403, 404} or not is_of_somebody, (method, path, answer.text)
+    assert let_in > 5
+    assert state_of(site.gateway, "default") == before
+
+
+IDS: Final = frozenset({"case_id", "alarm_id", "device_id", "owner_ref"})
+
+
+def required_of(document: dict[str, Any], name: str) -> list[str]:
+    """The fields that a schema says are always there."""
+    return list(document["components"]["schemas"][name]["required"])
+
+
+def example_of(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any]:
+    """A body with what an operation's schema requires."""
+    schema = resolved(document, operation["requestBody"]["content"]["application/json"]["schema"])
+    return {name: value_of(document, schema["properties"][name]) for name in schema.get("required", [])}
+
+
+def value_of(document: dict[str, Any], schema: dict[str, Any]) -> Any:
+    """Something that a schema takes."""
+    schema = resolved(document, schema.get("anyOf", [schema])[0])
+    if "enum" in schema:
+        return schema["enum"][0]
+    if schema.get("format") == "date-time":
+        return "2199-01-01T00:00:00Z"
+    simple: dict[str, Any] = {"boolean": False, "integer": 1, "number": 1.0, "array": [], "object": {}}
+    return simple.get(schema["type"], "service")
+
+
+def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema, or the one that it refers to."""
+    reference = schema.get("$ref")
+    return document["components"]["schemas"][reference.rpartition("/")[2]] if reference else schema
