@@ -119,7 +119,11 @@ def _add_troubles(app: FastAPI, desk: Desk) -> None:
         answer.headers["Retry-After"] = "5"
         return answer
 
+    async def on_trouble_of_ours(request: Request, _error: Exception) -> Response:
+        return await _trouble(desk, request, HTTPStatus.INTERNAL_SERVER_ERROR, "")
+
     app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(Exception, on_trouble_of_ours)  # it is raised again afterwards, and logged
     app.add_exception_handler(SentAway, on_sent_away)
     app.add_exception_handler(RequestValidationError, on_bad_request)
     app.add_exception_handler(OperationalError, on_database_down)
@@ -131,6 +135,7 @@ TROUBLES: Final = {
     HTTPStatus.NOT_FOUND: "There is nothing at this address, or there is no more.",
     HTTPStatus.CONFLICT: "Somebody was faster: this has changed meanwhile. Look at it again.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "This address says something that cannot be understood.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong here; the gateway's log says what.",
     HTTPStatus.SERVICE_UNAVAILABLE: "The database does not answer. Nothing is lost; this page will be back by itself.",
 }
 
@@ -145,7 +150,7 @@ async def _trouble(desk: Desk, request: Request, status: int, detail: str) -> Re
     if request.headers.get("x-careloop-live") and request.method == "POST":
         return Response(status_code=status, headers={"X-Careloop-Says": quote(text)})
     person = None
-    if status != HTTPStatus.SERVICE_UNAVAILABLE:
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
         person = await visitor(request)
     context: dict[str, object] = {"title": words.say("That did not work"), "text": text, "badges": {}}
     return desk.renderer.page(request, person, "trouble.html", context, status)

@@ -14,6 +14,8 @@ Connection = AsyncConnection[TupleRow]
 
 LIVE: Final = (CaseState.PROPOSED, CaseState.APPROVED, CaseState.OPEN, CaseState.WAITING)
 
+MOST_COUNTED: Final = 50_000
+
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
@@ -35,7 +37,6 @@ class InboxRow:
     members: int | None  # devices of a major case; None for a product's own
     says: str | None
     records: list[list[str]]
-    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +49,40 @@ class InboxFilter:
     assignee: str | None = None
     words: str | None = None  # part of a title, an id, or a reference
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether something else than the state is asked for."""
+        return any(each is not None for each in (self.severity, self.team, self.assignee, self.words))
 
-# A case is as urgent as its severity, where that is critical, and then as its deadline. Of ended ones the newest comes
-# first.
-_LIST_INBOX: Final[LiteralString] = """
-WITH found AS (
-    SELECT c.case_id, count(*) OVER () AS total,
-           row_number() OVER (ORDER BY c.closed_at IS NOT NULL, c.severity = 'critical' DESC,
-               c.closed_at DESC NULLS LAST, c.sla_due_at NULLS LAST,
-               array_position(array['critical', 'major', 'minor', 'info'], c.severity), c.number) AS place
-    FROM service_case c
+
+_WANTED: Final[LiteralString] = """
     WHERE c.tenant_id = %(tenant_id)s AND c.state = ANY(%(states)s)
       AND (%(severity)s::text IS NULL OR c.severity = %(severity)s)
       AND (%(team)s::text IS NULL OR c.team = %(team)s)
       AND (%(assignee)s::text IS NULL OR c.assignee = %(assignee)s)
       AND (%(words)s::text IS NULL
            OR strpos(lower(concat_ws(' ', c.title, c.device_id, c.asset_id, c.owner_ref, c.case_id)), %(words)s) > 0)
-    ORDER BY place
+"""
+
+# A case is as urgent as its severity, where that is critical, and then as its deadline.
+_URGENT: Final[LiteralString] = """
+WITH found AS (
+    SELECT c.case_id, row_number() OVER (ORDER BY c.severity = 'critical' DESC, c.sla_due_at NULLS LAST,
+               array_position(array['critical', 'major', 'minor', 'info'], c.severity), c.number) AS place
+    FROM service_case c
+"""
+
+_NEWEST: Final[LiteralString] = """
+WITH found AS (
+    SELECT c.case_id, -c.number AS place
+    FROM service_case c
+"""
+
+_SHOWN: Final[LiteralString] = """
     LIMIT %(limit)s OFFSET %(offset)s
 )
 SELECT c.case_id, c.title, c.severity, c.state, c.resolution, c.device_id, d.model, c.owner_ref, c.team,
-       c.assignee, c.opened_at, c.sla_due_at, c.relapses, m.devices AS members, f.total,
+       c.assignee, c.opened_at, c.sla_due_at, c.relapses, m.devices AS members,
        (SELECT a.explanation ->> 'text' FROM case_alarm a WHERE a.case_id = c.case_id
          ORDER BY a.started_at LIMIT 1) AS says,
        coalesce((SELECT jsonb_agg(jsonb_build_array(e.endpoint, e.state) ORDER BY e.endpoint)
@@ -79,25 +93,43 @@ LEFT JOIN device d ON d.device_id = c.device_id
 LEFT JOIN major_case m ON m.case_id = c.case_id
 ORDER BY f.place
 """
+_LIST_URGENT: Final[LiteralString] = _URGENT + _WANTED + "ORDER BY place" + _SHOWN
+_LIST_NEWEST: Final[LiteralString] = _NEWEST + _WANTED + "ORDER BY c.number DESC" + _SHOWN
 
 
 async def list_inbox(
     conn: Connection, tenant_id: str, which: InboxFilter, *, limit: int, offset: int
-) -> tuple[list[InboxRow], int]:
-    """A page of cases by urgency, and how many there are in all."""
-    values = {
+) -> list[InboxRow]:
+    """A page of cases: live ones by urgency, ended ones the newest first."""
+    query = _LIST_URGENT if set(which.states) <= set(LIVE) else _LIST_NEWEST
+    values = {**_values(tenant_id, which), "limit": limit, "offset": offset}
+    async with conn.cursor(row_factory=class_row(InboxRow)) as cursor:
+        return await (await cursor.execute(query, values)).fetchall()
+
+
+_COUNT: Final[LiteralString] = """
+SELECT count(*) FROM (SELECT FROM service_case c
+"""
+_AT_MOST: Final[LiteralString] = "LIMIT %(most)s) AS counted"
+_COUNT_INBOX: Final[LiteralString] = _COUNT + _WANTED + _AT_MOST
+
+
+async def count_inbox(conn: Connection, tenant_id: str, which: InboxFilter) -> int:
+    """How many cases there are of this kind; counted up to a thousand pages or so."""
+    row = await (await conn.execute(_COUNT_INBOX, {**_values(tenant_id, which), "most": MOST_COUNTED})).fetchone()
+    assert row is not None  # an aggregate
+    return int(row[0])
+
+
+def _values(tenant_id: str, which: InboxFilter) -> dict[str, object]:
+    return {
         "tenant_id": tenant_id,
         "states": [str(state) for state in which.states],
         "severity": which.severity,
         "team": which.team,
         "assignee": which.assignee,
         "words": which.words and which.words.lower(),
-        "limit": limit,
-        "offset": offset,
     }
-    async with conn.cursor(row_factory=class_row(InboxRow)) as cursor:
-        rows = await (await cursor.execute(_LIST_INBOX, values)).fetchall()
-    return rows, rows[0].total if rows else 0
 
 
 _LIST_TEAMS: Final[LiteralString] = """

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from crm_sync.model import CaseState
 from devices.profiles.model import Severity
 from gateway.console.parts import Desk
-from gateway.console.queries import LIVE, InboxFilter, list_inbox, list_teams
+from gateway.console.queries import LIVE, InboxFilter, count_inbox, list_inbox, list_teams
 from gateway.console.words import Words
 from gateway.store.tallies import read_tallies
 
@@ -46,20 +46,22 @@ def inbox_router(desk: Desk) -> APIRouter:
         )
         number = min(max(page, 1), MOST_PAGES)
         async with desk.pool.connection() as conn:
-            rows, total = await list_inbox(conn, person.tenant_id, which, limit=SIZE, offset=(number - 1) * SIZE)
+            rows = await list_inbox(conn, person.tenant_id, which, limit=SIZE, offset=(number - 1) * SIZE)
+            total = await count_inbox(conn, person.tenant_id, which) if which.is_narrow else None
             teams = await list_teams(conn, person.tenant_id)
             by_state = (await read_tallies(conn, person.tenant_id)).cases
+        counts = {code: sum(by_state.get(str(each), 0) for each in states) for code, (_, states) in TABS.items()}
         return await desk.page(
             request,
             person,
             "inbox.html",
             rows=[replace(row, says=row.says and wording.phrase(row.says)) for row in rows],
-            total=total,
+            total=counts[tab] if total is None else total,
             page=number,
             size=SIZE,
             tab=tab,
             tabs=[(code, words.say(name)) for code, (name, _) in TABS.items()],
-            counts={code: sum(by_state.get(str(each), 0) for each in states) for code, (_, states) in TABS.items()},
+            counts=counts,
             severities=[str(each) for each in reversed(Severity)],
             teams=teams,
             crm_words=partial(records_in_words, words),
