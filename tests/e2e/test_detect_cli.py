@@ -78,7 +78,7 @@ def test_cutting_the_input_cuts_the_output_and_the_end_raises_nothing() -> None:
         for number in range(3):
             if number == 2 and hour > 500:
                 continue
-            heat = 20 + rng.normal() + (40 if (number, hour) == (1, 480) else 0)
+            heat = 20 + rng.normal() + (40 if (number, hour) == (1, 560) else 0)
             steps = 0.0 if number == 0 and hour > 550 else habit(30, number)[hour]
             lines.append(line(f"d{number}", hour, heat=heat, steps=float(steps)))
     whole = run(given="\n".join(lines)).stdout
