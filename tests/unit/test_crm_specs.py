@@ -1,5 +1,7 @@
 """What the built-in CRMs' files promise, and what they refuse."""
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from crm_sync.signing import BadSignature
 from devices.errors import ConfigError
 from simulators.crm.vendors.hubspot import Hubspot
 from simulators.crm.vendors.salesforce import Salesforce
+from simulators.crm.vendors.serve import FLAVOURS, settings_for
 from tests.services.crm_parties import HOOK_KEY, PARTIES, Party, settings
 
 NAMED = [party for party in PARTIES if party.adapter not in {"webhook", "rest"}]
@@ -137,3 +140,14 @@ def test_an_outbound_message_without_records_says_nothing() -> None:
     inbound = open_inbound(endpoint("salesforce"), load_adapters())
     assert inbound is not None
     assert list(inbound.read(Salesforce("t").hook([], 0.0, HOOK_KEY).body)) == []
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_the_settings_that_an_imitated_crm_prints_are_good(flavour: str) -> None:
+    printed = settings_for(flavour, "http://127.0.0.1:8090", None, "t0ken", "hook-key")
+    (given,) = tomllib.loads(printed)["crm"]["endpoints"]
+    if flavour == "example":
+        given["spec_file"] = str(Path(__file__).parents[2] / given["spec_file"])
+    printed_endpoint = EndpointSettings.model_validate(given)
+    assert isinstance(load_adapters()[printed_endpoint.adapter](printed_endpoint), RestAdapter)
+    assert open_inbound(printed_endpoint, load_adapters()) is not None

@@ -50,6 +50,19 @@ class VendorPlan:
     callback_url: str | None
 
 
+def settings_for(flavour: str, origin: str, callback_url: str | None, token: str, hooks: str) -> str:
+    """The endpoint's settings by which a gateway on this machine reaches an imitated CRM."""
+    url = callback_url or "http://127.0.0.1:8080/v1/callbacks/sandbox"
+    return _SETTINGS.format(
+        adapter="rest" if flavour == "example" else flavour,
+        origin=origin,
+        port=origin.rpartition(":")[2],
+        token=token,
+        hooks=hooks,
+        more=_MORE[flavour].format(origin=origin, callback_url=url),
+    )
+
+
 def run_vendor(plan: VendorPlan, console: Console) -> None:
     """Serve until interrupted; what a gateway needs to know of it is printed first."""
     token, hooks = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
@@ -65,11 +78,8 @@ def run_vendor(plan: VendorPlan, console: Console) -> None:
         hook_secret=hooks,
     )
     with AppServer(sandbox, plan.host, plan.port) as server:
-        callback_url = plan.callback_url or "http://127.0.0.1:8080/v1/callbacks/sandbox"
-        more = _MORE[plan.flavour].format(origin=server.origin, callback_url=callback_url)
-        adapter = "rest" if plan.flavour == "example" else plan.flavour
-        values = {"adapter": adapter, "origin": server.origin, "port": server.port, "token": token, "hooks": hooks}
-        console.print(_SETTINGS.format(more=more, **values), markup=False, soft_wrap=True)
+        told = settings_for(plan.flavour, server.origin, plan.callback_url, token, hooks)
+        console.print(told, markup=False, soft_wrap=True)
         try:
             while True:
                 time.sleep(3600)
