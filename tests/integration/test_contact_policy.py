@@ -7,9 +7,12 @@ from functools import partial
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from crm_sync.cases import step_approvals, step_queries
+from crm_sync.cases.queries import read_case
 from crm_sync.contact_settings import HoldOutSettings, OutreachSettings
+from crm_sync.policy.approval import Asking, approval
 from crm_sync.policy.contacts import Told, note_told
 from crm_sync.policy.hold_out import is_held_out
 from crm_sync.policy.model import Reason, SendDecision, Verdict
@@ -388,6 +391,36 @@ async def test_a_batch_and_a_new_playbook_want_a_yes(plain_database_url: str) ->
             await world.happens(scale(device_id=f"cm-{number}"))
         assert sorted(await steps(world)) == [("proposed", None), ("queued", None), ("queued", None)]
         assert (await last_decision(world))["inputs"] == {"why": ["3 contacts about limescale in a batch"]}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outcome"),
+    [
+        ({"verdict": "room", "belief": 0.41}, "hold"),
+        ({"verdict": "room", "belief": 0.5}, "allow"),
+        ({"verdict": "stated", "belief": 0.1}, "allow"),  # what somebody stated is no estimate
+        ({"verdict": "small_fleet", "belief": 0.1}, "allow"),
+        ({}, "allow"),
+    ],
+)
+async def test_what_is_less_than_likely_wants_a_yes(world: CaseWorld, inputs: dict[str, Any], outcome: str) -> None:
+    await world.happens(scale())
+    async with world.pool.connection() as conn:
+        await conn.execute(
+            "INSERT INTO decision (tenant_id, case_id, asset_id, device_id, subject, recipient, gate, outcome, inputs,"
+            " decided_at) SELECT tenant_id, case_id, asset_id, device_id, 'case', 'crm', 'budget', 'allow', %s, %s"
+            " FROM service_case",
+            [Jsonb(inputs), AT],
+        )
+        (row,) = await world.rows("SELECT case_id FROM service_case")
+        case = await read_case(conn, row["case_id"])
+        assert case is not None
+        asking = Asking(case, "coffee-machine", "coffee-descale", None, NOON)
+        answer = await approval(conn, world.settings.outreach.approval, asking, NOON)
+    assert answer.outcome == outcome
+    if outcome == "hold":
+        assert answer.inputs == {"why": ["confidence 0.41"]}
+        assert answer.until_s == NOON + DAY
 
 
 async def test_the_first_contacts_of_a_playbook_want_a_yes(plain_database_url: str) -> None:

@@ -18,7 +18,7 @@ FACTS: Final = frozenset(
     {
         *("case_id", "version", "change", "state", "problem", "severity", "title", "brief", "team", "opened_at"),
         *("sla_due_at", "closed_at", "resolution", "outcome", "device_id", "asset", "owner_ref", "account_ref"),
-        *("alarms", "relapse_of", "outreach", "chart", "truncated"),
+        *("alarms", "relapse_of", "outreach", "owner_answer", "chart", "truncated"),
         *("major", "cohort", "members", "parent"),  # of the message
         *("message_id", "external_id", "contact_id", "page", "cursor", "listed", "since", "now"),  # of the call
     }
