@@ -41,11 +41,11 @@ class UsageDrop:
     """Deficit of use against the device's own habit, per hour of day and day of week."""
 
     name: Final = "usage_drop"
-    version: Final = 2
+    version: Final = 3
     kind: Final = Kind.USAGE_DROP
     fields: Sequence[Field] = (
-        Field("hour", initial=np.nan),  # the hour that is being added up, since 1970
-        Field("use"),  # in it
+        Field("hour", "f4", np.nan),  # the hour that is being added up, since 1970: exact in single precision
+        Field("use", "f4"),  # in it
         Field("last", initial=np.nan),  # value
         *KIND_FIELDS,
         # Only what is used has a habit.
@@ -83,8 +83,8 @@ class UsageDrop:
     looks_around: Final = True
 
     def migrate(self, version: int, saved: Mapping[str, Numeric]) -> Mapping[str, Numeric] | None:
-        """Version 1 had no lull; its habit and its deficit are those of today."""
-        return saved if version == 1 else None
+        """Version 1 had no lull, and both kept the use of an hour in double precision; all else is as today."""
+        return saved if version in {1, 2} else None
 
     def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
         """A profiled metric's kind need not be learnt."""
@@ -103,8 +103,8 @@ class UsageDrop:
         """Add samples to their hours; judge the hours that they complete."""
         kind = learn_kind(state, batch.ts_s, batch.value, state["last"], batch.parameter("kind"))
         amount, counts = _amount(state, batch, kind)
-        hour = np.floor(batch.ts_s / HOUR_S)
-        current, use = state["hour"], state["use"]
+        hour = np.floor(batch.ts_s / HOUR_S).astype(np.float32).astype(np.float64)
+        current, use = state["hour"].astype(np.float64), state["use"].astype(np.float64)
         same = counts & (hour == current)
         later = counts & ~batch.late & (hour != current)
         complete = later & np.isfinite(current)

@@ -79,3 +79,30 @@ def test_an_unknown_version_begins_anew_and_keeps_its_alarm() -> None:
     later = judge(up, PROFILE, *at(values, SPIKE + 1, len(values)))
     assert "raised" not in [event for event, _ in names(later)]
     assert {start_s for _, start_s in names(later)} == {START_S + SPIKE * HOUR_S}
+
+
+DROP = profile_of({"name": "watch", "detector": "usage_drop"}, unit="1")
+
+
+def old_drop(saved: SavedStation) -> SavedStation:
+    """A usage drop's state as version 2 had it, with the hour that is being added up in double precision."""
+    arrays = {array.name: array for array in saved.arrays}
+    for name in ("hour", "use"):
+        arrays[name] = SavedArray(name, "f8", 0, _numbers(arrays[name]).tobytes())
+    return msgspec.structs.replace(saved, version=2, arrays=list(arrays.values()))
+
+
+def test_a_habit_goes_on_from_version_two() -> None:
+    hours = np.arange(40 * 24)
+    use = np.where((hours % 24 >= 7) & (hours < 35 * 24), np.random.default_rng(2).integers(1, 90, len(hours)), 0)
+    values = use.astype(np.float64)
+    whole = engine_for(DROP)
+    told = judge(whole, DROP, *at(values, 0, 500))
+    state = msgspec.msgpack.decode(whole.checkpoint(PARTITION), type=SavedState)
+    stations = [old_drop(saved) if saved.detector == "usage_drop" else saved for saved in state.stations]
+    after = engine_for(DROP)
+    after.restore(PARTITION, msgspec.msgpack.encode(msgspec.structs.replace(state, stations=stations)))
+    rest = judge(whole, DROP, *at(values, 500, len(values)))
+    assert told == []
+    assert [change.event for change in rest][:1] == ["raised"]
+    assert judge(after, DROP, *at(values, 500, len(values))) == rest

@@ -25,7 +25,7 @@
     ONE(double, last) ONE(double, start_s) ONE(float, feature) ONE(float, expected_low) ONE(float, expected_high) ONE(float, observed)
 
 #define USAGE_HOT(ONE, MANY) \
-    ONE(double, newest_s) ONE(double, hour) ONE(double, use) ONE(double, last) ONE(float, phase) ONE(float, kind)
+    ONE(double, newest_s) ONE(double, last) ONE(float, phase) ONE(float, hour) ONE(float, use) ONE(float, kind)
 
 #define USAGE_RUN(ONE, MANY) \
     ONE(double, deficit) ONE(double, run_s) ONE(double, run_use) ONE(double, run_usual) \

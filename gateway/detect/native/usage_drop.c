@@ -187,13 +187,13 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     double amount = counter ? difference(sample->value, state->last) : sample->value;
     if (!sample->late) state->last = sample->value;
     if (!(kind <= COUNTER && is_finite(amount) && amount >= 0.0) || (counter && sample->late)) return found;
-    double hour = sample->hour, current = state->hour;
+    double hour = (double)(float)sample->hour, current = (double)state->hour;
     if (hour == current) {
-        state->use = state->use + amount;
+        state->use = (float)((double)state->use + amount);
     } else if (!sample->late) {
-        hours_t hours = {current, state->use};
-        state->hour = hour;
-        state->use = amount;
+        hours_t hours = {current, (double)state->use};
+        state->hour = (float)hour;
+        state->use = (float)amount;
         if (is_finite(current)) found = judge_hour(lane, sample, hours);
     } else if (hour < current && current - hour <= LATE_HOURS) {
         repair(lane, sample->slot, (hours_t){hour, amount});
@@ -205,13 +205,13 @@ EXPORT void fetch_usage_drop(const lane_t *lane, const reading_t *reading) {
     for (int64_t j = 0; j < lane->watches; j++) {
         int64_t slot = slot_ahead(reading->slots, lane->bound + j);
         const usage_t *hot = (const usage_t *)(lane->bound[j].hot + slot * lane->bound[j].width);
-        if (reading->hour == hot->hour) continue;
+        if ((float)reading->hour == hot->hour) continue;
         char *habit = row_of(lane, HABIT, slot), *run = row_of(lane, RUN, slot);
         ask_for(habit);
         ask_for(habit + sizeof(habit_t) - 1);
         ask_for(run);
         ask_for(run + sizeof(run_t) - 1);
-        ask_for((float *)row_of(lane, USUAL, slot) + place_in(hot->hour, 24));
+        ask_for((float *)row_of(lane, USUAL, slot) + place_in((double)hot->hour, 24));
         ask_for(row_of(lane, CHANCES, slot));
         ask_for(row_of(lane, LULL, slot));
     }
