@@ -8,7 +8,7 @@ from typing import Final
 from crm_sync.model import AlarmState, CaseAlarm, Resolution, Subject
 from crm_sync.playbooks.model import TriedFix
 from crm_sync.wording.wording import DAY_S, Local, Wording, display_unit
-from devices.profiles.model import Playbook, Profile
+from devices.profiles.model import EVENT_SERIES, Playbook, Profile
 
 MAX_ALARMS: Final = 6
 MAX_POINTS: Final = 6
@@ -104,11 +104,12 @@ def _told(alarm: CaseAlarm, facts: CaseFacts) -> str:
 
 def _name(alarm: CaseAlarm, profile: Profile | None) -> str:
     """What an alarm is about, as people call it."""
-    if alarm.metric is not None:
+    if alarm.metric is not None and not alarm.metric.startswith(EVENT_SERIES):
         metric = None if profile is None else profile.metrics.get(alarm.metric)
         return (metric.title if metric else "") or _words(alarm.metric)
     titles = {} if profile is None else {watch.name: watch.title for watch in profile.watches}
-    return titles.get(alarm.watch) or _words(alarm.watch)
+    what = alarm.watch if alarm.metric is None else alarm.metric.removeprefix(EVENT_SERIES)
+    return titles.get(alarm.watch) or _words(what)
 
 
 def _course(facts: CaseFacts, local: Local) -> list[str]:

@@ -200,3 +200,19 @@ def test_units(code: str, words: str) -> None:
 @pytest.mark.parametrize(("seconds", "words"), [(40, "40 seconds"), (7200, "2 hours"), (260_000, "3 days")])
 def test_spans(seconds: float, words: str) -> None:
     assert ENGLISH.span(seconds) == words
+
+
+def test_a_burst_is_named_by_its_event_not_by_a_series() -> None:
+    burst = replace(
+        HOT,
+        kind="event_burst",
+        watch="breaks-off-brewing",
+        metric="event:brew_aborted",
+        text="Event brew_aborted has come 6 times since 10:00 (2 hours)",
+        expected="hardly ever one",
+        observed="6 times in 2 hours",
+    )
+    assert "Event brew_aborted has come 6 times" in brief(burst)
+    told = brief(burst, wording=ITALIAN)
+    assert "event:" not in told
+    assert "6 times" in told or "6 volte" in told
