@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Literal
 
 import msgspec
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
@@ -84,10 +84,10 @@ _FIRST = datetime(1, 1, 2, tzinfo=UTC)
 _ALWAYS = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-def _reading(row: Row) -> Reading:
+def _reading(row: Row) -> dict[str, object]:
     """A reading without what it does not say."""
     told = {name: value for name, value in row.items() if name != "ts_us" and value is not None}
-    return Reading(ts=moment_of(row["ts_us"]), **told)
+    return {"ts": moment_of(row["ts_us"]), **told}
 
 
 def devices_router(
@@ -127,7 +127,7 @@ def devices_router(
             order = (await order_of(conn, who.tenant_id, [device_id])).get(device_id)
         return DeviceDetail.model_validate({**found, **summary, "order": order, "connected": is_connected(device_id)})
 
-    @router.get("/devices/{device_id}/readings", response_model_exclude_unset=True)
+    @router.get("/devices/{device_id}/readings", response_model=Page[Reading])
     async def readings(  # noqa: PLR0917 - each is a query parameter
         device_id: Name,
         who: Viewer,
@@ -137,7 +137,7 @@ def devices_router(
         until: Annotated[Instant | None, Query(alias="to", description="Before this device time.")] = None,
         cursor: Cursor = None,
         limit: Annotated[int, Query(ge=1, le=20_000)] = 1000,
-    ) -> Page[Reading]:
+    ) -> Response:
         """Stored readings of a device, oldest first."""
         found = await find(who, device_id)
         await people_of(request).note(who, "device.readings", device_id, {"owner": found["owner_ref"]})
@@ -150,7 +150,8 @@ def devices_router(
             query = TIMES_OF_DEVICE if fields == "ts" else READINGS_OF_DEVICE
             rows = await list_readings(conn, query, wanted)
         end = encode_cursor(rows[limit - 1]["ts_us"]) if len(rows) > limit else None
-        return Page(items=[_reading(row) for row in rows[:limit]], next=end)
+        body = msgspec.json.encode({"items": [_reading(row) for row in rows[:limit]], "next": end})
+        return Response(body, media_type="application/json")  # thousands of rows: written once, not checked twice
 
     _add_tail(router, pool, taps)
     return router
