@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from simulators.api_client import ApiClient, Json, epoch_s
 from simulators.crm.records import Book
 from simulators.fleet.ledger import DeviceRecord, Ledger
-from simulators.scorecard import CaseScore, DeliveryScore, SeenAlarm
+from simulators.scorecard import CaseScore, DeliveryScore, SeenAlarm, SilentScore
 
 _CLOSED: Final = frozenset({"resolved", "retracted", "expired"})
 
@@ -124,3 +124,19 @@ def count_overlaps(cases: Sequence[Json]) -> int:
             overlaps += began_s < open_until_s
             open_until_s = max(open_until_s, until_s)
     return overlaps
+
+
+def reckon_silent(cases: Sequence[Json], mended: int) -> SilentScore:
+    """What became of products that were told to mend themselves; `mended` is what the simulator knows."""
+    told = [case for case in cases if any(_is_silent_fix(action) for action in _actions(case))]
+    commands = sum(_is_silent_fix(action) for case in told for action in _actions(case))
+    fixed = sum(case.get("resolution") == "fixed_silently" for case in told)
+    return SilentScore(commands, fixed, mended, sum(_is_for_the_crm(case) for case in told))
+
+
+def _actions(case: Json) -> Sequence[Json]:
+    return cast("Sequence[Json]", case.get("actions") or ())
+
+
+def _is_silent_fix(action: Json) -> bool:
+    return action["kind"] == "command" and action["verdict"] == "chosen"

@@ -178,12 +178,23 @@ class CaseScore:
 
 
 @dataclass(frozen=True, slots=True)
+class SilentScore:
+    """Products that were told to mend themselves before anybody was told of their fault."""
+
+    told: int  # commands
+    fixed: int  # cases that careloop calls fixed before noticed
+    mended: int  # commands that really ended a fault, as the simulator knows
+    people_needed: int  # cases in which it did not help, and people were told
+
+
+@dataclass(frozen=True, slots=True)
 class Scorecard:
     """Everything that a run is judged by."""
 
     delivery: DeliveryScore
     detection: DetectionScore
     cases: CaseScore
+    silent: SilentScore
     alarm_to_crm_p50_s: float | None
     alarm_to_crm_p99_s: float | None
     readings_per_s: float
@@ -225,6 +236,12 @@ class Scorecard:
                 "duplicate": cases.duplicate,
                 "resolved": cases.resolved,
                 "retracted": cases.retracted,
+            },
+            "silent_fixes": {
+                "told": self.silent.told,
+                "fixed_before_noticed": self.silent.fixed,
+                "mended": self.silent.mended,
+                "people_needed": self.silent.people_needed,
             },
             "crm": {
                 "records": cases.records,

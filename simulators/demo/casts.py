@@ -42,6 +42,11 @@ class FleetCast:
         return [label for label in self.world.labels if label.starts_at_s < self.played.end_s]
 
     @property
+    def mended(self) -> int:
+        """Commands that really ended a fault."""
+        return sum(len(device.mended) for device in self.world.devices)
+
+    @property
     def device_ids(self) -> list[str]:
         """The devices."""
         return [device.device_id for device in self.world.devices]
@@ -78,6 +83,11 @@ class ReplayCast:
     def labels(self) -> Sequence[Label]:
         """None."""
         return ()
+
+    @property
+    def mended(self) -> int:
+        """None: what is replayed obeys nobody."""
+        return 0
 
     @property
     def device_ids(self) -> list[str]:

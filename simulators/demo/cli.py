@@ -129,6 +129,9 @@ def _tell(console: Console, stage: Stage, cast: FleetCast | ReplayCast, outcome:
         findings = match(cast.labels, seen_alarms(outcome.alarms))
         thread = choose(cast.world.devices, cast.labels, findings.found, outcome.alarms, outcome.cases)
         print_story(console, thread, book, outcome.waits_s)
+        silent = choose(cast.world.devices, cast.labels, findings.found, outcome.alarms, outcome.cases, silently=True)
+        if silent is not None:
+            print_story(console, silent, book, outcome.waits_s)
     else:
         print_alarms(console, outcome.alarms, outcome.cases)
     print_scorecard(console, outcome, stage.sandbox)

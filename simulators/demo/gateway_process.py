@@ -108,6 +108,9 @@ scorecard = {quoted(str(self.scorecard))}
 [trust]
 approval_expires = "30d" # the demo's days are short
 
+[commands]
+answer_within = "3s" # of real time, in which the world lives a day
+
 [crm]
 poll_interval = {self.poll_s}
 silent_fixes = {quoted(self.silent_fixes)}

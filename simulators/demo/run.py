@@ -27,7 +27,7 @@ from simulators.fleet.ledger import Ledger
 from simulators.fleet.link import Target
 from simulators.fleet.playable import Playable
 from simulators.fleet.publish import wait_until_let_in
-from simulators.reckoning import reckon_cases, reckon_delivery, seen_alarms
+from simulators.reckoning import reckon_cases, reckon_delivery, reckon_silent, seen_alarms
 from simulators.scorecard import Scorecard, match, score
 
 LOOK_EVERY_S: Final = 0.5
@@ -52,6 +52,11 @@ class Cast(Protocol):
     @property
     def played(self) -> Span:
         """The time that is judged."""
+        ...
+
+    @property
+    def mended(self) -> int:
+        """Commands that really ended a fault."""
         ...
 
     @property
@@ -116,6 +121,7 @@ class Stage:
                 crm_secret=secret,
                 database_url=plan.database_url,
                 far_future_s=DAY_S + 2 * plan.pace.ahead * plan.pace.step_s,
+                silent_fixes=True,
             )
         )
         self._driver: Driver | None = None
@@ -252,6 +258,7 @@ class Stage:
             delivery=delivery,
             detection=score(who.labels, match(who.labels, seen), len(who.device_ids) * who.played.days),
             cases=reckon_cases(cases, self.sandbox.book),
+            silent=reckon_silent(cases, who.mended),
             alarm_to_crm_p50_s=percentile(waits.values(), 50),
             alarm_to_crm_p99_s=percentile(waits.values(), 99),
             readings_per_s=delivery.acknowledged / playing_s,

@@ -38,6 +38,11 @@ class Thread:
     alarm: Json
     case: Json
 
+    @property
+    def was_silent(self) -> bool:
+        """Whether the product mended itself before anybody was told."""
+        return self.case.get("resolution") == "fixed_silently"
+
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
@@ -52,8 +57,13 @@ def choose(
     found: Mapping[int, SeenAlarm],
     alarms: Sequence[Json],
     cases: Sequence[Json],
+    *,
+    silently: bool = False,
 ) -> Thread | None:
-    """The fault whose story is the most complete: healed, with a case that telemetry closed, if there is one."""
+    """The fault whose story is the most complete: healed, with a case that telemetry closed, if there is one.
+
+    `silently`: of those that were fixed before anybody was told; otherwise of the others.
+    """
     by_id = {str(alarm["alarm_id"]): alarm for alarm in alarms}
     by_name = {device.device_id: device for device in devices}
     threads: list[Thread] = []
@@ -62,7 +72,8 @@ def choose(
         case = case_of(seen.alarm_id, cases) if seen is not None else None
         if seen is not None and case is not None:
             threads.append(Thread(label, by_name[label.device_id], by_id[seen.alarm_id], case))
-    return max(threads, key=_completeness, default=None)
+    wanted = [thread for thread in threads if thread.was_silent is silently]
+    return max(wanted, key=_completeness, default=None)
 
 
 def case_of(alarm_id: str, cases: Sequence[Json]) -> Json | None:
@@ -87,7 +98,10 @@ def tell(thread: Thread, book: Book, wait_s: float | None) -> RenderableType:
     """The story, as it is printed."""
     device = thread.device
     person = device.person
-    title = Text(f"One fault, from its first reading to its end: {device.device_id}", style="bold")
+    which = (
+        "And one that nobody had to be told of" if thread.was_silent else "One fault, from its first reading to its end"
+    )
+    title = Text(f"{which}: {device.device_id}", style="bold")
     intro = Text(
         f"It is {device.product.spoken} of {person.owner_ref} in {person.time_zone}. "
         f"The simulator's truth, which careloop never sees: on {_when(thread.label.starts_at_s)} "
@@ -100,6 +114,8 @@ def tell(thread: Thread, book: Book, wait_s: float | None) -> RenderableType:
     lines.add_column(ratio=1)
     for moment in sorted(_moments(thread, book, wait_s), key=lambda moment: moment.at_s):
         lines.add_row(_when(moment.at_s), moment.who, moment.text)
+    if thread.was_silent:
+        return Group(title, Padding(intro, (0, 0, 1, 2)), Padding(lines, (0, 0, 0, 2)))
     brief = Padding(Text(_first_brief(thread, book), style="italic"), (0, 0, 0, 4))
     read = Text("  What the agent read when the case came in:")
     return Group(title, Padding(intro, (0, 0, 1, 2)), Padding(lines, (0, 0, 1, 2)), read, brief)

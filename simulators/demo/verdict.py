@@ -8,7 +8,7 @@ from rich.text import Text
 from simulators.crm.misbehave import Whim
 from simulators.crm.sandbox import Sandbox
 from simulators.demo.run import Outcome
-from simulators.scorecard import DetectionScore
+from simulators.scorecard import DetectionScore, SilentScore
 from simulators.words import count
 
 
@@ -49,6 +49,8 @@ def _table(outcome: Outcome, sandbox: Sandbox) -> Table:
         "cases",
         f"{cases.opened} opened, {cases.resolved} resolved, {cases.retracted} retracted; {cases.duplicate} double",
     )
+    if card.silent.told:
+        rows.add_row("silent fixes", _silently(card.silent))
     records = f"{count(cases.records, 'record')}, {cases.duplicate_records} double, {cases.missing} missing"
     rows.add_row("CRM", records + _met(sandbox))
     if card.alarm_to_crm_p50_s is not None and card.alarm_to_crm_p99_s is not None:
@@ -60,6 +62,12 @@ def _table(outcome: Outcome, sandbox: Sandbox) -> Table:
         rows.add_row("held", f"{count(outcome.held, 'message')} to owners waiting for the morning")
     rows.add_row("database", outcome.database)
     return rows
+
+
+def _silently(silent: SilentScore) -> str:
+    """How many faults were gone before anybody was told of them."""
+    told = f"{count(silent.told, 'command')} to products to mend themselves"
+    return f"{told}: {count(silent.fixed, 'fault')} fixed before noticed, {silent.people_needed} left to people"
 
 
 def _found(detection: DetectionScore) -> str:

@@ -9,7 +9,7 @@ from simulators.fleet.habits import Span
 from simulators.fleet.ledger import Ledger
 from simulators.fleet.link import Target
 from simulators.fleet.network import Act
-from simulators.fleet.playable import DeviceErrand, Playable
+from simulators.fleet.playable import DeviceErrand, Obedient, Playable
 from simulators.fleet.publish import Publisher
 
 
@@ -61,7 +61,12 @@ class Driver:
     def run(self) -> None:
         """Live the whole span; returns when the last acknowledgement has come, or when `stop` is set."""
         publisher = self._publisher = Publisher(
-            self._target, self._world.accounts(), self._ledger, self._settled, window=self._pace.window
+            self._target,
+            self._world.accounts(),
+            self._ledger,
+            self._settled,
+            window=self._pace.window,
+            obey=self._world.obey if isinstance(self._world, Obedient) else None,
         )
         began = time.monotonic()
         try:

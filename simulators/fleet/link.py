@@ -1,5 +1,6 @@
 """One device's MQTT connection, on paho-mqtt driven from outside."""
 
+import json
 import socket
 import ssl
 import time
@@ -70,9 +71,17 @@ class Link:
     """
 
     def __init__(
-        self, account: Account, target: Target, sent: Callable[[Packet], None], done: Callable[[Errand], None]
+        self,
+        account: Account,
+        target: Target,
+        sent: Callable[[Packet], None],
+        done: Callable[[Errand], None],
+        obey: Callable[[str, str], str | None] | None = None,
     ) -> None:
+        """`obey` is told of each command, once, and says what the device answers."""
         device_id = account.device_id
+        self._obey = obey
+        self._obeyed: dict[str, str | None] = {}  # by the command's id: it may come again
         self.device_id = device_id
         self.errands: deque[Errand] = deque()
         self._target = target
@@ -97,6 +106,8 @@ class Link:
         self._client.will_set(f"devices/{device_id}/status", "offline", qos=1)
         self._client.on_connect = self._on_connect
         self._client.on_publish = self._on_publish
+        if obey is not None:
+            self._client.on_message = self._on_message
 
     @property
     def socket(self) -> socket.socket | None:
@@ -220,6 +231,17 @@ class Link:
             return
         self.refusal = None
         self._connected = True
+        if self._obey is not None:
+            self._client.subscribe(f"devices/{self.device_id}/commands/+", 1)
+
+    def _on_message(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
+        command_id = message.topic.rpartition("/")[2]
+        if command_id not in self._obeyed and self._obey is not None:
+            told = cast("dict[str, object]", json.loads(message.payload))
+            self._obeyed[command_id] = self._obey(self.device_id, str(told["name"]))
+        answer = self._obeyed[command_id]
+        if answer is not None:
+            self._client.publish(f"{message.topic}/ack", json.dumps({"status": answer}), qos=1)
 
     def _on_publish(self, _client: object, _data: object, mid: int, _reason: object, _properties: object) -> None:
         errand = self._in_flight.pop(mid, None)

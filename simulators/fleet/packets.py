@@ -110,6 +110,15 @@ class Encoder:
         self.ts_ms = np.round(self.life.ts_s * 1000).astype(np.int64)
         self._columns = [(name, self._column(name, values)) for name, values in self.life.metrics.items()]
 
+    def take_over(self, other: "Encoder", from_s: float) -> None:
+        """From then on, what another life of the same device has to say."""
+        later = np.flatnonzero(self.life.ts_s >= from_s)
+        if not len(later):
+            return
+        first = int(later[0])
+        theirs = dict(other._columns)  # noqa: SLF001 - it is one of our kind
+        self._columns = [(name, [*column[:first], *theirs[name][first:]]) for name, column in self._columns]
+
     def _column(self, name: str, values: Floats) -> list[float | int | bool | None]:
         known = np.isfinite(values)
         if name in self.booleans:

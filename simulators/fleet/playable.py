@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from simulators.fleet.habits import Span
 from simulators.fleet.link import Account
@@ -33,4 +33,13 @@ class Playable(Protocol):
 
     def errands_until(self, end_s: float) -> Iterator[DeviceErrand]:
         """What all devices do from where the last call ended until `end_s`, in order for each device."""
+        ...
+
+
+@runtime_checkable
+class Obedient(Protocol):
+    """A world whose devices can be told to do something."""
+
+    def obey(self, device_id: str, command: str) -> str | None:
+        """Do it, or not; what the device answers, None where it does not answer."""
         ...

@@ -23,7 +23,9 @@ class Publisher:
         accounts: Iterable[Account],
         ledger: Ledger,
         settled: Callable[[int], None],
+        *,
         window: int = 16,
+        obey: Callable[[str, str], str | None] | None = None,
     ) -> None:
         self._ledger = ledger
         self._settled = settled
@@ -34,7 +36,7 @@ class Publisher:
         self._complete: set[int] = set()
         self._next_step = 0
         self._care_at = 0.0
-        self._links = {account.device_id: Link(account, target, ledger.sent, self._done) for account in accounts}
+        self._links = {account.device_id: Link(account, target, ledger.sent, self._done, obey) for account in accounts}
         self._busy: dict[str, Link] = {}
 
     def add(self, device_id: str, step: int, act: Act, packet: Packet | None = None) -> None:

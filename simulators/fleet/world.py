@@ -2,8 +2,11 @@
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from typing import Final
+from zlib import crc32
 
 import numpy as np
 
@@ -25,6 +28,18 @@ REGIONS: Final = {
     "America": "us",
     "Pacific": "apac",
 }
+
+
+class Temper(Enum):
+    """What a device does with commands."""
+
+    OBEYS = auto()
+    REFUSES = auto()
+    LIES = auto()  # it says that it is done, and has done nothing
+    IS_MUTE = auto()
+
+
+_TEMPERS: Final = ((Temper.OBEYS, 0.7), (Temper.REFUSES, 0.8), (Temper.LIES, 0.95), (Temper.IS_MUTE, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +69,9 @@ class Device:
     encoder: Encoder
     rng: np.random.Generator
     grants: Mapping[str, str]  # "purpose:recipient" -> state
+    healthy: Encoder | None = None  # what it would say without its faults, where a command can end one
+    temper: Temper = Temper.OBEYS
+    mended: list[str] = field(default_factory=list[str])  # commands that really ended a fault
     next_sending: int = 0
     next_seq: int = 1
 
@@ -64,6 +82,7 @@ class World:
 
     settings: Settings
     devices: list[Device]
+    now_s: float = -np.inf  # everything before it was handed out
 
     @property
     def span(self) -> Span:
@@ -81,6 +100,7 @@ class World:
 
     def errands_until(self, end_s: float) -> Iterator[DeviceErrand]:
         """What all devices do from where the last call ended until `end_s`, in order for each device."""
+        self.now_s = end_s
         for device in self.devices:
             while device.next_sending < len(device.sendings):
                 sending = device.sendings[device.next_sending]
@@ -88,6 +108,35 @@ class World:
                     break
                 device.next_sending += 1
                 yield from _errands(device, sending)
+
+    def obey(self, device_id: str, command: str) -> str | None:
+        """Do it, or not: some devices refuse, some say that it is done and do nothing, some never answer."""
+        device = next(each for each in self.devices if each.device_id == device_id)
+        match device.temper:
+            case Temper.REFUSES:
+                return "refused"
+            case Temper.LIES:
+                return "done"
+            case Temper.IS_MUTE:
+                return None
+            case Temper.OBEYS:
+                _mend(device, command, self.now_s)
+                return "done"
+
+
+def _mend(device: Device, command: str, now_s: float) -> None:
+    """End the faults that this command ends; what was measured before stays as it was."""
+    ended = device.product.mends.get(command, frozenset())
+    labels: list[Label] = []
+    for label in device.labels:
+        lasts = label.starts_at_s <= now_s and (label.ends_at_s is None or now_s < label.ends_at_s)
+        if device.healthy is not None and label.kind in ended and lasts:
+            device.encoder.take_over(device.healthy, now_s)
+            device.mended.append(command)
+            labels.append(replace(label, ends_at_s=now_s))
+        else:
+            labels.append(label)
+    device.labels = tuple(labels)
 
 
 def _errands(device: Device, sending: Sending) -> Iterator[DeviceErrand]:
@@ -182,10 +231,17 @@ def _make_device(
     interval_s = profile.reporting_interval or product.interval_s
     ts_s = np.arange(span.start_s + float(rng.uniform(1, interval_s)), span.end_s, interval_s)
     ts_s = np.round(ts_s + rng.uniform(-0.02, 0.02, len(ts_s)) * interval_s, 3)
+    same = deepcopy(rng)
     life = product.live(Scene(person, ts_s, labels, profile, rng))
     sendings = deliver(life, sync=product.sync, mess=mess, labels=labels, span=span, rng=rng)
     firmware = _firmware(product, labels, span, rng)
     told = skewed(life, mess)
+    firmwares = [firmware[1] if ts >= firmware[2] else firmware[0] for ts in told.ts_s.tolist()]
+    encoder = Encoder(told, firmwares, _booleans(profile), words=product.sync.words)
+    healthy: Encoder | None = None
+    if any(label.kind in kinds for label in labels for kinds in product.mends.values()):
+        well = product.live(Scene(person, ts_s, (), profile, same))  # the same chance, without the fault
+        healthy = Encoder(replace(told, metrics=well.metrics), firmwares, _booleans(profile), words=product.sync.words)
     return Device(
         device_id=device_id,
         secret=base64.urlsafe_b64encode(rng.bytes(32)).rstrip(b"=").decode(),
@@ -195,15 +251,18 @@ def _make_device(
         labels=labels,
         mess=mess,
         sendings=sendings,
-        encoder=Encoder(
-            told,
-            [firmware[1] if ts >= firmware[2] else firmware[0] for ts in told.ts_s.tolist()],
-            _booleans(profile),
-            words=product.sync.words,
-        ),
+        encoder=encoder,
+        healthy=healthy,
+        temper=_temper(device_id, settings.seed),
         rng=rng,
         grants=_grants(rng),
     )
+
+
+def _temper(device_id: str, seed: int) -> Temper:
+    """Drawn apart from everything else, so that it changes nothing else."""
+    luck = np.random.default_rng([seed, crc32(device_id.encode())]).random()
+    return next(temper for temper, until in _TEMPERS if luck < until)
 
 
 def _booleans(profile: Profile) -> frozenset[str]:

@@ -13,6 +13,7 @@ from simulators.scorecard import (
     DeliveryScore,
     Scorecard,
     SeenAlarm,
+    SilentScore,
     match,
     score,
 )
@@ -79,6 +80,7 @@ def card() -> Scorecard:
         delivery=DeliveryScore(10, 10, 8, 0, 2, 0),
         detection=score(LABELS, match(LABELS, []), 30.0),
         cases=CaseScore(1, 0, 1, 0, 1, 0, 0),
+        silent=SilentScore(2, 1, 1, 1),
         alarm_to_crm_p50_s=0.1,
         alarm_to_crm_p99_s=0.2,
         readings_per_s=100.0,
@@ -91,7 +93,7 @@ def test_the_report_has_the_keys_that_were_promised() -> None:
     assert list(report) == [
         *("published", "acknowledged", "stored", "duplicate_rows", "quarantined", "lost"),
         *("faults", "precision", "recall", "median_time_to_detect_h", "false_alarms_per_device_30d"),
-        *("cases", "crm", "latency_s", "readings_per_s", "elapsed_s"),
+        *("cases", "silent_fixes", "crm", "latency_s", "readings_per_s", "elapsed_s"),
     ]
     nested = {name: list(cast("dict[str, object]", report[name])) for name in ("faults", "cases", "crm", "latency_s")}
     assert nested == {

@@ -115,4 +115,5 @@ E_BIKE: Final = Product(
     },
     firmwares=("12.0", "12.1", "13.0"),
     live=live,
+    mends={"balance_cells": frozenset({FaultKind.BATTERY_DRAIN})},
 )

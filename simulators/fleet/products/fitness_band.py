@@ -115,4 +115,8 @@ FITNESS_BAND: Final = Product(
     },
     firmwares=("4.1.0", "4.2.1", "4.3.0"),
     live=live,
+    mends={  # a firmware that is bad stays bad
+        "restart": frozenset({FaultKind.BATTERY_DRAIN}),
+        "calibrate_sensor": frozenset({FaultKind.STUCK}),
+    },
 )

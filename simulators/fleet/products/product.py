@@ -1,7 +1,7 @@
 """What a simulated product model is."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ class Product:
     faults: Mapping[FaultKind, Trace]
     firmwares: tuple[str, ...]  # the last one is what is being rolled out
     live: Callable[[Scene], Life]
+    mends: Mapping[str, frozenset[FaultKind]] = field(default_factory=dict[str, frozenset[FaultKind]])
+    """By command: which faults it really ends."""
 
 
 def noise(scene: Scene, sigma: float) -> Floats:

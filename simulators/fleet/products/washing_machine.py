@@ -100,4 +100,5 @@ WASHING_MACHINE: Final = Product(
     },
     firmwares=("7.4", "7.5", "7.6"),
     live=live,
+    mends={"recalibrate_motor": frozenset({FaultKind.OVER_TEMPERATURE})},
 )
