@@ -217,6 +217,7 @@ _UNANSWERED_OF: Final[LiteralString] = """
 SELECT e.tenant_id, e.model, e.watch, e.strength, e.lasting, count(*)::double precision AS cases
   FROM watch_episode e JOIN service_case c USING (case_id)
  WHERE e.verdict IS NULL AND e.case_id IS NOT NULL AND c.opened_at > %(since)s
+   AND c.resolution IS DISTINCT FROM 'fixed_silently' -- nobody was asked
    AND e.alarm_id IS DISTINCT FROM %(besides)s::text
    AND (e.tenant_id, e.model, e.watch) IN (
        SELECT * FROM unnest(%(tenants)s::text[], %(models)s::text[], %(watches)s::text[]))
