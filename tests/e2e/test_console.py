@@ -92,6 +92,12 @@ def test_no_page_has_a_serious_fault_of_access(
         found += window.inaccessible()
     assert found == []
     assert window.page.locator("html").get_attribute("lang") == language
+    pale = {"light": "#aaa", "dark": "#444"}[theme]
+    window.page.evaluate("pale => { document.querySelector('h1').style.color = pale; }", pale)
+    window.page.evaluate("document.querySelector('label[for=language]').remove()")
+    spoilt = " ".join(window.inaccessible())  # it would have been found
+    assert "color-contrast" in spoilt
+    assert "select-name" in spoilt
 
 
 def test_a_day_at_the_console_by_keyboard_alone(open_: Open, console_world: ConsoleWorld) -> None:
