@@ -248,7 +248,7 @@ def _settle(state: Rows, told: Floats) -> None:
     state["kind"] = kind
     if len(amounts):
         some = state.at(amounts)
-        for name in ("count", "slow", "fast", "spread", "jitter"):
+        for name in ("count", "slow", "fast", "spread", "jitter", "falls", "covered"):
             some[name] = 0.0
         some["share"], some["since_s"] = NO_SHARE, np.nan
         some.flush()

@@ -10,6 +10,7 @@ from gateway.detect.detector import Batch, Findings, Moment, Words
 from gateway.detect.drift import NO_SHARE, TINY, USE, error_of, step, wide
 from gateway.detect.exact import log_of
 from gateway.detect.kinds import LearntKind, difference
+from gateway.detect.regimes import begin_anew
 from gateway.detect.table import Rows
 from gateway.detect.words import say_instant, say_metric, say_quantity, say_span
 
@@ -18,10 +19,17 @@ DAY_HOURS: Final = 24.0
 FEWEST_HOURS: Final = 8.0  # of a day that must have been heard of
 LOWEST: Final = 2.0  # logarithms below the usual that a day can say: one without use is no proof of the next
 EASY: Final = 0.5  # share of the bar below which it is calm
+FORGET: Final = 0.01  # of a counter's falls, with each of its values
+MOST_FALLS: Final = 4.0  # that are no resets: what falls more often never was a counter
 
 
 def judge_use(state: Rows, batch: Batch, kind: Floats, chosen: Indices, found: Findings) -> None:
     """Add samples to their days, step the amounts whose day is over, and note what is found of them."""
+    wrong = _no_counters(state, batch, kind, chosen)
+    if len(wrong):
+        rest = np.setdiff1d(np.arange(len(chosen)), wrong)
+        state, chosen = state.at(rest), chosen[rest]
+        kind = kind[rest]
     value, last = batch.value[chosen], state["last"]
     amount = np.where(kind == LearntKind.COUNTER, difference(value, last), value)
     counts = np.isfinite(amount) & (amount >= 0)
@@ -44,6 +52,23 @@ def judge_use(state: Rows, batch: Batch, kind: Floats, chosen: Indices, found: F
     state["covered"] = np.where(same, covered + (counts & (hour != before)), np.where(counts, 1.0, covered))
     state["hour"] = np.where(counts, hour, before)
     state.flush()
+
+
+def _no_counters(state: Rows, batch: Batch, kind: Floats, chosen: Indices) -> Indices:
+    """Those that were taken for counters and fall again and again: they begin anew, to be looked at as levels."""
+    value, last, falls = batch.value[chosen], state["last"], wide(state, "falls")
+    learnt = np.isnan(np.broadcast_to(batch.parameter("kind"), len(batch.ts_s))[chosen]) & (kind == LearntKind.COUNTER)
+    fell = (value < last) & (value >= 0.5 * last)
+    falls = np.where(learnt, falls - FORGET * falls + fell, falls)
+    state["falls"] = falls
+    wrong = np.flatnonzero(learnt & (falls.astype(np.float32) > MOST_FALLS))
+    if len(wrong):
+        some = state.at(wrong)
+        some["slow"] = value[wrong]
+        begin_anew(some, float(LearntKind.UNSETTLED))
+        some["last"], some["covered"] = value[wrong], 0.0
+        some.flush()
+    return wrong
 
 
 def _judge_day(state: Rows, batch: Batch, level: Floats, chosen: Indices, found: Findings) -> None:

@@ -140,3 +140,13 @@ def test_a_profile_can_watch_a_device_as_a_whole() -> None:
     profile = profile_of({"name": "wear", "detector": "decline", "metric": None, "problem": "wear"})
     assert judge(engine_for(profile), profile, hours(100), sensors(1, 100)[:, 0]) == []
     assert samples_of(profile, ["a"], hours(1), np.zeros(1)).metrics == ("metric",)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_gauge_that_only_rose_at_first_is_no_counter_for_good(compiled: bool) -> None:
+    """Ten sensors warm up for two days without ever falling, then rest in noise, and drift in the end."""
+    values = sensors(3, count=500, drift=2.5)
+    warming = 30 + np.arange(60)[:, None] * 0.25 + np.arange(len(NOISY)) * 0.01
+    found = told(device(np.vstack([warming, values]), compiled=compiled))
+    assert [change.metric for change in found] == [None]
+    assert found[0].ts_s > START_S + 300 * HOUR_S

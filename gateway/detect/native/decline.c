@@ -140,16 +140,18 @@ static drifting_t follow(const decline_t *state, drift_t *drift, double ts_s, do
 }
 
 /* What is often zero, or hardly ever falls, is an amount, and starts anew as one. */
-static void settle_kind(decline_t *state, drift_t *drift) {
+static void settle_kind(lane_t *lane, int64_t slot, decline_t *state, drift_t *drift) {
     float count = state->count;
     bool counter = (double)state->falls <= 0.02 * (double)count && state->spread > 0.0f;
     bool often = (double)state->zeros >= 0.05 * (double)count;
     state->kind = counter ? COUNTER : often ? DELTA : count >= ALONE ? LEVEL : UNSETTLED;
     if (state->kind > COUNTER) return;
     state->count = state->fast = state->spread = state->jitter = 0.0f;
+    state->falls = 0.0f;
     state->slow = 0.0;
     state->share = -1.0f;
     drift->since_s = NAN;
+    KEEP_ROW(day_t, lane, DAY, slot)->covered = 0.0f;
 }
 
 /* Whether the series' own alarm or the device's is up. */
@@ -184,7 +186,7 @@ static finding_t judge_level(lane_t *lane, const sample_t *sample, decline_t *st
         found.began_s = drifting.began_s;
         found.breach = found.breach && drifting.is_new;
     }
-    if (settles) settle_kind(state, drift);
+    if (settles) settle_kind(lane, sample->slot, state, drift);
     return found;
 }
 
@@ -210,8 +212,18 @@ static finding_t judge_day(lane_t *lane, const sample_t *sample, decline_t *stat
 
 static finding_t judge_use(lane_t *lane, const sample_t *sample, decline_t *state, double kind) {
     finding_t found = {0};
-    double value = sample->value, amount = kind == COUNTER ? difference(value, state->last) : value;
+    double value = sample->value, last = state->last, amount = kind == COUNTER ? difference(value, last) : value;
     if (kind == COUNTER) state->last = value;
+    if (kind == COUNTER && is_nan(sample->parameters[TOLD_KIND])) { /* what falls again and again never was one */
+        double falls = (double)state->falls;
+        state->falls = (float)(falls - 0.01 * falls + (value < last && value >= 0.5 * last ? 1.0 : 0.0));
+        if (state->falls > 4.0f) {
+            begin_anew(state, UNSETTLED);
+            state->slow = state->last = value;
+            KEEP_ROW(day_t, lane, DAY, sample->slot)->covered = 0.0f;
+            return found;
+        }
+    }
     if (!(is_finite(amount) && amount >= 0.0)) return found;
     float hour = (float)sample->hour;
     bool same = hour == state->hour;
