@@ -1,16 +1,20 @@
 """Journeys as the database knows them. Read only."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Final, LiteralString
+from typing import Any, Final, LiteralString
 
+import numpy as np
+from numpy.typing import NDArray
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
 from crm_sync.journey.model import FOLLOW_UP_DAYS, RELAPSE_DAYS, UNNOTICED
 
 Connection = AsyncConnection[TupleRow]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,61 +32,101 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Travelled:
-    """One case's way; None for what it has not reached. `first_sign_at` and `confirmed_at` are device time."""
+    """The ways of n cases, in the order of opening.
 
-    model: str
-    team: str
-    channel: str
-    first_sign_at: datetime | None
-    heard_at: datetime | None
-    opened_at: datetime
-    contacted_at: datetime | None
-    acknowledged_at: datetime | None
-    fixed_at: datetime | None
-    confirmed_at: datetime | None
-    is_told: bool
-    is_unnoticed: bool
-    has_relapsed: bool
+    Instants are float64[n] in epoch seconds, NaN for what a case has not reached; `first_sign` and `confirmed` are
+    device time. The others are bool[n].
+    """
+
+    model: Sequence[str]
+    team: Sequence[str]
+    channel: Sequence[str]
+    first_sign: Floats
+    heard: Floats
+    opened: Floats
+    contacted: Floats
+    acknowledged: Floats
+    fixed: Floats
+    confirmed: Floats
+    is_told: Flags
+    is_unnoticed: Flags
+    has_relapsed: Flags
 
 
 _TRAVELLED: Final[LiteralString] = """
-SELECT coalesce(d.model, 'automatic') AS model, c.team, coalesce(contact.channel, 'not contacted') AS channel,
-       sign.first_sign_at, sign.heard_at, c.opened_at, contact.contacted_at, move.acknowledged_at, move.fixed_at,
-       CASE WHEN sign.are_over THEN sign.over_at END AS confirmed_at,
-       EXISTS (SELECT FROM case_endpoint e
-                WHERE e.case_id = c.case_id AND e.state IN ('announced', 'taken_back')) AS is_told,
-       coalesce(c.resolution = ANY(%(unnoticed)s), false) AS is_unnoticed,
-       coalesce(move.relapsed_at < c.opened_at + %(relapse)s, false)
-       OR EXISTS (SELECT FROM service_case again
-                   WHERE (again.tenant_id, again.asset_id, again.problem) = (c.tenant_id, c.asset_id, c.problem)
-                     AND again.relapse_of = c.case_id AND again.opened_at < c.closed_at + %(relapse)s) AS has_relapsed
-  FROM service_case c
+WITH opened_then AS MATERIALIZED (
+     SELECT * FROM service_case c
+      WHERE c.tenant_id = %(tenant_id)s AND c.opened_at >= %(since)s AND c.opened_at < %(until)s
+        AND NOT EXISTS (SELECT FROM major_case m WHERE m.case_id = c.case_id)
+), sign AS (
+     SELECT case_id, min(started_at) AS first_sign, min(heard_at) AS heard,
+            max(decided_ts) FILTER (WHERE state = 'cleared') AS over_at,
+            bool_and(state IN ('cleared', 'retracted')) AND bool_or(state = 'cleared') AS are_over
+       FROM case_alarm WHERE case_id IN (SELECT case_id FROM opened_then) GROUP BY case_id
+), move AS (
+     SELECT case_id,
+            min(at) FILTER (WHERE actor LIKE 'crm:%%' OR actor LIKE 'person:%%') AS acknowledged,
+            max(at) FILTER (WHERE reason = 'resolved_by_agent') AS fixed,
+            min(at) FILTER (WHERE reason = 'relapse') AS relapsed
+       FROM case_transition WHERE case_id IN (SELECT case_id FROM opened_then) GROUP BY case_id
+), contact AS (
+     SELECT DISTINCT ON (case_id) case_id, channel, settled_at AS contacted
+       FROM held_step WHERE state = 'sent' AND case_id IN (SELECT case_id FROM opened_then) ORDER BY case_id, settled_at
+), told AS (
+     SELECT DISTINCT case_id FROM case_endpoint
+      WHERE state IN ('announced', 'taken_back') AND case_id IN (SELECT case_id FROM opened_then)
+), again AS (
+     SELECT relapse_of AS case_id, min(opened_at) AS opened
+       FROM service_case WHERE relapse_of IN (SELECT case_id FROM opened_then) GROUP BY relapse_of
+)
+SELECT coalesce(d.model, 'automatic'), c.team, coalesce(contact.channel, 'not contacted'),
+       extract(epoch FROM sign.first_sign)::float8, extract(epoch FROM sign.heard)::float8,
+       extract(epoch FROM c.opened_at)::float8, extract(epoch FROM contact.contacted)::float8,
+       extract(epoch FROM move.acknowledged)::float8, extract(epoch FROM move.fixed)::float8,
+       extract(epoch FROM CASE WHEN sign.are_over THEN sign.over_at END)::float8,
+       told.case_id IS NOT NULL, coalesce(c.resolution = ANY(%(unnoticed)s), false),
+       coalesce(move.relapsed < c.opened_at + %(relapse)s, false)
+       OR coalesce(again.opened < c.closed_at + %(relapse)s, false)
+  FROM opened_then c
   LEFT JOIN device d ON (d.tenant_id, d.device_id) = (c.tenant_id, c.device_id)
-  LEFT JOIN LATERAL (
-       SELECT min(started_at) AS first_sign_at, min(heard_at) AS heard_at,
-              max(decided_ts) FILTER (WHERE state = 'cleared') AS over_at,
-              bool_and(state IN ('cleared', 'retracted')) AND bool_or(state = 'cleared') AS are_over
-         FROM case_alarm a WHERE a.case_id = c.case_id) sign ON true
-  LEFT JOIN LATERAL (
-       SELECT min(at) FILTER (WHERE actor LIKE 'crm:%%' OR actor LIKE 'person:%%') AS acknowledged_at,
-              max(at) FILTER (WHERE reason = 'resolved_by_agent') AS fixed_at,
-              min(at) FILTER (WHERE reason = 'relapse') AS relapsed_at
-         FROM case_transition t WHERE t.case_id = c.case_id) move ON true
-  LEFT JOIN LATERAL (
-       SELECT channel, settled_at AS contacted_at FROM held_step s
-        WHERE s.case_id = c.case_id AND s.state = 'sent' ORDER BY settled_at LIMIT 1) contact ON true
- WHERE c.tenant_id = %(tenant_id)s AND c.opened_at >= %(since)s AND c.opened_at < %(until)s
-   AND NOT EXISTS (SELECT FROM major_case m WHERE m.case_id = c.case_id)
+  LEFT JOIN sign ON sign.case_id = c.case_id
+  LEFT JOIN move ON move.case_id = c.case_id
+  LEFT JOIN contact ON contact.case_id = c.case_id
+  LEFT JOIN told ON told.case_id = c.case_id
+  LEFT JOIN again ON again.case_id = c.case_id
  ORDER BY c.number
 """
 
 
-async def travelled(conn: Connection, period: Period) -> list[Travelled]:
-    """The way of each case that opened in a period, in the order of opening; major cases are not among them."""
+async def travelled(conn: Connection, period: Period) -> Travelled:
+    """The way of each case that opened in a period; major cases are not among them."""
     values = period.values() | {"unnoticed": [str(each) for each in UNNOTICED], "relapse": timedelta(days=RELAPSE_DAYS)}
-    async with conn.cursor(row_factory=class_row(Travelled)) as cursor:
-        await cursor.execute(_TRAVELLED, values)
-        return await cursor.fetchall()
+    rows = await (await conn.execute(_TRAVELLED, values)).fetchall()
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(fields(Travelled))
+    column = iter(columns)
+    return Travelled(
+        model=next(column),
+        team=next(column),
+        channel=next(column),
+        first_sign=_floats(next(column)),
+        heard=_floats(next(column)),
+        opened=_floats(next(column)),
+        contacted=_floats(next(column)),
+        acknowledged=_floats(next(column)),
+        fixed=_floats(next(column)),
+        confirmed=_floats(next(column)),
+        is_told=_flags(next(column)),
+        is_unnoticed=_flags(next(column)),
+        has_relapsed=_flags(next(column)),
+    )
+
+
+def _floats(column: Sequence[Any]) -> Floats:
+    return np.array(column, np.float64)  # None becomes NaN
+
+
+def _flags(column: Sequence[Any]) -> Flags:
+    return np.array(column, np.bool_)
 
 
 _WITHOUT_CASE: Final[LiteralString] = """

@@ -1,7 +1,7 @@
 """From what became of each case to what became of them all."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -9,34 +9,28 @@ import numpy as np
 
 from crm_sync.journey import queries
 from crm_sync.journey.model import CONFIDENCE, FOLLOW_UP_DAYS, GroupBy, HoldOut, Journey, Leg, Span, SpanTimes, Stage
-from crm_sync.journey.queries import Connection, Followed, Period, Travelled
+from crm_sync.journey.queries import Connection, Flags, Floats, Followed, Period, Travelled
 from crm_sync.trust.precision import measure
 
-_REACHED: Final[Mapping[Stage, Callable[[Travelled], bool]]] = {
-    Stage.OPENED: lambda _: True,
-    Stage.TOLD: lambda case: case.is_told,
-    Stage.CONTACTED: lambda case: case.contacted_at is not None,
-    Stage.ACKNOWLEDGED: lambda case: case.acknowledged_at is not None,
-    Stage.FIXED: lambda case: case.fixed_at is not None,
-    Stage.CONFIRMED: lambda case: case.confirmed_at is not None,
-    Stage.FIXED_BEFORE_NOTICED: lambda case: case.is_unnoticed,
-    Stage.RELAPSED: lambda case: case.has_relapsed,
+_REACHED: Final[Mapping[Stage, Callable[[Travelled], Flags]]] = {
+    Stage.OPENED: lambda cases: np.isfinite(cases.opened),
+    Stage.TOLD: lambda cases: cases.is_told,
+    Stage.CONTACTED: lambda cases: np.isfinite(cases.contacted),
+    Stage.ACKNOWLEDGED: lambda cases: np.isfinite(cases.acknowledged),
+    Stage.FIXED: lambda cases: np.isfinite(cases.fixed),
+    Stage.CONFIRMED: lambda cases: np.isfinite(cases.confirmed),
+    Stage.FIXED_BEFORE_NOTICED: lambda cases: cases.is_unnoticed,
+    Stage.RELAPSED: lambda cases: cases.has_relapsed,
 }
 
-_BETWEEN: Final[Mapping[Span, Callable[[Travelled], tuple[datetime | None, datetime | None]]]] = {
-    Span.SIGN_TO_ALARM: lambda case: (case.first_sign_at, case.heard_at),
-    Span.ALARM_TO_CASE: lambda case: (case.heard_at, case.opened_at),
-    Span.CASE_TO_CONTACTED: lambda case: (case.opened_at, case.contacted_at),
-    Span.CASE_TO_ACKNOWLEDGED: lambda case: (case.opened_at, case.acknowledged_at),
-    Span.CASE_TO_FIXED: lambda case: (case.opened_at, case.fixed_at),
-    Span.FIXED_TO_CONFIRMED: lambda case: (case.fixed_at, case.confirmed_at),
-    Span.SIGN_TO_CONFIRMED: lambda case: (case.first_sign_at, case.confirmed_at),
-}
-
-_NAME_OF: Final[Mapping[GroupBy, Callable[[Travelled], str]]] = {
-    "model": lambda case: case.model,
-    "team": lambda case: case.team,
-    "channel": lambda case: case.channel,
+_TOOK: Final[Mapping[Span, Callable[[Travelled], Floats]]] = {
+    Span.SIGN_TO_ALARM: lambda cases: cases.heard - cases.first_sign,
+    Span.ALARM_TO_CASE: lambda cases: cases.opened - cases.heard,
+    Span.CASE_TO_CONTACTED: lambda cases: cases.contacted - cases.opened,
+    Span.CASE_TO_ACKNOWLEDGED: lambda cases: cases.acknowledged - cases.opened,
+    Span.CASE_TO_FIXED: lambda cases: cases.fixed - cases.opened,
+    Span.FIXED_TO_CONFIRMED: lambda cases: cases.confirmed - cases.fixed,
+    Span.SIGN_TO_CONFIRMED: lambda cases: cases.confirmed - cases.first_sign,
 }
 
 
@@ -50,33 +44,32 @@ async def read_journey(conn: Connection, period: Period, now: datetime, group_by
         alarms=alarms,
         without_case=without_case,
         not_contacted=await queries.not_contacted(conn, period),
-        whole=leg("all", cases),
+        whole=leg("all", cases, np.ones(len(cases.team), np.bool_)),
         groups=legs(cases, group_by),
         hold_out=compare(await queries.followed(conn, period, now)),
     )
 
 
-def legs(cases: Iterable[Travelled], group_by: GroupBy) -> tuple[Leg, ...]:
+def legs(cases: Travelled, group_by: GroupBy) -> tuple[Leg, ...]:
     """A leg for each model, team or channel, the largest first."""
-    grouped: dict[str, list[Travelled]] = {}
-    for case in cases:
-        grouped.setdefault(_NAME_OF[group_by](case), []).append(case)
-    ranked = sorted(grouped.items(), key=lambda each: (-len(each[1]), each[0]))
-    return tuple(leg(name, members) for name, members in ranked)
+    names = np.array({"model": cases.model, "team": cases.team, "channel": cases.channel}[group_by], np.str_)
+    found, counts = np.unique(names, return_counts=True)
+    ranked = sorted(zip(found.tolist(), counts.tolist(), strict=True), key=lambda each: (-each[1], each[0]))
+    return tuple(leg(name, cases, names == name) for name, _ in ranked)
 
 
-def leg(name: str, cases: Sequence[Travelled]) -> Leg:
-    """How far these cases came, and how long it took."""
-    stages = {stage: sum(map(reached, cases)) for stage, reached in _REACHED.items()}
-    return Leg(name, stages, {span: _times(map(between, cases)) for span, between in _BETWEEN.items()})
+def leg(name: str, cases: Travelled, chosen: Flags) -> Leg:
+    """How far the chosen cases came, and how long it took."""
+    stages = {stage: int(reached(cases)[chosen].sum()) for stage, reached in _REACHED.items()}
+    return Leg(name, stages, {span: _times(took(cases)[chosen]) for span, took in _TOOK.items()})
 
 
-def _times(pairs: Iterable[tuple[datetime | None, datetime | None]]) -> SpanTimes:
-    took = [max((end - start).total_seconds(), 0.0) for start, end in pairs if start is not None and end is not None]
-    if not took:
+def _times(took_s: Floats) -> SpanTimes:
+    known = np.fmax(took_s[np.isfinite(took_s)], 0.0)
+    if not len(known):
         return SpanTimes(0, None, None)
-    median_s, p90_s = np.quantile(took, [0.5, 0.9])
-    return SpanTimes(len(took), float(median_s), float(p90_s))
+    median_s, p90_s = np.quantile(known, [0.5, 0.9])
+    return SpanTimes(len(known), float(median_s), float(p90_s))
 
 
 def compare(sides: Iterable[Followed]) -> HoldOut:
