@@ -53,3 +53,10 @@ def test_help_lists_commands_in_whole_sentences() -> None:
         groups = [command] if isinstance(command, click.Group) else []
         for shown in [command, *(inner for group in groups for inner in group.commands.values())]:
             assert not shown.get_short_help_str(62).endswith("..."), f"{entry.name} {shown.name}"
+
+
+def test_each_decision_has_a_number_of_its_own() -> None:
+    pages = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for page in pages:
+        assert page.read_text().startswith(f"# {int(page.name[:4])}. "), page.name
