@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from devices.profiles import AUTOMATIC
 from gateway.bench.windowed_gaussian import WindowedGaussian
 from gateway.detect.engine import Engine
-from gateway.detect.generic import DEVICE_WATCHES, metric_watches
 from gateway.detect.model import Samples
 from gateway.detect.settings import DetectSettings
 
@@ -97,11 +96,8 @@ class Updates:
 
 def run_detect(plan: DetectPlan, say: Callable[[str], None]) -> DetectFigures:
     """Measure, contestants in turn."""
-    engine = Engine({AUTOMATIC.model: AUTOMATIC}, DetectSettings())
-    updates = Updates(plan, engine)
     say("warming up")
-    for _ in range(plan.warm_up_samples * plan.series // plan.batch):
-        _judge(engine, [updates.next(_WARM_UP_EVERY_S)])
+    engine, updates = warmed_up(plan)
     values = np.random.default_rng(2).normal(50.0, 5.0, 100_000)
     peers: dict[str, Callable[[], Scalar]] = {"windowed_gaussian": WindowedGaussian}
     river = load_river()
@@ -116,17 +112,30 @@ def run_detect(plan: DetectPlan, say: Callable[[str], None]) -> DetectFigures:
         for name, its in detectors.items():
             say(f"round {number + 1}: {name}")
             theirs[name].append(_scalar_per_s(its, values, plan.seconds / 2))
-    generic = {watch.detector for watch in (*metric_watches(_METRIC), *DEVICE_WATCHES)}
     ratios = {name: median(a / b for a, b in zip(ours, rates, strict=True)) for name, rates in theirs.items()}
     return DetectFigures(
         plan.series,
         round(median(ours), 1),
-        sum(engine.bytes_per_series[name] for name in generic),
+        bytes_per_series(engine, plan),
         engine.is_compiled,
         DetectRatios(
             _three_digits(ratios["river"]) if "river" in ratios else None, _three_digits(ratios["windowed_gaussian"])
         ),
     )
+
+
+def warmed_up(plan: DetectPlan) -> tuple[Engine, Updates]:
+    """An engine that has learnt from updates, and those to come."""
+    engine = Engine({AUTOMATIC.model: AUTOMATIC}, DetectSettings())
+    updates = Updates(plan, engine)
+    for _ in range(plan.warm_up_samples * plan.series // plan.batch):
+        _judge(engine, [updates.next(_WARM_UP_EVERY_S)])
+    return engine, updates
+
+
+def bytes_per_series(engine: Engine, plan: DetectPlan) -> int:
+    """What all generic watches together keep, by series; each has a device to itself, so that its share is the whole."""
+    return round(sum(engine.bytes_held.values()) / plan.series)
 
 
 def _judge(engine: Engine, batch: Sequence[Samples]) -> None:

@@ -221,9 +221,10 @@ class Engine:
         return any(station.compiled is not None for station in self._stations.values())
 
     @property
-    def bytes_per_series(self) -> Mapping[str, int]:
-        """What one series takes in memory, per detector."""
-        return {name: station.table.bytes_per_slot for name, station in self._stations.items()}
+    def bytes_held(self) -> Mapping[str, int]:
+        """What all series and devices together take in memory, per detector."""
+        tables = {name: station.table for name, station in self._stations.items()}
+        return {name: table.bytes_per_slot * table.count for name, table in tables.items()}
 
     def _touch(self, devices: Indices) -> None:
         if len(self._dirty) == PARTITIONS:

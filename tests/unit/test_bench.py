@@ -192,6 +192,13 @@ def test_windowed_gaussian_finds_what_does_not_belong() -> None:
     assert detector.score(60.0) > 0.999 > max(usual[100:])
 
 
+def test_what_all_generic_watches_keep_of_a_series_and_its_device_does_not_grow_unseen() -> None:
+    # so many turns that what is not needed any more has been given back
+    plan = detect.DetectPlan(series=10_000, batch=1000)
+    engine, _ = detect.warmed_up(plan)
+    assert 500 < detect.bytes_per_series(engine, plan) <= 1150
+
+
 def test_detection_figures_are_ratios_of_what_was_measured() -> None:
     plan = detect.DetectPlan(series=60, batch=20, seconds=0.01, rounds=1, warm_up_samples=2)
     said: list[str] = []
