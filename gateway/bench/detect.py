@@ -134,7 +134,7 @@ def warmed_up(plan: DetectPlan) -> tuple[Engine, Updates]:
 
 
 def bytes_per_series(engine: Engine, plan: DetectPlan) -> int:
-    """What all generic watches keep, over the series; each has a device to itself, and so bears that one's share alone."""
+    """What all generic watches keep, over the series; each has a device to itself, whose share it bears alone."""
     return round(sum(engine.bytes_held.values()) / plan.series)
 
 
