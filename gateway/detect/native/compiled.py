@@ -282,10 +282,13 @@ class LoopsTogether:
             if why == OUT_OF_ROOM:
                 self._loops[call.short_of].make_room()
                 continue
+            self._take_note_of_rows()  # of all: should whoever sees to the stop fail, none of them comes to the end
             number = call.at
             loop = self._loops[number]
-            loop.take_note_of_rows()
             yield number, loop.stop(why)
             loop.go_on(why)
+        self._take_note_of_rows()
+
+    def _take_note_of_rows(self) -> None:
         for loop in self._loops:
             loop.take_note_of_rows()
