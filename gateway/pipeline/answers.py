@@ -19,15 +19,16 @@ class _Acknowledgement(msgspec.Struct):
 
 async def settle_commands(conn: AsyncConnection[TupleRow], events: Sequence[EventRow], now_s: float) -> None:
     """Note the answers among a batch's events; a device can answer for its own commands only."""
-    answers = [_answer_of(event) for event in events if event.code == ACKNOWLEDGEMENT]
+    told = [_answer_of(event) for event in events if event.code == ACKNOWLEDGEMENT]
+    answers = [answer for answer in told if answer is not None]
     if answers:
-        await take_answers(conn, [answer for answer in answers if answer is not None], now_s)
+        await take_answers(conn, answers, now_s)
 
 
 def _answer_of(event: EventRow) -> CommandAnswer | None:
     """None for an event that a device sent itself under the same code, and that is no answer."""
     try:
         said = msgspec.json.decode(event.data or "", type=_Acknowledgement)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     return read_answer(event.device_id, said.command_id, said.answer)
