@@ -128,9 +128,13 @@ class Feed:
             if not resumed:
                 yield _event("reset", {"says": "too much has changed since: read everything anew"}, str(place))
         yield _event("hello", {"heartbeat_s": HEARTBEAT_S}, str(place))
-        told_s = self.monotonic()
+        told_s = asked_s = self.monotonic()
         while True:
             end = await self.end()
+            if self.monotonic() - asked_s >= HEARTBEAT_S:  # however much there is to tell
+                if not await is_welcome():
+                    return
+                asked_s = self.monotonic()
             while place < end:
                 async with self.pool.connection() as conn:
                     rows = await changes_after(conn, who.tenant_id, place, end)
@@ -141,8 +145,6 @@ class Feed:
                     told_s = self.monotonic()
                 place = place if len(rows) == AT_ONCE else end
             if self.monotonic() - told_s >= HEARTBEAT_S:
-                if not await is_welcome():
-                    return
                 yield f": {place}\n\n".encode()
                 told_s = self.monotonic()
             await asyncio.sleep(LOOK_S)

@@ -1,9 +1,10 @@
 """Devices and their readings, as the API shows them."""
 
+import time
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -24,7 +25,7 @@ from gateway.api.queries import (
     tenant_of,
 )
 from gateway.order.queries import order_of
-from gateway.people.door import Viewer, at_home, people_of
+from gateway.people.door import Viewer, at_home, people_of, still
 from gateway.people.model import Actor
 from gateway.pipeline.taps import Taps
 
@@ -78,6 +79,9 @@ class Reading(BaseModel):
     seq: int | None = None
     metrics: dict[str, object] | None = None
 
+
+ASK_AGAIN_S: Final = 15.0
+"""How often whoever watches a device is asked who they are, between its packets."""
 
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
 _FIRST = datetime(1, 1, 2, tzinfo=UTC)
@@ -174,7 +178,12 @@ def _add_tail(router: APIRouter, pool: AsyncConnectionPool[Connection], taps: Ta
         await people_of(request).note(who, "device.tail", device_id)
 
         async def lines() -> AsyncGenerator[bytes]:
+            asked_s = time.monotonic()
             async for fate in taps.watch(device_id):
+                if time.monotonic() - asked_s >= ASK_AGAIN_S:
+                    if not await still(request, who):
+                        return
+                    asked_s = time.monotonic()
                 yield msgspec.json.encode(fate) + b"\n"
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")

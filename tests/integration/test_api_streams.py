@@ -5,7 +5,7 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import pytest
 from arro3.io import read_parquet
 from fastapi import APIRouter
 
+from gateway.api import devices
 from gateway.api.changes import Feed, Place
 from gateway.api.export import export_router
 from gateway.maintenance.passing import forget_what_passed
 from gateway.people.model import Actor, Role
 from gateway.people.people import Pool
+from gateway.pipeline.taps import PacketFate, Taps
 from tests.ingest.rig import Rig, reading
 from tests.integration.test_rollups import roll_up
 from tests.services.people import House, open_house
@@ -152,6 +154,59 @@ async def test_who_may_no_longer_listen_hears_no_more(house: House) -> None:
     await anext(events)
     with pytest.raises(StopAsyncIteration):
         await asyncio.wait_for(anext(events), 20)
+
+
+async def test_who_may_no_longer_listen_hears_no_more_however_much_changes(house: House) -> None:
+    now_s = 0.0
+
+    async def is_welcome() -> bool:
+        return now_s < 20
+
+    events = Feed(house.pool, monotonic=lambda: now_s).follow(ADA, None, is_welcome)
+    await anext(events)
+    for number in range(2):
+        now_s += 8.0
+        await raise_alarm(house, f"a-{number}")
+        assert b"event: alarm" in await asyncio.wait_for(anext(events), 20)
+    now_s += 8.0
+    await raise_alarm(house, "a-2")
+    with pytest.raises(StopAsyncIteration):
+        await asyncio.wait_for(anext(events), 20)
+
+
+class OnePacket(Taps):
+    """A device that sends once it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watched = asyncio.Event()
+        self.sends = asyncio.Event()
+
+    async def watch(self, device_id: str) -> AsyncGenerator[PacketFate]:
+        """Its one packet."""
+        self.watched.set()
+        await self.sends.wait()
+        yield PacketFate(device_id, "t", 1, 0.0, 1, 0, 0, 0, None, "")
+
+
+@pytest.mark.parametrize("is_revoked", [False, True])
+async def test_whose_token_was_taken_back_sees_no_more_packets(
+    plain_database_url: str, monkeypatch: pytest.MonkeyPatch, *, is_revoked: bool
+) -> None:
+    monkeypatch.setattr(devices, "ASK_AGAIN_S", 0.0)
+    taps = OnePacket()
+
+    def build(pool: Pool) -> list[APIRouter]:
+        return [devices.devices_router(pool, taps, lambda _: False)]
+
+    async with open_house(plain_database_url, build) as house, house.client(await house.token(Role.VIEWER)) as client:
+        asked = asyncio.ensure_future(client.get("/v1/devices/d-1/tail"))
+        await asyncio.wait_for(taps.watched.wait(), 20)
+        if is_revoked:
+            async with house.office() as office:
+                await office.revoke_token(f"default-{Role.VIEWER}")
+        taps.sends.set()
+        assert bool((await asyncio.wait_for(asked, 20)).content) != is_revoked
 
 
 async def test_too_many_files_at_once_are_put_off(plain_database_url: str) -> None:
