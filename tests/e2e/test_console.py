@@ -8,8 +8,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 from psycopg import sql
 
+from gateway.database.postmaster import wait_until
 from tests.services.chromium import Window, open_window
-from tests.services.console import PASSWORD, ConsoleWorld
+from tests.services.console import PASSWORD, WITHIN_S, ConsoleWorld
 from tests.services.grafana import metric_names, sql_queries
 
 Open = Callable[..., Window]
@@ -142,6 +143,19 @@ def test_each_role_may_do_its_own_and_no_more(open_: Open, console_world: Consol
     assert stolen.status == 403
     assert forged.context.request.get(f"{forged.base_url}/people").status == 403
     console_world.case_of(device_id, "proposed")  # it still is
+    console_world.babble(device_id)
+    gateway = console_world.gateway
+    assert wait_until(lambda: bool(gateway.ask("/v1/quarantine", device_id=device_id)["items"]), WITHIN_S)
+    entry = gateway.ask("/v1/quarantine", device_id=device_id)["items"][0]["quarantine_id"]
+    for window, sees in ((viewer, False), (open_("olga"), True)):
+        for path in (f"/quarantine/{entry}", f"/devices/{device_id}"):
+            window.go(path)
+            expect(window.page.locator("pre")).to_have_count(int(sees))
+    looks = gateway.ask("/v1/audit", by="person:vera")["items"]
+    assert {("case.read", case["case_id"]), ("device.read", device_id)} <= {
+        (each["what"], each["subject"]) for each in looks
+    }
+    assert "quarantine.read" not in {each["what"] for each in looks}
 
 
 def _csrf(window: Window) -> str:

@@ -82,6 +82,7 @@ def case_router(desk: Desk) -> APIRouter:
             known = await look_up(conn, view, person.tenant_id)
             units = units_of(desk.parts.profiles.get(more.model or ""))
             charts = await draw_case(conn, view, known, units, shown)
+        await desk.parts.people.note(person, "case.read", case_id, {"owner": view.case.owner_ref})
         return await desk.page(
             request,
             person,

@@ -48,6 +48,7 @@ def deliveries_router(desk: Desk) -> APIRouter:
             found = await get_delivery(conn, person.tenant_id, message_id)
         if found is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, "message")
+        await desk.parts.people.note(person, "delivery.read", message_id)
         return await desk.page(request, person, "delivery.html", message=found.summary, detail=found)
 
     _add_replays(router, desk)

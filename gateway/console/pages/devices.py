@@ -37,6 +37,7 @@ def devices_router(desk: Desk) -> APIRouter:
     @router.get("/devices")
     async def devices(request: Request, q: str = "", model: str = "", cursor: str = "") -> Response:
         person = await desk.enter(request)
+        await desk.parts.people.note(person, "device.list", "")
         async with desk.pool.connection() as conn:
             found = await find_devices(
                 conn,
@@ -71,6 +72,7 @@ def devices_router(desk: Desk) -> APIRouter:
             stretch = Stretch(device_id, last_s - RANGES.get(days, RANGES["14"]), last_s + 1)
             units = units_of(desk.parts.profiles.get(rows[0]["model"] or ""))
             charts = await _charts(conn, rows[0], stretch, units, shown)
+        await desk.parts.people.note(person, "device.read", device_id, {"owner": rows[0]["owner_ref"]})
         return await desk.page(
             request,
             person,
@@ -97,6 +99,7 @@ def _add_tail(router: APIRouter, desk: Desk) -> None:
             wanted = {"tenant_id": person.tenant_id, "device_id": device_id, "after": None, "limit": 1}
             if not await list_devices(conn, wanted):
                 raise HTTPException(HTTPStatus.NOT_FOUND, "device")
+        await desk.parts.people.note(person, "device.tail", device_id)
 
         async def events() -> AsyncGenerator[bytes]:
             yield b"retry: 2000\n\n"

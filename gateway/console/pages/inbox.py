@@ -33,6 +33,7 @@ def inbox_router(desk: Desk) -> APIRouter:
     @router.get("/")
     async def inbox(request: Request, show: str = "live", page: int = 1) -> Response:
         person = await desk.enter(request)
+        await desk.parts.people.note(person, "case.list", "")
         words = desk.renderer.words_of(request)
         wording = desk.wordings.of(words.language)
         asked = request.query_params

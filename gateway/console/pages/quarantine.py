@@ -53,7 +53,11 @@ def quarantine_router(desk: Desk) -> APIRouter:
             found = await list_entries(conn, Wanted(tenant_id=person.tenant_id, ids=(quarantine_id,), limit=1))
         if not found:
             raise HTTPException(HTTPStatus.NOT_FOUND, "entry")
-        return await desk.page(request, person, "quarantined.html", entry=found[0], text=readable(found[0].raw))
+        text = None
+        if person.role.may(Role.OPERATOR):
+            await desk.parts.people.note(person, "quarantine.read", str(quarantine_id), {"device": found[0].device_id})
+            text = readable(found[0].raw)
+        return await desk.page(request, person, "quarantined.html", entry=found[0], text=text)
 
     @router.post("/quarantine/{quarantine_id}/replay")
     async def again(request: Request, quarantine_id: int) -> Response:
