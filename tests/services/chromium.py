@@ -63,9 +63,9 @@ class Window:
         ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The browser."""
+    """The browser, gone before the next file's tests: while it is there an event loop runs, and no other one can."""
     try:
         program = provision(cache_folder(os.environ))
     except ProvisionError as error:
