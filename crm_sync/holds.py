@@ -20,11 +20,16 @@ async def release_due(conn: Connection, now_s: float) -> int:
         return 0
     due = await major_queries.take_due(conn, now_s, AT_ONCE)
     # Who has fallen silent meanwhile is told of when it is heard again; who has recovered needs nothing.
-    again = [_released(row) for row in due if row["state"] == AlarmState.ACTIVE and row["case_id"] is None]
+    again = [_released(row) for row in due if row["state"] == AlarmState.ACTIVE and _has_no_case(row)]
     left = await major_queries.take_left_over(conn, AT_ONCE)
     again += [renewed_notice(row, now_s, now_s) for row in left if row["state"] == AlarmState.ACTIVE]
     await put_alarms(conn, again)
     return len(again)
+
+
+def _has_no_case(row: dict[str, Any]) -> bool:
+    """Whether nothing looks after an alarm: one that came back after its case had ended still bears that case's id."""
+    return row["case_id"] is None or row["suppressed"] is not None
 
 
 def _released(row: dict[str, Any]) -> AlarmNotice:

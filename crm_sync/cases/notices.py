@@ -49,4 +49,6 @@ def _needs_a_case(arrival: Arrival, case: Case | None) -> bool:
     """Whether an active alarm has no case that would look after it for the present owner."""
     if case is None or (arrival.before is not None and arrival.before.state.is_over):
         return True
+    if not case.state.is_live and arrival.alarm.suppressed is not None:
+        return True  # it came back after its case had ended, and had to wait
     return case.resolution is Resolution.WITHDRAWN or (case.state.is_live and case.belongs_to_another(arrival.subject))
