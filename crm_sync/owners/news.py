@@ -13,6 +13,9 @@ from devices.registry.consent import owner_exists
 Connection = AsyncConnection[Any]
 HoldKind = Literal["do_not_contact", "legal_hold", "complaint"]
 
+FOREVER_S: Final = 253_370_764_800.0
+"""The year 9999 begins: until then, or later, is how many systems write that there is no end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contacted:
@@ -59,14 +62,16 @@ class NewsEffect(StrEnum):
 
 
 async def take_news(conn: Connection, tenant_id: str, endpoint: str, news: OwnerNews, now_s: float) -> NewsEffect:
-    """Keep what an endpoint tells. What it says of a time to come is taken to be now: its clock is ahead."""
+    """Keep what an endpoint tells.
+
+    What it says of a time to come is taken to be now, for its clock is ahead; what lies before 1970 was at some time.
+    """
     if news.owner_ref is not None and not await owner_exists(conn, tenant_id, news.owner_ref):
         return NewsEffect.UNKNOWN_OWNER
     match news:
         case Contacted():
-            told = Told(
-                news.owner_ref, news.channel, min(news.at_s, now_s), endpoint, news.reference, by_human=news.by_human
-            )
+            at_s = _past(news.at_s, now_s)
+            told = Told(news.owner_ref, news.channel, at_s, endpoint, news.reference, by_human=news.by_human)
             changed = await note_told(conn, tenant_id, told)
         case HumanCase():
             if news.owner_ref is None and news.device_id is None:
@@ -75,6 +80,10 @@ async def take_news(conn: Connection, tenant_id: str, endpoint: str, news: Owner
         case LeaveAlone():
             changed = await hold(conn, tenant_id, news, f"crm:{endpoint}", now_s)
     return NewsEffect.APPLIED if changed else NewsEffect.NO_CHANGE
+
+
+def _past(at_s: float, now_s: float) -> float:
+    return max(min(at_s, now_s), 0.0)
 
 
 _NOTE_CASE: Final[LiteralString] = """
@@ -89,7 +98,7 @@ ON CONFLICT (tenant_id, endpoint, external_id) DO UPDATE SET
 
 
 async def _note_case(conn: Connection, tenant_id: str, endpoint: str, news: HumanCase, now_s: float) -> bool:
-    at = to_datetime(min(news.at_s, now_s))
+    at = to_datetime(_past(news.at_s, now_s))
     values = {
         "tenant_id": tenant_id,
         "endpoint": endpoint,
@@ -125,6 +134,6 @@ async def hold(conn: Connection, tenant_id: str, news: LeaveAlone, actor: str, n
         "actor": actor,
         "why": news.why[:1000],
         "now": to_datetime(now_s),
-        "until": None if news.until_s is None else to_datetime(news.until_s),
+        "until": None if news.until_s is None or news.until_s >= FOREVER_S else to_datetime(news.until_s),
     }
     return (await conn.execute(_HOLD if news.is_on else _RELEASE, values)).rowcount > 0

@@ -128,6 +128,21 @@ async def test_a_contact_of_tomorrow_is_one_of_now(world: CaseWorld) -> None:
     assert row["contacted_at"].timestamp() == NOON
 
 
+@pytest.mark.parametrize("until", ["9999-12-31T23:59:59-05:00", "9999-12-31T23:59:59Z"])
+async def test_the_end_of_the_calendar_means_for_ever(world: CaseWorld, until: str) -> None:
+    told = await call(world, "owner.hold", owner_ref="own-1", kind="do_not_contact", until=until)
+    assert told == CallbackAnswer(200, "applied")
+    assert await world.rows("SELECT until_at FROM owner_hold") == [{"until_at": None}]
+
+
+async def test_a_contact_at_the_beginning_of_the_calendar_was_long_ago(world: CaseWorld) -> None:
+    at = "0001-01-01T00:00:00+05:00"
+    told = await call(world, "owner.contacted", owner_ref="own-1", reference="call-1", at=at)
+    assert told == CallbackAnswer(200, "applied")
+    await world.happens(scale())
+    assert (await world.rows("SELECT state FROM held_step")) == [{"state": "queued"}]
+
+
 SPEC = """
 name = "People's desk"
 [create]
