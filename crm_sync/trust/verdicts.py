@@ -127,7 +127,9 @@ async def _teach(conn: Connection, rules: TrustRules, judged: Episode, now_s: fl
 
 
 TAKEN_UP: Final[LiteralString] = """
-SELECT EXISTS (SELECT FROM case_transition WHERE case_id = %(case_id)s AND actor LIKE 'crm:%%'),
+SELECT EXISTS (SELECT FROM case_transition
+                WHERE case_id = %(case_id)s
+                  AND (actor LIKE 'crm:%%' OR actor LIKE 'person:%%' AND reason = 'assigned')),
        EXISTS (SELECT FROM case_transition WHERE tenant_id = %(tenant_id)s AND actor LIKE 'crm:%%')
 """
 
@@ -135,7 +137,8 @@ SELECT EXISTS (SELECT FROM case_transition WHERE case_id = %(case_id)s AND actor
 async def say_recovered(conn: Connection, tenant_id: str, case_id: str, now_s: float) -> None:
     """Telemetry's weak word on a case that ended by itself: likelier true if somebody had taken it up.
 
-    Where no CRM has ever called back, that nobody took a case up says nothing of the case.
+    It is taken up by whom a CRM tells of, or by whom it is assigned to here. Where no CRM has ever called back, that
+    nobody took a case up says nothing of the case.
     """
     row = await (await conn.execute(TAKEN_UP, {"case_id": case_id, "tenant_id": tenant_id})).fetchone()
     assert row is not None  # it always answers

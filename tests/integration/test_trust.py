@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import structlog
 
-from crm_sync.cases import proposals
+from crm_sync.cases import by_hand, proposals
 from crm_sync.cases.notices import take_notice
 from crm_sync.inbox import AlarmNotice
 from crm_sync.keeping import Keeper, Kept
@@ -248,6 +248,18 @@ async def test_an_alarm_that_late_readings_take_back_was_false(world: CaseWorld)
     await keep(world)
     (episode,) = await world.rows("SELECT verdict, weight, source FROM watch_episode")
     assert episode == {"verdict": "false", "weight": 1.0, "source": "retraction"}
+
+
+async def test_a_case_that_somebody_was_given_here_was_taken_up(world: CaseWorld) -> None:
+    await world.happens(weak_pump())
+    (case,) = await world.cases()
+    hand = by_hand.Hand("default", case["case_id"], "ada", NOON, world.desk.wording)
+    async with world.pool.connection() as conn:
+        await by_hand.assign(conn, hand, team=None, assignee="ada")
+    await world.happens(weak_pump(event="cleared", at_s=NOON + HOUR, started_at_s=NOON - HOUR))
+    await keep(world)
+    (episode,) = await world.rows("SELECT verdict, weight, source FROM watch_episode")
+    assert episode == {"verdict": "true", "weight": 0.25, "source": "telemetry"}
 
 
 async def test_telemetrys_word_is_weak_and_an_agents_outweighs_it(world: CaseWorld) -> None:
