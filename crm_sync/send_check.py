@@ -22,7 +22,7 @@ from crm_sync.outbox import QueuedMessage
 from crm_sync.policy import gates
 from crm_sync.policy.contacts import alone_with
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason, SendDecision, Verdict
-from crm_sync.policy.switches import Concern, kill_switch
+from crm_sync.policy.switches import kill_switch
 from crm_sync.settings import MessageType
 
 _SEND: Final = SendDecision(Verdict.SEND)
@@ -74,8 +74,7 @@ class SendCheck:
         return SendDecision(Verdict.WITHDRAW, answer.reason)
 
     async def _is_stopped(self, conn: Connection, case: Case, subject: Subject) -> bool:
-        watches = [alarm.watch for alarm in await queries.alarms_of(conn, case.case_id)]
-        concern = Concern(case.tenant_id, subject.model, watches, case.problem)
+        concern = self._desk.concern(subject, case.problem, await queries.alarms_of(conn, case.case_id))
         return (await kill_switch(conn, self._desk.settings, concern)).outcome is not Outcome.ALLOW
 
     async def _withdraw(

@@ -1,6 +1,6 @@
 """What is at hand where cases are worked: settings, product profiles, and the product that a notice is about."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,8 +11,10 @@ from crm_sync.model import CaseAlarm, Subject
 from crm_sync.playbooks.conditions import holds
 from crm_sync.playbooks.model import Facts
 from crm_sync.policy.gates import ANY_CRM
+from crm_sync.policy.switches import Concern
 from crm_sync.routing import Route, route
 from crm_sync.settings import CrmSettings, EndpointSettings, MessageType
+from crm_sync.trust.models import AUTOMATIC, trusted_model
 from crm_sync.trust.rules import TrustRules
 from crm_sync.wording.catalogue import Wordings, load_wordings
 from crm_sync.wording.wording import Wording
@@ -64,6 +66,13 @@ class Desk:
         """Whom a case goes to that somebody is to have, and until when."""
         teams = {team.name: team for team in self.settings.teams}
         return route(teams, wanted.team, severity, wanted.sla_s, now_s)
+
+    def concern(self, subject: Subject, problem: str, alarms: Iterable[CaseAlarm] = ()) -> Concern:
+        """What a kill switch may be thrown for; without a profile that is also the automatic one, and each detector."""
+        known = trusted_model(self.profiles, subject.model)
+        names = [(alarm.watch, alarm.kind.replace("_", "-")) for alarm in alarms]
+        watches = [name for watch, kind in names for name in ((watch, kind) if known == AUTOMATIC else (watch,))]
+        return Concern(subject.tenant_id, [known, subject.model or known], watches, problem)
 
     def case_endpoints(self) -> tuple[EndpointSettings, ...]:
         """The endpoints that take cases."""

@@ -15,7 +15,7 @@ from crm_sync.incidents import IncidentNotice
 from crm_sync.model import Case, CaseState, Resolution, Subject, case_id_of
 from crm_sync.policy.gates import ANY_CRM
 from crm_sync.policy.model import Outcome
-from crm_sync.policy.switches import Concern, kill_switch
+from crm_sync.policy.switches import kill_switch
 from crm_sync.settings import MessageType
 from devices.profiles.model import Severity
 
@@ -69,8 +69,7 @@ def _brief(notice: IncidentNotice) -> str:
 async def _open(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: float) -> Major | None:
     """Open the major case and tell the CRMs; None while the kill switch keeps every case from opening."""
     subject = _subject(notice)
-    concern = Concern(notice.tenant_id, notice.model, [], notice.problems[0])
-    answer = await kill_switch(conn, desk.settings, concern)
+    answer = await kill_switch(conn, desk.settings, desk.concern(subject, notice.problems[0]))
     about = DecisionAbout(subject, "case", ANY_CRM, None, notice.incident_id)
     if answer.outcome is not Outcome.ALLOW:
         await cases.add_decisions(conn, [(about, answer)], now_s)

@@ -18,7 +18,7 @@ from crm_sync.policy import gates
 from crm_sync.policy.gates import ANY_CRM
 from crm_sync.policy.hold_out import hold_out
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
-from crm_sync.policy.switches import Concern, kill_switch
+from crm_sync.policy.switches import kill_switch
 from crm_sync.settings import MessageType
 from devices.errors import CareloopError
 from devices.profiles.model import Severity, WatchMode
@@ -132,8 +132,7 @@ async def _leave_to_the_agent(conn: Connection, case: Case, arrival: Arrival) ->
 async def _admit(conn: Connection, desk: Desk, arrival: Arrival) -> Admission:
     """Ask the gates in their order; the first no that holds for every recipient ends it."""
     answers: list[Answered] = []
-    notice, subject = arrival.notice, arrival.subject
-    concern = Concern(notice.tenant_id, subject.model, [notice.watch], notice.problem)
+    concern = desk.concern(arrival.subject, arrival.notice.problem, [arrival.alarm])
     for answer in (
         await kill_switch(conn, desk.settings, concern),
         gates.freshness(arrival.notice, desk.settings.stale_after, has_ended=arrival.has_ended),

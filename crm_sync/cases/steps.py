@@ -38,7 +38,7 @@ async def plan(conn: Connection, desk: Desk, case: Case, subject: Subject, now_s
     What was refused on the way is kept as a decision. Only one endpoint carries the step, so that the owner hears once.
     """
     alarms = await queries.alarms_of(conn, case.case_id)
-    watches = [alarm.watch for alarm in alarms]
+    concern = desk.concern(subject, case.problem, alarms)
     playbook = desk.playbook_of(subject, case.problem, alarms[0].kind)
     carrier = await _carrier(conn, desk, case)
     candidates = await _candidates(conn, playbook, case)
@@ -46,7 +46,7 @@ async def plan(conn: Connection, desk: Desk, case: Case, subject: Subject, now_s
         candidates = ()
     for candidate in candidates:
         name = candidate.action.template or candidate.action.kind
-        wanted = Outreach(subject, case, watches, candidate.channel, name, now_s, purpose=candidate.purpose)
+        wanted = Outreach(subject, case, concern, candidate.channel, name, now_s, purpose=candidate.purpose)
         answers = await outreach.ask(conn, desk.settings, wanted, now_s)
         about = DecisionAbout(subject, "step", candidate.channel, case.case_id)
         await queries.add_decisions(conn, [(about, answer) for answer in answers], now_s)
@@ -109,11 +109,11 @@ async def ask_again(
         if waited_s > most_s:
             inputs = {"waited_h": round(waited_s / 3600, 1), "at_most_h": round(most_s / 3600, 1)}
             return [*answers, GateAnswer(Gate.EXPIRY, Outcome.REFUSE, Reason.EXPIRED, inputs)]
-        watches = [alarm.watch for alarm in await queries.alarms_of(conn, case.case_id)]
+        concern = desk.concern(subject, case.problem, await queries.alarms_of(conn, case.case_id))
         wanted = Outreach(
             subject,
             case,
-            watches,
+            concern,
             step.channel,
             step.action,
             step.decided_at_s,

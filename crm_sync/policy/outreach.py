@@ -1,6 +1,6 @@
 """The contact policy: every gate that a step which the owner sees must pass, in their order."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -21,7 +21,7 @@ class Outreach:
 
     subject: Subject
     case: Case
-    watches: Sequence[str]  # whose alarms the case rests on
+    concern: Concern  # with the watches whose alarms the case rests on
     channel: str
     action: str  # of the playbook: its template, else its kind
     decided_at_s: float  # when it was first decided about
@@ -57,9 +57,7 @@ def _in_time(settings: CrmSettings, outreach: Outreach, answer: GateAnswer) -> G
 
 
 async def _kill_switch(conn: Connection, settings: CrmSettings, outreach: Outreach, _now_s: float) -> GateAnswer:
-    case = outreach.case
-    concern = Concern(case.tenant_id, outreach.subject.model, outreach.watches, case.problem)
-    return await kill_switch(conn, settings, concern)
+    return await kill_switch(conn, settings, outreach.concern)
 
 
 async def _grant(conn: Connection, _settings: CrmSettings, outreach: Outreach, now_s: float) -> GateAnswer:

@@ -16,8 +16,6 @@ Connection = AsyncConnection[Any]
 Scope = Literal["tenant", "watch", "problem"]
 
 EVERY: Final = "*"
-AUTOMATIC: Final = "automatic"
-"""The model of products that have no profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class Concern:
     """What a switch is looked up for."""
 
     tenant_id: str
-    model: str | None
+    models: Sequence[str]  # as which the product is known
     watches: Sequence[str]
     problem: str
 
@@ -59,7 +57,7 @@ async def kill_switch(conn: Connection, settings: CrmSettings, concern: Concern)
         return GateAnswer(Gate.KILL_SWITCH, Outcome.REFUSE, Reason.KILL_SWITCH, inputs)
     values = {
         "tenant_id": concern.tenant_id,
-        "models": [EVERY, concern.model or AUTOMATIC],
+        "models": [EVERY, *concern.models],
         "watches": list(concern.watches),
         "problem": concern.problem,
     }

@@ -256,6 +256,25 @@ async def test_a_switch_stops_what_it_names(
         assert await world.types() == ["case.opened", "case.updated"]
 
 
+@pytest.mark.parametrize(
+    ("scope", "model", "name"),
+    [
+        ("watch", "automatic", "usage-drop"),  # as `careloop trust` lists it
+        ("watch", EVERY, "cups-usage-drop"),
+        ("watch", "coffee-machine", "usage-drop"),
+        ("problem", "automatic", "cups"),
+    ],
+)
+async def test_a_switch_stops_detectors_of_products_without_a_profile(
+    world: CaseWorld, scope: Any, model: str, name: str
+) -> None:
+    world.profiles = {}
+    async with world.pool.connection() as conn:
+        assert await throw(conn, "default", Switch(scope, model, name, "ann", "a bad week", AT))
+    await world.happens(notice(watch="cups-usage-drop", kind="usage_drop", metric="cups", problem="cups"))
+    assert await world.types() == []
+
+
 async def test_a_switch_thrown_after_the_decision_stops_the_step(world: CaseWorld) -> None:
     await world.happens(scale())
     await world.deliver(limit=1)
