@@ -127,7 +127,8 @@ def _switches_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, cl
     @router.get("/outreach/stopped")
     async def stopped(who: Viewer) -> Stopped:
         """The kill switches that are thrown, and owners who are to be left alone."""
-        return await _stopped(pool, crm, who.tenant_id, clock.now_s())
+        async with pool.connection() as conn:
+            return await _stopped(conn, crm, who.tenant_id, clock.now_s())
 
     @router.post("/outreach/stopped", response_model=Stopped)
     async def stop(asked: SwitchAsked, who: Operator, write: Writing) -> Response:
@@ -140,7 +141,7 @@ def _switches_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, cl
             switch = Switch(asked.scope, asked.model, asked.name, by, asked.why, now)
             if not await switches.throw(conn, who.tenant_id, switch):
                 raise CareloopError("stopped_already", "it is stopped already")
-            return Done(None)
+            return Done(await _stopped(conn, crm, who.tenant_id, clock.now_s()))
 
         inputs = {"scope": asked.scope, "model": asked.model, "why": asked.why}
         return await write.run(Act("outreach.stop", asked.name, inputs), work)
@@ -196,12 +197,9 @@ def _holds_router(clock: Clock) -> APIRouter:
     return router
 
 
-async def _stopped(pool: AsyncConnectionPool[Connection], crm: CrmSettings, tenant_id: str, now_s: float) -> Stopped:
-    async with pool.connection() as conn:
-        thrown = await switches.thrown_now(conn, tenant_id)
-        return Stopped(
-            kill_switch=crm.kill_switch, switches=thrown, holds=list(await holds_now(conn, tenant_id, now_s))
-        )
+async def _stopped(conn: Connection, crm: CrmSettings, tenant_id: str, now_s: float) -> Stopped:
+    thrown = await switches.thrown_now(conn, tenant_id)
+    return Stopped(kill_switch=crm.kill_switch, switches=thrown, holds=list(await holds_now(conn, tenant_id, now_s)))
 
 
 def _shown(step: Step) -> WaitingStep:

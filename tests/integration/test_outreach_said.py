@@ -67,7 +67,8 @@ async def test_contacts_are_approved_and_declined_over_http(world: CaseWorld, ho
 async def test_switches_and_holds_over_http(world: CaseWorld, house: House) -> None:
     async with house.client(await house.token(Role.OPERATOR)) as client:
         stop = {"scope": "problem", "name": "limescale", "why": "wrong words"}
-        assert (await client.post("/v1/outreach/stopped", json=stop)).status_code == 204
+        thrown = (await client.post("/v1/outreach/stopped", json=stop)).raise_for_status().json()
+        assert [each["name"] for each in thrown["switches"]] == [stop["name"]]
         assert (await client.post("/v1/outreach/stopped", json=stop)).status_code == 409
         assert (await client.post("/v1/outreach/stopped", json={"scope": "watch", "why": "x"})).status_code == 422
         hold = {"kind": "complaint", "why": "letter of 2 March"}
