@@ -3,7 +3,7 @@
 from dataclasses import asdict, replace
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from psycopg_pool import AsyncConnectionPool
@@ -12,20 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from devices.clock import Clock
 from devices.commands.model import CommandState, CommandView
 from devices.commands.queries import cancel_command, find_command, list_commands
-from devices.errors import CareloopError
 from gateway.api.fields import Behalf, Name
-from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import Connection
+from gateway.api.writes import Act, Done, Writing
 from gateway.commands.issue import Rules, Wish, issue
-from gateway.people.audit import record
 from gateway.people.door import Agent, Viewer, at_home
-
-_STATUS: Final = {
-    "unknown_device": HTTPStatus.NOT_FOUND,
-    "unknown_command": HTTPStatus.UNPROCESSABLE_ENTITY,
-    "wrong_command": HTTPStatus.UNPROCESSABLE_ENTITY,
-    "command_pending": HTTPStatus.CONFLICT,
-}
+from gateway.store.times import us_of
 
 
 class CommandRequest(BaseModel):
@@ -63,31 +56,28 @@ def commands_router(pool: AsyncConnectionPool[Connection], rules: Rules, clock: 
     """``/devices/{device_id}/commands`` and what lies below it."""
     router = APIRouter(tags=["commands"])
 
-    @router.post("/devices/{device_id}/commands", status_code=HTTPStatus.CREATED)
-    async def command(
-        device_id: Name, asked: CommandRequest, response: Response, who: Agent, request: Request
-    ) -> DeviceCommand:
+    @router.post("/devices/{device_id}/commands", response_model=DeviceCommand, status_code=HTTPStatus.CREATED)
+    async def command(device_id: Name, asked: CommandRequest, who: Agent, request: Request, write: Writing) -> Response:
         """Tell a device to do something; 200 where it was told so before under this id."""
         at_home(request, who)
         wish = Wish(device_id, asked.name, who.signs_as(asked.by), asked.data, asked.expires_s, asked.command_id)
-        async with pool.connection() as conn:
-            try:
-                view, is_new = await issue(conn, replace(rules, tenant_id=who.tenant_id), wish, clock.now_s())
-                await record(conn, who, "device.command", device_id, {"command": view.command_id, "name": asked.name})
-            except CareloopError as error:
-                raise HTTPException(_STATUS.get(error.reason, HTTPStatus.UNPROCESSABLE_ENTITY), str(error)) from error
-        if not is_new:
-            response.status_code = HTTPStatus.OK
-        return _shown(view)
+        told: dict[str, object] = {"name": asked.name}
+
+        async def work(conn: Connection) -> Done:
+            view, is_new = await issue(conn, replace(rules, tenant_id=who.tenant_id), wish, clock.now_s())
+            told["command"] = view.command_id
+            return Done(_shown(view), status=HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+
+        return await write.run(Act("device.command", device_id, told), work)
 
     @router.get("/devices/{device_id}/commands")
     async def commands(device_id: Name, who: Viewer, cursor: Cursor = None, limit: Limit = 100) -> Page[DeviceCommand]:
         """What a device was told, newest first."""
-        after = decode_cursor(cursor, str, str)
-        before = (datetime.fromisoformat(str(after[0])), str(after[1])) if after else None
+        after = decode_cursor(cursor, int, str)
+        before = (moment_of(int(after[0])), str(after[1])) if after else None
         async with pool.connection() as conn:
             found = await list_commands(conn, who.tenant_id, device_id, limit, before)
-        end = encode_cursor(found[-1].issued_at.isoformat(), found[-1].command_id) if len(found) == limit else None
+        end = encode_cursor(us_of(found[-1].issued_at), found[-1].command_id) if len(found) == limit else None
         return Page(items=[_shown(view) for view in found], next=end)
 
     @router.get("/devices/{device_id}/commands/{command_id}")
@@ -99,19 +89,21 @@ def commands_router(pool: AsyncConnectionPool[Connection], rules: Rules, clock: 
             raise HTTPException(HTTPStatus.NOT_FOUND, f"no command {command_id}")
         return _shown(view)
 
-    @router.post("/devices/{device_id}/commands/{command_id}/cancel")
-    async def cancel(device_id: Name, command_id: Name, who: Agent) -> DeviceCommand:
+    @router.post("/devices/{device_id}/commands/{command_id}/cancel", response_model=DeviceCommand)
+    async def cancel(device_id: Name, command_id: Name, who: Agent, write: Writing) -> Response:
         """Send it no more; a device that has it already may still obey."""
-        async with pool.connection() as conn:
+
+        async def work(conn: Connection) -> Done:
             view = await find_command(conn, who.tenant_id, command_id)
             if view is None or view.device_id != device_id:
                 raise HTTPException(HTTPStatus.NOT_FOUND, f"no command {command_id}")
             if not await cancel_command(conn, who.tenant_id, command_id, f"cancelled by {who.signs_as()}"):
                 raise HTTPException(HTTPStatus.CONFLICT, f"{command_id} is {view.state}: nothing is left to cancel")
-            await record(conn, who, "device.cancel_command", device_id, {"command": command_id})
             settled = await find_command(conn, who.tenant_id, command_id)
-        assert settled is not None  # it was there a moment ago
-        return _shown(settled)
+            assert settled is not None  # it was there a moment ago
+            return Done(_shown(settled))
+
+        return await write.run(Act("device.cancel_command", device_id, {"command": command_id}), work)
 
     return router
 

@@ -12,13 +12,17 @@ from crm_sync import holds
 from crm_sync.trust.rules import TrustRules
 from gateway.api.alarms import alarms_router
 from gateway.api.cases import cases_router
+from gateway.api.commands import commands_router
 from gateway.api.deliveries import deliveries_router
 from gateway.api.incidents import incidents_router
 from gateway.api.owners import owners_router
+from gateway.api.paging import encode_cursor
 from gateway.api.people import people_router
 from gateway.api.quarantine import quarantine_router
 from gateway.api.silences import silences_router
 from gateway.api.watches import watches_router
+from gateway.commands.issue import Rules
+from gateway.commands.settings import CommandSettings
 from gateway.people.model import Role
 from gateway.people.people import Pool
 from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, notice, open_world
@@ -51,6 +55,7 @@ async def house(world: CaseWorld, plain_database_url: str) -> AsyncIterator[Hous
             incidents_router(pool),
             quarantine_router(pool),
             watches_router(pool, TrustRules(), world.clock),
+            commands_router(pool, Rules("default", {}, CommandSettings()), world.clock),
         ]
 
     async with open_house(plain_database_url, build) as opened:
@@ -228,3 +233,21 @@ async def test_people_and_tokens_are_administered_by_admins(house: House) -> Non
         assert (await admin.delete("/v1/tokens/erp")).status_code == 404
     (kept,) = await house.rows("SELECT string_agg(body::text, '') FROM answered_write")
     assert kept in {("",), (None,), ("\\x",)}
+
+
+async def test_a_command_is_given_once_under_its_key_even_when_it_is_over(house: House) -> None:
+    path, key = "/v1/devices/cm-1/commands", {"Idempotency-Key": "a"}
+    async with house.client() as client:
+        first = await client.post(path, json={"name": "restart"}, headers=key)
+        assert first.status_code == 201
+        (await client.post(f"{path}/{first.json()['command_id']}/cancel")).raise_for_status()
+        again = await client.post(path, json={"name": "restart"}, headers=key)
+        assert (again.status_code, again.json()) == (201, first.json())
+        second = (await client.post(path, json={"name": "restart"})).raise_for_status()
+        assert (await client.post(path, json={"name": "restart"})).status_code == 409
+        page = (await client.get(path, params={"limit": 1})).json()
+        rest = (await client.get(path, params={"limit": 2, "cursor": page["next"]})).json()
+        found = [each["command_id"] for each in (*page["items"], *rest["items"])]
+        assert sorted(found) == sorted(each.json()["command_id"] for each in (first, second))
+        assert (await client.get(path, params={"cursor": encode_cursor("noon", "cmd")})).status_code == 422
+    assert await house.rows("SELECT count(*) FROM audit WHERE what = 'device.command'") == [(2,)]
