@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, StreamingResponse
-from psycopg import OperationalError
+from psycopg import DataError, OperationalError
 from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -126,6 +126,7 @@ def _add_troubles(app: FastAPI, desk: Desk) -> None:
     app.add_exception_handler(Exception, on_trouble_of_ours)  # it is raised again afterwards, and logged
     app.add_exception_handler(SentAway, on_sent_away)
     app.add_exception_handler(RequestValidationError, on_bad_request)
+    app.add_exception_handler(DataError, on_bad_request)  # a NUL, or a number that no column holds
     app.add_exception_handler(OperationalError, on_database_down)
     app.add_exception_handler(PoolTimeout, on_database_down)
 

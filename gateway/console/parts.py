@@ -126,6 +126,9 @@ def done(request: Request, back: str, says: str = "") -> Response:
 
 def safe_path(text: str) -> str:
     """A path of this console, whatever somebody has written into a form."""
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return "/"
     is_ours = not parts.scheme and not parts.netloc and text.startswith("/") and not text.startswith(("//", "/\\"))
     return text if is_ours else "/"

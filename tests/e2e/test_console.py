@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, expect
 from psycopg import sql
 
 from gateway.database.postmaster import wait_until
+from gateway.people.people import digest_of
 from tests.services.chromium import Window, open_window
 from tests.services.console import PASSWORD, WITHIN_S, ConsoleWorld
 from tests.services.grafana import metric_names, sql_queries
@@ -156,6 +157,23 @@ def test_each_role_may_do_its_own_and_no_more(open_: Open, console_world: Consol
         (each["what"], each["subject"]) for each in looks
     }
     assert "quarantine.read" not in {each["what"] for each in looks}
+
+
+def test_an_address_that_cannot_be_meant_is_answered_in_words(open_: Open) -> None:
+    window = open_("vera")
+    for path in ("/devices/%00", f"/quarantine?cursor={2**70}", "/owners/%00"):
+        assert window.context.request.get(f"{window.base_url}{path}").status == 422, path
+
+
+def test_another_tenants_token_sees_nothing_of_the_whole_process(console_world: ConsoleWorld) -> None:
+    console_world.gateway.query(
+        "INSERT INTO api_token (tenant_id, name, role, digest, created_at) "
+        "VALUES ('other', 'erp', 'admin', %s, now()) RETURNING name",
+        digest_of("clt_other"),
+    )
+    with httpx.Client(base_url=console_world.url, headers={"Authorization": "Bearer clt_other"}, timeout=30) as other:
+        assert other.get("/devices").status_code == 200
+        assert {other.get(path).status_code for path in ("/health", "/health/doctor", "/scorecard")} == {403}
 
 
 def _csrf(window: Window) -> str:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from gateway.api.queries import pipeline_totals
 from gateway.console.parts import Desk
 from gateway.people.audit import record
+from gateway.people.door import at_home
 from gateway.people.model import Role
 from gateway.store.tallies import read_backlog, read_tallies
 
@@ -23,6 +24,7 @@ def health_router(desk: Desk) -> APIRouter:
     @router.get("/health")
     async def health(request: Request) -> Response:
         person = await desk.enter(request)
+        at_home(request, person)
         checks = await desk.parts.probe()
         async with desk.pool.connection() as conn:
             totals = await pipeline_totals(conn, person.tenant_id)
@@ -45,6 +47,7 @@ def health_router(desk: Desk) -> APIRouter:
     async def doctor(request: Request) -> Response:
         """What `careloop doctor` finds; it asks brokers and CRMs, so it is asked for."""
         person = await desk.enter(request, Role.OPERATOR)
+        at_home(request, person)
         async with desk.pool.connection() as conn:
             await record(conn, person, "doctor.run", "gateway", {})
         findings = await desk.parts.examine()

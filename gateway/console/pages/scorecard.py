@@ -11,6 +11,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from gateway.console.chart import draw_bars
 from gateway.console.parts import Desk
+from gateway.people.door import at_home
 
 
 def scorecard_router(desk: Desk) -> APIRouter:
@@ -20,6 +21,7 @@ def scorecard_router(desk: Desk) -> APIRouter:
     @router.get("/scorecard")
     async def scorecard(request: Request) -> Response:
         person = await desk.enter(request)
+        at_home(request, person)
         shown = desk.renderer.shown(request)
         if not desk.parts.settings.scorecard:
             raise HTTPException(HTTPStatus.NOT_FOUND, "scorecard")

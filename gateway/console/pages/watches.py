@@ -61,7 +61,8 @@ def watches_router(desk: Desk) -> APIRouter:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "mode, why")
         change = ModeSet(WatchMode(fields["mode"]), f"person:{person.signs_as()}", why, held="hold" in fields)
         async with desk.pool.connection() as conn, conn.transaction():
-            await set_mode(conn, WatchKey(person.tenant_id, model, watch), change, desk.now_s())
+            if not await set_mode(conn, WatchKey(person.tenant_id, model, watch), change, desk.now_s()):
+                raise HTTPException(HTTPStatus.NOT_FOUND, "watch")
             await record(conn, person, "watch.mode", f"{model}/{watch}", {"mode": str(change.mode), "why": why})
         return done(request, f"/watches/{model}/{watch}")
 
