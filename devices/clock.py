@@ -71,3 +71,12 @@ class ScaledClock:
 def to_datetime(epoch_s: float) -> datetime:
     """Epoch seconds as an aware UTC datetime."""
     return datetime.fromtimestamp(epoch_s, UTC)
+
+
+def within_reach(at: datetime) -> datetime:
+    """An aware moment in UTC, where every database can read it again. Raises ValueError."""
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        message = "that moment is beyond any calendar"
+        raise ValueError(message) from error

@@ -7,6 +7,7 @@ from typing import Annotated, Final, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from devices.clock import within_reach
 from devices.errors import ConfigError, Fault
 from devices.registry.consent import ConsentEvent, ConsentRecord, IndicatedBy
 from devices.registry.dpv import BASES, BY, PURPOSES
@@ -42,7 +43,9 @@ def _identified(value: object) -> object:
 
 def _aware(value: object) -> object:
     at = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return at.replace(tzinfo=UTC) if isinstance(at, datetime) and at.tzinfo is None else at
+    if not isinstance(at, datetime):
+        return at
+    return within_reach(at if at.tzinfo else at.replace(tzinfo=UTC))
 
 
 Texts = Annotated[list[str], BeforeValidator(_many)]

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from devices.clock import within_reach
 from devices.credentials import SHORTEST_GENERATED
 from devices.ids import is_device_id
 from devices.profiles.model import Slug
@@ -53,6 +54,7 @@ Word = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_print
 
 
 Purpose = Annotated[str, AfterValidator(_valid_purpose)]
+Moment = Annotated[AwareDatetime, AfterValidator(within_reach)]
 Recipient = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -88,8 +90,8 @@ class GrantRecord(_Record):
     state: Literal["given", "refused", "revoked"] = "given"
     basis: Word | None = None
     source: Word | None = None
-    valid_from: AwareDatetime = _ALWAYS
-    valid_until: AwareDatetime | None = None
+    valid_from: Moment = _ALWAYS
+    valid_until: Moment | None = None
 
 
 class DeviceRecord(_Record):

@@ -1,9 +1,10 @@
 """Fields that many calls have: names without control characters, moments with an offset, words of people."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, Field
+
+from devices.clock import within_reach
 
 
 def _no_nul(text: str) -> str:
@@ -11,15 +12,6 @@ def _no_nul(text: str) -> str:
         message = "no text has a NUL in it"
         raise ValueError(message)
     return text
-
-
-def _within_reach(at: datetime) -> datetime:
-    """Moments that a database can hold, in UTC."""
-    try:
-        return at.astimezone(UTC)
-    except OverflowError as error:
-        message = "that moment is beyond any calendar"
-        raise ValueError(message) from error
 
 
 Name = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_no_nul)]
@@ -37,5 +29,5 @@ Behalf = Annotated[
     ),
     AfterValidator(lambda text: text if text is None else _no_nul(text)),
 ]
-Instant = Annotated[AwareDatetime, AfterValidator(_within_reach)]
+Instant = Annotated[AwareDatetime, AfterValidator(within_reach)]
 BigNumber = Annotated[int, Field(ge=0, le=2**63 - 1)]

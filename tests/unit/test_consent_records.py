@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from devices.errors import ConfigError
 from devices.registry.consent import ConsentEvent, ConsentRecord, ConsentState, record_id_of
 from devices.registry.dpv import CONTEXT, Controller, write_record
 from devices.registry.dpv_reading import read_document
 from devices.registry.model import GrantState
+from devices.registry.records import GrantRecord
 
 AT = datetime(2026, 3, 3, 11, tzinfo=UTC)
 CONTROLLER = Controller("acme", "Acme Appliances GmbH")
@@ -156,3 +158,21 @@ def test_a_purpose_that_nobody_here_knows_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"PaymentManagement|setting") as caught:
         read_document(written, AT)
     assert "PaymentManagement" in str(caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"dpv:isIndicatedAtTime": "0001-01-01T00:00:00+05:00"},
+        {"dpv:isIndicatedAtTime": "2026-01-01", "dpv:hasDuration": {"rdf:value": "9999-12-31T23:59:59-05:00"}},
+    ],
+)
+def test_a_moment_that_could_never_be_read_again_is_refused(status: dict[str, object]) -> None:
+    foreign = write_record(record(event("given")), CONTROLLER, AT)
+    with pytest.raises(ConfigError) as caught:
+        read_document(foreign | {"dpv:hasConsentStatus": {"@type": "dpv:ConsentGiven", **status}}, AT)
+    assert "beyond any calendar" in str(caught.value.faults)
+    with pytest.raises(ValidationError, match="beyond any calendar"):
+        GrantRecord.model_validate(
+            {"purpose": "service", "recipient": "email", "valid_until": "9999-12-31T23:59:59-05:00"}
+        )
