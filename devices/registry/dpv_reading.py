@@ -107,8 +107,11 @@ class _Status(_Thing):
     notice_language: Annotated[str | None, Field(alias="careloop:noticeLanguage")] = None
     personal_data: Annotated[Texts, Field(alias="careloop:personalData")] = []
 
-    def event(self, process: _Process, now: datetime) -> ConsentEvent | None:
-        """The word that it tells of; None where it follows from others, as an expiry does. Raises ValueError."""
+    def event(self, named: str, process: _Process, now: datetime) -> ConsentEvent | None:
+        """The word that it tells of; None where it follows from others, as an expiry does. Raises ValueError.
+
+        One without an id of its own is known by its record and what it says: read twice, it is one word.
+        """
         said = next((_STATES[kind] for kind in self.types if kind in _STATES), None)
         if said is None:
             return None
@@ -117,7 +120,7 @@ class _Status(_Thing):
             raise ValueError("dpv:isIndicatedAtTime is missing")
         ours = self.state is not None
         return ConsentEvent(
-            event_id=uuid.uuid4() if self.id is None else _uuid(self.id),
+            event_id=_uuid(self.id or f"{named}/{said[0]}/{at.astimezone(UTC).isoformat()}#word"),
             state=said[0],
             at=at.astimezone(UTC),
             until=None if self.duration is None else self.duration.until,
@@ -153,7 +156,7 @@ class _Record(_Thing):
             raise ValueError("dct:identifier is missing")
         (process,) = self.processes
         about = GrantRecord(purpose=process.meant(), recipient=process.recipient)  # checks both
-        events = [event for status in self.statuses if (event := status.event(process, now)) is not None]
+        events = [event for status in self.statuses if (event := status.event(named, process, now)) is not None]
         if not events:
             raise ValueError("no event says that it was given, refused or withdrawn")
         events.sort(key=lambda event: (event.at, event.recorded_at))

@@ -132,6 +132,8 @@ def test_a_record_of_another_system_is_understood() -> None:
     ]
     assert read.state_at(AT) is ConsentState.WITHDRAWN
     assert read.events[0].personal_data == ("pd:EmailAddress",)
+    (again,) = read_document(foreign, AT + timedelta(days=1))
+    assert [each.event_id for each in again.events] == [each.event_id for each in read.events]  # kept once
 
 
 @pytest.mark.parametrize(
