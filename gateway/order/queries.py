@@ -224,6 +224,7 @@ async def order_of(conn: Connection, tenant_id: str, device_ids: Sequence[str]) 
     return {row.pop("device_id"): row for row in rows}
 
 
+# What was said before the device was forgotten is not looked at: the history that it was said of is not judged again.
 LIST_ALARMS: LiteralString = """
 SELECT a.alarm_id, a.device_id, a.watch, a.kind, a.metric, a.problem, a.severity, a.state, a.started_at, told.ts,
        a.decided_ts, a.ended_at, a.score, a.explanation::text,
@@ -237,6 +238,7 @@ JOIN LATERAL (
     SELECT e.ts FROM alarm_event e WHERE e.alarm_id = a.alarm_id AND e.event = 'raised' ORDER BY e.n DESC LIMIT 1
 ) AS told ON true
 WHERE a.kind NOT IN ('silence', 'event_burst')
+  AND NOT EXISTS (SELECT FROM forgotten_device f WHERE f.device_id = a.device_id AND f.forgotten_at > a.raised_at)
 ORDER BY a.started_at, a.alarm_id
 """
 

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from devices.clock import to_datetime
 from devices.profiles import AUTOMATIC
 from devices.profiles.model import Metric, MetricKind, Profile, Watch
+from devices.registry.entries import enter
+from devices.registry.records import DeviceRecord, OwnerRecord
 from gateway.detect.engine import Engine
 from gateway.detect.settings import DetectSettings
 from gateway.order.settings import OrderSettings
@@ -92,6 +95,33 @@ async def test_an_alarm_that_late_readings_refute_is_taken_back(database_url: st
         # The detectors go on from there.
         await tell(rig, [8, 9, 10, 11.5], 120.0)
         assert (await rig.rows(ALARMS))[-1] == ("active", at(7), None)
+
+
+async def test_what_was_said_to_a_former_owner_stays_said(database_url: str) -> None:
+    rig = rig_on(database_url)
+    async with rig.running():
+        await own(rig, "c-1")
+        rig.clock.at_s = at(10)
+        await tell(rig, [1, 2], 20.0)
+        await tell(rig, [3, 4, 6, 7], 120.0)
+        await tell(rig, [8], 20.0)
+        rig.clock.at_s = at(11)
+        await own(rig, "c-2")
+        await rig.until_rows("SELECT device_id FROM forgotten_device", [("o1",)])
+        rig.clock.at_s = at(12)
+        await tell(rig, [11.5], 20.0)
+        await tell(rig, [2.5], 20.0)  # of the former owner, whose history is not judged again
+        await settle(rig)
+        assert await rig.rows("SELECT device_id FROM rejudge_done") == [("o1",)]
+        assert await rig.rows(ALARMS) == [("cleared", at(3), at(8))]
+        assert await rig.rows(EVENTS) == [("raised",), ("cleared",)]
+
+
+async def own(rig: Rig, owner_ref: str) -> None:
+    """Have an owner of the oven entered."""
+    records = [DeviceRecord(device_id="o1", model="oven", owner=OwnerRecord(owner_ref=owner_ref))]
+    async with await rig.connect() as conn, conn.transaction():
+        await enter(conn, records, tenant_id="default", source="import", at=to_datetime(rig.clock.now_s()))
 
 
 async def test_an_alarm_begins_when_it_began(database_url: str) -> None:
