@@ -210,7 +210,7 @@ async def mark_sent(conn: Connection, command_ids: Sequence[str], answer_within_
 _MARK_DELIVERED: Final[LiteralString] = """
 UPDATE device_command SET
     state = 'delivered', delivered_at = clock_timestamp(), reached_at = %(now)s,
-    answer_due_at = clock_timestamp() + answer_within_s * interval '1 s'
+    answer_due_at = clock_timestamp() + coalesce(answer_within_s, 300) * interval '1 s'
  WHERE command_id = ANY(%(command_ids)s) AND state IN ('queued', 'sent')
 """
 

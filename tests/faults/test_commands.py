@@ -140,5 +140,6 @@ def test_what_is_too_old_or_unanswered_is_given_up(new_gateway: Callable[[], Gat
     assert wait_until(mute.client.is_connected, WITHIN_S)
     assert issue(gateway, "wm-1", name="self_test", command_id="mute").status_code == 201
     assert becomes(gateway, "mute", "unanswered")
+    assert wait_until(lambda: bool(mute.heard), WITHIN_S)
     assert [each[0] for each in mute.heard] == ["mute"]
     mute.vanish()
