@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Pictures of every page of a running console, in both themes and languages, for people to look at.
 
-scripts/screenshots.py URL NAME FOLDER    asks for the password on standard input
+scripts/screenshots.py FOLDER                     of a demo that it plays first
+scripts/screenshots.py FOLDER URL NAME PASSWORD   of a console that runs
 """
 
 import os

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ from gateway.people.settings import OidcSettings
 
 CALLBACK: Final = "/v1/session/oidc/callback"
 ATTEMPT_FOR: Final = timedelta(minutes=10)
+_NOT_IN_NAMES: Final = re.compile(r"[^\w.@+ -]")
 _KNOWN_FOR_S: Final = 3600.0
 _LEEWAY_S: Final = 60
 _TIMEOUT_S: Final = 10.0
@@ -109,7 +111,7 @@ class OidcSignIn:
         tenant_id, issuer, subject = self._people.tenant_id, self._settings.issuer, str(claims["sub"])
         account = await queries.find_by_oidc(conn, tenant_id, issuer, subject)
         if account is None:
-            name = str(claims.get(self._settings.name_claim) or claims.get("email") or subject)[:100]
+            name = _named(str(claims.get(self._settings.name_claim) or claims.get("email") or subject))
             new = NewPerson(
                 tenant_id,
                 new_person_id(),
@@ -218,6 +220,11 @@ class OidcSignIn:
         if not isinstance(said, dict):
             raise SignInRefused("provider", "the sign-in provider does not answer as it should", 30.0)
         return said  # pyright: ignore[reportUnknownVariableType]
+
+
+def _named(said: str) -> str:
+    """A name as people here have them: none that reads like a token's signature, or cannot be stored."""
+    return _NOT_IN_NAMES.sub("_", said)[:100].strip() or "_"
 
 
 def _local(path: str) -> str:

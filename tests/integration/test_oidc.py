@@ -110,3 +110,10 @@ async def test_nobody_takes_over_an_account_and_nobody_without_a_role_gets_in(ca
             await office.disable("bob")
         assert (await client.get("/v1/session")).status_code == 401
         assert (await case.go(client)).status_code == 401
+
+
+async def test_a_providers_name_cannot_pass_for_a_tokens_signature(case: Case) -> None:
+    case.provider.claims["preferred_username"] = "token:settings\0"
+    async with browser(case) as client:
+        assert (await case.go(client)).status_code == 303
+        assert (await client.get("/v1/session")).json()["name"] == "token_settings_"
