@@ -74,12 +74,13 @@ SELECT owner_ref, account_ref, time_zone, language FROM owner
  WHERE tenant_id = %(tenant_id)s AND owner_ref = %(owner_ref)s
 """
 
+# What is wrong with a product that has passed on is its next owner's.
 _PRODUCTS: Final[LiteralString] = """
 SELECT a.asset_id, a.device_id, a.model, a.serial, a.warranty_until::text, o.since, o.until,
        (SELECT count(*) FROM alarm m WHERE m.device_id = a.device_id AND m.tenant_id = o.tenant_id
-                                       AND m.state IN ('active', 'unknown')) AS alarms_going_on,
+                                       AND o.until IS NULL AND m.state IN ('active', 'unknown')) AS alarms_going_on,
        (SELECT count(*) FROM service_case c
-         WHERE c.tenant_id = o.tenant_id AND c.asset_id = a.asset_id
+         WHERE c.tenant_id = o.tenant_id AND c.asset_id = a.asset_id AND c.owner_ref = o.owner_ref
            AND c.state IN ('proposed', 'approved', 'open', 'waiting')) AS live_cases
   FROM ownership o JOIN asset a USING (asset_id)
  WHERE o.tenant_id = %(tenant_id)s AND o.owner_ref = %(owner_ref)s AND a.tenant_id = o.tenant_id

@@ -139,7 +139,8 @@ class ProductRow:
 
 _PRODUCTS_OF: Final[LiteralString] = """
 SELECT o.asset_id, a.device_id, coalesce(d.model, a.model) AS model, a.serial, a.warranty_until, o.since, o.until,
-       (SELECT count(*) FROM alarm al WHERE al.device_id = a.device_id AND al.state IN ('active', 'unknown')) AS alarms
+       (SELECT count(*) FROM alarm al
+         WHERE al.device_id = a.device_id AND o.until IS NULL AND al.state IN ('active', 'unknown')) AS alarms
 FROM ownership o JOIN asset a USING (asset_id) LEFT JOIN device d ON d.device_id = a.device_id
 WHERE o.tenant_id = %s AND o.owner_ref = %s
 ORDER BY o.until IS NOT NULL, o.since DESC LIMIT 100

@@ -23,6 +23,7 @@ from gateway.api.silences import silences_router
 from gateway.api.watches import watches_router
 from gateway.commands.issue import Rules
 from gateway.commands.settings import CommandSettings
+from gateway.console.fleet_queries import products_of
 from gateway.people.model import Role
 from gateway.people.people import Pool
 from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, notice, open_world
@@ -251,3 +252,21 @@ async def test_a_command_is_given_once_under_its_key_even_when_it_is_over(house:
         assert sorted(found) == sorted(each.json()["command_id"] for each in (first, second))
         assert (await client.get(path, params={"cursor": encode_cursor("noon", "cmd")})).status_code == 422
     assert await house.rows("SELECT count(*) FROM audit WHERE what = 'device.command'") == [(2,)]
+
+
+async def test_what_is_wrong_with_a_product_is_shown_of_its_present_owner_only(house: House, world: CaseWorld) -> None:
+    async with world.pool.connection() as conn:
+        await conn.execute(
+            "INSERT INTO alarm (alarm_id, tenant_id, device_id, watch, kind, problem, severity, state, started_at,"
+            " decided_ts, raised_at, updated_at, score, explanation, events) VALUES ('a-1', 'default', 'cm-1', 'w',"
+            " 'threshold', 'p', 'major', 'active', now(), now(), now(), now(), 1.0, '{}', 0)"
+        )
+    await world.own("cm-1", "own-2")
+    async with house.client() as client:
+        found = [(await client.get(f"/v1/owners/{owner}")).json()["products"] for owner in ("own-1", "own-2")]
+    assert [[(each["alarms_going_on"], each["live_cases"]) for each in products] for products in found] == [
+        [(0, 1)], [(1, 0)],
+    ]  # fmt: skip
+    async with world.pool.connection() as conn:
+        shown = [await products_of(conn, "default", owner) for owner in ("own-1", "own-2")]
+    assert [[each.alarms for each in products] for products in shown] == [[0], [1]]
