@@ -111,22 +111,26 @@ async def _note_case(conn: Connection, tenant_id: str, endpoint: str, news: Huma
     return (await conn.execute(_NOTE_CASE, values)).rowcount > 0
 
 
+# What a person ordered here, a CRM can make last longer, but neither end nor shorten.
 _HOLD: Final[LiteralString] = """
 INSERT INTO owner_hold AS known (tenant_id, owner_ref, kind, actor, why, since, until_at)
 VALUES (%(tenant_id)s, %(owner_ref)s, %(kind)s, %(actor)s, %(why)s, %(now)s, %(until)s)
 ON CONFLICT (tenant_id, owner_ref, kind) WHERE released_at IS NULL
 DO UPDATE SET until_at = excluded.until_at, actor = excluded.actor, why = excluded.why
  WHERE known.until_at IS DISTINCT FROM excluded.until_at
+   AND (NOT starts_with(known.actor, 'person:') OR starts_with(excluded.actor, 'person:')
+        OR known.until_at < coalesce(excluded.until_at, 'infinity'))
 """
 
 _RELEASE: Final[LiteralString] = """
 UPDATE owner_hold SET released_at = %(now)s, released_by = %(actor)s
  WHERE tenant_id = %(tenant_id)s AND owner_ref = %(owner_ref)s AND kind = %(kind)s AND released_at IS NULL
+   AND (NOT starts_with(actor, 'person:') OR starts_with(%(actor)s, 'person:'))
 """
 
 
 async def hold(conn: Connection, tenant_id: str, news: LeaveAlone, actor: str, now_s: float) -> bool:
-    """Leave an owner alone from now on, or no longer; False where that is so already."""
+    """Leave an owner alone from now on, or no longer; False where that is so already, or is not the actor's to say."""
     values = {
         "tenant_id": tenant_id,
         "owner_ref": news.owner_ref,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from crm_sync.adapters.rest.adapter import RestAdapter
 from crm_sync.adapters.rest.caller import Caller
 from crm_sync.callbacks import CallbackAnswer, receive
 from crm_sync.cases.callback import apply_callback
-from crm_sync.owners.news import Contacted, HumanCase, LeaveAlone, NewsEffect, OwnerNews, take_news
+from crm_sync.owners.news import Contacted, HumanCase, LeaveAlone, NewsEffect, OwnerNews, hold, take_news
 from crm_sync.records.owner_polling import OwnerPolling
 from crm_sync.settings import EndpointSettings
 from crm_sync.signing import parse_secret, sign
@@ -126,6 +127,23 @@ async def test_a_contact_of_tomorrow_is_one_of_now(world: CaseWorld) -> None:
         assert await take_news(conn, "default", "crm-a", news, NOON) is NewsEffect.APPLIED
     (row,) = await world.rows("SELECT contacted_at FROM owner_contact")
     assert row["contacted_at"].timestamp() == NOON
+
+
+async def test_what_a_person_ordered_no_crm_ends_or_shortens(world: CaseWorld) -> None:
+    tomorrow, later = (datetime.fromtimestamp(NOON + days * DAY, UTC) for days in (1, 2))
+    async with world.pool.connection() as conn:
+        order = LeaveAlone("own-1", "legal_hold", is_on=True, until_s=tomorrow.timestamp(), why="court")
+        assert await hold(conn, "default", order, "person:ann", NOON)
+    told = {"owner_ref": "own-1", "kind": "legal_hold"}
+    assert (await call(world, "owner.hold", **told, state="off")).effect == "no_change"
+    soon = datetime.fromtimestamp(NOON + HOUR, UTC).isoformat()
+    assert (await call(world, "owner.hold", **told, until=soon)).effect == "no_change"
+    await world.happens(scale())
+    assert await last_refusal(world) == ("suppression", "legal_hold")
+    assert (await call(world, "owner.hold", **told, until=later.isoformat())).effect == "applied"
+    assert await world.rows("SELECT until_at FROM owner_hold") == [{"until_at": later}]
+    async with world.pool.connection() as conn:
+        assert await hold(conn, "default", replace(order, is_on=False), "person:ann", NOON)
 
 
 @pytest.mark.parametrize("until", ["9999-12-31T23:59:59-05:00", "9999-12-31T23:59:59Z"])
