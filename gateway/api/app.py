@@ -25,6 +25,7 @@ from gateway.api.grants import grants_router
 from gateway.api.health import ReadinessProbe, health_router
 from gateway.api.incidents import incidents_router
 from gateway.api.journey import journey_router
+from gateway.api.limits import BodyLimit
 from gateway.api.metrics import Scrape, metrics_router
 from gateway.api.oidc import oidc_router
 from gateway.api.openapi import describe
@@ -75,6 +76,7 @@ def build_api(parts: ApiParts) -> FastAPI:
     install_problems(app)
     app.include_router(health_router(parts.probe))
     install_people(app, parts.people, parts.settings.public_url)
+    app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders, is_https=parts.settings.public_url.startswith("https://"))
     app.include_router(metrics_router(parts.scrape, parts.settings))
     app.include_router(session_router(), prefix="/v1")
