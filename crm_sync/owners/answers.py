@@ -12,6 +12,7 @@ from crm_sync.cases.lifecycle import close, move, observe
 from crm_sync.cases.queries import Connection, Transition
 from crm_sync.model import AlarmState, Case, CaseState, Resolution
 from crm_sync.owner_link import OwnerLink
+from crm_sync.playbooks.fixes import learn_from_relapse
 from crm_sync.settings import MessageType
 from crm_sync.trust.verdicts import OWNERS, Said, Truth, say
 from crm_sync.voice_settings import VoiceSettings
@@ -125,6 +126,7 @@ async def _not_solved(conn: Connection, case: Case, now_s: float) -> None:
     by = Transition(None, CaseState.OPEN, ACTOR, _reason(Answer.NOT_SOLVED))
     opened = await move(conn, again, CaseState.OPEN, by, now_s)
     await queries.forget_seen(conn, opened)
+    await learn_from_relapse(conn, opened, now_s)
     subject = await find_subject(conn, case.tenant_id, case.device_id)
     news = News(MessageType.CASE_UPDATED, "reopened", owner_answer=Answer.NOT_SOLVED)
     await announce.tell(conn, opened, subject, news, now_s)

@@ -91,6 +91,17 @@ async def test_wrong_takes_the_case_back_with_an_apology_and_nothing_more_is_sen
     assert len(await world.messages()) == told
 
 
+async def test_what_seemed_to_help_did_not_where_the_owner_says_that_it_is_not_solved(world: CaseWorld) -> None:
+    tally = "SELECT worked, failed FROM action_tally WHERE action LIKE 'self_help_message:%%' AND problem = %s"
+    await world.happens(scale())
+    at = await link(world)
+    await world.happens(scale(NOON + HOUR, event="cleared", started_at_s=NOON - HOUR))
+    assert await world.rows(tally, "limescale") == [{"worked": 1, "failed": 0}]
+    await press(world, at, "not_solved")
+    assert await state(world) == ("open", None)
+    assert await world.rows(tally, "limescale") == [{"worked": 0, "failed": 1}]
+
+
 async def test_what_is_critical_is_not_taken_back_on_an_owners_word(plain_database_url: str) -> None:
     outreach: dict[str, Any] = {"approval": {"severities": []}}
     async with open_world(plain_database_url, voice=VOICE, outreach=outreach) as world:
