@@ -141,6 +141,10 @@ def draw_series(series: Series, shown: Shown) -> Drawn:
     )
 
 
+FARTHEST: Final = 1e300
+"""What is farther from zero is drawn there: a broken device can send what no two of which can be subtracted."""
+
+
 def _frame(series: Series, ts: Floats, values: Floats) -> _Frame:
     moments = [*ts[:1].tolist(), *ts[-1:].tolist(), *(mark.at_s for mark in series.marks)]
     moments += [at for span in (*series.alarms, *series.bands) for at in (span.began_s, span.ended_s)]
@@ -149,7 +153,7 @@ def _frame(series: Series, ts: Floats, values: Floats) -> _Frame:
         levels.append(0.0)
         moments += [max(moments, default=0.0) + DAY_S]
     first_s, last_s = min(moments, default=0.0), max(moments, default=1.0)
-    low, high = min(levels, default=0.0), max(levels, default=1.0)
+    low, high = (min(max(each, -FARTHEST), FARTHEST) for each in (min(levels, default=0.0), max(levels, default=1.0)))
     room = (high - low) * 0.08 or max(abs(high) * 0.1, 1.0)
     floor = low if low == 0 else low - room
     return _Frame(first_s, last_s if last_s > first_s else first_s + HOUR_S, floor, high + room)
