@@ -10,7 +10,7 @@ from typing import Final
 from devices.errors import CareloopError
 from gateway.people import passwords, queries
 from gateway.people.model import Role
-from gateway.people.people import ONE_TIME_FOR, digest_of, new_person_id
+from gateway.people.people import ONE_TIME_FOR, ROOT_NAME, digest_of, new_person_id
 from gateway.people.queries import Account, Connection, NewPerson, NewToken
 
 TOKEN_PREFIX: Final = "clt_"  # noqa: S105 - by which scanners find a token that was left lying about
@@ -97,6 +97,8 @@ class Office:
     async def create_token(self, name: str, role: Role, expires_at: datetime | None) -> str:
         """Make a token; returns its text, which is kept nowhere. Raises CareloopError where the name cannot be had."""
         name = _checked(name)
+        if name == ROOT_NAME:
+            raise CareloopError("name_taken", f"{name} is what the settings' own token is called in the audit trail")
         token = TOKEN_PREFIX + secrets.token_urlsafe(32)
         new = NewToken(self.tenant_id, name, role, digest_of(token), self.now, expires_at)
         if await queries.insert_token(self.conn, new) is None:

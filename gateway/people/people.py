@@ -24,6 +24,7 @@ from gateway.people.settings import PeopleSettings
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 FIRST_ADMIN: Final = "admin"
+ROOT_NAME: Final = "settings"  # of the settings' own token
 ONE_TIME_FOR: Final = timedelta(days=7)
 _SEEN_EVERY: Final = timedelta(minutes=1)
 _WAIT_FOR_CHECKS: Final = 10
@@ -158,7 +159,7 @@ class People:
         """Whose token this is; the settings' own needs no database."""
         digest = digest_of(token)
         if secrets.compare_digest(digest, self._root):
-            return Actor(self.tenant_id, "settings", Role.ADMIN, "token", is_root=True)
+            return Actor(self.tenant_id, ROOT_NAME, Role.ADMIN, "token", is_root=True)
         async with self.pool.connection() as conn:
             return await queries.find_token(conn, digest, self._now())
 

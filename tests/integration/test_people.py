@@ -264,3 +264,9 @@ def test_commands_administer_people_and_tokens(tmp_path: Path, plain_database_ur
     assert "revoked" in call("tokens", "list")
     with pytest.raises(CareloopError, match="unknown_token"):
         call("tokens", "revoke", "erp")
+
+
+async def test_no_other_token_is_called_like_the_settings_own(house: House) -> None:
+    async with house.office() as office:
+        with pytest.raises(CareloopError):
+            await office.create_token("settings", Role.VIEWER, None)
