@@ -4,23 +4,23 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
-import psycopg
 import structlog
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from crm_sync.adapters.contract import TellsOfOwners
 from crm_sync.delivery.channels import Channel
 from crm_sync.owners.news import take_news
 from crm_sync.records import queries
+from crm_sync.records.asking import Troubles, keep_asking
 from devices.clock import Clock
-from devices.errors import Retryable
 
 FIRST_LOOK_BACK_S: Final = 30 * 86_400.0  # as far as the longest cap usually reaches
-LONGEST_WAIT_S: Final = 3600.0
 ASKED: Final = "{}/owners"  # under this name it is remembered how far an endpoint was asked
+TROUBLES: Final = Troubles("owners.not_asked", "owners.database_unavailable", "owners.failed")
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
@@ -51,21 +51,8 @@ class OwnerPolling:
             for channel in self._channels:
                 adapter, name = channel.adapter, channel.settings.name
                 if isinstance(adapter, TellsOfOwners) and adapter.owners_every_s is not None:
-                    tasks.create_task(self._ask_again(name, adapter, adapter.owners_every_s), name=f"{name} owners")
-
-    async def _ask_again(self, name: str, adapter: TellsOfOwners, every_s: float) -> None:
-        while True:
-            wait_s = every_s
-            try:
-                await self.ask(name, adapter)
-            except Retryable as error:
-                self._log.warning("owners.not_asked", endpoint=name, reason=error.reason)
-                wait_s = min(max(every_s, error.retry_after_s or 0.0), LONGEST_WAIT_S)
-            except (psycopg.Error, PoolTimeout, OSError) as error:
-                self._log.warning("owners.database_unavailable", endpoint=name, error=type(error).__name__)
-            except Exception:  # noqa: BLE001 - the supervisor's boundary: one endpoint must not stop the others
-                self._log.exception("owners.failed", endpoint=name)
-            await asyncio.sleep(wait_s)
+                    ask, log = partial(self.ask, name, adapter), self._log.bind(endpoint=name)
+                    tasks.create_task(keep_asking(ask, adapter.owners_every_s, TROUBLES, log), name=f"{name} owners")
 
     async def ask(self, name: str, adapter: TellsOfOwners) -> Counter[str]:
         """Ask one endpoint once, and keep what it tells; what came of each piece. Raises Retryable."""

@@ -4,24 +4,25 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import psycopg
 import structlog
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from crm_sync.adapters.contract import Polled, RecordChange
 from crm_sync.cases.callback import ApplyCallback, CallbackEffect
 from crm_sync.delivery.channels import Channel
 from crm_sync.records import queries
+from crm_sync.records.asking import Troubles, keep_asking
 from crm_sync.records.take import BUSY, take_found
 from devices.clock import Clock
-from devices.errors import Retryable
 
 FIRST_LOOK_BACK_S: Final = 86_400.0
-LONGEST_WAIT_S: Final = 3600.0
 UNREADABLE: Final = "unreadable"
+TROUBLES: Final = Troubles("records.not_asked", "records.database_unavailable", "records.failed")
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
@@ -52,23 +53,10 @@ class Polling:
         """Ask until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for channel in self._channels:
-                if isinstance(channel.adapter, Polled) and channel.adapter.poll_every_s is not None:
-                    name = channel.settings.name
-                    tasks.create_task(self._ask_again(name, channel.adapter, channel.adapter.poll_every_s), name=name)
-
-    async def _ask_again(self, name: str, adapter: Polled, every_s: float) -> None:
-        while True:
-            wait_s = every_s
-            try:
-                await self.ask(name, adapter)
-            except Retryable as error:
-                self._log.warning("records.not_asked", endpoint=name, reason=error.reason)
-                wait_s = min(max(every_s, error.retry_after_s or 0.0), LONGEST_WAIT_S)
-            except (psycopg.Error, PoolTimeout, OSError) as error:
-                self._log.warning("records.database_unavailable", endpoint=name, error=type(error).__name__)
-            except Exception:  # noqa: BLE001 - the supervisor's boundary: one endpoint must not stop the others
-                self._log.exception("records.failed", endpoint=name)
-            await asyncio.sleep(wait_s)
+                adapter, name = channel.adapter, channel.settings.name
+                if isinstance(adapter, Polled) and adapter.poll_every_s is not None:
+                    ask, log = partial(self.ask, name, adapter), self._log.bind(endpoint=name)
+                    tasks.create_task(keep_asking(ask, adapter.poll_every_s, TROUBLES, log), name=name)
 
     async def ask(self, name: str, adapter: Polled) -> Counter[str]:
         """Ask one endpoint once, and take over what it says; what came of each record. Raises Retryable.
