@@ -36,6 +36,7 @@ from gateway.database.postmaster import (
     ServerLog,
     cluster_name,
     forget_stranger,
+    is_deserted,
     last_words,
     read_pid_file,
     running_server,
@@ -286,6 +287,7 @@ class EmbeddedPostgres:
             if time.monotonic() > deadline:
                 raise Retryable("database_not_starting", f"not ready after {self._start_timeout_s:g} s: {log.news()}")
             time.sleep(POLL_S)
+        wait_until(lambda: is_deserted(data), STOP_TIMEOUT_S)  # its logger writes down what it said last, then ends
         news = log.news()
         if "could not create any TCP/IP sockets" in news:
             return False

@@ -87,6 +87,11 @@ def orphans(data: Path) -> list[int]:
     return [pid for pid in _process_ids() if _command_line(pid).startswith(title)]
 
 
+def is_deserted(data: Path) -> bool:
+    """Whether no process of a server on the data folder is left, not even one that has not taken its title yet."""
+    return not any(cluster_name(data).encode() in _command_line(pid) for pid in _process_ids())
+
+
 def forget_stranger(data: Path) -> None:
     """Remove a stale pid file whose process id is in use, by a stranger or by an unreaped corpse.
 
