@@ -149,14 +149,14 @@ class EmbeddedPostgres:
         saved = _read_connection(self.folder)
         return Path(saved.data) if saved else data_folder(self.folder, account_for(self.folder / "data"))
 
-    def start(self) -> str:
-        """Start the server, making the database on first use, and return where to connect."""
+    def start(self, *, at_its_port: bool = False) -> str:
+        """Start the server, making the database on first use, and return where to connect: `at_its_port` or nowhere."""
         with self._turn:
             if self.pid is not None:
                 return self.url
             self._take_lock()
             try:
-                self._connection = self._start()
+                self._connection = self._start(at_its_port=at_its_port)
             except BaseException:
                 self.stop()
                 raise
@@ -206,7 +206,7 @@ class EmbeddedPostgres:
         lock.flush()
         self._lock = lock
 
-    def _start(self) -> Connection:
+    def _start(self, *, at_its_port: bool) -> Connection:
         account = account_for(self.data)
         programs = self._programs or wheel_programs(account)
         if account is not None and not account.runs(programs / "postgres"):
@@ -221,7 +221,10 @@ class EmbeddedPostgres:
             raise Retryable("database_not_stopping", f"process {running_server(data)} on {data} does not end")
         forget_stranger(data)
         for _ in range(PORT_ATTEMPTS):
-            connection = replace(connection, port=_free_port(preferred=connection.port))
+            port = _free_port(preferred=connection.port)
+            if at_its_port and port != connection.port:
+                raise Retryable("database_not_starting", f"another program has its port {connection.port}")
+            connection = replace(connection, port=port)
             if self._launch(connection, programs, account):
                 break
         else:

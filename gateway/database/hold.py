@@ -116,7 +116,7 @@ async def _keep_running(embedded: EmbeddedPostgres, log: Log) -> None:
         if embedded.pid is None:
             log.error("database.died", folder=str(embedded.folder))
             try:
-                await asyncio.to_thread(embedded.start)
+                await asyncio.to_thread(embedded.start, at_its_port=True)
                 log.info("database.restarted")
             except CareloopError as error:
                 log.exception("database.not_restarted", reason=error.reason, detail=error.detail)

@@ -180,6 +180,15 @@ def test_moves_to_another_port_when_its_own_is_taken(postgres: EmbeddedPostgres)
         assert query(moved, "SELECT 1") == 1
 
 
+def test_stays_at_its_port_where_others_know_it(postgres: EmbeddedPostgres) -> None:
+    url = postgres.start()
+    port = json.loads((postgres.folder / "connection.json").read_text())["port"]
+    postgres.stop()
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(Retryable, match=f"its port {port}"):
+        postgres.start(at_its_port=True)
+    assert postgres.start(at_its_port=True) == url
+
+
 def test_tries_another_port_when_somebody_was_faster(
     postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.faults.campaign.campaign import Plan, run
 from tests.faults.campaign.strikes import schedule
+from tests.faults.campaign.world import EMBEDDED
 
 
 def _end(_signal: int, _frame: object) -> None:
@@ -22,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--database", choices=("timescale", "plain"), default="timescale")
+    parser.add_argument("--database", choices=("timescale", "plain", EMBEDDED), default="timescale")
     parser.add_argument(
         "--only", default="", help="only strikes with one of these words in their names, such as killed,paused"
     )
@@ -33,7 +34,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _end)
     folder = Path(tempfile.mkdtemp(prefix="careloop-faults-"))
     plan = Plan(
-        strikes=schedule(chosen.rounds, random.Random(chosen.seed), chosen.only),
+        strikes=schedule(
+            chosen.rounds, random.Random(chosen.seed), chosen.only, has_far_database=chosen.database != EMBEDDED
+        ),
         seed=chosen.seed,
         edition=chosen.database,
         folder=folder,

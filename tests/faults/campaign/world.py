@@ -27,6 +27,7 @@ from simulators.crm.sandbox import SandboxServer
 from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
 from tests.faults.campaign.broker import DurableMosquitto
 from tests.faults.campaign.disk import Disk
+from tests.faults.campaign.own_database import Database, OwnDatabase
 from tests.ledger.sender import wait_for
 from tests.ledger.wire import Roads, Wire
 from tests.ledger.witness import Witness
@@ -35,6 +36,7 @@ from tests.services.folders import find_free_port
 CARELOOP = Path(sys.executable).with_name("careloop")
 START_S = 60.0
 STOP_S = 40.0
+EMBEDDED = "embedded"
 PASSWORD = secrets.token_hex(20)
 DATABASE_SETTINGS = {"max_connections": "30", "shared_buffers": "64MB", "max_wal_size": "256MB"}
 
@@ -84,9 +86,14 @@ class Make:
 
     folder: Path
     provisioned: Provisioned
-    edition: str  # plain, timescale
+    edition: str  # plain, timescale, embedded (the gateway's own)
     seed: int
     small_disk: bool
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the gateway runs the database; then there is no wire between them either."""
+        return self.edition == EMBEDDED
 
 
 class Gateway:
@@ -176,7 +183,7 @@ class World:
 
     make: Make
     disk: Disk
-    postgres: EmbeddedPostgres
+    postgres: Database
     broker: DurableMosquitto
     gateway: Gateway
     crm: SandboxServer
@@ -216,7 +223,7 @@ class World:
     def start_database(self) -> None:
         """Start the server, again and again until it comes up, as a service manager would."""
         deadline = time.monotonic() + START_S
-        while self.postgres.pid is None:
+        while not self.make.is_embedded and self.postgres.pid is None:
             try:
                 self.postgres.start()
             except Exception:
@@ -227,8 +234,10 @@ class World:
 
 def settings_of(world: World) -> str:
     """The gateway's settings."""
-    parts = conninfo_to_dict(world.postgres.url)
-    url = make_conninfo("", **{**parts, "host": "127.0.0.1", "port": world.database_wire.port})
+    url = ""
+    if not world.make.is_embedded:
+        parts = conninfo_to_dict(world.postgres.url)
+        url = make_conninfo("", **{**parts, "host": "127.0.0.1", "port": world.database_wire.port})
     folder = world.gateway.folder
     return f"""
 [state]
@@ -289,7 +298,7 @@ def running_world(make: Make, devices: Sequence[Mapping[str, Any]]) -> Generator
         wires = [
             Wire(roads, gateway.listen_port),
             Wire(roads, broker.port, witness.new_tap),
-            Wire(roads, int(str(conninfo_to_dict(postgres.url)["port"]))),
+            Wire(roads, 0 if make.is_embedded else int(str(conninfo_to_dict(postgres.url)["port"]))),
         ]
         for wire in wires:
             stack.callback(wire.close)
@@ -297,17 +306,27 @@ def running_world(make: Make, devices: Sequence[Mapping[str, Any]]) -> Generator
         stack.callback(_end, gateway)
         _subfolder(gateway.folder, "profiles").joinpath("probe.toml").write_text(PROBE)
         gateway.configure(settings_of(world))
+        if make.is_embedded:
+            gateway.start()
+            _expect_ready(gateway)
         gateway.command("migrate")
         registry = gateway.folder / "registry.json"
         registry.write_text(json.dumps({"devices": list(devices)}))
         gateway.command("devices", "import", registry)
-        gateway.start()
-        if not gateway.wait_until_ready():
-            raise RuntimeError(f"the gateway did not become ready:\n{gateway.log()}")
+        if gateway.pid is None:
+            gateway.start()
+        _expect_ready(gateway)
         yield world
 
 
-def _postgres(make: Make, disk: Disk) -> EmbeddedPostgres:
+def _expect_ready(gateway: Gateway) -> None:
+    if not gateway.wait_until_ready():
+        raise RuntimeError(f"the gateway did not become ready:\n{gateway.log()}")
+
+
+def _postgres(make: Make, disk: Disk) -> Database:
+    if make.is_embedded:
+        return OwnDatabase(make.folder / "gateway" / "state" / "database")
     folder = disk.folder / "postgres"
     if make.edition == "plain":
         return EmbeddedPostgres(folder, settings=DATABASE_SETTINGS)
