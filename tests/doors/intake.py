@@ -57,7 +57,7 @@ class HeldIntake:
         return [packet.payload for packet in self.packets]
 
 
-async def eventually(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+async def eventually(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
     """Return as soon as `condition` holds; fail the test when it does not in time."""
     try:
         async with asyncio.timeout(timeout_s):

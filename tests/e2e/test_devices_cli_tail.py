@@ -12,7 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from gateway.database.postmaster import wait_until
 from tests.services.gateway import CARELOOP, GatewayProcess
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 GOOD = b'{"ts": "2026-03-01T00:00:00Z", "metrics": {"battery": 50}}'
 IMPOSSIBLE = b'{"metrics": {"battery": 4000}}'
 

@@ -25,7 +25,7 @@ from tests.services.gateway import GatewayProcess, run_careloop
 from tests.services.mosquitto import Mosquitto
 from tests.services.publisher import Publisher, connected
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 def add_device(gateway: GatewayProcess, device_id: str, *options: str) -> str:
@@ -193,7 +193,7 @@ def test_a_signed_callback_moves_the_case_and_a_forged_one_does_not(
 
     def call(signature: str) -> int:
         headers = {"webhook-id": "cb_1", "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": signature}
-        return httpx.post(url, content=body, headers=headers).status_code
+        return httpx.post(url, content=body, headers=headers, timeout=30).status_code
 
     assert call("v1,Zm9yZ2Vk") == 401
     assert gateway.ask(f"/v1/cases/{case_id}")["state"] != "resolved"
@@ -273,10 +273,10 @@ def test_it_stops_in_good_order_and_starts_where_it_was(gateway: GatewayProcess)
 
 def test_the_api_wants_its_token_and_health_does_not(gateway: GatewayProcess) -> None:
     url = gateway.address["api_url"]
-    assert httpx.get(f"{url}/healthz").status_code == 200
-    assert httpx.get(f"{url}/readyz").json()["ready"] is True
+    assert httpx.get(f"{url}/healthz", timeout=30).status_code == 200
+    assert wait_until(lambda: httpx.get(f"{url}/readyz", timeout=30).json()["ready"] is True, PATIENCE_S)
     for headers in ({}, {"Authorization": "Bearer wrong"}):
-        refused = httpx.get(f"{url}/v1/counts", headers=headers)
+        refused = httpx.get(f"{url}/v1/counts", headers=headers, timeout=30)
         assert refused.status_code == 401
         assert refused.headers["content-type"] == "application/problem+json"
     assert gateway.ask("/openapi.json")["info"]["title"] == "careloop"

@@ -58,7 +58,7 @@ def site(service_folder: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
         ((case_id, device_id),) = gateway.query("SELECT case_id, device_id FROM service_case")
         known = {"case_id": case_id, "device_id": device_id, "owner_ref": "own-1", "watch": "boiler-too-hot"}
         known |= {"alarm_id": notice().alarm_id, "model": "coffee-machine", "name": "admin", "kind": "complaint"}
-        document = httpx.get(f"{url}/openapi.json").json()
+        document = httpx.get(f"{url}/openapi.json", timeout=30).json()
         yield Site(url, {"Authorization": f"Bearer {token}"}, document, known, gateway)
     finally:
         gateway.remove()

@@ -56,6 +56,7 @@ async def test_a_dead_connection_to_the_database_holds_readings_up_for_a_moment_
     rig = Rig(plain_database_url, via=through(wire, plain_database_url))
     async with rig.running():
         await rig.tell("k1", reading(0, celsius=20))
+        await eventually(lambda: len(wire.pairs) == 2)  # a slow machine may have made the store open another
         assert wire.deaden(up=up, down=down) == 2  # the lock's, too
         verdicts = await rig.tell("k1", *(reading(at_s, celsius=20) for at_s in range(1, 20)))
         rows = await rig.rows("SELECT count(*), count(DISTINCT ts) FROM reading_kettle")
@@ -85,7 +86,7 @@ async def test_a_pool_gets_rid_of_dead_connections(
     async with build_pool(through(wire, plain_database_url), 3) as pool:
         await pool.wait()
         assert wire.deaden(up=False, down=True) == 2
-        async with asyncio.timeout(20), pool.connection() as conn:
+        async with asyncio.timeout(60), pool.connection() as conn:
             assert await (await conn.execute("SELECT 7")).fetchone() == (7,)
 
 
@@ -120,7 +121,7 @@ async def test_the_registry_is_followed_again_when_its_connection_has_gone_dead(
 ) -> None:
     """A revoked credential used to go on working: nobody noticed that no news could come any more."""
     monkeypatch.setattr(registry_watch, "_ASK_S", 0.2)
-    monkeypatch.setattr(registry_watch, "_ANSWER_S", 0.2)
+    monkeypatch.setattr(registry_watch, "_ANSWER_S", 1.0)
     directory, loaded = DeviceDirectory(), asyncio.Event()
     connect = partial(AsyncConnection.connect, through(wire, plain_database_url), autocommit=True)
     watching = asyncio.create_task(
@@ -129,11 +130,11 @@ async def test_the_registry_is_followed_again_when_its_connection_has_gone_dead(
         )
     )
     try:
-        await asyncio.wait_for(loaded.wait(), 20)
+        await asyncio.wait_for(loaded.wait(), 60)
         wire.deaden(up=True, down=True)
         async with await AsyncConnection.connect(plain_database_url) as conn:
             await register_device(conn, "default", "late-1", None, "add")
-        await eventually(lambda: directory.get("late-1") is not None, 30)
+        await eventually(lambda: directory.get("late-1") is not None)
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
@@ -152,9 +153,9 @@ async def test_keep_alive_ends_a_devices_dead_connection_and_it_comes_back(
                 await eventually(lambda: len(device.connected) == 1)
                 assert road.deaden(up=up, down=down) == 1
                 device.publish(b"{}")
-                await eventually(lambda: len(device.connected) == 2, 20)
+                await eventually(lambda: len(device.connected) >= 2)
                 await eventually(lambda: len(device.acknowledged) == 1)
-                await eventually(lambda: door.connections == 1, 20)
+                await eventually(lambda: door.connections == 1)
         finally:
             road.close()
     assert b"{}" in intake.payloads
@@ -167,7 +168,7 @@ async def test_a_device_that_is_cut_off_and_never_comes_back_is_let_go(roads: Ro
             with PahoDevice(5).running(road.port, keep_alive=1) as device:
                 await eventually(lambda: len(device.connected) == 1)
                 road.deaden(up=True, down=True)
-                await eventually(lambda: door.connections == 0, 20)
+                await eventually(lambda: door.connections == 0)
                 await eventually(lambda: road.ended_by_far == 1)
         finally:
             road.close()

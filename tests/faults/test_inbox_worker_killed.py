@@ -6,15 +6,20 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
+from psycopg.conninfo import make_conninfo
+
 from tests.services.case_world import HOUR, NOON, CaseWorld, notice, open_world
 
+MORTAL = "careloop mortal worker"
+SESSIONS = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s"
 ROOT = Path(__file__).resolve().parents[2]
 DEVICES = 40
 
 
 async def start_worker(url: str) -> Process:
+    named = make_conninfo(url, application_name=MORTAL)
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.services.case_worker", url, cwd=ROOT, stdout=PIPE
+        sys.executable, "-m", "tests.services.case_worker", named, cwd=ROOT, stdout=PIPE
     )
 
 
@@ -45,8 +50,16 @@ async def test_each_fault_has_one_case_that_was_told_once(plain_database_url: st
             )
         for _ in range(4):
             await kill_after(await start_worker(plain_database_url), 3, chance.uniform(0.0, 0.03))
+            await end_of_sessions(world)
         await world.work()
         await check(world)
+
+
+async def end_of_sessions(world: CaseWorld) -> None:
+    """Wait until the server has noticed that a worker is dead: until then its transaction has the turn."""
+    async with asyncio.timeout(60):
+        while await world.rows(SESSIONS, MORTAL):  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.01)
 
 
 async def check(world: CaseWorld) -> None:

@@ -122,6 +122,7 @@ def test_a_backup_under_load_is_restored_and_goes_on_where_it_was(
         assert crm.types() == ["case.opened", "case.resolved"]
         assert {message["data"]["case_id"] for message in crm.heard} == {case["case_id"]}
         assert other.ask("/readyz")["ready"] is True
+        assert wait_until(lambda: other.ask("/v1/counts")["outbox"]["pending"] == 0, PATIENCE_S)
         counts = other.ask("/v1/counts", exact="true")
         assert counts["readings"]["duplicate_rows"] == 0
         assert counts["outbox"] == {"pending": 0, "delivered": 2, "dead": 0, "withdrawn": 0}

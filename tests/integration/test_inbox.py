@@ -146,10 +146,13 @@ async def _take(conn: psycopg.AsyncConnection, world: CaseWorld, what: Any) -> N
         await take_notice(conn, world.desk, what, NOON, has_ended=False)
 
 
+BLOCKED = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
 async def _wait_until_blocked(world: CaseWorld) -> None:
-    async with asyncio.timeout(10):
-        while not await world.rows("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)  # another connection's wait can only be looked for
+    async with asyncio.timeout(60):
+        while not await world.rows(BLOCKED):  # noqa: ASYNC110 - another connection's wait can only be looked for
+            await asyncio.sleep(0.01)
 
 
 async def test_old_work_is_forgotten_and_what_waits_or_is_parked_is_not(world: CaseWorld) -> None:

@@ -41,7 +41,7 @@ def test_one_line_per_batch_and_per_delivery_and_nothing_about_people(
         assert wait_until(lambda: crm.types() == ["case.opened"], PATIENCE_S)
     with connected(Publisher(device.device_id, "wrong-password"), gateway.port):
         assert wait_until(
-            lambda: "logins_refused" in httpx.get(f"{gateway.address['api_url']}/metrics").text, PATIENCE_S
+            lambda: "logins_refused" in httpx.get(f"{gateway.address['api_url']}/metrics", timeout=30).text, PATIENCE_S
         )
     batches = gateway.ask("/v1/counts")["pipeline"]["batches"]
     token = gateway.address["api_token"]

@@ -18,14 +18,14 @@ from tests.services.crm import Crm
 from tests.services.gateway import GatewayProcess
 from tests.services.publisher import Publisher, connected
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]
 PARSE_OPEN_METRICS = cast("Callable[[str], Iterable[Metric]]", open_metrics.text_string_to_metric_families)  # pyright: ignore[reportUnknownMemberType]
 
 
 def scrape(gateway: GatewayProcess) -> str:
     """The exposition, without a token, from this machine."""
-    return httpx.get(f"{gateway.address['api_url']}/metrics", timeout=10).raise_for_status().text
+    return httpx.get(f"{gateway.address['api_url']}/metrics", timeout=30).raise_for_status().text
 
 
 def numbers(text: str) -> Numbers:
@@ -58,6 +58,7 @@ def test_what_was_done_is_counted_and_nobody_is_named(new_gateway: Callable[[], 
         stack.enter_context(connected(wrong, gateway.port))
         assert wait_until(lambda: "careloop_logins_refused_total{" in scrape(gateway), PATIENCE_S)
         assert wait_until(lambda: "case.opened" in crm.types(), PATIENCE_S)
+        assert wait_until(lambda: set(DELIVERED) <= set(scrape(gateway).splitlines()), PATIENCE_S), scrape(gateway)
         found = numbers(scrape(gateway))
         assert value(found, "careloop_connections") == 2
     assert value(found, "careloop_readings_total", result="stored") == 11
@@ -76,21 +77,25 @@ def test_what_was_done_is_counted_and_nobody_is_named(new_gateway: Callable[[], 
     assert value(found, "process_resident_memory_bytes") > 10e6
     assert value(found, "careloop_crm_process_resident_memory_bytes") > 10e6
     assert value(found, "careloop_database_pool_connections", pool="crm", state="open") >= 1
-    assert wait_until(lambda: 'careloop_cases{state="open"} 1.0' in scrape(gateway), PATIENCE_S)
-    found = numbers(scrape(gateway))
     assert value(found, "careloop_alarms", kind="threshold", state="active") == 1
-    assert value(found, "careloop_deliveries_total", endpoint="helpdesk", result="ok") == 1
     assert value(found, "careloop_notices_worked_total") == 1
-    assert wait_until(lambda: 'careloop_outbox_messages{state="delivered"} 1.0' in scrape(gateway), PATIENCE_S)
     assert "boiler" not in scrape(gateway)
     check_open_metrics(gateway)
     assert gateway.ask("/v1/counts")["outbox"] == {"pending": 0, "delivered": 1, "dead": 0, "withdrawn": 0}
 
 
+DELIVERED = (
+    'careloop_cases{state="open"} 1.0',
+    'careloop_deliveries_total{endpoint="helpdesk",result="ok"} 1.0',
+    'careloop_outbox_messages{state="delivered"} 1.0',
+)
+"""What the CRM side's own process has done is told when it says so."""
+
+
 def check_open_metrics(gateway: GatewayProcess) -> None:
     """The other format is spoken too, names follow the rules, and each family says what it is."""
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    answer = httpx.get(f"{gateway.address['api_url']}/metrics", headers=accept)
+    answer = httpx.get(f"{gateway.address['api_url']}/metrics", headers=accept, timeout=30)
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     families = list(PARSE_OPEN_METRICS(answer.text))
     assert len(families) > 50
@@ -134,8 +139,10 @@ def test_tallies_say_what_counting_says(new_gateway: Callable[[], GatewayProcess
     with psycopg.connect(gateway.database_url, autocommit=True) as conn:
         conn.execute("DELETE FROM inbox WHERE state = 'done' AND device_id = %s", [devices[0].device_id])
         conn.execute("UPDATE outbox_message SET state = 'dead' WHERE type = 'case.resolved'")
-        counted = conn.execute(TALLIED).fetchall()
-        assert conn.execute(KNOWN).fetchall() == counted
+        with conn.transaction():
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # something may still be worked
+            counted = conn.execute(TALLIED).fetchall()
+            assert conn.execute(KNOWN).fetchall() == counted
     counts = gateway.ask("/v1/counts")
     assert counts["outbox"]["dead"] == 2
     assert counts["cases"]["by_state"]["resolved"] == 2

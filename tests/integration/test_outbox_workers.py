@@ -22,7 +22,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def rig(plain_database_url: str, receiver: Receiver) -> AsyncIterator[Rig]:
-    settings = endpoint(receiver.url, timeout=2, connect_timeout=0.5)
+    settings = endpoint(receiver.url, timeout=20)
     async with open_rig(plain_database_url, settings) as rig:
         yield rig
 
@@ -78,7 +78,13 @@ async def test_messages_of_a_case_arrive_in_order_under_many_workers(rig: Rig, r
 async def test_a_dead_workers_message_is_sent_again_and_its_late_settlement_is_refused(
     rig: Rig, receiver: Receiver
 ) -> None:
-    receiver.script.append(hang())
+    gives_up = asyncio.Event()
+
+    async def break_late(writer: asyncio.StreamWriter) -> None:
+        await gives_up.wait()
+        await reset()(writer)
+
+    receiver.script.append(break_late)
     opened = message("case_a")
     await rig.enqueue(opened)
     slow = rig.engine()
@@ -89,7 +95,8 @@ async def test_a_dead_workers_message_is_sent_again_and_its_late_settlement_is_r
     rig.hands.now_s += 2
     receiver.script.append(reply(422))  # the second worker's attempt dies for good
     await rig.run()
-    await slow.drain(20)  # the first one's request times out only now, and changes nothing
+    gives_up.set()
+    await slow.drain(20)  # the first one's request breaks only now, and changes nothing
     detail = await rig.one(opened)
     assert [(attempt.result, attempt.code) for attempt in detail.attempts] == [
         ("unknown", "worker_lost"),

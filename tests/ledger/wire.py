@@ -30,12 +30,12 @@ class Roads:
 
     def do(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Run something in the loop, and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
 
     def close(self) -> None:
         """Stop, once every wire is closed."""
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self.loop.close()
 
 

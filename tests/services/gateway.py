@@ -18,8 +18,8 @@ from psycopg import sql
 from gateway.database.embedded import EmbeddedPostgres, read_url
 from gateway.database.postmaster import wait_until
 
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 60.0
 CARELOOP = Path(sys.executable).with_name("careloop")
 
 
@@ -118,13 +118,16 @@ class GatewayProcess:
 
     def _has_open_doors(self) -> bool:
         """Whether each door takes readings: a broker keeps nothing for a gateway that has not subscribed yet."""
-        checks = httpx.get(f"{self.address['api_url']}/readyz", timeout=30).json()["checks"]
+        try:
+            checks = httpx.get(f"{self.address['api_url']}/readyz", timeout=30).json()["checks"]
+        except httpx.TransportError:  # it died meanwhile: its log says why
+            return False
         return all(checks[door]["ok"] for door in ("listen", "subscribe") if door in checks)
 
 
 def run_careloop(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     """Run one careloop command to its end."""
-    return subprocess.run([CARELOOP, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([CARELOOP, *arguments], capture_output=True, text=True, timeout=90, check=False)
 
 
 @pytest.fixture

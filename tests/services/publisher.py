@@ -41,9 +41,9 @@ class Publisher:
         return len(self._waiting)
 
     def _on_publish(self, _client: paho.Client, _data: object, mid: int, *_: object) -> None:
-        deadline = time.monotonic() + 1
+        deadline = time.monotonic() + 30
         while mid not in self._waiting and time.monotonic() < deadline:
-            pass  # publish() returns the id a moment after the packet has left
+            time.sleep(0.0005)  # publish() returns the id a moment after the packet has left
         self.acknowledged.update(self._waiting.pop(mid, []))
 
 

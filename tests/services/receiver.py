@@ -122,7 +122,7 @@ class Receiver:
 
     async def hears(self, count: int) -> None:
         """Wait until so many requests have come."""
-        async with asyncio.timeout(20), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(lambda: len(self.heard) >= count)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -148,7 +148,7 @@ async def test_aiomqtt_publishes_and_receives(intake: HeldIntake, version: int) 
     async with (
         listening(intake) as door,
         aiomqtt.Client(
-            "127.0.0.1", door.port, username="d1", password=PASSWORD, protocol=AIOMQTT[version], timeout=5
+            "127.0.0.1", door.port, username="d1", password=PASSWORD, protocol=AIOMQTT[version], timeout=30
         ) as client,
     ):
         for number in range(20):
@@ -156,7 +156,7 @@ async def test_aiomqtt_publishes_and_receives(intake: HeldIntake, version: int) 
         await client.publish("devices/d1/status", "online", qos=0, retain=True)
         await client.subscribe("devices/d1/commands/+", qos=1)
         assert door.send_command("d1", "c-1", b"wake")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             message = await anext(aiter(client.messages))
         assert (str(message.topic), message.payload) == ("devices/d1/commands/c-1", b"wake")
         await eventually(lambda: len(intake.packets) == 21)
@@ -176,7 +176,7 @@ async def run(program: Path, *arguments: str, given: bytes = b"") -> tuple[int |
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         out, errors = await process.communicate(given)
     return process.returncode, out, errors
 

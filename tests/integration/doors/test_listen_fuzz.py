@@ -20,7 +20,7 @@ from tests.doors.door import listening
 from tests.doors.hostile import conversations
 from tests.doors.intake import HeldIntake
 
-PATIENCE_S = 10
+PATIENCE_S = 30
 
 
 @dataclass
@@ -50,7 +50,7 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Open]:
     async def serve() -> None:
         loop.set_exception_handler(lambda _, context: faults.append(context))
         limits: dict[str, Any] = {"connections_per_s": 1e6, "failed_logins_burst": 0, "receive_maximum": 5}
-        async with listening(HeldIntake(at_once=True), max_packet_bytes=4096, connect_timeout=30, **limits) as door:
+        async with listening(HeldIntake(at_once=True), max_packet_bytes=4096, connect_timeout=60, **limits) as door:
             made.append(door)
             ready.set()
             await done.wait()
