@@ -63,12 +63,15 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
     devices: list[str]
     models: list[str]  # per device
     stations: list[SavedStation]
+    first_s: bytes = b""  # float64 per device, NaN for none; empty in states of earlier versions
 
 
 def save_state(stations: Mapping[str, Station], fleet: Fleet, partition: int, engine: int) -> bytes:
     """The state of all devices of a partition that anything was judged of."""
     chosen = _told(stations, fleet, fleet.members(partition))
     owners = [station.table.column("device")[chosen[name]] for name, station in stations.items()]
+    members = fleet.members(partition)
+    owners.append(members[np.isfinite(fleet.first_s(members))].astype(np.int32))
     return _save(stations, fleet, np.unique(np.concatenate([np.empty(0, np.int32), *owners])), chosen, engine)
 
 
@@ -103,6 +106,7 @@ def _save(
             devices=[fleet.ids[number] for number in numbers],
             models=[models[roster] for roster in rosters],
             stations=[_save_station(station, chosen[name], devices) for name, station in stations.items()],
+            first_s=fleet.first_s(devices.astype(np.int64)).tobytes(),
         )
     )
 
@@ -153,15 +157,32 @@ def _load(stations: Mapping[str, Station], fleet: Fleet, profiles: Mapping[str, 
         if profile is not None:
             mine = np.flatnonzero(models == model)
             numbers[mine] = fleet.admit(fleet.roster(profile), [saved.devices[i] for i in mine])
+    _meet(stations, fleet, numbers, saved)
     for kept in saved.stations:
         station = stations.get(kept.detector)
         if station is not None:
             _load_station(station, fleet, numbers, kept)
 
 
+def _meet(stations: Mapping[str, Station], fleet: Fleet, numbers: Indices, saved: SavedState) -> None:
+    """Take up when the devices were first heard; earlier versions kept it with every series of events."""
+    first_s = np.frombuffer(saved.first_s) if saved.first_s else np.full(len(numbers), np.nan)
+    if not saved.first_s:
+        for kept in saved.stations:
+            station = stations.get(kept.detector)
+            if station is not None and station.counts_events:
+                its = {array.name: _values(array) for array in kept.arrays}
+                np.fmin.at(first_s, np.frombuffer(kept.device, np.int32), its["first_s"])
+    known = np.flatnonzero(numbers >= 0)
+    fleet.set_first_s(numbers[known], first_s[known])
+
+
 def _load_station(station: Station, fleet: Fleet, numbers: Indices, kept: SavedStation) -> None:
     device = numbers[np.frombuffer(kept.device, np.int32)]
     watch = np.frombuffer(kept.watch, np.int32)
+    if station.counts_events:  # earlier versions had series that wait for their first event
+        seen = next((_values(array) for array in kept.arrays if array.name == "seen"), np.ones(len(device)))
+        device = np.where(seen > 0, device, -1)
     for number, saved in enumerate(kept.watches):
         mine = np.flatnonzero((watch == number) & (device >= 0))
         if not len(mine):

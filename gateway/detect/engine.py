@@ -223,8 +223,11 @@ class Engine:
     @property
     def bytes_held(self) -> Mapping[str, int]:
         """What all series and devices together take in memory, per detector."""
-        tables = {name: station.table for name, station in self._stations.items()}
-        return {name: table.bytes_per_slot * table.count for name, table in tables.items()}
+        held = {name: station.table.bytes_per_slot * station.table.count for name, station in self._stations.items()}
+        for name, station in self._stations.items():
+            if station.counts_events:
+                held[name] += self._fleet.bytes_of_meetings
+        return held
 
     def _touch(self, devices: Indices) -> None:
         if len(self._dirty) == PARTITIONS:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from devices.errors import ConfigError, Fault
 from devices.ids import PARTITIONS, partition_of
 from devices.profiles.model import EVENT_SERIES, EVERY_EVENT, Profile, Watch
-from gateway.detect.arrays import Indices, Mask
+from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.detector import Part, Parts, Peers, code_of
 from gateway.detect.episodes import Phase
 from gateway.detect.generic import DEVICE_WATCHES, event_watches, habits_beside, metric_watches
@@ -72,7 +72,9 @@ class Roster:
         self.profile = profile
         self.slots = np.full((FIRST_CAPACITY, 0), UNSEEN, np.int32)  # [seats, columns], some for watches to come
         self.devices = np.full(FIRST_CAPACITY, -1, np.int64)  # [seats], the device's number in the directory
+        self.first_s = np.full(FIRST_CAPACITY, np.nan)  # [seats], when a device that may send events was first heard
         self.seats = 0
+        self.unmet = 0  # devices that have a seat, and of which that is not known
         self._free: list[int] = []
         self._stations = stations
         self._settings = settings
@@ -192,12 +194,35 @@ class Roster:
             extra = max(self.seats, 2 * len(self.slots)) - len(self.slots)
             self.slots = np.vstack([self.slots, np.full((extra, self.slots.shape[1]), UNSEEN, np.int32)])
             self.devices = np.concatenate([self.devices, np.full(extra, -1, np.int64)])
+            self.first_s = np.concatenate([self.first_s, np.full(extra, np.nan)])
         seats = np.concatenate([np.array(reused, np.int64), np.arange(first, self.seats, dtype=np.int64)])
         self.devices[seats] = devices
+        self.unmet += len(devices)
         for lane in self.deadline_lanes:
             for column, number in zip(lane.columns, lane.watches, strict=True):
                 self.slots[seats, column] = lane.station.open(devices, np.full(len(seats), number))
         return seats
+
+    def meet(self, seats: Indices, ts_s: Floats, journal: Journal) -> None:
+        """Note signs of devices, in the order of their arrival, as the first ones where none had come before."""
+        if not self.unmet:
+            return
+        new = np.flatnonzero(np.isnan(self.first_s.take(seats)))
+        if not len(new):
+            return
+        mine, first = np.unique(seats[new], return_index=True)
+        self.set_first_s(mine, ts_s[new[first]], journal)
+
+    def set_first_s(self, seats: Indices, first_s: Floats, journal: Journal) -> None:
+        """Note when devices were first heard; undone with the turn."""
+
+        def write(these_s: Floats) -> None:
+            self.first_s[seats] = these_s
+            self.unmet = int(np.count_nonzero(np.isnan(self.first_s) & (self.devices >= 0)))
+
+        before = self.first_s[seats]
+        write(first_s)
+        journal.note(lambda: write(before))
 
     def find(self, lane: Lane, seats: Indices, there: Mask) -> Indices:
         """The slots of values that are there, [readings, watches of the lane]; negative where nothing is judged."""
@@ -293,12 +318,18 @@ class Roster:
     def leave(self, seat: int, journal: Journal) -> list[tuple[Station, Indices]]:
         """Empty a seat; gives the slots that it had. Others may take it once the turn stands."""
         given_back, slots, device = self.slots_of(seat), self.slots[seat].copy(), self.devices[seat]
+        first_s = self.first_s[seat]
+        unmet = int(np.isnan(first_s))
+        self.unmet -= unmet
         self.slots[seat] = UNSEEN
         self.devices[seat] = -1
+        self.first_s[seat] = np.nan
 
         def undo() -> None:
             self.slots[seat, : len(slots)] = slots
             self.devices[seat] = device
+            self.first_s[seat] = first_s
+            self.unmet += unmet
 
         journal.note(undo)
         journal.after(lambda: self._free.append(seat))
@@ -323,7 +354,7 @@ class Fleet:
         self._by_model: dict[str, int] = {}
         self._stations = stations
         self._settings = settings
-        self._journal = journal
+        self.journal = journal
 
     def roster(self, profile: Profile) -> int:
         """The number of a profile's roster, made when it is new."""
@@ -390,11 +421,11 @@ class Fleet:
                 self._leave(device)
             self.roster_of[device], self.seat_of[device] = roster, seat
 
-        self._journal.note(undo)
+        self.journal.note(undo)
         self._leave(device)
 
     def _leave(self, device: int) -> None:
-        for station, index in self.rosters[int(self.roster_of[device])].leave(int(self.seat_of[device]), self._journal):
+        for station, index in self.rosters[int(self.roster_of[device])].leave(int(self.seat_of[device]), self.journal):
             station.table.release(index)
             station.deadlines.forget_all()
         self.roster_of[device] = -1
@@ -414,6 +445,26 @@ class Fleet:
             for owner, row in zip(owners, rows, strict=True)
             if owner.metric is not None
         ]
+
+    @property
+    def bytes_of_meetings(self) -> int:
+        """What it takes to know when devices were first heard."""
+        return sum(roster.seats * roster.first_s.itemsize for roster in self.rosters)
+
+    def first_s(self, devices: Indices) -> Floats:
+        """When devices that may send events were first heard, [n]; NaN where that is not known."""
+        found = np.full(len(devices), np.nan)
+        for number, roster in enumerate(self.rosters):
+            here = self.roster_of[devices] == number
+            found[here] = roster.first_s[self.seat_of[devices[here]]]
+        return found
+
+    def set_first_s(self, devices: Indices, first_s: Floats) -> None:
+        """Note when devices were first heard; undone with the turn."""
+        for number, roster in enumerate(self.rosters):
+            here = self.roster_of[devices] == number
+            if here.any():
+                roster.set_first_s(self.seat_of[devices[here]], first_s[here], self.journal)
 
     def slots_among(self, devices: Indices) -> dict[str, Indices]:
         """The slots of some devices, per detector and in ascending order."""

@@ -14,6 +14,7 @@ CACHE_LINE: Final = 64  # bytes
 HOT: Final = "hot"  # the group of what every sample touches
 NO_ROW: Final = -1
 WORTH_TIDYING: Final = 8  # one row of so many that nobody uses
+LOOKED_AT: Final = 256  # rows, before all of them are
 
 Array = npt.NDArray[Any]  # of whichever type the field has
 Bytes = npt.NDArray[np.uint8]
@@ -157,11 +158,18 @@ class RowIndex:
         self.used += len(new)
         return self.of(index)
 
+    def _is_idle(self, rows: Indices) -> npt.NDArray[np.bool_]:
+        idle: npt.NDArray[np.bool_] = np.logical_and.reduce([group.is_initial(rows) for group in self.groups])
+        return idle
+
     def tidy(self) -> None:
         """Take back the rows that are in their initial state, and their memory, where that is worth it."""
+        some = np.arange(0, self.used, max(self.used // LOOKED_AT, 1))
+        if 2 * np.count_nonzero(self._is_idle(some)) * WORTH_TIDYING < len(some):
+            return  # most often nothing is to be gained
         there = np.flatnonzero(self.rows != NO_ROW)
         rows = self.of(there)
-        idle = np.logical_and.reduce([group.is_initial(rows) for group in self.groups])
+        idle = self._is_idle(rows)
         if np.count_nonzero(idle) * WORTH_TIDYING < self.capacity:
             return
         kept = there[~idle]

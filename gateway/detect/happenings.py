@@ -1,8 +1,9 @@
 """Events among readings, in the order of their arrival, as samples for the detectors that count events.
 
 An event is a sample of 1 of its code's series. A reading, and an event of another code, is one of 0: it tells that time
-has passed in which the device could have sent one. Of these a series is shown one in three hours, and none
-before its first event but the device's very first sign: devices that send no events cost next to nothing.
+has passed in which the device could have sent one. Of these a series is shown one in three hours, and none before its
+first event. Until then the roster knows when the device was first heard, and nothing else is kept: devices that send no
+events cost next to nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,6 +59,8 @@ def seat_events(fleet: Fleet, events: Events) -> Indices:
 
 def judge_events(fleet: Fleet, samples: Sequence[Samples], events: Events | None, show: Show) -> None:
     """Bring readings and events before the detectors that count events; the readings have been judged otherwise."""
+    if events is None and not any([_may_be_due(fleet, some) for some in samples]):  # noqa: C419 - each is to be met
+        return
     devices = None if events is None else fleet.find(events.device_ids)
     for number, roster in enumerate(fleet.rosters):
         parts = _readings(fleet, samples, number)
@@ -67,8 +70,27 @@ def judge_events(fleet: Fleet, samples: Sequence[Samples], events: Events | None
             codes = events.codes if len(mine) else ()
             parts.append(_happenings(fleet, events, devices, mine, parts))
         if sum(len(part.ts_s) for part in parts):
-            for lane in roster.event_lanes(codes):
+            lanes = roster.event_lanes(codes)
+            if lanes and events is not None:
+                _meet(fleet, roster, parts)
+            for lane in lanes:
                 _judge(roster, lane, _in_order(roster, lane, parts), codes, show)
+
+
+def _may_be_due(fleet: Fleet, samples: Samples) -> bool:
+    """Whether readings that came without any event may tell more than that their devices are there."""
+    roster = fleet.rosters[fleet.roster(samples.profile)]
+    lanes = roster.event_lanes()
+    if lanes and roster.unmet:
+        roster.meet(_seats(fleet, samples), samples.ts_s, fleet.journal)
+    return any(lane.lane.station.has_begun for lane in lanes)
+
+
+def _meet(fleet: Fleet, roster: Roster, parts: Sequence[Signs]) -> None:
+    """Note when devices were first heard, whether by a reading or by an event."""
+    order = np.argsort(np.concatenate([part.row for part in parts]), kind="stable")
+    seats, ts_s = (np.concatenate([getattr(part, name) for part in parts])[order] for name in ("seats", "ts_s"))
+    roster.meet(seats, ts_s, fleet.journal)
 
 
 def _readings(fleet: Fleet, samples: Sequence[Samples], roster: int) -> list[Signs]:
@@ -77,13 +99,17 @@ def _readings(fleet: Fleet, samples: Sequence[Samples], roster: int) -> list[Sig
     for some in samples:
         count = len(some.ts_s)
         if fleet.roster(some.profile) == roster:
-            devices = fleet.find(some.device_ids) if some.numbers is None else some.numbers
             place = first + np.arange(count, dtype=np.float64)
             row = place if some.row is None else some.row.astype(np.float64)
-            seats = fleet.seat_of.take(devices)[some.device]
-            parts.append(Signs(place, seats, some.ts_s, np.full(count, READING), row))
+            parts.append(Signs(place, _seats(fleet, some), some.ts_s, np.full(count, READING), row))
         first += count
     return parts
+
+
+def _seats(fleet: Fleet, samples: Samples) -> Indices:
+    """Those of readings, [n]."""
+    devices = fleet.find(samples.device_ids) if samples.numbers is None else samples.numbers
+    return fleet.seat_of.take(devices).take(samples.device)
 
 
 def _happenings(fleet: Fleet, events: Events, devices: Indices, mine: Indices, readings: Sequence[Signs]) -> Signs:
@@ -108,14 +134,11 @@ def _in_order(roster: Roster, lane: EventLane, parts: Sequence[Signs]) -> Signs:
 
 
 def _due_of(roster: Roster, lane: EventLane, part: Signs, eventful: Indices) -> Signs:
-    """Those readings that tell something: the first of a device, and after its first event one in three hours."""
+    """Those readings that tell something: after a device's first event one in three hours."""
     slots = _slots(roster, lane.lane, part.seats)
     chosen: Mask = np.isin(part.seats, eventful) if len(eventful) else np.zeros(len(slots), np.bool_)
     if lane.lane.station.has_begun:
         chosen |= np.any(_due(lane.lane, slots, part.ts_s), axis=1)
-    new = np.flatnonzero(np.any(_unshown(lane.lane, slots) & _is_always(roster, lane), axis=1))
-    if len(new):
-        chosen[new[np.unique(part.seats[new], return_index=True)[1]]] = True
     return part.at(np.flatnonzero(chosen))
 
 
@@ -129,9 +152,15 @@ def _is_always(roster: Roster, lane: EventLane) -> Mask:
     return np.array([not roster.profile.automatic or code == ALL_CODES for code in lane.codes], np.bool_)
 
 
-def _unshown(lane: Lane, slots: Indices) -> Mask:
-    """Series of which nothing has been judged."""
-    return (slots == UNSEEN) | (_kept(lane, "newest_s", slots) == -np.inf)
+def _begin(roster: Roster, lane: Lane, seats: Indices, slots: Indices) -> None:
+    """Let series of which nothing has been judged know when their devices were first heard."""
+    station = lane.station
+    new = np.flatnonzero(station.table.column("newest_s")[slots] == -np.inf)
+    if len(new):
+        state, first_s = station.table.rows(slots[new]), roster.first_s[seats[new]]
+        state["first_s"] = first_s
+        state["newest_s"] = first_s
+        state.flush()
 
 
 def _due(lane: Lane, slots: Indices, ts_s: Floats) -> Mask:
@@ -162,13 +191,14 @@ def _judge(roster: Roster, lane: EventLane, signs: Signs, codes: Sequence[str], 
         is_event = (wave.code != READING)[:, None]
         came: Mask = is_event & ((wave.code[:, None] == wanted) | (wanted == ANY))
         slots = _slots(roster, lane.lane, wave.seats)
-        new = (slots == UNSEEN) & (came | always)
+        new = (slots == UNSEEN) & came
         if new.any():
             sign, which = np.nonzero(new)
             roster.open_events(lane.lane, wave.seats[sign], which)
             slots = _slots(roster, lane.lane, wave.seats)
-        shown = (slots >= 0) & (came | (_unshown(lane.lane, slots) & always) | _due(lane.lane, slots, wave.ts_s))
-        sign, which = np.nonzero(shown)
+        sign, which = np.nonzero((slots >= 0) & came & always)
+        _begin(roster, lane.lane, wave.seats[sign], slots[sign, which])
+        sign, which = np.nonzero((slots >= 0) & (came | _due(lane.lane, slots, wave.ts_s)))
         if len(sign):
             lane.lane.station.has_begun |= bool(came.any())
             values = came[sign, which].astype(np.float64)

@@ -14,7 +14,7 @@ from gateway.detect.lines import BadLine, parse_line
 from gateway.detect.settings import DetectSettings
 from gateway.detect.stream import Stream
 from tests.detect.bursts import bursts, day_of, events, lived, now_and_then, readings, told, watched
-from tests.detect.stories import DAY_S, START_S
+from tests.detect.stories import DAY_S, START_S, engine_for, samples_of
 
 
 def storm(first: float, last: float, per_day: float) -> list[float]:
@@ -176,3 +176,10 @@ def test_lines_of_events_are_read() -> None:
     assert (both.event, both.metrics) == ("E17", {"x": 1.0})
     with pytest.raises(BadLine, match="neither"):
         parse_line(b'{"device": "a", "ts": 1700000000000}')
+
+
+def test_a_device_without_events_takes_next_to_no_memory() -> None:
+    engine = engine_for(AUTOMATIC)
+    ids = [f"d{number}" for number in range(500)]
+    engine.judge([samples_of(AUTOMATIC, ids, np.full(500, START_S), np.arange(500.0))])
+    assert engine.bytes_held["event_burst"] == 500 * 8

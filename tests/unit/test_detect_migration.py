@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from devices.ids import partition_of
-from devices.profiles.model import Profile
-from gateway.detect.checkpoint import SavedArray, SavedState, SavedStation
+from devices.profiles import AUTOMATIC
+from devices.profiles.model import EVERY_EVENT, Profile
+from gateway.detect.checkpoint import SavedArray, SavedState, SavedStation, SavedWatch
 from gateway.detect.engine import Engine
 from gateway.detect.model import AlarmChange
-from tests.detect.stories import HOUR_S, START_S, Floats, engine_for, judge, profile_of
+from tests.detect.stories import HOUR_S, START_S, Floats, engine_for, judge, profile_of, samples_of
 
 PARTITION = partition_of("a")
 PROFILE = profile_of({"name": "watch", "detector": "record"}, unit="Cel")
@@ -106,3 +107,25 @@ def test_a_habit_goes_on_from_version_two() -> None:
     assert told == []
     assert [change.event for change in rest][:1] == ["raised"]
     assert judge(after, DROP, *at(values, 500, len(values))) == rest
+
+
+def test_when_a_device_was_first_heard_is_found_in_states_that_kept_it_with_a_series_of_events() -> None:
+    before = engine_for(AUTOMATIC)
+    before.judge([samples_of(AUTOMATIC, ["a"], [START_S], [1.0])])
+    state = msgspec.msgpack.decode(before.checkpoint(PARTITION), type=SavedState)
+    fields = {"newest_s": START_S, "first_s": START_S, "seen": 0.0}
+    waiting = SavedStation(
+        detector="event_burst",
+        version=1,
+        watches=[SavedWatch(AUTOMATIC.model, "bursts", EVERY_EVENT)],
+        device=np.zeros(1, np.int32).tobytes(),
+        watch=np.zeros(1, np.int32).tobytes(),
+        arrays=[SavedArray(name, "f8", 0, np.array([value]).tobytes()) for name, value in fields.items()],
+    )
+    others = [saved for saved in state.stations if saved.detector != "event_burst"]
+    old = msgspec.structs.replace(state, stations=[*others, waiting], first_s=b"")
+    after = engine_for(AUTOMATIC)
+    after.restore(PARTITION, msgspec.msgpack.encode(old))
+    again = msgspec.msgpack.decode(after.checkpoint(PARTITION), type=SavedState)
+    assert again.first_s == state.first_s == np.array([START_S]).tobytes()
+    assert after.bytes_held["event_burst"] == before.bytes_held["event_burst"]

@@ -83,6 +83,7 @@ class Compiled:
         self.most_undo = 2 * sum(group.width + ORIGIN for group in self._groups)
         self._kept: npt.NDArray[np.uint8] = np.empty(max(FIRST_JOURNAL, self.most_undo), np.uint8)
         self._kept_memory = JournalMemory(self._kept.ctypes.data, 0, len(self._kept))
+        self._journal_at = ctypes.pointer(self._kept_memory)
         self._turn = -1
         self._parameters = np.empty((0, 0))
         self._parameters_at = 0
@@ -102,20 +103,23 @@ class Compiled:
         if len(self._parameters) != len(parameters):
             self._parameters = parameters.matrix(self._parameter_names)
             self._parameters_at = self._parameters.ctypes.data
-        call.parameters = self._parameters_at
-        call.parameter_count = self._parameters.shape[1]
+        if call.parameters != self._parameters_at:
+            call.parameters = self._parameters_at
+            call.parameter_count = self._parameters.shape[1]
+            call.groups, call.rows, call.row_sets = self._memory, self._rows, len(self._rows)
         self.locate(call.watches)
-        call.groups, call.rows, call.row_sets = self._memory, self._rows, len(self._rows)
-        call.journal = None
-        if self._journal.open:
-            if self._turn != self._journal.turn:
-                self._turn, self._kept_memory.used = self._journal.turn, 0
-            call.journal = ctypes.pointer(self._kept_memory)
+        if not self._journal.open:
+            call.journal = None
+            return
+        if self._turn != self._journal.turn:
+            self._turn, self._kept_memory.used = self._journal.turn, 0
+        call.journal = self._journal_at
 
     def locate(self, rows: int = 1) -> None:
         """Look where the groups' memory is: it moves when slots are opened. Have so many rows that no slot uses."""
         for its, index in self._indexes:
-            index.make_room(rows)
+            if index.used + rows > index.capacity:
+                index.make_room(rows)
             its.of, its.used, its.capacity = index.address, index.used, index.capacity
         for memory, group in self._places:
             memory.slots = group.address
