@@ -348,6 +348,7 @@ class _Gateway:
             public_url=api.settings.public_url,
             settings=ground.settings.console,
             examine=partial(examine, ground.settings),
+            commands=api.commands,
         )
 
     def _metric_sources(self) -> MetricSources:

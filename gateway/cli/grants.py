@@ -23,6 +23,7 @@ from devices.registry.dpv_reading import read_document
 from devices.registry.records import GrantRecord
 from gateway.cli.options import Instant, config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
+from gateway.people.audit import record_command
 from gateway.settings import Settings, build_clock
 
 _by_option = click.option("--by", default=getpass.getuser, show_default="you", help="Who enters it; kept.")
@@ -124,9 +125,12 @@ def withdraw(
 
     async def work() -> list[ConsentRecord]:
         async with _registry(config) as at, at.conn.transaction():
-            if everything:
-                return await withdraw_all(at.conn, at.settings.crm, at.tenant_id, word, at.now_s)
-            return [await record_word(at.conn, at.settings.crm, at.tenant_id, word, at.now_s)]
+            if not everything:
+                return [await _kept(at, word)]
+            taken = await withdraw_all(at.conn, at.settings.crm, at.tenant_id, word, at.now_s)
+            told = {"records": len(taken), "by": word.recorded_by}
+            await record_command(at.conn, at.tenant_id, "grant.withdraw_all", owner_ref, **told)
+            return taken
 
     for taken in asyncio.run(work()) or []:
         click.echo(f"{owner_ref}, {taken.purpose} to {taken.recipient}: withdrawn")
@@ -168,7 +172,10 @@ def import_command(file: Path, config: Path | None) -> None:
     async def work() -> tuple[int, int]:
         async with _registry(config) as at, at.conn.transaction():
             records = read_document(document, at.at)
-            return len(records), await import_records(at.conn, at.settings.crm, at.tenant_id, records, at.now_s)
+            added = await import_records(at.conn, at.settings.crm, at.tenant_id, records, at.now_s)
+            told = {"records": len(records), "added": added, "by": getpass.getuser()}
+            await record_command(at.conn, at.tenant_id, "grant.import", file.name, **told)
+            return len(records), added
 
     read, added = asyncio.run(work())
     click.echo(f"{read} records read, {added} words new")
@@ -223,7 +230,15 @@ async def _read(
 
 async def _say(config: Path | None, word: Word) -> ConsentRecord:
     async with _registry(config) as at, at.conn.transaction():
-        return await record_word(at.conn, at.settings.crm, at.tenant_id, word, at.now_s)
+        return await _kept(at, word)
+
+
+async def _kept(at: _At, word: Word) -> ConsentRecord:
+    """Keep an owner's word, and in the audit trail that somebody entered it here."""
+    kept = await record_word(at.conn, at.settings.crm, at.tenant_id, word, at.now_s)
+    told = {"purpose": word.purpose, "recipient": word.recipient, "state": word.state, "by": word.recorded_by}
+    await record_command(at.conn, at.tenant_id, "grant.record", word.owner_ref, **told)
+    return kept
 
 
 def _check(purpose: str, recipient: str) -> None:

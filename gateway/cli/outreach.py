@@ -23,6 +23,7 @@ from devices.errors import CareloopError
 from devices.registry.consent import owner_exists
 from gateway.cli.options import Instant, config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
+from gateway.people.audit import record_command
 from gateway.settings import Settings, build_clock
 
 Result = TypeVar("Result")
@@ -60,7 +61,12 @@ def waiting(config: Path | None, *, as_json: bool) -> None:
 def approve(step_ids: tuple[str, ...], *, by: str, config: Path | None) -> None:
     """Say yes to contacts; they go as soon as every other gate lets them."""
     for step_id in step_ids:
-        _run(config, lambda at, each=step_id: step_approvals.approve(at.conn, at.tenant_id, each, by, at.now_s))
+
+        async def work(at: _At, each: str = step_id) -> None:
+            await step_approvals.approve(at.conn, at.tenant_id, each, by, at.now_s)
+            await record_command(at.conn, at.tenant_id, "outreach.approve", each, by=by)
+
+        _run(config, work)
         click.echo(f"{step_id}: approved")
 
 
@@ -76,6 +82,7 @@ def decline(step_ids: tuple[str, ...], *, why: str, by: str, config: Path | None
         async def work(at: _At, each: str = step_id) -> None:
             crm = at.settings.crm
             await step_approvals.decline(at.conn, crm, at.tenant_id, each, by, why=why, now_s=at.now_s)
+            await record_command(at.conn, at.tenant_id, "outreach.decline", each, by=by, why=why)
 
         _run(config, work)
         click.echo(f"{step_id}: declined")
@@ -128,7 +135,11 @@ def stop(watch: str | None, problem: str | None, model: str, *, why: str, by: st
 
     async def work(at: _At) -> bool:
         switch = Switch(scope, model, name, f"person:{by}", why, to_datetime(at.now_s))
-        return await switches.throw(at.conn, at.tenant_id, switch)
+        is_new = await switches.throw(at.conn, at.tenant_id, switch)
+        if is_new:
+            told = {"scope": scope, "model": model, "why": why, "by": by}
+            await record_command(at.conn, at.tenant_id, "outreach.stop", name, **told)
+        return is_new
 
     if not _run(config, work):
         raise CareloopError("stopped_already", "it is stopped; `careloop outreach stopped` lists everything")
@@ -142,8 +153,15 @@ def stop(watch: str | None, problem: str | None, model: str, *, why: str, by: st
 def resume(watch: str | None, problem: str | None, model: str, *, by: str, config: Path | None) -> None:
     """Release a kill switch; alarms that go on are looked at again when they say more of themselves."""
     scope, name = _scope(watch, problem, model)
-    what = (scope, model, name)
-    if not _run(config, lambda at: switches.release(at.conn, at.tenant_id, what, f"person:{by}", at.now_s)):
+
+    async def work(at: _At) -> bool:
+        what = (scope, model, name)
+        was_stopped = await switches.release(at.conn, at.tenant_id, what, f"person:{by}", at.now_s)
+        if was_stopped:
+            await record_command(at.conn, at.tenant_id, "outreach.resume", name, scope=scope, model=model, by=by)
+        return was_stopped
+
+    if not _run(config, work):
         raise CareloopError("not_stopped", "it is not stopped; `careloop outreach stopped` lists what is")
     click.echo("goes on")
 
@@ -178,7 +196,11 @@ def _put(config: Path | None, news: LeaveAlone, by: str) -> bool:
     async def work(at: _At) -> bool:
         if not await owner_exists(at.conn, at.tenant_id, news.owner_ref):
             raise CareloopError("unknown_owner", f"the registry knows no owner {news.owner_ref}")
-        return await put_hold(at.conn, at.tenant_id, news, f"person:{by}", at.now_s)
+        is_news = await put_hold(at.conn, at.tenant_id, news, f"person:{by}", at.now_s)
+        if is_news:
+            what = "owner.hold" if news.is_on else "owner.release"
+            await record_command(at.conn, at.tenant_id, what, news.owner_ref, kind=news.kind, why=news.why, by=by)
+        return is_news
 
     return _run(config, work)
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import RedirectResponse, StreamingResponse
+from fastapi.responses import RedirectResponse
 from psycopg import DataError, OperationalError
 from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
@@ -16,6 +16,9 @@ from crm_sync.wording.catalogue import load_wordings
 from gateway.api.problems import problem
 from gateway.console.live import Pulse
 from gateway.console.pages.case import case_router
+from gateway.console.pages.commands import commands_router
+from gateway.console.pages.contacts import contacts_router
+from gateway.console.pages.credentials import credentials_router
 from gateway.console.pages.deliveries import deliveries_router
 from gateway.console.pages.devices import devices_router
 from gateway.console.pages.fleet import fleet_router
@@ -25,6 +28,7 @@ from gateway.console.pages.journey import journey_router
 from gateway.console.pages.owner import owner_router
 from gateway.console.pages.people import people_router
 from gateway.console.pages.quarantine import quarantine_router
+from gateway.console.pages.quiet import quiet_router
 from gateway.console.pages.scorecard import scorecard_router
 from gateway.console.pages.signing_in import signing_in_router
 from gateway.console.pages.watches import watches_router
@@ -35,8 +39,12 @@ from gateway.people.door import install_people, session_of, visitor
 ROUTERS: Final = (
     signing_in_router,
     inbox_router,
+    contacts_router,
     case_router,
+    quiet_router,
     devices_router,
+    commands_router,
+    credentials_router,
     owner_router,
     fleet_router,
     deliveries_router,
@@ -96,8 +104,7 @@ def _add_live(app: FastAPI, desk: Desk) -> None:
                 if not changed or changed & wanted:
                     yield b"event: changed\ndata: \n\n"
 
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+        return desk.stream(person, events())
 
 
 def _add_troubles(app: FastAPI, desk: Desk) -> None:
@@ -136,6 +143,7 @@ TROUBLES: Final = {
     HTTPStatus.NOT_FOUND: "There is nothing at this address, or there is no more.",
     HTTPStatus.CONFLICT: "Somebody was faster: this has changed meanwhile. Look at it again.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "This address says something that cannot be understood.",
+    HTTPStatus.TOO_MANY_REQUESTS: "You have too many pages open at once. Close some of them.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong here; the gateway's log says what.",
     HTTPStatus.SERVICE_UNAVAILABLE: "The database does not answer. Nothing is lost; this page will be back by itself.",
 }

@@ -12,6 +12,7 @@ from crm_sync.model import CaseAlarm
 from crm_sync.queries import CaseView
 from gateway.api.queries import list_alarms
 from gateway.console.chart import Drawn, Mark, Series, Span, draw_series
+from gateway.console.command_queries import CommandRow
 from gateway.console.series import Connection, Stretch, count_readings, read_values
 from gateway.console.show import DAY_S, Shown
 from gateway.pictures.series import expected_range, usual_per_day
@@ -41,6 +42,8 @@ class Known:
     alarm: CaseAlarm
     ended_s: float | None
     told: Sequence[Told]
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
 
 
 async def look_up(conn: Connection, view: CaseView, tenant_id: str) -> list[Known]:
@@ -61,21 +64,30 @@ async def _look_up(conn: Connection, tenant_id: str, alarm: CaseAlarm) -> Known:
             at_s = datetime.fromisoformat(event["ts"]).timestamp()
             explanation: dict[str, object] = event["explanation"] or {}
             told[kind] = Told(kind, at_s, str(explanation.get("text", "")))
-    return Known(alarm, None if ended is None else ended.timestamp(), tuple(told.values()))
+    seen_at, seen_by = rows[0]["acknowledged_at"], rows[0]["acknowledged_by"]
+    return Known(alarm, None if ended is None else ended.timestamp(), tuple(told.values()), seen_at, seen_by)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What else a case's charts are made of: the unit of each metric, and the commands to the product."""
+
+    units: Mapping[str, str]
+    commands: Sequence[CommandRow] = ()
 
 
 async def draw_case(
-    conn: Connection, view: CaseView, known: Sequence[Known], units: Mapping[str, str], shown: Shown
+    conn: Connection, view: CaseView, known: Sequence[Known], more: Beside, shown: Shown
 ) -> list[Drawn]:
-    """At most a few charts, the first alarm's first; `units` by metric."""
-    moves = _moves(view, shown)
+    """At most a few charts, the first alarm's first."""
+    moves = [*_moves(view, shown), *_commands(more.commands, shown)]
     groups: dict[str, list[Known]] = {}
     for each in known:
         groups.setdefault(_signal_of(each.alarm), []).append(each)
     charts: list[Drawn] = []
     for number, alarms in enumerate(list(groups.values())[:MOST_CHARTS]):
         series = await _series(conn, view, alarms, f"signal-{number}", shown)
-        unit = series.unit or units.get(alarms[0].alarm.metric or "", "")
+        unit = series.unit or more.units.get(alarms[0].alarm.metric or "", "")
         charts.append(draw_series(replace(_with(series, moves), unit=unit), shown))
     return charts
 
@@ -92,9 +104,24 @@ def _moves(view: CaseView, shown: Shown) -> list[Mark]:
         if move.from_state != move.to_state and move.to_state in {"open", "resolved", "retracted", "expired"}
     ]
     marks += [
-        Mark("command", step.settled_at.timestamp(), shown.words.word(step.kind))
+        Mark("contacted", step.settled_at.timestamp(), shown.words.word(step.kind))
         for step in view.steps
         if step.settled_at is not None and step.state == "sent"
+    ]
+    return marks
+
+
+def _commands(commands: Sequence[CommandRow], shown: Shown) -> list[Mark]:
+    """When the product was told to do something, and when it was known whether that had helped."""
+    words = shown.words
+    marks = [
+        Mark("command", (each.reached_at or each.issued_at).timestamp(), each.name.replace("_", " "))
+        for each in commands
+    ]
+    marks += [
+        Mark(each.fix_state, each.fix_settled_at.timestamp(), words.word(f"fix {each.fix_state}"))
+        for each in commands
+        if each.fix_settled_at is not None and each.fix_state in {"worked", "failed"}
     ]
     return marks
 

@@ -58,6 +58,15 @@ async def find_devices(
         return await (await cursor.execute(_LIST_DEVICES, values)).fetchall()
 
 
+_HAS_DEVICE: Final[LiteralString] = "SELECT EXISTS (SELECT FROM device WHERE tenant_id = %s AND device_id = %s)"
+
+
+async def has_device(conn: Connection, tenant_id: str, device_id: str) -> bool:
+    """Whether a tenant has such a device."""
+    row = await (await conn.execute(_HAS_DEVICE, [tenant_id, device_id])).fetchone()
+    return row is not None and row[0] is True
+
+
 @dataclass(frozen=True, slots=True)
 class FirmwareRow:
     """A firmware that a device has told."""

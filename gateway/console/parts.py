@@ -1,13 +1,15 @@
 """What the console looks at, and how its pages answer."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 from fastapi import HTTPException, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
@@ -18,6 +20,7 @@ from crm_sync.wording.catalogue import Wordings
 from devices.clock import Clock
 from devices.profiles.model import Profile
 from gateway.api.health import ReadinessProbe
+from gateway.commands.issue import Rules
 from gateway.console.live import Pulse
 from gateway.console.queries import LIVE
 from gateway.console.render import Renderer
@@ -33,6 +36,9 @@ Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
 
 MOST_BODY_BYTES: Final = 64 * 1024
+MOST_STREAMS: Final = 1000
+MOST_OF_ONE: Final = 20
+"""Pages that one person has in sight at once; a page that nobody sees gives its stream back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ class ConsoleParts:
     settings: ConsoleSettings
     examine: Callable[[], Awaitable[Sequence[Finding]]]
     public_url: str
+    commands: Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,7 @@ class Desk:
     renderer: Renderer
     pulse: Pulse
     wordings: Wordings
+    streams: Counter[str] = field(default_factory=Counter[str])  # that are open, by person
 
     @property
     def pool(self) -> Pool:
@@ -88,6 +96,28 @@ class Desk:
         await self.enter(request, least)
         fields = await read_form(request)
         return await actor(request), fields
+
+    def stream(self, person: Actor, events: AsyncGenerator[bytes]) -> Response:
+        """Server-sent events to a page. Raises HTTPException 429 where this person, or all, have too many open."""
+        name = f"{person.tenant_id}/{person}"
+        if self.streams.total() >= MOST_STREAMS or self.streams[name] >= MOST_OF_ONE:
+            raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, "streams", {"Retry-After": "30"})
+        return StreamingResponse(
+            self._counted(name, events),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    async def _counted(self, name: str, events: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        self.streams[name] += 1
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+        finally:
+            self.streams[name] -= 1
+            if not self.streams[name]:
+                del self.streams[name]
 
     async def page(self, request: Request, person: Actor, template: str, **context: object) -> Response:
         """A page, with the numbers that the navigation shows."""

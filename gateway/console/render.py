@@ -27,6 +27,7 @@ PAGES: Final = (
     ("/fleet", "Fleet", "fleet"),
     ("/devices", "Devices", "devices"),
     ("/watches", "Watches", "watches"),
+    ("/silences", "Silences", "silences"),
     ("/deliveries", "Deliveries", "deliveries"),
     ("/quarantine", "Quarantine", "quarantine"),
     ("/journey", "Journey", "journey"),
@@ -95,6 +96,7 @@ class Renderer:
     ) -> HTMLResponse:
         """One page, as an answer."""
         shown = self.shown(request)
+        path = str(context.get("at", request.url.path))  # of the page itself, where a form's answer shows it
         theme = request.cookies.get("careloop_theme", "auto")
         body = self._environment.get_template(template).render(
             {
@@ -108,10 +110,11 @@ class Renderer:
                 "keys": request.cookies.get("careloop_keys", "on"),
                 "person": person,
                 "may": partial(_may, person),
-                "path": request.url.path,
-                "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+                "at": None,
+                "path": path,
+                "here": path + (f"?{request.url.query}" if request.url.query else ""),
                 "query": dict(request.query_params),
-                "with_query": _with_query(request),
+                "with_query": _with_query(path, dict(request.query_params)),
                 "banner": self._settings.banner,
                 "has_scorecard": bool(self._settings.scorecard),
                 **context,
@@ -128,9 +131,9 @@ def _may(person: Actor | None, role: str) -> bool:
 class _with_query:  # noqa: N801 - templates call it as a function
     """The address of this page with other parameters; None takes one out."""
 
-    def __init__(self, request: Request) -> None:
-        self._path = request.url.path
-        self._known = dict(request.query_params)
+    def __init__(self, path: str, known: Mapping[str, str]) -> None:
+        self._path = path
+        self._known = known
 
     def __call__(self, **changed: object) -> str:
         wanted = {**self._known, **changed}

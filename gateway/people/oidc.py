@@ -26,6 +26,9 @@ from gateway.people.settings import OidcSettings
 
 CALLBACK: Final = "/v1/session/oidc/callback"
 ATTEMPT_FOR: Final = timedelta(minutes=10)
+ASK_AGAIN: Final = timedelta(minutes=1)
+MOST_VOWS: Final = 10_000
+_LATEST_S: Final = 4e9
 _NOT_IN_NAMES: Final = re.compile(r"[^\w.@+ -]")
 _KNOWN_FOR_S: Final = 3600.0
 _LEEWAY_S: Final = 60
@@ -42,6 +45,14 @@ class _Provider:
     token_endpoint: str
     jwks_uri: str
     at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Vow:
+    """What a provider is asked with whether it still answers for somebody."""
+
+    subject: str
+    token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,8 @@ class OidcSignIn:
         self._provider: _Provider | None = None
         self._keys: KeySet | None = None
         self._looking = asyncio.Lock()
+        self._vows: dict[bytes, _Vow] = {}  # by the digest of the session
+        people.voucher = self.vouch
 
     async def begin(self, redirect_uri: str, return_to: str) -> Begun:
         """Send a browser to the provider. Raises SignInRefused where it does not answer."""
@@ -98,13 +111,54 @@ class OidcSignIn:
             attempt = await queries.take_attempt(conn, digest_of(state))
         if attempt is None or attempt.expires_at < datetime.now(UTC):
             raise SignInRefused("wrong", "this sign-in was not begun here, or took too long; begin again")
-        claims = await self._claims(code, attempt, redirect_uri)
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
+        answer = await self._ask_for_token({**form, "code_verifier": attempt.verifier})
+        claims = await self._claims(answer, attempt.nonce)
         role = self._role(claims)
         if role is None:
             raise SignInRefused("unknown", "the provider knows you, but nothing says what you may do here")
         async with self._people.pool.connection() as conn, conn.transaction():
             signed_in = await self._let_in(conn, claims, role, address)
+        self._keep(digest_of(signed_in.token), str(claims["sub"]), answer)
         return signed_in, attempt.return_to
+
+    async def vouch(self, digest: bytes) -> datetime | None:
+        """Until when the provider answers for a session, asked when its last word runs out; None: no longer.
+
+        A provider that is away for a while signs nobody out: it is asked again soon, for as long as a session lasts.
+        """
+        vow = self._vows.get(digest)
+        if vow is None:
+            return None
+        try:
+            answer = await self._ask_for_token({"grant_type": "refresh_token", "refresh_token": vow.token})
+            claims = await self._claims(answer, None) if "id_token" in answer else None
+        except SignInRefused as refused:
+            if refused.reason == "provider":
+                return datetime.now(UTC) + ASK_AGAIN
+            del self._vows[digest]
+            return None
+        role = None if claims is None else self._role(claims)
+        if claims is not None:
+            if role is None or claims["sub"] != vow.subject:
+                del self._vows[digest]
+                return None
+            async with self._people.pool.connection() as conn, conn.transaction():
+                account = await queries.find_by_oidc(conn, self._people.tenant_id, self._settings.issuer, vow.subject)
+                if account is not None:
+                    await queries.set_role(conn, account.person_id, role)
+        self._keep(digest, vow.subject, {"refresh_token": vow.token, **answer})
+        return _good_until(claims, answer)
+
+    def _keep(self, digest: bytes, subject: str, answer: Mapping[str, Any]) -> None:
+        """Remember what the provider is asked again with; here alone, never in the database."""
+        token = answer.get("refresh_token")
+        if not isinstance(token, str):
+            return
+        self._vows.pop(digest, None)
+        self._vows[digest] = _Vow(subject, token)
+        while len(self._vows) > MOST_VOWS:
+            del self._vows[next(iter(self._vows))]
 
     async def _let_in(self, conn: Connection, claims: Mapping[str, Any], role: Role, address: str) -> SignedIn:
         """The session of a provider's subject, who becomes a person at the first one; the provider says the role."""
@@ -130,27 +184,23 @@ class OidcSignIn:
             await queries.set_role(conn, account.person_id, role)
         account = await queries.find_by_oidc(conn, tenant_id, issuer, subject)
         assert account is not None  # it was found, or has just been written
-        return await self._people.begin(conn, account, {"from": address, "issuer": issuer})
+        return await self._people.begin(conn, account, {"from": address, "issuer": issuer}, _good_until(claims, {}))
 
     def _role(self, claims: Mapping[str, Any]) -> Role | None:
         said: object = claims.get(self._settings.role_claim)
         values = cast("list[object]", said) if isinstance(said, list) else [said]
         return self._settings.role_of(str(value) for value in values)
 
-    async def _claims(self, code: str, attempt: OidcAttempt, redirect_uri: str) -> Mapping[str, Any]:
-        """What the provider says of whom it signed in, believed only with its signature and for this very sign-in."""
+    async def _ask_for_token(self, form: Mapping[str, str]) -> dict[str, Any]:
+        """What the provider answers for a code, or for what it gave with one before. Raises SignInRefused."""
         provider = await self._discover()
-        form = {
-            "grant_type": "authorization_code",
-            "code": code,
-            "redirect_uri": redirect_uri,
-            "client_id": self._settings.client_id,
-            "code_verifier": attempt.verifier,
-        }
+        asked = {**form, "client_id": self._settings.client_id}
         secret = self._settings.secret()
-        if secret:
-            form["client_secret"] = secret
-        answer = await self._ask("POST", provider.token_endpoint, form)
+        return await self._ask("POST", provider.token_endpoint, {**asked, "client_secret": secret} if secret else asked)
+
+    async def _claims(self, answer: Mapping[str, Any], nonce: str | None) -> Mapping[str, Any]:
+        """What the provider says of whom it signed in, believed only with its signature and, at first, its nonce."""
+        provider = await self._discover()
         token = answer.get("id_token")
         if not isinstance(token, str):
             raise SignInRefused("wrong", "the provider did not say who you are")
@@ -161,12 +211,13 @@ class OidcSignIn:
             aud={"essential": True, "value": self._settings.client_id},
             sub={"essential": True},
             exp={"essential": True},
-            nonce={"essential": True, "value": attempt.nonce},
         )
         try:
             registry.validate(claims)
         except JoseError as error:
             raise SignInRefused("wrong", f"the provider's word is not for this sign-in: {error}") from error
+        if nonce is not None and claims.get("nonce") != nonce:
+            raise SignInRefused("wrong", "the provider's word is for another sign-in")
         if isinstance(claims["aud"], list) and claims.get("azp", self._settings.client_id) != self._settings.client_id:
             raise SignInRefused("wrong", "the provider's word is for another client")
         return claims
@@ -220,6 +271,14 @@ class OidcSignIn:
         if not isinstance(said, dict):
             raise SignInRefused("provider", "the sign-in provider does not answer as it should", 30.0)
         return said  # pyright: ignore[reportUnknownVariableType]
+
+
+def _good_until(claims: Mapping[str, Any] | None, answer: Mapping[str, Any]) -> datetime:
+    """For how long a provider's word holds: as its token says, else as it says of what came with it."""
+    if claims is not None:
+        return datetime.fromtimestamp(min(float(claims["exp"]), _LATEST_S), UTC)
+    lasts_s: object = answer.get("expires_in")
+    return datetime.now(UTC) + (timedelta(seconds=float(lasts_s)) if isinstance(lasts_s, int | float) else ASK_AGAIN)
 
 
 def _named(said: str) -> str:

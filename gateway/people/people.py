@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final
@@ -57,6 +57,8 @@ class People:
         self._failed = FailedLogins(
             settings.failed_sign_ins_burst, settings.failed_sign_ins_per_minute, monotonic, bucket_of=_bucket_of
         )
+        self.voucher: Callable[[bytes], Awaitable[datetime | None]] | None = None
+        self._vouching = asyncio.Lock()
         self._checking = asyncio.Semaphore(1)
         self._waiting = 0
         self._paces = Paces(settings.requests_per_s, settings.requests_burst, monotonic)
@@ -102,12 +104,23 @@ class People:
             raise SignInRefused("wrong", "the name or the password is wrong")
         return signed_in
 
-    async def begin(self, conn: AsyncConnection[TupleRow], account: Account, inputs: Mapping[str, object]) -> SignedIn:
-        """A fresh session for somebody who has proved who they are."""
+    async def begin(
+        self,
+        conn: AsyncConnection[TupleRow],
+        account: Account,
+        inputs: Mapping[str, object],
+        vouched_until: datetime | None = None,
+    ) -> SignedIn:
+        """A fresh session for somebody who has proved who they are, here or to a provider who answers for them."""
         now = self._now()
         token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
-        expires_at = now + timedelta(seconds=self.settings.session_max)
-        session = NewSession(account.tenant_id, digest_of(token), account.person_id, csrf, now, expires_at)
+        most_s = self.settings.session_max
+        if vouched_until is not None:
+            most_s = min(most_s, self.settings.oidc.session_max)
+        expires_at = now + timedelta(seconds=most_s)
+        session = NewSession(
+            account.tenant_id, digest_of(token), account.person_id, csrf, now, expires_at, vouched_until
+        )
         await queries.insert_session(conn, session)
         actor = _actor_of(account, csrf)
         await record(conn, actor, "session.begin", account.name, inputs)
@@ -150,10 +163,31 @@ class People:
             found = await queries.find_session(conn, digest, now, idle_since)
             if found is None:
                 return None
-            actor, seen = found
-            if now - seen >= _SEEN_EVERY:
+            if now - found.seen_at >= _SEEN_EVERY:
                 await queries.touch_session(conn, digest, now)
-        return actor
+        if found.vouched_until is not None and found.vouched_until <= now:
+            return await self._vouched_again(digest, idle_since)
+        return found.actor
+
+    async def _vouched_again(self, digest: bytes, idle_since: datetime) -> Actor | None:
+        """Whoever has a session for which its provider answers once more; None where it does not, and it is over."""
+        async with self._vouching:
+            now = self._now()
+            async with self.pool.connection() as conn:
+                found = await queries.find_session(conn, digest, now, idle_since)
+            if found is None:
+                return None
+            if found.vouched_until is None or found.vouched_until > now:
+                return found.actor  # somebody was faster
+            until = None if self.voucher is None else await self.voucher(digest)
+            async with self.pool.connection() as conn, conn.transaction():
+                if until is None:
+                    await queries.end_session(conn, digest)
+                    await record(conn, found.actor, "session.end", found.actor.name, {"why": "provider"})
+                    return None
+                await queries.vouch(conn, digest, until)
+                found = await queries.find_session(conn, digest, now, idle_since)
+        return None if found is None else found.actor  # with the role that they have now
 
     async def bearer(self, token: str) -> Actor | None:
         """Whose token this is; the settings' own needs no database."""

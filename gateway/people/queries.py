@@ -147,8 +147,8 @@ async def lock_admins(conn: Connection, tenant_id: str) -> set[str]:
 
 
 _INSERT_SESSION: Final[LiteralString] = """
-INSERT INTO person_session (tenant_id, digest, person_id, csrf, created_at, last_seen_at, expires_at)
-VALUES (%(tenant_id)s, %(digest)s, %(person_id)s, %(csrf)s, %(now)s, %(now)s, %(expires_at)s)
+INSERT INTO person_session (tenant_id, digest, person_id, csrf, created_at, last_seen_at, expires_at, vouched_until)
+VALUES (%(tenant_id)s, %(digest)s, %(person_id)s, %(csrf)s, %(now)s, %(now)s, %(expires_at)s, %(vouched_until)s)
 """
 
 _FORGET_OLD: Final[LiteralString] = "DELETE FROM person_session WHERE expires_at < %s"
@@ -164,6 +164,7 @@ class NewSession:
     csrf: str
     now: datetime
     expires_at: datetime
+    vouched_until: datetime | None = None  # by a provider; None where it is a password's
 
 
 async def insert_session(conn: Connection, new: NewSession) -> None:
@@ -173,21 +174,37 @@ async def insert_session(conn: Connection, new: NewSession) -> None:
 
 
 _FIND_SESSION: Final[LiteralString] = """
-SELECT p.tenant_id, p.name, p.role, p.is_one_time, s.csrf, s.last_seen_at
+SELECT p.tenant_id, p.name, p.role, p.is_one_time, s.csrf, s.last_seen_at, s.vouched_until
   FROM person_session s JOIN person p USING (person_id)
  WHERE s.digest = %s AND s.expires_at > %s AND s.last_seen_at > %s AND p.disabled_at IS NULL
 """
 
 
-async def find_session(
-    conn: Connection, digest: bytes, now: datetime, idle_since: datetime
-) -> tuple[Actor, datetime] | None:
-    """Who has this session, and when they were last seen; None where it is over or they were shut out."""
+@dataclass(frozen=True, slots=True)
+class LiveSession:
+    """A session that is not over."""
+
+    actor: Actor
+    seen_at: datetime
+    vouched_until: datetime | None  # by a provider, who is asked again then
+
+
+async def find_session(conn: Connection, digest: bytes, now: datetime, idle_since: datetime) -> LiveSession | None:
+    """Who has this session; None where it is over or they were shut out."""
     row = await (await conn.execute(_FIND_SESSION, [digest, now, idle_since])).fetchone()
     if row is None:
         return None
-    tenant_id, name, role, is_one_time, csrf, seen = row
-    return Actor(tenant_id, name, Role(role), "person", csrf=csrf, must_change_password=is_one_time), seen
+    tenant_id, name, role, is_one_time, csrf, seen, vouched_until = row
+    actor = Actor(tenant_id, name, Role(role), "person", csrf=csrf, must_change_password=is_one_time)
+    return LiveSession(actor, seen, vouched_until)
+
+
+_VOUCH: Final[LiteralString] = "UPDATE person_session SET vouched_until = %s WHERE digest = %s"
+
+
+async def vouch(conn: Connection, digest: bytes, until: datetime) -> None:
+    """A provider answers for a session until then."""
+    await conn.execute(_VOUCH, [until, digest])
 
 
 _TOUCH: Final[LiteralString] = "UPDATE person_session SET last_seen_at = %s WHERE digest = %s"

@@ -28,6 +28,7 @@ class OidcSettings(_Section):
     role_claim: str = "groups"
     roles: tuple[Annotated[str, Field(pattern=rf"^.+= *({_ROLES})$")], ...] = ()  # a value of that claim = a role
     default_role: Role | Literal[""] = ""  # of those whom no role is named for; empty: they are not let in
+    session_max: Annotated[SpanS, Field(gt=0, le=7 * 86400.0)] = 12 * 3600.0
     allow_http: bool = False
 
     @model_validator(mode="after")

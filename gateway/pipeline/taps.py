@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Final
@@ -12,6 +13,8 @@ from gateway.pipeline.packets import Packets
 
 _MOST: Final = 1000
 """Fates that wait for a slow watcher; older ones are dropped then."""
+_MOST_BYTES: Final = 2000
+"""Of a packet, for whoever looks at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +33,24 @@ class PacketFate:
     detail: str
 
 
+_Fates = asyncio.Queue[tuple[PacketFate, bytes]]
+
+
 class Taps:
     """Hands packet fates to watchers, after their commit; costs nothing while nobody watches."""
 
     def __init__(self) -> None:
-        self._watchers: dict[str, list[asyncio.Queue[PacketFate]]] = {}
+        self._watchers: dict[str, list[_Fates]] = {}
 
     async def watch(self, device_id: str) -> AsyncGenerator[PacketFate]:
         """What becomes of the device's packets from now on, until the caller stops listening."""
-        fates: asyncio.Queue[PacketFate] = asyncio.Queue(_MOST)
+        async with aclosing(self.watch_raw(device_id)) as told:
+            async for fate, _ in told:
+                yield fate
+
+    async def watch_raw(self, device_id: str) -> AsyncGenerator[tuple[PacketFate, bytes]]:
+        """The same, each with the first bytes of the packet itself."""
+        fates: _Fates = asyncio.Queue(_MOST)
         watchers = self._watchers.setdefault(device_id, [])
         watchers.append(fates)
         try:
@@ -58,14 +70,15 @@ class Taps:
             for number, device_id in enumerate(device_ids, start):
                 watchers = self._watchers.get(device_id)
                 if watchers:
-                    _put(watchers, _fate(packets[number], verdicts[number]))
+                    _put(watchers, packets[number], verdicts[number])
 
 
-def _put(watchers: Sequence[asyncio.Queue[PacketFate]], fate: PacketFate) -> None:
+def _put(watchers: Sequence[_Fates], packet: Packet, verdict: Verdict) -> None:
+    told = _fate(packet, verdict), bytes(packet.payload[:_MOST_BYTES])
     for fates in watchers:
         if fates.full():
             fates.get_nowait()
-        fates.put_nowait(fate)
+        fates.put_nowait(told)
 
 
 def _fate(packet: Packet, verdict: Verdict) -> PacketFate:

@@ -115,6 +115,13 @@ answer_within = "3s" # of real time, in which the world lives a day
 poll_interval = {self.poll_s}
 silent_fixes = {quoted(self.silent_fixes)}
 
+[crm.outreach]
+waits_at_most = "30d" # a yes may come days later, which pass in a minute
+
+[crm.outreach.approval]
+severities = ["critical", "major"] # so that some contacts wait for a yes
+expires_after = "30d"
+
 [[crm.endpoints]]
 name = {quoted(ENDPOINT)}
 url = {quoted(self.crm_url)}

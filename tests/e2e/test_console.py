@@ -77,7 +77,10 @@ def test_a_case_tells_why_and_its_rejection_is_an_outcome(open_: Open, console_w
     assert console_world.crm.sandbox.book.of_case(case["case_id"]) is None
 
 
-PAGES = ("/", "/fleet", "/devices", "/watches", "/deliveries", "/quarantine", "/journey", "/health", "/people")
+PAGES = (
+    *("/", "/contacts", "/fleet", "/devices", "/watches", "/silences", "/deliveries", "/quarantine", "/journey"),
+    *("/health", "/people"),
+)
 
 
 @pytest.mark.parametrize(("theme", "language"), [("light", "en"), ("dark", "it")])

@@ -16,6 +16,8 @@ from gateway.people.settings import OidcSettings
 from tests.services.oidc import ISSUER, Provider
 from tests.services.people import House, open_house
 
+RUN_OUT = "UPDATE person_session SET vouched_until = '2001-01-01Z' RETURNING 1"
+
 
 @dataclass
 class Case:
@@ -110,6 +112,44 @@ async def test_nobody_takes_over_an_account_and_nobody_without_a_role_gets_in(ca
             await office.disable("bob")
         assert (await client.get("/v1/session")).status_code == 401
         assert (await case.go(client)).status_code == 401
+
+
+async def test_a_session_ends_with_the_providers_word_where_it_cannot_be_asked_again(case: Case) -> None:
+    async with browser(case) as client:
+        assert (await case.go(client)).status_code == 303
+        assert (await client.get("/v1/session")).status_code == 200
+        await case.house.rows(RUN_OUT)
+        assert (await client.get("/v1/session")).status_code == 401
+    ended = await case.house.rows("SELECT inputs FROM audit WHERE what = 'session.end'")
+    assert ended == [({"why": "provider"},)]
+    hours = await case.house.rows("SELECT count(*) FROM person_session")
+    assert hours == [(0,)]
+
+
+async def test_a_provider_is_asked_again_and_says_the_role_anew_or_that_it_is_over(case: Case) -> None:
+    case.provider.gives_refresh = True
+    async with browser(case) as client:
+        await case.go(client)
+        await case.house.rows(RUN_OUT)
+        case.provider.claims["groups"] = ["it"]
+        assert (await client.get("/v1/session")).json()["role"] == "admin"
+        assert case.provider.refreshes == 1
+        await case.house.rows(RUN_OUT)
+        case.provider.is_away = True
+        assert (await client.get("/v1/session")).status_code == 200  # asked again in a minute
+        case.provider.is_away = False
+        await case.house.rows(RUN_OUT)
+        case.provider.claims["groups"] = ["nothing"]
+        assert (await client.get("/v1/session")).status_code == 401
+        case.provider.claims["groups"] = ["it"]
+        assert (await client.get("/v1/session")).status_code == 401  # it does not come to life again
+
+
+async def test_a_providers_session_lasts_no_longer_than_the_settings_say(case: Case) -> None:
+    async with browser(case) as client:
+        await case.go(client)
+    rows = await case.house.rows("SELECT extract(epoch FROM expires_at - created_at)::float8 FROM person_session")
+    assert rows == [(12 * 3600.0,)]
 
 
 async def test_a_providers_name_cannot_pass_for_a_tokens_signature(case: Case) -> None:

@@ -27,7 +27,13 @@ SECRET = new_secret(np.random.default_rng(1))
 PASSWORD = "a kettle on a long shelf"
 ROLES = {"vera": "viewer", "aldo": "agent", "olga": "operator", "anna": "admin"}
 WITHIN_S = 30.0
+REFUSED_S = 3.0
 BOILERS = 12
+OBEYS = """what_to_say = "Please open the window, and ring us."
+actions = [{ kind = "self_help_message", channel = "email", template = "boiler-window" }]
+[commands.vent]
+description = "opens the valve"
+"""
 NOBODY = AgentHabits(takes_up=0.0, resolves=0.0, sends_twice=0.0, sends_out_of_order=0.0)
 
 
@@ -61,6 +67,14 @@ class ConsoleWorld:
         with connected(publisher, self.gateway.port) as client:
             sent = client.publish(f"devices/{device_id}/telemetry", b"{", qos=1)
             sent.wait_for_publish(WITHIN_S)
+
+    def may_connect(self, device_id: str, password: str) -> bool:
+        """Whether a device is let in with a password."""
+        try:
+            with connected(Publisher(device_id, password), self.gateway.port) as client:
+                return wait_until(client.is_connected, REFUSED_S)
+        except OSError:
+            return False
 
     def decide(self, case_id: str, what: str) -> None:
         """Say yes or no over the API."""
@@ -112,12 +126,13 @@ def _start(gateway: GatewayProcess, crm: SandboxServer) -> None:
     profiles = gateway.folder / "profiles"
     profiles.mkdir()
     asks = PROFILE.replace('severity = "critical"', 'severity = "critical"\nmode = "approve"')
-    (profiles / "boiler.toml").write_text(asks)
+    (profiles / "boiler.toml").write_text(asks + OBEYS)
     gateway.configure(
         f'[profiles]\nfolders = ["{profiles}"]\n[crm]\npoll_interval = 0.1\n[[crm.endpoints]]\nname = "sandbox"\n'
         f'url = "{crm.url}"\nsecret = "{SECRET}"\nallow_http = true\nallow_networks = ["127.0.0.0/8"]\n'
         f"ports = [{httpx.URL(crm.url).port}]\nschedule = [0, 0.2, 0.5, 1, 1, 1]\n"
         'record_link = "https://desk.example.com/{external_id}"\n'
+        "[crm.quiet_hours]\nstart = 03:00:00\nend = 03:00:00\ndays = []\n"
         "[people]\nrequests_per_s = 1000\nrequests_burst = 10000\n"
     )
     gateway.start()
@@ -127,6 +142,7 @@ def _start(gateway: GatewayProcess, crm: SandboxServer) -> None:
             "model": "boiler",
             "password": f"pass-{number}-word",
             "owner": {"owner_ref": f"person-{number}", "time_zone": "Europe/Rome"},
+            "grants": [{"purpose": "service", "recipient": "email", "state": "given"}],
         }
         for number in range(BOILERS)
     ]

@@ -20,12 +20,17 @@ class Provider:
 
     claims: dict[str, Any] = field(default_factory=lambda: {"sub": "u-1", "preferred_username": "ada"})
     client_id: str = "careloop"
+    issuer: str = ISSUER
     client_secret: str = "hush"
     key: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "k1", "use": "sig", "alg": "RS256"}))
     signs_with: RSAKey | None = None  # another key than the published one
     spoil: dict[str, Any] = field(default_factory=dict[str, Any])  # claims of the token that are other than right
     asked: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     key_fetches: int = 0
+    lasts_s: float = 300  # each token
+    gives_refresh: bool = False
+    refreshes: int = 0
+    is_away: bool = False
 
     def connect(self) -> httpx.AsyncClient:
         """A client that reaches nobody else."""
@@ -45,21 +50,37 @@ class Provider:
         path = request.url.path.removeprefix("/realms/service")
         if path == "/.well-known/openid-configuration":
             places = {"authorization_endpoint": "/auth", "token_endpoint": "/token", "jwks_uri": "/keys"}
-            return httpx.Response(200, json={"issuer": ISSUER, **{k: ISSUER + v for k, v in places.items()}})
+            return httpx.Response(200, json={"issuer": self.issuer, **{k: self.issuer + v for k, v in places.items()}})
         if path == "/keys":
             self.key_fetches += 1
             return httpx.Response(200, json={"keys": [self.key.as_dict(private=False)]})
         assert path == "/token"
         form = {name: values[0] for name, values in parse_qs(request.content.decode()).items()}
+        if self.is_away:
+            return httpx.Response(503)
+        if form["grant_type"] == "refresh_token":
+            return self._refresh(form)
         asked = self.asked.pop(form["code"], None)
         if asked is None or not self._fits(form, asked):
             return httpx.Response(400, json={"error": "invalid_grant"})
+        return self._give({"nonce": asked["nonce"]})
+
+    def _refresh(self, form: dict[str, str]) -> httpx.Response:
+        if not self.gives_refresh or form["refresh_token"] != f"refresh-{self.refreshes}":
+            return httpx.Response(400, json={"error": "invalid_grant"})
+        self.refreshes += 1  # each is good once
+        return self._give({})
+
+    def _give(self, more: dict[str, str]) -> httpx.Response:
         now = int(time.time())
-        claims = {"iss": ISSUER, "aud": self.client_id, "iat": now, "exp": now + 300, "nonce": asked["nonce"]}
+        claims = {"iss": self.issuer, "aud": self.client_id, "iat": now, "exp": now + self.lasts_s, **more}
         token = jwt.encode(
             {"alg": "RS256", "kid": "k1"}, {**claims, **self.claims, **self.spoil}, self.signs_with or self.key
         )
-        return httpx.Response(200, json={"id_token": token, "access_token": "x", "token_type": "Bearer"})
+        given = {"id_token": token, "access_token": "x", "token_type": "Bearer"}
+        return httpx.Response(
+            200, json=given | ({"refresh_token": f"refresh-{self.refreshes}"} if self.gives_refresh else {})
+        )
 
     def _fits(self, form: dict[str, str], asked: dict[str, str]) -> bool:
         challenge = base64.urlsafe_b64encode(sha256(form["code_verifier"].encode()).digest()).decode().rstrip("=")

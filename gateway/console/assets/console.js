@@ -3,6 +3,9 @@
 
 const root = document.documentElement;
 
+// A page that a form was answered with is shown, and asked for again, at its own address.
+if (document.body.dataset.at) { history.replaceState(null, "", document.body.dataset.at); }
+
 // The reader's time zone.
 function localise(within) {
   const format = new Intl.DateTimeFormat(root.lang === "en" ? "en-GB" : root.lang, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
@@ -79,6 +82,16 @@ document.addEventListener("visibilitychange", () => {
 });
 addEventListener("pagehide", () => { stream?.close(); stream = null; });
 
+// Moments are written in the reader's time, and sent in UTC beside it.
+function tellMoments(form) {
+  for (const field of form.querySelectorAll("input[data-utc]")) {
+    const name = `${field.name}_utc`;
+    const twin = form.elements[name] || form.appendChild(Object.assign(document.createElement("input"), { type: "hidden", name }));
+    const at = new Date(field.value);
+    twin.value = Number.isNaN(at.getTime()) ? "" : at.toISOString();
+  }
+}
+
 // Forms marked so are sent without leaving the page.
 function say(text) {
   const toast = document.getElementById("toast");
@@ -91,6 +104,8 @@ function say(text) {
 }
 document.addEventListener("submit", async (event) => {
   const form = event.target;
+  if (event.submitter?.formMethod === "dialog") { return; } // it only closes
+  tellMoments(form);
   if (form.dataset.stay === undefined) { return; }
   event.preventDefault();
   const button = event.submitter || form.querySelector("button");
@@ -135,13 +150,13 @@ function move(by) {
 function act(key) {
   const place = document.querySelector(".row.chosen") || document.querySelector("[data-acts]");
   const button = place?.querySelector(`[data-key="${key}"]`);
-  if (button) { button.click(); }
+  if (button?.tagName === "INPUT") { button.focus(); } else { button?.click(); }
   return Boolean(button);
 }
 const KEYS = {
   j: () => move(1), k: () => move(-1),
   Enter: () => document.querySelector(".row.chosen a")?.click(),
-  a: () => act("a"), r: () => act("r"), m: () => act("m"), n: () => document.getElementById("note")?.focus(),
+  a: () => act("a"), r: () => act("r"), m: () => act("m"), g: () => act("g"), n: () => document.getElementById("note")?.focus(),
   "/": () => document.querySelector("[type=search]")?.focus(),
   "?": () => document.getElementById("help")?.showModal(),
 };
@@ -155,9 +170,19 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   work();
 });
+// A dialog that many rows share is told which of them it is about.
+function openDialog(opener) {
+  const dialog = document.getElementById(opener.dataset.opens);
+  if (!dialog) { return; }
+  if (opener.dataset.action) {
+    dialog.querySelector("form").action = opener.dataset.action;
+    dialog.querySelector("[data-said]").textContent = opener.dataset.about;
+  }
+  dialog.showModal();
+}
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-opens]");
-  if (opener) { document.getElementById(opener.dataset.opens)?.showModal(); }
+  if (opener) { openDialog(opener); }
   const row = event.target.closest("[data-row]");
   if (row) { choose(row.dataset.row); }
 });
@@ -174,15 +199,20 @@ listen();
 const packets = document.querySelector("[data-tail]");
 if (packets) {
   const MOST = 30;
+  const READINGS_MS = 2000;
   let any = false;
+  let due = 0;
   const tail = new EventSource(packets.dataset.tail);
+  tail.addEventListener("open", () => { root.dataset.tail = "on"; });
   tail.addEventListener("packet", (event) => {
     const fate = JSON.parse(event.data);
     if (!any) { packets.replaceChildren(); any = true; }
     const row = document.createElement("tr");
     const at = new Date(fate.received_s * 1000);
     const refused = fate.quarantined ? `${fate.reason ?? ""} ${fate.detail}` : "";
-    for (const [text, kind] of [[at.toLocaleTimeString(root.lang), "nowrap"], [fate.topic, "mono"], [fate.payload_bytes, "n"], [fate.stored + fate.filled, "n"], [fate.duplicates, "n"], [refused, ""]]) {
+    const cells = [[at.toLocaleTimeString(root.lang), "nowrap"], [fate.topic, "mono"], [fate.payload_bytes, "n"], [fate.stored + fate.filled, "n"], [fate.duplicates, "n"], [refused, ""]];
+    if (packets.dataset.raw !== undefined) { cells.push([fate.raw ?? "", "mono raw"]); }
+    for (const [text, kind] of cells) {
       const cell = document.createElement("td");
       cell.textContent = String(text);
       cell.className = kind;
@@ -190,6 +220,7 @@ if (packets) {
     }
     packets.prepend(row);
     while (packets.children.length > MOST) { packets.lastElementChild.remove(); }
+    if (!due) { due = setTimeout(() => { due = 0; refresh(); }, READINGS_MS); } // what it says is on the page, too
   });
   addEventListener("pagehide", () => tail.close());
 }

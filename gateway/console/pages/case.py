@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Final, cast
@@ -12,7 +12,6 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from crm_sync.cases import by_hand, proposals
 from crm_sync.cases.by_hand import Hand
 from crm_sync.explain import WORDS, because
-from crm_sync.model import CaseAlarm
 from crm_sync.playbooks.shown import ActionView
 from crm_sync.policy.model import Outcome
 from crm_sync.queries import CaseView, DecisionView, get_case
@@ -20,7 +19,11 @@ from crm_sync.trust.verdicts import Truth
 from crm_sync.wording.wording import Wording
 from devices.clock import to_datetime
 from devices.errors import CareloopError
-from gateway.console.case_charts import Known, draw_case, look_up
+from gateway.console.attention_queries import list_workers, snoozes_of
+from gateway.console.case_charts import Beside, Known, draw_case, look_up
+from gateway.console.command_queries import CommandRow, commands_of
+from gateway.console.forms import text_of, unusable
+from gateway.console.pages.commands import offered_by
 from gateway.console.parts import Connection, Desk, done
 from gateway.console.queries import case_more, list_records
 from gateway.console.show import HOUR_S, Shown
@@ -41,6 +44,26 @@ class StoryLine:
     at: datetime
     kind: str
     says: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmCard:
+    """An alarm of a case in words, and what people did to it."""
+
+    alarm_id: str
+    device_id: str
+    watch: str
+    kind: str
+    metric: str | None
+    severity: str
+    state: str
+    text: str
+    expected: str
+    observed: str
+    started_at_s: float
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    snoozed_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +104,10 @@ def case_router(desk: Desk) -> APIRouter:
             records = await list_records(conn, person.tenant_id, case_id)
             known = await look_up(conn, view, person.tenant_id)
             units = units_of(desk.parts.profiles.get(more.model or ""))
-            charts = await draw_case(conn, view, known, units, shown)
+            workers = await list_workers(conn, person.tenant_id) if person.role.may(Role.AGENT) else []
+            cards = await _cards(conn, view, known, wording, shown.now_s)
+            commands = await _commands(conn, view, is_single=more.members is None)
+            charts = await draw_case(conn, view, known, Beside(units, commands), shown)
         await desk.parts.people.note(person, "case.read", case_id, {"owner": view.case.owner_ref})
         return await desk.page(
             request,
@@ -93,7 +119,10 @@ def case_router(desk: Desk) -> APIRouter:
             model=more.model,
             members=more.members,
             incident_id=more.incident_id,
-            alarms=[_in_words(alarm, wording) for alarm in view.alarms],
+            alarms=cards,
+            people=workers,
+            commands=commands,
+            offered=offered_by(desk.parts.profiles.get(more.model or "")),
             records=records,
             links={each.name: each.record_link for each in desk.parts.crm.endpoints},
             charts=charts,
@@ -126,8 +155,10 @@ def _add_decisions(router: APIRouter, desk: Desk) -> None:
     @router.post("/cases/{case_id}/assign")
     async def assign(request: Request, case_id: str) -> Response:
         person, fields = await desk.write(request, Role.AGENT)
-        to = fields.get("to", "").strip()[:MOST_NAME] or None
+        to = text_of(fields, "to", MOST_NAME) or None
         async with _decided(desk, person, "case.assign", case_id, assignee=to) as conn:
+            if to not in {None, person.name, *await list_workers(conn, person.tenant_id)}:
+                raise unusable("to")
             await by_hand.assign(conn, _hand(desk, person, case_id), team=None, assignee=to)
         return done(request, f"/cases/{case_id}")
 
@@ -193,13 +224,41 @@ def story_of(view: CaseView, known: Sequence[Known], shown: Shown, wording: Word
     return sorted(lines, key=lambda line: line.at)
 
 
-def _in_words(alarm: CaseAlarm, wording: Wording) -> CaseAlarm:
-    return replace(
-        alarm,
+async def _cards(
+    conn: Connection, view: CaseView, known: Sequence[Known], wording: Wording, now_s: float
+) -> list[AlarmCard]:
+    snoozes = await snoozes_of(conn, view.case.tenant_id, [each.alarm.alarm_id for each in known], now_s)
+    return [_card(each, view.case.device_id, snoozes, wording) for each in known]
+
+
+def _card(known: Known, device_id: str, snoozes: Mapping[str, datetime], wording: Wording) -> AlarmCard:
+    alarm = known.alarm
+    return AlarmCard(
+        alarm_id=alarm.alarm_id,
+        device_id=device_id,
+        watch=alarm.watch,
+        kind=alarm.kind,
+        metric=alarm.metric,
+        severity=alarm.severity,
+        state=alarm.state,
         text=wording.phrase(alarm.text),
         expected=wording.phrase(alarm.expected),
         observed=wording.phrase(alarm.observed),
+        started_at_s=alarm.started_at_s,
+        acknowledged_at=known.acknowledged_at,
+        acknowledged_by=known.acknowledged_by,
+        snoozed_until=snoozes.get(alarm.alarm_id),
     )
+
+
+async def _commands(conn: Connection, view: CaseView, *, is_single: bool) -> list[CommandRow]:
+    """What the product was told from the case's opening to its end; a case of many products has none of its own."""
+    if not is_single:
+        return []
+    case = view.case
+    until = None if case.state.is_live else to_datetime(case.updated_at_s)
+    since = to_datetime(min([case.opened_at_s, *(each.at.timestamp() for each in view.transitions)]))
+    return await commands_of(conn, case.tenant_id, case.device_id, since, until)
 
 
 def gated(decision: DecisionView, shown: Shown) -> Gated:

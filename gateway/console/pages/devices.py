@@ -8,25 +8,29 @@ from typing import Any, Final
 
 import msgspec
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import StreamingResponse
 
 from crm_sync.queries import CaseFilter, list_cases
 from devices.registry.queries import count_devices
 from gateway.api.queries import READINGS_OF_DEVICE, list_alarms, list_devices, list_readings, summarise_device
+from gateway.console.attention_queries import snoozes_of
 from gateway.console.chart import Drawn, Series, draw_series
-from gateway.console.fleet_queries import credentials_of, events_of, find_devices, firmware_of
+from gateway.console.command_queries import commands_of
+from gateway.console.fleet_queries import credentials_of, events_of, find_devices, firmware_of, has_device
+from gateway.console.pages.commands import offered_by
 from gateway.console.parts import Connection, Desk
 from gateway.console.series import Stretch, metrics_of, read_values
 from gateway.console.show import DAY_S, Shown
 from gateway.console.units import units_of
 from gateway.order.queries import order_of
 from gateway.people.door import session_of
+from gateway.people.model import Actor, Role
 from gateway.store.quarantine import Wanted, list_entries
 from gateway.store.tables import read_tables
 
 SIZE: Final = 50
 MOST_CHARTS: Final = 6
 RANGES: Final[Mapping[str, float]] = {"1": DAY_S, "14": 14 * DAY_S, "90": 90 * DAY_S}
+USUAL_RANGE: Final = "14"
 NEWEST: Final = 12
 
 
@@ -59,69 +63,96 @@ def devices_router(desk: Desk) -> APIRouter:
         )
 
     @router.get("/devices/{device_id}")
-    async def device(request: Request, device_id: str, days: str = "14") -> Response:
-        person = await desk.enter(request)
-        shown = desk.renderer.shown(request)
-        async with desk.pool.connection() as conn:
-            wanted = {"tenant_id": person.tenant_id, "device_id": device_id, "after": None, "limit": 1}
-            rows = await list_devices(conn, wanted)
-            if not rows:
-                raise HTTPException(HTTPStatus.NOT_FOUND, "device")
-            context = await _all_of(conn, person.tenant_id, device_id)
-            last_s = shown.now_s if context["summary"]["last_ts"] is None else context["summary"]["last_ts"].timestamp()
-            stretch = Stretch(device_id, last_s - RANGES.get(days, RANGES["14"]), last_s + 1)
-            units = units_of(desk.parts.profiles.get(rows[0]["model"] or ""))
-            charts = await _charts(conn, rows[0], stretch, units, shown)
-        await desk.parts.people.note(person, "device.read", device_id, {"owner": rows[0]["owner_ref"]})
-        return await desk.page(
-            request,
-            person,
-            "device.html",
-            device=rows[0],
-            connected=desk.parts.is_connected(device_id),
-            charts=charts,
-            days=days if days in RANGES else "14",
-            ranges=list(RANGES),
-            **context,
-        )
+    async def device(request: Request, device_id: str) -> Response:
+        return await show_device(desk, request, await desk.enter(request), device_id)
 
     _add_tail(router, desk)
     return router
 
 
+async def show_device(
+    desk: Desk, request: Request, person: Actor, device_id: str, *, told: Mapping[str, str] | None = None
+) -> Response:
+    """All there is to know of a device; `told` is a password that was just made, shown this once."""
+    shown = desk.renderer.shown(request)
+    days = request.query_params.get("days", "")
+    async with desk.pool.connection() as conn:
+        wanted = {"tenant_id": person.tenant_id, "device_id": device_id, "after": None, "limit": 1}
+        rows = await list_devices(conn, wanted)
+        if not rows:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "device")
+        context = await _all_of(conn, person.tenant_id, device_id, shown.now_s)
+        last_s = shown.now_s if context["summary"]["last_ts"] is None else context["summary"]["last_ts"].timestamp()
+        stretch = Stretch(device_id, last_s - RANGES.get(days, RANGES[USUAL_RANGE]), last_s + 1)
+        profile = desk.parts.profiles.get(rows[0]["model"] or "")
+        units = units_of(profile)
+        charts = await _charts(conn, rows[0], stretch, units, shown)
+        battery = await _battery(conn, device_id, last_s)
+    await desk.parts.people.note(person, "device.read", device_id, {"owner": rows[0]["owner_ref"]})
+    return await desk.page(
+        request,
+        person,
+        "device.html",
+        device=rows[0],
+        connected=desk.parts.is_connected(device_id),
+        charts=charts,
+        battery=None if battery is None else f"{shown.number(battery[1])} {units.get(battery[0], '')}".strip(),
+        days=days if days in RANGES else USUAL_RANGE,
+        ranges=list(RANGES),
+        offered=offered_by(profile),
+        told=told,
+        **({} if told is None else {"at": f"/devices/{device_id}"}),
+        **context,
+    )
+
+
+async def _battery(conn: Connection, device_id: str, last_s: float) -> tuple[str, float] | None:
+    """The metric that tells of the device's battery, and what it said last; None where none does."""
+    for table in await read_tables(conn):
+        for metric in table.metrics:
+            if "battery" in metric:
+                _, values = await read_values(conn, metric, Stretch(device_id, last_s - 2 * DAY_S, last_s + 1))
+                if len(values):
+                    return metric, float(values[-1])
+    return None
+
+
 def _add_tail(router: APIRouter, desk: Desk) -> None:
     @router.get("/devices/{device_id}/tail")
     async def tail(request: Request, device_id: str) -> Response:
-        """What becomes of each of the device's packets, from now on."""
+        """What becomes of each of the device's packets, from now on; operators see the packets themselves too."""
         person = await desk.enter(request)
         session = session_of(request)
         async with desk.pool.connection() as conn:
-            wanted = {"tenant_id": person.tenant_id, "device_id": device_id, "after": None, "limit": 1}
-            if not await list_devices(conn, wanted):
+            if not await has_device(conn, person.tenant_id, device_id):
                 raise HTTPException(HTTPStatus.NOT_FOUND, "device")
         await desk.parts.people.note(person, "device.tail", device_id)
+        sees_bytes = person.role.may(Role.OPERATOR)
 
         async def events() -> AsyncGenerator[bytes]:
             yield b"retry: 2000\n\n"
-            async for fate in desk.parts.pipeline.taps.watch(device_id):
+            async for fate, payload in desk.parts.pipeline.taps.watch_raw(device_id):
                 if session is None or await desk.parts.people.who(session) is None:
                     return
-                yield b"event: packet\ndata: " + msgspec.json.encode(fate) + b"\n\n"
+                told = {**asdict(fate), "raw": readable(payload) if sees_bytes else None}
+                yield b"event: packet\ndata: " + msgspec.json.encode(told) + b"\n\n"
 
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+        return desk.stream(person, events())
 
 
-async def _all_of(conn: Connection, tenant_id: str, device_id: str) -> dict[str, Any]:
+async def _all_of(conn: Connection, tenant_id: str, device_id: str, now_s: float) -> dict[str, Any]:
     asked: dict[str, Any] = dict.fromkeys(("alarm_id", "state", "since", "before_us", "before_id"))
     summary = await summarise_device(conn, tenant_id, device_id)
+    alarms = await list_alarms(conn, {**asked, "tenant_id": tenant_id, "device_id": device_id, "limit": NEWEST})
+    snoozes = await snoozes_of(conn, tenant_id, [alarm["alarm_id"] for alarm in alarms], now_s)
     return {
         "summary": summary,
         "order": (await order_of(conn, tenant_id, [device_id])).get(device_id),
         "firmwares": await firmware_of(conn, tenant_id, device_id),
         "credentials": await credentials_of(conn, tenant_id, device_id),
         "events": await events_of(conn, tenant_id, device_id),
-        "alarms": await list_alarms(conn, {**asked, "tenant_id": tenant_id, "device_id": device_id, "limit": NEWEST}),
+        "alarms": [{**alarm, "snoozed_until": snoozes.get(alarm["alarm_id"])} for alarm in alarms],
+        "commands": await commands_of(conn, tenant_id, device_id),
         "cases": (await list_cases(conn, tenant_id, CaseFilter(device_id=device_id), None, NEWEST)).items,
         "refused": await _refused(conn, tenant_id, device_id),
         "readings": await _newest(conn, device_id, summary["last_ts"]),

@@ -1,7 +1,7 @@
 """The inbox: cases by urgency, and a person's yes or no to those that wait for it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -9,9 +9,11 @@ from fastapi import APIRouter, Request, Response
 
 from crm_sync.model import CaseState
 from devices.profiles.model import Severity
-from gateway.console.parts import Desk
+from gateway.console.attention_queries import count_contacts, list_workers
+from gateway.console.parts import Connection, Desk
 from gateway.console.queries import LIVE, InboxFilter, count_inbox, list_inbox, list_teams
 from gateway.console.words import Words
+from gateway.people.model import Role
 from gateway.store.tallies import read_tallies
 
 SIZE: Final = 50
@@ -24,6 +26,27 @@ TABS: Final = {
     "waiting": ("Waiting", (CaseState.WAITING,)),
     "closed": ("Closed", (CaseState.RESOLVED, CaseState.RETRACTED, CaseState.EXPIRED)),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """One of the lists of what waits for somebody."""
+
+    code: str
+    name: str
+    address: str
+    count: int
+
+
+async def counted_tabs(conn: Connection, tenant_id: str, words: Words) -> list[Tab]:
+    """The lists of the inbox, with how much is in each."""
+    by_state = (await read_tallies(conn, tenant_id)).cases
+    tabs = [
+        Tab(code, words.say(name), f"/?show={code}", sum(by_state.get(str(each), 0) for each in states))
+        for code, (name, states) in TABS.items()
+    ]
+    contacts = Tab("contacts", words.say("Contacts to allow"), "/contacts", await count_contacts(conn, tenant_id))
+    return [*tabs[:2], contacts, *tabs[2:]]
 
 
 def inbox_router(desk: Desk) -> APIRouter:
@@ -50,8 +73,9 @@ def inbox_router(desk: Desk) -> APIRouter:
             rows = await list_inbox(conn, person.tenant_id, which, limit=SIZE, offset=(number - 1) * SIZE)
             total = await count_inbox(conn, person.tenant_id, which) if which.is_narrow else None
             teams = await list_teams(conn, person.tenant_id)
-            by_state = (await read_tallies(conn, person.tenant_id)).cases
-        counts = {code: sum(by_state.get(str(each), 0) for each in states) for code, (_, states) in TABS.items()}
+            tabs = await counted_tabs(conn, person.tenant_id, words)
+            people = await list_workers(conn, person.tenant_id) if person.role.may(Role.AGENT) else []
+        counts = {each.code: each.count for each in tabs}
         return await desk.page(
             request,
             person,
@@ -61,8 +85,8 @@ def inbox_router(desk: Desk) -> APIRouter:
             page=number,
             size=SIZE,
             tab=tab,
-            tabs=[(code, words.say(name)) for code, (name, _) in TABS.items()],
-            counts=counts,
+            tabs=tabs,
+            people=people,
             severities=[str(each) for each in reversed(Severity)],
             teams=teams,
             crm_words=partial(records_in_words, words),

@@ -1,0 +1,205 @@
+"""What service people do at the console besides deciding cases: who works what, what is put off, who is written to."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.services.chromium import Window, open_window
+from tests.services.console import PASSWORD, ConsoleWorld
+
+Open = Callable[[str], Window]
+
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture(scope="module")
+def windows(chromium: Browser, console_world: ConsoleWorld) -> Iterator[dict[str, Window]]:
+    """One window of each person, signed in when somebody needs it."""
+    found: dict[str, Window] = {}
+    yield found
+    for window in found.values():
+        window.context.close()
+    del chromium, console_world
+
+
+@pytest.fixture
+def of(chromium: Browser, console_world: ConsoleWorld, windows: dict[str, Window]) -> Iterator[Open]:
+    """Whose window is wanted; nothing may go wrong in any, and nothing leave the machine."""
+
+    def find(name: str) -> Window:
+        if name not in windows:
+            windows[name] = open_window(chromium, console_world.url)
+            windows[name].sign_in(name, PASSWORD)
+        return windows[name]
+
+    yield find
+    for window in windows.values():
+        assert window.faults == []
+        assert window.strangers() == []
+
+
+def test_a_case_is_given_to_somebody_by_keyboard_and_taken_from_its_page(of: Open, console_world: ConsoleWorld) -> None:
+    device_id = console_world.heat()
+    case = console_world.case_of(device_id, "proposed")
+    window = of("aldo")
+    page, keys = window.page, window.page.keyboard
+    window.go(f"/?q={device_id}")
+    keys.press("j")
+    keys.press("g")
+    expect(page.get_by_role("dialog")).to_contain_text("The boiler runs too hot")
+    page.get_by_label("Who looks after it").select_option("olga")
+    page.get_by_role("dialog").get_by_role("button", name="Give", exact=True).click()
+    expect(page.locator("[data-row]")).to_contain_text("olga")
+    window.go(f"/cases/{case['case_id']}")
+    page.get_by_role("button", name="Take it").click()
+    expect(page.locator("[data-part=product]")).to_contain_text("aldo")
+    offered = page.locator("#assign option").all_text_contents()
+    assert "vera" not in offered  # who may only look is given nothing
+    assert {"aldo (you)", "anna", "olga", "nobody yet"} <= set(offered)
+    csrf = page.locator("[name=csrf]").first.get_attribute("value")
+    url = f"{window.base_url}/cases/{case['case_id']}/assign"
+    assert window.context.request.post(url, form={"csrf": csrf or "", "to": "vera"}).status == 422
+
+
+def test_a_dialog_that_is_closed_does_nothing(of: Open, console_world: ConsoleWorld) -> None:
+    device_id = console_world.heat()
+    console_world.decide(console_world.case_of(device_id, "proposed")["case_id"], "approve")
+    case = console_world.case_of(device_id, "open")
+    window = of("aldo")
+    window.go(f"/cases/{case['case_id']}")
+    window.page.get_by_role("button", name="Resolve").click()
+    window.page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    expect(window.page.get_by_role("dialog")).to_have_count(0)
+    window.page.fill("#note", "still open")
+    window.page.get_by_role("button", name="Keep the note").click()
+    expect(window.page.locator("[data-part=story]")).to_contain_text("still open")
+    expect(window.page.locator("[data-part=state]")).not_to_contain_text("resolved")
+
+
+def test_an_alarm_is_seen_and_put_off(of: Open, console_world: ConsoleWorld) -> None:
+    device_id = console_world.heat()
+    case = console_world.case_of(device_id, "proposed")
+    window = of("aldo")
+    window.go(f"/cases/{case['case_id']}")
+    evidence = window.page.locator("[data-part=evidence]")
+    evidence.get_by_role("button", name="Seen", exact=True).click()
+    expect(evidence).to_contain_text("seen by aldo")
+    evidence.get_by_label("Put off for").select_option("4h")
+    evidence.get_by_role("button", name="Put off").click()
+    expect(evidence).to_contain_text("put off")
+    (alarm,) = console_world.gateway.ask("/v1/alarms", device_id=device_id)["items"]
+    (quiet,) = console_world.gateway.ask("/v1/silences")["items"]
+    assert alarm["acknowledged_by"] == "aldo"
+    assert (quiet["kind"], quiet["alarm_id"], quiet["actor"]) == ("snooze", alarm["alarm_id"], "person:aldo")
+    assert evidence.get_by_role("link", name="Silence").count() == 0  # that is for operators
+    window.go("/silences")
+    expect(window.page.get_by_role("button", name="Begin")).to_have_count(0)
+
+
+def test_a_maintenance_window_is_begun_in_the_readers_time_and_ended(of: Open, console_world: ConsoleWorld) -> None:
+    window = of("olga")
+    page = window.page
+    window.go("/silences?kind=maintenance&device_id=boiler-11")
+    begin = page.locator("#begin")
+    begin.get_by_label("Until").fill("2099-07-01T12:00")
+    begin.get_by_label("Why").fill("the pump is exchanged")
+    begin.get_by_role("button", name="Begin").click()
+    row = page.locator("[data-row]", has_text="the pump is exchanged")
+    expect(row).to_contain_text("maintenance window")
+    found = console_world.gateway.ask("/v1/silences")["items"]
+    (quiet,) = [each for each in found if each["kind"] == "maintenance"]
+    assert quiet["ends_at"] == "2099-07-01T10:00:00Z"  # noon in Rome
+    row.get_by_role("button", name="End it").click()
+    expect(row).to_have_count(0)
+    page.get_by_role("link", name="All").click()
+    expect(row).to_contain_text("ended by olga")
+    acts = {each["what"] for each in console_world.gateway.ask("/v1/audit", by="person:olga")["items"]}
+    assert {"maintenance.begin", "silence.end"} <= acts
+    csrf = page.locator("[name=csrf]").first.get_attribute("value") or ""
+    for wrong in ({"kind": "silence"}, {"kind": "silence", "model": "boiler", "ends_at": "1999-01-01T00:00"}):
+        form: dict[str, str | float | bool] = {"csrf": csrf, "why": "no", "ends_at": "2099-01-01T00:00", **wrong}
+        assert window.context.request.post(f"{window.base_url}/silences", form=form).status == 422
+
+
+def test_a_device_is_told_something_and_it_is_taken_back(of: Open, console_world: ConsoleWorld) -> None:
+    device_id = console_world.heat()
+    window = of("aldo")
+    page = window.page
+    window.go(f"/devices/{device_id}")
+    page.get_by_text("Tell it to do something").click()
+    page.get_by_label("Command").select_option("vent")
+    page.get_by_label("What goes with it").fill('{"seconds": 5}')
+    page.get_by_role("button", name="Tell it").click()
+    told = page.locator("[data-part=commands]")
+    expect(told).to_contain_text("waits for the device")
+    told.get_by_role("button", name="Take it back").click()
+    expect(told).to_contain_text("taken back")
+    (command,) = console_world.gateway.ask(f"/v1/devices/{device_id}/commands")["items"]
+    assert (command["name"], command["data"], command["issued_by"]) == ("vent", {"seconds": 5}, "person:aldo")
+    case = console_world.case_of(device_id, "proposed")
+    window.go(f"/cases/{case['case_id']}")
+    expect(page.locator("[data-part=commands]")).to_contain_text("vent")
+    expect(page.locator("svg .sign.command").first).to_be_attached()
+
+
+def test_a_device_gets_another_password_from_an_operator_only(of: Open, console_world: ConsoleWorld) -> None:
+    agent = of("aldo")
+    agent.go("/devices/boiler-11")
+    expect(agent.page.get_by_role("button", name="Give it a new password")).to_have_count(0)
+    window = of("olga")
+    window.go("/devices/boiler-11")
+    window.page.get_by_role("button", name="Give it a new password").click()
+    password = window.page.locator(".note code").text_content() or ""
+    assert console_world.may_connect("boiler-11", password)
+    assert console_world.may_connect("boiler-11", "pass-11-word")  # until it is revoked
+    window.page.locator("[name=which]").select_option("old")
+    window.page.get_by_role("button", name="Revoke", exact=True).click()
+    expect(window.page.locator("[data-part=credentials]")).to_contain_text("revoked")
+    assert console_world.may_connect("boiler-11", password)
+    assert not console_world.may_connect("boiler-11", "pass-11-word")
+
+
+def test_a_device_is_followed_live_and_its_messages_are_for_operators(of: Open, console_world: ConsoleWorld) -> None:
+    device_id = console_world.heat()
+    for name, sees in (("aldo", False), ("olga", True)):
+        window = of(name)
+        with window.page.expect_request(f"**/devices/{device_id}/tail"):
+            window.go(f"/devices/{device_id}")
+        stored = window.page.locator("[data-part=raw] tbody tr")
+        before = stored.count()
+        window.page.wait_for_selector("html[data-tail=on]")
+        console_world.cool(device_id)
+        expect(window.page.locator("#packets tr").first).to_contain_text(f"devices/{device_id}/telemetry")
+        expect(window.page.locator("#packets .raw")).to_have_count(int(sees))
+        expect(stored).to_have_count(before + 3)
+        window.go("/fleet")
+
+
+def test_an_owner_is_written_to_only_after_a_yes(of: Open, console_world: ConsoleWorld) -> None:
+    cases: dict[str, str] = {}
+    for _ in range(2):
+        device_id = console_world.heat()
+        case = console_world.case_of(device_id, "proposed")
+        console_world.decide(case["case_id"], "approve")
+        cases[case["case_id"]] = device_id
+    window = of("aldo")
+    page = window.page
+    window.go("/")
+    page.get_by_role("link", name="Contacts to allow").click()
+    first, second = (page.locator("[data-row]", has_text=device_id) for device_id in cases.values())
+    expect(first).to_contain_text("Please open the window")
+    expect(first).to_contain_text(f"person-{next(iter(cases.values())).rpartition('-')[2]}")
+    expect(first.locator(".due")).to_contain_text("left")
+    expect(second).to_be_visible()
+    second.get_by_label("Why not").fill("She rang already")
+    second.get_by_role("button", name="Do not send").click()
+    expect(second).to_have_count(0)
+    first.get_by_role("button", name="Allow").click()
+    expect(first).to_have_count(0)
+    expect(page.locator("[data-part=lately]")).to_contain_text("declined")
+    acts = {each["what"]: each for each in console_world.gateway.ask("/v1/audit", by="person:aldo")["items"]}
+    assert acts["outreach.decline"]["inputs"] == {"why": "She rang already"}
+    assert "outreach.approve" in acts
+    window.go(f"/cases/{next(iter(cases))}")
+    expect(page.locator("[data-part=contact]")).to_contain_text("approved by")
