@@ -23,8 +23,8 @@ from gateway.database.provisioned import cache_folder
 
 LOCKS = Path(__file__).resolve().parent.parent / "tests" / "senders"
 BUILD = LOCKS / "build.lock"
-FROM_SOURCE = "paho-mqtt"
-"""Its last version below 2, which pysparkplug asks for, was released as source only."""
+FROM_SOURCE = ("paho-mqtt", "roundup")
+"""What is released as source only: of the former its last version below 2, which pysparkplug asks for."""
 
 
 def main() -> int:
@@ -75,7 +75,8 @@ def make(folder: Path, lock: Path) -> None:
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     wheels = ["--require-hashes", "--only-binary", ":all:"]
     run(*install, *wheels, "-r", BUILD)
-    run(*install, *wheels, "--no-binary", FROM_SOURCE, "--no-build-isolation", "-r", lock)
+    sources = [part for name in FROM_SOURCE for part in ("--no-binary", name)]
+    run(*install, *wheels, *sources, "--no-build-isolation", "-r", lock)
 
 
 def run(*command: str | Path) -> None:

@@ -12,6 +12,7 @@ pytest_plugins = (
     "tests.services.crm",
     "tests.services.senders",
     "tests.services.django_helpdesk",
+    "tests.services.roundup",
     "tests.services.chromium",
     "tests.services.console",
 )

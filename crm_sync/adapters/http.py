@@ -3,6 +3,7 @@
 import asyncio
 import re
 import ssl
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -24,6 +25,8 @@ MAX_ANSWER_BYTES: Final = 65_536
 MAX_KEPT_BYTES: Final = 4_000
 MAX_RETRY_AFTER_S: Final = 86_400.0
 
+_PACKED: Final = frozenset({"gzip", "x-gzip", "deflate"})
+_ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS  # tells by the first bytes
 _SECONDS: Final = re.compile(r"[0-9]{1,18}")
 _SECRETS: Final = re.compile(
     r"whsec_[A-Za-z0-9+/=_-]+"
@@ -121,7 +124,17 @@ async def send(
     except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
         if exchange.status is None:  # else the answer's beginning says enough
             exchange.failure = error
+    if exchange.headers.get("content-encoding", "").strip().lower() in _PACKED:  # though nobody asked for it
+        exchange.body = _unpacked(exchange.body, most_bytes)
     return exchange
+
+
+def _unpacked(body: bytes, most_bytes: int) -> bytes:
+    """What was packed, no more of it than would have been read; the body itself where it is not."""
+    try:
+        return zlib.decompressobj(_ZLIB_OR_GZIP).decompress(body, most_bytes)
+    except zlib.error:
+        return body
 
 
 def unanswered(exchange: Exchange) -> Outcome:

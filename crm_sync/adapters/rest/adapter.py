@@ -12,15 +12,16 @@ from crm_sync.adapters.rest.account import read_spec
 from crm_sync.adapters.rest.caller import Caller
 from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.examine import examine
+from crm_sync.adapters.rest.hearing import Contacts, Tickets
+from crm_sync.adapters.rest.instants import write_instant
 from crm_sync.adapters.rest.reading import RestInbound, read_changes, read_contacts, read_tickets
-from crm_sync.adapters.rest.spec import FACTS, Contacts, Poll, Tickets
+from crm_sync.adapters.rest.spec import FACTS
 from crm_sync.adapters.rest.template import Json, Values
 from crm_sync.adapters.rest.work import Work
 from crm_sync.endpoints import LEASE_S
 from crm_sync.guard import Resolve, resolve_host
 from crm_sync.owners.news import OwnerNews
 from crm_sync.settings import CASE_TYPES, EndpointSettings, MessageType
-from devices.clock import to_datetime
 from devices.errors import ConfigError, Fault, Retryable
 
 _PATIENCE_S: Final = 0.75 * LEASE_S  # for all calls of one delivery: then the lease is still ours
@@ -118,7 +119,7 @@ class RestAdapter:
         poll = self.spec.poll
         if poll is None:
             return ()
-        facts = {**dict.fromkeys(FACTS), "since": _since(poll, since_s - poll.overlap)}
+        facts = {**dict.fromkeys(FACTS), "since": write_instant(poll.since, since_s - poll.overlap)}
         try:
             self._caller.admit(can_wait=True)
             items = await self._caller.items("poll", poll, Values(facts, self.spec.maps))
@@ -145,8 +146,8 @@ class RestAdapter:
         return told
 
     async def _listed(self, name: str, listing: Contacts | Tickets, since_s: float) -> Sequence[Json]:
-        facts = {**dict.fromkeys(FACTS), "since": _since(listing, since_s - listing.overlap)}
-        self._caller.admit()
+        facts = {**dict.fromkeys(FACTS), "since": write_instant(listing.since, since_s - listing.overlap)}
+        self._caller.admit(can_wait=True)
         return await self._caller.items(name, listing, Values(facts, self.spec.maps))
 
     def examine(self) -> AsyncIterator[Health]:
@@ -166,13 +167,3 @@ class RestAdapter:
 
 def _retryable(failed: CallFailed) -> Retryable:
     return Retryable(failed.outcome.code, failed.outcome.detail, failed.outcome.retry_after_s)
-
-
-def _since(poll: Poll | Contacts | Tickets, epoch_s: float) -> str:
-    match poll.since:
-        case "iso":
-            return to_datetime(epoch_s).isoformat(timespec="seconds").replace("+00:00", "Z")
-        case "epoch":
-            return str(int(epoch_s))
-        case "epoch_ms":
-            return str(int(epoch_s * 1000))

@@ -4,9 +4,9 @@ import asyncio
 import base64
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlencode
 
 import httpx
@@ -16,7 +16,9 @@ from crm_sync.adapters.contract import Outcome, Result
 from crm_sync.adapters.http import Exchange, Request, read_token
 from crm_sync.adapters.rest.assertion import GRANT, Claims, assertion, read_key
 from crm_sync.adapters.rest.classify import CallFailed
+from crm_sync.adapters.rest.request import Origin
 from crm_sync.adapters.rest.spec import Auth
+from crm_sync.adapters.rest.template import Json, Values, as_text, look_up
 from crm_sync.settings import EndpointSettings
 from devices.errors import ConfigError, Fault
 
@@ -45,7 +47,7 @@ def read_credentials(settings: EndpointSettings, auth: Auth) -> Credentials:
     token = read_token(settings)
     if auth.kind != "none" and not token:
         raise ConfigError([Fault(f"{where}.token", "nothing", f"a token, or token_file, for auth.kind {auth.kind}")])
-    if (auth.kind == "basic" or auth.is_granted) and not settings.user:
+    if auth.kind in {"basic", "client_credentials", "jwt_bearer"} and not settings.user:
         raise ConfigError([Fault(f"{where}.user", "nothing", f"a user, or client id, for auth.kind {auth.kind}")])
     if auth.kind == "jwt_bearer":
         try:
@@ -62,15 +64,15 @@ class Authority:
         self,
         auth: Auth,
         credentials: Credentials,
-        url: str,
+        origin: Origin,
         *,
         now_s: Callable[[], float] = time.monotonic,
         real_now_s: Callable[[], float] = time.time,
     ) -> None:
-        """`url` is where tokens are granted."""
+        """`origin` is where tokens are granted, if the file names no other server."""
         self._auth = auth
         self._credentials = credentials
-        self._url = url
+        self._origin = origin
         self._now_s = now_s
         self._real_now_s = real_now_s
         self._granted = ""
@@ -102,27 +104,58 @@ class Authority:
                 return {"authorization": f"Basic {pair}"}
             case "header":
                 return {auth.header.lower(): f"{auth.prefix}{held.token}"}
+            case "parameter":  # in the address: see admit
+                return {}
+            case "login":
+                return {auth.header.lower(): f"{auth.prefix}{await self._grant(send)}"}
             case "client_credentials" | "jwt_bearer":
                 return {"authorization": f"Bearer {await self._grant(send)}"}
 
+    def admit(self, request: Request, headers: Mapping[str, str]) -> Request:
+        """A request that shows who we are."""
+        admitted = replace(request, headers={**request.headers, **headers})
+        if self._auth.kind != "parameter":
+            return admitted
+        url = httpx.URL(request.url).copy_set_param(self._auth.parameter, self._credentials.token)
+        return replace(admitted, url=str(url))
+
     def forget(self, refused: Mapping[str, str]) -> None:
         """The token in these headers was refused: ask for another, unless somebody has already."""
-        if refused.get("authorization") == f"Bearer {self._granted}":
+        if self._granted and any(text.endswith(self._granted) for text in refused.values()):
             self._until_s = 0.0
 
     async def _grant(self, send: Send) -> str:
         async with self._asking:
             if self._now_s() < self._until_s:
                 return self._granted
-            headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-            exchange = await send(Request(self._url, headers, urlencode(self._form()).encode()))
-            try:
-                granted = msgspec.json.decode(exchange.body, type=_Granted)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                raise CallFailed(_refusal(exchange)) from None
+            exchange = await send(self._question())
+            granted = self._read(exchange)
+            if granted is None:
+                raise CallFailed(_refusal(exchange))
             self._granted = granted.access_token
             self._until_s = self._now_s() + max(granted.expires_in - _EARLY_S, 1.0)
             return self._granted
+
+    def _question(self) -> Request:
+        """What a token is asked for with."""
+        auth, held = self._auth, self._credentials
+        if auth.login is not None:
+            return self._origin.request(auth.login, Values({"user": held.user, "token": held.token}, {}))
+        headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+        url = auth.grant_url or self._origin.url + auth.grant_path
+        return Request(url, headers, urlencode(self._form()).encode())
+
+    def _read(self, exchange: Exchange) -> _Granted | None:
+        """The token in an answer; None where there is none."""
+        login = self._auth.login
+        try:
+            if login is None:
+                return msgspec.json.decode(exchange.body, type=_Granted)
+            told = cast("Json", msgspec.json.decode(exchange.body)) if exchange.status in login.success else None
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+        token = as_text(look_up(self._auth.token_at, told))
+        return _Granted(token, self._auth.life) if token else None
 
     def _form(self) -> dict[str, str]:
         auth, held = self._auth, self._credentials

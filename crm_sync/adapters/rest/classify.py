@@ -1,5 +1,6 @@
 """What an answer to one call means."""
 
+import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ import httpx
 import msgspec
 
 from crm_sync.adapters.contract import Outcome, Result
-from crm_sync.adapters.http import Exchange, parse_retry_after_s
-from crm_sync.adapters.rest.spec import Call, ErrorRule, Listing
+from crm_sync.adapters.http import MAX_RETRY_AFTER_S, Exchange, parse_retry_after_s
+from crm_sync.adapters.rest.calls import Call, Listing
+from crm_sync.adapters.rest.instants import parse_instant_s
+from crm_sync.adapters.rest.spec import ErrorRule
 from crm_sync.adapters.rest.template import Json, look_up
 
 _BY_STATUS: Final[Mapping[int, Result]] = {
@@ -23,13 +26,19 @@ _BY_STATUS: Final[Mapping[int, Result]] = {
     429: Result.RATE_LIMITED,
     503: Result.RETRYABLE,
 }
-_ON_A_RECORD: Final = frozenset({"read", "update", "link", "note", "note.find", "note.first", "status", "end"})
+_ON_A_RECORD: Final = frozenset(
+    {"read", "update", "link", "note", "note.find", "note.first", "note.attach", "status", "end"}
+)
 RECORD_GONE: Final = "record_gone"
 """The code of a record that is there no more: somebody removed it, or merged it into another."""
 
 _NO_RECORD: Final = frozenset({404, 410})
 _MALFORMED: Final = frozenset({400, 411, 413, 414, 415, 422, 431})
+_SINCE_S: Final = 1e9  # a number above it is an instant since 1970, one below it a wait
 _SHOWN: Final = 300  # characters of an answer that a detail repeats
+
+
+_NOT_JSON: Final = "\x00"  # what no answer's JSON is
 
 
 class CallFailed(Exception):
@@ -46,6 +55,7 @@ class Judge:
 
     rules: Sequence[ErrorRule]
     refusal_tries: int  # after so many a 404 of an address is believed
+    wait_header: str = ""  # read where there is no Retry-After
 
     def read(self, name: str, call: Call, exchange: Exchange, now_s: float) -> Json:
         """The answer's JSON, None for an empty one; `name` is the call's table. Raises CallFailed for no success.
@@ -57,21 +67,32 @@ class Judge:
         if isinstance(call, Listing) and status in call.nothing:
             return None
         shown = f"{name}: {text[:_SHOWN]}"
-        retry_after_s = parse_retry_after_s(exchange.headers.get("retry-after"), now_s)
+        retry_after_s = self._wait_s(exchange.headers, now_s)
         for rule in self.rules:
             if _fits(rule, name, status, text):
                 wait_s = rule.retry_after if retry_after_s is None else retry_after_s
                 raise CallFailed(Outcome(rule.means, rule.code, shown, status=status, retry_after_s=wait_s))
+        answer = text if call.answers == "text" else _told(exchange.body)
+        if httpx.codes.is_success(status) and answer is _NOT_JSON:  # a proxy's page, whatever its status
+            raise CallFailed(Outcome(in_doubt(call), "not_json", shown, status=status))
         if status not in call.success:
             result, code, tries = self._by_status(name, call, status)
             raise CallFailed(Outcome(result, code, shown, status=status, retry_after_s=retry_after_s, tries=tries))
-        try:
-            answer = cast("Json", msgspec.json.decode(exchange.body)) if exchange.body.strip() else None
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise CallFailed(Outcome(in_doubt(call), "not_json", shown, status=status)) from None
+        answer = None if answer is _NOT_JSON else answer
         if call.expect is not None and not look_up(call.expect, answer):
             raise CallFailed(Outcome(Result.PERMANENT, "refused", shown, field=call.expect, status=status))
         return answer
+
+    def _wait_s(self, headers: Mapping[str, str], now_s: float) -> float | None:
+        """How long the other side asks to be left alone; None where it does not say."""
+        asked_s = parse_retry_after_s(headers.get("retry-after"), now_s)
+        told = headers.get(self.wait_header.lower()) if self.wait_header else None
+        if asked_s is not None or told is None:
+            return asked_s
+        at_s = parse_instant_s(told)
+        if at_s is None or at_s < _SINCE_S:  # seconds
+            return parse_retry_after_s(told, now_s)
+        return min(max(at_s - now_s, 0.0), MAX_RETRY_AFTER_S)
 
     def _by_status(self, name: str, call: Call, status: int) -> tuple[Result, str, int | None]:
         if status in _NO_RECORD and name in _ON_A_RECORD:
@@ -87,6 +108,15 @@ class Judge:
 def in_doubt(call: Call) -> Result:
     """What is known of a call without a believable answer: asking again does no harm, saying again may."""
     return Result.RETRYABLE if call.only_asks else Result.UNKNOWN
+
+
+def _told(body: bytes) -> Json:
+    """An answer's JSON, None for an empty one."""
+    text = body.removeprefix(codecs.BOM_UTF8).strip()
+    try:
+        return cast("Json", msgspec.json.decode(text)) if text else None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _NOT_JSON
 
 
 def _fits(rule: ErrorRule, name: str, status: int, text: str) -> bool:

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Mapping
 
 from crm_sync.adapters.contract import Health
 from crm_sync.adapters.rest.caller import Caller
+from crm_sync.adapters.rest.calls import Check
 from crm_sync.adapters.rest.classify import CallFailed
-from crm_sync.adapters.rest.spec import FACTS, Check, Spec
+from crm_sync.adapters.rest.spec import FACTS, Spec
 from crm_sync.adapters.rest.template import Json, Values, as_text, look_up
 
 
@@ -18,7 +19,7 @@ async def examine(spec: Spec, caller: Caller) -> AsyncIterator[Health]:
         except CallFailed as failed:
             yield Health(ok=False, detail=f"{check.says}: {failed.outcome.code} {failed.outcome.detail}"[:500])
         else:
-            yield _judge(check, answer, spec.maps)
+            yield _judge(check, answer.body, spec.maps)
     if spec.find is None and not spec.create.idempotency_header and spec.create.method == "POST":
         says = "a create whose answer is lost is made again: give find, create.idempotency_header, or an upsert"
         yield Health(ok=False, detail=says)

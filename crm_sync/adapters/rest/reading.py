@@ -4,22 +4,17 @@ import base64
 import binascii
 import hashlib
 import hmac
-import math
-import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Final, cast
+from typing import cast
 
 import msgspec
 
 from crm_sync.adapters.contract import Hook, RecordChange
-from crm_sync.adapters.rest.spec import Contacts, Inbound, Reading, Tickets
+from crm_sync.adapters.rest.hearing import Contacts, Inbound, Reading, Tickets
+from crm_sync.adapters.rest.instants import parse_instant_s
 from crm_sync.adapters.rest.template import Json, as_text, look_up
 from crm_sync.owners.news import Contacted, HumanCase, OwnerNews
 from crm_sync.signing import BadSignature, SignatureReason
-
-_DATE: Final = re.compile(r"/Date\((\d{1,16})(?:[+-]\d{4})?\)/")  # as Microsoft's JSON writes milliseconds
-_MOST_MS: Final = 10**11  # a number of seconds is smaller until the year 5138, one of milliseconds larger since 1973
 
 
 def read_changes(reading: Reading, items: Sequence[Json]) -> list[RecordChange]:
@@ -54,26 +49,6 @@ def _as_version(text: str) -> int | None:
         return int(text)
     epoch_s = parse_instant_s(text)
     return None if epoch_s is None else int(epoch_s * 1000)
-
-
-def parse_instant_s(text: str) -> float | None:
-    """An instant in ISO 8601 (UTC where it does not say), or in seconds or milliseconds since 1970."""
-    dated = _DATE.fullmatch(text)
-    if dated:
-        return int(dated[1]) / 1000
-    try:
-        number = float(text)
-    except ValueError:
-        pass
-    else:
-        if not math.isfinite(number):
-            return None
-        return number / 1000 if number > _MOST_MS else number
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
 
 
 def read_contacts(contacts: Contacts, items: Sequence[Json]) -> list[OwnerNews]:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, cast
 from urllib.parse import quote
 
 import jmespath
+import msgspec
 from jmespath.exceptions import JMESPathError
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
@@ -51,11 +52,13 @@ class Values:
 
 
 def as_text(value: Json) -> str:
-    """A value as a CRM would write it; nothing for None."""
+    """A value as a CRM would write it; nothing for None, JSON for what has parts."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Mapping | list | tuple):
+        return msgspec.json.encode(value).decode()
     return str(value)
 
 

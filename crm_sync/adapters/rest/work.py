@@ -1,15 +1,19 @@
 """One message to a helpdesk: which calls it takes, and whether they did what they said."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, cast
+from urllib.parse import unquote
 
 import msgspec
 
 from crm_sync.adapters.contract import Audit, Delivery, Outcome, Result
-from crm_sync.adapters.rest.caller import Caller
+from crm_sync.adapters.rest.caller import Caller, Reply
+from crm_sync.adapters.rest.calls import Find, Making, Note, Read, Status, Write
 from crm_sync.adapters.rest.classify import RECORD_GONE, CallFailed
-from crm_sync.adapters.rest.spec import FACTS, Find, Note, Read, Spec, Status
+from crm_sync.adapters.rest.spec import FACTS, Spec
 from crm_sync.adapters.rest.template import Json, UnknownWord, Values, as_text, fill, is_same, look_up
 from crm_sync.settings import MessageType
 from devices.clock import to_datetime
@@ -17,8 +21,13 @@ from devices.clock import to_datetime
 _MOVES: Final = frozenset({"reopened", "waiting", "accepted", "in_progress"})
 """Changes of a live case that move its record."""
 
+_MOST_READ: Final = 100  # hits of a search that are looked at one by one
+
 RECORD_CLOSED: Final = "record_closed"
 """The code of a rule of a file's: the record is closed for good, and moves no more."""
+
+
+Step = Callable[[], Awaitable[None]]
 
 
 class Work:
@@ -64,8 +73,29 @@ class Work:
         if find is None:
             return ()
         items = await self._caller.items("find", find, self.values)
-        ours = [as_text(look_up(find.id, item)) for item in items if _is_ours(find, item, self._delivery.key)]
-        return tuple(dict.fromkeys(called for called in ours if called))
+        if not find.reads:
+            items = [item for item in items if _is_ours(find, item, self._delivery.key)]
+        named = tuple(dict.fromkeys(called for item in items if (called := as_text(look_up(find.id, item)))))
+        return await self._read_ours(find, named) if find.reads else named
+
+    async def _read_ours(self, find: Find, named: Sequence[str]) -> Sequence[str]:
+        """Those records that bear the case's id, where only they say so. Raises CallFailed."""
+        read = self._spec.read
+        assert read is not None  # its file was refused if it is
+        if len(named) > _MOST_READ:
+            detail = f"find: {len(named)} hits are too many to look at each: the filter is ignored, or too wide"
+            raise CallFailed(Outcome(Result.PERMANENT, "too_many_hits", detail))
+        ours: list[str] = []
+        for called in named:
+            values = replace(self.values, facts={**self._facts, "external_id": called})
+            try:
+                record = look_up(read.item, (await self._caller.call("read", read, values)).body)
+            except CallFailed as failed:
+                if failed.outcome.code != RECORD_GONE:
+                    raise
+            else:
+                ours += [called] if _is_ours(find, record, self._delivery.key) else []
+        return ours
 
     async def audit(self, *, is_live: bool) -> Audit:
         """Hold the record against what the message says. Raises CallFailed."""
@@ -102,15 +132,15 @@ class Work:
             return Outcome(Result.OK, "created")
         await self._know_record()  # made by an attempt whose end was a failure, or was not heard of
         if self._spec.update is not None:
-            await self._caller.call("update", self._spec.update, self.values)
+            await self._tell("update", self._spec.update)
         await self._link()
         await self._check_record()
         return Outcome(Result.OK, "updated")
 
     async def _make(self) -> None:
         """Make the record, and see that it is there as told, and alone."""
-        answer = await self._caller.call("create", self._spec.create, self.values)
-        self._facts["external_id"] = await self._name(answer)
+        reply = await self._tell("create", self._spec.create)
+        self._facts["external_id"] = await self._name(reply)
         try:
             await self._link()
             await self._check_record()
@@ -125,20 +155,17 @@ class Work:
     async def _update(self) -> Outcome:
         await self._know_record()
         if self._spec.update is not None:
-            await self._caller.call("update", self._spec.update, self.values)
+            await self._tell("update", self._spec.update)
             await self._check_record()
-        if self._facts["change"] in _MOVES:
-            await self._move("status", self._spec.status)
-        await self._add_note()
+        moves = self._facts["change"] in _MOVES
+        for step in self._in_order(self._move_on if moves else None):
+            await step()
         return Outcome(Result.OK, "updated")
 
     async def _close(self) -> Outcome:
         """Move the record and say why; a record that is gone, or closed for good, has nothing left to close."""
-        steps = [self._know_record, self._end, self._add_note]
-        if self._spec.note is not None and self._spec.note.before_status:
-            steps = [self._know_record, self._add_note, self._end]
         code = "closed"
-        for step in steps:
+        for step in (self._know_record, *self._in_order(self._end)):
             try:
                 await step()
             except CallFailed as failed:
@@ -149,24 +176,67 @@ class Work:
                     raise
         return Outcome(Result.OK, code)
 
+    def _in_order(self, move: Step | None) -> Sequence[Step]:
+        """Move and note; in some helpdesks a note moves the record by itself, so that it is moved again after it."""
+        note = self._spec.note
+        if note is None or move is None:
+            return [self._add_note] if move is None else [move]
+        if note.before_status:
+            return [self._add_note, move]
+        return [move, self._add_note, partial(self._unless_it_stands, move)]
+
+    async def _unless_it_stands(self, move: Step) -> None:
+        """Make a move again if the record does not stand where it was put. Raises CallFailed."""
+        over = self._spec.end if move == self._end and self._spec.end is not None else self._spec.status
+        if over is not None:
+            try:
+                await self._check(over.check, "status_refused")
+            except CallFailed as failed:
+                if failed.outcome.code != "status_refused":
+                    raise
+                await move()
+
     async def _end(self) -> None:
         if self._spec.end is not None:
             await self._move("end", self._spec.end)
         else:
-            await self._move("status", self._spec.status)
+            await self._move_on()
+
+    async def _move_on(self) -> None:
+        await self._move("status", self._spec.status)
 
     async def _link(self) -> None:
         if self._spec.link is not None and self._facts["contact_id"] is not None:
-            await self._caller.call("link", self._spec.link, self.values)
+            await self._tell("link", self._spec.link)
 
-    async def _name(self, answer: Json) -> str:
+    async def _tell(self, name: str, call: Write) -> Reply:
+        """Make a call that changes something. One that bears the record's etag is made to the record as it stands now.
+
+        Somebody may change the record in between: it is then looked at once more, and again on the schedule.
+        """
+        read = self._spec.read
+        if read is None or not call.bears("etag"):
+            return await self._caller.call(name, call, self.values)
+        for is_last in (False, True):
+            await self._read(read)
+            try:
+                return await self._caller.call(name, call, self.values)
+            except CallFailed as failed:
+                if failed.outcome.result is not Result.CONFLICT:
+                    raise
+                if is_last:
+                    raise CallFailed(replace(failed.outcome, result=Result.RETRYABLE)) from None
+        raise AssertionError  # the second pass is the last
+
+    async def _name(self, reply: Reply) -> str:
         """What a record that was just made is called. Raises CallFailed."""
         create = self._spec.create
-        called = as_text(look_up(create.id, answer)) if create.id else ""
+        called = _called(create, reply)
         if called:
             return called
-        if create.id and self._spec.find is None:
-            raise CallFailed(Outcome(Result.PERMANENT, "no_id", f"create: the answer has no {create.id}"))
+        where = create.id or create.id_header
+        if where and self._spec.find is None:
+            raise CallFailed(Outcome(Result.PERMANENT, "no_id", f"create: the answer has no {where}"))
         found = await self.find()
         if len(found) != 1:  # not there yet, perhaps: it is looked up before it is made again
             raise CallFailed(Outcome(Result.UNKNOWN, "no_id", f"create: {len(found)} records bear the case's id"))
@@ -206,7 +276,7 @@ class Work:
 
     async def _move(self, name: str, move: Status | None) -> None:
         if move is not None:
-            await self._caller.call(name, move, self.values)
+            await self._tell(name, move)
             await self._check(move.check, "status_refused")
 
     async def _check_record(self) -> None:
@@ -224,28 +294,47 @@ class Work:
 
     async def _read(self, read: Read) -> Json:
         """The record as it stands. Raises CallFailed where it is there no more."""
-        record = look_up(read.item, await self._caller.call("read", read, self.values))
+        reply = await self._caller.call("read", read, self.values)
+        record = look_up(read.item, reply.body)
+        self._facts["etag"] = look_up(read.etag, reply.body) if read.etag else reply.headers.get("etag")
         called = as_text(look_up(read.id, record)) if read.id else self.external_id
         if called != self.external_id:
             raise CallFailed(Outcome(Result.PERMANENT, RECORD_GONE, f"read: it was merged into {called}"))
         return record
 
     async def _add_note(self) -> None:
+        """Leave the note, unless an earlier attempt has; tying it to the record twice does no harm."""
         note = self._spec.note
-        if note is None or await self._is_noted(note):
+        if note is None:
             return
-        await self._caller.call("note", note, self.values)
+        there = await self._noted(note)
+        if there is None:
+            self._facts["note_id"] = _called(note, await self._tell("note", note))
+        elif note.find is not None and note.find.id is not None:
+            self._facts["note_id"] = look_up(note.find.id, there)
+        if note.attach is not None:
+            await self._tell("note.attach", note.attach)
 
-    async def _is_noted(self, note: Note) -> bool:
-        """Whether an earlier attempt has left the note."""
+    async def _noted(self, note: Note) -> Json:
+        """The note that an earlier attempt left; None where there is none."""
         if note.find is None or self._delivery.attempt == 1:
-            return False
+            return None
         if note.find.first is not None:
             self._facts["listed"] = await self._caller.items("note.first", note.find.first, self.values)
             if not self._facts["listed"]:
-                return False
+                return None
         items = await self._caller.items("note.find", note.find, self.values)
-        return any(self._delivery.message_id in as_text(look_up(note.find.text, item)) for item in items)
+        is_ours = (self._delivery.message_id in as_text(look_up(note.find.text, item)) for item in items)
+        return next((item for item, ours in zip(items, is_ours, strict=True) if ours), None)
+
+
+def _called(making: Making, reply: Reply) -> str:
+    """What was made is called; nothing where the answer does not say."""
+    called = as_text(look_up(making.id, reply.body)) if making.id else ""
+    if called or not making.id_header:
+        return called
+    found = re.search(making.id_pattern, reply.headers.get(making.id_header.lower(), ""))
+    return unquote(found[1] if found.re.groups else found[0]) if found else ""
 
 
 def _is_ours(find: Find, item: Json, case_id: str) -> bool:
