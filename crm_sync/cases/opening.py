@@ -20,10 +20,14 @@ from crm_sync.policy.hold_out import hold_out
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
 from crm_sync.policy.switches import kill_switch
 from crm_sync.settings import MessageType
+from crm_sync.trust.models import AUTOMATIC, trusted_model
 from devices.errors import CareloopError
 from devices.profiles.model import Severity, WatchMode
 
 TRIES: Final = 3
+ONE_TROUBLE_S: Final = 7 * 86_400.0
+"""So long after its case opened, a further generic alarm of a device is taken to be about the same trouble."""
+
 _OPENED: Final = News(MessageType.CASE_OPENED, "opened")
 
 
@@ -59,7 +63,7 @@ async def _find_case(conn: Connection, desk: Desk, arrival: Arrival) -> bool:
     if leave.answer is not None and leave.answer.outcome is not Outcome.ALLOW:
         await _suppress(conn, desk, arrival, leave.answer)
         return True
-    live = await queries.lock_live_case(conn, subject.tenant_id, subject.asset_id, problem)
+    live = await _lock_live_case(conn, desk, arrival)
     if live is not None and not live.belongs_to_another(subject):
         await evidence.attach(conn, desk, live, arrival)
         await proposals.second(conn, desk, live, arrival, leave)
@@ -91,6 +95,18 @@ async def _find_case(conn: Connection, desk: Desk, arrival: Arrival) -> bool:
     if case.state is CaseState.OPEN:
         await steps.plan(conn, desk, case, arrival.subject, arrival.now_s)
     return True
+
+
+async def _lock_live_case(conn: Connection, desk: Desk, arrival: Arrival) -> Case | None:
+    """The live case that an alarm belongs to: of its problem; without a profile also the device's other trouble.
+
+    A generic watch knows no functions, only metrics: a broken pump that lowers four of them is one case, not four.
+    """
+    subject = arrival.subject
+    live = await queries.lock_live_case(conn, subject.tenant_id, subject.asset_id, arrival.notice.problem)
+    if live is None and trusted_model(desk.profiles, subject.model) == AUTOMATIC:
+        return await queries.lock_live_case_of_device(conn, subject, arrival.now_s - ONE_TROUBLE_S)
+    return live
 
 
 async def end_for_former_owner(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -> None:

@@ -177,6 +177,22 @@ async def lock_live_case(conn: Connection, tenant_id: str, asset_id: str, proble
     return await _fetch_case(conn, _LOCK_LIVE_CASE, [tenant_id, asset_id, problem])
 
 
+_LOCK_LIVE_CASE_OF_DEVICE: Final[LiteralString] = """
+SELECT * FROM service_case
+ WHERE tenant_id = %s AND asset_id = %s AND device_id = %s AND opened_at >= %s
+   AND state IN ('proposed', 'approved', 'open', 'waiting')
+ ORDER BY number
+ LIMIT 1
+   FOR NO KEY UPDATE
+"""
+
+
+async def lock_live_case_of_device(conn: Connection, subject: Subject, since_s: float) -> Case | None:
+    """The first live case of a device that opened since, whatever its problem; held until the transaction ends."""
+    values = [subject.tenant_id, subject.asset_id, subject.device_id, to_datetime(since_s)]
+    return await _fetch_case(conn, _LOCK_LIVE_CASE_OF_DEVICE, values)
+
+
 _LOCK_LAST_CASE: Final[LiteralString] = """
 SELECT * FROM service_case
  WHERE tenant_id = %s AND asset_id = %s AND problem = %s

@@ -4,15 +4,19 @@ Two things are known of each earlier episode: how strong and how lasting it was,
 those at least as strong *and* as lasting as the alarm speak for or against it.
 
 *How rare.* The p-value of an alarm is the share of device-days on which this watch, on a healthy device, would show one
-that strong and lasting: (1 + such episodes that are not known to be true) / (device-days + a start). With the rate of
-faults that a watch may expect, it makes the belief before anything is known of outcomes (the two-groups model: Efron,
-*Large-Scale Inference*, 2010). Episodes of unknown outcome count as false ones here, which errs on the careful side.
+as extreme as this: how often it alarms at all, times the share of its alarms that are as extreme. Two scales are looked
+at together, and among a hundred alarms about five are such that none is stronger *and* more lasting; where a share q is
+at least as strong and lasting, q (1 - ln q) are as extreme (the law of a product of two uniform numbers; Fisher 1932).
+With the rate of faults that a watch may expect, the p-value makes the belief before anything is known of outcomes (the
+two-groups model: Efron, *Large-Scale Inference*, 2010). Episodes of unknown outcome count as false ones here, which
+errs on the careful side.
 
 *How often right.* Outcomes then outweigh it: a Beta posterior whose prior is that belief, worth two outcomes. Those of
 weaker or shorter episodes count half. A case that nobody has answered yet counts as a false one, for some days: a watch
 is tried with one case, not with ten on the same morning.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -94,7 +98,9 @@ def by_outcomes(whole: Tail) -> float:
 def believe(tail: Tail, whole: Tail, device_days: float, faults_per_device_day: float) -> Belief:
     """Weigh what is known; `whole` is all of the watch's episodes. With nothing known at all, one in four is true."""
     start_days = 1.0 / (FALSE_PER_FAULT * faults_per_device_day)
-    p_value = min(1.0, (1.0 + tail.wrong + tail.standing) / (start_days + device_days))
+    alarms = 1.0 + whole.wrong + whole.standing
+    share = min(1.0, (1.0 + tail.wrong + tail.standing) / alarms)
+    p_value = min(1.0, alarms * share * (1.0 - math.log(share)) / (start_days + device_days))
     before = faults_per_device_day / (faults_per_device_day + p_value)
     right = tail.right + WEAKER_COUNTS * max(0.0, whole.right - tail.right)
     wrong = tail.wrong + WEAKER_COUNTS * max(0.0, whole.wrong - tail.wrong)

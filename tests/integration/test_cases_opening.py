@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from crm_sync.catching_up import look_again
+from crm_sync.inbox import AlarmNotice
 from crm_sync.queries import list_decisions
 from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, endpoint, notice, open_world
 
@@ -47,6 +48,31 @@ async def test_a_second_sign_of_the_same_problem_joins_the_case(world: CaseWorld
 async def test_another_problem_of_the_same_product_is_another_case(world: CaseWorld) -> None:
     await world.happens(notice(), notice(watch="pump-weak", problem="pump", metric="pump_pressure"))
     assert {case["problem"] for case in await world.cases()} == {"boiler", "pump"}
+
+
+def generic(metric: str, at_s: float = NOON, device_id: str = "stray-1") -> AlarmNotice:
+    """A generic watch of a device without a profile: its problem is the metric."""
+    return notice(device_id=device_id, watch=f"decline-{metric}", problem=metric, metric=metric, at_s=at_s)
+
+
+async def test_four_metrics_of_a_product_without_a_profile_are_one_case_with_four_pieces_of_evidence(
+    world: CaseWorld,
+) -> None:
+    metrics = ("flow", "pressure", "heat", "shots")
+    await world.happens(*(generic(metric, NOON + hours * HOUR) for hours, metric in enumerate(metrics)))
+    (case,) = await world.cases()
+    assert case["problem"] == "flow"
+    alarms = await world.rows("SELECT case_id, metric FROM case_alarm ORDER BY started_at")
+    assert [(alarm["case_id"], alarm["metric"]) for alarm in alarms] == [(case["case_id"], each) for each in metrics]
+    assert await world.types() == ["case.opened", "case.updated", "case.updated", "case.updated"]
+
+
+async def test_weeks_later_or_on_another_product_it_is_another_trouble(world: CaseWorld) -> None:
+    await world.happens(generic("flow"))
+    world.clock.at_s = NOON + 8 * DAY
+    await world.happens(generic("heat", NOON + 8 * DAY), generic("heat", NOON + 8 * DAY, "stray-2"))
+    found = {(case["device_id"], case["problem"]) for case in await world.cases()}
+    assert found == {("stray-1", "flow"), ("stray-1", "heat"), ("stray-2", "heat")}
 
 
 async def test_the_same_notice_twice_is_one_notice(world: CaseWorld) -> None:

@@ -166,10 +166,10 @@ async def test_what_does_not_fit_the_budget_is_kept_and_opens_when_there_is_room
     await world.call_back(status="resolved", outcome="true")
     world.clock.at_s = NOON + HOUR
     kept = await keep(world)
-    assert (kept.settled, kept.again) == (1, 3)  # a watch that proved right is tried with more
+    assert (kept.settled, kept.again) == (1, 2)  # a watch that proved right is tried with more
     await world.work()
-    assert len(await world.cases()) == 4
-    assert list((await suppressed(world)).values()).count("budget") == 1
+    assert len(await world.cases()) == 3
+    assert list((await suppressed(world)).values()).count("budget") == 2
 
 
 async def test_an_alarm_that_waited_too_long_is_left(world: CaseWorld) -> None:
