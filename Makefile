@@ -91,7 +91,7 @@ clean: ## remove what make has made here (not the cache of services)
 	rm -rf .venv build dist artifacts *.egg-info .hypothesis .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(RUNTIME): requirements.lock pyproject.toml scripts/setup.sh scripts/build_native.py $(wildcard gateway/*/native/*.[ch] gateway/*/*/native/*.[ch])
+$(RUNTIME): requirements.lock pyproject.toml scripts/setup.sh scripts/build_native.py $(wildcard */*/native/*.[ch] */*/*/native/*.[ch])
 	@scripts/setup.sh requirements.lock
 	@touch $@
 

@@ -1,11 +1,11 @@
-"""Compile the detectors' loops, and the one that parses a broker's messages, where there is a C compiler.
+"""Compile the loops of detectors, codec and doors, where there is a C compiler.
 
 Run by hatchling when careloop is installed or built, and by hand after a change to the sources:
 
     python scripts/build_native.py
 
-Without a compiler, or with CARELOOP_NO_NATIVE set, nothing is built: the detectors then run as NumPy and the parser as
-Python, with the same findings.
+Without a compiler, or with CARELOOP_NO_NATIVE set, nothing is built: everything then runs as NumPy and Python, with the
+same findings.
 """
 
 import hashlib
@@ -22,7 +22,12 @@ from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _ROOT: Final = Path(__file__).parents[1]
-LIBRARIES: Final = ("gateway/detect/native/kernel.so", "gateway/doors/mqtt/native/publishes.so")
+LIBRARIES: Final = (
+    "devices/payloads/native/readings.so",
+    "gateway/detect/native/kernel.so",
+    "gateway/doors/mqtt/native/publishes.so",
+    "gateway/store/native/rows.so",
+)
 """Each is made of the sources in its folder."""
 
 # No contraction: a multiplication and an addition that are rounded once would not be what Python makes of them.
@@ -73,7 +78,7 @@ def _find_compiler() -> list[str]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Names the sources in a folder, as gateway/native_library.py does."""
+    """Names the sources in a folder, as devices/native_library.py does."""
     digest = hashlib.blake2b(digest_size=16)
     for path in sorted([*folder.glob("*.c"), *folder.glob("*.h")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")

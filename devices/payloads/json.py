@@ -25,8 +25,11 @@ from devices.payloads.codec import (
     DecodedEvent,
     DecodedReading,
 )
+from devices.payloads.columnar import ColumnDecoder
+from devices.payloads.compiled_columns import CompiledColumns, can_read
 from devices.payloads.json_columns import JsonColumns
 from devices.payloads.judge import judge_event, judge_reading
+from devices.payloads.native import load_reader
 from devices.payloads.one_by_one import judge_each
 
 _Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]
@@ -74,7 +77,9 @@ class JsonCodec:
 
     name: str = "json"
 
-    def __init__(self) -> None:
+    def __init__(self, *, compiled: bool = True) -> None:
+        """`compiled`: use the loop in C where there is one."""
+        self._make_reader = load_reader() if compiled else None
         self._numbers_only: msgspec.json.Decoder[list[_NumbersOnly] | _NumbersOnly] = msgspec.json.Decoder(
             list[_NumbersOnly] | _NumbersOnly
         )
@@ -97,9 +102,12 @@ class JsonCodec:
         except _FAST_FAULTS:
             return judge_each(payload, judge_event)
 
-    def column_decoder(self, metrics: Sequence[str]) -> JsonColumns:
+    def column_decoder(self, metrics: Sequence[str]) -> ColumnDecoder:
         """A decoder for many payloads at once, of a product model with these metrics."""
-        return JsonColumns(metrics)
+        columns = JsonColumns(metrics)
+        if self._make_reader is None or not can_read(metrics):
+            return columns
+        return CompiledColumns(metrics, self._make_reader, columns)
 
     def _all_readings(self, payload: bytes) -> list[DecodedReading]:
         _must_be_plain(payload)

@@ -32,7 +32,8 @@ _EXACT_US: Final = 2**51
 _IMPOSSIBLE: Final = -2
 """Stands for a `ts` that is beyond what may be told."""
 
-_PLAIN_NAME: Final = re.compile(r'[^"\\\x00-\x1f]*')
+PLAIN_NAME: Final = re.compile(r'[^"\\\x00-\x1f]*')
+"""What need not be escaped in JSON."""
 _BLANK: Final = b" \t\r\n"
 _OBJECT: Final = ({ord("{")}, {ord("}")})
 _first, _last = itemgetter(0), itemgetter(-1)
@@ -47,7 +48,7 @@ class JsonColumns:
     def __init__(self, metrics: Sequence[str]) -> None:
         """`metrics` are the columns, in their order."""
         # A name that has to be escaped comes with a backslash, so that its payloads are left in any case.
-        names = {f"m{number}": name for number, name in enumerate(metrics) if _PLAIN_NAME.fullmatch(name)}
+        names = {f"m{number}": name for number, name in enumerate(metrics) if PLAIN_NAME.fullmatch(name)}
         its_metrics = msgspec.defstruct(
             "Metrics",
             [(field, float | bool | None, math.nan) for field in names],

@@ -15,9 +15,10 @@ from devices.payloads import Codec
 from devices.registry.model import Device
 from devices.registry.queries import find_devices, register_device
 from gateway.detect.model import AlarmChange
-from gateway.intake import Alike, Origin, Piece, Route, Verdict
+from gateway.intake import Piece, Route
 from gateway.order.keeper import OrderKeeper
-from gateway.pipeline.ahead import Ahead
+from gateway.pipeline.ahead import Ahead, Taken
+from gateway.pipeline.answering import Answers, settle
 from gateway.pipeline.dialect import Dialects
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.health import HealthyClock
@@ -88,7 +89,7 @@ class Ingest:
         )
         self._ahead = Ahead(self._sources, self._dialects, parts.queue, parts.clock.now_s)
         self._writer = BatchWriter(
-            store, judge, self._sources, self._transactions, parts.order, parts.log, meanwhile=self._ahead.look
+            store, judge, self._sources, self._transactions, parts.order, parts.log, meanwhile=self._meanwhile
         )
         self._health = HealthyClock(settings.ingest.outage_grace, recovered.healthy_s)
         self._partings = Partings(parts.engine, judge, self._transactions, Registrar(store, self._sources))
@@ -106,6 +107,7 @@ class Ingest:
             )
         )
         self._unknown: dict[str, float] = {}
+        self._answers = Answers()
         self._busy_since_s: float | None = None
         self._housekeeping_at_s = self._replays_at_s = self._fleet_at_s = self._fleet_loop_s = self._partings_at_s = 0.0
         self._checkpoint_at_s = self._loop_s() + settings.ingest.checkpoint_every
@@ -131,8 +133,17 @@ class Ingest:
     async def take_in(self) -> None:
         """Store and judge a batch of what waits, then settle it. Raises OwnershipLostError."""
         self._busy_since_s = self._loop_s()
-        await self._store()
+        try:
+            await self._store()
+        except BaseException:
+            self._answers.give()  # to the batch before, which stands
+            raise
         self._busy_since_s = None
+
+    def _meanwhile(self) -> None:
+        """What there is to do while the database has its own work."""
+        self._answers.give()
+        self._ahead.look()
 
     async def _store(self) -> None:
         taken, batch = await self._ahead.next(self._meet)
@@ -141,15 +152,18 @@ class Ingest:
         begun_s = self._loop_s()
         written = await self._writer.write(batch, moment)
         took_s = self._loop_s() - begun_s
-        verdicts = verdicts_of(written)
-        settle(taken.pieces, taken.expanded.verdicts_of_messages(verdicts))
         self._ahead.settled()
+        self._answers.owe(partial(self._settle, taken, written), is_more_waiting=self._ahead.has_taken)
         self._dialects.committed(taken.expanded)
         self._parts.order.take_in(self._transactions.batch_seq, written.readings, written.told_events(), written.aside)
         self._account(written, self._parts.clock.now_s() - oldest_s, took_s)
-        self._parts.taps.tell(batch.packets, verdicts)
         self._announce(written.changes)
         await self._promote(written)
+
+    def _settle(self, taken: Taken, written: Written) -> None:
+        verdicts = verdicts_of(written)
+        settle(taken.pieces, taken.expanded.verdicts_of_messages(verdicts))
+        self._parts.taps.tell(written.batch.packets, verdicts)
 
     async def keep_house(self) -> None:
         """What is due between batches. Raises OwnershipLostError."""
@@ -285,21 +299,3 @@ class Ingest:
     @staticmethod
     def _loop_s() -> float:
         return asyncio.get_running_loop().time()
-
-
-def settle(pieces: Sequence[Piece], verdicts: Sequence[Verdict]) -> None:
-    """Tell each origin what became of its packets, piece by piece in the order given; one verdict for each packet."""
-    told: dict[int, tuple[Origin, list[int], list[Verdict]]] = {}
-    alike = verdicts.verdict if isinstance(verdicts, Alike) else None
-    start = 0
-    for origin, _, _, _, _, _, tokens, _ in pieces:
-        entry = told.get(id(origin))
-        if entry is None:
-            entry = told[id(origin)] = (origin, [], [])
-        entry[1].extend(tokens)
-        if alike is None:
-            stop = start + len(tokens)
-            entry[2].extend(verdicts[start:stop])
-            start = stop
-    for origin, its_tokens, its_verdicts in told.values():
-        origin.settle(its_tokens, its_verdicts if alike is None else Alike(alike, len(its_tokens)))

@@ -138,15 +138,22 @@ class BatchWriter:
             is_presumed_new = part is batch.readings[-1] and not expect_duplicates
             meanwhile = partial(self._compute, trial if is_presumed_new else None, [*stored, all_new(part)])
             stored.append(
-                await store_readings(conn, part, batch_seq, expect_duplicates=expect_duplicates, meanwhile=meanwhile)
+                await store_readings(
+                    conn,
+                    part,
+                    batch_seq,
+                    expect_duplicates=expect_duplicates,
+                    encode=self._store.encode,
+                    meanwhile=meanwhile,
+                )
             )
         return stored
 
     def _compute(self, trial: Trial | None, presumed: Sequence[StoredReadings]) -> None:
         """What there is to do for a processor while the database has its own work."""
+        self._meanwhile()
         if trial is not None:
             trial.presume(presumed)
-        self._meanwhile()
 
     def _conflicts(self, batch: Batch, stored: Sequence[StoredReadings]) -> list[QuarantineRow]:
         raws = RawElements(batch.packets)

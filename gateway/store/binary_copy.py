@@ -6,13 +6,14 @@ full width, from one that has everything in it that is the same in all; then the
 absent value does not need are cut out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, LiteralString
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.store.native import Encoded, load_encoder
 from gateway.store.rows import NO_SEQ, Extra, Readings
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -26,6 +27,32 @@ FIXED_COLUMNS: Final = ("device_id", "ts", "received_at", "seq", "batch_seq", "b
 
 _LONG: Final = (("_length", ">i4"), ("", ">i8"))
 _METRIC: Final = np.dtype([("length", ">i4"), ("value", ">f8")])
+
+
+Encode = Callable[[Readings, int], Encoded]
+"""Of readings and a batch's number: the metrics that any of them tells, and a COPY buffer of FIXED_COLUMNS, those
+metrics and `extra`, in which the readings of a device stand one after the other."""
+
+
+def best_encoder() -> Encode:
+    """The compiled loop, where there is one, for what it can encode."""
+    compiled = load_encoder()
+    if compiled is None:
+        return encode_by_device
+
+    def encode(readings: Readings, batch_seq: int) -> Encoded:
+        return (encode_by_device if readings.extra else compiled)(readings, batch_seq)
+
+    return encode
+
+
+def encode_by_device(readings: Readings, batch_seq: int) -> Encoded:
+    """Neighbours in the index, and for whoever reads a device's history."""
+    device = readings.device
+    if not (device[1:] >= device[:-1]).all():
+        readings = readings.take(np.argsort(device, kind="stable"))
+    told = told_columns(readings)
+    return told, memoryview(encode_readings(readings, batch_seq, told))
 
 
 def told_columns(readings: Readings) -> list[int]:

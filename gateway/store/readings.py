@@ -10,7 +10,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
 
-from gateway.store.binary_copy import FIXED_COLUMNS, encode_readings, told_columns
+from gateway.store.binary_copy import FIXED_COLUMNS, Encode, encode_by_device
 from gateway.store.identity import Taken, all_new, classify, merge_fills
 from gateway.store.rows import Extra, Fate, Fill, Longs, Readings, ReadingTable, StoredReadings, floats_of
 from gateway.store.times import datetime_of, datetimes_of, us_of_all
@@ -28,6 +28,7 @@ async def store_readings(
     batch_seq: int,
     *,
     expect_duplicates: bool,
+    encode: Encode = encode_by_device,
     meanwhile: Callable[[], None] = _nothing,
 ) -> StoredReadings:
     """Write the readings of one product model, in the caller's transaction.
@@ -39,14 +40,14 @@ async def store_readings(
     if not expect_duplicates:
         try:
             async with conn.transaction():
-                await copy_readings(conn, readings, batch_seq, meanwhile)
+                await copy_readings(conn, readings, batch_seq, encode, meanwhile)
         except UniqueViolation:
             pass
         else:
             return all_new(readings)
     stored = classify(readings, await find_taken(conn, readings))
     if len(stored.new):
-        await copy_readings(conn, stored.new, batch_seq, meanwhile)
+        await copy_readings(conn, stored.new, batch_seq, encode, meanwhile)
     if stored.fills:
         await fill_readings(conn, readings.table, stored.fills)
     return stored
@@ -61,23 +62,20 @@ COPY_READINGS: LiteralString = "COPY {table} ({columns}) FROM STDIN (FORMAT BINA
 
 
 async def copy_readings(
-    conn: Connection, readings: Readings, batch_seq: int, meanwhile: Callable[[], None] = _nothing
+    conn: Connection,
+    readings: Readings,
+    batch_seq: int,
+    encode: Encode = encode_by_device,
+    meanwhile: Callable[[], None] = _nothing,
 ) -> None:
     """Append readings. Raises UniqueViolation when an identity is taken."""
-    readings = _by_device(readings)
-    told = told_columns(readings)
+    told, buffer = encode(readings, batch_seq)
     names = (*FIXED_COLUMNS, *(readings.table.columns[column] for column in told), "extra")
     columns = sql.SQL(", ").join(map(sql.Identifier, names))
     statement = sql.SQL(COPY_READINGS).format(table=sql.Identifier(readings.table.name), columns=columns)
     async with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        await copy.write(encode_readings(readings, batch_seq, told))
+        await copy.write(buffer)
         meanwhile()
-
-
-def _by_device(readings: Readings) -> Readings:
-    """Those of a device one after the other: neighbours in the index, and for whoever reads a device's history."""
-    device = readings.device
-    return readings if (device[1:] >= device[:-1]).all() else readings.take(np.argsort(device, kind="stable"))
 
 
 FIND_TAKEN: LiteralString = """

@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 from devices.profiles.model import Profile
 from gateway.database.edition import Edition, detect_edition
 from gateway.database.patience import PatientConnection, with_keepalive
+from gateway.store.binary_copy import best_encoder
 from gateway.store.editions import Divider, divider_of, lift_limits
 from gateway.store.ownership import (
     STANDBY_POLL_S,
@@ -53,6 +54,7 @@ class Store:
         self.is_standby = False  # another gateway owns the database
         self.edition: Edition | None = None
         self.profiles = profiles
+        self.encode = best_encoder()
         self._conninfo = conninfo
         self._log = log
         self._chunk_interval_s = chunk_interval_s

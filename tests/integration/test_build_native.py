@@ -9,11 +9,11 @@ from typing import cast
 
 import pytest
 
+from devices.native_library import fingerprint, open_library
 from gateway.detect.engine import Engine
 from gateway.detect.native import FOLDER
 from gateway.detect.settings import DetectSettings
 from gateway.doors.mqtt import native as parser
-from gateway.native_library import fingerprint, open_library
 
 SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "build_native.py"))
 BUILD = cast("Callable[[Path, Path], bool]", SCRIPT["build"])

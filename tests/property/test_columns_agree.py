@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from devices.payloads import Bad, DecodedEvent, DecodedReading, ReadingColumns
-from devices.payloads.columnar import ABSENT
+from devices.payloads.columnar import ABSENT, ColumnDecoder
+from devices.payloads.compiled_columns import CompiledColumns
 from devices.payloads.json import JsonCodec
 from devices.payloads.json_columns import JsonColumns
 from gateway.intake import Mixed, Packet, Route
@@ -102,7 +103,18 @@ def as_told(found: ReadingColumns, position: int) -> tuple[object, ...]:
 @example([b'{"metrics":{}}', b'{"metrics":{}}{"metrics":{}}', b'{"metrics":', b"{}}"])
 @settings(max_examples=150)
 def test_columns_say_what_the_codec_says(payloads: list[bytes]) -> None:
-    found = JsonColumns(METRICS).decode(payloads)
+    must_say_what_the_codec_says(JsonColumns(METRICS), payloads)
+    must_say_what_the_codec_says(compiled(), payloads)
+
+
+def compiled() -> ColumnDecoder:
+    decoder = CODEC.column_decoder(METRICS)
+    assert isinstance(decoder, CompiledColumns), "python scripts/build_native.py, which needs a C compiler (cc)"
+    return decoder
+
+
+def must_say_what_the_codec_says(decoder: ColumnDecoder, payloads: list[bytes]) -> None:
+    found = decoder.decode(payloads)
     assert list(found.left) == sorted(set(found.left))
     positions: dict[int, list[int]] = {}
     for position, payload in enumerate(found.payload.tolist()):
@@ -128,8 +140,48 @@ def test_only_what_does_not_fit_is_left(told: list[object], at: int) -> None:
     place = min(at, len(payloads))
     payloads.insert(place, b"garbage")
     plain.insert(place, False)
-    found = JsonColumns(METRICS).decode(payloads)
-    assert list(found.left) == [number for number, is_plain in enumerate(plain) if not is_plain]
+    for decoder in (JsonColumns(METRICS), compiled()):
+        found = decoder.decode(payloads)
+        assert list(found.left) == [number for number, is_plain in enumerate(plain) if not is_plain]
+
+
+NUMBERS = st.one_of(
+    *(st.floats(allow_nan=False, allow_infinity=False).map(repr), st.integers(-(2**70), 2**70).map(str)),
+    st.from_regex(r"-?(0|[1-9][0-9]{0,21})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,3})?", fullmatch=True),
+    st.sampled_from(["-0", "-0.0", "0e9", "01", "1.", ".5", "+1", "1e", "1e+", "--1", "1e999", "5e-324", "0x1", "NaN"]),
+)
+DATES = st.one_of(
+    st.datetimes().map(lambda moment: f"{moment.isoformat()}Z"),
+    st.from_regex(
+        r"(19|20)[0-9]{2}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{0,7})?"
+        r"(Z|z|[+-][0-2][0-9]:[0-6][0-9])?",
+        fullmatch=True,
+    ),
+    st.sampled_from(["1970-01-01T00:00:00Z", "2000-02-29T23:59:59.5+23:59", "2100-02-29T00:00:00Z"]),
+)
+
+
+@given(NUMBERS, NUMBERS | DATES.map('"{}"'.format), NUMBERS, st.integers(0, 200))
+@settings(max_examples=150)
+def test_numbers_and_dates_are_read_to_the_last_bit(value: str, ts: str, seq: str, cut: int) -> None:
+    forms = [
+        f'{{"metrics":{{"celsius":{value}}}}}',
+        f'{{ "ts" : {ts} , "metrics" : {{ "boils" : true, "celsius" : {value} }}, "firmware":"1.0" }}',
+        f'{{"seq":{seq},"metrics":{{}},"firmware":""}}',
+        f'{{"ts":{ts},"seq":1,"metrics":{{"celsius":null}}}}',
+    ]
+    payloads = [form.encode() for form in forms]
+    must_say_what_the_codec_says(compiled(), [*payloads, *(payload[:cut] for payload in payloads)])
+
+
+@given(st.lists(PLAIN, min_size=1, max_size=3), st.data())
+@settings(max_examples=200)
+def test_a_damaged_payload_is_read_as_the_codec_reads_it(told: list[object], data: st.DataObject) -> None:
+    payloads = [json.dumps(one, ensure_ascii=False).encode() for one in told]
+    damaged = bytearray(payloads[0])
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    must_say_what_the_codec_says(compiled(), [bytes(damaged), *payloads[1:]])
 
 
 ROUTES = st.sampled_from([Route.TELEMETRY] * 6 + [Route.EVENTS, Route.STATUS, Route.UNKNOWN])

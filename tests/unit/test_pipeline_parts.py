@@ -12,10 +12,10 @@ from devices.errors import QuarantineReason
 from devices.profiles import AUTOMATIC
 from gateway.alarms import alarm_id_of
 from gateway.intake import Alike, Bunch, Mixed, Route, Verdict
+from gateway.pipeline.answering import settle
 from gateway.pipeline.clockless import ReceiptTimes
 from gateway.pipeline.columns import Columns
 from gateway.pipeline.health import HealthyClock
-from gateway.pipeline.ingest import settle
 from gateway.pipeline.packets import Packets
 from gateway.pipeline.promotion import Promotion
 from gateway.pipeline.samples import samples_of

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from devices.native_library import open_library
 from gateway.detect.table import Table
-from gateway.native_library import open_library
 
 FOLDER: Final = Path(__file__).parent
 LIBRARY: Final = FOLDER / "kernel.so"

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from gateway.native_library import open_library
+from devices.native_library import open_library
 
 FOLDER: Final = Path(__file__).parent
 LIBRARY: Final = FOLDER / "publishes.so"
