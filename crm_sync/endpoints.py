@@ -3,7 +3,6 @@
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Final
 
-import httpx
 from pydantic import (
     AwareDatetime,
     BaseModel,
@@ -121,6 +120,8 @@ class DeliverySettings(_Section):
 
     @model_validator(mode="after")
     def _may_be_reached(self) -> "DeliverySettings":
+        import httpx  # noqa: PLC0415 - takes long, and every command reads settings, most of them without endpoints
+
         try:
             url = httpx.URL(self.url)
         except httpx.InvalidURL as error:

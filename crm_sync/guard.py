@@ -1,21 +1,16 @@
-"""Keeps deliveries away from addresses inside: an httpx transport that connects only to what it has judged.
-
-The host name is resolved once, every address it has is judged, and the connection goes to a judged address, while
-the Host header, SNI and the certificate's check keep the name: a name that resolves differently a moment later
-(DNS rebinding) changes nothing.
-"""
+"""Judges where deliveries may go: what a URL says by itself, and every address that its host has."""
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Final, Protocol
-
-import httpx
+from typing import TYPE_CHECKING, Final
 
 from devices.errors import Permanent, Retryable
+
+if TYPE_CHECKING:  # settings are judged by every command, most of which send nothing
+    import httpx
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -28,7 +23,6 @@ BLOCKED: Final = "blocked_target"
 UNRESOLVED: Final = "unresolved_host"
 
 _PORTS: Final = {"http": 80, "https": 443}
-_MAX_ADDRESSES: Final = 4  # tried in turn when one does not answer
 
 # What IANA's special-purpose registries (RFC 6890) keep from the public Internet. ipaddress.is_global is not asked: on
 # Python 3.11 it takes multicast, NAT64 and 6to4 for public.
@@ -106,7 +100,7 @@ def check_address(address: Address, allowance: Allowance) -> None:
         raise BlockedTarget(message)
 
 
-def check_url(url: httpx.URL, allowance: Allowance) -> None:
+def check_url(url: "httpx.URL", allowance: Allowance) -> None:
     """Judge what a URL says by itself, without asking any name server. Raises BlockedTarget."""
     if url.scheme not in _PORTS or (url.scheme == "http" and not allowance.http):
         message = f"{url.scheme or 'no scheme'}: only https is allowed, or http with allow_http"
@@ -126,12 +120,12 @@ def check_url(url: httpx.URL, allowance: Allowance) -> None:
         check_address(literal, allowance)
 
 
-def port_of(url: httpx.URL) -> int:
+def port_of(url: "httpx.URL") -> int:
     """The port that a checked URL means."""
     return url.port if url.port is not None else _PORTS[url.scheme]
 
 
-def host_of(url: httpx.URL) -> str:
+def host_of(url: "httpx.URL") -> str:
     """The host in ASCII, as name servers and certificates know it."""
     return url.raw_host.decode("ascii")
 
@@ -157,7 +151,7 @@ async def resolve_host(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(info[4][0]) for info in infos))
 
 
-async def checked_addresses(url: httpx.URL, allowance: Allowance, resolve: Resolve) -> list[Address]:
+async def checked_addresses(url: "httpx.URL", allowance: Allowance, resolve: Resolve) -> list[Address]:
     """The addresses that a request to `url` may connect to: all that the host has, or none.
 
     Raises BlockedTarget when any of them is not allowed, Retryable when the name cannot be resolved now.
@@ -175,55 +169,3 @@ async def checked_addresses(url: httpx.URL, allowance: Allowance, resolve: Resol
     for address in addresses:
         check_address(address, allowance)
     return addresses
-
-
-class GuardedTransport(httpx.AsyncHTTPTransport):
-    """Sends each request to a judged address of its host; see the module's docstring.
-
-    Raises BlockedTarget and Retryable beside httpx's own errors.
-    """
-
-    def __init__(self, allowance: Allowance, resolve: Resolve, context: ssl.SSLContext | None) -> None:
-        super().__init__(verify=True if context is None else context, trust_env=False, retries=0)
-        self._allowance = allowance
-        self._resolve = resolve
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Resolve, judge, and connect; the next address is tried when one cannot be connected to."""
-        url = request.url
-        addresses = await checked_addresses(url, self._allowance, self._resolve)
-        failure: httpx.TransportError | None = None
-        for address in addresses[:_MAX_ADDRESSES]:
-            pinned = httpx.Request(
-                request.method,
-                url.copy_with(host=str(address)),
-                headers=request.headers,  # Host was set from the name
-                stream=request.stream,
-                extensions={**request.extensions, "sni_hostname": host_of(url)},
-            )
-            try:
-                return await super().handle_async_request(pinned)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                failure = error
-        assert failure is not None  # there was at least one address
-        raise failure
-
-
-class Target(Protocol):
-    """An endpoint, as far as the guard looks at it."""
-
-    @property
-    def url(self) -> str:
-        """Where it is."""
-        ...
-
-    @property
-    def allowance(self) -> Allowance:
-        """What it may be."""
-        ...
-
-
-async def check_target(target: Target, resolve: Resolve = resolve_host) -> str:
-    """Where an endpoint would be reached, found without sending anything. Raises BlockedTarget, Retryable."""
-    addresses = await checked_addresses(httpx.URL(target.url), target.allowance, resolve)
-    return ", ".join(str(address) for address in addresses)

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Literal, Self
 
-import httpx
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from crm_sync.endpoints import fault
@@ -37,6 +36,8 @@ class VoiceSettings(BaseModel):
     def _is_a_url(cls, text: str) -> str:
         if not text:
             return text
+        import httpx  # noqa: PLC0415 - takes long, and every command reads settings, most of them without this one
+
         try:
             url = httpx.URL(text)
         except httpx.InvalidURL as error:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Final, LiteralString
 
 import msgspec
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from crm_sync.inbox import AlarmExplanation, AlarmNotice
 from devices.clock import to_datetime
 from gateway.detect.model import AlarmChange
+from gateway.heads import find_heads
 from gateway.order.queries import hurry, list_names
 
 Connection = AsyncConnection[TupleRow]
@@ -207,23 +208,6 @@ async def put_alarm_events(
         "explanations": [_explained(change) for _, _, change in rows],
     }
     await conn.execute(PUT_ALARM_EVENTS, values)
-
-
-FIND_HEADS: LiteralString = """
-SELECT wanted.device_id, extract(epoch FROM head.ts)::double precision
-FROM unnest(%s::text[]) AS wanted (device_id)
-CROSS JOIN LATERAL (SELECT ts FROM {table} t WHERE t.device_id = wanted.device_id ORDER BY ts DESC LIMIT 1) AS head
-"""
-
-
-async def find_heads(conn: Connection, device_ids: Sequence[str], tables: Iterable[str]) -> dict[str, float]:
-    """The newest device time stored for each device, epoch seconds."""
-    heads: dict[str, float] = {}
-    for table in tables:
-        statement = sql.SQL(FIND_HEADS).format(table=sql.Identifier(table))
-        for device_id, head_s in await (await conn.execute(statement, (list(device_ids),))).fetchall():
-            heads[device_id] = max(head_s, heads.get(device_id, head_s))
-    return heads
 
 
 def _explained(change: AlarmChange) -> str:

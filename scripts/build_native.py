@@ -58,7 +58,7 @@ def build(folder: Path, target: Path) -> bool:
     sources = [str(path) for path in sorted(folder.glob("*.c"))]
     command = [*compiler, *FLAGS, f'-DSOURCES="{fingerprint(folder)}"', "-o", str(fresh), *sources, "-lm"]
     try:
-        made = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+        made = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
         if made.returncode:
             sys.stderr.write(f"careloop: {target.name} was not compiled\n{made.stderr[-2000:]}\n")
             return False

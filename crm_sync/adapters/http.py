@@ -15,7 +15,8 @@ from typing import Final
 import httpx
 
 from crm_sync.adapters.contract import Outcome, Result
-from crm_sync.guard import GuardedTransport, Resolve
+from crm_sync.guard import Resolve
+from crm_sync.guarded_transport import GuardedTransport
 from crm_sync.settings import EndpointSettings
 from devices.errors import ConfigError, Fault
 

@@ -25,7 +25,8 @@ from crm_sync.adapters.http import (
     send,
     unanswered,
 )
-from crm_sync.guard import BlockedTarget, Resolve, check_target, resolve_host
+from crm_sync.guard import BlockedTarget, Resolve, resolve_host
+from crm_sync.guarded_transport import check_target
 from crm_sync.outbox import MAX_BODY_BYTES
 from crm_sync.settings import EndpointSettings
 from crm_sync.signing import parse_secret, sign

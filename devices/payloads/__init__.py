@@ -3,16 +3,12 @@
 from importlib.metadata import entry_points
 
 from devices.payloads.codec import Bad, Codec, DecodedEvent, DecodedReading
-from devices.payloads.columnar import ColumnCodec, ColumnDecoder, ReadingColumns
 
 __all__ = [
     "Bad",
     "Codec",
-    "ColumnCodec",
-    "ColumnDecoder",
     "DecodedEvent",
     "DecodedReading",
-    "ReadingColumns",
     "load_codecs",
 ]
 

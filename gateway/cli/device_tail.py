@@ -9,7 +9,6 @@ from typing import Annotated, Final
 from urllib.parse import quote
 
 import click
-import httpx
 import msgspec
 from rich.console import Console
 from rich.text import Text
@@ -37,6 +36,8 @@ class Fate(msgspec.Struct, frozen=True):
 
 def follow(settings: Settings, device_id: str) -> Iterator[bytes]:
     """The API's lines about a device's packets, as they come. Raises CareloopError where there is nothing to follow."""
+    import httpx  # noqa: PLC0415 - takes long, and the other commands about devices ask the database
+
     gateway = wait_for_gateway(settings)
     if gateway is None or gateway.api_url is None:
         detail = f"no gateway with an API runs on these settings (state folder {settings.state.folder})"

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 from psycopg import errors
@@ -43,7 +44,6 @@ from gateway.cli.device_tail import follow, print_fates
 from gateway.cli.device_welcome import Welcome, welcome
 from gateway.cli.options import config_option, json_option, read_settings
 from gateway.database.connect import open_database
-from gateway.order.queries import order_of
 from gateway.settings import Settings, build_clock
 
 
@@ -156,7 +156,7 @@ def list_command(config: Path | None, as_json: bool, model: str | None, after: s
     async def found() -> list[dict[str, object]]:
         async with _registry(config) as registry:
             listed = await list_devices(registry.conn, registry.tenant_id, model=model, after=after, limit=limit)
-            order = await order_of(registry.conn, registry.tenant_id, [device.device_id for device in listed])
+            order = await _order_of(registry.conn, registry.tenant_id, [device.device_id for device in listed])
             return [asdict(device) | _in_order(order.get(device.device_id)) for device in listed]
 
     rows = asyncio.run(found())
@@ -172,6 +172,12 @@ def list_command(config: Path | None, as_json: bool, model: str | None, after: s
     Console().print(table)
     if len(rows) == limit:
         click.echo(f"more: careloop devices list --after {rows[-1]['device_id']}")
+
+
+async def _order_of(conn: Connection, tenant_id: str, device_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    from gateway.order.queries import order_of  # noqa: PLC0415 - brings NumPy, which takes long
+
+    return await order_of(conn, tenant_id, device_ids)
 
 
 def _in_order(known: Mapping[str, object] | None) -> dict[str, object]:
@@ -229,7 +235,7 @@ async def _show(config: Path | None, device_id: str) -> _Shown:
         passwords = await load_credentials(registry.conn, device_id)
         owner_ref = asset.owner_ref if asset else None
         grants = await grants_of(registry.conn, registry.tenant_id, owner_ref) if owner_ref else []
-        order = (await order_of(registry.conn, registry.tenant_id, [device_id])).get(device_id)
+        order = (await _order_of(registry.conn, registry.tenant_id, [device_id])).get(device_id)
         return _Shown(device, asset, len(passwords), grants, order)
 
 

@@ -6,7 +6,8 @@ from typing import Final
 
 import httpx
 
-from crm_sync.guard import check_target, host_of, port_of
+from crm_sync.guard import host_of, port_of
+from crm_sync.guarded_transport import check_target
 from crm_sync.settings import EndpointSettings
 from devices.errors import CareloopError
 from gateway.doctor.certificates import CertificateError, not_after_s

@@ -11,22 +11,19 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from io import FileIO
 from typing import Final
 
 import structlog
 import uvloop
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
 
 from crm_sync.cases.desk import Desk
 from crm_sync.service import CrmSync
 from crm_sync.wording.catalogue import load_wordings
 from devices.clock import ScaledClock
-from gateway.alarms import find_heads
-from gateway.api.queries import list_tables
 from gateway.database.hold import build_pool
+from gateway.heads import find_heads_anywhere
 from gateway.logs import configure_logs
 from gateway.loop_lag import LoopLag
 from gateway.outreach.words import (
@@ -95,7 +92,7 @@ class _Process:
             desk = Desk(
                 start.crm, start.profiles, start.trust, load_wordings(start.crm.language, start.crm.wording_folder)
             )
-            crm = CrmSync(desk, pool, start.clock, log, tenant_id=start.tenant_id, heads=_find_heads)
+            crm = CrmSync(desk, pool, start.clock, log, tenant_id=start.tenant_id, heads=find_heads_anywhere)
             listener = threading.Thread(target=_listen, args=(said, loop, self._obey(crm)), daemon=True)
             listener.start()
             async with asyncio.TaskGroup() as tasks:
@@ -145,11 +142,6 @@ def _listen(said: FileIO, loop: asyncio.AbstractEventLoop, obey: Callable[[Order
         for line in lines:
             loop.call_soon_threadsafe(obey, decode_order(line))
     os._exit(1)  # the gateway is gone
-
-
-async def _find_heads(conn: AsyncConnection[TupleRow], device_ids: Sequence[str]) -> Mapping[str, float]:
-    """The newest device time stored for each device, in whichever model's table it is."""
-    return await find_heads(conn, device_ids, (await list_tables(conn)).values())
 
 
 if __name__ == "__main__":

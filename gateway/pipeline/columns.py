@@ -8,7 +8,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from devices.payloads import ReadingColumns
+from devices.payloads.columnar import ReadingColumns
 from gateway.store.rows import Extra, Floats, Ints, Longs, Readings, ReadingTable
 
 

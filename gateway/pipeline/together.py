@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from devices.payloads import Codec, ColumnCodec, ColumnDecoder, ReadingColumns
-from devices.payloads.columnar import ABSENT
+from devices.payloads import Codec
+from devices.payloads.columnar import ABSENT, ColumnCodec, ColumnDecoder, ReadingColumns
 from gateway.intake import Bunch, Mixed
 from gateway.pipeline.columns import Columns
 from gateway.store.rows import MAX_TS_US, Ints, Longs, ReadingTable

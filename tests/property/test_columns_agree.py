@@ -11,8 +11,8 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from devices.payloads import Bad, DecodedEvent, DecodedReading, ReadingColumns
-from devices.payloads.columnar import ABSENT, ColumnDecoder
+from devices.payloads import Bad, DecodedEvent, DecodedReading
+from devices.payloads.columnar import ABSENT, ColumnDecoder, ReadingColumns
 from devices.payloads.compiled_columns import CompiledColumns
 from devices.payloads.json import JsonCodec
 from devices.payloads.json_columns import JsonColumns
