@@ -70,6 +70,7 @@ class Stage:
     world: WorldClock
     callback_url: str  # at which the CRM calls back
     crm_secret: str
+    config: Path  # the gateway's settings
     ledger: Tally
 
     def play(self, fleet: Fleet, step_s: float, reached: Callable[[float], None]) -> None:
@@ -124,7 +125,7 @@ def open_stage(
                 target = Target(address.listen_host, address.listen_port)
                 wait_until_let_in(target, fleet.accounts()[0])
                 callback_url = f"{address.api_url}/v1/callbacks/{ENDPOINT}"
-                yield Stage(api, target, world, callback_url, secret, Tally())
+                yield Stage(api, target, world, callback_url, secret, plan.config, Tally())
 
 
 Result = TypeVar("Result")

@@ -3,7 +3,7 @@
 import heapq
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,7 +21,9 @@ UNCLEAR: Final = 0.1  # of the answers
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class _Due:
+class Word:
+    """What somebody found, and when they say so."""
+
     at_s: float
     number: int
     case_id: str = field(compare=False)
@@ -30,15 +32,13 @@ class _Due:
 
 @dataclass(slots=True)
 class Agents:
-    """Callbacks, on the simulated clock; `is_true` knows the labels, as somebody who asks the owner does."""
+    """On the simulated clock; `is_true` knows the labels, as somebody who asks the owner does."""
 
-    url: str
-    secret: str
     rng: np.random.Generator
     is_true: Callable[[Json], bool]
     said: int = 0
     _known: set[str] = field(default_factory=set[str])
-    _due: list[_Due] = field(default_factory=list[_Due])
+    _words: list[Word] = field(default_factory=list[Word])
 
     def knows(self, case_id: str) -> bool:
         """Whether a case was seen before."""
@@ -52,19 +52,34 @@ class Agents:
         if answers < ANSWERS:
             outcome = "unclear" if unclear < UNCLEAR else "true" if self.is_true(case) else "false"
             due_s = epoch_s(case["opened_at"]) + hours * HOUR_S
-            heapq.heappush(self._due, _Due(due_s, len(self._known), case_id, outcome))
+            heapq.heappush(self._words, Word(due_s, len(self._known), case_id, outcome))
 
-    def work(self, http: httpx.Client, now_s: float) -> None:
-        """Say what is due."""
-        while self._due and self._due[0].at_s <= now_s:
-            due = heapq.heappop(self._due)
-            body = json.dumps(
-                {
-                    "type": "case.status",
-                    "timestamp": to_datetime(now_s).isoformat(),
-                    "data": {"case": due.case_id, "status": "resolved", "outcome": due.outcome},
-                }
-            ).encode()
-            headers = {"content-type": "application/json", **sign(self.secret, f"msg_b{due.number}", time.time(), body)}
-            http.post(self.url, content=body, headers=headers).raise_for_status()
+    def due(self, now_s: float) -> Iterator[Word]:
+        """What is said by now."""
+        while self._words and self._words[0].at_s <= now_s:
             self.said += 1
+            yield heapq.heappop(self._words)
+
+
+@dataclass(frozen=True, slots=True)
+class CallBack:
+    """How the team's CRM tells a gateway."""
+
+    url: str
+    secret: str
+    http: httpx.Client
+
+    def say(self, word: Word, now_s: float) -> None:
+        """One callback."""
+        body = json.dumps(
+            {
+                "type": "case.status",
+                "timestamp": to_datetime(now_s).isoformat(),
+                "data": {"case": word.case_id, "status": "resolved", "outcome": word.outcome},
+            }
+        ).encode()
+        headers = {
+            "content-type": "application/json",
+            **sign(self.secret, f"msg_b{word.number}", time.time(), body),
+        }
+        self.http.post(self.url, content=body, headers=headers).raise_for_status()

@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from simulators.budget.fleet import Plan, make_fleet
-from simulators.budget.run import Result, Told, play
+from simulators.budget.in_process import rehearse
+from simulators.budget.result import Result, Told
+from simulators.budget.run import play
 from simulators.fleet.habits import DAY_S, Span
 from simulators.stage import play_in, write_report
 from simulators.words import count
@@ -28,6 +30,12 @@ _LINE_EVERY_DAYS = 5
 @click.option(
     "--without-profile", default=0.25, show_default=True, type=click.FloatRange(0, 1), help="Share of the devices."
 )
+@click.option(
+    "--in-process/--through-gateway",
+    default=False,
+    show_default=True,
+    help="Hand readings to detectors and cases by a pipe, not by MQTT and database: several times as fast.",
+)
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same fleet.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures as JSON.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Keep settings, logs and data here.")
@@ -37,6 +45,7 @@ def budget(  # noqa: PLR0917 - each is an option of the command
     healthy_days: float,
     ill: float,
     without_profile: float,
+    in_process: bool,
     seed: int,
     report: Path | None,
     folder: Path | None,
@@ -63,7 +72,8 @@ def budget(  # noqa: PLR0917 - each is an option of the command
                 style="dim",
             )
 
-    result = play_in(folder, console, lambda place: play(fleet, place, tell))
+    way = rehearse if in_process else play
+    result = play_in(folder, console, lambda place: way(fleet, place, tell))
     _print(console, plan, result)
     write_report(report, result.score.as_json())
 

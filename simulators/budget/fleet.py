@@ -19,7 +19,7 @@ from simulators.fleet.faults import FaultKind, Label, is_watched
 from simulators.fleet.habits import DAY_S, HOUR_S, Floats, Person, Span, make_person
 from simulators.fleet.link import Account
 from simulators.fleet.network import Act
-from simulators.fleet.packets import Channel, Packet
+from simulators.fleet.packets import Channel, Happening, Packet, events
 from simulators.fleet.playable import DeviceErrand
 from simulators.fleet.products import PRODUCTS
 from simulators.fleet.products.product import Product, Scene
@@ -62,24 +62,48 @@ class Device:
     ts_ms: NDArray[np.int64]
     leaves_s: Floats  # rising
     metrics: dict[str, NDArray[np.float32]]
+    happenings: tuple[tuple[float, Happening], ...] = ()  # and when each leaves, rising
     sent: int = 0
+    told: int = 0  # events
 
-    def take(self, until_s: float) -> Iterator[bytes]:
-        """The packets that leave before a moment, and have not left yet."""
+    def take(self, until_s: float) -> Iterator["Share"]:
+        """What leaves before a moment, and has not left yet."""
         end = int(np.searchsorted(self.leaves_s, until_s))
         while self.sent < end:
             upto = min(end, self.sent + MOST_READINGS)
-            yield self._packet(self.sent, upto)
+            yield self._share(self.sent, upto)
             self.sent = upto
 
-    def _packet(self, start: int, end: int) -> bytes:
-        columns = [
-            (name, np.round(values[start:end].astype(np.float64), 3).tolist()) for name, values in self.metrics.items()
-        ]
+    def take_events(self, until_s: float) -> Sequence[Happening]:
+        """The events that leave before a moment, and have not left yet."""
+        first = self.told
+        while self.told < len(self.happenings) and self.happenings[self.told][0] < until_s:
+            self.told += 1
+        return [happening for _, happening in self.happenings[first : self.told]]
+
+    def _share(self, start: int, end: int) -> "Share":
+        columns = {
+            name: np.round(values[start:end].astype(np.float64), 3).tolist() for name, values in self.metrics.items()
+        }
+        return Share(self.device_id, float(self.leaves_s[end - 1]), self.ts_ms[start:end].tolist(), columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Readings of a device that leave together."""
+
+    device_id: str
+    leaves_s: float
+    ts_ms: list[int]
+    columns: dict[str, list[float]]  # NaN: not reported
+
+    def payload(self) -> bytes:
+        """As the device publishes them."""
+        columns = self.columns.items()
         return msgspec.json.encode(
             [
                 {"ts": ts, "metrics": {name: column[n] for name, column in columns if column[n] == column[n]}}
-                for n, ts in enumerate(self.ts_ms[start:end].tolist())
+                for n, ts in enumerate(self.ts_ms)
             ]
         )
 
@@ -112,10 +136,13 @@ class Fleet:
         if all(device.sent == 0 for device in self.devices):
             yield from (DeviceErrand(edge, Act.CONNECT) for edge in edges)
         for number, device in enumerate(self.devices):
-            for payload in device.take(end_s):
-                times = device.ts_ms[:0]
-                packet = Packet(device.device_id, Channel.TELEMETRY, payload, times, _NO_DIGESTS)
-                yield DeviceErrand(edges[number % len(edges)], Act.SEND, packet)
+            edge, first = edges[number % len(edges)], device.told
+            happenings = device.take_events(end_s)
+            if happenings:
+                yield DeviceErrand(edge, Act.SEND, events(device.device_id, happenings, first))
+            for share in device.take(end_s):
+                packet = Packet(device.device_id, Channel.TELEMETRY, share.payload(), device.ts_ms[:0], _NO_DIGESTS)
+                yield DeviceErrand(edge, Act.SEND, packet)
 
     def write_registry(self, path: Path) -> None:
         """Write the registry file; it holds secrets, so only its owner may read it."""
@@ -186,6 +213,7 @@ def _make(plan: Plan, order: _Order) -> Device:
     ts_s = np.arange(span.start_s + float(rng.uniform(1, interval_s)), span.end_s, interval_s)
     life = product.live(Scene(person, np.round(ts_s, 3), labels, profile, rng))
     keep, leaves_s = _travel(life.ts_s, labels, span, rng)
+    happenings = [each for each in life.happenings if each.code in profile.events]
     return Device(
         device_id=device_id,
         model=None if order.unknown else product.model,
@@ -194,7 +222,15 @@ def _make(plan: Plan, order: _Order) -> Device:
         ts_ms=np.round(life.ts_s[keep] * 1000).astype(np.int64),
         leaves_s=leaves_s[keep],
         metrics={name: values[keep].astype(np.float32) for name, values in life.metrics.items()},
+        happenings=_leaving(happenings, life.ts_s[keep], leaves_s[keep]),
     )
+
+
+def _leaving(happenings: Sequence[Happening], ts_s: Floats, leaves_s: Floats) -> tuple[tuple[float, Happening], ...]:
+    """Events leave with the next reading; those after the last one never do."""
+    at = np.searchsorted(ts_s, [each.ts_s for each in happenings])
+    pairs = [(float(leaves_s[n]), each) for n, each in zip(at.tolist(), happenings, strict=True) if n < len(leaves_s)]
+    return tuple(sorted(pairs, key=lambda pair: pair[0]))
 
 
 def _profiles() -> Mapping[str, Profile]:
