@@ -12,7 +12,9 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from crm_sync.cases.desk import Desk
 from crm_sync.trust.rules import TrustRules
+from crm_sync.wording.catalogue import load_wordings
 from devices.clock import Clock
 from devices.errors import CareloopError, Retryable
 from devices.payloads import load_codecs
@@ -20,6 +22,7 @@ from devices.profiles.model import Profile
 from gateway.api.app import ApiParts, build_api
 from gateway.api.server import ApiServer
 from gateway.api.token import resolve_token
+from gateway.backtest.jobs import Backtests, Ground
 from gateway.check import check_settings
 from gateway.commands.broker import BrokerWay
 from gateway.commands.issue import Rules
@@ -349,7 +352,13 @@ class _Gateway:
             settings=ground.settings.console,
             examine=partial(examine, ground.settings),
             commands=api.commands,
+            backtests=Backtests(api.clock.now_s),
+            history=Ground(ground.database.url, self._backtest_desk(api), ground.settings.detect),
         )
+
+    def _backtest_desk(self, api: ApiParts) -> Desk:
+        wordings = load_wordings(api.crm.language, api.crm.wording_folder)
+        return Desk(api.crm, self._ground.profiles, api.trust, wordings)
 
     def _metric_sources(self) -> MetricSources:
         ground = self._ground

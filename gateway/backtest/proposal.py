@@ -60,6 +60,14 @@ def propose_watches(profiles: Mapping[str, Profile], path: Path) -> Proposal:
     return Proposal({**profiles, **changed}, says)
 
 
+def propose_watch(profiles: Mapping[str, Profile], model: str, watch: Watch) -> Proposal:
+    """The profiles with one watch of a model in place of the present one of its name. Raises ConfigError."""
+    before = profiles[model]
+    after = _with_watches(before, _WatchFile(model=model, watches=(watch,)), Path(watch.name))
+    says = [f"{model}: {each}" for each in _differences(before, after)]
+    return Proposal({**profiles, model: after}, says)
+
+
 def _read(path: Path) -> _WatchFile:
     try:
         return _WatchFile.model_validate(tomllib.loads(path.read_text("utf-8")))

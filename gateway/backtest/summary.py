@@ -166,6 +166,10 @@ def as_json(report: Report, says: Sequence[str]) -> dict[str, object]:
         "proposed": None if report.proposed is None else _outcome_json(report.proposed),
         "installed_against_happened": _difference_json(compare(report.happened, report.installed)),
     }
+    known = [case for case in report.happened.opened if case.outcome is not None]
+    value["known_outcomes"] = {
+        name: dict(_outcomes_kept(known, side)) for name, side in columns(report) if side is not report.happened
+    }
     if report.proposed is not None:
         value["proposed_against_installed"] = _difference_json(compare(report.installed, report.proposed))
     return value

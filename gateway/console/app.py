@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from crm_sync.wording.catalogue import load_wordings
 from gateway.api.problems import problem
 from gateway.console.live import Pulse
+from gateway.console.pages.backtests import backtests_router
 from gateway.console.pages.case import case_router
 from gateway.console.pages.commands import commands_router
 from gateway.console.pages.contacts import contacts_router
@@ -50,6 +51,7 @@ ROUTERS: Final = (
     deliveries_router,
     quarantine_router,
     watches_router,
+    backtests_router,
     health_router,
     journey_router,
     people_router,

@@ -20,6 +20,7 @@ from crm_sync.wording.catalogue import Wordings
 from devices.clock import Clock
 from devices.profiles.model import Profile
 from gateway.api.health import ReadinessProbe
+from gateway.backtest.jobs import Backtests, Ground
 from gateway.commands.issue import Rules
 from gateway.console.live import Pulse
 from gateway.console.queries import LIVE
@@ -59,6 +60,8 @@ class ConsoleParts:
     examine: Callable[[], Awaitable[Sequence[Finding]]]
     public_url: str
     commands: Rules
+    backtests: Backtests
+    history: Ground
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,12 @@ class Desk:
             self.streams[name] -= 1
             if not self.streams[name]:
                 del self.streams[name]
+
+    def refuse(self, request: Request, person: Actor, text: str) -> Response:
+        """What was asked for cannot be done, and why."""
+        words = self.renderer.words_of(request)
+        context: dict[str, object] = {"title": words.say("That did not work"), "text": text, "badges": {}}
+        return self.renderer.page(request, person, "trouble.html", context, HTTPStatus.UNPROCESSABLE_ENTITY)
 
     async def page(self, request: Request, person: Actor, template: str, **context: object) -> Response:
         """A page, with the numbers that the navigation shows."""

@@ -203,3 +203,30 @@ def test_an_owner_is_written_to_only_after_a_yes(of: Open, console_world: Consol
     assert "outreach.approve" in acts
     window.go(f"/cases/{next(iter(cases))}")
     expect(page.locator("[data-part=contact]")).to_contain_text("approved by")
+
+
+def test_a_watch_is_tried_on_stored_history_and_its_page_tells_what_it_comes_to(
+    of: Open, console_world: ConsoleWorld
+) -> None:
+    console_world.case_of(console_world.heat(), "proposed")
+    window = of("olga")
+    page = window.page
+    window.go("/watches/boiler/too-hot")
+    form = page.locator("#backtest")
+    wrong = {"csrf": page.locator("[name=csrf]").first.get_attribute("value") or "", "days": "7", "p.above": "high"}
+    refused = window.context.request.post(f"{window.base_url}/watches/boiler/too-hot/backtest", form={**wrong})
+    assert (refused.status, "parameters.above" in refused.text()) == (422, True)
+    form.locator("[name='p.above']").fill("150")
+    form.get_by_label("Severity").select_option("minor")
+    form.get_by_role("button", name="Judge history with this").click()
+    expect(page.locator("main")).to_contain_text("watch too-hot: severity critical → minor")
+    expect(page.get_by_role("heading", name="Side by side")).to_be_visible()
+    alarms = page.get_by_role("row", name="alarms raised").get_by_role("cell").all_text_contents()
+    assert int(alarms[0]) == int(alarms[1]) > 0
+    assert alarms[2] == "0"
+    expect(page.locator(".picture")).to_be_visible()
+    assert page.evaluate("document.querySelector('.picture').naturalWidth") > 500
+    assert "watch.backtest" in {each["what"] for each in console_world.gateway.ask("/v1/audit")["items"]}
+    window.go("/watches/boiler/too-hot")
+    expect(page.locator("[data-part=tiles]")).to_contain_text("asks first")  # nothing has changed
+    expect(page.locator("[data-part=backtests]")).to_contain_text("done")

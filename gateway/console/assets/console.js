@@ -195,6 +195,15 @@ for (const part of parts(document)) { known.set(part.dataset.part, part.innerHTM
 localise(document);
 listen();
 
+// Something runs that no stream tells of.
+const POLL_MS = 1500;
+if (document.querySelector("[data-poll]")) {
+  const polling = setInterval(async () => {
+    await refresh();
+    if (!document.querySelector("[data-poll]")) { clearInterval(polling); }
+  }, POLL_MS);
+}
+
 // A device's packets, one line each.
 const packets = document.querySelector("[data-tail]");
 if (packets) {

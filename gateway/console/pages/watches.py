@@ -6,7 +6,8 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from crm_sync.trust.queries import ModeSet, WatchKey, set_mode
 from crm_sync.trust.shown import audit_of, list_watches, show_budget
-from devices.profiles.model import WatchMode
+from devices.profiles.model import Severity, WatchMode
+from gateway.console.pages.backtests import SPANS, knobs_of, watch_of
 from gateway.console.parts import Desk, done
 from gateway.people.audit import record
 from gateway.people.model import Role
@@ -42,7 +43,8 @@ def watches_router(desk: Desk) -> APIRouter:
                 raise HTTPException(HTTPStatus.NOT_FOUND, "watch")
             audit = await audit_of(conn, key)
         profile = desk.parts.profiles.get(model)
-        declared = next((each for each in profile.watches if each.name == watch), None) if profile else None
+        declared = watch_of(profile, watch)
+        knobs = knobs_of(profile, declared, desk.parts.history.detect) if profile and declared else []
         return await desk.page(
             request,
             person,
@@ -51,6 +53,10 @@ def watches_router(desk: Desk) -> APIRouter:
             audit=audit,
             declared=declared,
             modes=[str(each) for each in WatchMode],
+            severities=[str(each) for each in Severity],
+            knobs=knobs,
+            spans=list(SPANS),
+            backtests=desk.parts.backtests.of(person.tenant_id, model, watch),
         )
 
     @router.post("/watches/{model}/{watch}/mode")
