@@ -40,6 +40,7 @@ FLAGS: Final = (
     "-shared",
     "-ffp-contract=off",
     "-fvisibility=hidden",
+    *(("-undefined", "dynamic_lookup") if sys.platform == "darwin" else ()),  # what the interpreter itself has
 )
 
 

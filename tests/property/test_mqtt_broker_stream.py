@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from gateway.doors.mqtt.answers import Connack, FromBroker
 from gateway.doors.mqtt.broker_stream import BrokerStream
-from gateway.doors.mqtt.cut import find_publishes
-from gateway.doors.mqtt.native import FindPublishes, load_finder
+from gateway.doors.mqtt.cut import cut_publishes
+from gateway.doors.mqtt.native import CutMixed, load_cutter_of_mixed
 from gateway.doors.mqtt.packets import Violation
 from tests.doors import raw
 from tests.doors.publishes import Publish, unfold
@@ -56,15 +56,15 @@ def cut(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[start:stop] for start, stop in zip([0, *at], [*at, len(data)], strict=True)]
 
 
-def feed_all(version: int, pieces: list[bytes], find: FindPublishes | None = None) -> tuple[list[Other], int]:
-    stream = BrokerStream(version, find)
+def feed_all(version: int, pieces: list[bytes], cutter: CutMixed | None = None) -> tuple[list[Other], int]:
+    stream = BrokerStream(version, cutter)
     return unfold(packet for piece in pieces for packet in stream.feed(piece)), stream.redelivered
 
 
 @pytest.fixture(scope="module")
-def find() -> FindPublishes:
+def cutter() -> CutMixed:
     """The compiled loop."""
-    found = load_finder()
+    found = load_cutter_of_mixed()
     assert found is not None, (
         "there is no compiled parser: scripts/build_native.py makes it, and needs a C compiler (cc)"
     )
@@ -74,24 +74,25 @@ def find() -> FindPublishes:
 @settings(max_examples=500)
 @given(streams(), st.integers(0, 400))
 def test_the_compiled_loop_finds_what_the_loop_in_python_finds(
-    find: FindPublishes, sent: tuple[int, bytes], position: int
+    cutter: CutMixed, sent: tuple[int, bytes], position: int
 ) -> None:
     version, data = sent
-    assert find(data, position, version) == find_publishes(data, position, version)
+    rest = data[position:]
+    assert cutter(rest, len(rest), version) == cut_publishes(rest, len(rest), version)
 
 
 @given(st.binary(max_size=40), st.lists(st.sampled_from([0x30, 0x32, 0x3A, 0x80, 0, 1, 4, 8, 127, 128]), max_size=40))
-def test_the_loops_agree_on_anything(find: FindPublishes, garbage: bytes, likely: list[int]) -> None:
+def test_the_loops_agree_on_anything(cutter: CutMixed, garbage: bytes, likely: list[int]) -> None:
     for data in (garbage, bytes(likely), b"\x32" + garbage, b"\x30\x05\0\x01a" + bytes(likely)):
         for version in (4, 5):
-            assert find(data, 0, version) == find_publishes(data, 0, version)
+            assert cutter(data, len(data), version) == cut_publishes(data, len(data), version)
 
 
-def test_the_compiled_loop_takes_any_number(find: FindPublishes) -> None:
+def test_the_compiled_loop_takes_any_number(cutter: CutMixed) -> None:
     sent = [(f"devices/d{number}/telemetry", number % 65_535 + 1, b"x" * (number % 200)) for number in range(3000)]
     data = CONNACK[5] + b"".join(raw.publish(topic, payload, packet_id) for topic, packet_id, payload in sent)
     pieces = cut(data, [7, 150_000, 150_001])
-    found, _ = feed_all(5, pieces, find)
+    found, _ = feed_all(5, pieces, cutter)
     assert found[1:] == [Publish(*one) for one in sent]
     assert found == feed_all(5, pieces)[0]
 

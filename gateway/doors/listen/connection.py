@@ -76,7 +76,7 @@ class Connection(Flow):
     def __init__(self, door: DoorContext, address: str, network: str, introduced: Callable[[], None]) -> None:
         """`introduced` is called once the device is in, or gone; `network` is whose limit the connection counts to."""
         super().__init__(door)
-        self._stream = PacketStream(door.settings.max_packet_bytes)
+        self._stream = PacketStream(door.settings.max_packet_bytes, door.cut)
         self._state = _State.ARRIVED
         self._introduction: Introduction | None = Introduction(door, self, address, introduced)
         self.network = network

@@ -13,6 +13,7 @@ from gateway.doors.listen.reach import Reach
 from gateway.doors.listen.throttle import FailedLogins
 from gateway.doors.listen.wheel import Timed, Wheel
 from gateway.doors.mqtt.codes import ReasonCode
+from gateway.doors.mqtt.native import CutRuns, load_cutter_of_runs
 from gateway.doors.mqtt.packets import Violation
 from gateway.doors.reading import Hold
 from gateway.doors.settings import ListenSettings
@@ -189,6 +190,7 @@ class DoorContext:
     networks: Counter[str] = field(default_factory=Counter[str])  # sockets by the network of their address
     new_client_id: Callable[[], str] = lambda: "careloop"
     courier: Courier = field(default_factory=NoCourier)
+    cut: CutRuns | None = field(default_factory=load_cutter_of_runs)
 
     def arrived(self, connection: Seated) -> None:
         """A socket was opened."""

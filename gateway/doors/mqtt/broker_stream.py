@@ -7,7 +7,7 @@ from gateway.doors.mqtt.codes import LARGEST_PACKET, MQTT_5, PacketType, ReasonC
 from gateway.doors.mqtt.cut import cut_publishes
 from gateway.doors.mqtt.fields import Fields, PacketError
 from gateway.doors.mqtt.framing import FIRST_OTHER, Framing, meaning_of_other, meaning_of_publish
-from gateway.doors.mqtt.native import FindPublishes
+from gateway.doors.mqtt.native import CutMixed
 from gateway.doors.mqtt.packets import Messages, Publishes, Violation
 
 _REMEMBERED_TOPICS: Final = 65_536
@@ -37,22 +37,22 @@ class BrokerStream(Framing[Messages | Answer]):
     good enough would only send it again on the next connection, and the one after that.
     """
 
-    __slots__ = ("_find", "redelivered")
+    __slots__ = ("_cut", "redelivered")
 
-    def __init__(self, version: int, find: FindPublishes | None = None) -> None:
+    def __init__(self, version: int, cut: CutMixed | None = None) -> None:
         """Packets may be as large as they come: told a limit, the broker would drop what is above it.
 
-        `find` is the compiled loop, where there is one.
+        `cut` is the compiled loop, where there is one.
         """
         super().__init__(version, _BEFORE_CONNACK, LARGEST_PACKET)
-        self._find = find
+        self._cut: CutMixed = cut or cut_publishes
         self.redelivered = 0  # PUBLISHes marked as sent before
 
     def _split(self, data: bytes, found: "list[Publishes | Violation | Messages | Answer]") -> int:
         """As of any stream; what nearly every read begins with, and most consist of, goes the short way."""
         if self._meanings is not _AFTER_CONNACK:
             return super()._split(data, found)
-        topics, packet_ids, payloads, stop = cut_publishes(data, self.version, self._find)
+        topics, packet_ids, payloads, stop = self._cut(data, len(data), self.version)
         if stop:
             found.append(Messages(self._names(topics), packet_ids, payloads))
         return stop if stop == len(data) else stop + super()._split(data[stop:] if stop else data, found)

@@ -6,7 +6,8 @@ from gateway.doors.mqtt import properties
 from gateway.doors.mqtt.codes import PacketType, Property, ReasonCode
 from gateway.doors.mqtt.fields import Fields, PacketError, protocol_error, to_text
 from gateway.doors.mqtt.framing import FIRST_OTHER, Framing, meaning_of_other, meaning_of_publish
-from gateway.doors.mqtt.packets import Incoming
+from gateway.doors.mqtt.native import CutRuns
+from gateway.doors.mqtt.packets import Incoming, Publishes, Violation
 from gateway.doors.mqtt.parse import PARSERS, parse_connect, parse_version
 from gateway.doors.mqtt.topics import check_topic_name
 
@@ -33,12 +34,24 @@ class PacketStream(Framing[Incoming]):
     `version` is 0 until CONNECT has named one; of a version not spoken here, its level.
     """
 
-    __slots__ = ("_aliases", "_largest")
+    __slots__ = ("_aliases", "_cut", "_largest")
 
-    def __init__(self, max_packet_bytes: int) -> None:
+    def __init__(self, max_packet_bytes: int, cut: CutRuns | None = None) -> None:
+        """`cut` is the compiled loop, where there is one."""
         super().__init__(0, _BEFORE_CONNECT, min(max_packet_bytes, LARGEST_CONNECT))
         self._largest = max_packet_bytes
         self._aliases: dict[int, str] = {}
+        self._cut = cut
+
+    def _split(self, data: bytes, found: "list[Publishes | Violation | Incoming]") -> int:
+        """As of any stream; what nearly every read begins with goes the short way."""
+        if self._cut is None or self._meanings is not _AFTER_CONNECT:
+            return super()._split(data, found)
+        runs, stop = self._cut(data, len(data), self.version, self._limit)
+        topics = self._topics
+        for raw, packet_ids, payloads in runs:
+            found.append(Publishes(topics.get(raw) or self._topic(raw), packet_ids, payloads))
+        return stop if stop == len(data) else stop + super()._split(data[stop:] if stop else data, found)
 
     def _other(self, kind: int, data: bytes, start: int, stop: int) -> Incoming:
         fields = Fields(data, start, stop)

@@ -11,7 +11,7 @@ from gateway.doors.mqtt import client_write, write
 from gateway.doors.mqtt.answers import Answer, Connack, Dismissal, FromBroker, Pingresp, Suback, say
 from gateway.doors.mqtt.broker_stream import BrokerStream
 from gateway.doors.mqtt.codes import MQTT_5, ReasonCode
-from gateway.doors.mqtt.native import FindPublishes
+from gateway.doors.mqtt.native import CutMixed
 from gateway.doors.mqtt.packets import Messages, Publishes, Violation
 from gateway.doors.reading import Hold, Reading
 from gateway.doors.settings import SubscribeSettings
@@ -60,7 +60,7 @@ class FastContext:
     now_s: Callable[[], float]
     log: Log
     on_settled: Callable[[], None]
-    find_publishes: FindPublishes | None
+    cut: CutMixed | None
     counters: Counters = field(default_factory=Counters)
 
     @property
@@ -88,7 +88,7 @@ class FastConnection(asyncio.Protocol):
         self._version = version
         self._is_first = is_first
         self._loop = asyncio.get_running_loop()
-        self._stream = BrokerStream(version, context.find_publishes)
+        self._stream = BrokerStream(version, context.cut)
         self._keep_alive_s = context.settings.keep_alive
         self._unanswered = 0  # pings since anything was heard
         self._unsettled = 0  # of this connection

@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 from devices.clock import Clock
 from gateway.doors.mqtt.codes import MQTT_5
-from gateway.doors.mqtt.native import load_finder
+from gateway.doors.mqtt.native import load_cutter_of_mixed
 from gateway.doors.routes import Routes
 from gateway.doors.settings import SubscribeSettings
 from gateway.doors.sparing import Log
@@ -52,7 +52,7 @@ class FastSubscription:
             now_s=clock.now_s,
             log=log,
             on_settled=self._on_settled,
-            find_publishes=load_finder(),
+            cut=load_cutter_of_mixed(),
         )
         self._versions = Versions(settings.protocol)
         self._connection: FastConnection | None = None
