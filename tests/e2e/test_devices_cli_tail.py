@@ -6,7 +6,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import paho.mqtt.client as mqtt
-import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.database.postmaster import wait_until
@@ -32,33 +31,34 @@ def connected(gateway: GatewayProcess, device_id: str, password: str) -> Generat
 
 
 @contextmanager
-def following(gateway: GatewayProcess, *options: str) -> Generator["subprocess.Popen[str]"]:
+def following(gateway: GatewayProcess, device_id: str, *options: str) -> Generator["subprocess.Popen[str]"]:
     """The command, once it follows."""
-    command = [CARELOOP, "devices", "tail", "bike-1", *options, "--config", gateway.config]
+    command = [CARELOOP, "devices", "tail", device_id, *options, "--config", gateway.config]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tail:
         assert tail.stderr is not None
         try:
-            assert "following bike-1" in tail.stderr.readline()
+            assert f"following {device_id}" in tail.stderr.readline()
             yield tail
         finally:
             tail.kill()
 
 
-@pytest.fixture
-def password(gateway: GatewayProcess) -> str:
-    added = json.loads(gateway.command("devices", "add", "bike-1", "--model", "e-bike", "--json"))
+def add(gateway: GatewayProcess, device_id: str) -> str:
+    """Register a bike; its password."""
+    added = json.loads(gateway.command("devices", "add", device_id, "--model", "e-bike", "--json"))
     return str(added["password"])
 
 
-def publish(gateway: GatewayProcess, password: str, *payloads: bytes) -> None:
-    with connected(gateway, "bike-1", password) as client:
+def publish(gateway: GatewayProcess, device_id: str, password: str, *payloads: bytes) -> None:
+    with connected(gateway, device_id, password) as client:
         for payload in payloads:
-            client.publish("devices/bike-1/telemetry", payload, qos=1).wait_for_publish(PATIENCE_S)
+            client.publish(f"devices/{device_id}/telemetry", payload, qos=1).wait_for_publish(PATIENCE_S)
 
 
-def test_each_packet_is_told_with_its_fate(gateway: GatewayProcess, password: str) -> None:
-    with following(gateway, "--count", "4") as tail:
-        publish(gateway, password, GOOD, GOOD, IMPOSSIBLE, b"{broken")
+def test_each_packet_is_told_with_its_fate(shared_gateway: GatewayProcess) -> None:
+    password = add(shared_gateway, "bike-1")
+    with following(shared_gateway, "bike-1", "--count", "4") as tail:
+        publish(shared_gateway, "bike-1", password, GOOD, GOOD, IMPOSSIBLE, b"{broken")
         printed, _ = tail.communicate(timeout=PATIENCE_S)
     assert tail.returncode == 0
     stored, duplicate, impossible, broken = printed.splitlines()
@@ -69,27 +69,28 @@ def test_each_packet_is_told_with_its_fate(gateway: GatewayProcess, password: st
     assert "1 quarantined (malformed: " in broken
 
 
-def test_machines_read_json(gateway: GatewayProcess, password: str) -> None:
-    with following(gateway, "--json", "--count", "2") as tail:
-        publish(gateway, password, GOOD, IMPOSSIBLE)
+def test_machines_read_json(shared_gateway: GatewayProcess) -> None:
+    password = add(shared_gateway, "bike-2")
+    with following(shared_gateway, "bike-2", "--json", "--count", "2") as tail:
+        publish(shared_gateway, "bike-2", password, GOOD, IMPOSSIBLE)
         printed, _ = tail.communicate(timeout=PATIENCE_S)
     first, second = map(json.loads, printed.splitlines())
     assert (first["stored"], second["reason"]) == (1, "out_of_range")
 
 
-def test_it_says_when_the_gateway_goes(gateway: GatewayProcess, password: str) -> None:
-    del password
-    with following(gateway) as tail:
+def test_it_says_when_the_gateway_goes(gateway: GatewayProcess) -> None:
+    add(gateway, "bike-1")
+    with following(gateway, "bike-1") as tail:
         gateway.kill()
         _, errors = tail.communicate(timeout=PATIENCE_S)
     assert tail.returncode == 1
     assert "gateway_" in errors
 
 
-def test_a_revoked_device_is_cut_off_and_a_rotated_one_comes_back(gateway: GatewayProcess, password: str) -> None:
-    with connected(gateway, "bike-1", password) as client:
-        gateway.command("devices", "credentials", "revoke", "bike-1")
+def test_a_revoked_device_is_cut_off_and_a_rotated_one_comes_back(shared_gateway: GatewayProcess) -> None:
+    with connected(shared_gateway, "bike-3", add(shared_gateway, "bike-3")) as client:
+        shared_gateway.command("devices", "credentials", "revoke", "bike-3")
         assert wait_until(lambda: not client.is_connected(), PATIENCE_S)
-    rotated = json.loads(gateway.command("devices", "credentials", "rotate", "bike-1", "--json"))
-    publish(gateway, str(rotated["password"]), GOOD)
-    assert gateway.ask("/v1/devices/bike-1")["stored"] == 1
+    rotated = json.loads(shared_gateway.command("devices", "credentials", "rotate", "bike-3", "--json"))
+    publish(shared_gateway, "bike-3", str(rotated["password"]), GOOD)
+    assert shared_gateway.ask("/v1/devices/bike-3")["stored"] == 1

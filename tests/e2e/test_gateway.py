@@ -43,14 +43,16 @@ def stored_times_ms(gateway: GatewayProcess, table: str, device_id: str) -> list
     return [int(ts) for (ts,) in gateway.query(query.format(sql.Identifier(table)), device_id)]
 
 
-def test_the_line_that_devices_add_prints_stores_a_reading(gateway: GatewayProcess, mosquitto: Mosquitto) -> None:
-    printed = gateway.command("devices", "add", "washer-1", "--model", "washing-machine")
+def test_the_line_that_devices_add_prints_stores_a_reading(
+    shared_gateway: GatewayProcess, mosquitto: Mosquitto
+) -> None:
+    printed = shared_gateway.command("devices", "add", "washer-1", "--model", "washing-machine")
     (line,) = [line for line in printed.splitlines() if line.strip().startswith("mosquitto_pub")]
     command = shlex.split(line)
     command[0] = str(mosquitto.binaries.mosquitto_pub)
     assert wait_until(lambda: subprocess.run(command, check=False, timeout=30).returncode == 0, PATIENCE_S)
-    assert wait_until(lambda: gateway.ask("/v1/counts")["readings"]["stored"] == 1, PATIENCE_S)
-    assert len(stored_times_ms(gateway, "reading_washing_machine", "washer-1")) == 1
+    assert wait_until(lambda: shared_gateway.ask("/v1/devices/washer-1")["stored"] == 1, PATIENCE_S)
+    assert len(stored_times_ms(shared_gateway, "reading_washing_machine", "washer-1")) == 1
 
 
 def test_each_acknowledged_reading_is_stored_once_and_the_api_says_what_sql_says(gateway: GatewayProcess) -> None:
@@ -234,10 +236,10 @@ def test_readings_from_a_broker_are_stored_once_through_kill_9(
     assert counts["readings"]["stored"] == counts["readings"]["distinct"] == total
 
 
-def test_tail_shows_what_becomes_of_each_packet(gateway: GatewayProcess) -> None:
-    device = Publisher("bike-1", add_device(gateway, "bike-1", "--model", "e-bike"))
-    headers = {"Authorization": f"Bearer {gateway.address['api_token']}"}
-    url = f"{gateway.address['api_url']}/v1/devices/bike-1/tail"
+def test_tail_shows_what_becomes_of_each_packet(shared_gateway: GatewayProcess) -> None:
+    device = Publisher("bike-1", add_device(shared_gateway, "bike-1", "--model", "e-bike"))
+    headers = {"Authorization": f"Bearer {shared_gateway.address['api_token']}"}
+    url = f"{shared_gateway.address['api_url']}/v1/devices/bike-1/tail"
     fates: list[dict[str, Any]] = []
     listening = threading.Event()
 
@@ -252,7 +254,7 @@ def test_tail_shows_what_becomes_of_each_packet(gateway: GatewayProcess) -> None
     listener = threading.Thread(target=listen)
     listener.start()
     assert listening.wait(PATIENCE_S)
-    with connected(device, gateway.port) as client:
+    with connected(device, shared_gateway.port) as client:
         device.publish(client, [now_ms()], battery=80)
         client.publish("devices/bike-1/telemetry", b'{"metrics": {"battery": 4000}}', qos=1)
         listener.join(PATIENCE_S)
@@ -271,19 +273,19 @@ def test_it_stops_in_good_order_and_starts_where_it_was(gateway: GatewayProcess)
     assert gateway.ask("/v1/counts")["readings"]["stored"] == 1
 
 
-def test_the_api_wants_its_token_and_health_does_not(gateway: GatewayProcess) -> None:
-    url = gateway.address["api_url"]
+def test_the_api_wants_its_token_and_health_does_not(shared_gateway: GatewayProcess) -> None:
+    url = shared_gateway.address["api_url"]
     assert httpx.get(f"{url}/healthz", timeout=30).status_code == 200
     assert wait_until(lambda: httpx.get(f"{url}/readyz", timeout=30).json()["ready"] is True, PATIENCE_S)
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         refused = httpx.get(f"{url}/v1/counts", headers=headers, timeout=30)
         assert refused.status_code == 401
         assert refused.headers["content-type"] == "application/problem+json"
-    assert gateway.ask("/openapi.json")["info"]["title"] == "careloop"
+    assert shared_gateway.ask("/openapi.json")["info"]["title"] == "careloop"
     with pytest.raises(httpx.HTTPStatusError, match="422"):
-        gateway.ask("/v1/devices", cursor="nonsense")
+        shared_gateway.ask("/v1/devices", cursor="nonsense")
     with pytest.raises(httpx.HTTPStatusError, match="404"):
-        gateway.ask("/v1/alarms/alm_nowhere")
+        shared_gateway.ask("/v1/alarms/alm_nowhere")
 
 
 def test_wrong_settings_are_all_named_and_exit_with_2(tmp_path: Path) -> None:
@@ -296,10 +298,12 @@ def test_wrong_settings_are_all_named_and_exit_with_2(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_taken_port_exits_with_2(gateway: GatewayProcess, new_gateway: Callable[[], GatewayProcess]) -> None:
+def test_a_taken_port_exits_with_2(shared_gateway: GatewayProcess, new_gateway: Callable[[], GatewayProcess]) -> None:
     other = new_gateway()
     other.configure()
-    other.config.write_text(other.config.read_text().replace("[listen]\nport = 0", f"[listen]\nport = {gateway.port}"))
+    other.config.write_text(
+        other.config.read_text().replace("[listen]\nport = 0", f"[listen]\nport = {shared_gateway.port}")
+    )
     done = run_careloop("run", "--config", other.config)
     assert done.returncode == 2
     assert "listen.port" in done.stderr

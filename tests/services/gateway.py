@@ -17,6 +17,7 @@ from psycopg import sql
 
 from gateway.database.embedded import EmbeddedPostgres, read_url
 from gateway.database.postmaster import wait_until
+from tests.services.postgres import SHARED_SERVER, migrate_apart
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 60.0
@@ -26,11 +27,14 @@ CARELOOP = Path(sys.executable).with_name("careloop")
 class GatewayProcess:
     """One gateway on a state folder of its own; started again, it goes on where it was."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prepared: Path | None = None) -> None:
+        """`prepared` is the folder of a database to begin with; without one it makes its own, which takes a while."""
         self.folder = folder
         self.config = folder / "careloop.toml"
         self.state = folder / "state"
         self._process: subprocess.Popen[bytes] | None = None
+        if prepared is not None:
+            _copy_database(prepared, self.state / "database")
 
     def configure(self, more: str = "") -> None:
         """Write the settings file: free ports, an embedded database, and whatever the test adds."""
@@ -130,19 +134,52 @@ def run_careloop(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([CARELOOP, *arguments], capture_output=True, text=True, timeout=90, check=False)
 
 
+def _copy_database(prepared: Path, folder: Path) -> None:
+    """Put a copy of a stopped embedded database where a gateway will look for its own."""
+    folder.mkdir(mode=0o700, parents=True)
+    data = EmbeddedPostgres(folder).data
+    data.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    subprocess.run(["/bin/cp", "-a", EmbeddedPostgres(prepared).data, data], check=True, timeout=60)
+    connection = json.loads((prepared / "connection.json").read_text())
+    (folder / "connection.json").touch(mode=0o600)
+    (folder / "connection.json").write_text(json.dumps(connection | {"data": str(data), "port": 0}))
+
+
+@pytest.fixture(scope="session")
+def prepared_database(service_folder: Path) -> Path:
+    """The folder of an embedded database that is made and migrated, and does not run."""
+    folder = service_folder / "prepared"
+    with EmbeddedPostgres(folder, settings=SHARED_SERVER) as server:
+        migrate_apart(server.url)
+    return folder
+
+
 @pytest.fixture
-def new_gateway(service_folder: Path) -> Iterator[Callable[[], GatewayProcess]]:
+def new_gateway(service_folder: Path, prepared_database: Path) -> Iterator[Callable[[], GatewayProcess]]:
     """Makes gateways, each with a folder of its own, that are gone after the test."""
     made: list[GatewayProcess] = []
 
     def make() -> GatewayProcess:
-        made.append(GatewayProcess(Path(mkdtemp(prefix="gateway-", dir=service_folder))))
+        folder = Path(mkdtemp(prefix="gateway-", dir=service_folder))
+        made.append(GatewayProcess(folder, prepared_database))
         made[-1].configure()
         return made[-1]
 
     yield make
     for gateway in made:
         gateway.remove()
+
+
+@pytest.fixture(scope="module")
+def shared_gateway(service_folder: Path, prepared_database: Path) -> Iterator[GatewayProcess]:
+    """A gateway that runs, for those tests of one file that only add devices of their own to it."""
+    made = GatewayProcess(Path(mkdtemp(prefix="shared-", dir=service_folder)), prepared_database)
+    made.configure()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.remove()
 
 
 @pytest.fixture
