@@ -41,11 +41,13 @@ class OwnerLink:
         return hmac.compare_digest(self._owner, _owner_mark(self._key, self._tenant_id, owner_ref))
 
 
-def link_for(settings: VoiceSettings, tenant_id: str, case_id: str, owner_ref: str, now_s: float) -> str | None:
-    """The address that an owner is given; None where no address is set. Raises ConfigError."""
-    if not settings.base_url:
+def link_for(
+    settings: VoiceSettings, keys: Sequence[bytes], tenant_id: str, case_id: str, owner_ref: str, *, now_s: float
+) -> str | None:
+    """The address that an owner is given, signed with the first of the keys; None without address or key."""
+    if not settings.base_url or not keys:
         return None
-    token = make_token(link_keys(settings)[0], tenant_id, case_id, owner_ref, expires_at_s=now_s + settings.link_lasts)
+    token = make_token(keys[0], tenant_id, case_id, owner_ref, expires_at_s=now_s + settings.link_lasts)
     return f"{settings.base_url}{PATH}{token}"
 
 

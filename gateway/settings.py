@@ -148,6 +148,13 @@ class Settings(_Section):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _contacts_outlive_caps(self) -> "Settings":
+        if 0 < self.retention.owners < self.crm.outreach.longest_cap_s:
+            message = "retention.owners must be as long as the longest of crm.outreach.caps: contacts count so long"
+            raise ValueError(message)
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:

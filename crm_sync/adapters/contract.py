@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final, Literal, Protocol, runtime_checkable
 
 from crm_sync.cases.callback import AgentOutcome, CallbackStatus
-from crm_sync.owners.news import OwnerNews
+from crm_sync.owners.told import OwnerNews
 from crm_sync.settings import EndpointSettings, MessageType
 
 

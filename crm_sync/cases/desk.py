@@ -1,6 +1,6 @@
 """What is at hand where cases are worked: settings, product profiles, and the product that a notice is about."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,6 +41,7 @@ class Desk:
     profiles: Mapping[str, Profile]
     trust: TrustRules | None = None  # None: every watch opens cases, as many as it likes
     wordings: Wordings = field(default_factory=load_wordings)
+    link_keys: Sequence[bytes] = ()  # of owners' links, read once: a file that goes away later stops no case
 
     @property
     def wording(self) -> Wording:

@@ -185,7 +185,7 @@ def _waiting(step: Step, answer: GateAnswer) -> Step:
 
 async def _send(conn: Connection, desk: Desk, case: Case, subject: Subject, step: Step, *, now_s: float) -> None:
     shown = {"step": step.step_id, "channel": step.channel, "template": step.template, "text": step.text}
-    link = link_for(desk.settings.voice, step.tenant_id, step.case_id, step.owner_ref, now_s)
+    link = link_for(desk.settings.voice, desk.link_keys, step.tenant_id, step.case_id, step.owner_ref, now_s=now_s)
     if link is not None:
         shown["link"] = link
     news = News(MessageType.CASE_UPDATED, "outreach", shown, only=step.endpoint)

@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from crm_sync.owners.news import Contacted, HoldKind, HumanCase, LeaveAlone, OwnerNews
+from crm_sync.owners.told import Contacted, HoldKind, HumanCase, LeaveAlone, OwnerNews
 
 OWNER_TYPES: Final = frozenset({"owner.contacted", "owner.case", "owner.hold"})
 
@@ -37,6 +37,7 @@ class _Hold(_Data):
     kind: HoldKind
     state: Literal["on", "off"] = "on"
     until: AwareDatetime | None = None
+    at: AwareDatetime | None = None
     why: Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")] = ""
 
 
@@ -69,6 +70,7 @@ def read_news(kind: str, body: bytes, now_s: float) -> OwnerNews | None:
             case _:
                 held = _HoldCallback.model_validate_json(body).data
                 until_s = None if held.until is None else held.until.timestamp()
-                return LeaveAlone(held.owner_ref, held.kind, held.state == "on", until_s, held.why)
+                said_s = None if held.at is None else held.at.timestamp()
+                return LeaveAlone(held.owner_ref, held.kind, held.state == "on", until_s, held.why, said_s)
     except ValidationError:
         return None

@@ -1,7 +1,8 @@
 """What owners allow, as a person or another system says it: kept with its circumstances, and told where it ends."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -14,8 +15,12 @@ from devices.clock import to_datetime
 from devices.errors import CareloopError, ConfigError, Fault
 from devices.registry.consent import ConsentEvent, ConsentRecord, add_event, owner_exists, read_consents, record_id_of
 from devices.registry.model import GrantState
+from devices.registry.records import DeviceRecord
 
 Connection = AsyncConnection[Any]
+
+Allowed = tuple[str, str, str]
+"""Whose, for which purpose, to which recipient."""
 
 MOST_FAULTS: Final = 20
 
@@ -98,18 +103,42 @@ async def import_records(
     if faults:
         raise ConfigError(faults[:MOST_FAULTS])
     added = 0
-    for record in records:
-        before = await _state(conn, tenant_id, record, now_s)
-        for event in record.events:
-            added += await add_event(conn, tenant_id, record, event, imported=True)
-        if before == "given" and await _state(conn, tenant_id, record, now_s) == "withdrawn":
-            await _tell_revoked(conn, settings, tenant_id, record, now_s)
+    about = {(record.owner_ref, record.purpose, record.recipient) for record in records}
+    async with taken_back(conn, settings, tenant_id, about, to_datetime(now_s)):
+        for record in records:
+            for event in record.events:
+                added += await add_event(conn, tenant_id, record, event, imported=True)
     return added
 
 
-async def _state(conn: Connection, tenant_id: str, record: ConsentRecord, now_s: float) -> str | None:
-    known = await read_consents(conn, tenant_id, record.owner_ref, record.purpose, record.recipient)
-    return known[0].state_at(to_datetime(now_s)) if known else None
+def said_no(records: Sequence[DeviceRecord]) -> set[Allowed]:
+    """What owners no longer allow, by the records of a registry's file."""
+    return {
+        (record.owner.owner_ref, grant.purpose, grant.recipient)
+        for record in records
+        if record.owner is not None
+        for grant in record.grants
+        if grant.state == "revoked"
+    }
+
+
+@asynccontextmanager
+async def taken_back(
+    conn: Connection, settings: CrmSettings, tenant_id: str, about: Collection[Allowed], at: datetime
+) -> AsyncGenerator[None]:
+    """Tell of what was given before this block, and is withdrawn after it."""
+    given = [each for each in sorted(about) if await _in_state(conn, tenant_id, each, "given", at)]
+    yield
+    for each in given:
+        known = await _in_state(conn, tenant_id, each, "withdrawn", at)
+        if known is not None:
+            await _tell_revoked(conn, settings, tenant_id, known, at.timestamp())
+
+
+async def _in_state(conn: Connection, tenant_id: str, about: Allowed, state: str, at: datetime) -> ConsentRecord | None:
+    """What is known of a purpose and recipient, if it stands so."""
+    found = await read_consents(conn, tenant_id, *about)
+    return found[0] if found and found[0].state_at(at) == state else None
 
 
 async def _tell_revoked(

@@ -35,7 +35,13 @@ async def import_registry(conn: Connection, path: Path, *, at: datetime, tenant_
 
     Raises ConfigError with every fault in the file; then nothing was written.
     """
-    records = read_records(path)
+    return await enter_records(conn, read_records(path), at=at, tenant_id=tenant_id)
+
+
+async def enter_records(
+    conn: Connection, records: Sequence[DeviceRecord], *, at: datetime, tenant_id: str
+) -> ImportReport:
+    """Bring the registry up to records that a file said."""
     report = Entered()
     for start in range(0, len(records), CHUNK):
         report += await enter(conn, records[start : start + CHUNK], tenant_id=tenant_id, source="import", at=at)

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crm_sync.cases import step_approvals, step_queries
 from crm_sync.cases.step_queries import Step
-from crm_sync.owners.news import HoldKind, LeaveAlone, hold
+from crm_sync.owners.holding import hold
 from crm_sync.owners.standing import HoldView, holds_now
+from crm_sync.owners.told import HoldKind, LeaveAlone
 from crm_sync.policy import switches
 from crm_sync.policy.switches import EVERY, Switch
 from crm_sync.settings import CrmSettings

@@ -15,13 +15,14 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from crm_sync.owners.consents import said_no, taken_back
 from devices.clock import to_datetime
 from devices.credentials import hash_generated, new_secret
 from devices.errors import CareloopError, ConfigError, Fault
 from devices.payloads.model import json_schema
 from devices.profiles import load_profiles
 from devices.registry.entries import enter
-from devices.registry.import_ import ImportReport, import_registry
+from devices.registry.import_ import ImportReport, enter_records, read_records
 from devices.registry.model import AssetView, Device, Grant
 from devices.registry.passwords import (
     add_credentials,
@@ -248,7 +249,9 @@ def import_command(config: Path | None, as_json: bool, file: Path) -> None:
 
     async def imported() -> ImportReport:
         async with _registry(config) as registry:
-            return await import_registry(registry.conn, file, at=registry.at, tenant_id=registry.tenant_id)
+            records, crm = read_records(file), registry.settings.crm
+            async with taken_back(registry.conn, crm, registry.tenant_id, said_no(records), registry.at):
+                return await enter_records(registry.conn, records, at=registry.at, tenant_id=registry.tenant_id)
 
     report = asyncio.run(imported())
     if as_json:

@@ -13,9 +13,9 @@ import click
 from psycopg import AsyncConnection, errors
 
 from crm_sync.cases import step_approvals, step_queries
-from crm_sync.owners.news import HoldKind, LeaveAlone
-from crm_sync.owners.news import hold as put_hold
+from crm_sync.owners.holding import hold as put_hold
 from crm_sync.owners.standing import holds_now
+from crm_sync.owners.told import HoldKind, LeaveAlone
 from crm_sync.policy import switches
 from crm_sync.policy.switches import EVERY, Scope, Switch
 from devices.clock import to_datetime

@@ -16,6 +16,7 @@ from psycopg.errors import LockNotAvailable
 from psycopg.rows import TupleRow
 
 from crm_sync.delivery.retire import count_delivered, delete_callbacks, delete_delivered
+from crm_sync.owners.retire import count_said, delete_said
 from gateway.maintenance.retention_queries import (
     AGE_COLUMN,
     Part,
@@ -130,6 +131,9 @@ async def _due_elsewhere(conn: Connection, terms: Terms) -> list[Due]:
     before = terms.before(terms.kept.deliveries)
     if before is not None:
         found.append(Due("deliveries", "outbox_message", None, await count_delivered(conn, before), before=before))
+    before = terms.before(terms.kept.owners)
+    if before is not None:
+        found.append(Due("owners", "owner_contact", None, await count_said(conn, before), before=before))
     if terms.kept.removed_devices:
         devices = await removed_devices(conn, terms.kept.removed_devices, _DEVICES_AT_ONCE)
         found.append(Due("removed_devices", "device", None, len(devices)))
@@ -149,6 +153,8 @@ async def retire(conn: Connection, terms: Terms, due: Due) -> int:
         return await _in_batches(conn, terms, due, lambda: _delete_due(conn, due))
     if due.purpose == "quarantine":
         return await _in_batches(conn, terms, due, lambda: _delete_quarantine(conn, due))
+    if due.purpose == "owners":
+        return await _in_batches(conn, terms, due, lambda: _delete_said(conn, due))
     return await _in_batches(conn, terms, due, lambda: _delete_delivered(conn, due))
 
 
@@ -193,6 +199,11 @@ async def _delete_delivered(conn: Connection, due: Due) -> Counter[str]:
     assert due.before is not None
     rows = await delete_delivered(conn, due.before, AT_ONCE)
     return Counter(deliveries=rows + await delete_callbacks(conn, due.before, AT_ONCE))
+
+
+async def _delete_said(conn: Connection, due: Due) -> Counter[str]:
+    assert due.before is not None
+    return Counter(owners=await delete_said(conn, due.before, AT_ONCE))
 
 
 async def _erase(conn: Connection, terms: Terms) -> int:

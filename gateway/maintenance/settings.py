@@ -37,6 +37,7 @@ class RetentionSettings(_Section):
     events: SpanS = 0.0  # events, births and wills
     quarantine: SpanS = 0.0
     deliveries: SpanS = 0.0  # delivered messages to CRMs with their attempts, and callbacks
+    owners: SpanS = 0.0  # contacts, closed tickets, answers and ended holds of owners
     removed_devices: SpanS = 0.0  # everything that a device has said, after its removal from the registry
     models: tuple[ModelRetention, ...] = ()
 

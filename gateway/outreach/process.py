@@ -19,6 +19,7 @@ import structlog
 import uvloop
 
 from crm_sync.cases.desk import Desk
+from crm_sync.owner_link import link_keys
 from crm_sync.service import CrmSync
 from crm_sync.wording.catalogue import load_wordings
 from devices.clock import ScaledClock
@@ -89,9 +90,8 @@ class _Process:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         async with build_pool(start.url, start.pool_size, "careloop-crm") as pool:
-            desk = Desk(
-                start.crm, start.profiles, start.trust, load_wordings(start.crm.language, start.crm.wording_folder)
-            )
+            words = load_wordings(start.crm.language, start.crm.wording_folder)
+            desk = Desk(start.crm, start.profiles, start.trust, words, link_keys(start.crm.voice))
             crm = CrmSync(desk, pool, start.clock, log, tenant_id=start.tenant_id, heads=find_heads_anywhere)
             listener = threading.Thread(target=_listen, args=(said, loop, self._obey(crm)), daemon=True)
             listener.start()

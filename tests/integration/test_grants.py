@@ -11,13 +11,15 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from crm_sync.owners.consents import Word, import_records, record_word, withdraw_all
+from crm_sync.owners.consents import Word, import_records, record_word, said_no, taken_back, withdraw_all
 from crm_sync.settings import DEFAULT_TYPES, MessageType
 from devices.errors import CareloopError, ConfigError
 from devices.registry.consent import read_consents
 from devices.registry.dpv import Controller, write_record
 from devices.registry.dpv_reading import read_document
+from devices.registry.import_ import enter_records
 from devices.registry.queries import grant_state, grants_of
+from devices.registry.records import DeviceRecord
 from gateway.cli.grants import grants
 from tests.services.case_world import DAY, NOON, CaseWorld, endpoint, notice, open_world
 
@@ -145,6 +147,19 @@ async def test_an_import_for_people_whom_nobody_knows_writes_nothing(world: Case
         with pytest.raises(ConfigError) as caught:
             await import_records(conn, world.settings, "default", [record, replace(record, owner_ref="own-9")], NOON)
     assert "own-9" in str(caught.value.faults)
+
+
+async def test_what_a_device_import_takes_back_is_told_once(world: CaseWorld) -> None:
+    await say(world, word("given"))
+    owner = {"owner_ref": "own-1"}
+    no = {"purpose": "service", "recipient": "email", "state": "revoked", "valid_from": NOW.isoformat()}
+    record = DeviceRecord.model_validate({"device_id": "cm-1", "owner": owner, "grants": [no]})
+    for _ in range(2):
+        later, no_more = NOW + timedelta(hours=1), said_no([record])
+        async with world.pool.connection() as conn, taken_back(conn, world.settings, "default", no_more, later):
+            await enter_records(conn, [record], at=later, tenant_id="default")
+    told = [each for each in await world.messages() if each["type"] == "consent.revoked"]
+    assert [(each["data"]["owner_ref"], each["data"]["recipient"]) for each in told] == [("own-1", "email")]
 
 
 def call(*arguments: str) -> str:

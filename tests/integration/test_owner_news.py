@@ -14,7 +14,9 @@ from crm_sync.adapters.rest.adapter import RestAdapter
 from crm_sync.adapters.rest.caller import Caller
 from crm_sync.callbacks import CallbackAnswer, receive
 from crm_sync.cases.callback import apply_callback
-from crm_sync.owners.news import Contacted, HumanCase, LeaveAlone, NewsEffect, OwnerNews, hold, take_news
+from crm_sync.owners.holding import hold
+from crm_sync.owners.news import NewsEffect, take_news
+from crm_sync.owners.told import Contacted, HumanCase, LeaveAlone, OwnerNews
 from crm_sync.records.owner_polling import OwnerPolling
 from crm_sync.settings import EndpointSettings
 from crm_sync.signing import parse_secret, sign
@@ -137,13 +139,39 @@ async def test_what_a_person_ordered_no_crm_ends_or_shortens(world: CaseWorld) -
     told = {"owner_ref": "own-1", "kind": "legal_hold"}
     assert (await call(world, "owner.hold", **told, state="off")).effect == "no_change"
     soon = datetime.fromtimestamp(NOON + HOUR, UTC).isoformat()
-    assert (await call(world, "owner.hold", **told, until=soon)).effect == "no_change"
+    assert (await call(world, "owner.hold", **told, until=soon)).effect == "applied"  # for its own part
     await world.happens(scale())
     assert await last_refusal(world) == ("suppression", "legal_hold")
     assert (await call(world, "owner.hold", **told, until=later.isoformat())).effect == "applied"
-    assert await world.rows("SELECT until_at FROM owner_hold") == [{"until_at": later}]
+    held = "SELECT actor, until_at FROM owner_hold WHERE released_at IS NULL ORDER BY hold_id"
+    assert await world.rows(held) == [
+        {"actor": "person:ann", "until_at": tomorrow},
+        {"actor": "crm:crm-a", "until_at": later},
+    ]
+    assert (await call(world, "owner.hold", **told, state="off", message_id="mine")).effect == "applied"
+    assert await world.rows(held) == [{"actor": "person:ann", "until_at": tomorrow}]
+    await call(world, "owner.hold", **told, message_id="again")
     async with world.pool.connection() as conn:
-        assert await hold(conn, "default", replace(order, is_on=False), "person:ann", NOON)
+        assert await hold(conn, "default", replace(order, is_on=False), "person:bob", NOON)
+    assert await world.rows(held) == []  # a person may end what anybody ordered
+
+
+async def test_what_a_crm_says_of_holds_counts_by_when_it_was_said(world: CaseWorld) -> None:
+    at = [datetime.fromtimestamp(NOON - HOUR + minute * 60, UTC).isoformat() for minute in range(5)]
+    told = {"owner_ref": "own-1", "kind": "do_not_contact"}
+    words = [("off", 1), ("on", 0), ("on", 2), ("off", 1), ("on", 4), ("off", 3), ("off", 4), ("on", 3)]
+    effects = [
+        (await call(world, "owner.hold", **told, state=state, at=at[minute], message_id=f"m{number}")).effect
+        for number, (state, minute) in enumerate(words)
+    ]
+    assert effects == [
+        *("no_change", "no_change"),  # the end came first, and its beginning after it
+        *("applied", "no_change"),
+        *("applied", "no_change"),  # said again, and an end from before that
+        *("applied", "no_change"),
+    ]
+    await world.happens(scale())
+    assert [row["state"] for row in await world.rows("SELECT state FROM held_step")] == ["queued"]
 
 
 @pytest.mark.parametrize("until", ["9999-12-31T23:59:59-05:00", "9999-12-31T23:59:59Z"])

@@ -181,6 +181,29 @@ async def test_deliveries_go_once_they_have_been_made(plain_database_url: str) -
     assert await rig.rows("SELECT count(*) FROM delivery_attempt") == [(3,)]
 
 
+SAID = """
+INSERT INTO owner_contact (tenant_id, owner_ref, contacted_at, source, reference, by_human)
+SELECT 'default', 'own-1', to_timestamp(at), 'crm', at::text, true FROM unnest(ARRAY[0, 1759000000]) at;
+INSERT INTO human_case (tenant_id, endpoint, external_id, owner_ref, opened_at, closed_at, told_at)
+VALUES ('default', 'crm', 'open', 'own-1', to_timestamp(0), NULL, to_timestamp(0)),
+       ('default', 'crm', 'closed', 'own-1', to_timestamp(0), to_timestamp(1), to_timestamp(1));
+INSERT INTO owner_hold (tenant_id, owner_ref, kind, actor, why, since, told_at, until_at, released_at)
+VALUES ('default', 'own-1', 'complaint', 'crm:a', '', to_timestamp(0), to_timestamp(0), NULL, NULL),
+       ('default', 'own-1', 'complaint', 'crm:b', '', to_timestamp(0), to_timestamp(0), to_timestamp(9), NULL),
+       ('default', 'own-1', 'complaint', 'crm:c', '', to_timestamp(0), to_timestamp(0), NULL, to_timestamp(9))
+"""
+
+
+async def test_what_was_said_of_owners_goes_once_nothing_depends_on_it(plain_database_url: str) -> None:
+    rig = Rig(plain_database_url)
+    async with await rig.connect() as conn:
+        await conn.execute(SAID)
+    assert (await maintain(rig, owners=40 * DAY_S)).retired == {"owners": 4}
+    assert await rig.rows("SELECT reference FROM owner_contact") == [("1759000000",)]
+    assert await rig.rows("SELECT external_id FROM human_case") == [("open",)]
+    assert await rig.rows("SELECT actor FROM owner_hold") == [("crm:a",)]
+
+
 async def test_removed_devices_are_erased_after_their_time(database_url: str) -> None:
     rig = Rig(database_url)
     async with rig.running():

@@ -21,6 +21,7 @@ from crm_sync.cases.desk import Desk
 from crm_sync.inbox import AlarmExplanation, AlarmNotice, put_alarms
 from crm_sync.inbox_worker import InboxWorker
 from crm_sync.outbox import QueuedMessage
+from crm_sync.owner_link import link_keys
 from crm_sync.policy.contacts import note_accepted
 from crm_sync.policy.model import SendDecision, Verdict
 from crm_sync.send_check import SendCheck
@@ -100,7 +101,7 @@ class CaseWorld:
     @property
     def desk(self) -> Desk:
         """The desk that the settings make."""
-        return Desk(self.settings, self.profiles, self.trust)
+        return Desk(self.settings, self.profiles, self.trust, link_keys=link_keys(self.settings.voice))
 
     @property
     def apply(self) -> ApplyCallback:

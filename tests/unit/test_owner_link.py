@@ -28,7 +28,7 @@ def token_of(link: str | None) -> str:
 
 
 def test_a_link_says_which_case_until_when_and_for_whom() -> None:
-    token = token_of(link_for(voice(), "default", CASE, "crm-7731", AT))
+    token = token_of(link_for(voice(), link_keys(voice()), "default", CASE, "crm-7731", now_s=AT))
     link = read_token(link_keys(voice()), "default", token)
     assert link is not None
     assert (link.case_id, link.expires_at_s) == (CASE, AT + 14 * 86_400)
@@ -39,7 +39,7 @@ def test_a_link_says_which_case_until_when_and_for_whom() -> None:
 
 
 def test_without_an_address_there_is_no_link() -> None:
-    assert link_for(VoiceSettings(), "default", CASE, "crm-1", AT) is None
+    assert link_for(VoiceSettings(), link_keys(VoiceSettings()), "default", CASE, "crm-1", now_s=AT) is None
     assert link_keys(VoiceSettings()) == []
 
 
@@ -59,12 +59,13 @@ def test_another_tenants_link_is_not_believed() -> None:
 
 
 def test_links_of_the_old_secret_work_while_it_is_replaced() -> None:
-    token = token_of(link_for(voice(OLD), "default", CASE, "crm-1", AT))
+    token = token_of(link_for(voice(OLD), link_keys(voice(OLD)), "default", CASE, "crm-1", now_s=AT))
     during = read_token(link_keys(voice(NEW, previous_secret=OLD)), "default", token)
     assert during is not None
     assert during.is_for("crm-1")
     assert read_token(link_keys(voice(NEW)), "default", token) is None
-    fresh = token_of(link_for(voice(NEW, previous_secret=OLD), "default", CASE, "crm-1", AT))
+    both = voice(NEW, previous_secret=OLD)
+    fresh = token_of(link_for(both, link_keys(both), "default", CASE, "crm-1", now_s=AT))
     assert read_token(link_keys(voice(NEW)), "default", fresh) is not None
 
 

@@ -20,7 +20,7 @@ from crm_sync.adapters.rest.template import Json, Values
 from crm_sync.adapters.rest.work import Work
 from crm_sync.endpoints import LEASE_S
 from crm_sync.guard import Resolve, resolve_host
-from crm_sync.owners.news import OwnerNews
+from crm_sync.owners.told import OwnerNews
 from crm_sync.settings import CASE_TYPES, EndpointSettings, MessageType
 from devices.errors import ConfigError, Fault, Retryable
 

@@ -13,7 +13,7 @@ from crm_sync.adapters.contract import Hook, RecordChange
 from crm_sync.adapters.rest.hearing import Contacts, Inbound, Reading, Tickets
 from crm_sync.adapters.rest.instants import parse_instant_s
 from crm_sync.adapters.rest.template import Json, as_text, look_up
-from crm_sync.owners.news import Contacted, HumanCase, OwnerNews
+from crm_sync.owners.told import Contacted, HumanCase, OwnerNews
 from crm_sync.signing import BadSignature, SignatureReason
 
 
