@@ -16,6 +16,7 @@ import numpy.typing as npt
 from devices.profiles import AUTOMATIC
 from devices.profiles.model import Profile
 from gateway.detect.arrays import Indices
+from gateway.detect.cohort import NOBODY
 from gateway.detect.detector import MigratingDetector
 from gateway.detect.episodes import EPISODE_FIELDS
 from gateway.detect.fleet import Fleet
@@ -64,6 +65,7 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
     models: list[str]  # per device
     stations: list[SavedStation]
     first_s: bytes = b""  # float64 per device, NaN for none; empty in states of earlier versions
+    priors: bytes = b""  # int64 per device: what was known beforehand at its birth; empty in states of earlier versions
 
 
 def save_state(stations: Mapping[str, Station], fleet: Fleet, partition: int, engine: int) -> bytes:
@@ -107,6 +109,7 @@ def _save(
             models=[models[roster] for roster in rosters],
             stations=[_save_station(station, chosen[name], devices) for name, station in stations.items()],
             first_s=fleet.first_s(devices.astype(np.int64)).tobytes(),
+            priors=fleet.prior_of[devices].tobytes(),
         )
     )
 
@@ -175,6 +178,8 @@ def _meet(stations: Mapping[str, Station], fleet: Fleet, numbers: Indices, saved
                 np.fmin.at(first_s, np.frombuffer(kept.device, np.int32), its["first_s"])
     known = np.flatnonzero(numbers >= 0)
     fleet.set_first_s(numbers[known], first_s[known])
+    priors = np.frombuffer(saved.priors, np.int64) if saved.priors else np.full(len(numbers), NOBODY)
+    fleet.prior_of[numbers[known]] = priors[known]
 
 
 def _load_station(station: Station, fleet: Fleet, numbers: Indices, kept: SavedStation) -> None:

@@ -4,7 +4,7 @@ The work of one database transaction is one turn: `begin`, any of `judge`, `aliv
 puts every slot that the turn touched back to what it was.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -15,6 +15,7 @@ from devices.ids import PARTITIONS
 from devices.profiles.model import Profile
 from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.checkpoint import load_device, load_state, save_device, save_state
+from gateway.detect.cohort import NOBODY, Habits, Prior, survey
 from gateway.detect.detector import Batch, Detector, Findings, load_detectors
 from gateway.detect.episodes import Phase, Rules, Step, step
 from gateway.detect.fleet import Fleet, Lane, Layout, Roster
@@ -210,6 +211,19 @@ class Engine:
             self._touch(device)
             self._fleet.forget(int(device[0]))
 
+    def survey(self) -> Iterator[Sequence[Habits]]:
+        """What the devices have in common by now, a piece of the work at a time."""
+        return survey(list(self._stations.values()))
+
+    def adopt(self, prior: Prior) -> None:
+        """Let what is known beforehand be in force for devices and metrics that are new from now on."""
+        self._fleet.nursery.adopt(prior)
+
+    def prior_of(self, device_id: str) -> int:
+        """The number of what was known beforehand when a device was first heard; `NOBODY` where nothing was."""
+        device = int(self._fleet.find([device_id])[0])
+        return NOBODY if device < 0 else int(self._fleet.prior_of[device])
+
     def device_ids(self) -> list[str]:
         """Every device of which anything is known."""
         here = np.flatnonzero(self._fleet.roster_of[: len(self._fleet.ids)] >= 0).tolist()
@@ -272,7 +286,7 @@ class Engine:
             station = lane.station
             if stop.why == UNOPENED and lane.loop is not None:
                 readings, which = lane.loop.unopened()
-                roster.open(lane, arrived.seats[readings], which)
+                roster.open(lane, arrived.seats[readings], which, arrived.ts_s[readings])
                 continue
             watch, column = lane.watches[[stop.which]], lane.columns[[stop.which]]
             if stop.why & TOLD:
@@ -308,7 +322,7 @@ class Engine:
         values = np.where(of_device, np.nan, wave.values[:, lane.metrics])
         there: Mask = np.less_equal(np.abs(values), LARGEST)
         there |= of_device & np.any(there, axis=1, keepdims=True)
-        slots = roster.find(lane, wave.seats, there)
+        slots = roster.find(lane, wave.seats, there, wave.ts_s)
         each: Mask = np.eye(len(of_device), dtype=np.bool_)
         # One after the other, where a series is judged beside others of its device.
         for watches in (*(each if lane.station.looks_around else [~of_device]), of_device):

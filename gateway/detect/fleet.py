@@ -12,6 +12,7 @@ from devices.errors import ConfigError, Fault
 from devices.ids import PARTITIONS, partition_of
 from devices.profiles.model import EVENT_SERIES, EVERY_EVENT, Profile, Watch
 from gateway.detect.arrays import Floats, Indices, Mask
+from gateway.detect.cohort import NOBODY, Nursery
 from gateway.detect.detector import Part, Parts, Peers, code_of
 from gateway.detect.episodes import Phase
 from gateway.detect.generic import DEVICE_WATCHES, event_watches, habits_beside, metric_watches
@@ -68,7 +69,9 @@ class Layout:
 class Roster:
     """The devices of one profile: a matrix of slots, one row per device, one column per watch."""
 
-    def __init__(self, profile: Profile, stations: Mapping[str, Station], settings: DetectSettings) -> None:
+    def __init__(
+        self, profile: Profile, stations: Mapping[str, Station], settings: DetectSettings, nursery: Nursery
+    ) -> None:
         self.profile = profile
         self.slots = np.full((FIRST_CAPACITY, 0), UNSEEN, np.int32)  # [seats, columns], some for watches to come
         self.devices = np.full(FIRST_CAPACITY, -1, np.int64)  # [seats], the device's number in the directory
@@ -78,6 +81,7 @@ class Roster:
         self._free: list[int] = []
         self._stations = stations
         self._settings = settings
+        self._nursery = nursery
         self._watches: list[tuple[Watch, Station, int]] = []  # per column
         self._layouts: dict[tuple[str, ...], Layout] = {}
         self._metrics: set[str] = set()
@@ -224,25 +228,29 @@ class Roster:
         write(first_s)
         journal.note(lambda: write(before))
 
-    def find(self, lane: Lane, seats: Indices, there: Mask) -> Indices:
+    def find(self, lane: Lane, seats: Indices, there: Mask, ts_s: Floats) -> Indices:
         """The slots of values that are there, [readings, watches of the lane]; negative where nothing is judged."""
         slots = self.slots.take(seats, axis=0)[:, lane.columns]
         new = there & (slots == UNSEEN)
         if new.any():
             reading, which = np.nonzero(new)
-            self.open(lane, seats[reading], which)
+            self.open(lane, seats[reading], which, ts_s[reading])
             slots = self.slots.take(seats, axis=0)[:, lane.columns]
         return np.where(there, slots, UNSEEN).astype(np.int64)
 
-    def open(self, lane: Lane, seats: Indices, which: Indices) -> None:
-        """Open slots for pairs of seat and position in the lane, each pair once; automatic profiles have a bound."""
+    def open(self, lane: Lane, seats: Indices, which: Indices, ts_s: Floats) -> None:
+        """Open slots for pairs of seat and position in the lane, each pair once; automatic profiles have a bound.
+
+        `ts_s` is the device time of each pair's first value.
+        """
         if self.profile.automatic:
             keep = lane.metrics[which] < 0
             keep[~keep] = self._within_bound(lane, seats[~keep])
-            seats, which = seats[keep], which[keep]
+            seats, which, ts_s = seats[keep], which[keep], ts_s[keep]
         if len(seats):
             index = lane.station.open(self.devices[seats], lane.watches[which])
             self.slots[seats, lane.columns[which]] = index
+            self._nursery.raise_up(lane.station, index, lane.watches[which], ts_s)
 
     def open_events(self, lane: Lane, seats: Indices, which: Indices) -> None:
         """Open slots for pairs of seat and position in a lane of events; distinct seats, automatic profiles bounded."""
@@ -350,6 +358,8 @@ class Fleet:
         self.roster_of = np.empty(0, np.int32)  # [devices]; -1 for a device that was forgotten
         self.seat_of = np.empty(0, np.int64)  # [devices]
         self.partition_of = np.empty(0, np.int16)  # [devices]
+        self.prior_of = np.empty(0, np.int64)  # [devices], the number of what was known when the device was born
+        self.nursery = Nursery(journal)
         self._numbers: dict[str, int] = {}
         self._by_model: dict[str, int] = {}
         self._stations = stations
@@ -360,7 +370,7 @@ class Fleet:
         """The number of a profile's roster, made when it is new."""
         number = self._by_model.get(profile.model)
         if number is None:
-            self.rosters.append(Roster(profile, self._stations, self._settings))
+            self.rosters.append(Roster(profile, self._stations, self._settings, self.nursery))
             number = self._by_model[profile.model] = len(self.rosters) - 1
         return number
 
@@ -387,6 +397,7 @@ class Fleet:
         for device in homeless[self.roster_of[homeless] >= 0]:  # rare: the device's product model was corrected
             self.vacate(int(device))
         self.roster_of[homeless] = roster
+        self.prior_of[homeless] = self.nursery.number
         self.seat_of[homeless] = self.rosters[roster].seat(homeless)
 
     def admit(self, roster: int, device_ids: Sequence[str]) -> Indices:
@@ -404,6 +415,7 @@ class Fleet:
             self.roster_of = np.concatenate([self.roster_of, np.full(extra, -1, np.int32)])
             self.seat_of = np.concatenate([self.seat_of, np.full(extra, -1, np.int64)])
             self.partition_of = np.concatenate([self.partition_of, np.zeros(extra, np.int16)])
+            self.prior_of = np.concatenate([self.prior_of, np.full(extra, NOBODY, np.int64)])
         partitions = np.fromiter(map(partition_of, device_ids), np.int16, len(device_ids))
         self.partition_of[first : len(self.ids)] = partitions
 

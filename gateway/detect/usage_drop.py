@@ -34,6 +34,7 @@ SLOW: Final = 0.1  # pace of the habit while the alarm is up: or the fault becom
 DOUBTFUL: Final = 0.3  # pace while a deficit is well on its way
 ECHO_H: Final = 48.0  # so long after one metric's drop is over, another's is still the same trouble
 LATE_HOURS: Final = 48  # older readings than that no longer change the judgement
+YOUNG_DAYS: Final = 21.0  # until then it is said what a habit leans on besides its own days
 HIGHEST: Final = 9.0  # a deficit stops to grow at so many times the bar
 
 
@@ -66,6 +67,8 @@ class UsageDrop:
                 Field("told_hour", "f4", -np.inf, group="lull"),
             ),
         ),
+        # What a new series was given: days of habit, and how many others that is known from.
+        *rarely("cohort", (Field("borrowed", "f4", group="cohort"), Field("peers", "f4", group="cohort"))),
     )
     parameters: Sequence[Parameter] = (
         Parameter(
@@ -134,7 +137,7 @@ class UsageDrop:
             text = f"{name}: use is back, lately {share} of the habit; it was missing since {since}"
             return Words(text, "use as usual", f"{share} of it", window_s, evidence)
         known_days = float(state["day"][0] - state["first_day"][0])
-        sure = f"a habit known for {say_span(known_days * DAY_S)}"
+        sure = _how_sure(state, known_days)
         if state["lull"][0] > 0 and float(state["lull_hour"][0]) * HOUR_S == moment.began_s:
             longest = say_span(_longest_lull_s(state, known_days, moment.parameters["lull"]))
             text = (
@@ -145,6 +148,19 @@ class UsageDrop:
         shown, wanted = say_quantity(use, moment.unit), say_quantity(usual, moment.unit)
         text = f"{name}: {shown} since {since} ({say_span(window_s)}), where {wanted} is usual; {sure}"
         return Words(text, f"about {wanted} in {say_span(window_s)}", shown, window_s, evidence)
+
+
+def _how_sure(state: Rows, known_days: float) -> str:
+    """For how long the habit is known, and what a young one leans on besides."""
+    own_days, peers = max(known_days - float(state["borrowed"][0]), 0.0), float(state["peers"][0])
+    sure = f"a habit known for {say_span(own_days * DAY_S)}"
+    if not peers or own_days >= YOUNG_DAYS:
+        return sure
+    return (
+        f"{sure}, and from {peers:.0f} others of its model"
+        if state["borrowed"][0] > 0
+        else (f"{sure}, with pauses as {peers:.0f} others of its model make them")
+    )
 
 
 def _longest_lull_s(state: Rows, known_days: float, least_days: float) -> float:
