@@ -1,14 +1,12 @@
 """What the API asks the database; each function takes a connection and returns rows as dictionaries of columns."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow, dict_row
 
 from devices.clock import to_datetime
-from gateway.store.tables import read_tables
 
 Connection = AsyncConnection[TupleRow]
 Row = dict[str, Any]  # a row's columns, whatever their types; pydantic models check them at the API's edge
@@ -55,61 +53,6 @@ LIST_TABLES: LiteralString = "SELECT model, table_name FROM reading_table ORDER 
 async def list_tables(conn: Connection) -> dict[str, str]:
     """The table of each product model's readings."""
     return {row["model"]: row["table_name"] for row in await _fetch(conn, LIST_TABLES, {})}
-
-
-COUNT_OF_DEVICE: LiteralString = """
-SELECT count(*) AS stored, min(ts) AS first_ts, max(ts) AS last_ts FROM {table} WHERE device_id = %(device_id)s
-"""
-
-COUNT_QUARANTINED: LiteralString = """
-SELECT count(*) AS quarantined FROM quarantine WHERE tenant_id = %(tenant_id)s AND device_id = %(device_id)s
-"""
-
-
-async def summarise_device(conn: Connection, tenant_id: str, device_id: str) -> dict[str, object]:
-    """How many readings of a device are stored, from when to when, and how many lie in quarantine."""
-    stored, moments = 0, list[datetime]()
-    for table in (await list_tables(conn)).values():
-        query = sql.SQL(COUNT_OF_DEVICE).format(table=sql.Identifier(table))
-        (row,) = await _fetch(conn, query, {"device_id": device_id})
-        if row["stored"]:
-            stored += row["stored"]
-            moments += [row["first_ts"], row["last_ts"]]
-    (row,) = await _fetch(conn, COUNT_QUARANTINED, {"tenant_id": tenant_id, "device_id": device_id})
-    return {
-        "stored": stored,
-        "first_ts": min(moments, default=None),
-        "last_ts": max(moments, default=None),
-        "quarantined": row["quarantined"],
-    }
-
-
-READINGS_OF_DEVICE: LiteralString = """
-SELECT (extract(epoch FROM ts) * 1000000)::bigint AS ts_us, received_at, seq,
-       coalesce(extra, '{{}}') || jsonb_strip_nulls(to_jsonb(r)
-           - array['device_id', 'ts', 'extra', 'received_at', 'seq', 'batch_seq', 'batch_row']) AS metrics
-FROM {table} r
-WHERE device_id = %(device_id)s AND ts > %(after)s AND ts < %(until)s
-ORDER BY ts LIMIT %(limit)s
-"""
-
-TIMES_OF_DEVICE: LiteralString = """
-SELECT (extract(epoch FROM ts) * 1000000)::bigint AS ts_us FROM {table}
-WHERE device_id = %(device_id)s AND ts > %(after)s AND ts < %(until)s
-ORDER BY ts LIMIT %(limit)s
-"""
-
-
-async def list_readings(conn: Connection, query: LiteralString, wanted: Mapping[str, Any]) -> list[Row]:
-    """Readings of a device over all tables that hold some of it, by time, at most the `limit` wanted."""
-    rows: list[Row] = []
-    for table in await read_tables(conn):
-        metric_of = {column: metric for metric, column in zip(table.metrics, table.columns, strict=True)}
-        for row in await _fetch(conn, sql.SQL(query).format(table=sql.Identifier(table.name)), wanted):
-            metrics: dict[str, object] = row.get("metrics") or {}
-            named = {metric_of.get(column, column): value for column, value in metrics.items()}
-            rows.append({**row, "metrics": named} if "metrics" in row else row)
-    return sorted(rows, key=lambda row: row["ts_us"])[: wanted["limit"]]
 
 
 # Newest first; the alarm's id breaks ties, so that a cursor names one place only.

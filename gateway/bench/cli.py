@@ -17,6 +17,7 @@ from gateway.bench.figures import write_json
 from gateway.bench.ingest import BATCHES, FLEETS, IngestPlan, run_ingest
 from gateway.bench.latency import LatencyPlan, run_latency
 from gateway.bench.node_red import find_node_red
+from gateway.bench.pages import PagesPlan, run_pages, show_pages
 from gateway.bench.plot import draw
 from gateway.bench.reads import ReadsPlan, run_reads, show_reads
 from gateway.bench.report import show_connections, show_detect, show_ingest, show_latency
@@ -158,5 +159,33 @@ def reads(*, rows: int, repeats: int, json_file: Path | None) -> None:
     with console.status("setting up") as status:
         figures = run_reads(ReadsPlan(rows, repeats), programs, status.update)
     show_reads(figures, console)
+    if json_file is not None:
+        write_json(json_file, figures)
+
+
+@bench.command(short_help="Every page and reading call of a large house, over HTTP.")
+@click.option("--rows", default=20_000_000, show_default=True, help="Readings in the house; 250 bytes of disk each.")
+@click.option("--repeats", default=40, show_default=True, help="How often everything is asked.")
+@click.option(
+    "--edition",
+    type=click.Choice(["auto", "postgresql", "timescaledb"]),
+    default="auto",
+    show_default=True,
+    help="The database; auto takes TimescaleDB where it is provisioned.",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the house in this folder, and find it there the next time: filling it takes minutes.",
+)
+@click.option("--only", default="", help="Only calls with this in their name.")
+@_json_option
+def pages(*, rows: int, repeats: int, edition: str, store: Path | None, only: str, json_file: Path | None) -> None:
+    """Every page of the console and every reading call of the API, asked of a gateway with a full store."""
+    console = Console(highlight=False)
+    programs = None if edition == "postgresql" else find_provisioned(cache_folder(os.environ))
+    with console.status("setting up") as status:
+        figures = run_pages(PagesPlan(rows, repeats, store, only), programs, status.update)
+    show_pages(figures, console)
     if json_file is not None:
         write_json(json_file, figures)

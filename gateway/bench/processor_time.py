@@ -17,6 +17,11 @@ def own_s(pid: int) -> float:
     return sum(map(int, _stat(pid)[_OWN])) / _TICKS_PER_S
 
 
+def main_thread_s(pid: int) -> float:
+    """Seconds that a process' first thread has been on a processor, to the microsecond."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 def family_s(pid: int) -> float:
     """Seconds of a server and of all children that it has had: those that live, and those that it has reaped."""
     ticks = sum(map(int, _stat(pid)[_WITH_CHILDREN]))

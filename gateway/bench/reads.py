@@ -18,7 +18,7 @@ from rich.table import Table
 
 from devices.clock import to_datetime
 from devices.profiles import load_profiles
-from gateway.api.queries import READINGS_OF_DEVICE
+from gateway.api.device_queries import readings_statement
 from gateway.bench.rows import INTERVAL_S, METRICS, MODEL, Fleet, readings
 from gateway.bench.services import database_server, work_folder
 from gateway.bench.stage import new_database
@@ -110,7 +110,10 @@ async def _of_edition(plan: ReadsPlan, server: EmbeddedPostgres, folder: Path, s
         (table,) = [one for one in await find_usage(maintenance, METRICS) if one.model == MODEL]
     say("reading")
     async with await AsyncConnection.connect(url, autocommit=True, options="-c timezone=UTC") as reader:
-        reads = {name: await _measure(reader, question, plan, fleet) for name, question in _questions(table).items()}
+        reads = {
+            name: await _measure(reader, question, plan, fleet)
+            for name, question in _questions(table, readings_statement(store.tables[MODEL])).items()
+        }
         figures = StoreFigures(
             database=store.edition.describe(),
             rows=rows,
@@ -189,11 +192,11 @@ class Question:
     repeats_share: float = 1.0
 
 
-def _questions(table: UsageTable) -> Mapping[str, Question]:
+def _questions(table: UsageTable, readings: sql.Composed) -> Mapping[str, Question]:
     ((_, column), *_) = table.metrics
     names = {"source": sql.Identifier(table.source), "column": sql.Identifier(column)}
     return {
-        "device_24h": Question(sql.SQL(READINGS_OF_DEVICE).format(table=sql.Identifier(table.source)), 1),
+        "device_24h": Question(readings, 1),
         "device_90d_hourly": Question(usage_statement(table, by_day=False), DAYS),
         "device_90d_daily": Question(usage_statement(table, by_day=True), DAYS),
         "device_90d_raw_by_hour": Question(sql.SQL(RAW_BY_HOUR).format(**names), DAYS),
@@ -234,16 +237,17 @@ async def explain(conn: Connection, statement: sql.Composed, asked: Mapping[str,
     row = await (await conn.execute(sql.SQL(EXPLAIN) + statement, asked)).fetchone()
     assert row is not None
     top = cast("dict[str, Any]", row[0][0]["Plan"])
-    return " < ".join(_nodes(top)), int(top["Shared Hit Blocks"]) + int(top["Shared Read Blocks"])
+    return " < ".join(nodes_of(top)), int(top["Shared Hit Blocks"]) + int(top["Shared Read Blocks"])
 
 
-def _nodes(node: Mapping[str, Any]) -> list[str]:
+def nodes_of(node: Mapping[str, Any]) -> list[str]:
+    """The nodes of a plan from the top, along the branches that ran."""
     below = cast("list[dict[str, Any]]", node.get("Plans", []))
     name = str(node.get("Custom Plan Provider") or node["Node Type"])
     if len(below) > 1:
         name += f" of {len(below)}"
     ran = next((each for each in below if each.get("Actual Loops")), below[0] if below else None)
-    return [name, *(_nodes(ran) if ran is not None else [])]
+    return [name, *(nodes_of(ran) if ran is not None else [])]
 
 
 _WHAT: Final = {

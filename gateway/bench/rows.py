@@ -57,11 +57,13 @@ class Fleet:
     senders: int
     start_s: int  # device time of the first readings
     seed: int = 1
+    interval_s: int = INTERVAL_S
+    first: int = 0  # number of the first one, where another fleet has those before
 
     @cached_property
     def device_ids(self) -> Sequence[str]:
         """The senders: serial numbers in no order, as a factory's batches come to be connected."""
-        return [device_id(number, self.seed) for number in range(self.senders)]
+        return [device_id(self.first + number, self.seed) for number in range(self.senders)]
 
     def block(self, first: int, per_device: int) -> Block:
         """Each device's readings from number `first` on."""
@@ -71,7 +73,7 @@ class Fleet:
         turn = np.repeat(np.arange(first, first + per_device, dtype=np.int64), self.senders)
         device = np.tile(np.arange(self.senders, dtype=np.int32), per_device)
         jitter_ms = random.integers(0, 60_000, count)
-        ts_ms = (self.start_s + turn * INTERVAL_S) * 1000 + jitter_ms
+        ts_ms = (self.start_s + turn * self.interval_s) * 1000 + jitter_ms
         return Block(device, ts_ms, turn, values)
 
 

@@ -36,7 +36,7 @@ def work_folder() -> Generator[Path]:
 
 
 @contextmanager
-def database_server(folder: Path, programs: Provisioned | None) -> Generator[EmbeddedPostgres]:
+def database_server(folder: Path, programs: Provisioned | None, *, keep: bool = False) -> Generator[EmbeddedPostgres]:
     """A server with the settings of the embedded one: TimescaleDB where it is provisioned, else PostgreSQL."""
     server = EmbeddedPostgres(folder / "database")
     if programs is not None:
@@ -45,7 +45,10 @@ def database_server(folder: Path, programs: Provisioned | None) -> Generator[Emb
         server.start()
         yield server
     finally:
-        server.remove()
+        if keep:
+            server.stop()
+        else:
+            server.remove()
 
 
 @contextmanager
@@ -127,6 +130,7 @@ class Gateway:
     process: "subprocess.Popen[bytes]"
     listen_port: int
     log: Path
+    api_url: str = ""
 
 
 @contextmanager
@@ -139,7 +143,8 @@ def gateway(folder: Path, name: str, sections: Mapping[str, Mapping[str, object]
     with running(careloop, log) as process:
         found = state / "gateway.json"
         wait_for(found.exists, process, log)
-        yield Gateway(process, json.loads(found.read_text())["listen_port"] or 0, log)
+        address = json.loads(found.read_text())
+        yield Gateway(process, address["listen_port"] or 0, log, address["api_url"] or "")
 
 
 def _toml(sections: Mapping[str, Mapping[str, object]]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Values of a device as charts want them: thinned by the database, so that a year costs no more than a day."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, LiteralString
+from typing import Any, Final, LiteralString
 
 import numpy as np
 from psycopg import AsyncConnection, sql
@@ -9,6 +10,8 @@ from psycopg.rows import TupleRow
 
 from devices.clock import to_datetime
 from gateway.console.chart import Floats
+from gateway.console.show import HOUR_S
+from gateway.maintenance.usage import UsageTable, find_usage
 from gateway.store.rows import ReadingTable
 from gateway.store.tables import read_tables
 
@@ -25,7 +28,7 @@ class Stretch:
     since_s: float
     until_s: float
 
-    def values(self, buckets: int = BUCKETS) -> dict[str, object]:
+    def values(self, buckets: int = BUCKETS) -> dict[str, Any]:
         """As parameters of a query."""
         return {
             "device_id": self.device_id,
@@ -35,32 +38,97 @@ class Stretch:
         }
 
 
-# Of each stretch the least and the greatest value, so that no spike is lost.
-_EXTREMES: Final[LiteralString] = """
-SELECT min(extract(epoch FROM ts))::float8, min({column}), max({column}) FROM {table}
-WHERE device_id = %(device_id)s AND ts >= %(since)s AND ts < %(until)s AND {column} IS NOT NULL
+# Of each step the least and the greatest value, so that no spike is lost; all metrics in one pass.
+_OF_READINGS: Final[LiteralString] = """
+SELECT min(extract(epoch FROM ts))::float8{extremes} FROM {table}
+WHERE device_id = %(device_id)s AND ts >= %(since)s AND ts < %(until)s
 GROUP BY floor(extract(epoch FROM ts) / %(step_s)s) ORDER BY 1
 """
+_OF_HOURS: Final[LiteralString] = """
+SELECT min(extract(epoch FROM bucket))::float8{extremes} FROM {table}
+WHERE device_id = %(device_id)s AND bucket >= %(since)s AND bucket < %(until)s
+GROUP BY floor(extract(epoch FROM bucket) / %(step_s)s) ORDER BY 1
+"""
+_LAST_HOUR: Final[LiteralString] = """
+SELECT max(bucket) FROM {table} WHERE device_id = %(device_id)s AND bucket < %(until)s
+"""
+
+FROM_HOURS_S: Final = BUCKETS * HOUR_S / 2
+"""So long a stretch is drawn from the hours of the usage rollup: its steps are half an hour and more."""
+
+
+async def read_metrics(conn: Connection, metrics: Sequence[str], stretch: Stretch) -> dict[str, tuple[Floats, Floats]]:
+    """Times and values of metrics, thinned; of each from the table that holds most of them, where any does."""
+    usage = {table.model: table for table in await find_usage(conn, ())}
+    found: dict[str, tuple[Floats, Floats]] = {}
+    for table in await read_tables(conn):
+        wanted = [pair for pair in zip(table.metrics, table.columns, strict=True) if pair[0] in metrics]
+        if wanted:
+            rows = await _thinned(conn, table, usage.get(table.model), wanted, stretch)
+            for number, (metric, _) in enumerate(wanted):
+                series = _joined(rows[:, 0], rows[:, 1 + 2 * number], rows[:, 2 + 2 * number])
+                if len(series[0]) > len(found.get(metric, ((),))[0]):
+                    found[metric] = series
+    return found
+
+
+async def _thinned(
+    conn: Connection, table: ReadingTable, usage: UsageTable | None, wanted: Sequence[tuple[str, str]], stretch: Stretch
+) -> Floats:
+    """Rows of a step's moment, and each metric's least and greatest value in it; NaN where it was not told."""
+    rolled = usage if usage is not None and set(wanted) <= set(usage.metrics) else None
+    is_long = stretch.until_s - stretch.since_s >= FROM_HOURS_S
+    of_hours, of_readings = await _split(conn, rolled if is_long else None, stretch.values())
+    rows: list[TupleRow] = []
+    if rolled is not None and of_hours is not None:
+        extremes = [sql.Identifier(f"{column}_{end}") for _, column in wanted for end in ("min", "max")]
+        rows += await _fetch(conn, _OF_HOURS, sql.Identifier(rolled.hour), extremes, of_hours)
+    extremes = [sql.Identifier(column) for _, column in wanted for _ in ("min", "max")]
+    rows += await _fetch(conn, _OF_READINGS, sql.Identifier(table.name), extremes, of_readings)
+    return np.array(rows, np.float64).reshape(len(rows), 1 + 2 * len(wanted))  # None becomes NaN
+
+
+async def _split(
+    conn: Connection, rolled: UsageTable | None, values: dict[str, Any]
+) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """What to ask the rollup's hours, if anything, and what to ask the readings: from the newest hour on."""
+    if rolled is None:
+        return None, values
+    whole = {**values, "since": values["since"].replace(minute=0, second=0, microsecond=0)}
+    newest = sql.SQL(_LAST_HOUR).format(table=sql.Identifier(rolled.hour))
+    row = await (await conn.execute(newest, whole)).fetchone()
+    if row is None or row[0] is None or row[0] <= whole["since"]:
+        return None, values
+    return {**whole, "until": row[0]}, {**values, "since": row[0]}  # the newest hour may go on
+
+
+async def _fetch(
+    conn: Connection,
+    query: LiteralString,
+    table: sql.Identifier,
+    columns: Sequence[sql.Identifier],
+    values: Mapping[str, object],
+) -> list[TupleRow]:
+    """The least of each first and the greatest of each second column."""
+    extremes = sql.SQL("").join(
+        sql.SQL(", max({})" if number % 2 else ", min({})").format(column) for number, column in enumerate(columns)
+    )
+    async with conn.cursor(binary=True) as cursor:
+        return await (await cursor.execute(sql.SQL(query).format(table=table, extremes=extremes), values)).fetchall()
+
+
+def _joined(ts: Floats, lows: Floats, highs: Floats) -> tuple[Floats, Floats]:
+    """Both ends of each step, one after the other; once where they are the same."""
+    told = ~np.isnan(lows)
+    both = np.stack((lows[told], highs[told]), axis=1)
+    keep = np.stack((np.ones(len(both), np.bool_), both[:, 0] != both[:, 1]), axis=1)
+    return np.repeat(ts[told], 2)[keep.ravel()], both.ravel()[keep.ravel()]
 
 
 async def read_values(conn: Connection, metric: str, stretch: Stretch) -> tuple[Floats, Floats]:
-    """Times and values of a metric, thinned; from the table that holds most of them."""
-    best: list[tuple[float, float, float]] = []
-    for table in await read_tables(conn):
-        if metric in table.metrics:
-            column = sql.Identifier(table.columns[table.metrics.index(metric)])
-            query = sql.SQL(_EXTREMES).format(column=column, table=sql.Identifier(table.name))
-            rows = await (await conn.execute(query, stretch.values())).fetchall()
-            best = rows if len(rows) > len(best) else best
-    ts: list[float] = []
-    values: list[float] = []
-    for at_s, low, high in best:
-        ts.append(at_s)
-        values.append(low)
-        if high != low:
-            ts.append(at_s)
-            values.append(high)
-    return np.array(ts, np.float64), np.array(values, np.float64)
+    """Times and values of one metric, thinned; from the table that holds most of them."""
+    found = await read_metrics(conn, (metric,), stretch)
+    return found.get(metric, (np.empty(0), np.empty(0)))
 
 
 _COUNTS: Final[LiteralString] = """
@@ -68,17 +136,31 @@ SELECT floor(extract(epoch FROM ts) / %(step_s)s)::float8 * %(step_s)s, count(*)
 WHERE device_id = %(device_id)s AND ts >= %(since)s AND ts < %(until)s
 GROUP BY 1 ORDER BY 1
 """
+_COUNTS_OF_HOURS: Final[LiteralString] = """
+SELECT floor(extract(epoch FROM bucket) / %(step_s)s)::float8 * %(step_s)s, sum(readings)::float8 FROM {table}
+WHERE device_id = %(device_id)s AND bucket >= %(since)s AND bucket < %(until)s
+GROUP BY 1 ORDER BY 1
+"""
 
 
 async def count_readings(conn: Connection, stretch: Stretch, step_s: float) -> tuple[Floats, Floats]:
-    """How many readings there are in each step of time; steps without any are counted as 0."""
+    """How many readings there are in each step of whole hours; steps without any are counted as 0."""
+    usage = {table.model: table for table in await find_usage(conn, ())}
     found: dict[float, float] = {}
     for table in await read_tables(conn):
-        query = sql.SQL(_COUNTS).format(table=sql.Identifier(table.name))
-        async for at_s, count in await conn.execute(query, {**stretch.values(), "step_s": step_s}):
+        rolled = usage.get(table.model)
+        of_hours, of_readings = await _split(conn, rolled, {**stretch.values(), "step_s": step_s})
+        counts = await _count(conn, _COUNTS, table.name, of_readings)
+        if rolled is not None and of_hours is not None:
+            counts += await _count(conn, _COUNTS_OF_HOURS, rolled.hour, of_hours)
+        for at_s, count in counts:
             found[at_s] = found.get(at_s, 0.0) + count
     steps = np.arange(stretch.since_s // step_s, stretch.until_s // step_s + 1) * step_s
     return steps, np.array([found.get(float(at_s), 0.0) for at_s in steps], np.float64)
+
+
+async def _count(conn: Connection, query: LiteralString, table: str, values: Mapping[str, Any]) -> list[TupleRow]:
+    return await (await conn.execute(sql.SQL(query).format(table=sql.Identifier(table)), values)).fetchall()
 
 
 def metrics_of(tables: list[ReadingTable], model: str | None) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ Log = structlog.typing.FilteringBoundLogger
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 SESSION: Final = f"-c timezone=UTC -c statement_timeout={STATEMENT_S:.0f}s"
+APPLICATION: Final = "careloop"
+"""What the database knows the gateway's own pool by."""
 LOOK_S: Final = 0.2
 RETRY_S: Final = 1.0
 
@@ -53,7 +55,7 @@ async def hold_database(
             yield None
             return
         edition, applied = found
-        async with build_pool(url, settings.database.pool_size) as pool:
+        async with build_pool(url, settings.database.pool_size, autocommit=True) as pool:
             yield Database(url, pool, edition, applied)
 
 
@@ -72,8 +74,12 @@ async def _prepare(url: str, stop: asyncio.Event, say: Callable[[str], None], lo
     return None
 
 
-def build_pool(url: str, size: int, name: str = "careloop") -> Pool:
-    """A pool, not yet open, of at most `size` connections, each looked at before it is lent."""
+def build_pool(url: str, size: int, name: str = APPLICATION, *, autocommit: bool = False) -> Pool:
+    """A pool, not yet open, of at most `size` connections, each looked at before it is lent.
+
+    With `autocommit` a statement is a transaction of its own, which spares a reading request half of its round trips;
+    whoever writes more than one thing begins a transaction, which keeps them together.
+    """
     pool = AsyncConnectionPool(
         url,
         min_size=2,
@@ -81,7 +87,13 @@ def build_pool(url: str, size: int, name: str = "careloop") -> Pool:
         open=False,
         connection_class=PatientConnection,
         check=check_answers,
-        kwargs={"connect_timeout": CONNECT_TIMEOUT_S, "options": SESSION, **KEEPALIVE},
+        kwargs={
+            "autocommit": autocommit,
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "options": SESSION,
+            "fallback_application_name": name,  # as the server calls it, where the URL does not
+            **KEEPALIVE,
+        },
         timeout=10.0,
         reconnect_timeout=5.0,
         name=name,

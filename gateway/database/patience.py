@@ -5,6 +5,8 @@ has vanished. The kernel finds out where it can (`KEEPALIVE`); a proxy in betwee
 so that only the missing answer tells.
 """
 
+import select
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -21,6 +23,8 @@ _Value = TypeVar("_Value")
 STATEMENT_S: Final = 30.0  # after which the server itself ends a statement of the pool's
 ANSWER_S: Final = 35.0  # after which nobody is there to answer
 CHECK_S: Final = 3.0
+FRESH_S: Final = 1.0
+"""For so long after an answer a connection is taken to be alive, as long as the server has not hung up."""
 
 KEEPALIVE: Final[Mapping[str, int]] = MappingProxyType(
     {
@@ -43,6 +47,7 @@ class PatientConnection(AsyncConnection[TupleRow]):
 
     patience_s = ANSWER_S
     has_given_up = False
+    answered_s = float("-inf")  # when it answered last, monotonic
 
     async def wait(
         self,
@@ -54,18 +59,32 @@ class PatientConnection(AsyncConnection[TupleRow]):
         if timeout is not None:
             return await super().wait(gen, interval, timeout=timeout)
         try:
-            return await super().wait(gen, interval, timeout=self.patience_s)
+            answer = await super().wait(gen, interval, timeout=self.patience_s)
         except OperationalError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.has_given_up = True
                 self.pgconn.finish()  # an answer that still came would be taken for that to another statement
             raise
+        self.answered_s = time.monotonic()
+        return answer
 
 
 async def check_answers(conn: PatientConnection) -> None:
-    """A pool's check of a connection that nobody uses: it answers at once, or is of no use."""
+    """A pool's check of a connection that nobody uses: it answers at once, or is of no use.
+
+    One that has just answered is not asked: that would be one more round trip for each request.
+    """
+    if time.monotonic() - conn.answered_s < FRESH_S and not _has_news(conn):
+        return
     conn.patience_s = CHECK_S
     try:
         await AsyncConnectionPool.check_connection(conn)
     finally:
         conn.patience_s = ANSWER_S
+
+
+def _has_news(conn: PatientConnection) -> bool:
+    """Whether the server has said something that nobody asked for, such as goodbye."""
+    poll = select.poll()
+    poll.register(conn.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))

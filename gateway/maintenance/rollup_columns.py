@@ -130,8 +130,9 @@ SUM_UP: LiteralString = """coalesce(sum({n}), 0)::integer AS {n}, sum({sum}) AS 
   max({max}) AS {max},
   (array_agg({first} ORDER BY bucket) FILTER (WHERE {n} > 0))[1] AS {first},
   (array_agg({last} ORDER BY bucket) FILTER (WHERE {n} > 0))[count(*) FILTER (WHERE {n} > 0)] AS {last},
-  sum({rise}) + careloop_steps(array_agg({first} ORDER BY bucket) FILTER (WHERE {n} > 0),
-                               array_agg({last} ORDER BY bucket) FILTER (WHERE {n} > 0)) AS {rise}"""
+  CASE WHEN count({rise}) > 0 THEN
+    sum({rise}) + careloop_steps(array_agg({first} ORDER BY bucket) FILTER (WHERE {n} > 0),
+                                 array_agg({last} ORDER BY bucket) FILTER (WHERE {n} > 0)) END AS {rise}"""
 
 
 def sums(metrics: Iterable[RolledMetric]) -> sql.Composable:

@@ -84,7 +84,8 @@ async def read_usage(  # noqa: PLR0917 - of what, and from when to when
 ) -> list[Usage]:
     """A device's hours or UTC days in their order, with their steps, at most `limit`."""
     values = {"device_id": device_id, "since": since, "until": until, "limit": limit}
-    rows = await (await conn.execute(usage_statement(table, by_day=by_day), values)).fetchall()
+    async with conn.cursor(binary=True) as cursor:
+        rows = await (await cursor.execute(usage_statement(table, by_day=by_day), values)).fetchall()
     return await with_steps(conn, table, device_id, [_usage(table, row) for row in rows])
 
 
@@ -178,19 +179,6 @@ def rise_of(before: float, value: float) -> float:
     return value if value < before / 2 else 0.0
 
 
-def has_whole_hours(hours: Iterable[Usage], zone: ZoneInfo) -> bool:
-    """Whether the zone's midnights lie between these hours, rather than within some."""
-    return all(one.start.astimezone(zone).minute == 0 for one in hours)
-
-
-def days_of(hours: Sequence[Usage], zone: ZoneInfo) -> list[Usage]:
-    """Hours, with their steps, summed up to the days of a zone; those of 23 and 25 hours too."""
-    days: dict[datetime, list[Usage]] = {}
-    for one in hours:
-        days.setdefault(day_of(one.start, zone), []).append(one)
-    return [_sum_up(start, days[start]) for start in sorted(days)]
-
-
 def day_of(moment: datetime, zone: ZoneInfo) -> datetime:
     """When the zone's day began in which a moment lies; where midnight was left out, the first moment after it."""
     local = moment.astimezone(zone)
@@ -198,30 +186,38 @@ def day_of(moment: datetime, zone: ZoneInfo) -> datetime:
     return start.astimezone(ZoneInfo("UTC"))
 
 
-def _sum_up(start: datetime, hours: Sequence[Usage]) -> Usage:
-    names = {metric for one in hours for metric in one.metrics}
-    metrics = {name: _merge([one.metrics[name] for one in hours if name in one.metrics]) for name in sorted(names)}
-    return Usage(
-        hours[0].model,
-        start,
-        sum(one.readings for one in hours),
-        hours[0].first_ts,
-        hours[-1].last_ts,
-        metrics,
-    )
+READ_ZONE_DAYS: LiteralString = """
+SELECT date_trunc('day', bucket, %(zone)s) AS day, sum(readings)::integer, min(first_ts), max(last_ts){sums}
+FROM {hour} WHERE device_id = %(device_id)s AND bucket >= %(since)s AND bucket < %(until)s
+GROUP BY day ORDER BY day LIMIT %(limit)s
+"""
 
 
-def _merge(parts: Sequence[Statistics]) -> Statistics:
-    rises = [part.rise for part in parts if part.rise is not None]
-    return Statistics(
-        n=sum(part.n for part in parts),
-        sum=sum(part.sum for part in parts if part.sum is not None),
-        min=min(part.min for part in parts if part.min is not None),
-        max=max(part.max for part in parts if part.max is not None),
-        first=parts[0].first,
-        last=parts[-1].last,
-        rise=sum(rises) if rises else None,
-    )
+async def read_zone_days(  # noqa: PLR0917 - of what, whose days, and from when to when
+    conn: Connection,
+    table: UsageTable,
+    zone: ZoneInfo,
+    device_id: str,
+    since: datetime,
+    until: datetime,
+    limit: int,
+) -> list[Usage]:
+    """The days of a zone, those of 23 and 25 hours too, at most `limit`; `since` is when one of them begins."""
+    metrics = [RolledMetric(metric, column, is_counter=False) for metric, column in table.metrics]
+    statement = sql.SQL(READ_ZONE_DAYS).format(hour=sql.Identifier(table.hour), sums=rollup_columns.sums(metrics))
+    values = {"zone": zone.key, "device_id": device_id, "since": since, "until": until, "limit": limit}
+    async with conn.cursor(binary=True) as cursor:
+        rows = await (await cursor.execute(statement, values)).fetchall()
+    days = [_usage(table, row) for row in rows]
+    if all(_is_whole(day, zone) for day in days):
+        return await with_steps(conn, table, device_id, days)
+    return await _read_days(conn, table, days, zone, device_id, until)
+
+
+def _is_whole(day: Usage, zone: ZoneInfo) -> bool:
+    """Whether the zone's midnights lie between hours there, rather than within some."""
+    hours = (moment.replace(minute=0, second=0, microsecond=0) for moment in (day.first_ts, day.last_ts))
+    return day.start.minute == 0 and all(hour.astimezone(zone).minute == 0 for hour in hours)
 
 
 READ_DAYS: LiteralString = """
@@ -234,11 +230,11 @@ GROUP BY bucket ORDER BY bucket LIMIT %(limit)s
 """
 
 
-async def read_days(  # noqa: PLR0917 - of what, whose days, and from when to when
-    conn: Connection, table: UsageTable, hours: Sequence[Usage], zone: ZoneInfo, device_id: str, until: datetime
+async def _read_days(  # noqa: PLR0917 - of what, whose days, and from when to when
+    conn: Connection, table: UsageTable, days: Sequence[Usage], zone: ZoneInfo, device_id: str, until: datetime
 ) -> list[Usage]:
-    """The days of a zone whose midnights lie within hours, from the readings; from the day of the first hour on."""
-    counters = _counters(hours)
+    """The days of a zone whose midnights lie within hours, from the readings; `days` are those of whole hours."""
+    counters = _counters(days)
     metrics = [RolledMetric(metric, column, metric in counters) for metric, column in table.metrics]
     statement = sql.SQL(READ_DAYS).format(
         source=sql.Identifier(table.source),
@@ -248,9 +244,9 @@ async def read_days(  # noqa: PLR0917 - of what, whose days, and from when to wh
     values = {
         "zone": zone.key,
         "device_id": device_id,
-        "since": day_of(hours[0].start, zone),
-        "until": min(until, hours[-1].start + timedelta(hours=1)),
-        "limit": len(hours),
+        "since": day_of(days[0].start, zone),
+        "until": min(until, days[-1].last_ts + timedelta(hours=1)),
+        "limit": len(days) + 1,
     }
     rows = await (await conn.execute(statement, values)).fetchall()
     return await with_steps(conn, table, device_id, [_usage(table, row) for row in rows], of_readings=True)

@@ -1,8 +1,8 @@
 """Devices: a list to search, and all there is to know of one."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -11,14 +11,16 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from crm_sync.queries import CaseFilter, list_cases
 from devices.registry.queries import count_devices
-from gateway.api.queries import READINGS_OF_DEVICE, list_alarms, list_devices, list_readings, summarise_device
+from gateway.api.device_queries import Stretch as Between
+from gateway.api.device_queries import list_readings, summarise_device
+from gateway.api.queries import list_alarms, list_devices
 from gateway.console.attention_queries import snoozes_of
-from gateway.console.chart import Drawn, Series, draw_series
+from gateway.console.chart import Drawn, Floats, Series, draw_series
 from gateway.console.command_queries import commands_of
 from gateway.console.fleet_queries import credentials_of, events_of, find_devices, firmware_of, has_device
 from gateway.console.pages.commands import offered_by
 from gateway.console.parts import Connection, Desk
-from gateway.console.series import Stretch, metrics_of, read_values
+from gateway.console.series import Stretch, metrics_of, read_metrics
 from gateway.console.show import DAY_S, Shown
 from gateway.console.units import units_of
 from gateway.order.queries import order_of
@@ -82,12 +84,15 @@ async def show_device(
         if not rows:
             raise HTTPException(HTTPStatus.NOT_FOUND, "device")
         context = await _all_of(conn, person.tenant_id, device_id, shown.now_s)
-        last_s = shown.now_s if context["summary"]["last_ts"] is None else context["summary"]["last_ts"].timestamp()
+        last = context["summary"].last_ts
+        last_s = shown.now_s if last is None else last.timestamp()
         stretch = Stretch(device_id, last_s - RANGES.get(days, RANGES[USUAL_RANGE]), last_s + 1)
         profile = desk.parts.profiles.get(rows[0]["model"] or "")
         units = units_of(profile)
-        charts = await _charts(conn, rows[0], stretch, units, shown)
-        battery = await _battery(conn, device_id, last_s)
+        metrics = metrics_of(await read_tables(conn), rows[0]["model"])
+        found = await read_metrics(conn, metrics, stretch)
+    charts = _charts(metrics, found, units, shown)
+    battery = _battery(metrics, context["readings"], found)
     await desk.parts.people.note(person, "device.read", device_id, {"owner": rows[0]["owner_ref"]})
     return await desk.page(
         request,
@@ -106,14 +111,17 @@ async def show_device(
     )
 
 
-async def _battery(conn: Connection, device_id: str, last_s: float) -> tuple[str, float] | None:
+def _battery(
+    metrics: Sequence[str], newest: Sequence[Mapping[str, Any]], drawn: Mapping[str, tuple[Floats, Floats]]
+) -> tuple[str, float] | None:
     """The metric that tells of the device's battery, and what it said last; None where none does."""
-    for table in await read_tables(conn):
-        for metric in table.metrics:
-            if "battery" in metric:
-                _, values = await read_values(conn, metric, Stretch(device_id, last_s - 2 * DAY_S, last_s + 1))
-                if len(values):
-                    return metric, float(values[-1])
+    for metric in metrics:
+        if "battery" in metric:
+            for reading in newest:
+                if metric in reading["metrics"]:
+                    return metric, float(reading["metrics"][metric])
+            if metric in drawn and len(drawn[metric][1]):
+                return metric, float(drawn[metric][1][-1])
     return None
 
 
@@ -155,19 +163,25 @@ async def _all_of(conn: Connection, tenant_id: str, device_id: str, now_s: float
         "commands": await commands_of(conn, tenant_id, device_id),
         "cases": (await list_cases(conn, tenant_id, CaseFilter(device_id=device_id), None, NEWEST)).items,
         "refused": await _refused(conn, tenant_id, device_id),
-        "readings": await _newest(conn, device_id, summary["last_ts"]),
+        "readings": await _newest(conn, device_id, summary.last_ts),
     }
 
 
-async def _newest(conn: Connection, device_id: str, last: object) -> list[dict[str, Any]]:
+async def _newest(conn: Connection, device_id: str, last: datetime | None) -> list[dict[str, Any]]:
     """The newest readings, newest first."""
-    if not isinstance(last, datetime):
+    if last is None:
         return []
-    start = datetime.fromtimestamp(last.timestamp() - 2 * DAY_S, UTC)
-    until = datetime.fromtimestamp(last.timestamp() + 1, UTC)
-    wanted = {"device_id": device_id, "after": start, "until": until, "limit": 20_000}
-    rows = await list_readings(conn, READINGS_OF_DEVICE, wanted)
-    return [{**row, "text": msgspec.json.encode(row["metrics"]).decode()} for row in rows[: -NEWEST - 1 : -1]]
+    asked = Between(device_id, last - timedelta(days=2), last + timedelta(seconds=1), NEWEST, newest_first=True)
+    return [
+        {
+            "ts": row.ts,
+            "received_at": row.received_at,
+            "seq": row.seq,
+            "metrics": row.metrics or {},
+            "text": msgspec.json.encode(row.metrics).decode(),
+        }
+        for row in await list_readings(conn, asked)
+    ]
 
 
 async def _refused(conn: Connection, tenant_id: str, device_id: str) -> list[dict[str, Any]]:
@@ -184,14 +198,13 @@ def readable(raw: bytes) -> str:
     return text if text.isprintable() or "\n" in text else raw[:500].hex(" ")
 
 
-async def _charts(
-    conn: Connection, device: Mapping[str, Any], stretch: Stretch, units: Mapping[str, str], shown: Shown
+def _charts(
+    metrics: Sequence[str], found: Mapping[str, tuple[Floats, Floats]], units: Mapping[str, str], shown: Shown
 ) -> list[Drawn]:
     charts: list[Drawn] = []
-    metrics = metrics_of(await read_tables(conn), device["model"])
     for metric in sorted(metrics, key=lambda name: "battery" not in name):  # what every device lives on comes first
-        ts, values = await read_values(conn, metric, stretch)
-        if len(ts) and len(charts) < MOST_CHARTS:
+        if metric in found and len(found[metric][0]) and len(charts) < MOST_CHARTS:
+            ts, values = found[metric]
             title = metric.replace("_", " ")
             charts.append(draw_series(Series(f"metric-{len(charts)}", title, units.get(metric, ""), ts, values), shown))
     return charts

@@ -1,0 +1,162 @@
+"""What is stored of one device: its readings, and how many there are; read only, on the caller's connection.
+
+Thousands of rows go out with one request, so they come as the database sends them, in binary, and are checked by
+nobody on their way.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, LiteralString, NamedTuple
+
+import msgspec
+from psycopg import AsyncConnection, sql
+from psycopg.rows import TupleRow
+
+from gateway.maintenance.usage import UsageTable, find_usage
+from gateway.store.rows import ReadingTable
+from gateway.store.tables import read_tables
+
+Connection = AsyncConnection[TupleRow]
+
+
+class StoredReading(msgspec.Struct, omit_defaults=True):
+    """One stored reading; what it does not say is left out."""
+
+    ts: datetime
+    received_at: datetime | None = None
+    seq: int | None = None
+    metrics: dict[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Of which device, between which moments (both excluded), and how many at most."""
+
+    device_id: str
+    after: datetime
+    until: datetime
+    limit: int
+    newest_first: bool = False
+
+
+READINGS_OF_DEVICE: LiteralString = """
+SELECT {columns} FROM {table}
+WHERE device_id = %(device_id)s AND ts > %(after)s AND ts < %(until)s
+ORDER BY ts {direction} LIMIT %(limit)s
+"""
+
+
+def readings_statement(table: ReadingTable, *, newest_first: bool = False, only_ts: bool = False) -> sql.Composed:
+    """A device's readings in the order of time: ts alone, or ts, received_at, seq, extra and each metric's column."""
+    names = ("ts",) if only_ts else ("ts", "received_at", "seq", "extra", *table.columns)
+    return sql.SQL(READINGS_OF_DEVICE).format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, names)),
+        table=sql.Identifier(table.name),
+        direction=sql.SQL("DESC" if newest_first else "ASC"),
+    )
+
+
+async def list_readings(conn: Connection, asked: Stretch, *, only_ts: bool = False) -> list[StoredReading]:
+    """Readings of a device over all tables that hold some of it, by time."""
+    found: list[StoredReading] = []
+    values = {"device_id": asked.device_id, "after": asked.after, "until": asked.until, "limit": asked.limit}
+    async with conn.cursor(binary=True) as cursor:
+        for table in await read_tables(conn):
+            statement = readings_statement(table, newest_first=asked.newest_first, only_ts=only_ts)
+            rows = await (await cursor.execute(statement, values)).fetchall()
+            found += [StoredReading(row[0]) for row in rows] if only_ts else map(_reader_of(table), rows)
+    found.sort(key=lambda reading: reading.ts, reverse=asked.newest_first)
+    return found[: asked.limit]
+
+
+def _reader_of(table: ReadingTable) -> Callable[[Sequence[Any]], StoredReading]:
+    def read(row: Sequence[Any]) -> StoredReading:
+        ts, received_at, seq, extra, *values = row
+        metrics: dict[str, object] = dict(extra) if extra else {}
+        metrics.update((name, value) for name, value in zip(table.metrics, values, strict=True) if value is not None)
+        return StoredReading(ts, received_at, seq, metrics)
+
+    return read
+
+
+class Summary(NamedTuple):
+    """What the gateway holds of a device."""
+
+    stored: int
+    first_ts: datetime | None
+    last_ts: datetime | None
+    quarantined: int
+
+
+COUNT_QUARANTINED: LiteralString = """
+SELECT count(*) FROM quarantine WHERE tenant_id = %(tenant_id)s AND device_id = %(device_id)s
+"""
+
+
+async def summarise_device(conn: Connection, tenant_id: str, device_id: str) -> Summary:
+    """How many readings of a device are stored, from when to when, and how many lie in quarantine.
+
+    Counted by the day from the usage rollups as far as these have come; so what comes late counts a minute later.
+    """
+    usage = {table.model: table for table in await find_usage(conn, ())}
+    held = [await _count(conn, table, usage.get(table.model), device_id) for table in await read_tables(conn)]
+    row = await (await conn.execute(COUNT_QUARANTINED, {"tenant_id": tenant_id, "device_id": device_id})).fetchone()
+    return Summary(
+        stored=sum(each.readings for each in held),
+        first_ts=min((each.first_ts for each in held if each.first_ts is not None), default=None),
+        last_ts=max((each.last_ts for each in held if each.last_ts is not None), default=None),
+        quarantined=0 if row is None else int(row[0]),
+    )
+
+
+class _Held(NamedTuple):
+    """Readings of a device in one table."""
+
+    readings: int
+    first_ts: datetime | None
+    last_ts: datetime | None
+
+
+ENDS_OF_DEVICE: LiteralString = """
+SELECT (SELECT min(ts) FROM {table} WHERE device_id = %(device_id)s),
+       (SELECT max(ts) FROM {table} WHERE device_id = %(device_id)s)
+"""
+ROLLED_OF_DEVICE: LiteralString = """
+SELECT coalesce(sum(readings), 0)::bigint, max(last_ts) FROM {day}
+WHERE device_id = %(device_id)s AND bucket >= %(since)s
+"""
+COUNT_OF_DEVICE: LiteralString = """
+SELECT count(*) FROM {table} WHERE device_id = %(device_id)s AND ts >= %(since)s AND ts < %(until)s
+"""
+_MOMENT = timedelta(microseconds=1)
+
+
+async def _count(conn: Connection, table: ReadingTable, usage: UsageTable | None, device_id: str) -> _Held:
+    """Whole days are counted from the rollup; the first one, part of which may be retired, and the last one are not."""
+    names = {"table": sql.Identifier(table.name), "day": sql.Identifier(usage.day if usage else "")}
+    ends = sql.SQL(ENDS_OF_DEVICE).format(**names)
+    row = await (await conn.execute(ends, {"device_id": device_id})).fetchone()
+    first, last = row or (None, None)
+    if first is None or last is None:
+        return _Held(0, None, None)
+    tomorrow = _day_after(first)
+    stored, rolled_to = 0, None
+    if usage is not None:
+        rolled = sql.SQL(ROLLED_OF_DEVICE).format(**names)
+        row = await (await conn.execute(rolled, {"device_id": device_id, "since": tomorrow})).fetchone()
+        stored, rolled_to = row or (0, None)
+    count = sql.SQL(COUNT_OF_DEVICE).format(**names)
+    beyond = tomorrow if rolled_to is None else rolled_to + _MOMENT
+    for since, until in ((first, tomorrow), (beyond, last + _MOMENT)):
+        if since < until:
+            values = {"device_id": device_id, "since": since, "until": until}
+            row = await (await conn.execute(count, values)).fetchone()
+            stored += row[0] if row else 0
+    return _Held(stored, first, last)
+
+
+def _day_after(moment: datetime) -> datetime:
+    """When the next day begins, of UTC as the rollups' days do."""
+    start = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return start + timedelta(days=1) if start.year < 9999 else moment.replace(tzinfo=UTC)  # noqa: PLR2004 - the last
