@@ -197,18 +197,19 @@ class _Asker:
 def _measure(asker: _Asker, calls: Sequence[Call], watcher: Watcher, say: Say) -> list[CallFigures]:
     """Every call once a round, so that whatever else the machine does is in all of them."""
     answers: dict[Call, list[_Answer]] = {call: [] for call in calls}
-    for number in range(_FIRST_ROUNDS + asker.repeats):
-        say(f"asking: {max(number - _FIRST_ROUNDS, 0)} of {asker.repeats} rounds")
+    first = min(_FIRST_ROUNDS, asker.repeats)
+    for number in range(first + asker.repeats):
+        say(f"asking: {max(number - first, 0)} of {asker.repeats} rounds")
         for call in calls:
             answer = asker.ask(call)
-            if number >= _FIRST_ROUNDS:
+            if number >= first:
                 answers[call].append(answer)
     found: list[CallFigures] = []
     with watcher.watching() as watch:
         for call in calls:
             say(f"looking at statements: {call.name}")
-            looks = [watch(lambda call=call: _ask(asker, call)) for _ in range(_LOOKED_AT)]
-            middle = sorted(looks, key=lambda done: done.ms)[_LOOKED_AT // 2]
+            looks = [watch(lambda call=call: _ask(asker, call)) for _ in range(min(_LOOKED_AT, asker.repeats))]
+            middle = sorted(looks, key=lambda done: done.ms)[len(looks) // 2]
             found.append(_figures(call, answers[call], middle))
     return found
 
