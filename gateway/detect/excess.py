@@ -7,6 +7,7 @@ import numpy as np
 from gateway.detect.arrays import Floats, Indices, Mask, Numbers
 from gateway.detect.detector import Batch, Peers
 from gateway.detect.drain import DRAIN, TALLIES
+from gateway.detect.drift import wide
 from gateway.detect.exact import exp_of, log_of
 from gateway.detect.kinds import LearntKind
 from gateway.detect.table import Rows
@@ -278,8 +279,3 @@ def _log_ratio(part: Floats, whole: Floats) -> Floats:
 
 def _or_else(told: Floats, otherwise: Floats) -> Floats:
     return np.where(np.isnan(told), otherwise, told)
-
-
-def wide(state: Rows, name: str) -> Floats:
-    """A field in double precision, [n]: as the loops in C reckon."""
-    return state[name].astype(np.float64)

@@ -5,9 +5,10 @@ import json
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, cast
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.services.http_by_hand import HttpByHand, Request
 
 TOKEN: Final = "t0ken-of-the-helpdesk"
 PAGE: Final = 2
@@ -59,10 +60,11 @@ def refuses(status: int, body: Any = None, **headers: str) -> Trick:
     return lambda _desk, _asked: Answer(status, body, {key.replace("_", "-"): text for key, text in headers.items()})
 
 
-class Helpdesk:
+class Helpdesk(HttpByHand):
     """Tickets, comments and users, in memory."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.tickets: dict[int, dict[str, Any]] = {}
         self.comments: dict[int, list[dict[str, Any]]] = {}
         self.users: list[dict[str, Any]] = [{"id": 70, "external_id": "owner-1"}]
@@ -75,28 +77,11 @@ class Helpdesk:
         self.ignores_filters = False
         self.in_flight = 0
         self.most_in_flight = 0
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
 
     @property
     def url(self) -> str:
         """Where its API begins."""
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
     def trick(self, line: str, *tricks: Trick) -> None:
         """Play these on the next requests of a kind."""
@@ -176,31 +161,15 @@ class Helpdesk:
         waiting = self.tricks.get(asked.line)
         return waiting.popleft()(self, asked) if waiting else self.work(asked)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            while await self._converse(reader, writer):
-                pass
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass  # the caller, or the test, is done with us
-        finally:
-            self._tasks.discard(task)
-            writer.close()
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:-2])}
-        raw = await reader.readexactly(int(headers.get("content-length", "0")))
-        method, target, _ = head[0].split(" ")
-        url = urlsplit(target)
-        is_json = headers.get("content-type", "").startswith("application/json")
-        body = json.loads(raw) if is_json and raw else raw.decode()
+    async def answer(self, request: Request, writer: asyncio.StreamWriter) -> bool:
+        """Answer as a helpdesk, or with a trick."""
+        url = urlsplit(request.target)
+        is_json = request.headers.get("content-type", "").startswith("application/json")
+        body = json.loads(request.body) if is_json and request.body else request.body.decode()
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         await asyncio.sleep(0)
-        answer = self._answer(Asked(method, url.path, dict(parse_qsl(url.query)), headers, body))
+        answer = self._answer(Asked(request.method, url.path, dict(parse_qsl(url.query)), request.headers, body))
         self.in_flight -= 1
         if answer is None:
             cast("asyncio.Transport", writer.transport).abort()

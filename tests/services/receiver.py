@@ -4,10 +4,11 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self, cast
+from typing import cast
 
 import msgspec
+
+from tests.services.http_by_hand import HttpByHand, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,38 +83,17 @@ def huge_body(status: int) -> Answer:
     return answer
 
 
-class Receiver:
-    """Listens on a port of the loopback address; answers from `script` first, then with `usually`."""
+class Receiver(HttpByHand):
+    """Answers from `script` first, then with `usually`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.heard: list[Heard] = []
         self.script: deque[Answer] = deque()
         self.usually: Answer = reply(200)
         self.in_flight = 0
         self.most_in_flight = 0
         self._changed = asyncio.Condition()
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
 
     @property
     def url(self) -> str:
@@ -125,26 +105,10 @@ class Receiver:
         async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(lambda: len(self.heard) >= count)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            while True:
-                await self._converse(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass  # the sender, or the test, is done with us
-        finally:
-            self._tasks.discard(task)
-            writer.close()
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:-2])}
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
+    async def answer(self, request: Request, writer: asyncio.StreamWriter) -> bool:
+        """Remember it, and do what the script says."""
         async with self._changed:
-            method, path, _ = head[0].split(" ")
-            self.heard.append(Heard(path, headers, body, method))
+            self.heard.append(Heard(request.target, dict(request.headers), request.body, request.method))
             self._changed.notify_all()
         answer = self.script.popleft() if self.script else self.usually
         self.in_flight += 1
@@ -153,3 +117,4 @@ class Receiver:
             await answer(writer)
         finally:
             self.in_flight -= 1
+        return True
