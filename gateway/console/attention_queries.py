@@ -135,6 +135,36 @@ async def alarm_exists(conn: Connection, tenant_id: str, alarm_id: str) -> bool:
     return row is not None and row[0] is True
 
 
+@dataclass(frozen=True, slots=True)
+class OwnersAlarm:
+    """An alarm of a product, from the time in which it was a person's."""
+
+    alarm_id: str
+    device_id: str
+    watch: str
+    severity: str
+    state: str
+    raised_at: datetime
+    ended_at: datetime | None
+    text: str | None
+
+
+_ALARMS_OF_OWNER: Final[LiteralString] = """
+SELECT a.alarm_id, a.device_id, a.watch, a.severity, a.state, a.raised_at, a.ended_at, a.explanation ->> 'text' AS text
+  FROM ownership o JOIN asset s USING (asset_id) JOIN alarm a ON a.device_id = s.device_id
+ WHERE o.tenant_id = %(tenant_id)s AND o.owner_ref = %(owner_ref)s AND a.tenant_id = %(tenant_id)s
+   AND a.raised_at >= o.since AND (o.until IS NULL OR a.raised_at < o.until)
+ ORDER BY a.raised_at DESC, a.alarm_id LIMIT 50
+"""
+
+
+async def alarms_of_owner(conn: Connection, tenant_id: str, owner_ref: str) -> list[OwnersAlarm]:
+    """The newest alarms of what somebody owns or owned, while they did."""
+    async with conn.cursor(row_factory=class_row(OwnersAlarm)) as cursor:
+        await cursor.execute(_ALARMS_OF_OWNER, {"tenant_id": tenant_id, "owner_ref": owner_ref})
+        return await cursor.fetchall()
+
+
 _MAY_WORK: Final[LiteralString] = """
 SELECT name FROM person WHERE tenant_id = %s AND disabled_at IS NULL AND role <> 'viewer' ORDER BY lower(name)
 """

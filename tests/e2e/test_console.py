@@ -1,6 +1,7 @@
 """The console as people use it: in a real browser, on a real gateway, with a CRM at the other end."""
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import LiteralString, cast
 
 import httpx
@@ -248,6 +249,9 @@ def test_every_panel_of_grafana_has_something_to_show(console_world: ConsoleWorl
     assert len({query.board for query in asked}) == 3
     empty = [f"{each.board}: {each.panel}" for each in asked if not console_world.gateway.query(_as_sql(each.text))]
     assert empty == []
+    for each in sql_queries("nobody"):
+        told = [value for row in console_world.gateway.query(_as_sql(each.text)) for value in row]
+        assert not [value for value in told if isinstance(value, int | float | Decimal) and value], each.panel
 
 
 def test_every_metric_of_grafana_is_told(console_world: ConsoleWorld) -> None:

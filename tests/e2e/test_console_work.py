@@ -1,6 +1,7 @@
 """What service people do at the console besides deciding cases: who works what, what is put off, who is written to."""
 
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -230,3 +231,43 @@ def test_a_watch_is_tried_on_stored_history_and_its_page_tells_what_it_comes_to(
     window.go("/watches/boiler/too-hot")
     expect(page.locator("[data-part=tiles]")).to_contain_text("asks first")  # nothing has changed
     expect(page.locator("[data-part=backtests]")).to_contain_text("done")
+
+
+def test_people_of_a_provider_sign_in_with_one_button_and_go_where_they_wanted(
+    chromium: Browser, console_world: ConsoleWorld
+) -> None:
+    console_world.provider.claims |= {"sub": "u-7", "preferred_username": "pia", "groups": ["desk"]}
+    window = open_window(chromium, console_world.url)
+    window.go("/watches?model=boiler")
+    window.page.get_by_role("link", name="Sign in with your organisation").click()
+    window.page.wait_for_url(f"{console_world.url}/watches?model=boiler")
+    expect(window.page.locator(".who")).to_have_text("pia")
+    expect(window.page.locator(".side .foot")).to_contain_text("agent")
+    assert {urlsplit(url).netloc for url in window.strangers()} == {urlsplit(console_world.provider.issuer).netloc}
+    console_world.gateway.query(
+        "UPDATE person_session SET vouched_until = '2001-01-01Z' WHERE vouched_until IS NOT NULL RETURNING 1"
+    )
+    window.go("/watches")
+    expect(window.page.get_by_role("link", name="Sign in with your organisation")).to_be_visible()
+    assert window.faults == []
+    window.context.close()
+
+
+def test_an_owner_is_left_alone_and_seen_whole(of: Open, console_world: ConsoleWorld) -> None:
+    device_id = console_world.heat()
+    console_world.case_of(device_id, "proposed")
+    owner = f"person-{device_id.rpartition('-')[2]}"
+    window = of("aldo")
+    page = window.page
+    window.go(f"/owners/{owner}")
+    expect(page.locator("[data-part=alarms]")).to_contain_text("too-hot")
+    expect(page.locator("[data-part=products]")).to_contain_text("boiler")
+    expect(page.locator("[data-part=grants]")).to_contain_text("service")
+    page.locator("#hold summary").click()
+    page.locator("#hold").get_by_label("What").select_option("complaint")
+    page.locator("#hold").get_by_label("Why").fill("wants no letters")
+    page.locator("#hold").get_by_role("button").click()
+    holds = page.locator("[data-part=holds]")
+    expect(holds).to_contain_text("wants no letters")
+    holds.get_by_role("button", name="Leave them alone no longer").click()
+    expect(holds).to_contain_text("Nothing was ordered")

@@ -21,6 +21,7 @@ from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
 from simulators.fleet.clocks import WorldClock
 from tests.services.boilers import HOT, PROFILE, WELL
 from tests.services.gateway import GatewayProcess
+from tests.services.oidc import Provider, serve_provider
 from tests.services.publisher import Publisher, connected
 
 SECRET = new_secret(np.random.default_rng(1))
@@ -43,6 +44,7 @@ class ConsoleWorld:
 
     gateway: GatewayProcess
     crm: SandboxServer
+    provider: Provider
     used: list[int] = field(default_factory=list[int])
 
     @property
@@ -114,15 +116,18 @@ def console_world(service_folder: Path) -> Iterator[ConsoleWorld]:
     gateway = GatewayProcess(Path(mkdtemp(prefix="console-", dir=service_folder)))
     callback: list[str] = []
     plan = SandboxPlan(SECRET, Misbehaviour.none(), NOBODY, seed=1)
-    with make_sandbox(plan, WorldClock(0.0), lambda: callback[0] if callback else None) as crm:
+    with (
+        serve_provider() as provider,
+        make_sandbox(plan, WorldClock(0.0), lambda: callback[0] if callback else None) as crm,
+    ):
         try:
-            _start(gateway, crm)
-            yield ConsoleWorld(gateway, crm)
+            _start(gateway, crm, provider)
+            yield ConsoleWorld(gateway, crm, provider)
         finally:
             gateway.remove()
 
 
-def _start(gateway: GatewayProcess, crm: SandboxServer) -> None:
+def _start(gateway: GatewayProcess, crm: SandboxServer, provider: Provider) -> None:
     profiles = gateway.folder / "profiles"
     profiles.mkdir()
     asks = PROFILE.replace('severity = "critical"', 'severity = "critical"\nmode = "approve"')
@@ -134,6 +139,8 @@ def _start(gateway: GatewayProcess, crm: SandboxServer) -> None:
         'record_link = "https://desk.example.com/{external_id}"\n'
         "[crm.quiet_hours]\nstart = 03:00:00\nend = 03:00:00\ndays = []\n"
         "[people]\nrequests_per_s = 1000\nrequests_burst = 10000\n"
+        f'[people.oidc]\nissuer = "{provider.issuer}"\nclient_id = "{provider.client_id}"\nallow_http = true\n'
+        f'client_secret = "{provider.client_secret}"\nroles = ["desk = agent"]\n'
     )
     gateway.start()
     listed = [

@@ -1,11 +1,15 @@
-"""A small OpenID provider: one person is signed in there, and its answers may be spoilt."""
+"""A small OpenID provider: one person is signed in there, and its answers may be spoilt; in memory, or over HTTP."""
 
 import base64
+import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 from joserfc import jwt
@@ -34,7 +38,7 @@ class Provider:
 
     def connect(self) -> httpx.AsyncClient:
         """A client that reaches nobody else."""
-        return httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+        return httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
 
     def approve(self, url: str) -> str:
         """What the browser is sent back with, once the person has said yes."""
@@ -46,7 +50,8 @@ class Provider:
         self.asked[code] = asked
         return f"{asked['redirect_uri']}?{urlencode({'code': code, 'state': asked['state']})}"
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        """What it says to the gateway."""
         path = request.url.path.removeprefix("/realms/service")
         if path == "/.well-known/openid-configuration":
             places = {"authorization_endpoint": "/auth", "token_endpoint": "/token", "jwks_uri": "/keys"}
@@ -89,3 +94,38 @@ class Provider:
             and form["redirect_uri"] == asked["redirect_uri"]
             and (form["client_id"], form["client_secret"]) == (self.client_id, self.client_secret)
         )
+
+
+@contextmanager
+def serve_provider() -> Generator[Provider]:
+    """A provider that browsers reach: whoever comes is sent back at once, as they are signed in there."""
+    provider = Provider()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if urlsplit(self.path).path.endswith("/auth"):
+                self._send(httpx.Response(303, headers={"Location": provider.approve(self.path)}))
+            else:
+                self._send(provider.answer(httpx.Request("GET", f"http://provider{self.path}")))
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self._send(provider.answer(httpx.Request("POST", f"http://provider{self.path}", content=body)))
+
+        def _send(self, answer: httpx.Response) -> None:
+            self.send_response(answer.status_code)
+            for name in ("location", "content-type"):
+                if name in answer.headers:
+                    self.send_header(name, answer.headers[name])
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as its parent calls it
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        provider.issuer = f"http://127.0.0.1:{server.server_address[1]}/realms/service"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield provider
+        server.shutdown()

@@ -1,5 +1,8 @@
 """The fleet: models, firmware against firmware, what befell many devices at once, and where it was silent."""
 
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
@@ -18,6 +21,24 @@ DAYS: Final = 28
 MEMBERS: Final = 100
 
 
+LEAST_ALARMS: Final = 3
+Z: Final = 1.96
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """How many times as many alarms a firmware raises as the others of its model, device for device."""
+
+    times: float
+    low: float
+    high: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether chance alone would hardly make such a difference."""
+        return self.low > 1 or self.high < 1
+
+
 def fleet_router(desk: Desk) -> APIRouter:
     """``GET /fleet`` and ``/fleet/incidents/{incident_id}``."""
     router = APIRouter()
@@ -34,7 +55,14 @@ def fleet_router(desk: Desk) -> APIRouter:
         for cohort in cohorts:
             models.setdefault(cohort.model, []).append(cohort)
         return await desk.page(
-            request, person, "fleet.html", models=models, incidents=incidents, silence=silence, days=DAYS
+            request,
+            person,
+            "fleet.html",
+            models=models,
+            compared=compare_firmware(models),
+            incidents=incidents,
+            silence=silence,
+            days=DAYS,
         )
 
     @router.get("/fleet/incidents/{incident_id}")
@@ -55,6 +83,24 @@ def fleet_router(desk: Desk) -> APIRouter:
         )
 
     return router
+
+
+def compare_firmware(models: Mapping[str, Sequence[CohortRow]]) -> Mapping[tuple[str, str | None], Beside]:
+    """How often each firmware raises alarms, beside all others of its model; nothing where there are too few.
+
+    The interval is that of the logarithm of a ratio of two rates, for 95 % (alarms as independent events, which those
+    of one device are not quite).
+    """
+    told: dict[tuple[str, str | None], Beside] = {}
+    for model, cohorts in models.items():
+        devices, raised = sum(each.devices for each in cohorts), sum(each.raised for each in cohorts)
+        for each in cohorts:
+            others, theirs = devices - each.devices, raised - each.raised
+            if min(each.devices, others) > 0 and min(each.raised, theirs) >= LEAST_ALARMS:
+                times = each.raised / each.devices / (theirs / others)
+                reach = math.exp(Z * math.sqrt(1 / each.raised + 1 / theirs))
+                told[model, each.firmware] = Beside(times, times / reach, times * reach)
+    return told
 
 
 async def _silence(conn: Connection, person: Actor, cohorts: list[CohortRow], shown: Shown) -> Drawn | None:

@@ -1,16 +1,25 @@
-"""One view of an owner: products, cases, contacts and grants. No name, no address: those stay in the CRM."""
+"""One view of an owner: products, alarms, cases, contacts and grants. No name, no address: those stay in the CRM."""
 
+from dataclasses import replace
 from http import HTTPStatus
-from typing import Final
+from typing import Final, cast, get_args
+from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from crm_sync.explain import explain_owner
+from crm_sync.owners.news import HoldKind, LeaveAlone, hold
+from crm_sync.owners.standing import standing_of
 from crm_sync.queries import CaseFilter, list_cases, list_decisions, steps_of_owner
+from devices.registry.consent import owner_exists
 from devices.registry.queries import grants_of
+from gateway.console.attention_queries import alarms_of_owner
 from gateway.console.fleet_queries import get_owner, products_of
+from gateway.console.forms import moment_of, needed_text, unusable
 from gateway.console.pages.case import gated
-from gateway.console.parts import Desk
+from gateway.console.parts import Desk, done
+from gateway.people.audit import record
+from gateway.people.model import Role
 
 MOST: Final = 100
 
@@ -33,6 +42,9 @@ def owner_router(desk: Desk) -> APIRouter:
             steps = await steps_of_owner(conn, person.tenant_id, owner_ref, MOST)
             products = await products_of(conn, person.tenant_id, owner_ref)
             grants = await grants_of(conn, person.tenant_id, owner_ref)
+            alarms = await alarms_of_owner(conn, person.tenant_id, owner_ref)
+            standing = await standing_of(conn, person.tenant_id, owner_ref, shown.now_s)
+        wording = desk.wordings.of(shown.words.language)
         return await desk.page(
             request,
             person,
@@ -42,8 +54,38 @@ def owner_router(desk: Desk) -> APIRouter:
             cases=cases.items,
             steps=steps,
             grants=grants,
-            answer=explain_owner(owner_ref, decisions, steps).answer,
+            alarms=[replace(each, text=each.text and wording.phrase(each.text)) for each in alarms],
+            standing=standing,
+            hold_kinds=get_args(HoldKind),
+            answer=explain_owner(owner_ref, decisions, steps, standing).answer,
             decisions=[(each.decided_at, each.device_id, gated(each, shown)) for each in decisions],
         )
 
+    _add_holds(router, desk)
     return router
+
+
+def _add_holds(router: APIRouter, desk: Desk) -> None:
+    async def put(request: Request, owner_ref: str, what: str) -> Response:
+        person, fields = await desk.write(request, Role.AGENT)
+        is_on, kind = what == "owner.hold", fields.get("kind", "")
+        if kind not in get_args(HoldKind):
+            raise unusable("kind")
+        until = moment_of(fields, "until") if is_on else None
+        why = needed_text(fields, "why") if is_on else ""
+        until_s = None if until is None else until.timestamp()
+        news = LeaveAlone(owner_ref, cast("HoldKind", kind), is_on=is_on, until_s=until_s, why=why)
+        async with desk.pool.connection() as conn, conn.transaction():
+            if not await owner_exists(conn, person.tenant_id, owner_ref):
+                raise HTTPException(HTTPStatus.NOT_FOUND, "owner")
+            await hold(conn, person.tenant_id, news, f"person:{person.signs_as()}", desk.now_s())
+            await record(conn, person, what, owner_ref, {"kind": kind, "why": why})
+        return done(request, f"/owners/{quote(owner_ref)}")
+
+    @router.post("/owners/{owner_ref:path}/holds")
+    async def leave_alone(request: Request, owner_ref: str) -> Response:
+        return await put(request, owner_ref, "owner.hold")
+
+    @router.post("/owners/{owner_ref:path}/release")
+    async def let_go(request: Request, owner_ref: str) -> Response:
+        return await put(request, owner_ref, "owner.release")
