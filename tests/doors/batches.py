@@ -18,9 +18,12 @@ class QueuedIntake:
         self.stored: list[tuple[str, bytes]] = []  # device id and payload, in the order of their batches
         self.batches = 0
         self.largest = 0
+        self.waited: dict[str, int] = {}  # batches from a device's newest packet to the one that it was in
+        self._arrived: dict[str, int] = {}
 
     def submit(self, pieces: Sequence[Piece]) -> bool:
         """Take packets."""
+        self._arrived.update((packet.device_id, self.batches) for packet in Packets(pieces))
         has_room = self.queue.put(pieces)
         self.largest = max(self.largest, self.queue.bytes)
         return has_room
@@ -34,7 +37,9 @@ class QueuedIntake:
         pieces = self.queue.take()
         if pieces:
             self.batches += 1
-        self.stored += [(packet.device_id, packet.payload) for packet in Packets(pieces)]
+        stored = [(packet.device_id, packet.payload) for packet in Packets(pieces)]
+        self.stored += stored
+        self.waited.update((device_id, self.batches - self._arrived[device_id]) for device_id, _ in stored)
         for piece in pieces:
             piece.origin.settle(piece.tokens, [STORED] * len(piece.tokens))
         return sum(len(piece.tokens) for piece in pieces)

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 from fastapi import APIRouter, FastAPI
@@ -15,6 +16,7 @@ from crm_sync.wording.catalogue import load_wordings
 from crm_sync.wording.wording import Wording
 from gateway.api.problems import install_problems
 from gateway.api.session import session_router
+from gateway.people import passwords
 from gateway.people.administer import Office
 from gateway.people.audit import record_command
 from gateway.people.door import install_people
@@ -25,6 +27,7 @@ from gateway.people.settings import PeopleSettings
 
 ROOT = "the-settings-own-token"
 GOOD = "a quiet washing machine"
+CHEAP_N = 2**10
 
 
 @dataclass
@@ -86,25 +89,26 @@ async def open_house(
 ) -> AsyncGenerator[House]:
     """An application of these routers, below /v1, behind the door."""
     own: Pool = AsyncConnectionPool(url, min_size=1, max_size=4, open=False, kwargs={"options": "-c timezone=UTC"})
-    async with own:
-        used = pool or own
-        hands = Hands()
-        people = People(
-            used,
-            "default",
-            PeopleSettings.model_validate(settings),
-            ROOT,
-            now=lambda: hands.now,
-            monotonic=lambda: hands.monotonic_s,
-        )
-        app = FastAPI()
-        install_problems(app)
-        install_people(app, people, public_url)
-        app.add_middleware(SecurityHeaders, is_https=public_url.startswith("https://"))
-        app.include_router(session_router(), prefix="/v1")
-        for router in build(used):
-            app.include_router(router, prefix="/v1")
-        yield House(app, people, used, hands)
+    with patch.object(passwords, "_N", CHEAP_N):  # else a test of people would be a test of scrypt for most of its time
+        async with own:
+            used = pool or own
+            hands = Hands()
+            people = People(
+                used,
+                "default",
+                PeopleSettings.model_validate(settings),
+                ROOT,
+                now=lambda: hands.now,
+                monotonic=lambda: hands.monotonic_s,
+            )
+            app = FastAPI()
+            install_problems(app)
+            install_people(app, people, public_url)
+            app.add_middleware(SecurityHeaders, is_https=public_url.startswith("https://"))
+            app.include_router(session_router(), prefix="/v1")
+            for router in build(used):
+                app.include_router(router, prefix="/v1")
+            yield House(app, people, used, hands)
 
 
 def wording() -> Wording:
