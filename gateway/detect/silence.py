@@ -18,6 +18,9 @@ MEMORY_S: Final = 60 * 86_400.0  # a gap counts half after two months
 FEWEST_GAPS: Final = 20.0
 SILENT_BEFORE: Final = 1.3  # times the largest gap, beyond which patience ends at `longest`
 CAUTION_S: Final = 3 * 86_400.0  # after listening for so long, a learnt silence is still twice what it will be
+STEP_S: Final = 3600.0  # a span is reckoned anew after so long, or…
+STEP: Final = 1 / 256  # …this part of the time listened, by which it changes by less than that part
+SMALL: Final = 0.999  # of the largest gap: one that is smaller cannot become the largest within a step
 
 
 class Silence:
@@ -37,6 +40,7 @@ class Silence:
         Field("gaps"),  # how many gaps were seen
         Field("largest_s"),  # the largest of them, fading
         Field("deadline_s", initial=float("inf")),  # healthy time
+        Field("since_s", "f4"),  # healthy time heard since the span to the deadline was last reckoned
     )
     parameters: Sequence[Parameter] = (
         Parameter("after", minimum=1.0, span=True),
@@ -63,17 +67,23 @@ class Silence:
         return None
 
     def heard(self, state: Rows, alive_s: Floats, watch: Indices, parameters: Parameters) -> Floats:
-        """Learn from the gap that this sign of life ends, and set the next deadline."""
-        heard_s, deadline_s = state["heard_s"], state["deadline_s"]
+        """Learn from the gap that this sign of life ends, and set the next deadline.
+
+        Most signs only move it: how far it lies ahead is reckoned once in a while.
+        """
+        heard_s, deadline_s, largest_s = state["heard_s"], state["deadline_s"], state["largest_s"]
         first_s = np.fmin(state["first_s"], alive_s)
         gap_s = alive_s - heard_s
         real = gap_s > 0  # what arrives together is one sign of life
+        since_s = state["since_s"].astype(np.float64)
+        lately_s = np.where(real, since_s + gap_s, since_s)
+        in_time = (gap_s >= 0) & (alive_s <= deadline_s) & np.isfinite(state["queued_s"]) & (gap_s < SMALL * largest_s)
+        as_before = in_time & (lately_s <= np.fmin(STEP_S, STEP * (heard_s - first_s)))
         # A silence teaches too, but only so much: one long outage must not make the next one invisible.
         overdue = alive_s > deadline_s
         lesson_s = np.where(overdue, np.minimum(gap_s, 1.5 * (deadline_s - heard_s)), gap_s)
-        largest_s = state["largest_s"]
-        faded_s = np.where(real, largest_s * exp2_of(-np.where(real, gap_s, 0.0) / MEMORY_S), largest_s)
-        largest_s = np.where(real, np.fmax(faded_s, lesson_s), largest_s)
+        faded_s = largest_s * exp2_of(-np.where(real, lately_s, 0.0) / MEMORY_S)
+        largest_s = np.where(real & ~as_before, np.fmax(faded_s, lesson_s), largest_s)
         gaps = state["gaps"] + real
         heard_s = np.fmax(heard_s, alive_s)
 
@@ -89,10 +99,11 @@ class Silence:
         learnt_s = np.maximum(learnt_s, parameters.of("shortest", watch))
         known = (gaps >= FEWEST_GAPS) & (listened_s >= parameters.of("warm_up", watch))
         span_s = np.where(np.isnan(after_s), np.where(known, learnt_s, np.inf), after_s)
-        deadline_s = heard_s + span_s + parameters.of("grace", watch)
+        moved_s = np.where(as_before, deadline_s + gap_s, heard_s + span_s + parameters.of("grace", watch))
+        state["since_s"] = np.where(as_before | ~real, lately_s, 0.0)
         state["heard_s"], state["first_s"], state["gaps"] = heard_s, first_s, gaps
-        state["largest_s"], state["deadline_s"] = largest_s, deadline_s
-        return deadline_s
+        state["largest_s"], state["deadline_s"] = largest_s, moved_s
+        return moved_s
 
     def soonest_s(self, parameters: Mapping[str, float]) -> float:
         """What was told, or the shortest that may be learnt."""

@@ -111,7 +111,7 @@ def test_a_habit_goes_on_from_version_two() -> None:
 
 def test_when_a_device_was_first_heard_is_found_in_states_that_kept_it_with_a_series_of_events() -> None:
     before = engine_for(AUTOMATIC)
-    before.judge([samples_of(AUTOMATIC, ["a"], [START_S], [1.0])])
+    before.judge([samples_of(AUTOMATIC, ["a"], np.full(1, START_S), np.ones(1))])
     state = msgspec.msgpack.decode(before.checkpoint(PARTITION), type=SavedState)
     fields = {"newest_s": START_S, "first_s": START_S, "seen": 0.0}
     waiting = SavedStation(

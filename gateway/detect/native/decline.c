@@ -259,12 +259,14 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     return judge_level(lane, sample, state);
 }
 
-/* A level, and a device, steps once an hour; late samples change nothing. */
-static bool passes_over(const sample_t *sample, bool whole) {
-    const decline_t *state = sample->state;
-    double told = sample->parameters[TOLD_KIND], kind = is_nan(told) ? (double)state->kind : told;
-    if (!whole && (kind <= COUNTER || kind == STATE)) return sample->late && kind != STATE;
-    return sample->late || (float)sample->hour == state->hour;
+/* A level, and a device, steps once an hour. */
+INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset, const reading_t *reading, double value) {
+    const decline_t *state = hot;
+    if ((float)reading->hour != state->hour) return false;
+    double told = watch->parameters[TOLD_KIND], kind = is_nan(told) ? (double)state->kind : told;
+    if (watch->metric >= 0 && (kind == STATE || kind == COUNTER || (kind == DELTA && value != 0.0))) return false;
+    keep_part(lane, HOT, offset, sizeof state->newest_s);
+    return true;
 }
 
 typedef struct { double levels, total, seen, swing; } sums_t;
@@ -321,20 +323,17 @@ static finding_t combine(lane_t *lane, const sample_t *sample) {
     return found;
 }
 
-EXPORT void fetch_decline(const lane_t *lane, const reading_t *reading) {
-    for (int64_t j = 0; j < lane->watches; j++) {
-        int64_t slot = slot_ahead(reading->slots, lane->bound + j);
-        const decline_t *hot = (const decline_t *)(lane->bound[j].hot + slot * lane->bound[j].width);
-        if (hot->kind <= COUNTER) ask_for(row_of(lane, DAY, slot));
-        if (lane->bound[j].metric < 0 && hot->hour != (float)reading->hour) ask_for(row_of(lane, DRIFT, slot));
-    }
+EXPORT void fetch_decline(const lane_t *lane, const reading_t *reading, int64_t slot, const void *hot) {
+    const decline_t *state = hot;
+    if (state->kind <= COUNTER) ask_for(row_of(lane, DAY, slot));
+    if (state->hour != (float)reading->hour) ask_for(row_of(lane, DRIFT, slot)); /* most have none of their own */
 }
 
 static const detector_t DECLINE = {
     .size = sizeof(decline_t),
     .phase_at = offsetof(decline_t, phase),
     .combine = combine,
-    .passes_over = passes_over,
+    .brief = brief,
     .judge = judge,
 };
 

@@ -41,7 +41,7 @@
 
 #define SILENCE_HOT(ONE, MANY) \
     ONE(double, newest_s) ONE(double, queued_s) ONE(double, heard_s) ONE(double, first_s) ONE(double, gaps) \
-    ONE(double, largest_s) ONE(double, deadline_s) ONE(float, phase)
+    ONE(double, largest_s) ONE(double, deadline_s) ONE(float, phase) ONE(float, since_s)
 
 #define DECLINE_HOT(ONE, MANY) \
     ONE(double, newest_s) ONE(double, last) ONE(double, slow) \

@@ -150,13 +150,10 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     return found;
 }
 
-EXPORT void fetch_record(const lane_t *lane, const reading_t *reading) {
-    for (int64_t j = 0; j < lane->watches; j++) {
-        int64_t slot = slot_ahead(reading->slots, lane->bound + j);
-        const record_t *hot = (const record_t *)(lane->bound[j].hot + slot * lane->bound[j].width);
-        ask_for((float *)row_of(lane, HOURLY, slot) + reading->hour_of_day);
-        ask_for((uint64_t *)row_of(lane, RECENT, slot) + place_of(hot->recent, lane->evidence_points));
-    }
+EXPORT void fetch_record(const lane_t *lane, const reading_t *reading, int64_t slot, const void *hot) {
+    const record_t *state = hot;
+    ask_for((float *)row_of(lane, HOURLY, slot) + reading->hour_of_day);
+    ask_for((uint64_t *)row_of(lane, RECENT, slot) + place_of(state->recent, lane->evidence_points));
 }
 
 static const detector_t RECORD = {

@@ -51,6 +51,7 @@ typedef struct {
     int64_t width;
     const double *parameters;
     int64_t column, metric; /* the latter is -1 for one that stands for the device; these come last */
+    const struct lane_t *lane;
 } watch_t;
 
 typedef struct lane_t {
@@ -64,7 +65,7 @@ typedef struct lane_t {
     /* Takes one reading through the watches from `first` on. */
     int32_t (*judge)(struct lane_t *, const reading_t *, int64_t first);
     /* Asks for further memory of a reading to come, the hot groups of which are at hand; or NULL. */
-    void (*fetch)(const struct lane_t *, const reading_t *);
+    void (*fetch)(const struct lane_t *, const reading_t *, int64_t slot, const void *hot);
     int64_t parts;
     const int64_t *part; /* [parts], columns of all series of the station */
     const int64_t *code; /* [parts], gateway/detect/detector.py: code_of() their metrics */
@@ -237,7 +238,7 @@ INLINE int32_t halt(lane_t *lane, const reading_t *reading, int64_t which, int32
 }
 
 typedef finding_t judge_t(lane_t *lane, const sample_t *sample);
-typedef bool passes_t(const sample_t *sample, bool whole);
+typedef bool brief_t(lane_t *lane, const watch_t *watch, void *state, int64_t offset, const reading_t *reading, double value);
 
 /* The first fields of the group `hot` of a detector that looks `phase_at` bytes into it for its phase. */
 typedef struct {
@@ -245,14 +246,8 @@ typedef struct {
     size_t phase_at, recent_at;
     bool remembers;
     judge_t *judge, *combine; /* of a series; of a device, or NULL */
-    passes_t *passes_over;    /* whether a sample changes nothing but `newest_s`; or NULL */
+    brief_t *brief; /* takes a sample of which nothing can follow now, and is not late; false if it is none; or NULL */
 } detector_t;
-
-/* The slot of a watch, any slot where there is none: a branch would cost more than it saves. */
-INLINE int64_t slot_ahead(const int32_t *slots, const watch_t *watch) {
-    int64_t slot = slots[watch->column];
-    return slot & ~(slot >> 63);
-}
 
 /* Whether a watch over the device has anything to judge in a reading: any of the metrics that are watched. */
 INLINE bool concerns(const lane_t *lane, const double *values, int64_t j) {
@@ -286,6 +281,11 @@ INLINE int32_t judge_all(lane_t *lane, const reading_t *reading, int64_t first, 
         uint8_t *hot = watch->hot + slot * watch->width;
         double *newest_s = (double *)hot;
         float *phase = (float *)(hot + detector->phase_at);
+        bool late = reading->ts_s < *newest_s;
+        if (detector->brief && !late && detector->brief(lane, watch, hot, slot * watch->width, reading, value)) {
+            *newest_s = reading->ts_s;
+            continue;
+        }
         sample_t sample = {
             .parameters = watch->parameters,
             .state = hot,
@@ -295,14 +295,9 @@ INLINE int32_t judge_all(lane_t *lane, const reading_t *reading, int64_t first, 
             .value = value,
             .hour_of_day = reading->hour_of_day,
             .seat = reading->seat,
-            .late = reading->ts_s < *newest_s,
+            .late = late,
             .firing = *phase >= ACTIVE,
         };
-        if (detector->passes_over && detector->passes_over(&sample, whole)) {
-            keep_part(lane, HOT, slot * watch->width, sizeof *newest_s);
-            *newest_s = most(*newest_s, sample.ts_s);
-            continue;
-        }
         keep_part(lane, HOT, slot * watch->width, detector->size);
         *newest_s = most(*newest_s, sample.ts_s);
         if (detector->remembers) remember(lane, RECENT, &sample, (float *)(hot + detector->recent_at));

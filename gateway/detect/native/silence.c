@@ -7,9 +7,25 @@ enum { AFTER_S = PARAMETERS, FACTOR, SHORTEST_S, WARM_UP_S, GRACE_S, TYPICAL, LO
 static const double MEMORY_S = 60.0 * 86400.0;
 static const double CAUTION_S = 3.0 * 86400.0;
 static const double TICK_S = 8.0;
+static const double STEP_S = 3600.0;
+static const double STEP = 1.0 / 256.0;
+static const double SMALL = 0.999;
+
+/* Move the deadline by a sign of life of which nothing new is to be learnt; false if it is to be reckoned anew. */
+INLINE bool move_on(silence_t *state, double alive_s) {
+    double gap_s = alive_s - state->heard_s, lately_s = (double)state->since_s + gap_s;
+    double step_s = STEP * (state->heard_s - state->first_s);
+    bool in_time = gap_s >= 0.0 && alive_s <= state->deadline_s && state->queued_s < INFINITY;
+    if (!(in_time && gap_s < SMALL * state->largest_s && lately_s <= STEP_S && lately_s <= step_s)) return false;
+    state->since_s = (float)lately_s;
+    state->gaps = state->gaps + (double)(gap_s > 0.0);
+    state->heard_s = alive_s;
+    state->deadline_s = state->deadline_s + gap_s;
+    return true;
+}
 
 /* Learn from the gap that this sign of life ends, and set the next deadline. */
-INLINE void hear(silence_t *state, const double *p, double alive_s) {
+static void hear(silence_t *state, const double *p, double alive_s) {
     double gap_s = alive_s - state->heard_s, lesson_s = gap_s;
     state->first_s = least(alive_s, state->first_s);
     if (gap_s > 0.0) { /* what arrives together is one sign of life */
@@ -17,8 +33,10 @@ INLINE void hear(silence_t *state, const double *p, double alive_s) {
             double longest_s = 1.5 * (state->deadline_s - state->heard_s);
             lesson_s = least(longest_s, gap_s);
         }
-        state->largest_s = most(state->largest_s * exp2_of(-gap_s / MEMORY_S), lesson_s);
+        double lately_s = (double)state->since_s + gap_s;
+        state->largest_s = most(state->largest_s * exp2_of(-lately_s / MEMORY_S), lesson_s);
         state->gaps = state->gaps + 1.0;
+        state->since_s = 0.0f;
     }
     state->heard_s = most(alive_s, state->heard_s);
     double listened_s = most(state->heard_s - state->first_s, 1.0);
@@ -54,9 +72,10 @@ EXPORT FOR_EACH_PROCESSOR int32_t judge_silence(lane_t *lane, const reading_t *r
         episode_t *episode = silent ? KEEP_ROW(episode_t, lane, EPISODE, slot) : NULL;
         /* What returns with old data returns no sooner than its silence was told. */
         if (silent) back_s = most(back_s, episode->told_s);
-        hear(state, watch->parameters, reading->alive_s);
+        bool moved = move_on(state, reading->alive_s); /* further away: it is queued already */
+        if (!moved) hear(state, watch->parameters, reading->alive_s);
         state->newest_s = most(state->newest_s, back_s);
-        queue(lane, slot, state);
+        if (!moved) queue(lane, slot, state);
         if (!silent) continue;
         state->phase = IDLE;
         episode->told_s = back_s;

@@ -58,9 +58,26 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     return found;
 }
 
+/* A value that differs from the last one, which had not been repeated either. */
+INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset, const reading_t *reading, double value) {
+    (void)reading;
+    stuck_t *state = hot;
+    double told = watch->parameters[TOLD_KIND], last = state->last, falls = (double)state->falls;
+    bool differs = value < last || value > last, zeros = value == 0.0 && last == 0.0;
+    if (!(differs || zeros) || state->run != 0.0f || state->phase != IDLE || told == COUNTER || told == STATE) return false;
+    keep_part(lane, HOT, offset, sizeof *state);
+    state->last = value;
+    if (zeros) return true;
+    double repeats = 1.0 - (1.0 - (double)state->repeats) * 1.0;
+    state->falls = (float)(falls + RATE * ((double)(value < last) - falls));
+    state->repeats = (float)(repeats + RATE * (0.0 - repeats));
+    return true;
+}
+
 static const detector_t STUCK = {
     .size = sizeof(stuck_t),
     .phase_at = offsetof(stuck_t, phase),
+    .brief = brief,
     .judge = judge,
 };
 

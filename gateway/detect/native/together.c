@@ -60,6 +60,7 @@ static void bind_watches(lane_t *lane) {
             .parameters = lane->parameters + lane->watch[j] * lane->parameter_count,
             .column = lane->column[j],
             .metric = lane->metric[j],
+            .lane = lane,
         };
 }
 
@@ -68,12 +69,19 @@ INLINE void fetch(const together_t *call, hour_clock_t *clock, int64_t i) {
     if (i + SOONEST >= call->samples) return;
     ask_for(call->slots + call->seats[i + SOONEST] * call->columns);
     const int32_t *slots = call->slots + call->seats[i + SOONER] * call->columns;
-    for (const watch_t *watch = call->bound; watch < call->bound + call->watches; watch++)
-        ask_for(watch->hot + slot_ahead(slots, watch) * watch->width);
+    const watch_t *end = call->bound + call->watches;
+    for (const watch_t *watch = call->bound; watch < end; watch++) {
+        int64_t slot = slots[watch->column];
+        slot &= ~(slot >> 63); /* any where there is none: a branch would cost more than it saves */
+        ask_for(watch->hot + slot * watch->width);
+    }
     reading_t reading = {.slots = call->slots + call->seats[i + SOON] * call->columns};
     tell_hour(clock, call->ts_s[i + SOON], &reading);
-    for (int64_t k = 0; k < call->lanes; k++)
-        if (call->lane[k]->fetch) call->lane[k]->fetch(call->lane[k], &reading);
+    for (const watch_t *watch = call->bound; watch < end; watch++) {
+        int64_t slot = reading.slots[watch->column];
+        if (slot >= 0 && watch->lane->fetch)
+            watch->lane->fetch(watch->lane, &reading, slot, watch->hot + slot * watch->width);
+    }
 }
 
 /* For how many readings every lane has room; -1 in `short_of` or the first lane that has none. */

@@ -201,25 +201,36 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     return found;
 }
 
-EXPORT void fetch_usage_drop(const lane_t *lane, const reading_t *reading) {
-    for (int64_t j = 0; j < lane->watches; j++) {
-        int64_t slot = slot_ahead(reading->slots, lane->bound + j);
-        const usage_t *hot = (const usage_t *)(lane->bound[j].hot + slot * lane->bound[j].width);
-        if ((float)reading->hour == hot->hour) continue;
-        char *habit = row_of(lane, HABIT, slot), *run = row_of(lane, RUN, slot);
-        ask_for(habit);
-        ask_for(habit + sizeof(habit_t) - 1);
-        ask_for(run);
-        ask_for(run + sizeof(run_t) - 1);
-        ask_for((float *)row_of(lane, USUAL, slot) + place_in((double)hot->hour, 24));
-        ask_for(row_of(lane, CHANCES, slot));
-        ask_for(row_of(lane, LULL, slot));
-    }
+/* Use in the hour that is being added up. */
+INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset, const reading_t *reading, double value) {
+    usage_t *state = hot;
+    if ((float)reading->hour != state->hour) return false;
+    double told = watch->parameters[TOLD_KIND], kind = is_nan(told) ? (double)state->kind : told;
+    double amount = kind == COUNTER ? difference(value, state->last) : value;
+    if (!(kind <= COUNTER && amount >= 0.0)) return false;
+    keep_part(lane, HOT, offset, sizeof *state);
+    state->last = value;
+    state->use = (float)((double)state->use + amount);
+    return true;
+}
+
+EXPORT void fetch_usage_drop(const lane_t *lane, const reading_t *reading, int64_t slot, const void *hot) {
+    const usage_t *state = hot;
+    if ((float)reading->hour == state->hour) return;
+    char *habit = row_of(lane, HABIT, slot), *run = row_of(lane, RUN, slot);
+    ask_for(habit);
+    ask_for(habit + sizeof(habit_t) - 1);
+    ask_for(run);
+    ask_for(run + sizeof(run_t) - 1);
+    ask_for((float *)row_of(lane, USUAL, slot) + place_in((double)state->hour, 24));
+    ask_for(row_of(lane, CHANCES, slot));
+    ask_for(row_of(lane, LULL, slot));
 }
 
 static const detector_t USAGE_DROP = {
     .size = sizeof(usage_t),
     .phase_at = offsetof(usage_t, phase),
+    .brief = brief,
     .judge = judge,
 };
 

@@ -63,15 +63,14 @@ static float learn_use(lane_t *lane, const sample_t *sample, using_t *hot, doubl
 }
 
 /* Use that a sample stands for, if any; NaN for a drain that nobody knows. */
-INLINE bool use_of(float kind, const sample_t *sample, double last, double *use) {
-    double value = sample->value;
+INLINE bool use_of(float kind, double value, bool late, double last, double *use) {
     if (kind == DRAIN) {
         *use = value <= last && last > 0.0 ? last - value : NAN;
-        return !sample->late && is_finite(last);
+        return !late && is_finite(last);
     }
     bool counts_up = kind == COUNTER;
     *use = counts_up ? difference(value, last) : value;
-    return kind <= COUNTER && *use >= 0.0 && !(counts_up && sample->late);
+    return kind <= COUNTER && *use >= 0.0 && !(counts_up && late);
 }
 
 /* The device's other amount that is used in most hours; 0 for none. */
@@ -251,7 +250,7 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     double hour = (double)(float)sample->hour, use;
     float kind = learn_use(lane, sample, state, hour);
     finding_t found = {.dismissed = kind == LEVEL || kind == STATE};
-    bool counts = use_of(kind, sample, state->last, &use);
+    bool counts = use_of(kind, sample->value, sample->late, state->last, &use);
     if (!sample->late) state->last = sample->value;
     if (!counts) return found;
     double current = (double)state->hour, used = (double)state->use;
@@ -265,20 +264,30 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     return found;
 }
 
-EXPORT void fetch_usage_surge(const lane_t *lane, const reading_t *reading) {
-    for (int64_t j = 0; j < lane->watches; j++) {
-        int64_t slot = slot_ahead(reading->slots, lane->bound + j);
-        const using_t *hot = (const using_t *)(lane->bound[j].hot + slot * lane->bound[j].width);
-        if ((float)reading->hour == hot->hour) continue;
-        char *surge = row_of(lane, SURGE, slot);
-        ask_for(surge);
-        ask_for(surge + sizeof(surge_t) - 1);
-    }
+/* Use in the hour that is being added up. */
+INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset, const reading_t *reading, double value) {
+    using_t *state = hot;
+    double told = watch->parameters[TOLD_KIND], use;
+    if ((float)reading->hour != state->hour || !is_nan(told)) return false;
+    if (!use_of(state->kind, value, false, state->last, &use)) return false;
+    keep_part(lane, HOT, offset, sizeof *state);
+    state->last = value;
+    state->use = (float)((double)state->use + use);
+    return true;
+}
+
+EXPORT void fetch_usage_surge(const lane_t *lane, const reading_t *reading, int64_t slot, const void *hot) {
+    const using_t *state = hot;
+    if ((float)reading->hour == state->hour) return;
+    char *surge = row_of(lane, SURGE, slot);
+    ask_for(surge);
+    ask_for(surge + sizeof(surge_t) - 1);
 }
 
 static const detector_t USAGE_SURGE = {
     .size = sizeof(using_t),
     .phase_at = offsetof(using_t, phase),
+    .brief = brief,
     .judge = judge,
 };
 
