@@ -8,8 +8,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from crm_sync.explain import explain_owner
-from crm_sync.owners.news import HoldKind, LeaveAlone, hold
+from crm_sync.owners.holding import hold
 from crm_sync.owners.standing import standing_of
+from crm_sync.owners.told import HoldKind, LeaveAlone
 from crm_sync.queries import CaseFilter, list_cases, list_decisions, steps_of_owner
 from devices.registry.consent import owner_exists
 from devices.registry.queries import grants_of
@@ -78,7 +79,8 @@ def _add_holds(router: APIRouter, desk: Desk) -> None:
         async with desk.pool.connection() as conn, conn.transaction():
             if not await owner_exists(conn, person.tenant_id, owner_ref):
                 raise HTTPException(HTTPStatus.NOT_FOUND, "owner")
-            await hold(conn, person.tenant_id, news, f"person:{person.signs_as()}", desk.now_s())
+            if not await hold(conn, person.tenant_id, news, f"person:{person.signs_as()}", desk.now_s()):
+                raise HTTPException(HTTPStatus.CONFLICT, "it is so already, or somebody else has ordered it")
             await record(conn, person, what, owner_ref, {"kind": kind, "why": why})
         return done(request, f"/owners/{quote(owner_ref)}")
 
