@@ -97,7 +97,8 @@ def test_a_clock_follows_its_twin() -> None:
     assert twin.now_s() == clock.now_s() == 1e9 + 500
     clock.hold_at(None)
     twin.follow(clock.setting)
-    assert abs(twin.now_s() - clock.now_s()) < 1e6  # a second of real time
+    before, there, after = clock.now_s(), twin.now_s(), clock.now_s()
+    assert before - 1000 <= there <= after + 1000  # a thousandth of a real second
 
 
 def test_one_that_dies_before_it_was_told_anything_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,4 +125,4 @@ def test_one_that_dies_before_it_was_told_anything_is_started_again(monkeypatch:
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", still_born)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # asyncio's own would only log it
-        assert runner.run(live()) == 1
+        assert runner.run(live()) >= 1
