@@ -1,8 +1,10 @@
 """Batches taken from the queue and decoded, the next one while the database works on the one before."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Final
 
 from gateway.intake import Piece
 from gateway.pipeline.batch import Batch
@@ -11,6 +13,9 @@ from gateway.pipeline.dialect import Dialects, Expanded
 from gateway.pipeline.packets import device_ids_of
 from gateway.pipeline.queue import PacketQueue
 from gateway.pipeline.sources import Sources
+
+_GROWS_S: Final = 0.002
+"""As long as more comes within this time, a batch that is not full is left to grow: a few large ones cost less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Ahead:
         self._queue = queue
         self._now_s = now_s
         self._early: _Early | None = None
+        self._again: asyncio.TimerHandle | None = None
+        self._waited = 0  # packets when it was last looked
         self._in_hand: Sequence[Piece] = ()
 
     @property
@@ -56,7 +63,7 @@ class Ahead:
     def settled(self) -> None:
         """The batch that was handed out last is stored, and its packets are settled."""
         self._in_hand = ()
-        self._queue.when_half(None)
+        self._look_no_more()
 
     def oldest_received_s(self) -> float | None:
         """Receipt time of the oldest packet that waits, taken or not, on the gateway's clock."""
@@ -64,20 +71,33 @@ class Ahead:
         return min((at_s for at_s in waiting if at_s is not None), default=None)
 
     def look(self) -> None:
-        """Take a batch and decode it, as soon as enough waits for one; for when the database has its work to do.
+        """Take a batch and decode it, as soon as one waits, or half a one to which no more comes.
 
-        What is in a dialect waits for its turn, for it may lean on what has been stored of earlier messages; and so do
-        devices that have to be looked up.
+        For when the database has its work to do. What is in a dialect waits for its turn, for it may lean on what has
+        been stored of earlier messages; and so do devices that have to be looked up.
         """
         if self._early is not None:
             return
-        if not self._queue.has_half_a_batch:
-            self._queue.when_half(self.look)
+        queue, waited = self._queue, self._waited
+        self._look_no_more()
+        if not queue.has_half_a_batch:
+            queue.when_half(self.look)
+            return
+        if queue.packets > waited and not queue.has_a_batch:
+            self._waited = queue.packets
+            self._again = asyncio.get_running_loop().call_later(_GROWS_S, self.look)
             return
         pieces = self._queue.take()
         is_plain = not self._dialects.concern(pieces) and not self._sources.devices.strangers(device_ids_of(pieces))
         batch = self._decode(Expanded(pieces)) if is_plain else None
         self._early = _Early(pieces, _oldest_s(pieces), batch, self._sources.devices.changes)
+
+    def _look_no_more(self) -> None:
+        self._queue.when_half(None)
+        self._waited = 0
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
 
     async def next(self, meet: Callable[[Sequence[Piece]], Awaitable[None]]) -> tuple[Taken, Batch]:
         """The next batch; `meet` gets devices known that are not."""

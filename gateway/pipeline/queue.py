@@ -72,7 +72,7 @@ class PacketQueue:
         if pieces and not self._arrived.is_set():
             self._arrived.set()
             self._since_s = asyncio.get_running_loop().time()
-        if self.packets >= self._settings.max_readings:
+        if self.has_a_batch:
             self._ripe.set()
         if self._on_half is not None and self.has_half_a_batch:
             asyncio.get_running_loop().call_soon(self._on_half)
@@ -98,6 +98,11 @@ class PacketQueue:
         self._mixing.clear()
         for one in mixed:
             self._append_all(one)
+
+    @property
+    def has_a_batch(self) -> bool:
+        """Whether as much waits as a batch may hold."""
+        return self.packets >= self._settings.max_readings
 
     @property
     def has_half_a_batch(self) -> bool:
@@ -221,7 +226,7 @@ class PacketQueue:
         self._since_s = asyncio.get_running_loop().time()
         if not self._lanes and not self._mixed:
             self._arrived.clear()
-        if self.packets < self._settings.max_readings:
+        if not self.has_a_batch:
             self._ripe.clear()
 
     def _has_room(self) -> bool:
