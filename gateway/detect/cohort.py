@@ -144,7 +144,8 @@ class Nursery:
         if not self._known:
             return
         is_open, self._journal.open = self._journal.open, False
-        for number in np.unique(watches).tolist():
+        numbers: list[int] = np.unique(watches).tolist()
+        for number in numbers:
             binding = station.bindings[number]
             known = self._known.get((binding.model, station.name, binding.watch))
             if known is not None:
@@ -161,8 +162,9 @@ def _give(state: Rows, known: Habits, ts_s: Floats) -> None:
     if known.scalars:
         state["peers"] = float(known.devices)
     if known.borrowed:
-        state["days"], state["borrowed"] = known.borrowed, known.borrowed
-        state["first_day"] = np.floor(ts_s / HOUR_S / DAY_H) - np.ceil(known.borrowed)
+        days = float(np.ceil(known.borrowed))
+        state["days"], state["borrowed"] = known.borrowed, days
+        state["first_day"] = np.floor(ts_s / HOUR_S / DAY_H) - days
     state.flush()
     for name, lanes in known.vectors.items():
         state.set_vector(name, np.tile(np.array(lanes, np.float32), (len(state), 1)))

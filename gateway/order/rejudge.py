@@ -15,6 +15,7 @@ import numpy as np
 
 from devices.profiles.model import Profile
 from gateway.detect.checkpoint import SavedArray, SavedState
+from gateway.detect.cohort import Prior
 from gateway.detect.detector import DeadlineDetector, EventDetector, load_detectors
 from gateway.detect.episodes import Phase
 from gateway.detect.model import AlarmChange, Samples
@@ -32,6 +33,10 @@ class Engine(Protocol):
 
     def judge(self, samples: Sequence[Samples]) -> list[AlarmChange]:
         """Take readings."""
+        ...
+
+    def adopt(self, prior: Prior) -> None:
+        """Let what is known beforehand be in force."""
         ...
 
     def take_out(self, device_id: str) -> bytes | None:

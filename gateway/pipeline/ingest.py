@@ -25,6 +25,7 @@ from gateway.pipeline.health import HealthyClock
 from gateway.pipeline.judge import Engine, Judge
 from gateway.pipeline.packets import device_ids_of
 from gateway.pipeline.partings import Partings
+from gateway.pipeline.priors import Priors
 from gateway.pipeline.promotion import Promotion
 from gateway.pipeline.queue import PacketQueue
 from gateway.pipeline.recovery import Recovered
@@ -93,6 +94,7 @@ class Ingest:
         )
         self._health = HealthyClock(settings.ingest.outage_grace, recovered.healthy_s)
         self._partings = Partings(parts.engine, judge, self._transactions, Registrar(store, self._sources))
+        self._priors = Priors(parts.engine, self._transactions, Registrar(store, self._sources))
         self._promotion = Promotion()
         self._rejudger = Rejudger(
             Bench(
@@ -184,6 +186,7 @@ class Ingest:
             await self._transactions.until_done(self._flush_order)
             self._parts.order.flushed()
         await self._look_at_fleet(loop_s)
+        await self._priors.go_on(self._parts.clock.now_s(), self._health.now_s)
         self._announce(await self._rejudger.go_on(self._parts.clock.now_s(), self._health.now_s))
         if loop_s >= self._checkpoint_at_s:
             await self._writer.catch_up()

@@ -1,11 +1,12 @@
 """The detectors' part in a transaction: judged with it, kept when it commits, undone when it does not."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import structlog
 
 from devices.profiles.model import Profile
+from gateway.detect.cohort import Habits, Prior
 from gateway.detect.model import AlarmChange, Events, Samples
 from gateway.pipeline.samples import events_of, samples_of
 from gateway.pipeline.told import OFFLINE
@@ -31,6 +32,18 @@ class Engine(Protocol):
 
     def forget(self, device_id: str) -> None:
         """Drop everything known of a device, undone with the open turn."""
+        ...
+
+    def survey(self) -> Iterator[Sequence[Habits]]:
+        """What the devices have in common, a piece of the work at a time."""
+        ...
+
+    def adopt(self, prior: Prior) -> None:
+        """Let what is known beforehand be in force for what is new from now on."""
+        ...
+
+    def prior_of(self, device_id: str) -> int:
+        """The number of what was in force at a device's birth."""
         ...
 
     def device_ids(self) -> list[str]:
@@ -122,6 +135,10 @@ class Judge:
     def take_out(self, device_id: str) -> bytes | None:
         """One device's state; None for a device that nothing is known of."""
         return self._engine.take_out(device_id)
+
+    def prior_of(self, device_id: str) -> int:
+        """The number of what was known beforehand when a device was new."""
+        return self._engine.prior_of(device_id)
 
     def replace(self, states: Mapping[str, bytes]) -> None:
         """Open a turn and put devices into the states that they were judged anew to have."""

@@ -18,10 +18,12 @@ from psycopg.rows import TupleRow
 from devices.ids import partition_of
 from devices.profiles.model import Profile
 from devices.registry.queries import find_devices
+from gateway.detect.cohort import Prior
 from gateway.order.keeper import OrderKeeper
 from gateway.order.queries import read_aside, read_rejudged
 from gateway.pipeline.departed import read_forgotten
 from gateway.pipeline.judge import Engine, Judge
+from gateway.pipeline.priors import read_priors
 from gateway.pipeline.sources import profile_of
 from gateway.store.checkpoints import (
     BatchMark,
@@ -85,6 +87,7 @@ class Recovery:
         self._profiles = profiles
         self._profile_of: dict[str, Profile] = {}  # of devices whose events are replayed
         self._judge = Judge(engine, profiles, log, self._profile_of.get)
+        self._priors: Mapping[int, Prior] = {}  # by the batch from which each was in force
         self._tables = tables
         self._log = log
 
@@ -92,6 +95,10 @@ class Recovery:
         """Restore checkpoints, then judge what was stored since."""
         floors = await self._restore(conn)
         await self._order.restore(conn)
+        self._priors = {prior.number: prior for prior in await read_priors(conn, floors.lowest)}
+        for prior in self._priors.values():
+            if prior.number <= floors.lowest:
+                self._engine.adopt(prior)
         marks = await read_marks(conn, floors.lowest)
         fills = await read_fills(conn, floors.lowest)
         readings = 0
@@ -133,6 +140,9 @@ class Recovery:
             elif mark.kind == "forget":
                 gone = forgotten.get(mark.batch_seq, ())
                 self._judge.forget(name for name in gone if floors.of(name) < mark.batch_seq)
+            elif mark.kind == "prior":
+                if mark.batch_seq in self._priors:
+                    self._engine.adopt(self._priors[mark.batch_seq])
             elif mark.kind == "rejudge":
                 states = rejudged.get(mark.batch_seq, {})
                 self._judge.replace({name: state for name, state in states.items() if floors.of(name) < mark.batch_seq})

@@ -18,6 +18,7 @@ from gateway.order.keeper import OrderKeeper
 from gateway.order.rejudge import PAGE, Engine, Rejudging, joined, live_detectors
 from gateway.order.settings import OrderSettings
 from gateway.pipeline.judge import Judge
+from gateway.pipeline.priors import read_prior
 from gateway.pipeline.registrar import Registrar
 from gateway.pipeline.samples import samples_of
 from gateway.pipeline.sources import Sources
@@ -99,16 +100,24 @@ class Rejudger:
         if not due:
             return None
         model = models[due[0].device_id]
-        wanted = {each.device_id: each for each in due if models[each.device_id] == model}
+        number = bench.judge.prior_of(due[0].device_id)
+        wanted = {
+            each.device_id: each
+            for each in due
+            if models[each.device_id] == model and bench.judge.prior_of(each.device_id) == number
+        }
         table = bench.store.tables[model]
         bounds = Bounds(round(bench.settings.rejudge_history * 1e6), bench.settings.rejudge_readings)
         starts = await bench.transactions.until_done(
             partial(find_starts, table=table, device_ids=list(wanted), bounds=bounds)
         )
+        engine, prior = make_engine(), await bench.transactions.until_done(partial(read_prior, number=number))
+        if prior is not None:
+            engine.adopt(prior)
         return Rejudging(
             profile=bench.store.profiles[model],
             table=table,
-            engine=make_engine(),
+            engine=engine,
             wanted=wanted,
             batch_seq=bench.transactions.batch_seq,
             afters={device_id: start_us - 1 for device_id, start_us in starts.items()},

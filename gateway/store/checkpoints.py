@@ -79,7 +79,7 @@ class BatchMark:
     """When a batch was judged."""
 
     batch_seq: int
-    kind: Literal["ingest", "timer", "rejudge", "forget"]
+    kind: Literal["ingest", "timer", "rejudge", "forget", "prior"]
     alive_s: float
     now_s: float
 

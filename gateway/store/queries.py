@@ -22,7 +22,7 @@ class BatchRow:
     """One ingest transaction: when it was judged, and what it came to."""
 
     batch_seq: int
-    kind: Literal["ingest", "timer", "rejudge", "forget"]
+    kind: Literal["ingest", "timer", "rejudge", "forget", "prior"]
     alive_s: float  # the healthy clock
     now_s: float  # the gateway's clock
     packets: int = 0

@@ -2,10 +2,11 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from devices.ids import PARTITIONS, partition_of
 from devices.profiles.model import Severity
+from gateway.detect.cohort import NOBODY, Habits, Prior
 from gateway.detect.model import AlarmChange, Events, Explanation, Kind, Samples
 
 HIGH = 90.0
@@ -65,6 +66,18 @@ class RecordingEngine:
                 code, ts_s = events.codes[int(events.code[place])], float(events.ts_s[place])
                 self._note(events.device_ids[index], ["event", code, ts_s])
         return changes
+
+    def survey(self) -> Iterator[Sequence[Habits]]:
+        """Nothing is known of anybody."""
+        return iter(())
+
+    def adopt(self, prior: Prior) -> None:
+        """Nothing is asked of it."""
+
+    def prior_of(self, device_id: str) -> int:
+        """Nothing was known."""
+        del device_id
+        return NOBODY
 
     def alive(self, device_ids: Sequence[str], alive_s: float) -> list[AlarmChange]:
         """Remember a sign of life."""
