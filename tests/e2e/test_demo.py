@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, LiteralString
 
+import httpx
 import psycopg
 import pytest
 from psycopg import sql
@@ -104,3 +106,39 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
         assert process.wait(60) == 130
     assert not Path(f"/proc/{gateway}").exists()
     assert not Path(f"/proc/{database}").exists()
+
+
+def test_it_ends_in_a_console_whose_inbox_has_cases_to_approve(tmp_path: Path, database_url: str) -> None:
+    with subprocess.Popen(
+        [CARELOOP, "demo", "--devices", "24", "--days", "3", "--serve", "--folder", tmp_path / "demo"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"CARELOOP_DATABASE__URL": database_url},
+    ) as process:
+        try:
+            url, name, password = _signing_in(process)
+            with httpx.Client(base_url=url, timeout=30, follow_redirects=True) as browser:
+                form = {"name": name, "password": password, "next": "/?show=proposed"}
+                inbox = browser.post("/sign-in", data=form).text
+                assert "This is a demo" in inbox
+                approve = re.search(r"/cases/(\w+)/approve", inbox)
+                csrf = re.search(r'name="csrf" value="([^"]+)"', inbox)
+                assert approve is not None
+                assert csrf is not None
+                case = browser.post(approve[0], data={"csrf": csrf[1]})
+                assert case.url.path == f"/cases/{approve[1]}"
+                assert browser.get("/scorecard").status_code == 200
+        finally:
+            process.terminate()
+    actors = query(database_url, "SELECT DISTINCT actor FROM case_transition WHERE actor LIKE 'person:%'")
+    assert actors == [("person:demo",)]
+
+
+def _signing_in(process: "subprocess.Popen[str]") -> tuple[str, str, str]:
+    assert process.stdout is not None
+    url = ""
+    for line in process.stdout:
+        url = found[1] if (found := re.search(r"console +(http\S+)", line)) else url
+        if found := re.search(r"sign in +as (\S+) with the password (\S+)", line):
+            return url, found[1], found[2]
+    raise AssertionError("it has ended before its console was open")
