@@ -14,6 +14,7 @@ from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.examine import examine
 from crm_sync.adapters.rest.hearing import Contacts, Tickets
 from crm_sync.adapters.rest.instants import write_instant
+from crm_sync.adapters.rest.people import Directory
 from crm_sync.adapters.rest.reading import RestInbound, read_changes, read_contacts, read_tickets
 from crm_sync.adapters.rest.spec import FACTS
 from crm_sync.adapters.rest.template import Json, Values
@@ -55,6 +56,7 @@ class RestAdapter:
         self.spec: Final = read_spec(settings, self.own_spec)
         self._settings = settings
         self._real_now_s = real_now_s
+        self._directory = Directory()
         self._caller = Caller(settings, self.spec, resolve=resolve, real_now_s=real_now_s)
 
     @classmethod
@@ -130,25 +132,29 @@ class RestAdapter:
     @property
     def owners_every_s(self) -> float | None:
         """The shorter span of those in its file."""
-        asked = [each.every for each in (self.spec.contacts, self.spec.tickets) if each is not None]
+        asked = [each.every for each in (*self.spec.contacts, self.spec.tickets) if each is not None]
         return min(asked, default=None)
 
     async def owner_news_since(self, since_s: float) -> Sequence[OwnerNews]:
         """Whom people contacted, and their own tickets, since an instant. Raises Retryable."""
         told: list[OwnerNews] = []
         try:
-            if self.spec.contacts is not None:
-                told += read_contacts(self.spec.contacts, await self._listed("contacts", self.spec.contacts, since_s))
+            for contacts in self.spec.contacts:
+                told += read_contacts(contacts, *await self._listed("contacts", contacts, since_s))
             if self.spec.tickets is not None:
-                told += read_tickets(self.spec.tickets, await self._listed("tickets", self.spec.tickets, since_s))
+                told += read_tickets(self.spec.tickets, *await self._listed("tickets", self.spec.tickets, since_s))
         except CallFailed as failed:
             raise _retryable(failed) from failed
         return told
 
-    async def _listed(self, name: str, listing: Contacts | Tickets, since_s: float) -> Sequence[Json]:
+    async def _listed(
+        self, name: str, listing: Contacts | Tickets, since_s: float
+    ) -> tuple[Sequence[Json], Sequence[str]]:
+        """What is listed, and whom each is about."""
         facts = {**dict.fromkeys(FACTS), "since": write_instant(listing.since, since_s - listing.overlap)}
         self._caller.admit(can_wait=True)
-        return await self._caller.items(name, listing, Values(facts, self.spec.maps))
+        items = await self._caller.items(name, listing, Values(facts, self.spec.maps))
+        return items, await self._directory.owners(self._caller, self.spec, listing, items, self._real_now_s())
 
     def examine(self) -> AsyncIterator[Health]:
         """What the file's checks find, one after the other; nothing is written."""

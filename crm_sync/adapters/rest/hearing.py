@@ -37,6 +37,14 @@ class Poll(Listing, Reading):
     since: InstantFormat = "iso"
 
 
+class People(Listing):
+    """Asks whom items are about, where they say it by a name of the helpdesk's own; {people} are some of these."""
+
+    id: Expression = "id"  # in an answer's item: the helpdesk's own name…
+    owner: Expression  # …and the owner as the registry knows them
+    at_once: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
 class _OfOwners(Listing):
     """Asks, now and then, for what concerns owners and not our cases."""
 
@@ -45,6 +53,7 @@ class _OfOwners(Listing):
     since: InstantFormat = "iso"
     id: Expression  # what the CRM calls it
     at: Expression  # when
+    people: People | None = None  # who is meant, where `owner` is a name of the helpdesk's own
 
 
 class Contacts(_OfOwners):

@@ -51,24 +51,25 @@ def _as_version(text: str) -> int | None:
     return None if epoch_s is None else int(epoch_s * 1000)
 
 
-def read_contacts(contacts: Contacts, items: Sequence[Json]) -> list[OwnerNews]:
-    """Those items that say who was contacted when."""
+def read_contacts(contacts: Contacts, items: Sequence[Json], owners: Sequence[str]) -> list[OwnerNews]:
+    """Those items that say who was contacted when; `owners` are theirs."""
     found: list[OwnerNews] = []
-    for item in items:
-        owner, reference = _name(contacts.owner, item), _name(contacts.id, item)
+    for item, named in zip(items, owners, strict=True):
+        owner, reference = named.replace("\x00", ""), _name(contacts.id, item)
         at_s = parse_instant_s(as_text(look_up(contacts.at, item)))
-        if owner is None or reference is None or at_s is None:
+        if not owner or reference is None or at_s is None:
             continue
         human = contacts.human is None or as_text(look_up(contacts.human, item)) in contacts.humans
         found.append(Contacted(owner, reference, at_s, _name(contacts.channel, item), by_human=human))
     return found
 
 
-def read_tickets(tickets: Tickets, items: Sequence[Json]) -> list[OwnerNews]:
-    """Those items that are tickets of people, and about somebody."""
+def read_tickets(tickets: Tickets, items: Sequence[Json], owners: Sequence[str]) -> list[OwnerNews]:
+    """Those items that are tickets of people, and about somebody; `owners` are theirs."""
     found: list[OwnerNews] = []
-    for item in items:
-        owner, device, reference = (_name(path, item) for path in (tickets.owner, tickets.device, tickets.id))
+    for item, named in zip(items, owners, strict=True):
+        owner = named.replace("\x00", "") or None
+        device, reference = _name(tickets.device, item), _name(tickets.id, item)
         at_s = parse_instant_s(as_text(look_up(tickets.at, item)))
         if reference is None or at_s is None or (owner is None and device is None) or _name(tickets.ours, item):
             continue

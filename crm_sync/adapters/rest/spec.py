@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from crm_sync.adapters.contract import Result
 from crm_sync.adapters.rest.calls import (
@@ -35,7 +35,7 @@ FACTS: Final = frozenset(
         *("alarms", "relapse_of", "outreach", "owner_answer", "chart", "truncated"),
         *("major", "cohort", "members", "parent"),  # of the message
         *("message_id", "external_id", "contact_id", "page", "cursor", "offset", "listed"),  # of the call
-        *("since", "now", "etag", "note_id"),
+        *("since", "now", "etag", "note_id", "people", "people_ids"),
     }
 )
 """What places may begin with."""
@@ -120,6 +120,10 @@ class ErrorRule(Section):
     retry_after: SpanS | None = None
 
 
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, Mapping) else value  # pyright: ignore[reportUnknownVariableType]
+
+
 class Spec(Section):
     """One helpdesk."""
 
@@ -139,7 +143,7 @@ class Spec(Section):
     status: Status | None = None
     end: Status | None = None
     poll: Poll | None = None
-    contacts: Contacts | None = None
+    contacts: Annotated[tuple[Contacts, ...], BeforeValidator(_several)] = ()
     tickets: Tickets | None = None
     inbound: Inbound | None = None
     errors: Sequence[ErrorRule] = ()
@@ -168,8 +172,10 @@ class Spec(Section):
             "status": self.status,
             "end": self.end,
             "poll": self.poll,
-            "contacts": self.contacts,
+            **{f"contacts[{at}]": contacts for at, contacts in enumerate(self.contacts)},
+            **{f"contacts[{at}].people": contacts.people for at, contacts in enumerate(self.contacts)},
             "tickets": self.tickets,
+            "tickets.people": self.tickets.people if self.tickets else None,
             **{f"checks[{at}]": check for at, check in enumerate(self.checks)},
         }
         return {name: call for name, call in named.items() if call is not None}

@@ -78,6 +78,15 @@ class Ticket:
     notes: list[Note] = field(default_factory=list[Note])
 
 
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Somebody of the company spoke with an owner."""
+
+    number: int
+    owner: str
+    at_s: float
+
+
 @dataclass(slots=True)
 class Book:
     """All that a CRM keeps; the fault that says yes and does nothing puts an older one back."""
@@ -85,6 +94,7 @@ class Book:
     tickets: dict[str, Ticket] = field(default_factory=dict[str, Ticket])
     idempotent: dict[str, tuple[bytes, Reply]] = field(default_factory=dict[str, tuple[bytes, Reply]])
     noted: int = 0
+    spoken: list[Spoken] = field(default_factory=list[Spoken])
 
     def present(self) -> Iterator[Ticket]:
         """Those that nobody has removed."""
@@ -97,6 +107,21 @@ class Book:
     def changed_since(self, since_s: float) -> list[Ticket]:
         """Those that somebody has touched, the oldest change first."""
         return sorted((each for each in self.present() if each.changed_s >= since_s), key=lambda each: each.changed_s)
+
+    def of_people(self) -> list[Ticket]:
+        """Those that people opened."""
+        return [ticket for ticket in self.present() if not ticket.key]
+
+    def open_by_people(self, contact: str, status: str, at_s: float) -> Ticket:
+        """Somebody opens a ticket for an owner."""
+        number = str(700_000 + len(self.tickets))
+        ticket = Ticket(number, "", "It drips", "Please call.", "2", status, at_s, contact=contact)
+        self.tickets[number] = ticket
+        return ticket
+
+    def speak(self, owner: str, at_s: float) -> None:
+        """Somebody speaks with an owner."""
+        self.spoken.append(Spoken(len(self.spoken) + 1, owner, at_s))
 
     def note(self, ticket: Ticket, text: str, at_s: float, *, is_public: bool) -> Note:
         """Add to a ticket."""
@@ -145,6 +170,10 @@ class Vendor(Protocol):
 
     def word(self, status: str) -> str:
         """What it calls `open`, `waiting` and `closed`."""
+        ...
+
+    def called(self, owner: str) -> str:
+        """What it calls an owner. Raises KeyError where it does not know them."""
         ...
 
     def hook(self, changed: Sequence[Ticket], at_s: float, secret: str) -> HookRequest:

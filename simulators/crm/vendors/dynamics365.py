@@ -10,13 +10,22 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Ticket, instant
+from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Spoken, Ticket, instant
 from simulators.crm.vendors.granting import Granting
 
 _SPACE = uuid.UUID("6d1c1c3e-8f0b-4b7a-9f38-9f2f6c2f7a10")
 _ENDED = {5: 1, 1000: 1, 6: 2, 2000: 2}  # statuscode -> statecode
 _BY_KEY = re.compile(r"incidents\(new_careloopcase='([^']*)'\)")
 _BY_ID = re.compile(r"(?:incidents|contacts)\(([^)=]+)\)")
+_KINDS = {
+    ("GET", "EntityDefinitions"): "checks",
+    ("GET", "contacts"): "contact",
+    ("POST", "CloseIncident"): "end",
+    ("POST", "annotations"): "note",
+    ("GET", "annotations"): "note.find",
+    ("GET", "emails"): "contacts",
+    ("GET", "phonecalls"): "contacts",
+}
 _FILTER = re.compile(r"new_careloopcase eq '([^']*)'")
 _SINCE = re.compile(r"modifiedon ge (\S+)")
 
@@ -41,23 +50,16 @@ class Dynamics:
     def kind(self, asked: Asked) -> str:
         """By path."""
         what = asked.path.removeprefix("/api/data/v9.2/")
+        told = asked.query.get("$filter", "")
         match (asked.method, what.partition("(")[0]):
-            case ("GET", "EntityDefinitions"):
-                return "checks"
-            case ("GET", "contacts"):
-                return "contact"
-            case ("POST", "CloseIncident"):
-                return "end"
-            case ("POST", "annotations"):
-                return "note"
-            case ("GET", "annotations"):
-                return "note.find"
-            case ("GET", "incidents") if "$top" in asked.query:
-                return "checks"
-            case ("GET", "incidents") if "(" not in what:
-                return "poll" if "modifiedon" in asked.query["$filter"] else "find"
-            case ("GET", "incidents"):
+            case (method, entity) if (method, entity) in _KINDS:
+                return _KINDS[method, entity]
+            case ("GET", "incidents") if "(" in what:
                 return "read"
+            case ("GET", "incidents") if "modifiedon" in told:
+                return "tickets" if "new_careloopcase eq null" in told else "poll"
+            case ("GET", "incidents"):
+                return "checks" if "$top" in asked.query else "find"
             case _ if _BY_KEY.search(what):
                 return "create"
             case _:
@@ -75,10 +77,8 @@ class Dynamics:
             case "find":
                 found = self.book.of_key(_found(_FILTER, asked.query["$filter"]))
                 return Reply(200, {"value": [_shown(each) for each in found]})
-            case "poll":
-                since = _found(_SINCE, asked.query["$filter"])
-                told = [each for each in self.book.present() if each.key and instant(each.changed_s) >= since]
-                return Reply(200, {"value": [_shown(each) for each in told]})
+            case "poll" | "tickets" | "contacts" as kind:
+                return Reply(200, {"value": self._since(kind, asked)})
             case "create":
                 return self._upsert(asked)
             case "end":
@@ -91,6 +91,16 @@ class Dynamics:
                 return Reply(200, {"value": notes})
             case _:
                 return self._on_case(asked)
+
+    def _since(self, kind: str, asked: Asked) -> list[dict[str, Any]]:
+        """What has happened since a moment."""
+        since = _found(_SINCE, asked.query["$filter"])
+        if kind == "contacts":
+            spoken = self.book.spoken if asked.path.endswith("phonecalls") else []
+            return [_call(each) for each in spoken if instant(each.at_s) >= since]
+        is_ours = kind == "poll"
+        found = (each for each in self.book.present() if bool(each.key) is is_ours)
+        return [_shown(each) for each in found if instant(each.changed_s) >= since]
 
     def _upsert(self, asked: Asked) -> Reply:
         told, key = asked.json, _found(_BY_KEY, asked.path)
@@ -164,6 +174,10 @@ class Dynamics:
         """Its status codes."""
         return {"open": "1", "waiting": "2", "closed": "5"}[status]
 
+    def called(self, owner: str) -> str:
+        """Owners are called by their contact's id."""
+        return owner
+
     def hook(self, changed: Sequence[Ticket], at_s: float, secret: str) -> HookRequest:
         """The execution context of one update, with the key in its address."""
         ticket = changed[-1]
@@ -203,7 +217,21 @@ def _shown(ticket: Ticket) -> dict[str, Any]:
         "prioritycode": int(ticket.priority),
         "statuscode": int(ticket.status),
         "statecode": _ENDED.get(int(ticket.status), 0),
+        "_customerid_value": ticket.contact,
         "modifiedon": instant(ticket.changed_s),
+    }
+
+
+def _call(spoken: Spoken) -> dict[str, Any]:
+    """A call by phone: who made it, and whom they called."""
+    parties = [
+        {"participationtypemask": 1, "_partyid_value": "an agent"},
+        {"participationtypemask": 2, "_partyid_value": spoken.owner},
+    ]
+    return {
+        "activityid": f"call-{spoken.number}",
+        "actualend": instant(spoken.at_s),
+        "phonecall_activity_parties": parties,
     }
 
 

@@ -123,6 +123,10 @@ class Example:
         """Its own words."""
         return {"open": "open", "waiting": "pending", "closed": "solved"}[status]
 
+    def called(self, owner: str) -> str:
+        """As everybody calls them."""
+        return owner
+
     def hook(self, changed: Sequence[Ticket], at_s: float, secret: str) -> HookRequest:
         """One ticket, signed."""
         body, timestamp = json.dumps({"ticket": _shown(changed[-1])}).encode(), str(int(at_s))

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Ticket, bearer, instant
+from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Spoken, Ticket, bearer, instant
 
 _FIRST = 90_001
 _STAGES = ("1", "2", "3", "4")
@@ -40,12 +40,16 @@ class Hubspot:
         match (asked.method, *asked.parts[2:]):
             case ("GET", "properties" | "pipelines", *_):
                 return "checks"
-            case ("POST", "objects", "contacts", "search"):
-                return "contact"
+            case ("POST", "objects", "contacts" | "tickets" as what, "search"):
+                return _search_for(what, asked.json)
+            case ("POST", "associations", *_):
+                return "people"
             case ("POST", "objects", "tickets", "batch", "upsert"):
                 return "create"
             case ("POST", "objects", "tickets", "search"):
-                return "poll"
+                return (
+                    "poll" if asked.json["filterGroups"][0]["filters"][1]["operator"] == "HAS_PROPERTY" else "tickets"
+                )
             case ("PUT", "objects", "tickets", _, "associations", *_):
                 return "link"
             case ("GET", "objects", "tickets", _, "associations", *_):
@@ -54,10 +58,8 @@ class Hubspot:
                 return "note.find"
             case ("POST", "objects", "notes"):
                 return "note"
-            case ("GET", "objects", "tickets", _):
-                return "find" if "idProperty" in asked.query else "read"
             case _:
-                return "status" if "hs_pipeline_stage" in asked.json.get("properties", {}) else "update"
+                return _on_ticket(asked)
 
     def work(self, asked: Asked) -> Reply:
         """Answer."""
@@ -67,12 +69,19 @@ class Hubspot:
             case "contact":
                 wanted = asked.json["filterGroups"][0]["filters"][0]["value"]
                 return Reply(200, {"results": [{"id": self.contacts[wanted]}] if wanted in self.contacts else []})
+            case "contacts":
+                since_s = float(asked.json["filterGroups"][0]["filters"][0]["value"]) / 1000
+                return Reply(200, {"results": [_last_contacted(e) for e in self.book.spoken if e.at_s >= since_s]})
+            case "people":
+                wanted = [self.book.tickets[each["id"]] for each in asked.json["inputs"]]
+                told = [{"from": {"id": each.number}, "to": [{"toObjectId": each.contact}]} for each in wanted]
+                return Reply(200, {"status": "COMPLETE", "results": told})
             case "create":
                 return self._upsert(asked)
             case "find":
                 found = self.book.of_key(asked.parts[4])
                 return Reply(200, _shown(found[0])) if found else _missing()
-            case "poll":
+            case "poll" | "tickets":
                 return self._search(asked)
             case "note":
                 return self._note(asked)
@@ -114,7 +123,8 @@ class Hubspot:
         told = asked.json
         since_s = float(told["filterGroups"][0]["filters"][0]["value"]) / 1000
         start, limit = int(told.get("after", 0)), int(told["limit"])
-        found = [each for each in self.book.changed_since(since_s) if each.key]
+        ours = self.kind(asked) == "poll"
+        found = [each for each in self.book.changed_since(since_s) if bool(each.key) is ours]
         following = start + limit
         paging = {"paging": {"next": {"after": str(following)}}} if following < len(found) else {}
         results = [_shown(each) for each in found[start:following]]
@@ -176,6 +186,10 @@ class Hubspot:
         """The stages of the usual pipeline."""
         return {"open": "1", "waiting": "2", "closed": "4"}[status]
 
+    def called(self, owner: str) -> str:
+        """Owners are called by their contact's id."""
+        return owner
+
     def hook(self, changed: Sequence[Ticket], at_s: float, secret: str) -> HookRequest:
         """A batch of property changes, signed with the address that is called."""
         events = [
@@ -204,8 +218,30 @@ def _shown(ticket: Ticket) -> dict[str, Any]:
         "subject": ticket.title,
         "hs_ticket_priority": ticket.priority,
         "hs_pipeline_stage": ticket.status,
+        "hs_lastmodifieddate": instant(ticket.changed_s),
+        "closed_date": instant(ticket.changed_s) if ticket.status == _STAGES[-1] else None,
     }
     return {"id": ticket.number, "properties": properties, "updatedAt": instant(ticket.changed_s), "archived": False}
+
+
+def _on_ticket(asked: Asked) -> str:
+    """What is done with one."""
+    if asked.method == "GET":
+        return "find" if "idProperty" in asked.query else "read"
+    return "status" if "hs_pipeline_stage" in asked.json.get("properties", {}) else "update"
+
+
+def _search_for(what: str, told: dict[str, Any]) -> str:
+    """What is sought."""
+    if what == "contacts":
+        return "contacts" if "notes_last_contacted" in told.get("properties", ()) else "contact"
+    operators = [each["operator"] for each in told["filterGroups"][0]["filters"]]
+    return "tickets" if "NOT_HAS_PROPERTY" in operators else "poll"
+
+
+def _last_contacted(spoken: Spoken) -> dict[str, Any]:
+    properties = {"hs_object_id": spoken.owner, "notes_last_contacted": instant(spoken.at_s)}
+    return {"id": spoken.owner, "properties": properties}
 
 
 def _missing() -> Reply:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
-from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Ticket, instant
+from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Spoken, Ticket, instant
 from simulators.crm.vendors.granting import Granting
 
 _API = "/services/data/v62.0"
@@ -53,7 +53,7 @@ class Salesforce:
             case ("GET", "sobjects", "Contact", _, _):
                 return "contact"
             case ("GET", "query"):
-                return "poll" if "SystemModstamp" in asked.query["q"] else "find"
+                return _question(asked.query["q"])
             case ("PATCH", "sobjects", "Case", "Careloop_Case__c", _):
                 return "create"
             case ("POST", "sobjects", "CaseComment"):
@@ -79,6 +79,14 @@ class Salesforce:
                 since = _found(_SINCE, asked.query["q"])
                 told = [each for each in self.book.present() if each.key and instant(each.changed_s) >= since]
                 return _records(told)
+            case "tickets":
+                since = _found(_SINCE, asked.query["q"])
+                told = [each for each in self.book.of_people() if instant(each.changed_s) >= since]
+                return _records(told)
+            case "contacts":
+                since = _found(_SINCE, asked.query["q"])
+                spoken = [_task(each) for each in self.book.spoken if instant(each.at_s) >= since]
+                return Reply(200, {"totalSize": len(spoken), "done": True, "records": spoken})
             case "create":
                 return self._upsert(asked)
             case "note":
@@ -155,6 +163,10 @@ class Salesforce:
         """Its own words."""
         return {"open": "New", "waiting": "On Hold", "closed": "Closed"}[status]
 
+    def called(self, owner: str) -> str:
+        """Contacts bear the reference."""
+        return owner
+
     def hook(self, changed: Sequence[Ticket], at_s: float, secret: str) -> HookRequest:
         """An outbound message, with a notification for each record."""
         del at_s
@@ -181,8 +193,28 @@ def _shown(ticket: Ticket) -> dict[str, Any]:
         "Careloop_Outcome__c": ticket.outcome or None,
         "Priority": ticket.priority,
         "Status": ticket.status,
+        "IsClosed": ticket.status == _STATUSES[-1],
+        "Contact": {"Careloop_Owner__c": ticket.contact} if ticket.contact else None,
         "SystemModstamp": instant(ticket.changed_s).replace("Z", "+0000"),
     }
+
+
+def _task(spoken: Spoken) -> dict[str, Any]:
+    return {
+        "Id": f"00T{spoken.number:012d}AAA",
+        "TaskSubtype": "Call",
+        "CreatedDate": instant(spoken.at_s).replace("Z", "+0000"),
+        "Who": {"attributes": {"type": "Contact"}, "Careloop_Owner__c": spoken.owner},
+    }
+
+
+def _question(query: str) -> str:
+    """What a query is for."""
+    if "FROM Task" in query:
+        return "contacts"
+    if "Careloop_Case__c = null" in query:
+        return "tickets"
+    return "poll" if "SystemModstamp" in query else "find"
 
 
 def _records(tickets: Sequence[Ticket]) -> Reply:

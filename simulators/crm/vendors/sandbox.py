@@ -2,7 +2,8 @@
 
 ``POST /sandbox/faults`` with ``{"on": "create", "fault": "fail_after", "times": 2}`` commands faults of the next
 requests of a kind, ``POST /sandbox/status`` with ``{"number": …, "status": "closed"}`` lets somebody work on a record,
-``GET /sandbox/records`` shows what is kept: for whoever tests from another process.
+``POST /sandbox/tickets`` and ``POST /sandbox/contacts`` with ``{"owner": …}`` let somebody open a ticket for an owner,
+or speak with them, ``GET /sandbox/records`` shows what is kept: for whoever tests from another process.
 """
 
 import copy
@@ -158,10 +159,28 @@ class VendorSandbox:
                 return Reply(204)
             case ("POST", "/sandbox/status"):
                 return await self._move(asked)
+            case ("POST", "/sandbox/tickets" | "/sandbox/contacts"):
+                return self._serve(asked)
             case ("GET", "/sandbox/records"):
                 return Reply(200, {"records": [asdict(each) for each in self.vendor.book.tickets.values()]})
             case _:
-                return Reply(404, {"error": "POST /sandbox/faults, POST /sandbox/status, GET /sandbox/records"})
+                posts = ("faults", "status", "tickets", "contacts")
+                known = ", ".join(f"POST /sandbox/{each}" for each in posts)
+                return Reply(404, {"error": f"{known}, GET /sandbox/records"})
+
+    def _serve(self, asked: Asked) -> Reply:
+        """Somebody opens a ticket for an owner, or speaks with them, without careloop."""
+        told: dict[str, Any] = asked.json
+        vendor = self.vendor
+        try:
+            owner = vendor.called(str(told["owner"]))
+        except KeyError as error:
+            return Reply(400, {"error": f"there is no {error}"})
+        if asked.path == "/sandbox/contacts":
+            vendor.book.speak(owner, asked.at_s)
+            return Reply(204)
+        ticket = vendor.book.open_by_people(owner, vendor.word("open"), asked.at_s)
+        return Reply(201, {"number": ticket.number})
 
     async def _move(self, asked: Asked) -> Reply:
         """Somebody works on a record; a hook tells of it, unless it is to be found by asking."""

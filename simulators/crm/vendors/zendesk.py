@@ -45,6 +45,8 @@ class Zendesk:
                 return "checks"
             case ("GET", "users", "search.json"):
                 return "contact"
+            case ("GET", "users", "show_many.json"):
+                return "people"
             case ("POST", "tickets.json"):
                 return "create"
             case ("GET", "tickets.json"):
@@ -66,6 +68,10 @@ class Zendesk:
             case "contact":
                 found = self.users.get(asked.query.get("external_id", ""))
                 return Reply(200, {"users": [] if found is None else [{"id": found}]})
+            case "people":
+                wanted = asked.query["ids"].split(",")
+                people = [{"id": number, "external_id": ref} for ref, number in self.users.items()]
+                return Reply(200, {"users": [each for each in people if str(each["id"]) in wanted]})
             case "create":
                 return self._create(asked)
             case "find":
@@ -146,6 +152,10 @@ class Zendesk:
         """Its own words."""
         return {"open": "open", "waiting": "pending", "closed": "solved"}[status]
 
+    def called(self, owner: str) -> str:
+        """A user's number."""
+        return str(self.users[owner])
+
     def hook(self, changed: Sequence[Ticket], at_s: float, secret: str) -> HookRequest:
         """A ticket event."""
         ticket = changed[-1]
@@ -170,5 +180,6 @@ def _shown(ticket: Ticket) -> dict[str, Any]:
         "status": ticket.status,
         "requester_id": ticket.contact,
         "tags": ["careloop", *([f"careloop_{ticket.outcome}"] if ticket.outcome else [])],
+        "via": {"channel": "web"},
         "updated_at": instant(ticket.changed_s),
     }
