@@ -15,6 +15,7 @@ from devices.profiles import load_profiles
 from simulators.api_client import GatewayAway
 from simulators.demo.casts import FleetCast, ReplayCast, span_until_today
 from simulators.demo.gateway_process import scratch_folder
+from simulators.demo.imitation import NAMED
 from simulators.demo.plain import make_console
 from simulators.demo.progress import LineProgress, LiveProgress, Progress
 from simulators.demo.replay_story import print_alarms
@@ -52,6 +53,14 @@ GUEST = "demo"
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Play this CSV file of real data (timestamp,value) instead of a fleet; may be given several times.",
 )
+@click.option(
+    "--crm",
+    "flavour",
+    type=click.Choice(["webhook", *NAMED]),
+    default="webhook",
+    show_default=True,
+    help="The CRM: a receiver of careloop's own messages, or the imitation of a named one.",
+)
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Keep settings, logs and data here.")
 def demo(  # noqa: PLR0917 - each is an option of the command
     devices: int,
@@ -60,6 +69,7 @@ def demo(  # noqa: PLR0917 - each is an option of the command
     report: Path | None,
     serve: bool | None,
     files: tuple[Path, ...],
+    flavour: str,
     folder: Path | None,
 ) -> None:
     """Run everything on this machine: a database, the gateway, a fleet that lives DAYS in a minute, and a CRM.
@@ -81,6 +91,7 @@ def demo(  # noqa: PLR0917 - each is an option of the command
                 folder=place,
                 database_url=os.environ.get("CARELOOP_DATABASE__URL", ""),
                 pace=Pace(step_s=min(max(span.days * DAY_S / 600, HOUR_S), DAY_S / 2), ahead=1),
+                crm=flavour if flavour in NAMED else "",
             )
             with Stage(plan, span.start_s) as stage:
                 stage.gateway.launch()

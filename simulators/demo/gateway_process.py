@@ -42,6 +42,7 @@ class GatewayPlan:
     database_url: str = ""  # empty: the embedded one
     poll_s: float = 0.5  # real seconds between looks at what waits for a case
     silent_fixes: bool = False  # whether products are told to mend themselves
+    crm_endpoint: str = ""  # the table of the endpoint, up to its schedule, where it is no receiver of webhooks
     more: str = ""  # further settings
 
     @property
@@ -66,9 +67,19 @@ class GatewayPlan:
         self.config.touch(mode=0o600)
         self.config.write_text(self._settings(), encoding="utf-8")
 
+    def _receiver(self) -> str:
+        quoted = json.dumps
+        return f"""[[crm.endpoints]]
+name = {quoted(ENDPOINT)}
+url = {quoted(self.crm_url)}
+secret = {quoted(self.crm_secret)}
+allow_http = true
+allow_networks = ["127.0.0.0/8"]
+ports = [{httpx.URL(self.crm_url).port}]
+"""
+
     def _settings(self) -> str:
         quoted = json.dumps  # a JSON string is a TOML string
-        port = httpx.URL(self.crm_url).port
         start = to_datetime(self.start_s).isoformat()
         return f"""# A demo's gateway: everything on this machine, the clock held by the simulated world.
 
@@ -122,14 +133,7 @@ waits_at_most = "30d" # a yes may come days later, which pass in a minute
 severities = ["critical", "major"] # so that some contacts wait for a yes
 expires_after = "30d"
 
-[[crm.endpoints]]
-name = {quoted(ENDPOINT)}
-url = {quoted(self.crm_url)}
-secret = {quoted(self.crm_secret)}
-allow_http = true
-allow_networks = ["127.0.0.0/8"]
-ports = [{port}]
-timeout = 5
+{self.crm_endpoint or self._receiver()}timeout = 5
 schedule = {list(_RETRIES_S)}
 
 [crm.endpoints.breaker]

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from devices.clock import to_datetime
 from simulators.crm.misbehave import Whim
-from simulators.crm.sandbox import Sandbox
+from simulators.demo.imitation import Crm
 from simulators.demo.state import Standing
 from simulators.fleet.habits import DAY_S, Span
 from simulators.fleet.ledger import Ledger
@@ -53,7 +53,7 @@ def _named(counts: dict[str, int]) -> str:
 class LiveProgress:
     """For a terminal."""
 
-    def __init__(self, console: Console, span: Span, ledger: Ledger, sandbox: Sandbox, title: str) -> None:
+    def __init__(self, console: Console, span: Span, ledger: Ledger, sandbox: Crm, title: str) -> None:
         self._span, self._ledger, self._sandbox, self._title = span, ledger, sandbox, title
         self._rate = _Rate()
         self._live = Live(console=console, refresh_per_second=8, transient=True)
@@ -99,7 +99,7 @@ class LiveProgress:
 class LineProgress:
     """For a pipe or a log: a line now and then."""
 
-    def __init__(self, console: Console, span: Span, ledger: Ledger, sandbox: Sandbox, title: str) -> None:
+    def __init__(self, console: Console, span: Span, ledger: Ledger, sandbox: Crm, title: str) -> None:
         self._console, self._span, self._ledger, self._sandbox = console, span, ledger, sandbox
         self._rate = _Rate()
         self._next_at = 0.0

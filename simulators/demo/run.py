@@ -13,9 +13,10 @@ import numpy as np
 from simulators.api_client import ApiClient, GatewayAway, Json
 from simulators.crm.agent import AgentHabits
 from simulators.crm.misbehave import Misbehaviour
-from simulators.crm.sandbox import Sandbox, SandboxServer
 from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
+from simulators.crm.server import AppServer
 from simulators.demo.gateway_process import ENDPOINT, GatewayPlan, GatewayProcess
+from simulators.demo.imitation import Crm, ImitationPlan, ImitationServer
 from simulators.demo.latency import alarm_to_crm_s, percentile
 from simulators.demo.progress import Progress
 from simulators.demo.state import Standing
@@ -84,6 +85,7 @@ class DemoPlan:
     pace: Pace = field(default_factory=Pace)
     misbehaviour: Misbehaviour = field(default_factory=Misbehaviour)
     habits: AgentHabits = field(default_factory=AgentHabits)
+    crm: str = ""  # the named CRM that is imitated; none: a receiver of careloop's own messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +111,15 @@ class Stage:
         self.clock = WorldClock(world_starts_s)
         self.ledger = Ledger()
         self._callback_url: str | None = None
-        sandbox = SandboxPlan(secret, plan.misbehaviour, plan.habits, plan.seed)
-        self._crm: SandboxServer = make_sandbox(sandbox, self.clock, lambda: self._callback_url)
-        self._crm.__enter__()
+        self._crm, self.sandbox = self._open_crm(secret)
         self.gateway = GatewayProcess(
             GatewayPlan(
                 folder=plan.folder,
                 start_s=world_starts_s,
                 token=secrets.token_urlsafe(24),
-                crm_url=self._crm.url,
+                crm_url=f"{self._crm.origin}/messages",
                 crm_secret=secret,
+                crm_endpoint=self._crm.endpoint(plan.folder) if isinstance(self._crm, ImitationServer) else "",
                 database_url=plan.database_url,
                 far_future_s=DAY_S + 2 * plan.pace.ahead * plan.pace.step_s,
                 silent_fixes=True,
@@ -128,10 +129,16 @@ class Stage:
         self._api: ApiClient | None = None
         self.hand: ClockHand | None = None
 
-    @property
-    def sandbox(self) -> Sandbox:
-        """The CRM."""
-        return self._crm.sandbox
+    def _open_crm(self, secret: str) -> tuple[AppServer, Crm]:
+        """The server that runs a CRM, and what is looked at of it."""
+        plan = self._plan
+        if plan.crm:
+            imitation = ImitationPlan(plan.seed, plan.misbehaviour, plan.habits, lambda: self._callback_url)
+            server = ImitationServer(plan.crm, imitation, self.clock).__enter__()
+            return server, server.crm
+        sandbox = SandboxPlan(secret, plan.misbehaviour, plan.habits, plan.seed)
+        receiver = make_sandbox(sandbox, self.clock, lambda: self._callback_url).__enter__()
+        return receiver, receiver.sandbox
 
     @property
     def api(self) -> ApiClient:

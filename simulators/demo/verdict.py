@@ -6,13 +6,13 @@ from rich.table import Table
 from rich.text import Text
 
 from simulators.crm.misbehave import Whim
-from simulators.crm.sandbox import Sandbox
+from simulators.demo.imitation import Crm
 from simulators.demo.run import Outcome
 from simulators.scorecard import DetectionScore, SilentScore
 from simulators.words import count
 
 
-def print_scorecard(console: Console, outcome: Outcome, sandbox: Sandbox) -> None:
+def print_scorecard(console: Console, outcome: Outcome, sandbox: Crm) -> None:
     """Print what came of it, in words for somebody who has to decide."""
     card = outcome.scorecard
     console.print(Text("Scorecard", style="bold"))
@@ -26,7 +26,7 @@ def print_scorecard(console: Console, outcome: Outcome, sandbox: Sandbox) -> Non
         console.print("  Nothing acknowledged was lost, nothing is there twice, gateway and CRM agree.", style="green")
 
 
-def _table(outcome: Outcome, sandbox: Sandbox) -> Table:
+def _table(outcome: Outcome, sandbox: Crm) -> Table:
     card = outcome.scorecard
     delivery, detection, cases = card.delivery, card.detection, card.cases
     rows = Table.grid(padding=(0, 2))
@@ -82,7 +82,7 @@ def _right(detection: DetectionScore) -> str:
     return f"; {detection.precision:.0%} of what it reported was true"
 
 
-def _met(sandbox: Sandbox) -> str:
+def _met(sandbox: Crm) -> str:
     words = {
         Whim.LATE: "late",
         Whim.THROTTLE: "throttled",
