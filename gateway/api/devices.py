@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 
+from gateway.api.device_habits import DeviceHabits, find_habits
 from gateway.api.device_queries import StoredReading, Stretch, list_readings, summarise_device
 from gateway.api.fields import Instant, Name
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, moment_of
@@ -56,6 +57,7 @@ class DeviceDetail(Device):
     """A device, and what the gateway holds of it."""
 
     order: DeviceOrder | None  # None until something is known
+    habits: DeviceHabits | None  # None before its first reading
 
     connected: bool
     stored: int
@@ -123,8 +125,9 @@ def devices_router(
         async with pool.connection() as conn:
             summary = await summarise_device(conn, who.tenant_id, device_id)
             order = (await order_of(conn, who.tenant_id, [device_id])).get(device_id)
+            habits = await find_habits(conn, found["model"], summary.first_ts, summary.last_ts)
         return DeviceDetail.model_validate(
-            {**found, **summary._asdict(), "order": order, "connected": is_connected(device_id)}
+            {**found, **summary._asdict(), "order": order, "habits": habits, "connected": is_connected(device_id)}
         )
 
     @router.get("/devices/{device_id}/readings", response_model=Page[Reading])

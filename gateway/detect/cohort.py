@@ -60,10 +60,12 @@ def decode(body: bytes) -> Prior:
 
 
 def survey(stations: Sequence[Station]) -> Iterator[Sequence[Habits]]:
-    """What the devices have in common, detector by detector; a bounded number of each watch's series is asked."""
+    """What the devices have in common, watch by watch; a bounded number of each one's series is asked."""
     for station in stations:
         if "kind" in station.table.fields:
-            yield [found for number in range(len(station.bindings)) if (found := _survey(station, number))]
+            for number in range(len(station.bindings)):
+                found = _survey(station, number)
+                yield [] if found is None else [found]
 
 
 def _survey(station: Station, number: int) -> Habits | None:

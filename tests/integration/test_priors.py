@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
+from devices.clock import to_datetime
 from devices.profiles import AUTOMATIC
 from devices.profiles.model import Metric, MetricKind, Profile, Watch
+from gateway.api.device_habits import find_habits
 from gateway.detect.cohort import NOBODY, Habits
 from gateway.detect.engine import Engine
 from gateway.detect.settings import DetectSettings
@@ -76,6 +79,12 @@ async def test_devices_keep_what_they_were_born_with_through_late_readings_and_a
     await rig.until_rows("SELECT count(*) FROM rejudged_state", [(1,)])
     assert (engine.prior_of("first"), engine.prior_of("second")) == (NOBODY, number)
     lived = engine.take_out("second")
+    async with await rig.connect() as conn:
+        start = to_datetime(rig.clock.at_s)
+        habits = await find_habits(conn, "lamp", start, start + timedelta(days=2))
+        before = await find_habits(conn, "lamp", to_datetime(NOW_S), start)
+        strange = await find_habits(conn, "automatic", start, start)
+    assert (habits and habits.others, before and before.others, strange and strange.others) == (40, 0, 0)
     await crash(rig, task)
     again = Engine(PROFILES, DetectSettings())
     async with rig_on(plain_database_url, again).running():
