@@ -43,7 +43,7 @@ STEPS_ALONE: Final = 300.0  # before a series is judged by itself
 MARGIN: Final = 1.3  # over the record of its drifts
 FADED: Final = 0.97  # what remains of the record when another drift ends
 MOST_RECORD: Final = 1.5  # bars that a drift can set the record to
-FEWEST: Final = 3.0  # levels that make a device's evidence
+FEWEST: Final = 3  # levels that make a device's evidence
 PRIOR: Final = 6.0  # further levels as if they were there and calm: few sensors must drift further
 CALM_SWING: Final = 0.8  # mean of a calm deviation, in spreads, and the spread of it
 CALM_SPREAD: Final = 0.6
@@ -86,6 +86,7 @@ class Decline:
         Parameter("kind", minimum=0.0, maximum=4.0),  # a LearntKind; else it is learnt
     )
     evidence_points: Final = 0
+    fewest_parts: int = FEWEST
 
     def migrate(self, version: int, saved: Mapping[str, Numeric]) -> Mapping[str, Numeric] | None:
         """Version 1 knew no regimes."""

@@ -221,6 +221,9 @@ class EventDetector(LookingAroundDetector, Protocol):
 class CombiningDetector(SeriesDetector, Protocol):
     """Judges series, and with a watch that has no metric a device by all of its series that have such watches."""
 
+    fewest_parts: int
+    """Without so many of them there is nothing to be learnt of a device, and nothing is kept of it."""
+
     def combine(self, state: Rows, parts: Parts, batch: Batch) -> Findings:
         """Judge devices, each once, after the series of a reading; the batch's values are NaN.
 

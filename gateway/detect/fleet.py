@@ -241,12 +241,18 @@ class Roster:
     def open(self, lane: Lane, seats: Indices, which: Indices, ts_s: Floats) -> None:
         """Open slots for pairs of seat and position in the lane, each pair once; automatic profiles have a bound.
 
-        `ts_s` is the device time of each pair's first value.
+        `ts_s` is the device time of each pair's first value. A device is watched as a whole once it has series enough.
         """
+        whole: Mask = lane.metrics[which] < 0
+        keep: Mask = ~whole
         if self.profile.automatic:
-            keep = lane.metrics[which] < 0
-            keep[~keep] = self._within_bound(lane, seats[~keep])
-            seats, which, ts_s = seats[keep], which[keep], ts_s[keep]
+            keep[keep] = self._within_bound(lane, seats[keep])
+        self._open(lane, seats[keep], which[keep], ts_s[keep])
+        keep = whole
+        keep[keep] = (self.slots[seats[keep]][:, lane.parts] > UNSEEN).sum(axis=1) >= lane.station.fewest_parts
+        self._open(lane, seats[keep], which[keep], ts_s[keep])
+
+    def _open(self, lane: Lane, seats: Indices, which: Indices, ts_s: Floats) -> None:
         if len(seats):
             index = lane.station.open(self.devices[seats], lane.watches[which])
             self.slots[seats, lane.columns[which]] = index

@@ -60,6 +60,7 @@ class Station:
         self.deadline = detector if isinstance(detector, DeadlineDetector) else None
         self.combining = detector if isinstance(detector, CombiningDetector) else None
         self.pairing = detector if isinstance(detector, PairingDetector) else None
+        self.fewest_parts = 0 if self.combining is None else self.combining.fewest_parts
         self.counts_events = isinstance(detector, EventDetector)
         self.has_begun = False  # whether any series has had an event; once True, it stays so
         self.looks_around = isinstance(detector, PairingDetector | LookingAroundDetector)

@@ -15,6 +15,7 @@ from devices.profiles.model import Metric
 from gateway.detect.arrays import Floats, Indices
 from gateway.detect.detector import Batch, Findings, Moment, Parameter, Words
 from gateway.detect.exact import exp2_of, log_of
+from gateway.detect.groups import rarely
 from gateway.detect.kinds import LearntKind, tell_kind
 from gateway.detect.model import Kind
 from gateway.detect.settings import DetectSettings
@@ -46,9 +47,14 @@ class Stuck:
         Field("run", "f4"),  # how often it has been repeated by now
         Field("repeats", "f4", UNKNOWN),  # share of samples that repeat the one before
         Field("falls", "f4"),  # share of samples that are lower than the one before
-        Field("since_s", initial=np.nan, group="run"),  # first repetition of the present run
-        Field("rest", initial=np.nan, group="run"),  # value at which the series stood still for about as long as ever
-        Field("record", "f4", group="run"),  # longest run so far, fading
+        *rarely(
+            "run",
+            (
+                Field("since_s", initial=np.nan, group="run"),  # first repetition of the present run
+                Field("rest", initial=np.nan, group="run"),  # value at which it stood still for about as long as ever
+                Field("record", "f4", group="run"),  # longest run so far, fading
+            ),
+        ),
     )
     parameters: Sequence[Parameter] = (
         Parameter("unlikely", default=20.0, minimum=1.0),  # nats

@@ -16,7 +16,7 @@ static const float ALONE = 300.0f;
 static const double OUTLIER = 4.0;
 static const double TINY = 1e-300;
 static const double GRAIN = 256.0;
-static const double FEWEST = 3.0;
+enum { FEWEST = 3 };
 
 INLINE double clip(double x, double most) { return x < -most ? -most : x > most ? most : x; }
 INLINE double grained(double x) { return floor_of(x * GRAIN) / GRAIN; }
@@ -292,7 +292,7 @@ static sums_t add_up(const lane_t *lane, const sample_t *sample) {
 /* As how many series move together: the swing of a reading's deviations, in what it would be of independent ones. */
 static void learn_swing(decline_t *state, const sums_t *sums) {
     double learnt = (double)state->count, known = learnt == 0.0 ? 1.0 : (double)state->spread;
-    if (sums->seen >= FEWEST) {
+    if (sums->seen >= (double)FEWEST) {
         double excess = (sums->swing - 0.8 * sums->seen) / (0.6 * sqrt(most(sums->seen, 1.0)));
         known = known + most(1.0 / (learnt + 10.0), 1.0 / LEVEL_PACE.memory) * (excess * excess - known);
         state->count = (float)least(learnt + 1.0, 1e6);
@@ -312,7 +312,7 @@ static finding_t combine(lane_t *lane, const sample_t *sample) {
     double bar = sample->parameters[EVIDENCE] * sqrt(least(most((double)state->count, LEVEL_PACE.memory), 400.0) / LEVEL_PACE.memory);
     double evidence = sums.total / together / sqrt(sums.levels / together + 6.0);
     state->fast = (float)evidence;
-    bool known = sums.levels >= FEWEST && state->count >= (float)LEVEL_PACE.young;
+    bool known = sums.levels >= (double)FEWEST && state->count >= (float)LEVEL_PACE.young;
     found.judged = found.tells_began = true;
     found.breach = known && evidence >= bar;
     found.calm = !(known && evidence >= 0.5 * bar);
@@ -333,6 +333,7 @@ static const detector_t DECLINE = {
     .size = sizeof(decline_t),
     .phase_at = offsetof(decline_t, phase),
     .combine = combine,
+    .fewest_parts = FEWEST,
     .brief = brief,
     .judge = judge,
 };

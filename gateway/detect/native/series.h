@@ -246,6 +246,7 @@ typedef struct {
     size_t phase_at, recent_at;
     bool remembers;
     judge_t *judge, *combine; /* of a series; of a device, or NULL */
+    int64_t fewest_parts;     /* without so many series there is nothing to be learnt of a device */
     brief_t *brief; /* takes a sample of which nothing can follow now, and is not late; false if it is none; or NULL */
 } detector_t;
 
@@ -255,6 +256,14 @@ INLINE bool concerns(const lane_t *lane, const double *values, int64_t j) {
     for (int64_t k = 0; k < j && lane->metric[k] >= 0; k++)
         if (is_there(values[lane->metric[k]])) return true;
     return false;
+}
+
+/* Whether a device has so many series. */
+INLINE bool has_parts(const lane_t *lane, const int32_t *slots, int64_t fewest) {
+    if (lane->parts < fewest) return false;
+    int64_t count = 0;
+    for (int64_t k = 0; k < lane->parts; k++) count += slots[lane->part[k]] >= 0;
+    return count >= fewest;
 }
 
 /* Whether an alarm over the whole device is up; its watches come last. */
@@ -272,12 +281,11 @@ INLINE int32_t judge_all(lane_t *lane, const reading_t *reading, int64_t first, 
         const watch_t *watch = lane->bound + j;
         bool whole = detector->combine && watch->metric < 0;
         double value = whole ? NAN : reading->values[watch->metric];
-        if (whole ? !concerns(lane, reading->values, j) : !is_there(value)) continue;
         int64_t slot = reading->slots[watch->column];
-        if (slot < 0) {
-            if (slot == -1 && !lane->skips_unopened) return halt(lane, reading, j, UNOPENED);
-            continue;
-        }
+        if (slot < 0 && (slot < -1 || lane->skips_unopened)) continue;
+        if (slot < 0 && whole && !has_parts(lane, reading->slots, detector->fewest_parts)) continue;
+        if (whole ? !concerns(lane, reading->values, j) : !is_there(value)) continue;
+        if (slot < 0) return halt(lane, reading, j, UNOPENED);
         uint8_t *hot = watch->hot + slot * watch->width;
         double *newest_s = (double *)hot;
         float *phase = (float *)(hot + detector->phase_at);
