@@ -20,7 +20,7 @@ _WHOLE_FROM: Final = 1000  # values from here on need no decimals
 _UNITS: Final = {"Cel": "°C", "1": "", "m/s2": "m/s²", "Ohm": "Ω", "deg": "°", "W.h": "Wh", "kW.h": "kWh"}
 _NO_SPACE: Final = frozenset({"%", "°"})
 _SPAN: Final = re.compile(r"(\d[\d,]*(?:\.\d+)?) (second|minute|hour|day)s?")
-_NUMBER: Final = re.compile(r"\d[\d,]*(?:\.\d+)?")
+_NUMBER: Final = re.compile(r"(?<![\d:.])\d[\d,]*(?:\.\d+)?(?![\d:]| \d\d:)")  # not a clock's, nor a year before one
 
 Unit = Literal["second", "minute", "hour", "day"]
 
