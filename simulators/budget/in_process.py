@@ -24,7 +24,7 @@ END_WITHIN_S: Final = 600.0
 
 
 @dataclass(slots=True)
-class _Rehearsal:
+class Rehearsal:
     """The other end of the pipe."""
 
     given: IO[bytes]
@@ -99,13 +99,13 @@ def _as_line(word: Word) -> dict[str, object]:
 
 
 @contextmanager
-def _begin(config: Path) -> Generator[_Rehearsal]:
+def _begin(config: Path) -> Generator[Rehearsal]:
     command = [*careloop_command(), "rehearse", "--config", str(config)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            yield _Rehearsal(process.stdin, process.stdout)
+            yield Rehearsal(process.stdin, process.stdout)
             process.wait(END_WITHIN_S)
         except BrokenPipeError as error:
             raise GatewayAway("careloop rehearse ended early; its words are above") from error
