@@ -34,8 +34,9 @@ from gateway.store.editions import divider_of
 from gateway.store.rows import ReadingTable
 from gateway.store.tables import ReadingTables
 
-NOMINAL_PER_S: Final = 40_000
-"""Readings per second of `--seconds` in a round: about what a broker hands on, so that nobody waits for long."""
+NOMINAL_PER_S: Final = 100_000
+"""Readings per second of `--seconds` in a round: about what a broker hands on, so that nobody is done in a moment, of
+which the way of the first and the last batch would be much, and nobody waits for long."""
 
 COPY_BATCH: Final = 5000
 FLEETS: Final = (10_000, 100_000, 1_000_000)
