@@ -27,7 +27,8 @@ class ApprovalSettings(_Section):
     """Which contacts a person is asked about first."""
 
     batch: Annotated[int, Field(ge=0)] = 50  # contacts about one problem beyond so many; 0: however many…
-    batch_within: PositiveSpanS = _HOUR  # …in this span
+    batch_within: PositiveSpanS = _HOUR  # …in this span…
+    batch_people: Annotated[int, Field(ge=1, le=2)] = 2  # …want the yes of so many people
     severities: tuple[Severity, ...] = (Severity.CRITICAL,)
     confidence: Annotated[float, Field(ge=0, le=1)] = 0.5  # where an alarm that was weighed is less likely true
     first_contacts: Annotated[int, Field(ge=0)] = 0  # of an action of a playbook on a model, before it may go alone

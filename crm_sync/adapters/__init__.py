@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import cast
 
-from crm_sync.adapters.contract import AdapterFactory, CrmAdapter, Hooked, Inbound
+from crm_sync.adapters.contract import AdapterFactory, CrmAdapter, Hooked, Inbound, Rationed
 from crm_sync.settings import EndpointSettings
 from devices.errors import ConfigError, Fault
 
@@ -33,6 +33,10 @@ def build_adapters(
             faults.extend(error.faults)
     if faults:
         raise ConfigError(faults)
+    accounts: dict[str, Rationed] = {}
+    for adapter in adapters.values():
+        if isinstance(adapter, Rationed) and accounts.setdefault(adapter.account, adapter) is not adapter:
+            adapter.join(accounts[adapter.account].budget)
     return adapters
 
 

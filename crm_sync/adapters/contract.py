@@ -7,7 +7,7 @@ calls and the answer into exactly one `Result`. It never retries by itself, exce
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from crm_sync.cases.callback import AgentOutcome, CallbackStatus
 from crm_sync.owners.told import OwnerNews
@@ -29,6 +29,9 @@ class Result(StrEnum):
 
 ADAPTER_FAILED: Final = "adapter_failed"
 """The code of an adapter's own fault, for which its CRM is not to blame."""
+
+DEFAULT_PAUSE_S: Final = 60.0
+"""How long an endpoint that says neither when nor how soon is left alone after too many requests."""
 
 OWN_LIMIT: Final = "own_limit"
 """The code of what waits because of the limit that an endpoint's own settings set."""
@@ -102,6 +105,25 @@ class CrmAdapter(Protocol):
 
     async def close(self) -> None:
         """Give back connections."""
+        ...
+
+
+@runtime_checkable
+class Rationed(Protocol):
+    """An adapter that keeps below a limit, which all endpoints of one account use up together."""
+
+    @property
+    def account(self) -> str:
+        """Whose limit it is."""
+        ...
+
+    @property
+    def budget(self) -> Any:
+        """What is left of it."""
+        ...
+
+    def join(self, budget: Any, /) -> None:
+        """Count with another adapter of the same account, whose budget this is."""
         ...
 
 

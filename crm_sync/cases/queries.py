@@ -339,7 +339,7 @@ async def forget_seen(conn: Connection, case: Case) -> None:
     await conn.execute(_FORGET_SEEN, [case.tenant_id, case.case_id])
 
 
-async def _fetch_case(conn: Connection, query: LiteralString, values: list[str]) -> Case | None:
+async def _fetch_case(conn: Connection, query: LiteralString, values: Sequence[object]) -> Case | None:
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query, values)
         row = await cursor.fetchone()

@@ -1,5 +1,7 @@
 """A person's yes or no to a step that the owner would see; silence means no."""
 
+from dataclasses import replace
+
 from crm_sync.cases import announce, queries, step_queries
 from crm_sync.cases.announce import Suppressed
 from crm_sync.cases.desk import Desk, find_subject
@@ -11,12 +13,23 @@ from devices.errors import CareloopError
 
 
 async def approve(conn: Connection, tenant_id: str, step_id: str, person: str, now_s: float) -> Step:
-    """A person says yes: the step goes as soon as every other gate lets it. Raises CareloopError."""
+    """A person says yes: the step goes as soon as every other gate lets it, and another has said so where two must.
+
+    Raises CareloopError.
+    """
     step = await _proposed(conn, tenant_id, step_id)
-    await step_queries.approve_step(conn, step, person, now_s)
-    answer = GateAnswer(Gate.APPROVAL, Outcome.ALLOW, None, {"approved_by": person})
-    await _record(conn, step, answer, now_s)
-    return step
+    if step.people > 1 and step.first_yes_by is None:
+        await step_queries.note_first_yes(conn, step, person)
+        inputs = {"approved_by": person, "people": step.people}
+        answer = GateAnswer(Gate.APPROVAL, Outcome.HOLD, Reason.APPROVAL_NEEDED, inputs, step.expires_at_s)
+        await _record(conn, step, answer, now_s)
+        return replace(step, first_yes_by=person)
+    if step.first_yes_by == person:
+        raise CareloopError("same_person", f"{step_id} wants the yes of two people, and {person} has said it already")
+    people = person if step.first_yes_by is None else f"{step.first_yes_by}, {person}"
+    await step_queries.approve_step(conn, step, people, now_s)
+    await _record(conn, step, GateAnswer(Gate.APPROVAL, Outcome.ALLOW, None, {"approved_by": people}), now_s)
+    return replace(step, state="held", approved_by=people)
 
 
 async def decline(

@@ -30,6 +30,8 @@ class Step:
     queued_at_s: float | None = None
     expires_at_s: float | None = None  # of a proposed one: nobody said yes by then
     approved_by: str | None = None
+    people: int = 1  # how many must say yes
+    first_yes_by: str | None = None  # who has, where another must, too
 
     @property
     def action(self) -> str:
@@ -40,10 +42,10 @@ class Step:
 _INSERT_STEP: Final[LiteralString] = """
 INSERT INTO held_step (
     step_id, tenant_id, case_id, endpoint, owner_ref, kind, channel, template, text, state, due_at, decided_at,
-    expires_at
+    expires_at, people
 ) VALUES (
     %(step_id)s, %(tenant_id)s, %(case_id)s, %(endpoint)s, %(owner_ref)s, %(kind)s, %(channel)s, %(template)s,
-    %(text)s, %(state)s, %(due_at)s, %(decided_at)s, %(expires_at)s
+    %(text)s, %(state)s, %(due_at)s, %(decided_at)s, %(expires_at)s, %(people)s
 )
 ON CONFLICT DO NOTHING
 """
@@ -64,6 +66,7 @@ async def insert_step(conn: Connection, step: Step) -> bool:
         "due_at": to_datetime(step.due_at_s),
         "decided_at": to_datetime(step.decided_at_s),
         "state": step.state,
+        "people": step.people,
         "expires_at": None if step.expires_at_s is None else to_datetime(step.expires_at_s),
     }
     cursor = await conn.execute(_INSERT_STEP, values)
@@ -143,13 +146,25 @@ async def hold_step(conn: Connection, step: Step, due_at_s: float, message_id: s
 
 
 _PROPOSE_STEP: Final[LiteralString] = """
-UPDATE held_step SET state = 'proposed', expires_at = %s, message_id = %s, settled_at = NULL WHERE step_id = %s
+UPDATE held_step SET state = 'proposed', expires_at = %s, people = %s, first_yes_by = NULL, message_id = %s,
+       settled_at = NULL
+ WHERE step_id = %s
 """
 
 
-async def propose_step(conn: Connection, step: Step, expires_at_s: float, message_id: str | None = None) -> None:
-    """Let a step wait for a person's yes."""
-    await conn.execute(_PROPOSE_STEP, [to_datetime(expires_at_s), message_id, step.step_id])
+async def propose_step(
+    conn: Connection, step: Step, expires_at_s: float, people: int, message_id: str | None = None
+) -> None:
+    """Let a step wait for the yes of so many people."""
+    await conn.execute(_PROPOSE_STEP, [to_datetime(expires_at_s), people, message_id, step.step_id])
+
+
+_FIRST_YES: Final[LiteralString] = "UPDATE held_step SET first_yes_by = %s WHERE step_id = %s"
+
+
+async def note_first_yes(conn: Connection, step: Step, person: str) -> None:
+    """One person said yes, and another has to, too."""
+    await conn.execute(_FIRST_YES, [person, step.step_id])
 
 
 _APPROVE_STEP: Final[LiteralString] = """
@@ -230,6 +245,8 @@ def _step_of_row(row: dict[str, Any]) -> Step:
         queued_at_s=_epoch_s(row["queued_at"]),
         expires_at_s=_epoch_s(row["expires_at"]),
         approved_by=row["approved_by"],
+        people=row["people"],
+        first_yes_by=row["first_yes_by"],
     )
 
 

@@ -94,7 +94,7 @@ async def put_off(conn: Connection, step: Step, answer: GateAnswer, *, message_i
     """Let a step wait for what a gate wants: its hour, or a person's yes."""
     assert answer.until_s is not None  # whoever says later says when
     if answer.gate is Gate.APPROVAL:
-        await step_queries.propose_step(conn, step, answer.until_s, message_id)
+        await step_queries.propose_step(conn, step, answer.until_s, answer.people, message_id)
     else:
         await step_queries.hold_step(conn, step, answer.until_s, message_id)
 
@@ -179,7 +179,7 @@ def _waiting(step: Step, answer: GateAnswer) -> Step:
         return step
     assert answer.until_s is not None  # whoever says later says when
     if answer.gate is Gate.APPROVAL:
-        return replace(step, state="proposed", expires_at_s=answer.until_s)
+        return replace(step, state="proposed", expires_at_s=answer.until_s, people=answer.people)
     return replace(step, due_at_s=answer.until_s)
 
 

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from crm_sync.adapters.contract import ADAPTER_FAILED, Outcome, Result
+from crm_sync.adapters.contract import ADAPTER_FAILED, DEFAULT_PAUSE_S, Outcome, Result
 from crm_sync.endpoints import DeliverySettings
 from crm_sync.settings import MessageType
 
 CREATES: Final = frozenset({MessageType.CASE_OPENED})
 """Messages without which those behind them make no sense: a dead one parks its stream, any other is passed over."""
 
-DEFAULT_PAUSE_S: Final = 60.0
 MIN_PAUSE_S: Final = 1.0  # "Retry-After: 0" must not become a busy loop
 
 

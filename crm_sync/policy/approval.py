@@ -66,6 +66,7 @@ async def approval(conn: Connection, settings: ApprovalSettings, asking: Asking,
         why.append(f"confidence {belief:.2f}")
     if settings.batch and (count := await _batch(conn, settings, asking)) >= settings.batch:
         why.append(f"{count + 1} contacts about {asking.case.problem} in a batch")
+        inputs["people"] = settings.batch_people
     if settings.first_contacts and await _accepted(conn, settings, asking) < settings.first_contacts:
         why.append("a new playbook")
     if not why:

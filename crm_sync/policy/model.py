@@ -81,6 +81,11 @@ class GateAnswer:
     inputs: Mapping[str, object] = field(default_factory=dict[str, object])  # no personal data beyond references
     until_s: float | None = None  # from when the answer would be another, on the gateway's clock; None: unknown
 
+    @property
+    def people(self) -> int:
+        """How many must say yes, where a yes is wanted."""
+        return 2 if self.inputs.get("people") == 2 else 1  # noqa: PLR2004 - two people
+
 
 class Verdict(StrEnum):
     """What a delivery worker does with a message that is about to be sent."""

@@ -38,6 +38,8 @@ class WaitingStep(BaseModel):
     text: str
     decided_at: datetime
     expires_at: datetime | None
+    people: int  # how many must say yes
+    first_yes_by: str | None  # who has, where another must, too
 
 
 class Answer(BaseModel):

@@ -49,7 +49,11 @@ def waiting(config: Path | None, *, as_json: bool) -> None:
         return
     for step in found:
         until = "" if step.expires_at_s is None else f"until {_instant(to_datetime(step.expires_at_s))}"
-        click.echo(f"{step.step_id}  {step.case_id}  {step.owner_ref}  {step.channel}: {step.action}  {until}")
+        more = f"  wants {step.people} people" if step.people > 1 else ""
+        said = f"; {step.first_yes_by} has said yes" if step.first_yes_by else ""
+        click.echo(
+            f"{step.step_id}  {step.case_id}  {step.owner_ref}  {step.channel}: {step.action}  {until}{more}{said}"
+        )
     if not found:
         click.echo("nothing waits")
 
@@ -62,12 +66,13 @@ def approve(step_ids: tuple[str, ...], *, by: str, config: Path | None) -> None:
     """Say yes to contacts; they go as soon as every other gate lets them."""
     for step_id in step_ids:
 
-        async def work(at: _At, each: str = step_id) -> None:
-            await step_approvals.approve(at.conn, at.tenant_id, each, by, at.now_s)
+        async def work(at: _At, each: str = step_id) -> bool:
+            step = await step_approvals.approve(at.conn, at.tenant_id, each, by, at.now_s)
             await record_command(at.conn, at.tenant_id, "outreach.approve", each, by=by)
+            return step.state != "proposed"
 
-        _run(config, work)
-        click.echo(f"{step_id}: approved")
+        is_enough = _run(config, work)
+        click.echo(f"{step_id}: {'approved' if is_enough else 'one of two has said yes'}")
 
 
 @outreach.command(short_help="Say no to contacts.")

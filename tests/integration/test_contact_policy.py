@@ -204,9 +204,9 @@ async def test_after_a_person_spoke_with_the_owner_nothing_automatic_for_three_d
 async def test_an_owner_who_is_to_be_left_alone_is(world: CaseWorld, kind: str) -> None:
     async with world.pool.connection() as conn:
         await conn.execute(
-            "INSERT INTO owner_hold (tenant_id, owner_ref, kind, actor, why, since)"
-            " VALUES ('default', 'own-1', %s, 'person:ann', 'asked for it', %s)",
-            [kind, AT],
+            "INSERT INTO owner_hold (tenant_id, owner_ref, kind, actor, why, since, told_at)"
+            " VALUES ('default', 'own-1', %s, 'person:ann', 'asked for it', %s, %s)",
+            [kind, AT, AT],
         )
     await world.happens(scale())
     assert ((await last_decision(world))["reason"], await steps(world)) == (kind, [])
@@ -409,7 +409,15 @@ async def test_a_batch_and_a_new_playbook_want_a_yes(plain_database_url: str) ->
             await world.grant("email", owner_ref=f"own-{number}")
             await world.happens(scale(device_id=f"cm-{number}"))
         assert sorted(await steps(world)) == [("proposed", None), ("queued", None), ("queued", None)]
-        assert (await last_decision(world))["inputs"] == {"why": ["3 contacts about limescale in a batch"]}
+        assert (await last_decision(world))["inputs"] == {"why": ["3 contacts about limescale in a batch"], "people": 2}
+        (proposed,) = await world.rows("SELECT step_id FROM held_step WHERE state = 'proposed'")
+        async with world.pool.connection() as conn:
+            first = await step_approvals.approve(conn, "default", proposed["step_id"], "person:ann", NOON)
+            assert (first.state, first.first_yes_by) == ("proposed", "person:ann")
+            with pytest.raises(CareloopError, match="two people"):
+                await step_approvals.approve(conn, "default", proposed["step_id"], "person:ann", NOON)
+            second = await step_approvals.approve(conn, "default", proposed["step_id"], "person:bob", NOON)
+        assert (second.state, second.approved_by) == ("held", "person:ann, person:bob")
 
 
 @pytest.mark.parametrize(

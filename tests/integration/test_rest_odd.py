@@ -12,12 +12,13 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from crm_sync.adapters.contract import Delivery, Outcome, RecordChange, Result
+from crm_sync.adapters import build_adapters, load_adapters
+from crm_sync.adapters.contract import OWN_LIMIT, Delivery, Outcome, RecordChange, Result
 from crm_sync.adapters.rest.adapter import RestAdapter
 from crm_sync.outbox import encode_body
 from crm_sync.settings import MessageType
-from tests.integration.test_rest_adapter import case, resolved, settings
-from tests.services.helpdesk import Answer, Asked, Helpdesk
+from tests.integration.test_rest_adapter import EXAMPLE, case, resolved, settings
+from tests.services.helpdesk import Answer, Asked, Helpdesk, refuses
 
 SPEC: Final = Path(__file__).with_name("odd-helpdesk.toml")
 NOW_S: Final = 1_800_000_000.0
@@ -161,3 +162,27 @@ async def test_it_says_in_its_own_way_that_nothing_was_done(
         desk.instead_once = [answer]
         outcome = await tell(case(MessageType.CASE_UPDATED, change="severity_raised"), opened.external_id)
         assert (outcome.result, outcome.code, outcome.retry_after_s) == (result, code, wait_s)
+
+
+async def test_endpoints_of_one_account_rest_together(tmp_path: Path) -> None:
+    async with Helpdesk() as desk:
+        desk.tokens.add("another-token-of-the-account")
+        mine = settings(desk, EXAMPLE, name="mine")
+        other = settings(desk, EXAMPLE, name="other", token="another-token-of-the-account")
+        text = EXAMPLE.read_text().replace("[limits]", '[limits]\nof = "token"')
+        (by_token := tmp_path / "by-token.toml").write_text(text)
+        apart = settings(desk, by_token, name="apart", token="another-token-of-the-account")
+        adapters = build_adapters([mine, other, apart], load_adapters())
+        desk.trick("GET /api/users", refuses(429, retry_after="30"))
+        message = case()
+        told = Delivery("case_a", message.message_id, message.type, encode_body(message), None, 1, uncertain=False)
+        first = await adapters["mine"].deliver(told)
+        assert (first.result, first.code, first.retry_after_s) == (Result.RATE_LIMITED, "http_429", 30.0)
+        asked = len(desk.asked)
+        second = await adapters["other"].deliver(told)
+        assert (second.result, second.code, len(desk.asked)) == (Result.RATE_LIMITED, OWN_LIMIT, asked)
+        assert second.retry_after_s is not None
+        assert 20 < second.retry_after_s <= 30
+        assert (await adapters["apart"].deliver(told)).result is Result.OK
+        for adapter in adapters.values():
+            await adapter.close()

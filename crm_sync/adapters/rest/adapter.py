@@ -14,6 +14,7 @@ from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.examine import examine
 from crm_sync.adapters.rest.hearing import Contacts, Tickets
 from crm_sync.adapters.rest.instants import write_instant
+from crm_sync.adapters.rest.limits import Bucket
 from crm_sync.adapters.rest.people import Directory
 from crm_sync.adapters.rest.reading import RestInbound, read_changes, read_contacts, read_tickets
 from crm_sync.adapters.rest.spec import FACTS
@@ -80,6 +81,20 @@ class RestAdapter:
         if find is None:
             return Capabilities(max_in_flight=most)
         return Capabilities("eventual" if find.lag else "strong", find.lag, most, completes=True)
+
+    @property
+    def account(self) -> str:
+        """Whose limit is used up."""
+        return self._caller.account
+
+    @property
+    def budget(self) -> Bucket:
+        """What is left of it."""
+        return self._caller.bucket
+
+    def join(self, budget: Bucket) -> None:
+        """Count with another endpoint of the same account."""
+        self._caller.join(budget)
 
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Make the calls that a message asks for."""

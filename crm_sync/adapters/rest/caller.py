@@ -1,5 +1,6 @@
 """Makes the calls of a helpdesk's file: as whom, how often, page after page."""
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,9 +11,9 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import msgspec
 
-from crm_sync.adapters.contract import OWN_LIMIT, Outcome, Result
+from crm_sync.adapters.contract import DEFAULT_PAUSE_S, OWN_LIMIT, Outcome, Result
 from crm_sync.adapters.http import MAX_ANSWER_BYTES, Exchange, Request, open_client, redact, send, unanswered
-from crm_sync.adapters.rest.auth import Authority, read_credentials
+from crm_sync.adapters.rest.auth import Authority, Credentials, read_credentials
 from crm_sync.adapters.rest.calls import Call, Listing, Write
 from crm_sync.adapters.rest.classify import CallFailed, Judge, in_doubt
 from crm_sync.adapters.rest.limits import Bucket
@@ -55,12 +56,18 @@ class Caller:
         self._client = open_client(settings, resolve)
         credentials = read_credentials(settings, spec.auth)
         self._authority = Authority(spec.auth, credentials, self._origin, real_now_s=real_now_s)
-        self._bucket = Bucket(spec.limits, real_now_s())
+        self.bucket = Bucket(spec.limits, real_now_s())
+        self.account: Final = _account(self._origin.url, spec, credentials)
         self._judge = Judge(spec.errors, settings.refusal_tries, spec.limits.wait_header)
+
+    def join(self, bucket: Bucket) -> None:
+        """Count with another endpoint of the same account."""
+        bucket.tighten(self._spec.limits)
+        self.bucket = bucket
 
     def admit(self, *, can_wait: bool = False) -> None:
         """Begin something, which then makes all its calls. Raises CallFailed where it must wait for its turn."""
-        wait_s = self._bucket.wait_s(self._real_now_s(), can_wait=can_wait)
+        wait_s = self.bucket.wait_s(self._real_now_s(), can_wait=can_wait)
         if wait_s > 0:
             raise CallFailed(Outcome(Result.RATE_LIMITED, OWN_LIMIT, retry_after_s=wait_s))
 
@@ -134,19 +141,32 @@ class Caller:
         try:
             return self._judge.read(name, call, exchange, self._real_now_s())
         except CallFailed as failed:
+            if failed.outcome.result is Result.RATE_LIMITED:  # the account's other endpoints hear of it here
+                wait_s = DEFAULT_PAUSE_S if failed.outcome.retry_after_s is None else failed.outcome.retry_after_s
+                self.bucket.rest(self._real_now_s() + wait_s)
             secrets = self._authority.secrets
             answer = redact(exchange.body, secrets)
             detail = redact(failed.outcome.detail.encode(), secrets)
             raise CallFailed(replace(failed.outcome, answer=answer, detail=detail)) from None
 
     async def _send(self, request: Request, most_bytes: int = MAX_ANSWER_BYTES) -> Exchange:
-        self._bucket.spend(self._real_now_s())
+        self.bucket.spend(self._real_now_s())
         try:
             return await send(self._client, request, self._settings.timeout, most_bytes)
         except BlockedTarget as error:
             raise CallFailed(Outcome(Result.PERMANENT, error.reason, error.detail)) from None
         except Retryable as error:
             raise CallFailed(Outcome(Result.RETRYABLE, error.reason, error.detail)) from None
+
+
+def _account(url: str, spec: Spec, credentials: Credentials) -> str:
+    """Which account's limits an endpoint uses up; nothing in it tells the token."""
+    parts = urlsplit(url)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    if spec.limits.of == "origin":
+        return origin
+    shown = f"{credentials.user}\x00{credentials.token}".encode()
+    return f"{origin}#{hashlib.sha256(shown).hexdigest()}"
 
 
 def _linked(reply: Reply) -> str:

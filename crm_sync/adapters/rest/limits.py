@@ -9,19 +9,31 @@ SPARED: Final = 0.25
 
 
 class Bucket:
-    """A token bucket; times are real seconds, given by the caller."""
+    """The token bucket of an account, shared by all endpoints that lie in it; times are real seconds, by the caller."""
 
     def __init__(self, limits: Limits, now_s: float) -> None:
         self._size = float(limits.requests)
         self._per_second = limits.requests / limits.per
         self._tokens = self._size
         self._at_s = now_s
+        self._rests_until_s = now_s
+
+    def tighten(self, limits: Limits) -> None:
+        """Keep another file's limits of the same account, too."""
+        self._size = min(self._size, float(limits.requests))
+        self._per_second = min(self._per_second, limits.requests / limits.per)
+        self._tokens = min(self._tokens, self._size)
+
+    def rest(self, until_s: float) -> None:
+        """The other side wants no more of this account before then."""
+        self._rests_until_s = max(self._rests_until_s, until_s)
 
     def wait_s(self, now_s: float, *, can_wait: bool = False) -> float:
         """How long something must wait for its first request; what follows may go at once, and is paid for later."""
         self._refill(now_s)
         needed = 1 + (self._size - 1) * SPARED if can_wait else 1.0
-        return 0.0 if self._tokens >= needed else (needed - self._tokens) / self._per_second
+        short_s = 0.0 if self._tokens >= needed else (needed - self._tokens) / self._per_second
+        return max(short_s, self._rests_until_s - now_s, 0.0)
 
     def spend(self, now_s: float) -> None:
         """A request goes."""

@@ -106,6 +106,7 @@ class Limits(Section):
     requests: Annotated[int, Field(ge=1)] = 100_000
     per: Annotated[SpanS, Field(gt=0)] = 60.0
     in_flight: Annotated[int, Field(ge=1, le=100)] = 4
+    of: Literal["origin", "token"] = "origin"  # who shares them: all at this address, or all with this token
     wait_header: str = ""  # says how long to wait where there is no Retry-After: seconds, or an instant
 
 
