@@ -22,6 +22,9 @@ Shots: nessun uso dal 20 maggio 02:00 (7,8 giorni), dove se ne aspetta entro 3,6
 """
 
 
-@pytest.mark.parametrize(("said", "told"), zip(SAID.strip().splitlines(), TOLD.strip().splitlines(), strict=True))
+PAIRS = list(zip(SAID.strip().splitlines(), TOLD.strip().splitlines(), strict=True))
+
+
+@pytest.mark.parametrize(("said", "told"), PAIRS)
 def test_a_detectors_sentence_is_told_in_italian(said: str, told: str) -> None:
     assert load_wordings().of("it").phrase(said) == told
