@@ -11,6 +11,7 @@ import numpy as np
 from devices.profiles.model import Profile
 from gateway.backtest.pieces import Piece, Pieces, Told
 from gateway.backtest.windows import Window
+from gateway.detect.acquainting import Acquainting
 from gateway.detect.engine import Engine
 from gateway.detect.model import AlarmChange, Samples
 from gateway.pipeline.samples import NO_EVENTS, events_of, samples_of
@@ -47,6 +48,7 @@ class Replay:
 
     def __init__(self, engine: Engine, profiles: Mapping[str, Profile], base: TimeBase) -> None:
         self._engine = engine
+        self._acquainting = Acquainting(engine)
         self._profiles = profiles
         self._base = base
         self._clock_s = -np.inf
@@ -101,6 +103,7 @@ class Replay:
             yield from [self._decided(change, at_s) for change in self._engine.due(looked_s, at_s)]
 
     def _judge(self, piece: Piece, moments: Floats, alive_s: Floats) -> Iterator[Decided]:
+        self._acquainting.look(piece.until_s)
         samples: list[Samples] = []
         for told in piece.told:
             profile = self._profiles.get(told.readings.table.model)

@@ -14,7 +14,7 @@ from devices.profiles.model import Profile
 from gateway.alarms import alarm_id_of, notice_of
 from gateway.backtest.apart import Connection
 from gateway.backtest.crm_side import CrmSide
-from gateway.detect.cohort import Prior
+from gateway.detect.acquainting import Acquainting
 from gateway.detect.engine import Engine
 from gateway.detect.model import AlarmChange
 from gateway.detect.settings import DetectSettings
@@ -22,7 +22,6 @@ from gateway.rehearsal.batch import batch_of
 from gateway.rehearsal.lines import Line, Word, say_alarm, say_case
 
 PAGE: Final = 200  # cases
-DAY_S: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +52,16 @@ class Rehearsal:
     house: House
     conn: Connection
     _engine: Engine = field(init=False)
+    _acquainting: Acquainting = field(init=False)
     _crm: CrmSide = field(init=False)
     _heads: dict[str, float] = field(default_factory=dict[str, float])
     _waiting: list[Line] = field(default_factory=list[Line])
     _alarms: dict[str, _Alarm] = field(default_factory=dict[str, _Alarm])
     _told: set[str] = field(default_factory=set[str])  # cases
-    _asked_s: float = 0.0
 
     def __post_init__(self) -> None:
         self._engine = Engine(self.house.desk.profiles, self.house.detect)
+        self._acquainting = Acquainting(self._engine)
         self._crm = CrmSide(self.conn, self.house.desk, self.house.tenant_id, self._heads)
 
     def take(self, line: Line) -> None:
@@ -81,7 +81,7 @@ class Rehearsal:
 
     async def go_on(self, until_s: float) -> Sequence[Mapping[str, object]]:
         """Judge what has come, let the clock run to a moment, and tell the cases that are new."""
-        self._acquaint(until_s)
+        self._acquainting.look(until_s)
         samples, events = batch_of(self._waiting, self.house.profile_of)
         for line in self._waiting:
             if line.device is not None and line.ts:
@@ -95,14 +95,6 @@ class Rehearsal:
         fresh = [view async for view in self._cases(only_new=True)]
         self._told.update(view.case.case_id for view in fresh)
         return [say_case(view) for view in fresh]
-
-    def _acquaint(self, now_s: float) -> None:
-        """Once a day, as a gateway does, find out what devices have in common, for those that are new from then on."""
-        if now_s - self._asked_s >= DAY_S:
-            self._asked_s = now_s
-            habits = [found for some in self._engine.survey() for found in some]
-            if habits:
-                self._engine.adopt(Prior(int(now_s), habits))
 
     async def report(self, now_s: float) -> Sequence[Mapping[str, object]]:
         """Every alarm and case, and what the budget held back."""
