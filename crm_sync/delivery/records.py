@@ -191,16 +191,23 @@ async def count_outbox(conn: Connection, tenant_id: str) -> dict[MessageState, i
     return counts
 
 
+# From one name to the next by the index: there are few, and a stream for each case.
 _ENDPOINTS = """
-SELECT s.endpoint,
-       count(*) FILTER (WHERE s.state = 'parked')::int AS parked,
-       min(e.disabled_at) AS disabled_at, min(e.disabled_reason) AS disabled_reason,
-       min(e.paused_until) AS paused_until, min(e.failing_since) AS failing_since
-  FROM outbox_stream s
-  LEFT JOIN endpoint_state e ON (e.tenant_id, e.endpoint) = (s.tenant_id, s.endpoint)
- WHERE s.tenant_id = %s
- GROUP BY s.endpoint
- ORDER BY s.endpoint
+WITH RECURSIVE named AS (
+    SELECT min(endpoint) AS endpoint FROM outbox_stream WHERE tenant_id = %(tenant_id)s
+    UNION ALL
+    SELECT (SELECT min(s.endpoint) FROM outbox_stream s
+             WHERE s.tenant_id = %(tenant_id)s AND s.endpoint > named.endpoint)
+      FROM named WHERE named.endpoint IS NOT NULL
+)
+SELECT n.endpoint,
+       (SELECT count(*) FROM outbox_stream s
+         WHERE s.tenant_id = %(tenant_id)s AND s.state = 'parked' AND s.endpoint = n.endpoint)::int AS parked,
+       e.disabled_at, e.disabled_reason, e.paused_until, e.failing_since
+  FROM named n
+  LEFT JOIN endpoint_state e ON (e.tenant_id, e.endpoint) = (%(tenant_id)s, n.endpoint)
+ WHERE n.endpoint IS NOT NULL
+ ORDER BY n.endpoint
 """
 
 
@@ -219,5 +226,5 @@ class EndpointStatus:
 async def list_endpoints(conn: Connection, tenant_id: str) -> list[EndpointStatus]:
     """Every endpoint that has ever been written to."""
     async with conn.cursor(row_factory=class_row(EndpointStatus)) as cursor:
-        await cursor.execute(_ENDPOINTS, [tenant_id])
+        await cursor.execute(_ENDPOINTS, {"tenant_id": tenant_id})
         return await cursor.fetchall()

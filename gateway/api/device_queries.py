@@ -57,12 +57,41 @@ def readings_statement(table: ReadingTable, *, newest_first: bool = False, only_
     )
 
 
-async def list_readings(conn: Connection, asked: Stretch, *, only_ts: bool = False) -> list[StoredReading]:
-    """Readings of a device over all tables that hold some of it, by time."""
+class Held(NamedTuple):
+    """A table that holds readings of a device, and from when to when they are."""
+
+    table: ReadingTable
+    first_ts: datetime
+    last_ts: datetime
+
+
+ENDS_OF_DEVICE: LiteralString = """
+SELECT {number}, (SELECT min(ts) FROM {table} WHERE device_id = %(device_id)s),
+                 (SELECT max(ts) FROM {table} WHERE device_id = %(device_id)s)
+"""
+
+
+async def find_held(conn: Connection, device_id: str) -> list[Held]:
+    """Where readings of a device lie: of all tables, which are as many as there are product models, in one or two."""
+    tables = await read_tables(conn)
+    if not tables:
+        return []
+    ends = sql.SQL("UNION ALL").join(
+        sql.SQL(ENDS_OF_DEVICE).format(number=sql.Literal(number), table=sql.Identifier(table.name))
+        for number, table in enumerate(tables)
+    )
+    rows = await (await conn.execute(ends, {"device_id": device_id})).fetchall()
+    return [Held(tables[number], first, last) for number, first, last in rows if first is not None]
+
+
+async def list_readings(
+    conn: Connection, held: Sequence[Held], asked: Stretch, *, only_ts: bool = False
+) -> list[StoredReading]:
+    """Readings of a device from all tables that hold some of it, by time."""
     found: list[StoredReading] = []
     values = {"device_id": asked.device_id, "after": asked.after, "until": asked.until, "limit": asked.limit}
     async with conn.cursor(binary=True) as cursor:
-        for table in await read_tables(conn):
+        for table in (each.table for each in held if each.last_ts > asked.after and each.first_ts < asked.until):
             statement = readings_statement(table, newest_first=asked.newest_first, only_ts=only_ts)
             rows = await (await cursor.execute(statement, values)).fetchall()
             found += [StoredReading(row[0]) for row in rows] if only_ts else map(_reader_of(table), rows)
@@ -94,34 +123,22 @@ SELECT count(*) FROM quarantine WHERE tenant_id = %(tenant_id)s AND device_id = 
 """
 
 
-async def summarise_device(conn: Connection, tenant_id: str, device_id: str) -> Summary:
+async def summarise_device(conn: Connection, held: Sequence[Held], tenant_id: str, device_id: str) -> Summary:
     """How many readings of a device are stored, from when to when, and how many lie in quarantine.
 
     Counted by the day from the usage rollups as far as these have come; so what comes late counts a minute later.
     """
-    usage = {table.model: table for table in await find_usage(conn, ())}
-    held = [await _count(conn, table, usage.get(table.model), device_id) for table in await read_tables(conn)]
+    usage = {table.model: table for table in await find_usage(conn, ())} if held else {}
+    stored = sum([await _count(conn, each, usage.get(each.table.model), device_id) for each in held])
     row = await (await conn.execute(COUNT_QUARANTINED, {"tenant_id": tenant_id, "device_id": device_id})).fetchone()
     return Summary(
-        stored=sum(each.readings for each in held),
-        first_ts=min((each.first_ts for each in held if each.first_ts is not None), default=None),
-        last_ts=max((each.last_ts for each in held if each.last_ts is not None), default=None),
+        stored=stored,
+        first_ts=min((each.first_ts for each in held), default=None),
+        last_ts=max((each.last_ts for each in held), default=None),
         quarantined=0 if row is None else int(row[0]),
     )
 
 
-class _Held(NamedTuple):
-    """Readings of a device in one table."""
-
-    readings: int
-    first_ts: datetime | None
-    last_ts: datetime | None
-
-
-ENDS_OF_DEVICE: LiteralString = """
-SELECT (SELECT min(ts) FROM {table} WHERE device_id = %(device_id)s),
-       (SELECT max(ts) FROM {table} WHERE device_id = %(device_id)s)
-"""
 ROLLED_OF_DEVICE: LiteralString = """
 SELECT coalesce(sum(readings), 0)::bigint, max(last_ts) FROM {day}
 WHERE device_id = %(device_id)s AND bucket >= %(since)s
@@ -132,15 +149,10 @@ SELECT count(*) FROM {table} WHERE device_id = %(device_id)s AND ts >= %(since)s
 _MOMENT = timedelta(microseconds=1)
 
 
-async def _count(conn: Connection, table: ReadingTable, usage: UsageTable | None, device_id: str) -> _Held:
+async def _count(conn: Connection, held: Held, usage: UsageTable | None, device_id: str) -> int:
     """Whole days are counted from the rollup; the first one, part of which may be retired, and the last one are not."""
-    names = {"table": sql.Identifier(table.name), "day": sql.Identifier(usage.day if usage else "")}
-    ends = sql.SQL(ENDS_OF_DEVICE).format(**names)
-    row = await (await conn.execute(ends, {"device_id": device_id})).fetchone()
-    first, last = row or (None, None)
-    if first is None or last is None:
-        return _Held(0, None, None)
-    tomorrow = _day_after(first)
+    names = {"table": sql.Identifier(held.table.name), "day": sql.Identifier(usage.day if usage else "")}
+    tomorrow = _day_after(held.first_ts)
     stored, rolled_to = 0, None
     if usage is not None:
         rolled = sql.SQL(ROLLED_OF_DEVICE).format(**names)
@@ -148,12 +160,12 @@ async def _count(conn: Connection, table: ReadingTable, usage: UsageTable | None
         stored, rolled_to = row or (0, None)
     count = sql.SQL(COUNT_OF_DEVICE).format(**names)
     beyond = tomorrow if rolled_to is None else rolled_to + _MOMENT
-    for since, until in ((first, tomorrow), (beyond, last + _MOMENT)):
+    for since, until in ((held.first_ts, tomorrow), (beyond, held.last_ts + _MOMENT)):
         if since < until:
             values = {"device_id": device_id, "since": since, "until": until}
             row = await (await conn.execute(count, values)).fetchone()
             stored += row[0] if row else 0
-    return _Held(stored, first, last)
+    return stored
 
 
 def _day_after(moment: datetime) -> datetime:

@@ -13,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 
 from gateway.api.device_habits import DeviceHabits, find_habits
-from gateway.api.device_queries import StoredReading, Stretch, list_readings, summarise_device
+from gateway.api.device_queries import StoredReading, Stretch, find_held, list_readings, summarise_device
 from gateway.api.fields import Instant, Name
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import Connection, Row, list_devices, tenant_of
@@ -123,7 +123,7 @@ def devices_router(
         found = await find(who, device_id)
         await people_of(request).note(who, "device.read", device_id, {"owner": found["owner_ref"]})
         async with pool.connection() as conn:
-            summary = await summarise_device(conn, who.tenant_id, device_id)
+            summary = await summarise_device(conn, await find_held(conn, device_id), who.tenant_id, device_id)
             order = (await order_of(conn, who.tenant_id, [device_id])).get(device_id)
             habits = await find_habits(conn, found["model"], summary.first_ts, summary.last_ts)
         return DeviceDetail.model_validate(
@@ -150,7 +150,7 @@ def devices_router(
         )
         asked = Stretch(device_id, start, until or _ALWAYS, limit + 1)
         async with pool.connection() as conn:
-            rows = await list_readings(conn, asked, only_ts=fields == "ts")
+            rows = await list_readings(conn, await find_held(conn, device_id), asked, only_ts=fields == "ts")
         end = encode_cursor(us_of(rows[limit - 1].ts)) if len(rows) > limit else None
         body = msgspec.json.encode(_ReadingsPage(rows[:limit], end))
         return Response(body, media_type="application/json")  # thousands of rows: written once, not checked twice

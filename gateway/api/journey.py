@@ -6,6 +6,7 @@ from typing import Final
 from fastapi import APIRouter
 from psycopg_pool import AsyncConnectionPool
 
+from crm_sync.journey.kept import KeptJourneys
 from crm_sync.journey.model import GroupBy, Journey
 from crm_sync.journey.queries import Connection, Period
 from crm_sync.journey.report import read_journey
@@ -19,15 +20,24 @@ DEFAULT_SPAN: Final = timedelta(days=30)
 def journey_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIRouter:
     """``GET /journey``."""
     router = APIRouter(tags=["journey"])
+    kept = KeptJourneys()
 
     @router.get("/journey")
     async def journey(
         who: Viewer, since: Instant | None = None, until: Instant | None = None, by: GroupBy = "model"
     ) -> Journey:
-        """How far the cases of a period came and how long it took, by default of the last 30 days."""
+        """How far the cases of a period came and how long it took, by default of the last 30 days.
+
+        Of more than a thousand cases it may be a minute old, as its `until` says.
+        """
         now = to_datetime(clock.now_s())
         end: datetime = until or now
-        async with pool.connection() as conn:
-            return await read_journey(conn, Period(who.tenant_id, since or end - DEFAULT_SPAN, end), now, by)
+        period = Period(who.tenant_id, since or end - DEFAULT_SPAN, end)
+
+        async def read() -> Journey:
+            async with pool.connection() as conn:
+                return await read_journey(conn, period, now, by)
+
+        return await (read() if since or until else kept.get(period, by, read))
 
     return router

@@ -1,6 +1,6 @@
 """What the API asks the database; each function takes a connection and returns rows as dictionaries of columns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, sql
@@ -79,6 +79,20 @@ LIMIT %(limit)s
 async def list_alarms(conn: Connection, wanted: Mapping[str, object]) -> list[Row]:
     """Alarms of a tenant, newest first, each with its events."""
     return await _fetch(conn, LIST_ALARMS, wanted)
+
+
+EVENTS_OF_ALARMS: LiteralString = """
+SELECT a.alarm_id, a.ended_at, a.acknowledged_at, a.acknowledged_by, e.event, e.ts,
+       coalesce(e.explanation ->> 'text', '') AS text
+FROM alarm a LEFT JOIN alarm_event e USING (alarm_id)
+WHERE a.tenant_id = %(tenant_id)s AND a.alarm_id = ANY(%(alarm_ids)s)
+ORDER BY a.alarm_id, e.n
+"""
+
+
+async def events_of_alarms(conn: Connection, tenant_id: str, alarm_ids: Sequence[str]) -> list[Row]:
+    """What was told of each of these alarms, in its order; once with no event where there is none."""
+    return await _fetch(conn, EVENTS_OF_ALARMS, {"tenant_id": tenant_id, "alarm_ids": list(alarm_ids)})
 
 
 ACKNOWLEDGE: LiteralString = """

@@ -55,22 +55,33 @@ class MemberView:
 
 
 _LIST_INCIDENTS: Final[LiteralString] = """
+WITH found AS MATERIALIZED (
+    SELECT * FROM incident
+    WHERE tenant_id = %(tenant_id)s
+      AND (%(incident_id)s::text IS NULL OR incident_id = %(incident_id)s)
+      AND (%(state)s::text IS NULL OR state = %(state)s)
+      AND (%(before)s::bigint IS NULL OR number < %(before)s)
+    ORDER BY number DESC
+    LIMIT %(limit)s
+), member AS MATERIALIZED (
+    SELECT incident_id, device_id, alarm_id FROM incident_member WHERE incident_id IN (SELECT incident_id FROM found)
+), told AS (
+    SELECT incident_id, count(DISTINCT device_id) AS devices, count(*) AS alarms FROM member GROUP BY incident_id
+), going_on AS (
+    SELECT incident_id, count(*) AS alarms FROM member
+    WHERE alarm_id IN (SELECT alarm_id FROM alarm WHERE tenant_id = %(tenant_id)s AND state IN ('active', 'unknown'))
+    GROUP BY incident_id
+)
 SELECT i.incident_id, i.kind, i.model, i.firmware, i.region, i.problems, i.severity, i.title, i.says, i.evidence,
-       i.state, i.ending, i.started_at, i.known_at, i.ended_at, i.number, m.devices, m.alarms, m.alarms_going_on,
+       i.state, i.ending, i.started_at, i.known_at, i.ended_at, i.number,
+       coalesce(told.devices, 0) AS devices, coalesce(told.alarms, 0) AS alarms,
+       coalesce(going_on.alarms, 0) AS alarms_going_on,
        c.case_id, (SELECT count(*) FROM service_case child WHERE child.parent_id = c.case_id) AS child_cases
-FROM incident i
+FROM found i
 LEFT JOIN major_case c USING (incident_id)
-CROSS JOIN LATERAL (
-    SELECT count(DISTINCT m.device_id) AS devices, count(*) AS alarms,
-           count(*) FILTER (WHERE a.state IN ('active', 'unknown')) AS alarms_going_on
-    FROM incident_member m JOIN alarm a USING (alarm_id) WHERE m.incident_id = i.incident_id
-) AS m
-WHERE i.tenant_id = %(tenant_id)s
-  AND (%(incident_id)s::text IS NULL OR i.incident_id = %(incident_id)s)
-  AND (%(state)s::text IS NULL OR i.state = %(state)s)
-  AND (%(before)s::bigint IS NULL OR i.number < %(before)s)
+LEFT JOIN told USING (incident_id)
+LEFT JOIN going_on USING (incident_id)
 ORDER BY i.number DESC
-LIMIT %(limit)s
 """
 
 

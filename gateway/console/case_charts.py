@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from crm_sync.model import CaseAlarm
 from crm_sync.queries import CaseView
-from gateway.api.queries import list_alarms
+from gateway.api.queries import Row, events_of_alarms
 from gateway.console.chart import Drawn, Mark, Series, Span, draw_series
 from gateway.console.command_queries import CommandRow
 from gateway.console.series import Connection, Stretch, count_readings, read_values
@@ -48,22 +48,20 @@ class Known:
 
 async def look_up(conn: Connection, view: CaseView, tenant_id: str) -> list[Known]:
     """What is known of a case's alarms, of many the first ones."""
-    return [await _look_up(conn, tenant_id, alarm) for alarm in view.alarms[:MOST_ALARMS]]
+    alarms = view.alarms[:MOST_ALARMS]
+    rows: dict[str, list[Row]] = {}
+    for row in await events_of_alarms(conn, tenant_id, [alarm.alarm_id for alarm in alarms]):
+        rows.setdefault(row["alarm_id"], []).append(row)
+    return [_known(alarm, rows.get(alarm.alarm_id, ())) for alarm in alarms]
 
 
-async def _look_up(conn: Connection, tenant_id: str, alarm: CaseAlarm) -> Known:
-    asked: dict[str, Any] = dict.fromkeys(("state", "device_id", "since", "before_us", "before_id"))
-    rows = await list_alarms(conn, {**asked, "tenant_id": tenant_id, "alarm_id": alarm.alarm_id, "limit": 1})
+def _known(alarm: CaseAlarm, rows: Sequence[Row]) -> Known:
     if not rows:
         return Known(alarm, None, ())
     ended = rows[0]["ended_at"]
-    told: dict[str, Told] = {}
-    for event in rows[0]["events"]:
-        kind = str(event["event"])
-        if kind in SHOWN:
-            at_s = datetime.fromisoformat(event["ts"]).timestamp()
-            explanation: dict[str, object] = event["explanation"] or {}
-            told[kind] = Told(kind, at_s, str(explanation.get("text", "")))
+    told = {
+        row["event"]: Told(row["event"], row["ts"].timestamp(), row["text"]) for row in rows if row["event"] in SHOWN
+    }
     seen_at, seen_by = rows[0]["acknowledged_at"], rows[0]["acknowledged_by"]
     return Known(alarm, None if ended is None else ended.timestamp(), tuple(told.values()), seen_at, seen_by)
 

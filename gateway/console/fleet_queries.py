@@ -222,14 +222,17 @@ async def list_cohorts(conn: Connection, tenant_id: str, since: datetime) -> lis
 
 
 _SILENT_DAYS: Final[LiteralString] = """
-SELECT coalesce(d.model, 'automatic'), day::date, count(DISTINCT a.device_id)::int
-FROM alarm a
-JOIN device d USING (device_id)
-CROSS JOIN LATERAL generate_series(date_trunc('day', greatest(a.raised_at, %(since)s), 'UTC'),
-                                   date_trunc('day', coalesce(a.ended_at, %(until)s), 'UTC'), interval '1 day') AS day
-WHERE a.tenant_id = %(tenant_id)s AND a.kind = 'silence' AND a.state <> 'retracted'
-  AND a.raised_at < %(until)s AND coalesce(a.ended_at, %(until)s) >= %(since)s
-GROUP BY 1, 2
+SELECT model, day, count(*)::int
+FROM (
+    SELECT DISTINCT coalesce(d.model, 'automatic') AS model, day::date AS day, a.device_id
+    FROM alarm a
+    JOIN device d USING (device_id)
+    CROSS JOIN LATERAL generate_series(date_trunc('day', greatest(a.raised_at, %(since)s), 'UTC'),
+                                       date_trunc('day', coalesce(a.ended_at, %(until)s), 'UTC'), '1 day') AS day
+    WHERE a.tenant_id = %(tenant_id)s AND a.kind = 'silence' AND a.state <> 'retracted'
+      AND a.raised_at < %(until)s AND coalesce(a.ended_at, %(until)s) >= %(since)s
+) AS silent -- each device once a day
+GROUP BY model, day
 """
 
 

@@ -93,7 +93,9 @@ LEFT JOIN device d ON d.device_id = c.device_id
 LEFT JOIN major_case m ON m.case_id = c.case_id
 ORDER BY f.place
 """
-_LIST_URGENT: Final[LiteralString] = _URGENT + _WANTED + "ORDER BY place" + _SHOWN
+# Said in so many words as well, for the index in this order is over live cases only.
+_LIVE_ONLY: Final[LiteralString] = "AND c.state IN ('proposed', 'approved', 'open', 'waiting')\n"
+_LIST_URGENT: Final[LiteralString] = _URGENT + _WANTED + _LIVE_ONLY + "ORDER BY place" + _SHOWN
 _LIST_NEWEST: Final[LiteralString] = _NEWEST + _WANTED + "ORDER BY c.number DESC" + _SHOWN
 
 

@@ -9,11 +9,11 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
 from devices.clock import to_datetime
+from gateway.api.device_queries import find_held
 from gateway.console.chart import Floats
 from gateway.console.show import HOUR_S
 from gateway.maintenance.usage import UsageTable, find_usage
 from gateway.store.rows import ReadingTable
-from gateway.store.tables import read_tables
 
 Connection = AsyncConnection[TupleRow]
 
@@ -57,11 +57,13 @@ FROM_HOURS_S: Final = BUCKETS * HOUR_S / 2
 """So long a stretch is drawn from the hours of the usage rollup: its steps are half an hour and more."""
 
 
-async def read_metrics(conn: Connection, metrics: Sequence[str], stretch: Stretch) -> dict[str, tuple[Floats, Floats]]:
+async def read_metrics(
+    conn: Connection, tables: Sequence[ReadingTable], metrics: Sequence[str], stretch: Stretch
+) -> dict[str, tuple[Floats, Floats]]:
     """Times and values of metrics, thinned; of each from the table that holds most of them, where any does."""
     usage = {table.model: table for table in await find_usage(conn, ())}
     found: dict[str, tuple[Floats, Floats]] = {}
-    for table in await read_tables(conn):
+    for table in tables:
         wanted = [pair for pair in zip(table.metrics, table.columns, strict=True) if pair[0] in metrics]
         if wanted:
             rows = await _thinned(conn, table, usage.get(table.model), wanted, stretch)
@@ -127,7 +129,8 @@ def _joined(ts: Floats, lows: Floats, highs: Floats) -> tuple[Floats, Floats]:
 
 async def read_values(conn: Connection, metric: str, stretch: Stretch) -> tuple[Floats, Floats]:
     """Times and values of one metric, thinned; from the table that holds most of them."""
-    found = await read_metrics(conn, (metric,), stretch)
+    tables = [held.table for held in await find_held(conn, stretch.device_id)]
+    found = await read_metrics(conn, tables, (metric,), stretch)
     return found.get(metric, (np.empty(0), np.empty(0)))
 
 
@@ -147,7 +150,7 @@ async def count_readings(conn: Connection, stretch: Stretch, step_s: float) -> t
     """How many readings there are in each step of whole hours; steps without any are counted as 0."""
     usage = {table.model: table for table in await find_usage(conn, ())}
     found: dict[float, float] = {}
-    for table in await read_tables(conn):
+    for table in [held.table for held in await find_held(conn, stretch.device_id)]:
         rolled = usage.get(table.model)
         of_hours, of_readings = await _split(conn, rolled, {**stretch.values(), "step_s": step_s})
         counts = await _count(conn, _COUNTS, table.name, of_readings)
@@ -163,7 +166,7 @@ async def _count(conn: Connection, query: LiteralString, table: str, values: Map
     return await (await conn.execute(sql.SQL(query).format(table=sql.Identifier(table)), values)).fetchall()
 
 
-def metrics_of(tables: list[ReadingTable], model: str | None) -> tuple[str, ...]:
+def metrics_of(tables: Sequence[ReadingTable], model: str | None) -> tuple[str, ...]:
     """The metrics that have columns for a model; those of all tables where the model has none."""
     own = [table.metrics for table in tables if table.model == model]
     return own[0] if own else tuple(dict.fromkeys(metric for table in tables for metric in table.metrics))

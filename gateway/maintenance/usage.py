@@ -137,10 +137,13 @@ async def with_steps(
     conn: Connection, table: UsageTable, device_id: str, usage: Sequence[Usage], *, of_readings: bool = False
 ) -> list[Usage]:
     """Add to each counter's rise what it rose by since the bucket before."""
+    counters = _counters(usage)
+    if not counters:
+        return list(usage)
     query = sql.SQL(LAST_OF_READINGS if of_readings else LAST_OF_HOURS)
     before: dict[str, float] = {}
-    for metric, column in table.metrics if usage else ():
-        if metric in _counters(usage):
+    for metric, column in table.metrics:
+        if metric in counters:
             statement = query.format(
                 hour=sql.Identifier(table.hour),
                 source=sql.Identifier(table.source),

@@ -128,3 +128,31 @@ async def test_quarantine_is_filtered_and_paged(plain_database_url: str) -> None
         assert len(await pages(client, "/quarantine", since=noon)) == 2
         assert len(await pages(client, "/quarantine", until=noon, reason="malformed")) == 5
         assert await pages(client, "/quarantine", stage="replayed") == []
+
+
+async def test_a_device_has_as_many_readings_as_are_stored_rolled_up_or_not(database_url: str) -> None:
+    """Counted one by one it used to take longer with each day that a device lived."""
+    days = [-86_400.0 * day - 100.0 * at for day in range(4) for at in range(5)]
+    async with Rig(database_url).running() as rig, api_of(rig) as client:
+
+        async def shown() -> tuple[int, float, float]:
+            found = (await client.get("/devices/k1")).raise_for_status().json()
+            first, last = (datetime.fromisoformat(found[name]).timestamp() - NOW_S for name in ("first_ts", "last_ts"))
+            return found["stored"], first, last
+
+        assert (await client.get("/devices/k1")).json()["stored"] == 0
+        await rig.tell("k1", *(reading(at_s, celsius=20) for at_s in sorted(days)))
+        assert await shown() == (20, min(days), 0)
+        await roll_up(rig)
+        assert await shown() == (20, min(days), 0)
+        await rig.tell("k1", *(reading(at_s, celsius=21) for at_s in (1, 2, 3)))
+        assert await shown() == (23, min(days), 3)
+        await rig.tell("k1", reading(-86_400.0 - 50.0, celsius=22))
+        await roll_up(rig)
+        assert await shown() == (24, min(days), 3)
+        async with await rig.connect() as conn:  # as retention does with what was stored first
+            await conn.execute(
+                "DELETE FROM reading_kettle WHERE device_id = 'k1' AND ts < to_timestamp(%s)",
+                [NOW_S - 86_400.0 * 3 + 1],
+            )
+        assert await shown() == (19, -86_400.0 * 2 - 400.0, 3)

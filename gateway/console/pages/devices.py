@@ -11,8 +11,8 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from crm_sync.queries import CaseFilter, list_cases
 from devices.registry.queries import count_devices
+from gateway.api.device_queries import Held, find_held, list_readings, summarise_device
 from gateway.api.device_queries import Stretch as Between
-from gateway.api.device_queries import list_readings, summarise_device
 from gateway.api.queries import list_alarms, list_devices
 from gateway.console.attention_queries import snoozes_of
 from gateway.console.chart import Drawn, Floats, Series, draw_series
@@ -27,7 +27,6 @@ from gateway.order.queries import order_of
 from gateway.people.door import session_of
 from gateway.people.model import Actor, Role
 from gateway.store.quarantine import Wanted, list_entries
-from gateway.store.tables import read_tables
 
 SIZE: Final = 50
 MOST_CHARTS: Final = 6
@@ -89,8 +88,9 @@ async def show_device(
         stretch = Stretch(device_id, last_s - RANGES.get(days, RANGES[USUAL_RANGE]), last_s + 1)
         profile = desk.parts.profiles.get(rows[0]["model"] or "")
         units = units_of(profile)
-        metrics = metrics_of(await read_tables(conn), rows[0]["model"])
-        found = await read_metrics(conn, metrics, stretch)
+        held = [each.table for each in context["held"]]
+        metrics = metrics_of(held, rows[0]["model"])
+        found = await read_metrics(conn, held, metrics, stretch)
     charts = _charts(metrics, found, units, shown)
     battery = _battery(metrics, context["readings"], found)
     await desk.parts.people.note(person, "device.read", device_id, {"owner": rows[0]["owner_ref"]})
@@ -150,10 +150,12 @@ def _add_tail(router: APIRouter, desk: Desk) -> None:
 
 async def _all_of(conn: Connection, tenant_id: str, device_id: str, now_s: float) -> dict[str, Any]:
     asked: dict[str, Any] = dict.fromkeys(("alarm_id", "state", "since", "before_us", "before_id"))
-    summary = await summarise_device(conn, tenant_id, device_id)
+    held = await find_held(conn, device_id)
+    summary = await summarise_device(conn, held, tenant_id, device_id)
     alarms = await list_alarms(conn, {**asked, "tenant_id": tenant_id, "device_id": device_id, "limit": NEWEST})
     snoozes = await snoozes_of(conn, tenant_id, [alarm["alarm_id"] for alarm in alarms], now_s)
     return {
+        "held": held,
         "summary": summary,
         "order": (await order_of(conn, tenant_id, [device_id])).get(device_id),
         "firmwares": await firmware_of(conn, tenant_id, device_id),
@@ -163,11 +165,13 @@ async def _all_of(conn: Connection, tenant_id: str, device_id: str, now_s: float
         "commands": await commands_of(conn, tenant_id, device_id),
         "cases": (await list_cases(conn, tenant_id, CaseFilter(device_id=device_id), None, NEWEST)).items,
         "refused": await _refused(conn, tenant_id, device_id),
-        "readings": await _newest(conn, device_id, summary.last_ts),
+        "readings": await _newest(conn, held, device_id, summary.last_ts),
     }
 
 
-async def _newest(conn: Connection, device_id: str, last: datetime | None) -> list[dict[str, Any]]:
+async def _newest(
+    conn: Connection, held: Sequence[Held], device_id: str, last: datetime | None
+) -> list[dict[str, Any]]:
     """The newest readings, newest first."""
     if last is None:
         return []
@@ -180,7 +184,7 @@ async def _newest(conn: Connection, device_id: str, last: datetime | None) -> li
             "metrics": row.metrics or {},
             "text": msgspec.json.encode(row.metrics).decode(),
         }
-        for row in await list_readings(conn, asked)
+        for row in await list_readings(conn, held, asked)
     ]
 
 

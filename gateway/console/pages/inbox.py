@@ -71,7 +71,10 @@ def inbox_router(desk: Desk) -> APIRouter:
         number = min(max(page, 1), MOST_PAGES)
         async with desk.pool.connection() as conn:
             rows = await list_inbox(conn, person.tenant_id, which, limit=SIZE, offset=(number - 1) * SIZE)
-            total = await count_inbox(conn, person.tenant_id, which) if which.is_narrow else None
+            total: int | None = None
+            if which.is_narrow:
+                is_all = number == 1 and len(rows) < SIZE
+                total = len(rows) if is_all else await count_inbox(conn, person.tenant_id, which)
             teams = await list_teams(conn, person.tenant_id)
             tabs = await counted_tabs(conn, person.tenant_id, words)
             people = await list_workers(conn, person.tenant_id) if person.role.may(Role.AGENT) else []

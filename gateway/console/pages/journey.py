@@ -5,7 +5,8 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from crm_sync.journey.model import GROUPINGS, GroupBy, Span, Stage
+from crm_sync.journey.kept import KeptJourneys
+from crm_sync.journey.model import GROUPINGS, GroupBy, Journey, Span, Stage
 from crm_sync.journey.queries import Period
 from crm_sync.journey.report import read_journey
 from devices.clock import to_datetime
@@ -18,6 +19,7 @@ PERIODS: Final = (7, 30, 90, 365)
 def journey_router(desk: Desk) -> APIRouter:
     """``GET /journey``."""
     router = APIRouter()
+    kept = KeptJourneys()
 
     @router.get("/journey")
     async def journey(request: Request, days: int = 30, by: str = "model") -> Response:
@@ -27,8 +29,12 @@ def journey_router(desk: Desk) -> APIRouter:
         span = days if days in PERIODS else 30
         now = to_datetime(shown.now_s)
         period = Period(person.tenant_id, now - timedelta(days=span), now)
-        async with desk.pool.connection() as conn:
-            found = await read_journey(conn, period, now, group_by)
+
+        async def read() -> Journey:
+            async with desk.pool.connection() as conn:
+                return await read_journey(conn, period, now, group_by)
+
+        found = await kept.get(period, group_by, read)
         words = shown.words
         funnel = {words.word(f"stage {stage}"): float(found.whole.stages[stage]) for stage in Stage}
         return await desk.page(
