@@ -56,5 +56,5 @@ def publish(broker: Mosquitto, *lines: str, topic: str = TELEMETRY, qos: int = 1
         ],
         input="".join(f"{line}\n" for line in lines).encode(),
         check=True,
-        timeout=20,
+        timeout=60,
     )

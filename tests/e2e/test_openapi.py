@@ -4,6 +4,8 @@ import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, Final
 
 import httpx
@@ -47,13 +49,13 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(service_folder: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    gateway = GatewayProcess(tmp_path_factory.mktemp("api"))
+def site(service_folder: Path, prepared_database: Path) -> Iterator[Site]:
+    gateway = GatewayProcess(Path(mkdtemp(prefix="api-", dir=service_folder)), prepared_database)
     gateway.configure("[people]\nrequests_burst = 100000\n")
     try:
         gateway.start()
         asyncio.run(put_a_case(gateway.database_url))
-        assert wait_until(lambda: bool(gateway.query("SELECT FROM service_case")), 30)
+        assert wait_until(lambda: bool(gateway.query("SELECT FROM service_case")), 90)
         url, token = gateway.address["api_url"], gateway.address["api_token"]
         ((case_id, device_id),) = gateway.query("SELECT case_id, device_id FROM service_case")
         known = {"case_id": case_id, "device_id": device_id, "owner_ref": "own-1", "watch": "boiler-too-hot"}

@@ -77,16 +77,16 @@ def saved(engine: Engine) -> list[bytes]:
     return [engine.checkpoint(partition) for partition in range(PARTITIONS)]
 
 
-@settings(max_examples=8, deadline=None)
+@pytest.mark.parametrize("profile", [PROFILE, AUTOMATIC], ids=lambda profile: profile.model)
+@settings(max_examples=3, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
-    profile=st.sampled_from([PROFILE, AUTOMATIC]),
     is_backlog=st.booleans(),
     cuts=st.lists(st.integers(1, 399), max_size=8),
     undone=st.sets(st.integers(0, 8)),
 )
 def test_compiled_or_not_makes_no_difference(
-    seed: int, profile: Profile, is_backlog: bool, cuts: list[int], undone: set[int]
+    profile: Profile, seed: int, is_backlog: bool, cuts: list[int], undone: set[int]
 ) -> None:
     lines = backlog(seed, 400) if is_backlog else readings(seed, devices=5, count=400)
     alive_s = np.maximum.accumulate([line.ts_s for line in lines]).tolist()
