@@ -75,6 +75,7 @@ class DeliverySettings(_Section):
     token_file: str = ""  # read the token from this file instead
 
     callback_token: SecretStr = SecretStr("")  # for APIs whose hooks bear a token, or a signature of their own
+    previous_callback_token: SecretStr = SecretStr("")  # while that is being replaced: is believed too, as long
 
     allow_http: bool = False  # http:// for what runs inside
     allow_networks: tuple[NetworkInside, ...] = ()  # networks inside that may be reached, "10.20.0.0/16"

@@ -1,19 +1,23 @@
 """What the built-in CRMs' files promise, and what they refuse."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from crm_sync.adapters import load_adapters, open_inbound
 from crm_sync.adapters.contract import Hook
+from crm_sync.adapters.rest import calls, hearing, spec
 from crm_sync.adapters.rest.adapter import RestAdapter
 from crm_sync.adapters.rest.limits import Bucket
 from crm_sync.adapters.rest.spec import Limits
 from crm_sync.settings import CASE_TYPES, EndpointSettings
 from crm_sync.signing import BadSignature
 from devices.errors import ConfigError
+from simulators.crm.vendors import VENDORS
 from simulators.crm.vendors.hubspot import Hubspot
 from simulators.crm.vendors.salesforce import Salesforce
 from simulators.crm.vendors.serve import FLAVOURS, settings_for
@@ -151,3 +155,41 @@ def test_the_settings_that_an_imitated_crm_prints_are_good(flavour: str) -> None
     printed_endpoint = EndpointSettings.model_validate(given)
     assert isinstance(load_adapters()[printed_endpoint.adapter](printed_endpoint), RestAdapter)
     assert open_inbound(printed_endpoint, load_adapters()) is not None
+
+
+def test_every_key_of_a_helpdesks_file_is_on_its_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "crm" / "rest.md").read_text()
+    sections = [
+        section
+        for module in (calls, hearing, spec)
+        for section in vars(module).values()
+        if isinstance(section, type) and issubclass(section, BaseModel)
+    ]
+    keys = {key for section in sections for key in section.model_fields}
+    missing = sorted(key for key in keys if not re.search(rf"`([^`]*\.)?{key}( =[^`]*)?(\.[^`]*)?`", page))
+    assert missing == []
+
+
+def test_hooks_of_the_old_secret_are_believed_while_it_is_replaced(party: Party) -> None:
+    vendor = VENDORS[party.name]("t0ken")
+    now_s = 1_800_000_000.0
+    record = vendor.book.open_by_people("owner-1", vendor.word("open"), now_s)
+    until = "2027-01-15T09:00:00Z"  # an hour later
+    inbound = open_inbound(
+        endpoint(party.name, callback_token="new", previous_callback_token="old", previous_secret_until=until),
+        load_adapters(),
+    )
+    assert inbound is not None
+    for secret, at_s, is_believed in (
+        ("new", now_s, 1),
+        ("old", now_s, 1),
+        ("old", now_s + 3600, 0),
+        ("other", now_s, 0),
+    ):
+        sent = vendor.hook([record], at_s, secret)
+        hook = Hook(dict(sent.headers), sent.body, dict(sent.query))
+        if is_believed:
+            assert inbound.verify(hook, at_s)
+        else:
+            with pytest.raises(BadSignature):
+                inbound.verify(hook, at_s)

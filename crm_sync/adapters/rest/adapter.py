@@ -70,9 +70,11 @@ class RestAdapter:
         where = f"crm.endpoints.{settings.name}.callback_token"
         if not secret:
             raise ConfigError([Fault(where, "nothing", "the token, or the secret of signatures, that hooks come with")])
-        if secret in inbound.never:
+        previous = settings.previous_callback_token.get_secret_value()
+        if {secret, previous} & set(inbound.never):
             raise ConfigError([Fault(where, "a secret that everybody knows", "the one of your own account")])
-        return RestInbound(inbound, secret)
+        until_s = None if settings.previous_secret_until is None else settings.previous_secret_until.timestamp()
+        return RestInbound(inbound, secret, previous, until_s)
 
     @property
     def capabilities(self) -> Capabilities:

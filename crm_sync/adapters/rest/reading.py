@@ -81,10 +81,12 @@ def read_tickets(tickets: Tickets, items: Sequence[Json], owners: Sequence[str])
 class RestInbound:
     """A helpdesk's own hooks."""
 
-    def __init__(self, inbound: Inbound, secret: str) -> None:
-        """`secret` is the token, or the key of signatures."""
+    def __init__(self, inbound: Inbound, secret: str, previous: str = "", until_s: float | None = None) -> None:
+        """`secret` is the token, or the key of signatures; the `previous` one is believed, too, until then."""
         self._inbound = inbound
         self._secret = secret.encode()
+        self._previous = previous.encode()
+        self._until_s = until_s
 
     def verify(self, hook: Hook, now_s: float) -> str:
         """Believe a hook that bears the token, or a signature over its very bytes. Raises BadSignature."""
@@ -96,8 +98,11 @@ class RestInbound:
         if not given.startswith(inbound.prefix):
             raise BadSignature(SignatureReason.NO_MATCH)
         timestamp = self._timestamp(headers, now_s)
-        wanted = self._secret if inbound.kind == "token" else self._digest(timestamp, hook.body)
-        if not hmac.compare_digest(wanted, _decoded(inbound, given.removeprefix(inbound.prefix).strip())):
+        shown = _decoded(inbound, given.removeprefix(inbound.prefix).strip())
+        matches = [
+            hmac.compare_digest(self._wanted(secret, timestamp, hook.body), shown) for secret in self._good(now_s)
+        ]
+        if not any(matches):
             raise BadSignature(SignatureReason.NO_MATCH)
         delivery = headers.get(inbound.delivery_header.lower(), "") if inbound.delivery_header else ""
         return delivery[:200] or hashlib.sha256(timestamp.encode() + b"." + hook.body).hexdigest()
@@ -129,9 +134,17 @@ class RestInbound:
             raise BadSignature(SignatureReason.TOO_OLD if signed_s < now_s else SignatureReason.TOO_NEW)
         return text
 
-    def _digest(self, timestamp: str, body: bytes) -> bytes:
+    def _good(self, now_s: float) -> Sequence[bytes]:
+        """The secrets that are believed now."""
+        is_over = self._until_s is not None and now_s >= self._until_s
+        return [self._secret] if is_over or not self._previous else [self._secret, self._previous]
+
+    def _wanted(self, secret: bytes, timestamp: str, body: bytes) -> bytes:
+        """What somebody shows who knows a secret."""
+        if self._inbound.kind == "token":
+            return secret
         before, _, after = self._inbound.signed.replace("{timestamp}", timestamp).partition("{body}")
-        return hmac.digest(self._secret, before.encode() + body + after.encode(), self._inbound.algorithm)
+        return hmac.digest(secret, before.encode() + body + after.encode(), self._inbound.algorithm)
 
 
 def _decoded(inbound: Inbound, shown: str) -> bytes:
