@@ -8,6 +8,7 @@ from gateway.detect.arrays import Floats, Indices, Mask, Numbers
 from gateway.detect.detector import Batch, Peers
 from gateway.detect.drain import DRAIN, TALLIES
 from gateway.detect.drift import wide
+from gateway.detect.episodes import Phase
 from gateway.detect.exact import exp_of, log_of
 from gateway.detect.kinds import LearntKind
 from gateway.detect.table import Rows
@@ -37,6 +38,7 @@ ALONG_GAIN: Final = 0.3
 MOST_ALONG: Final = 1.5
 LEAST_SHARED: Final = -0.3  # a lazy week makes nothing stand out that goes on as usual, where nobody asked for it
 DOUBT: Final = 0.05  # of the square of what is shared: the further, the less exactly
+ECHO_H: Final = 48.0  # so long after one amount's surge is over, another's is still the same trouble
 LOST_H: Final = 72.0  # without the companion, after which a series is judged alone again
 OUTLIER: Final = 4.0  # a learnt hour counts at most as so many usual ones
 RIPE_DAYS: Final = 7.0
@@ -105,19 +107,37 @@ class Step:
         rise = _or_else(told["rise"], np.where(drains, DRAIN_RISE, RISE))
         ripe = days > told["habit"]
         surge = np.where(ripe, surge, np.minimum(surge, DOUBTED * bar))
-        breach = known & ripe & (surge > bar) & (excess > log_of(1.0 + rise))
+        wrong = known & ripe & (surge > bar) & (excess > log_of(1.0 + rise))
+        breach = wrong & (self._firing | ~self._is_told_of())
         calm = self._firing & known & (excess < CALM)
         run = np.where((before == 0) & (surge > 0), self._hour, wide(state, "run"))
         score = np.where(breach | (self._firing & ~calm), surge / (surge + bar), 0.0)
         state["surge"], state["run"] = np.where(calm, 0.0, surge), run
 
-        pace = np.where(self._firing | breach, SLOW, np.where(surge > DOUBTED * bar, DOUBTFUL, 1.0))
+        pace = np.where(self._firing | wrong, SLOW, np.where(surge > DOUBTED * bar, DOUBTFUL, 1.0))
         self._learn_habit(lanes, (use, span, usual, whole), pace, there)
         self._learn_swing(excess, spread, np.where(known, weight * pace, 0.0))
         self._learn_pair((ratio, beside, use, pair), (along, alone), (has & known, weight, pace))
         self._close(there)
         began_s = np.where(np.isfinite(run), run, self._hour) * HOUR_S
         return breach, calm, score, began_s
+
+    def _is_told_of(self) -> Mask:
+        """Whether another amount's surge is up or was lately, where those of a device are one alarm."""
+        state, peers = self._state, self._peers
+        told_hour = wide(state, "told_hour")
+        alone = (self._told["alone"] == 1.0) & (self._kind <= LearntKind.COUNTER)
+        if alone.any():
+            slots = peers.slots
+            at = np.maximum(slots, 0)
+            up: Mask = peers.table.column("phase")[at] >= Phase.ACTIVE
+            # A battery's drain is a trouble of its own.
+            others = (
+                (slots >= 0) & (slots != state.index[:, None]) & (peers.table.column("kind")[at] <= LearntKind.COUNTER)
+            )
+            told_hour = np.where(alone & (up & others).any(axis=1), self._hour, told_hour)
+            state["told_hour"] = told_hour
+        return alone & (self._hour - told_hour < ECHO_H)
 
     def _expect(self, lanes: Floats, use: Floats, span: Floats) -> Floats:
         """Usual use in the hours that this use was made in; the use itself where no habit is known yet."""
@@ -240,7 +260,7 @@ class Step:
         state.flush()
 
 
-_TOLD: Final = ("rise", "evidence", "swings", "habit", "pairs", "per")
+_TOLD: Final = ("rise", "evidence", "swings", "habit", "pairs", "per", "alone")
 
 
 def _choose(peers: Peers, one: int, own: int) -> float:

@@ -46,7 +46,7 @@ def metric_watches(metric: str) -> Sequence[Watch]:
             problem=slug,
             severity=Severity.MAJOR,
             # Soon where it stops, sure where it only falls; and one alarm, whatever a device counts.
-            parameters={"lull": 1.6, "drop": 0.35, "days": 5.5, "margin": 1.5, "alone": 1},
+            parameters={"lull": 1.6, "drop": 0.35, "days": 4, "margin": 1.5, "alone": 1},
         ),
         Watch(
             name=f"usage-surge-{slug}",
@@ -54,7 +54,7 @@ def metric_watches(metric: str) -> Sequence[Watch]:
             metric=metric,
             problem=slug,
             severity=Severity.MINOR,
-            parameters={"pairs": 1},
+            parameters={"pairs": 1, "alone": 1},
         ),
         Watch(
             name=f"decline-{slug}",
@@ -62,7 +62,8 @@ def metric_watches(metric: str) -> Sequence[Watch]:
             metric=metric,
             problem=slug,
             severity=Severity.MINOR,
-            parameters={"lasting": "5d", "sure": 4.0},
+            # Of levels: use that falls is the usage drop's to tell.
+            parameters={"fall": 0.95},
         ),
         Watch(name=f"stuck-{slug}", detector="stuck", metric=metric, problem=slug, severity=Severity.MINOR),
     )

@@ -2,7 +2,8 @@
 
 Each such hour adds how unlikely it is, by the device's own chances hour by hour, in nats. Hours without a reading add
 too, but never more than a few times what covered hours said: a device that was put away often reports little, and one
-that merely does not report says nothing. Use ends the lull, and what it amounted to becomes the record to pass.
+that merely does not report says nothing. Use ends the lull, and what it amounted to becomes the record to pass. A
+silence of days ends it too: that is told of by itself, and the device that is back may be used again at once.
 """
 
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ HIGHEST_PEAK: Final = 1.2  # bars: what one lull can make of the record
 FORGET_H: Final = 45 * 24.0  # a record counts half after this
 MISSING: Final = 2.0  # times the nats of covered hours, which those of missing ones can reach
 LONGEST_GAP_H: Final = 7 * 24.0
+SILENT_H: Final = 40.0  # a longer gap, in which…
+EXPECTED_H: Final = 10.0  # …more hours than these would have been covered, is a silence and not a lull
 MEMORY_DAYS: Final = 14.0  # of coverage
 FIRST_DAYS: Final = 4.0  # a lull that begins before these is not judged
 WEEK_DAYS: Final = 8.0  # before these nobody knows how its weekends are
@@ -76,6 +79,9 @@ def follow(state: Rows, hours: Hours, days: Floats, least_days: Floats | float, 
     gaps = np.flatnonzero(gap_h > 0)
     if len(gaps):
         missing[gaps] += _nats_of_gap(state.aside(gaps), before[gaps], gap_h[gaps], weekday[gaps])
+        # Silence has a watch of its own; what came before one says nothing of now.
+        silent = (gap_h > SILENT_H) & (gap_h * state["coverage"].astype(np.float64) > EXPECTED_H)
+        lull, missing = np.where(silent, 0.0, lull), np.where(silent, 0.0, missing)
     peak = lull + np.minimum(missing, MISSING * lull)
     longest = state["longest"].astype(np.float64) * exp2_of(-elapsed_h / FORGET_H)
     nats_a_day = state["daily_nats"].astype(np.float64)

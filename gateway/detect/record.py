@@ -106,12 +106,15 @@ class Record:
             some.flush()
         usable = np.isfinite(value) & ~batch.late
         pace = np.where(batch.firing, PACE_WHILE_FIRING, 1.0)
+        rests = (kind <= LearntKind.COUNTER) & (value == 0)
         if usable.all():
-            score, inside = _score(state, batch.ts_s, value, pace)
+            score, inside = _score(state, batch.ts_s, value, (pace, rests))
         elif usable.any():
             chosen = np.flatnonzero(usable)
             some = state.at(chosen)
-            score[chosen], inside[chosen] = _score(some, batch.ts_s[chosen], value[chosen], pace[chosen])
+            score[chosen], inside[chosen] = _score(
+                some, batch.ts_s[chosen], value[chosen], (pace[chosen], rests[chosen])
+            )
             some.flush()
         breach = usable & (kind != LearntKind.STATE) & (score >= batch.parameter("score")) & (score > 0)
         news = np.flatnonzero(breach)
@@ -166,11 +169,13 @@ class Record:
         return kind
 
 
-def _score(state: Rows, ts_s: Floats, value: Floats, pace: Floats) -> tuple[Floats, Mask]:
+def _score(state: Rows, ts_s: Floats, value: Floats, learns: tuple[Floats, Mask]) -> tuple[Floats, Mask]:
     """One step of both features: the score, and whether the value was within both ranges.
 
-    `pace` is 1, less where what is seen must not become what is expected.
+    What `learns` says: a pace, which is 1, less where what is seen must not become what is expected; and where an
+    amount is at rest, which says nothing of how large amounts are.
     """
+    pace, rests = learns
     count, slow, unrest = state["count"], state["slow"], state["unrest"]
     first = count == 0
     if first.any():
@@ -202,7 +207,7 @@ def _score(state: Rows, ts_s: Floats, value: Floats, pace: Floats) -> tuple[Floa
     state.set_lanes("before", np.stack([distance, before[0]]))
     known = hourly.values + pace * HOURLY * (value - hourly.values)
     hourly.put(np.where(np.isnan(hourly.values), value, known))
-    ranges.widen(features, pace)
+    ranges.widen(features, pace, rests)
     return score, raw == 0
 
 
@@ -230,7 +235,7 @@ class _Ranges:
             ratio = np.where(scored, excess, NOTHING) / np.maximum(self._scale, SMALLEST) * WEIGHTS
         return ratio.astype(np.float32, copy=False)
 
-    def widen(self, features: Shorts, pace: Floats) -> None:
+    def widen(self, features: Shorts, pace: Floats, rests: Mask) -> None:
         """Shrink the ranges a little, then let in what was just seen, or a step towards it."""
         low, high = self._low, self._high
         step = (LARGEST_STEP * pace).astype(np.float32) * self._scale
@@ -239,7 +244,7 @@ class _Ranges:
         free = ~(self._width > 0) | (self._count < WARM_UP)
         if free.any():
             kept = np.where(free, features, kept)
-        rate = (0.5 * (SHRINK + 1.0 / (self._count + 10.0))).astype(np.float32)
+        rate = np.where(rests, NOTHING, (0.5 * (SHRINK + 1.0 / (self._count + 10.0))).astype(np.float32))
         shrink = rate * np.maximum(self._width, NOTHING)
         # A feature that is not there yet (an hour of the day not seen before) is NaN, and changes nothing.
         self._state.set_lanes("low", np.fmin(low + shrink, kept))

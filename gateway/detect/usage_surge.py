@@ -24,7 +24,7 @@ from gateway.detect.groups import rarely
 from gateway.detect.kinds import LearntKind
 from gateway.detect.model import Kind
 from gateway.detect.settings import DetectSettings
-from gateway.detect.table import Field, Rows
+from gateway.detect.table import Field, Numeric, Rows
 from gateway.detect.words import say_instant, say_metric, say_number, say_quantity, say_span
 
 
@@ -32,7 +32,7 @@ class UsageSurge:
     """Excess of use or drain over the device's own habit, and over what a companion metric explains."""
 
     name: Final = "usage_surge"
-    version: Final = 1
+    version: Final = 2
     kind: Final = Kind.USAGE_SURGE
     fields: Sequence[Field] = (
         Field("last", initial=np.nan),  # value
@@ -61,6 +61,8 @@ class UsageSurge:
                 Field("beside", "f4", group="surge"),  # the companion's use in them
                 Field("along", "f4", PRIOR_ALONG, group="surge"),  # how much the two ratios have gone together
                 Field("alone", "f4", PRIOR_ALONE, group="surge"),  # and how much the companion's has gone at all
+                # In which the surge of another amount was seen to be up.
+                Field("told_hour", "f4", -np.inf, group="surge"),
             ),
         ),
     )
@@ -72,9 +74,14 @@ class UsageSurge:
         Parameter("kind", minimum=0.0, maximum=DRAIN),  # 0: amounts; 1: it counts up; 5: a battery; else it is learnt
         Parameter("pairs", default=0.0, minimum=0.0, maximum=1.0),  # 1: a companion is looked for
         Parameter("per", minimum=1.0),  # names the companion; the watch's `per` tells it
+        Parameter("alone", default=0.0, minimum=0.0, maximum=1.0),  # 1: one amount of a device at a time
     )
     evidence_points: Final = 0
     companion: Final = "per"
+
+    def migrate(self, version: int, saved: Mapping[str, Numeric]) -> Mapping[str, Numeric] | None:
+        """Version 1 did not know of other amounts' surges."""
+        return saved if version == 1 else None
 
     def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
         """A profiled metric's kind need not be learnt."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from devices.profiles import AUTOMATIC
+from devices.profiles.model import Profile
 from gateway.detect.lines import Row
 from gateway.detect.model import AlarmChange
 from gateway.detect.stream import Scorer
@@ -22,6 +23,7 @@ from tests.detect.stories import (
 
 PROFILE = profile_of({"name": "watch", "detector": "record"}, unit="Cel")
 COUNTER = profile_of({"name": "watch", "detector": "record"}, kind="counter")
+AMOUNT = profile_of({"name": "watch", "detector": "record"}, kind="delta")
 
 
 def daily(count: int, seed: int = 1, every_s: float = 900.0) -> Floats:
@@ -30,8 +32,8 @@ def daily(count: int, seed: int = 1, every_s: float = 900.0) -> Floats:
     return 20 + 5 * np.sin(ts_s / DAY_S * 2 * np.pi) + np.random.default_rng(seed).normal(size=count)
 
 
-def run(values: Floats, every_s: float = 900.0) -> list[AlarmChange]:
-    return judge(engine_for(PROFILE), PROFILE, START_S + every_s * np.arange(len(values)), values)
+def run(values: Floats, every_s: float = 900.0, profile: Profile = PROFILE) -> list[AlarmChange]:
+    return judge(engine_for(profile), profile, START_S + every_s * np.arange(len(values)), values)
 
 
 def scores(values: Floats, every_s: float = 900.0) -> Floats:
@@ -118,6 +120,14 @@ def test_a_counter_is_judged_by_its_rises_and_may_be_reset() -> None:
     changes = judge(engine_for(COUNTER), COUNTER, ts_s, burst)
     assert [event for event, _ in events(changes)] == ["raised", "cleared"]
     assert changes[0].explanation.text.startswith("Metric rose by 400: ")
+
+
+def test_a_use_after_weeks_without_one_is_no_record() -> None:
+    uses = np.zeros(1500)
+    uses[[3, 20, 41, 60]] = uses[[700, 1300]] = 2.0
+    assert run(uses, profile=AMOUNT) == []
+    uses[1400] = 200.0
+    assert [change.event for change in run(uses, profile=AMOUNT)][:1] == ["raised"]
 
 
 def test_late_values_are_not_scored() -> None:

@@ -81,6 +81,15 @@ def test_a_new_device_is_watched_in_its_first_week_with_patience() -> None:
     assert "a habit known for 7 days" in told.explanation.text
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_is_back_after_days_of_silence_may_take_a_morning_to_use_it(seed: int) -> None:
+    use = habit(40, seed)
+    use[24 * 29 : 24 * 29 + 14] = 0
+    kept = np.ones(len(use))
+    kept[24 * 25 : 24 * 29] = 0
+    assert run(use, kept=kept) == []
+
+
 def test_what_reports_a_third_of_the_time_is_missed_too() -> None:
     """It lies in a drawer, and is heard now and then: the hours it used to report speak as well."""
     use = habit(40)

@@ -158,6 +158,19 @@ def test_a_busy_month_explains_its_events(seed: int) -> None:
     assert [change for change in device(busy) if change.metric == "events"] == []
 
 
+def test_what_a_device_without_a_profile_counts_more_of_is_one_alarm_and_its_battery_another() -> None:
+    doubled = times(45, 2.5)
+    metrics = companions(3, doubled) | {"clicks": companions(7, doubled)["events"]}
+    metrics["battery"] = battery(45, 3, times(45, 3.0, start=FAULT_DAY + 6))
+    began_s = START_S + FAULT_DAY * DAY_S
+    changes = [change for change in device(metrics) if change.event == "raised" and change.ts_s > began_s]
+    assert len(changes) == 2
+    assert changes[0].metric in {"events", "clicks"}
+    assert changes[1].metric == "battery"
+    one_by_one = [device({"steps": metrics["steps"], name: metrics[name]}) for name in ("events", "clicks")]
+    assert all(raised(told, f"usage-surge-{name}") for told, name in zip(one_by_one, ("events", "clicks"), strict=True))
+
+
 def test_what_each_metric_hides_a_watch_over_two_sees() -> None:
     """A worn machine takes three times the energy for a cycle, and is used a third as much: energy alone is as ever."""
     profile = Profile.model_validate(

@@ -67,7 +67,7 @@
     MANY(float, usual, 8) ONE(float, weekend) ONE(float, done) ONE(float, done_use) ONE(float, days) \
     ONE(float, recent_use) ONE(float, recent_usual) ONE(float, recent_beside) ONE(float, spread) ONE(float, surge) \
     ONE(float, run) ONE(float, typical) ONE(int32_t, per) ONE(float, lost) ONE(float, own) ONE(float, beside) \
-    ONE(float, along) ONE(float, alone)
+    ONE(float, along) ONE(float, alone) ONE(float, told_hour)
 
 #define HOURLY_GROUP(ONE, MANY) MANY(float, hourly, 24)
 #define USUAL_GROUP(ONE, MANY) MANY(float, usual, 24)

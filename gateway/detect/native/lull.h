@@ -10,6 +10,8 @@ static const double RECORD_MARGIN = 1.6;
 static const double FORGET_H = 45.0 * 24.0;
 static const double LONGEST_GAP_H = 7.0 * 24.0;
 static const double COVERAGE_DAYS = 14.0;
+static const double SILENT_H = 40.0;
+static const double EXPECTED_H = 10.0;
 
 typedef struct { double nats, bar, began_s; bool breach; } lull_found_t;
 
@@ -67,6 +69,7 @@ INLINE lull_found_t follow_lull(lane_t *lane, int groups, int64_t slot, double h
     double weekday = least(1.0, weekday_factor / 0.5);
     double lull = (double)state->lull, missing = (double)state->missing;
     if (gap_h > 0.0) missing = missing + nats_of_gap(state, counts, before, gap_h, weekday);
+    if (gap_h > SILENT_H && gap_h * (double)state->coverage > EXPECTED_H) lull = missing = 0.0;
     double peak = lull + least(missing, 2.0 * lull);
     double longest = (double)state->longest * exp2_of(-elapsed_h / FORGET_H);
     double at_least = days < 8.0 ? most(3.0, least_days) : least_days;

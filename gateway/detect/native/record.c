@@ -90,7 +90,7 @@ INLINE float steady_of(const float *before, float distance) {
 }
 
 /* One step of both features: the score, and whether the value was within both ranges. */
-INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, double value, double pace, bool *inside) {
+INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, double value, double pace, bool rests, bool *inside) {
     bool first = state->count == 0.0f;
     double slow = first ? value : state->slow;
     if (first) begin(lane, sample);
@@ -116,7 +116,7 @@ INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, do
     state->before[1] = state->before[0];
     state->before[0] = distance;
     *cell = (float)(is_nan(hourly) ? value : hourly + pace * 0.03 * (value - hourly));
-    rate = 0.5f * (0.0004f + 1.0f / (state->count + 10.0f));
+    rate = rests ? 0.0f : 0.5f * (0.0004f + 1.0f / (state->count + 10.0f));
     for (int k = 0; k < FEATURES; k++) widen(state, k, features[k], floor, (float)pace, rate);
     state->count = leastf(1e6f, state->count + 1.0f);
     return score;
@@ -142,7 +142,9 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     finding_t found = {.judged = is_finite(value) && !sample->late, .dismissed = kind == STATE};
     if (!found.judged) return found;
     bool inside;
-    found.score = score_of(lane, sample, state, value, sample->firing ? 0.0005 : 1.0, &inside);
+    /* An amount of nothing says nothing of how large amounts are. */
+    bool rests = kind <= COUNTER && value == 0.0;
+    found.score = score_of(lane, sample, state, value, sample->firing ? 0.0005 : 1.0, rests, &inside);
     if (kind != STATE && found.score >= p[SCORE] && found.score > 0.0) {
         found.breach = sample->ts_s - told->start_s >= p[WARM_UP_S];
     }

@@ -4,7 +4,7 @@
 #include "series.h"
 
 enum { SURGE = EPISODE + 1 };
-enum { RISE = PARAMETERS, MOST_EVIDENCE, NORMAL, HABIT_DAYS, TOLD_KIND, PAIRS, TOLD_PER };
+enum { RISE = PARAMETERS, MOST_EVIDENCE, NORMAL, HABIT_DAYS, TOLD_KIND, PAIRS, TOLD_PER, ALONE };
 enum { SEEN, RISES, FALLS, ZEROS, SMALLEST, LARGEST_SEEN, BETWEEN, FIRST, BINS };
 
 static const float DRAIN = 5.0f;
@@ -191,6 +191,17 @@ INLINE void learn_pair(surge_t *state, const hour_t *hour, const lately_t *latel
     state->beside = (float)((double)state->beside * fade + hour->pair * pace);
 }
 
+/* Whether another amount's surge is up or was lately, where those of a device are one alarm; a battery is no amount. */
+static bool is_told_of(const lane_t *lane, const sample_t *sample, surge_t *state, double hour) {
+    for (int64_t k = 0; k < lane->parts; k++) {
+        int64_t slot = lane->slots[sample->seat * lane->columns + lane->part[k]];
+        if (slot < 0 || slot == sample->slot) continue;
+        const using_t *other = row_of(lane, HOT, slot);
+        if (other->phase >= ACTIVE && other->kind <= COUNTER) state->told_hour = (float)hour;
+    }
+    return hour - (double)state->told_hour < 48.0;
+}
+
 /* The judgement of a completed hour: one step of the evidence. */
 static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, double used, float kind) {
     const double *p = sample->parameters;
@@ -224,11 +235,13 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, dou
     double rise = or_else(p[RISE], kind == DRAIN ? 0.6 : 0.3);
     bool ripe = (double)state->days > p[HABIT_DAYS];
     if (!ripe) surge = least(surge, 0.5 * bar);
-    bool breach = known && ripe && surge > bar && excess > log_of(1.0 + rise);
+    bool wrong = known && ripe && surge > bar && excess > log_of(1.0 + rise);
+    bool told_of = p[ALONE] == 1.0 && kind <= COUNTER && is_told_of(lane, sample, state, at);
+    bool breach = wrong && (sample->firing || !told_of);
     bool calm = sample->firing && known && excess < 0.15;
     if (before == 0.0 && surge > 0.0) state->run = (float)at;
     state->surge = (float)(calm ? 0.0 : surge);
-    double pace = sample->firing || breach ? 0.05 : surge > 0.5 * bar ? 0.3 : 1.0;
+    double pace = sample->firing || wrong ? 0.05 : surge > 0.5 * bar ? 0.3 : 1.0;
     learn_habit(state, &hour, at, pace);
     learn_swing(state, excess, spread, known ? hour.weight * pace : 0.0);
     learn_pair(state, &hour, &lately, hour.has && known, pace);
