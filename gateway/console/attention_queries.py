@@ -27,6 +27,8 @@ class ContactRow:
     endpoint: str
     decided_at: datetime
     expires_at: datetime | None
+    people: int  # who must say yes
+    first_yes_by: str | None  # who has, where another must, too
     title: str
     severity: str
     problem: str
@@ -42,7 +44,8 @@ class ContactRow:
 
 _WAITING: Final[LiteralString] = """
 SELECT s.step_id, s.case_id, s.owner_ref, s.kind, s.channel, s.template, s.text, s.endpoint, s.decided_at,
-       s.expires_at, c.title, c.severity, c.problem, c.device_id, d.model, o.language, o.time_zone,
+       s.expires_at, s.people, s.first_yes_by, c.title, c.severity, c.problem, c.device_id, d.model,
+       o.language, o.time_zone,
        (SELECT a.explanation ->> 'text' FROM case_alarm a WHERE a.case_id = c.case_id
          ORDER BY a.started_at LIMIT 1) AS says,
        (SELECT x.reason FROM case_action x WHERE x.case_id = c.case_id AND x.verdict = 'chosen'
@@ -51,7 +54,8 @@ SELECT s.step_id, s.case_id, s.owner_ref, s.kind, s.channel, s.template, s.text,
        ARRAY(SELECT DISTINCT g.gate FROM decision g WHERE g.case_id = s.case_id AND g.subject = 'step'
            AND g.recipient = s.channel AND g.outcome = 'allow' ORDER BY g.gate) AS gates,
        coalesce((SELECT g.inputs -> 'why' FROM decision g WHERE g.case_id = s.case_id AND g.gate = 'approval'
-           AND g.recipient = s.channel AND g.outcome = 'hold' ORDER BY g.decision_id DESC LIMIT 1), '[]') AS asks
+           AND g.recipient = s.channel AND g.outcome = 'hold' AND g.inputs ? 'why'
+         ORDER BY g.decision_id DESC LIMIT 1), '[]') AS asks
   FROM held_step s
   JOIN service_case c USING (case_id)
   LEFT JOIN device d ON d.device_id = c.device_id

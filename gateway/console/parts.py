@@ -122,10 +122,10 @@ class Desk:
             if not self.streams[name]:
                 del self.streams[name]
 
-    def refuse(self, request: Request, person: Actor, text: str) -> Response:
+    def refuse(self, request: Request, person: Actor, text: str, back: str = "") -> Response:
         """What was asked for cannot be done, and why."""
         words = self.renderer.words_of(request)
-        context: dict[str, object] = {"title": words.say("That did not work"), "text": text, "badges": {}}
+        context: dict[str, object] = {"title": words.say("That did not work"), "text": text, "back": back, "badges": {}}
         return self.renderer.page(request, person, "trouble.html", context, HTTPStatus.UNPROCESSABLE_ENTITY)
 
     async def page(self, request: Request, person: Actor, template: str, **context: object) -> Response:

@@ -12,6 +12,8 @@ from tests.services.console import PASSWORD, ConsoleWorld
 Open = Callable[[str], Window]
 
 expect.set_options(timeout=30_000)
+JUDGED_MS = 180_000.0
+"""A backtest has the least priority of all that runs on a machine."""
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +223,7 @@ def test_a_watch_is_tried_on_stored_history_and_its_page_tells_what_it_comes_to(
     form.get_by_label("Severity").select_option("minor")
     form.get_by_role("button", name="Judge history with this").click()
     expect(page.locator("main")).to_contain_text("watch too-hot: severity critical → minor")
-    expect(page.get_by_role("heading", name="Side by side")).to_be_visible()
+    expect(page.get_by_role("heading", name="Side by side")).to_be_visible(timeout=JUDGED_MS)
     alarms = page.get_by_role("row", name="alarms raised").get_by_role("cell").all_text_contents()
     assert int(alarms[0]) == int(alarms[1]) > 0
     assert alarms[2] == "0"

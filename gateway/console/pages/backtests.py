@@ -64,7 +64,7 @@ def backtests_router(desk: Desk) -> APIRouter:
             plan = desk.parts.history.plan(person.tenant_id, wanted, proposal.profiles)
             job = desk.parts.backtests.start(asked, Task(plan, tuple(proposal.says)))
         except (CareloopError, ValidationError) as error:
-            return desk.refuse(request, person, _in_words(error))
+            return desk.refuse(request, person, _in_words(error), f"/watches/{model}/{watch}#backtest")
         async with desk.pool.connection() as conn:
             inputs = {"days": fields["days"], "says": list(proposal.says)}
             await record(conn, person, "watch.backtest", f"{model}/{watch}", inputs)

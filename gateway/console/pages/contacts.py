@@ -55,8 +55,11 @@ def contacts_router(desk: Desk) -> APIRouter:
     async def approve(request: Request, step_id: str) -> Response:
         person, _ = await desk.write(request, Role.AGENT)
         async with _answered(desk, person, "outreach.approve", step_id) as conn:
-            await step_approvals.approve(conn, person.tenant_id, step_id, person.signs_as(), desk.now_s())
-        return done(request, "/contacts")
+            step = await step_approvals.approve(conn, person.tenant_id, step_id, person.signs_as(), desk.now_s())
+        words = desk.renderer.words_of(request)
+        waits = words.say("Noted: somebody else has to say yes, too")
+        goes = words.say("Allowed: it goes as soon as nothing else stands in its way")
+        return done(request, "/contacts", goes if step.approved_by else waits)
 
     @router.post("/contacts/{step_id}/decline")
     async def decline(request: Request, step_id: str) -> Response:
