@@ -301,7 +301,7 @@ class Engine:
             if stop.why & DISMISSED:
                 roster.dismiss(arrived.seats[[stop.sample]], column, self._journal)
         for lane in layout.in_order:
-            if lane.station.deadline is not None and lane.loop is not None:
+            if lane.station.deadline is not None and lane.loop is not None and lane.loop.has_nearer:
                 lane.station.deadlines.queue(*lane.loop.nearer())
 
     def _decision(self, stop: Stop, lane: Lane, arrived: Arrived) -> Decision:

@@ -49,10 +49,18 @@ class Place:
     end: int
 
 
+class Moves:
+    """How often memory of a table has moved: whoever has noted where it is looks again when this has changed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Group:
     """Fields of all slots, side by side: [capacity, bytes of one slot]."""
 
-    def __init__(self, fields: Sequence[Field], name: str) -> None:
+    def __init__(self, fields: Sequence[Field], name: str, moves: Moves) -> None:
+        self._moves = moves
         self.places: dict[str, Place] = {}
         at = 0
         for field in sorted(fields, key=lambda field: -np.dtype(field.dtype).itemsize):
@@ -69,6 +77,7 @@ class Group:
         self.slots = self._fresh(FIRST_CAPACITY)
 
     def _fresh(self, capacity: int) -> Bytes:
+        self._moves.count += 1
         # Where a slot starts on a cache line, it takes no more lines than it must.
         memory = np.empty(capacity * self.width + CACHE_LINE, np.uint8)
         start = -memory.ctypes.data % CACHE_LINE
@@ -122,12 +131,14 @@ class Group:
 class RowIndex:
     """Which slots have a row in groups that few of them use, [capacity]; those groups give rows together."""
 
-    def __init__(self) -> None:
+    def __init__(self, moves: Moves) -> None:
+        self._moves = moves
         self.used = 0
         self.groups: list[RareGroup] = []
         self._set(np.full(FIRST_CAPACITY, NO_ROW, np.int32))
 
     def _set(self, rows: npt.NDArray[np.int32]) -> None:
+        self._moves.count += 1
         self.rows, self.address = rows, rows.ctypes.data
 
     def grow(self, slots: int) -> None:
@@ -187,8 +198,8 @@ class RareGroup(Group):
     slot is of.
     """
 
-    def __init__(self, fields: Sequence[Field], name: str, index: RowIndex) -> None:
-        super().__init__(fields, name)
+    def __init__(self, fields: Sequence[Field], name: str, index: RowIndex, moves: Moves) -> None:
+        super().__init__(fields, name, moves)
         self.index = index
         index.groups.append(self)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.detect.arrays import Floats, Indices, Mask, Shorts
-from gateway.detect.groups import Array, Bytes, Field, Group, Place, RareGroup, RowIndex
+from gateway.detect.groups import Array, Bytes, Field, Group, Moves, Place, RareGroup, RowIndex
 
 Numeric = (
     npt.NDArray[np.float64]
@@ -75,16 +75,19 @@ class Table:
         self.count = 0
         self.journal = journal
         self._free: list[int] = []
+        self.moves = Moves()
         groups: dict[str, list[Field]] = {}
         for field in fields:
             groups.setdefault(f"{field.name}, apart" if field.apart else field.group, []).append(field)
-        self.indexes = {field.rows or field.group: RowIndex() for field in fields if field.rare}
+        self.indexes = {field.rows or field.group: RowIndex(self.moves) for field in fields if field.rare}
         self.groups = {name: self._group(name, members) for name, members in groups.items()}
         self.places = {name: place for group in self.groups.values() for name, place in group.places.items()}
 
     def _group(self, name: str, fields: Sequence[Field]) -> Group:
         first = fields[0]
-        return RareGroup(fields, name, self.indexes[first.rows or first.group]) if first.rare else Group(fields, name)
+        if first.rare:
+            return RareGroup(fields, name, self.indexes[first.rows or first.group], self.moves)
+        return Group(fields, name, self.moves)
 
     def tidy(self) -> None:
         """Take back the memory of rare fields that are in their initial state again; no turn may be open."""

@@ -85,6 +85,7 @@ class Compiled:
         self._kept_memory = JournalMemory(self._kept.ctypes.data, 0, len(self._kept))
         self._journal_at = ctypes.pointer(self._kept_memory)
         self._turn = -1
+        self._moves = -1
         self._parameters = np.empty((0, 0))
         self._parameters_at = 0
         self.queue = (np.empty(0, np.int64), np.empty(0))
@@ -118,9 +119,14 @@ class Compiled:
     def locate(self, rows: int = 1) -> None:
         """Look where the groups' memory is: it moves when slots are opened. Have so many rows that no slot uses."""
         for its, index in self._indexes:
-            if index.used + rows > index.capacity:
+            its.used = index.used
+            if its.used + rows > its.capacity:
                 index.make_room(rows)
-            its.of, its.used, its.capacity = index.address, index.used, index.capacity
+        if self._moves == self._table.moves.count:
+            return
+        self._moves = self._table.moves.count
+        for its, index in self._indexes:
+            its.of, its.capacity = index.address, index.capacity
         for memory, group in self._places:
             memory.slots = group.address
 
@@ -236,6 +242,11 @@ class LaneLoop:
             self._call.skips_unopened = 1
         self._compiled.locate(self._call.watches)
         self._compiled.note()  # after what was done meanwhile
+
+    @property
+    def has_nearer(self) -> bool:
+        """Whether any deadline came nearer in the last call."""
+        return bool(self._call.queued)
 
     def nearer(self) -> tuple[Indices, Floats]:
         """The slots whose deadline came nearer in the last call, and the starts of their ticks."""
