@@ -83,8 +83,12 @@ class Watcher:
         """A word that stands in the log from now on."""
         self._marks += 1
         word = f"bench mark {time.time_ns()} {self._marks};"
-        _ = self._conn.execute(sql.SQL("SELECT {}").format(sql.Literal(word)))
-        if not wait_until(lambda: word in self._text(), _HEARD_WITHIN_S):
+
+        def is_told() -> bool:  # said again and again, for the server takes its time to hear that it is to log
+            _ = self._conn.execute(sql.SQL("SELECT {}").format(sql.Literal(word)))
+            return word in self._text()
+
+        if not wait_until(is_told, _HEARD_WITHIN_S):
             raise Retryable("not_logged", f"the server's log in {self._logs} does not tell its statements")
         return word
 
