@@ -11,11 +11,12 @@ from typing import Final
 import msgspec
 
 from crm_sync.brief import write_ending
-from crm_sync.cases import announce, queries, step_queries, steps
+from crm_sync.cases import announce, hearers, queries, step_queries, steps
 from crm_sync.cases.announce import News, Suppressed
 from crm_sync.cases.desk import Desk, find_subject
+from crm_sync.cases.hearers import Announcement
 from crm_sync.cases.lifecycle import close, observe
-from crm_sync.cases.queries import Announcement, Connection, DecisionAbout, Transition
+from crm_sync.cases.queries import Connection, DecisionAbout, Transition
 from crm_sync.cases.step_queries import Step
 from crm_sync.model import Case, Resolution, Subject
 from crm_sync.outbox import QueuedMessage
@@ -44,7 +45,7 @@ class SendCheck:
         case = await queries.read_case(conn, message.stream_key)
         if case is None:
             return _SEND  # of another life of this database; its receiver knows better than we do
-        announced = await queries.announcement_of(conn, case.case_id, message.endpoint)
+        announced = await hearers.announcement_of(conn, case.case_id, message.endpoint)
         if announced is None:
             return SendDecision(Verdict.WITHDRAW, Reason.NEVER_ANNOUNCED)
         if message.type is MessageType.CASE_OPENED and announced.is_heard:
@@ -65,7 +66,7 @@ class SendCheck:
             answer = await gates.case_grant(conn, subject, announced.endpoint, now_s)
         if answer.outcome is Outcome.ALLOW:
             if not may_be_known:
-                await queries.set_announcement(conn, case.case_id, announced.endpoint, "announced")
+                await hearers.set_announcement(conn, case.case_id, announced.endpoint, "announced")
             return _SEND
         held = await queries.try_lock_case(conn, case.case_id)
         if held is None:
@@ -84,10 +85,10 @@ class SendCheck:
         subject = await find_subject(conn, case.tenant_id, case.device_id)
         may_be_known = announced.state == "announced"
         state = "taken_back" if may_be_known else "withdrawn"
-        await queries.set_announcement(conn, case.case_id, announced.endpoint, state)
+        await hearers.set_announcement(conn, case.case_id, announced.endpoint, state)
         await self._explain(conn, case, announced.endpoint, answer, now_s)
         by = Transition(None, case.state, "policy", str(answer.reason), announced.endpoint)
-        heard_by = [each for each in await queries.announcements_of(conn, case.case_id) if each.is_heard]
+        heard_by = [each for each in await hearers.announcements_of(conn, case.case_id) if each.is_heard]
         if case.state.is_live and not heard_by:
             ended = replace(case, ending=write_ending(Resolution.WITHDRAWN, subject, now_s, now_s, self._desk.wording))
             case = await close(conn, ended, Resolution.WITHDRAWN, by, now_s)

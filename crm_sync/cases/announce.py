@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Final
 
 from crm_sync.brief import spread
-from crm_sync.cases import queries
+from crm_sync.cases import hearers, queries
 from crm_sync.cases.cohort_data import cohort_data
-from crm_sync.cases.queries import Announcement, Connection
+from crm_sync.cases.hearers import Announcement
+from crm_sync.cases.queries import Connection
 from crm_sync.chart import attach_chart
 from crm_sync.inbox import AlarmNotice
 from crm_sync.model import Case, CaseAlarm, CaseState, Subject
@@ -59,7 +60,7 @@ async def tell(
     data = case_data(told, subject, await queries.alarms_of(conn, case.case_id), news)
     data |= await cohort_data(conn, told) | await people_are_told(conn, case.case_id)
     messages: list[OutboxMessage] = []
-    for announcement in await queries.announcements_of(conn, case.case_id):
+    for announcement in await hearers.announcements_of(conn, case.case_id):
         name = announcement.endpoint
         kind = MessageType.CASE_OPENED if name in news.opened_for else news.type
         if news.reaches(announcement) and kind in announcement.types:

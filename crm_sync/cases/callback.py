@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Literal
 
 from crm_sync.brief import write_ending
-from crm_sync.cases import announce, queries
+from crm_sync.cases import announce, hearers, queries
 from crm_sync.cases.announce import News, farewell
 from crm_sync.cases.desk import find_subject
 from crm_sync.cases.lifecycle import close, move, observe
@@ -56,10 +56,10 @@ async def apply_callback(conn: Connection, callback: CaseCallback, *, wording: W
     case = await queries.lock_case(conn, callback.case_id)
     if case is None or case.tenant_id != callback.tenant_id:
         return CallbackEffect.UNKNOWN_CASE
-    told = {each.endpoint for each in await queries.announcements_of(conn, case.case_id) if each.state == "announced"}
+    told = {each.endpoint for each in await hearers.announcements_of(conn, case.case_id) if each.state == "announced"}
     if callback.endpoint not in told:
         return CallbackEffect.UNKNOWN_CASE
-    if callback.version is not None and not await queries.raise_external_version(
+    if callback.version is not None and not await hearers.raise_external_version(
         conn, case.case_id, callback.endpoint, callback.version
     ):
         return CallbackEffect.OLD_VERSION

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from crm_sync.brief import write_ending
-from crm_sync.cases import announce, major_queries
+from crm_sync.cases import announce, hearers, major_queries
 from crm_sync.cases import queries as cases
 from crm_sync.cases.announce import News, farewell
 from crm_sync.cases.desk import Desk, find_subject
@@ -120,7 +120,7 @@ async def _open(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: flo
     await major_queries.put_major(conn, notice.tenant_id, major)
     endpoints = desk.case_endpoints()
     for endpoint in endpoints:
-        await cases.expect_announcement(conn, case, endpoint.name, [str(kind) for kind in endpoint.types])
+        await hearers.expect_announcement(conn, case, endpoint.name, [str(kind) for kind in endpoint.types])
     opened_for = frozenset(endpoint.name for endpoint in endpoints)
     await announce.tell(conn, case, subject, News(MessageType.CASE_OPENED, "opened", opened_for=opened_for), now_s)
     return major

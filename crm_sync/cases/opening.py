@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from crm_sync.brief import CaseFacts, write_brief, write_ending
-from crm_sync.cases import announce, evidence, proposals, queries, silent_fix, steps, trusting
+from crm_sync.cases import announce, evidence, hearers, proposals, queries, silent_fix, steps, trusting
 from crm_sync.cases.announce import News, Suppressed, farewell
 from crm_sync.cases.desk import Arrival, Desk
 from crm_sync.cases.lifecycle import close, move
@@ -304,7 +304,7 @@ async def _reopen(conn: Connection, desk: Desk, case: Case, arrival: Arrival, ad
     )
     by = Transition(None, CaseState.OPEN, "telemetry", "relapse", arrival.alarm.alarm_id)
     opened = await move(conn, again, CaseState.OPEN, by, arrival.now_s)
-    await queries.forget_seen(conn, opened)
+    await hearers.forget_seen(conn, opened)
     await learn_from_relapse(conn, opened, arrival.now_s)
     await queries.attach_alarm(conn, arrival.alarm.alarm_id, case.case_id)
     tried = await tried_of(conn, case.case_id)
@@ -316,10 +316,10 @@ async def _reopen(conn: Connection, desk: Desk, case: Case, arrival: Arrival, ad
 async def _announce(
     conn: Connection, desk: Desk, case: Case, arrival: Arrival, *, admission: Admission, news: News
 ) -> Case:
-    known = {each.endpoint for each in await queries.announcements_of(conn, case.case_id) if each.is_heard}
+    known = {each.endpoint for each in await hearers.announcements_of(conn, case.case_id) if each.is_heard}
     fresh = [each for each in desk.case_endpoints() if each.name in admission.admitted - known]
     for endpoint in fresh:
-        await queries.expect_announcement(conn, case, endpoint.name, [str(kind) for kind in endpoint.types])
+        await hearers.expect_announcement(conn, case, endpoint.name, [str(kind) for kind in endpoint.types])
     alarm_id = arrival.alarm.alarm_id
     await _record_answers(conn, case, arrival, admission)
     for each in admission.answers:

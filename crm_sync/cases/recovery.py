@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from crm_sync.brief import write_ending
-from crm_sync.cases import announce, evidence, opening, queries, silent_fix, trusting
+from crm_sync.cases import announce, evidence, hearers, opening, queries, silent_fix, trusting
 from crm_sync.cases.announce import farewell
 from crm_sync.cases.desk import Arrival, Desk
 from crm_sync.cases.lifecycle import close
@@ -20,7 +20,7 @@ async def take_back(conn: Connection, desk: Desk, case: Case, arrival: Arrival) 
     elif arrival.notice.because == Why.OWNER_CHANGED:
         await opening.end_for_former_owner(conn, desk, case, arrival)
     elif any(alarm.state is AlarmState.CLEARED for alarm in alarms):
-        is_secret = case.state.is_live and not await queries.announcements_of(conn, case.case_id)
+        is_secret = case.state.is_live and not await hearers.announcements_of(conn, case.case_id)
         resolution = silent_fix.resolution_of(fixed_silently=await silent_fix.conclude(conn, desk, case, arrival))
         await _end(conn, desk, case, arrival, resolution)
         if not is_secret:  # nobody could have taken up what nobody knew of

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from crm_sync.cases import queries, trusting
+from crm_sync.cases import hearers, queries, trusting
 from crm_sync.cases.desk import Arrival, Desk, assignment_of
 from crm_sync.cases.lifecycle import move, observe
 from crm_sync.cases.queries import Connection, Transition
@@ -36,7 +36,7 @@ async def begin(
     question = await _question(conn, desk, case, subject, now_s)
     rules = FixRules(may_fix and desk.settings.silent_fixes, desk.settings.silent_fixes_per_hour)
     decision = await decide.decide(conn, question, rules, now_s)
-    is_known = any(each.is_heard for each in await queries.announcements_of(conn, case.case_id))
+    is_known = any(each.is_heard for each in await hearers.announcements_of(conn, case.case_id))
     waits = decision.fix is not None and case.severity is not Severity.CRITICAL and not is_known
     command_id, decision = await _order(conn, desk, case, decision, subject, now_s=now_s, holds_case=waits)
     waits = waits and command_id is not None

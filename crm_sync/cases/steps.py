@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from crm_sync.cases import announce, queries, step_queries
+from crm_sync.cases import announce, hearers, queries, step_queries
 from crm_sync.cases.announce import News, Suppressed
 from crm_sync.cases.desk import Desk, find_subject
 from crm_sync.cases.queries import Connection, DecisionAbout
@@ -149,7 +149,7 @@ async def _candidates(conn: Connection, playbook: Playbook, case: Case) -> tuple
 
 
 async def _carrier(conn: Connection, desk: Desk, case: Case) -> str | None:
-    knows = {each.endpoint for each in await queries.announcements_of(conn, case.case_id) if each.is_heard}
+    knows = {each.endpoint for each in await hearers.announcements_of(conn, case.case_id) if each.is_heard}
     for endpoint in desk.settings.endpoints:
         if endpoint.name in knows and MessageType.CASE_UPDATED in endpoint.types:
             return endpoint.name

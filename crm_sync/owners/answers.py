@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Final, LiteralString
 
 from crm_sync.brief import write_ending
-from crm_sync.cases import announce, queries
+from crm_sync.cases import announce, hearers, queries
 from crm_sync.cases.announce import News, farewell
 from crm_sync.cases.desk import find_subject
 from crm_sync.cases.lifecycle import close, move, observe
@@ -125,7 +125,7 @@ async def _not_solved(conn: Connection, case: Case, now_s: float) -> None:
     )
     by = Transition(None, CaseState.OPEN, ACTOR, _reason(Answer.NOT_SOLVED))
     opened = await move(conn, again, CaseState.OPEN, by, now_s)
-    await queries.forget_seen(conn, opened)
+    await hearers.forget_seen(conn, opened)
     await learn_from_relapse(conn, opened, now_s)
     subject = await find_subject(conn, case.tenant_id, case.device_id)
     news = News(MessageType.CASE_UPDATED, "reopened", owner_answer=Answer.NOT_SOLVED)
