@@ -34,6 +34,7 @@ POLL_S: Final = 0.5  # real seconds between looks at an idle outbox; wake() cuts
 MIN_HOLD_S: Final = 0.1
 RECHECK_S: Final = 3.0  # a held message is asked about again this soon, since a scaled clock may run fast
 DRAIN_S: Final = 5.0  # requests under way may end within this when the engine stops
+WORK_S: Final = 0.9 * LEASE_S  # for a claim's look-up and calls: what goes on beyond the lease may be done twice
 SETTLE_RETRY_S: Final = 1.0
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
@@ -175,12 +176,13 @@ class Deliverer:
             self._in_flight[channel.settings.name] -= 1
 
     async def _deliver(self, channel: Channel, claimed: Claim) -> None:
+        ends_at = asyncio.get_running_loop().time() + WORK_S
         async with self._pool.connection() as conn, conn.transaction():
             attempt_id = await self._admit(conn, claimed)
         if attempt_id is None:
             return
         started_s = time.monotonic()
-        outcome = await self._send(channel, claimed)
+        outcome = await self._send(channel, claimed, ends_at)
         duration_s = time.monotonic() - started_s
         channel.breaker.settle(self._real.now_s(), failed=counts_against_origin(outcome))
         settled = await self._settle(channel, claimed, attempt_id, outcome, duration_s)
@@ -215,7 +217,8 @@ class Deliverer:
             self._log.exception("delivery.policy_failed", message_id=claimed.message.message_id)
             return SendDecision(Verdict.HOLD)
 
-    async def _send(self, channel: Channel, claimed: Claim) -> Outcome:
+    async def _send(self, channel: Channel, claimed: Claim, ends_at: float) -> Outcome:
+        """Look the record up where that is needed, and tell it; cut off at `ends_at`: then the lease is still ours."""
         message = claimed.message
         delivery = Delivery(
             key=message.stream_key,
@@ -226,12 +229,17 @@ class Deliverer:
             attempt=claimed.attempts + 1,
             uncertain=claimed.uncertain,
         )
+        limit = asyncio.timeout_at(ends_at)
         try:
-            found = await _look_up(channel.adapter, delivery)
-            outcome = found if isinstance(found, Outcome) else await channel.adapter.deliver(found)
+            async with limit:
+                found = await _look_up(channel.adapter, delivery)
+                outcome = found if isinstance(found, Outcome) else await channel.adapter.deliver(found)
         except Exception as error:  # noqa: BLE001 - the supervisor's boundary: a faulty adapter must not stop the others
-            self._log.exception("delivery.adapter_failed", endpoint=message.endpoint, message_id=message.message_id)
-            outcome = Outcome(Result.UNKNOWN, ADAPTER_FAILED, detail=type(error).__name__)
+            if limit.expired():
+                outcome = Outcome(Result.UNKNOWN, "timeout", "the look-up and all calls together")
+            else:
+                self._log.exception("delivery.adapter_failed", endpoint=message.endpoint, message_id=message.message_id)
+                outcome = Outcome(Result.UNKNOWN, ADAPTER_FAILED, detail=type(error).__name__)
         if outcome.result is not Result.UNKNOWN:
             return outcome
         # a look-up before this would find nothing and mean nothing

@@ -1,5 +1,6 @@
 """The engine with CRMs that can be asked what they hold, and with adapters that misbehave."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -105,6 +106,28 @@ async def test_a_look_up_that_fails_is_tried_again(rig: Rig, crm: Crm) -> None:
     await rig.run(later_s=41)
     assert (await rig.one(opened)).summary.last_code == "search_unavailable"
     assert len(crm.delivered) == 1
+
+
+async def test_a_look_up_without_end_is_cut_off_before_the_lease_is_another_workers(
+    rig: Rig, crm: Crm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def search(_key: str) -> Sequence[str]:
+        await asyncio.Event().wait()
+        return ()
+
+    crm.answers = [UNKNOWN]
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    await rig.run()
+    monkeypatch.setattr(crm, "find_case", search)
+    monkeypatch.setattr("crm_sync.delivery.deliverer.WORK_S", 0.5)
+    await rig.run(later_s=41)
+    assert [each.code for each in (await rig.one(opened)).attempts] == ["timeout", "timeout"]
+    assert len(crm.delivered) == 1  # nothing is made after it, when another worker may be making it
+    monkeypatch.undo()
+    crm.holds = ["T-7"]
+    await rig.run(later_s=600)
+    assert (await rig.one(opened)).external_id == "T-7"
 
 
 async def test_notes_are_sent_with_what_the_crm_calls_the_case(rig: Rig, crm: Crm) -> None:
