@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
@@ -19,9 +20,10 @@ from joserfc.jwk import KeySet
 
 from devices.errors import ConfigError, Fault
 from gateway.people import queries
-from gateway.people.model import Role, SignedIn, SignInRefused
+from gateway.people.audit import record
+from gateway.people.model import Actor, Role, SignedIn, SignInRefused
 from gateway.people.people import People, digest_of, new_person_id
-from gateway.people.queries import Connection, NewPerson, OidcAttempt
+from gateway.people.queries import Account, Connection, NewPerson, OidcAttempt
 from gateway.people.settings import OidcSettings
 
 CALLBACK: Final = "/v1/session/oidc/callback"
@@ -33,6 +35,7 @@ _NOT_IN_NAMES: Final = re.compile(r"[^\w.@+ -]")
 _KNOWN_FOR_S: Final = 3600.0
 _LEEWAY_S: Final = 60
 _TIMEOUT_S: Final = 10.0
+_AWAY: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})  # says nothing of whoever asks
 # Signatures by a key that only the provider has: no "none", nothing with a secret that we know too.
 _ALGORITHMS: Final = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
@@ -80,6 +83,7 @@ class OidcSignIn:
         self._keys: KeySet | None = None
         self._looking = asyncio.Lock()
         self._vows: dict[bytes, _Vow] = {}  # by the digest of the session
+        self._away_s = 0.0  # when it was last found to be away, on the monotonic clock
         people.voucher = self.vouch
 
     async def begin(self, redirect_uri: str, return_to: str) -> Begun:
@@ -122,31 +126,35 @@ class OidcSignIn:
         self._keep(digest_of(signed_in.token), str(claims["sub"]), answer)
         return signed_in, attempt.return_to
 
-    async def vouch(self, digest: bytes) -> datetime | None:
+    async def vouch(self, digest: bytes, came_s: float) -> datetime | None:
         """Until when the provider answers for a session, asked when its last word runs out; None: no longer.
 
         A provider that is away for a while signs nobody out: it is asked again soon, for as long as a session lasts.
+        Whoever came (on the monotonic clock) before it was found to be away need not wait for that once more.
         """
         vow = self._vows.get(digest)
         if vow is None:
             return None
+        if came_s < self._away_s:
+            return datetime.now(UTC) + ASK_AGAIN
         try:
             answer = await self._ask_for_token({"grant_type": "refresh_token", "refresh_token": vow.token})
             claims = await self._claims(answer, None) if "id_token" in answer else None
         except SignInRefused as refused:
             if refused.reason == "provider":
+                self._away_s = time.monotonic()
                 return datetime.now(UTC) + ASK_AGAIN
-            del self._vows[digest]
+            self._vows.pop(digest, None)
             return None
         role = None if claims is None else self._role(claims)
         if claims is not None:
             if role is None or claims["sub"] != vow.subject:
-                del self._vows[digest]
+                self._vows.pop(digest, None)
                 return None
             async with self._people.pool.connection() as conn, conn.transaction():
                 account = await queries.find_by_oidc(conn, self._people.tenant_id, self._settings.issuer, vow.subject)
                 if account is not None:
-                    await queries.set_role(conn, account.person_id, role)
+                    await _give_role(conn, account, role)
         self._keep(digest, vow.subject, {"refresh_token": vow.token, **answer})
         return _good_until(claims, answer)
 
@@ -181,7 +189,7 @@ class OidcSignIn:
         elif account.disabled_at is not None:
             raise SignInRefused("unknown", "you may no longer sign in here")
         else:
-            await queries.set_role(conn, account.person_id, role)
+            await _give_role(conn, account, role)
         account = await queries.find_by_oidc(conn, tenant_id, issuer, subject)
         assert account is not None  # it was found, or has just been written
         return await self._people.begin(conn, account, {"from": address, "issuer": issuer}, _good_until(claims, {}))
@@ -263,7 +271,8 @@ class OidcSignIn:
                 answer.raise_for_status()
                 said: object = answer.json()
         except httpx.HTTPStatusError as error:
-            if form is not None and error.response.is_client_error:
+            status = error.response.status_code
+            if form is not None and error.response.is_client_error and status not in _AWAY:
                 raise SignInRefused("wrong", "the provider does not accept this sign-in; begin again") from error
             raise SignInRefused("provider", "the sign-in provider does not answer as it should", 30.0) from error
         except (httpx.HTTPError, ValueError) as error:
@@ -271,6 +280,15 @@ class OidcSignIn:
         if not isinstance(said, dict):
             raise SignInRefused("provider", "the sign-in provider does not answer as it should", 30.0)
         return said  # pyright: ignore[reportUnknownVariableType]
+
+
+async def _give_role(conn: Connection, account: Account, role: Role) -> None:
+    """Let somebody do what the provider says, and keep that it was another role before."""
+    if account.role != role:
+        await queries.set_role(conn, account.person_id, role)
+        whose = Actor(account.tenant_id, account.name, role, "person")
+        told = {"role": str(role), "before": account.role, "why": "provider"}
+        await record(conn, whose, "person.change", account.name, told)
 
 
 def _good_until(claims: Mapping[str, Any] | None, answer: Mapping[str, Any]) -> datetime:

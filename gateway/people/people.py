@@ -57,7 +57,7 @@ class People:
         self._failed = FailedLogins(
             settings.failed_sign_ins_burst, settings.failed_sign_ins_per_minute, monotonic, bucket_of=_bucket_of
         )
-        self.voucher: Callable[[bytes], Awaitable[datetime | None]] | None = None
+        self.voucher: Callable[[bytes, float], Awaitable[datetime | None]] | None = None
         self._vouching = asyncio.Lock()
         self._checking = asyncio.Semaphore(1)
         self._waiting = 0
@@ -171,6 +171,7 @@ class People:
 
     async def _vouched_again(self, digest: bytes, idle_since: datetime) -> Actor | None:
         """Whoever has a session for which its provider answers once more; None where it does not, and it is over."""
+        came_s = time.monotonic()
         async with self._vouching:
             now = self._now()
             async with self.pool.connection() as conn:
@@ -179,7 +180,7 @@ class People:
                 return None
             if found.vouched_until is None or found.vouched_until > now:
                 return found.actor  # somebody was faster
-            until = None if self.voucher is None else await self.voucher(digest)
+            until = None if self.voucher is None else await self.voucher(digest, came_s)
             async with self.pool.connection() as conn, conn.transaction():
                 if until is None:
                     await queries.end_session(conn, digest)

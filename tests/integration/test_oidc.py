@@ -12,6 +12,7 @@ from joserfc.jwk import RSAKey
 from gateway.api.oidc import oidc_router
 from gateway.people.model import Role
 from gateway.people.oidc import OidcSignIn
+from gateway.people.people import digest_of
 from gateway.people.settings import OidcSettings
 from tests.services.oidc import ISSUER, Provider
 from tests.services.people import House, open_house
@@ -25,6 +26,7 @@ class Case:
 
     house: House
     provider: Provider = field(default_factory=Provider)
+    sign_in: OidcSignIn | None = None
 
     async def go(self, client: httpx.AsyncClient, return_to: str = "/inbox") -> httpx.Response:
         """From our page to the provider and back."""
@@ -41,7 +43,8 @@ async def case(plain_database_url: str) -> AsyncIterator[Case]:
     async with open_house(plain_database_url, public_url="https://care.example.com") as house:
         made = Case(house)
         made.provider.claims["groups"] = ["staff", "desk"]
-        house.app.include_router(oidc_router(OidcSignIn(settings, house.people, made.provider.connect)), prefix="/v1")
+        made.sign_in = OidcSignIn(settings, house.people, made.provider.connect)
+        house.app.include_router(oidc_router(made.sign_in), prefix="/v1")
         yield made
 
 
@@ -143,6 +146,32 @@ async def test_a_provider_is_asked_again_and_says_the_role_anew_or_that_it_is_ov
         assert (await client.get("/v1/session")).status_code == 401
         case.provider.claims["groups"] = ["it"]
         assert (await client.get("/v1/session")).status_code == 401  # it does not come to life again
+
+
+async def test_whoever_waited_while_a_provider_was_found_to_be_away_does_not_ask_it_again(case: Case) -> None:
+    case.provider.gives_refresh = True
+    async with browser(case) as client:
+        await case.go(client)
+        token = next(iter(client.cookies.values()))
+    assert case.sign_in is not None
+    case.provider.is_away, case.provider.away_status = True, 429  # too busy, which says nothing of her
+    came_s = time.monotonic()
+    assert await case.sign_in.vouch(digest_of(token), came_s) is not None
+    assert await case.sign_in.vouch(digest_of(token), came_s) is not None
+    assert case.provider.asked_away == 1
+    assert await case.sign_in.vouch(digest_of(token), time.monotonic()) is not None
+    assert case.provider.asked_away == 2
+
+
+async def test_a_role_that_the_provider_changes_is_in_the_audit_trail(case: Case) -> None:
+    case.provider.gives_refresh = True
+    async with browser(case) as client:
+        await case.go(client)
+        await case.house.rows(RUN_OUT)
+        case.provider.claims["groups"] = ["it"]
+        assert (await client.get("/v1/session")).json()["role"] == "admin"
+    changed = await case.house.rows("SELECT who, subject, inputs FROM audit WHERE what = 'person.change'")
+    assert changed == [("person:ada", "ada", {"role": "admin", "before": "agent", "why": "provider"})]
 
 
 async def test_a_providers_session_lasts_no_longer_than_the_settings_say(case: Case) -> None:

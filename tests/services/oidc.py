@@ -35,6 +35,8 @@ class Provider:
     gives_refresh: bool = False
     refreshes: int = 0
     is_away: bool = False
+    away_status: int = 503
+    asked_away: int = 0  # how often, while it was away
 
     def connect(self) -> httpx.AsyncClient:
         """A client that reaches nobody else."""
@@ -62,7 +64,8 @@ class Provider:
         assert path == "/token"
         form = {name: values[0] for name, values in parse_qs(request.content.decode()).items()}
         if self.is_away:
-            return httpx.Response(503)
+            self.asked_away += 1
+            return httpx.Response(self.away_status)
         if form["grant_type"] == "refresh_token":
             return self._refresh(form)
         asked = self.asked.pop(form["code"], None)
