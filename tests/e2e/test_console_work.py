@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
+from gateway.people.people import digest_of
 from tests.services.chromium import Window, open_window
 from tests.services.console import PASSWORD, ConsoleWorld
 
@@ -229,7 +231,10 @@ def test_a_watch_is_tried_on_stored_history_and_its_page_tells_what_it_comes_to(
     assert alarms[2] == "0"
     expect(page.locator(".picture")).to_be_visible()
     assert page.evaluate("document.querySelector('.picture').naturalWidth") > 500
-    assert "watch.backtest" in {each["what"] for each in console_world.gateway.ask("/v1/audit")["items"]}
+    stop = page.url + "/stop"  # it is over: nothing happens, but somebody has asked
+    assert window.context.request.post(stop, form={"csrf": wrong["csrf"]}).ok
+    acts = {each["what"] for each in console_world.gateway.ask("/v1/audit")["items"]}
+    assert {"watch.backtest", "watch.stop_backtest"} <= acts
     window.go("/watches/boiler/too-hot")
     expect(page.locator("[data-part=tiles]")).to_contain_text("asks first")  # nothing has changed
     expect(page.locator("[data-part=backtests]")).to_contain_text("done")
@@ -273,3 +278,51 @@ def test_an_owner_is_left_alone_and_seen_whole(of: Open, console_world: ConsoleW
     expect(holds).to_contain_text("wants no letters")
     holds.get_by_role("button", name="Leave them alone no longer").click()
     expect(holds).to_contain_text("Nothing was ordered")
+
+
+def test_nobody_writes_below_their_role_without_a_page_of_ours_or_in_anothers_house(
+    of: Open, console_world: ConsoleWorld
+) -> None:
+    gateway, device_id = console_world.gateway, console_world.heat()
+    case = console_world.case_of(device_id, "proposed")
+    alarm_id, owner_ref = case["alarms"][0]["alarm_id"], case["owner_ref"]
+    tenant, why = {"default": "viewer", "other": "operator"}, {"why": "for a test", "kind": "do_not_contact"}
+    for tenant_id, role in tenant.items():
+        gateway.query(
+            "INSERT INTO api_token (tenant_id, name, role, digest, created_at) "
+            "VALUES (%s, 'writer', %s, %s, now()) RETURNING name",
+            *(tenant_id, role, digest_of(f"clt_writes_{tenant_id}")),
+        )
+    ((quiet_id,),) = gateway.query(
+        "INSERT INTO quiet_alarm (tenant_id, kind, device_id, starts_at, ends_at, created_at, actor, why) VALUES "
+        "('default', 'silence', 'nobody', now(), now() + interval '1 day', now(), 'person:olga', 'x') "
+        "RETURNING quiet_id"
+    )
+    forms: dict[str, dict[str, str]] = {
+        f"/cases/{case['case_id']}/assign": {"to": ""},
+        f"/alarms/{alarm_id}/acknowledge": {},
+        f"/alarms/{alarm_id}/snooze": {"for": "1h"},
+        f"/silences/{quiet_id}/end": {},
+        f"/devices/{device_id}/commands": {"name": "vent"},
+        f"/devices/{device_id}/commands/none/cancel": {},
+        f"/devices/{device_id}/credentials/rotate": {},
+        f"/devices/{device_id}/credentials/revoke": {},
+        f"/owners/{owner_ref}/holds": why,
+        f"/owners/{owner_ref}/release": why,
+        "/contacts/none/approve": {},
+        "/contacts/none/decline": why,
+        "/watches/boiler/too-hot/backtest": {"days": "7"},
+        "/backtests/none/stop": {},
+    }
+    for tenant_id, answers in (("default", {403}), ("other", {403, 404, 409})):
+        headers = {"Authorization": f"Bearer clt_writes_{tenant_id}"}
+        with httpx.Client(base_url=console_world.url, headers=headers, timeout=30) as writer:
+            said = {path: writer.post(path, data=form).status_code for path, form in forms.items()}
+        assert {path: status for path, status in said.items() if status not in answers} == {}, tenant_id
+    window = of("olga")
+    window.go("/")
+    for path, form in forms.items():
+        guessed = window.context.request.post(f"{window.base_url}{path}", form={**form, "csrf": "x"}, max_redirects=0)
+        assert guessed.status == 403, path
+    written = gateway.query("SELECT what FROM audit WHERE who = 'token:writer' AND what NOT LIKE '%%.read'")
+    assert written == []

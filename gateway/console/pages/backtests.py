@@ -107,8 +107,11 @@ def _add_results(router: APIRouter, desk: Desk) -> None:
 
     @router.post("/backtests/{job_id}/stop")
     async def stop(request: Request, job_id: str) -> Response:
-        await desk.write(request, Role.OPERATOR)
-        desk.parts.backtests.stop(await find(request, job_id))
+        person, _ = await desk.write(request, Role.OPERATOR)
+        job = await find(request, job_id)
+        async with desk.pool.connection() as conn:
+            await record(conn, person, "watch.stop_backtest", f"{job.asked.model}/{job.asked.watch}", {"job": job_id})
+        desk.parts.backtests.stop(job)
         return RedirectResponse(f"/backtests/{job_id}", HTTPStatus.SEE_OTHER)
 
 

@@ -66,7 +66,7 @@ def _data_of(fields: Mapping[str, str]) -> Mapping[str, object]:
     text = text_of(fields, "data", 8192)
     try:
         found: object = json.loads(text) if text else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise unusable("data") from error
     if not isinstance(found, dict):
         raise unusable("data")
