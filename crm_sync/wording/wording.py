@@ -20,7 +20,9 @@ _WHOLE_FROM: Final = 1000  # values from here on need no decimals
 _UNITS: Final = {"Cel": "°C", "1": "", "m/s2": "m/s²", "Ohm": "Ω", "deg": "°", "W.h": "Wh", "kW.h": "kWh"}
 _NO_SPACE: Final = frozenset({"%", "°"})
 _SPAN: Final = re.compile(r"(\d[\d,]*(?:\.\d+)?) (second|minute|hour|day)s?")
-_NUMBER: Final = re.compile(r"(?<![\d:.])\d[\d,]*(?:\.\d+)?(?![\d:]| \d\d:)")  # not a clock's, nor a year before one
+_NUMBER: Final = re.compile(  # not a clock's, nor a year before one, nor of a name or version
+    r"(?<![\w:.])(?<!\w-)\d[\d,]*(?:\.\d+)?(?![\d:]|\.\d| \d\d:)"
+)
 
 Unit = Literal["second", "minute", "hour", "day"]
 

@@ -11,6 +11,11 @@ No sign of life for 3.2 days, since 3 May 2025 14:05; its longest usual silence 
 Event x has come at least 32 times since 26 May 19:34 (32 hours); its limit is 6 within 24 hours
 by chance this happens less than once in 3 million times
 Shots: no use since 20 May 02:00 (7.8 days), where some is expected within 3.6 days; a habit known for 26 days
+the device is known as kettle-2.1 now, no longer as v1.5; whether the trouble since 3 May 14:05 is over cannot be told, \
+for it is not watched any more
+Shots rose by 1,200: unlike itself at this time of day; expected was 2.5 to 4
+5 of 8 metrics of this device have drifted away from their own past since 3 May 14:05, together more than chance does: \
+Temperature 12.5 °C, was 11 °C; Pressure -2.5 bar, was 3.1 bar
 """
 TOLD = """
 Boiler temperature 147 °C, sopra il limite di 125 °C da 11 giorni, dal 16 novembre 09:16
@@ -19,6 +24,11 @@ Nessun segno di vita da 3,2 giorni, dal 3 maggio 2025 14:05; il suo silenzio pi�
 Event x è venuto almeno 32 volte dal 26 maggio 19:34 (32 ore); il suo limite è 6 entro 24 ore
 per caso capita meno di una volta su 3 milioni
 Shots: nessun uso dal 20 maggio 02:00 (7,8 giorni), dove se ne aspetta entro 3,6 giorni; un'abitudine nota da 26 giorni
+il dispositivo ora è noto come kettle-2.1, non più come v1.5; se il guasto dal 3 maggio 14:05 sia finito non si può \
+dire, perché non lo si sorveglia più
+Shots in aumento di 1.200: diverso dal solito a quest'ora; ci si aspettava da 2,5 a 4
+5 misure su 8 di questo dispositivo si sono allontanate dal loro passato dal 3 maggio 14:05, insieme più di quanto \
+faccia il caso: Temperature 12,5 °C, era 11 °C; Pressure -2,5 bar, era 3,1 bar
 """
 
 
