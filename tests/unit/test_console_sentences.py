@@ -11,8 +11,8 @@ No sign of life for 3.2 days, since 3 May 2025 14:05; its longest usual silence 
 Event x has come at least 32 times since 26 May 19:34 (32 hours); its limit is 6 within 24 hours
 by chance this happens less than once in 3 million times
 Shots: no use since 20 May 02:00 (7.8 days), where some is expected within 3.6 days; a habit known for 26 days
-the device is known as kettle-2.1 now, no longer as v1.5; whether the trouble since 3 May 14:05 is over cannot be told, \
-for it is not watched any more
+the device is known as kettle-2.1 now, no longer as v1.5; whether the trouble since 3 May 14:05 is over cannot be \
+told, for it is not watched any more
 Shots rose by 1,200: unlike itself at this time of day; expected was 2.5 to 4
 5 of 8 metrics of this device have drifted away from their own past since 3 May 14:05, together more than chance does: \
 Temperature 12.5 °C, was 11 °C; Pressure -2.5 bar, was 3.1 bar
