@@ -87,15 +87,17 @@ class Caller:
         page, cursor, path = call.page_from, None, ""
         gathered: list[Json] = []
         seen: set[bytes] = set()
+        found: list[Json] = []
         for _ in range(call.most_pages):
             told = {"page": page, "cursor": cursor, "offset": len(gathered)}
             reply = await self.call(name, call, replace(values, facts={**values.facts, **told}), path)
             items = look_up(call.items, reply.body)
             found = items if isinstance(items, list) else []
             mark = msgspec.json.encode(found)
-            if not found or mark in seen:  # a CRM that ignores the page number brings the first one for ever
+            if mark in seen or not (found or call.is_led):  # a CRM that ignores the page number brings the first again
                 return gathered
-            seen.add(mark)
+            if found:
+                seen.add(mark)
             gathered += found
             path = self._next_page(name, call, reply)
             cursor = look_up(call.cursor, reply.body) if call.cursor else None
@@ -103,6 +105,8 @@ class Caller:
                 page += 1
             elif not path and cursor is None and not call.by_offset:
                 return gathered
+        if not found:  # of those that lead on for ever
+            return gathered
         detail = f"{name}: there are more than {call.most_pages} pages, and what is sought may be on the next"
         raise CallFailed(Outcome(Result.PERMANENT, "too_many_pages", detail))
 

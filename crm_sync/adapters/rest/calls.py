@@ -108,6 +108,11 @@ class Listing(Call):
     nothing: Statuses = ()  # statuses that mean that there is none
     most_pages: Annotated[int, Field(ge=1, le=_MOST_PAGES)] = 20
 
+    @property
+    def is_led(self) -> bool:
+        """Whether answers say if there is more: one without items, which `items` may have left out, is not the end."""
+        return bool(self.next or self.next_link) and self.page_from is None and not self.by_offset
+
 
 class Find(Listing):
     """Looks for the record under the case's id."""
