@@ -72,7 +72,7 @@ def timestamp_us(ts: object) -> int | None:
     if isinstance(ts, str):
         try:
             ts_us = (msgspec.convert(ts, AwareDatetime) - EPOCH) // timedelta(microseconds=1)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeError):  # the latter for half of a surrogate pair
             return None
         return ts_us if 0 <= ts_us <= MAX_TS_US else None
     if not isinstance(ts, int | float) or isinstance(ts, bool) or not 0 <= ts <= MAX_TS_MS:

@@ -111,6 +111,7 @@ def test_times_that_are_understood(ts: str, expected_us: int) -> None:
         '"1969-12-31T23:59:59Z"',
         '"1772323200000"',
         '"9999-12-31T23:59:59-12:00"',
+        '"\\ud83d"',
         "true",
         "-1",
         "1e300",
