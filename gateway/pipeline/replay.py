@@ -37,11 +37,13 @@ class Replays:
     async def go_on(self, conn: Connection) -> None:
         """Write down what replays came to, and submit those asked for since; in the caller's transaction.
 
-        A replay whose outcome was lost in a crash is done again, which changes nothing: it finds duplicates.
+        A replay whose outcome was lost in a crash is done again, which changes nothing: it finds duplicates. Verdicts
+        that come meanwhile wait for the next time.
         """
-        if self._outcomes:
-            await finish_replays(conn, self._outcomes)
-        finished = {one for one, _ in self._outcomes}
+        outcomes = self._outcomes.copy()
+        if outcomes:
+            await finish_replays(conn, outcomes)
+        finished = {one for one, _ in outcomes}
         room = _AT_ONCE - len(self._under_way)
         if room <= 0 and not finished:
             return
@@ -50,7 +52,7 @@ class Replays:
                 self._under_way.add(entry.quarantine_id)
                 self._queue.put([self._bunch(entry)])
         self._under_way -= finished
-        self._outcomes.clear()
+        del self._outcomes[: len(outcomes)]
 
     def _bunch(self, entry: Entry) -> Bunch:
         return Bunch(
