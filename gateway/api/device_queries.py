@@ -128,7 +128,7 @@ async def summarise_device(conn: Connection, held: Sequence[Held], tenant_id: st
 
     Counted by the day from the usage rollups as far as these have come; so what comes late counts a minute later.
     """
-    usage = {table.model: table for table in await find_usage(conn, ())} if held else {}
+    usage = {table.model: table for table in await find_usage(conn, (), only_kept=True)} if held else {}
     stored = sum([await _count(conn, each, usage.get(each.table.model), device_id) for each in held])
     row = await (await conn.execute(COUNT_QUARANTINED, {"tenant_id": tenant_id, "device_id": device_id})).fetchone()
     return Summary(

@@ -61,7 +61,7 @@ async def read_metrics(
     conn: Connection, tables: Sequence[ReadingTable], metrics: Sequence[str], stretch: Stretch
 ) -> dict[str, tuple[Floats, Floats]]:
     """Times and values of metrics, thinned; of each from the table that holds most of them, where any does."""
-    usage = {table.model: table for table in await find_usage(conn, ())}
+    usage = {table.model: table for table in await find_usage(conn, (), only_kept=True)}
     found: dict[str, tuple[Floats, Floats]] = {}
     for table in tables:
         wanted = [pair for pair in zip(table.metrics, table.columns, strict=True) if pair[0] in metrics]
@@ -148,7 +148,7 @@ GROUP BY 1 ORDER BY 1
 
 async def count_readings(conn: Connection, stretch: Stretch, step_s: float) -> tuple[Floats, Floats]:
     """How many readings there are in each step of whole hours; steps without any are counted as 0."""
-    usage = {table.model: table for table in await find_usage(conn, ())}
+    usage = {table.model: table for table in await find_usage(conn, (), only_kept=True)}
     found: dict[float, float] = {}
     for table in [held.table for held in await find_held(conn, stretch.device_id)]:
         rolled = usage.get(table.model)

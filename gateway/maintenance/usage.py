@@ -56,14 +56,19 @@ class UsageTable:
 
 FIND_USAGE: LiteralString = """
 SELECT r.model, t.table_name, r.hour_table, r.day_table, r.columns FROM rollup r JOIN reading_table t USING (model)
+WHERE r.is_kept OR NOT %s
+   OR (SELECT c.relkind FROM pg_class c WHERE c.oid = to_regclass(quote_ident(r.hour_table))) = 'v' -- TimescaleDB's
 ORDER BY r.model
 """
 
 
-async def find_usage(conn: Connection, wanted: Iterable[str]) -> list[UsageTable]:
-    """The rollups that there are, with the wanted metrics; with all, where none is named."""
+async def find_usage(conn: Connection, wanted: Iterable[str], *, only_kept: bool = False) -> list[UsageTable]:
+    """The rollups that there are, with the wanted metrics; with all, where none is named.
+
+    Those that were turned off tell of what came until then only: whoever would read the readings else wants none.
+    """
     names = set(wanted)
-    rows = await (await conn.execute(FIND_USAGE)).fetchall()
+    rows = await (await conn.execute(FIND_USAGE, (only_kept,))).fetchall()
     return [
         UsageTable(
             model, source, hour, day, [(metric, column) for metric, column in columns if not names or metric in names]

@@ -15,6 +15,7 @@ from fastapi import APIRouter
 from gateway.api.devices import devices_router
 from gateway.api.quarantine import quarantine_router
 from gateway.api.rollups import rollups_router
+from gateway.maintenance.rollups import leave_rollups
 from gateway.people.people import Pool
 from gateway.pipeline.taps import Taps
 from tests.ingest.rig import NOW_S, Rig, reading
@@ -156,3 +157,7 @@ async def test_a_device_has_as_many_readings_as_are_stored_rolled_up_or_not(data
                 [NOW_S - 86_400.0 * 3 + 1],
             )
         assert await shown() == (19, -86_400.0 * 2 - 400.0, 3)
+        async with await rig.connect() as conn:
+            await leave_rollups(conn)  # what comes late is in no rollup from now on
+        await rig.tell("k1", reading(-86_400.0 - 40.0, celsius=22))
+        assert await shown() == (20, -86_400.0 * 2 - 400.0, 3)

@@ -13,12 +13,13 @@ from psycopg.rows import TupleRow
 from structlog.testing import capture_logs
 
 from gateway.database.edition import detect_edition
-from gateway.maintenance.community import Community, aggregate_statements, view_statement
+from gateway.maintenance.community import Community, aggregate_statements, leave_rollup, view_statement
 from gateway.maintenance.job import Maintenance, Upkeep
 from gateway.maintenance.rollup_columns import rollup_tables_of
-from gateway.maintenance.rollups import OwnRollups
+from gateway.maintenance.rollups import OwnRollups, put_rollup
 from gateway.maintenance.sessions import connect
 from gateway.maintenance.settings import MaintenanceSettings, RetentionSettings
+from gateway.maintenance.usage import find_usage
 from gateway.store.tables import read_tables
 from tests.ingest.rig import PROFILES, Rig, reading
 from tests.integration.test_rollups import assert_true, roll_up
@@ -99,6 +100,9 @@ async def test_a_continuous_aggregate_says_what_careloops_own_rollup_says(timesc
                 generations.append((f"{name}_{known}", (await rig.rows(COLUMNS, f"{name}_{known}"))[0][0]))
             generations[0] = (generations[0][0], [one for one in generations[0][1] if not one.startswith("boils")])
             await conn.execute(view_statement(name, generations))
+        await put_rollup(conn, tables)
+        await leave_rollup(conn, "kettle")  # careloop's own job has no part in it
+        assert [one.model for one in await find_usage(conn, (), only_kept=True)] == ["kettle"]
         await assert_true(rig)
 
 
