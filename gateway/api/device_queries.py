@@ -115,6 +115,7 @@ class Summary(NamedTuple):
     stored: int
     first_ts: datetime | None
     last_ts: datetime | None
+    known_since: datetime | None  # the first reading, though it be stored no longer and only its day remain
     quarantined: int
 
 
@@ -129,19 +130,21 @@ async def summarise_device(conn: Connection, held: Sequence[Held], tenant_id: st
     Counted by the day from the usage rollups as far as these have come; so what comes late counts a minute later.
     """
     usage = {table.model: table for table in await find_usage(conn, (), only_kept=True)} if held else {}
-    stored = sum([await _count(conn, each, usage.get(each.table.model), device_id) for each in held])
+    counted = [await _count(conn, each, usage.get(each.table.model), device_id) for each in held]
     row = await (await conn.execute(COUNT_QUARANTINED, {"tenant_id": tenant_id, "device_id": device_id})).fetchone()
     return Summary(
-        stored=stored,
+        stored=sum(stored for stored, _ in counted),
         first_ts=min((each.first_ts for each in held), default=None),
         last_ts=max((each.last_ts for each in held), default=None),
+        known_since=min((since for _, since in counted), default=None),
         quarantined=0 if row is None else int(row[0]),
     )
 
 
 ROLLED_OF_DEVICE: LiteralString = """
-SELECT coalesce(sum(readings), 0)::bigint, max(last_ts) FROM {day}
-WHERE device_id = %(device_id)s AND bucket >= %(since)s
+SELECT coalesce(sum(readings) FILTER (WHERE bucket >= %(since)s), 0)::bigint,
+       max(last_ts) FILTER (WHERE bucket >= %(since)s), min(first_ts)
+FROM {day} WHERE device_id = %(device_id)s
 """
 COUNT_OF_DEVICE: LiteralString = """
 SELECT count(*) FROM {table} WHERE device_id = %(device_id)s AND ts >= %(since)s AND ts < %(until)s
@@ -149,15 +152,18 @@ SELECT count(*) FROM {table} WHERE device_id = %(device_id)s AND ts >= %(since)s
 _MOMENT = timedelta(microseconds=1)
 
 
-async def _count(conn: Connection, held: Held, usage: UsageTable | None, device_id: str) -> int:
-    """Whole days are counted from the rollup; the first one, part of which may be retired, and the last one are not."""
+async def _count(conn: Connection, held: Held, usage: UsageTable | None, device_id: str) -> tuple[int, datetime]:
+    """How many readings a table holds, and when the first one was that it ever held.
+
+    Whole days are counted from the rollup; the first one, part of which may be retired, and the last one are not.
+    """
     names = {"table": sql.Identifier(held.table.name), "day": sql.Identifier(usage.day if usage else "")}
     tomorrow = _day_after(held.first_ts)
-    stored, rolled_to = 0, None
+    stored, rolled_to, first_ever = 0, None, None
     if usage is not None:
         rolled = sql.SQL(ROLLED_OF_DEVICE).format(**names)
         row = await (await conn.execute(rolled, {"device_id": device_id, "since": tomorrow})).fetchone()
-        stored, rolled_to = row or (0, None)
+        stored, rolled_to, first_ever = row or (0, None, None)
     count = sql.SQL(COUNT_OF_DEVICE).format(**names)
     beyond = tomorrow if rolled_to is None else rolled_to + _MOMENT
     for since, until in ((held.first_ts, tomorrow), (beyond, held.last_ts + _MOMENT)):
@@ -165,7 +171,7 @@ async def _count(conn: Connection, held: Held, usage: UsageTable | None, device_
             values = {"device_id": device_id, "since": since, "until": until}
             row = await (await conn.execute(count, values)).fetchone()
             stored += row[0] if row else 0
-    return stored
+    return stored, held.first_ts if first_ever is None else min(first_ever, held.first_ts)
 
 
 def _day_after(moment: datetime) -> datetime:

@@ -125,7 +125,7 @@ def devices_router(
         async with pool.connection() as conn:
             summary = await summarise_device(conn, await find_held(conn, device_id), who.tenant_id, device_id)
             order = (await order_of(conn, who.tenant_id, [device_id])).get(device_id)
-            habits = await find_habits(conn, found["model"], summary.first_ts, summary.last_ts)
+            habits = await find_habits(conn, found["model"], summary.known_since, summary.last_ts)
         return DeviceDetail.model_validate(
             {**found, **summary._asdict(), "order": order, "habits": habits, "connected": is_connected(device_id)}
         )

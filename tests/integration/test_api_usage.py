@@ -157,6 +157,8 @@ async def test_a_device_has_as_many_readings_as_are_stored_rolled_up_or_not(data
                 [NOW_S - 86_400.0 * 3 + 1],
             )
         assert await shown() == (19, -86_400.0 * 2 - 400.0, 3)
+        habits = (await client.get("/devices/k1")).json()["habits"]
+        assert habits["known_days"] == pytest.approx((3 - min(days)) / 86_400.0)  # it is no younger for that
         async with await rig.connect() as conn:
             await leave_rollups(conn)  # what comes late is in no rollup from now on
         await rig.tell("k1", reading(-86_400.0 - 40.0, celsius=22))
