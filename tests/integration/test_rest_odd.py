@@ -164,6 +164,17 @@ async def test_it_says_in_its_own_way_that_nothing_was_done(
         assert (outcome.result, outcome.code, outcome.retry_after_s) == (result, code, wait_s)
 
 
+async def test_no_secret_is_kept_of_an_answer_that_repeats_what_it_was_asked_with() -> None:
+    async with odd() as (desk, tell):
+        opened = await tell(case())
+        echo = {"headers": {"App-Token": "app-1"}, "session": desk.session, "password": "t0ken-of-the-helpdesk"}
+        desk.instead_once = [Answer(422, echo)]
+        outcome = await tell(case(MessageType.CASE_UPDATED, change="severity_raised"), opened.external_id)
+        assert (outcome.result, "App-Token" in outcome.answer) == (Result.PERMANENT, True)
+        for secret in ("app-1", desk.session, "t0ken-of-the-helpdesk"):
+            assert secret not in outcome.answer + outcome.detail
+
+
 async def test_endpoints_of_one_account_rest_together(tmp_path: Path) -> None:
     async with Helpdesk() as desk:
         desk.tokens.add("another-token-of-the-account")

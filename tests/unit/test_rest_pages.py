@@ -7,6 +7,7 @@ import pytest
 
 from crm_sync.adapters.rest.caller import Caller, Reply
 from crm_sync.adapters.rest.calls import Call
+from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.hearing import Tickets
 from crm_sync.adapters.rest.spec import FACTS, parse_spec
 from crm_sync.adapters.rest.template import Values
@@ -64,3 +65,21 @@ async def test_a_page_of_our_own_tickets_alone_is_not_the_end_of_theirs(monkeypa
 async def test_pages_that_lead_on_for_ever_with_nothing_on_them_end(monkeypatch: pytest.MonkeyPatch) -> None:
     pages = [page(1, {"id": 7, "theirs": True}), *(page(at) for at in range(2, 9))]
     assert await listed(monkeypatch, pages) == [7]
+
+
+async def test_an_address_that_repeats_the_token_is_told_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = parse_spec({**SPEC, "auth": {"kind": "parameter", "parameter": "key"}}, "desk.toml")
+    endpoint = {"name": "desk", "url": URL, "adapter": "rest", "token": "t0p/secret+="}
+    caller = Caller(EndpointSettings.model_validate(endpoint), spec)
+    assert spec.tickets is not None
+
+    async def call(*_args: object) -> Reply:
+        after = "https://elsewhere.example/?key=t0p%2Fsecret%2B%3D&page=2"
+        return Reply({"tickets": [{"id": 7, "theirs": True}], "after": after}, url=URL)
+
+    monkeypatch.setattr(caller, "call", call)
+    with pytest.raises(CallFailed) as raised:
+        await caller.items("tickets", spec.tickets, Values(dict.fromkeys(FACTS), {}))
+    assert "elsewhere" in raised.value.outcome.detail
+    assert "secret" not in raised.value.outcome.detail
+    await caller.close()

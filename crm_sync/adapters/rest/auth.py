@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 import httpx
 import msgspec
@@ -84,7 +84,9 @@ class Authority:
         """What must not be kept of an answer."""
         held = self._credentials
         pair = base64.b64encode(f"{held.user}:{held.token}".encode()).decode()
-        return tuple(each for each in (held.token, self._granted, pair if held.token else "") if each)
+        plain = [each for each in (held.token, self._granted, pair if held.token else "") if each]
+        in_addresses = [written for each in plain for written in (quote(each, safe=""), quote_plus(each))]
+        return tuple(dict.fromkeys([*plain, *in_addresses]))
 
     @property
     def is_renewable(self) -> bool:

@@ -1,6 +1,7 @@
 """Makes the calls of a helpdesk's file: as whom, how often, page after page."""
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,8 @@ from crm_sync.adapters.rest.template import Json, UnknownWord, Values, as_text, 
 from crm_sync.guard import BlockedTarget, Resolve, resolve_host
 from crm_sync.settings import EndpointSettings
 from devices.errors import Retryable
+
+_SECRET: Final = re.compile(r"(?i)token|key|secret|auth|session|password")  # a header's name that says so
 
 MOST_BYTES: Final = 4_194_304
 """How much of an answer is read: whole pages, and records with all that was ever said in them."""
@@ -121,7 +124,8 @@ class Caller:
             return ""
         path = _inside(following, self._origin.url, reply.url)
         if not path:
-            detail = f"{name}: the next page is not below the endpoint's url; it is at {following[:200]}"
+            shown = self._redacted(following.encode())[:200]  # helpdesks repeat what the address bore
+            detail = f"{name}: the next page is not below the endpoint's url; it is at {shown}"
             raise CallFailed(Outcome(Result.PERMANENT, "foreign_page", detail))
         return path
 
@@ -148,10 +152,13 @@ class Caller:
             if failed.outcome.result is Result.RATE_LIMITED:  # the account's other endpoints hear of it here
                 wait_s = DEFAULT_PAUSE_S if failed.outcome.retry_after_s is None else failed.outcome.retry_after_s
                 self.bucket.rest(self._real_now_s() + wait_s)
-            secrets = self._authority.secrets
-            answer = redact(exchange.body, secrets)
-            detail = redact(failed.outcome.detail.encode(), secrets)
+            answer, detail = self._redacted(exchange.body), self._redacted(failed.outcome.detail.encode())
             raise CallFailed(replace(failed.outcome, answer=answer, detail=detail)) from None
+
+    def _redacted(self, told: bytes) -> str:
+        """What was answered, without what shows who careloop is."""
+        named = [text for name, text in self._spec.headers.items() if text and _SECRET.search(name)]
+        return redact(told, [*self._authority.secrets, *named])
 
     async def _send(self, request: Request, most_bytes: int = MAX_ANSWER_BYTES) -> Exchange:
         self.bucket.spend(self._real_now_s())
