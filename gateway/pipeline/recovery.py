@@ -4,6 +4,7 @@ What the detectors report meanwhile is thrown away: it is in the database alread
 nor raises one twice.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -96,10 +97,11 @@ class Recovery:
         floors = await self._restore(conn)
         await self._order.restore(conn)
         self._priors = {prior.number: prior for prior in await read_priors(conn, floors.lowest)}
-        for prior in self._priors.values():
-            if prior.number <= floors.lowest:
-                self._engine.adopt(prior)
         marks = await read_marks(conn, floors.lowest)
+        first = marks[0].batch_seq if marks else math.inf
+        for prior in self._priors.values():
+            if prior.number < first:  # also where its batch was pruned
+                self._engine.adopt(prior)
         fills = await read_fills(conn, floors.lowest)
         readings = 0
         for start in range(0, len(marks), _WINDOW):

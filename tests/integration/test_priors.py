@@ -36,13 +36,19 @@ class Acquainted(Engine):
         yield [KNOWN] if self.knows else []
 
 
+class Newer(Engine):
+    """Detectors whose state of before is of no use to them."""
+
+    version = Engine.version + 1
+
+
 def rig_on(url: str, engine: Engine) -> Rig:
     settings = PipelineSettings(
         batch=BatchSettings(max_readings=20, max_age=0.0),
         ingest=IngestSettings(outage_grace=0.0),
         order=OrderSettings(rejudge_after=60.0, rejudge_share=0.5),
     )
-    devices = {"first": "lamp", "second": "lamp"}
+    devices = {"first": "lamp", "second": "lamp", "third": "lamp"}
     return Rig(
         url,
         engine,
@@ -90,3 +96,18 @@ async def test_devices_keep_what_they_were_born_with_through_late_readings_and_a
     async with rig_on(plain_database_url, again).running():
         assert (again.prior_of("first"), again.prior_of("second")) == (NOBODY, number)
         assert again.take_out("second") == lived
+
+
+async def test_what_is_known_of_new_devices_outlives_its_batch_and_a_new_version(plain_database_url: str) -> None:
+    engine = Acquainted(PROFILES, DetectSettings())
+    engine.knows = True
+    async with rig_on(plain_database_url, engine).running() as rig:
+        await rig.until_rows("SELECT count(*) FROM cohort_prior", [(1,)])
+        ((number,),) = await rig.rows("SELECT max(batch_seq) FROM cohort_prior")
+        await lit(rig, "second", 1)
+    assert engine.prior_of("second") == number
+    newer = Newer(PROFILES, DetectSettings())
+    async with rig_on(plain_database_url, newer).running() as rig:
+        assert await rig.rows("SELECT count(*) FROM batch WHERE kind = 'prior'") == [(0,)]
+        await lit(rig, "third", 2)
+        assert newer.prior_of("third") == number

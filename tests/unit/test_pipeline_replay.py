@@ -23,7 +23,7 @@ async def test_a_verdict_that_comes_while_others_are_written_down_waits(monkeypa
         if len(written) == 1:
             replays.settle([2], [Verdict(stored=1)])
 
-    async def nothing_more(conn: object, but: Sequence[int], limit: int) -> list[Entry]:  # noqa: ARG001
+    async def nothing_more(conn: object, but: Sequence[int], limit: int) -> list[Entry]:
         return []
 
     monkeypatch.setattr(replay, "finish_replays", finish)
