@@ -5,7 +5,9 @@ import re
 import runpy
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from devices.profiles import load_profiles
 from gateway.detect.detector import SeriesDetector
 from gateway.detect.engine import Engine
 from gateway.detect.settings import DetectSettings
+from gateway.settings import load_settings
 from tests.detect.stories import Story, hours, judge, profile_of
 from tests.services.gateway import GatewayProcess
 
@@ -70,3 +73,23 @@ def test_the_site_is_built_without_a_broken_link_and_loads_nothing_from_elsewher
     assert len(pages) > 30
     loads = re.compile(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', re.IGNORECASE)
     assert [page.name for page in pages if loads.search(page.read_text())] == []
+    device, detector = (text_of(tmp_path / "site/tutorials" / name) for name in ("device.html", "detector.html"))
+    assert "class Jump" in detector
+    assert "import paho.mqtt.client" in device
+    assert "WiFiClientSecure network" in device
+    assert not [page.name for page in pages if "--8" in text_of(page)]
+
+
+def text_of(page: Path) -> str:
+    """What a page of the built site says, without its markup."""
+    return unescape(re.sub(r"<[^>]+>", "", page.read_text()))
+
+
+def test_the_settings_that_let_the_board_in_are_settings(tmp_path: Path) -> None:
+    text = re.search(r'```toml title="careloop.toml"\n(.*?)```', (TUTORIALS / "device.md").read_text(), re.DOTALL)
+    assert text is not None
+    (tmp_path / "careloop.toml").write_text(dedent(text[1]))
+    listen = load_settings(tmp_path / "careloop.toml", {}).listen
+    assert Path(listen.tls.certificate).name == "gateway.pem"
+    assert Path(listen.tls.key).name == "gateway.key"
+    assert f"PORT = {listen.port};" in (TUTORIALS / "samples/esp32.ino").read_text()
