@@ -16,6 +16,7 @@ from crm_sync.playbooks import queries as playbook_queries
 from crm_sync.playbooks.fixes import drop
 from crm_sync.playbooks.queries import DueFix, SilentFix
 from crm_sync.settings import MessageType
+from crm_sync.stopping import withdraw_stopped
 from devices.commands.model import CommandState
 from devices.profiles.model import ActionKind, Severity
 
@@ -28,6 +29,7 @@ async def follow_fixes(conn: Connection, desk: Desk, tenant_id: str, log: Log, n
     """Take up what is new of silent fixes, in the caller's transaction and in the turn of the inbox; how many."""
     if not await take_turn(conn):
         return 0
+    await withdraw_stopped(conn, tenant_id, everything=desk.settings.kill_switch)  # ordered while a switch was thrown
     followed = 0
     for due in await playbook_queries.due_fixes(conn, tenant_id, now_s, AT_ONCE):
         follow_it = partial(_follow, conn, desk, due, now_s)

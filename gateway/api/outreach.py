@@ -9,6 +9,7 @@ from fastapi import APIRouter, HTTPException, Response
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict, Field
 
+from crm_sync import stopping
 from crm_sync.cases import step_approvals, step_queries
 from crm_sync.cases.step_queries import Step
 from crm_sync.owners.holding import hold
@@ -135,14 +136,14 @@ def _switches_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, cl
 
     @router.post("/outreach/stopped", response_model=Stopped)
     async def stop(asked: SwitchAsked, who: Operator, write: Writing) -> Response:
-        """Throw a kill switch: no case opens, and no owner is contacted."""
+        """Throw a kill switch: no case opens, no owner is contacted, and no playbook tells a product to mend itself."""
         if (asked.scope == "tenant") != (asked.name == EVERY):
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "name says which watch or problem; a tenant has none")
 
         async def work(conn: Connection) -> Done:
             by, now = f"person:{who.signs_as(asked.by)}", to_datetime(clock.now_s())
             switch = Switch(asked.scope, asked.model, asked.name, by, asked.why, now)
-            if not await switches.throw(conn, who.tenant_id, switch):
+            if not await stopping.stop(conn, who.tenant_id, switch):
                 raise CareloopError("stopped_already", "it is stopped already")
             return Done(await _stopped(conn, crm, who.tenant_id, clock.now_s()))
 

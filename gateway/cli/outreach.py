@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 from psycopg import AsyncConnection, errors
 
+from crm_sync import stopping
 from crm_sync.cases import step_approvals, step_queries
 from crm_sync.owners.holding import hold as put_hold
 from crm_sync.owners.standing import holds_now
@@ -140,7 +141,7 @@ def stop(watch: str | None, problem: str | None, model: str, *, why: str, by: st
 
     async def work(at: _At) -> bool:
         switch = Switch(scope, model, name, f"person:{by}", why, to_datetime(at.now_s))
-        is_new = await switches.throw(at.conn, at.tenant_id, switch)
+        is_new = await stopping.stop(at.conn, at.tenant_id, switch)
         if is_new:
             told = {"scope": scope, "model": model, "why": why, "by": by}
             await record_command(at.conn, at.tenant_id, "outreach.stop", name, **told)

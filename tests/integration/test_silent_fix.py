@@ -7,9 +7,11 @@ import pytest
 import structlog
 
 from crm_sync.following import follow_fixes
+from crm_sync.policy.switches import Switch, throw
+from crm_sync.stopping import stop
 from devices.clock import to_datetime
-from devices.commands.model import CommandAnswer, CommandState
-from devices.commands.queries import mark_delivered, take_answers
+from devices.commands.model import CommandAnswer, CommandState, NewCommand
+from devices.commands.queries import mark_delivered, put_command, take_answers
 from devices.profiles.model import Profile
 from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, notice, open_world
 
@@ -311,3 +313,43 @@ async def test_agents_who_mend_it_are_counted(world: CaseWorld) -> None:
         "agent_case:Repair": (1, 0),
         "self_help_message:email:press-the-tank": (0, 1),
     }
+
+
+@pytest.mark.parametrize(
+    ("scope", "model", "name", "is_stopped"),
+    [
+        ("tenant", "*", "*", True),
+        ("problem", "coffee-machine", "pump", True),
+        ("watch", "*", "pump-weak", True),
+        ("problem", "coffee-machine", "boiler", False),
+        ("watch", "freezer", "pump-weak", False),
+    ],
+)
+async def test_a_kill_switch_withdraws_what_the_product_was_not_told_yet(
+    world: CaseWorld, scope: Any, model: str, name: str, *, is_stopped: bool
+) -> None:
+    await world.happens(weak())
+    by_person = NewCommand("cmd_1", "default", "cm-1", "reset", "person:anna", NOON, NOON + DAY)
+    async with world.pool.connection() as conn, conn.transaction():
+        await put_command(conn, by_person)
+        assert await stop(conn, "default", Switch(scope, model, name, "person:anna", "recall", to_datetime(NOON)))
+    assert sorted(await commands(world)) == [("prime", "cancelled" if is_stopped else "queued"), ("reset", "queued")]
+    await follow(world)
+    assert await fate(world) == (("retracted", "withdrawn") if is_stopped else ("waiting", None))
+    assert await world.messages() == []
+
+
+async def test_a_fix_that_was_ordered_while_a_switch_was_thrown_is_withdrawn(world: CaseWorld) -> None:
+    await world.happens(weak())
+    async with world.pool.connection() as conn:
+        await throw(conn, "default", Switch("tenant", "*", "*", "person:anna", "recall", to_datetime(NOON)))
+    await follow(world)
+    assert await commands(world) == [("prime", "cancelled")]
+
+
+async def test_what_a_product_has_acknowledged_is_not_withdrawn(world: CaseWorld) -> None:
+    await world.happens(weak())
+    await reaches(world, None)
+    async with world.pool.connection() as conn:
+        await stop(conn, "default", Switch("tenant", "*", "*", "person:anna", "recall", to_datetime(NOON)))
+    assert await commands(world) == [("prime", "delivered")]
