@@ -326,3 +326,4 @@ def test_nobody_writes_below_their_role_without_a_page_of_ours_or_in_anothers_ho
         assert guessed.status == 403, path
     written = gateway.query("SELECT what FROM audit WHERE who = 'token:writer' AND what NOT LIKE '%%.read'")
     assert written == []
+    gateway.query("DELETE FROM quiet_alarm WHERE quiet_id = %s RETURNING 1", quiet_id)
