@@ -213,6 +213,9 @@ class Spec(Section):
             wrong.append("find.reads wants key: where the record has the case's id")
         if self.note and self.note.attach and self.note.find and self.note.find.id is None:
             wrong.append("note.find.id must tell what is to be attached")
+        if self.note and self.note.attach and self.note.attach.bears("note_id"):
+            named = self.note.id or self.note.id_header or self.note.find
+            wrong += [] if named else ["note.id, note.id_header or note.find.id must tell what is to be attached"]
         moves = {"status": self.status, "end": self.end}
         wrong += [f"{name}.check wants read" for name, move in moves.items() if move and move.check and not self.read]
         wrong += [

@@ -313,6 +313,9 @@ class Work:
         elif note.find is not None and note.find.id is not None:
             self._facts["note_id"] = look_up(note.find.id, there)
         if note.attach is not None:
+            if not self._facts["note_id"] and note.attach.bears("note_id"):
+                result = Result.PERMANENT if note.find is None else Result.UNKNOWN  # else it is found, and then tied
+                raise CallFailed(Outcome(result, "no_id", "note: the answer does not say what it is called"))
             await self._tell("note.attach", note.attach)
 
     async def _noted(self, note: Note) -> Json:
