@@ -82,6 +82,22 @@ async def test_a_case_is_one_record_with_notes_for_colleagues_and_is_closed(part
         assert (await affair.rig.one(first)).external_id == record.number
 
 
+@readers
+async def test_an_outreach_stands_in_the_record_with_its_text_and_link(party: Party, stage: StageServer) -> None:
+    link = "https://service.example.com/v1/answers/t0ken"
+    outreach = {"step": "step_1", "channel": "push", "template": "clean_it", "text": "Please clean it.", "link": link}
+    async with open_affair(party, stage) as affair:
+        contact = updated(change="outreach", severity="major", outreach=outreach)
+        await affair.tell(opened(), contact, worse := updated())
+        await affair.run()
+        await must_be_delivered(affair, contact, worse)
+        (note,) = notes_of(affair.records(), contact)
+        assert all(word in note for word in ("push", "clean_it", "Please clean it.", link))
+        (note,) = notes_of(affair.records(), worse)
+        assert "The boiler is too hot." in note
+        assert "Please clean it." not in note
+
+
 @everyone
 async def test_a_create_whose_answer_is_lost_makes_no_second_record(party: Party, stage: StageServer) -> None:
     async with open_affair(party, stage) as affair:

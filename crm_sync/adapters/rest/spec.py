@@ -33,9 +33,11 @@ FACTS: Final = frozenset(
         *("case_id", "version", "change", "state", "problem", "severity", "title", "brief", "team", "opened_at"),
         *("sla_due_at", "closed_at", "resolution", "outcome", "device_id", "asset", "owner_ref", "account_ref"),
         *("alarms", "relapse_of", "outreach", "owner_answer", "chart", "truncated"),
+        *("next_action", "tried"),
         *("major", "cohort", "members", "parent"),  # of the message
         *("message_id", "external_id", "contact_id", "page", "cursor", "offset", "listed"),  # of the call
         *("since", "now", "etag", "note_id", "people", "people_ids"),
+        *("news", "todo"),  # written from the message
     }
 )
 """What places may begin with."""

@@ -14,6 +14,7 @@ from crm_sync.adapters.rest.caller import Caller, Reply
 from crm_sync.adapters.rest.calls import Find, Making, Note, Read, Status, Write
 from crm_sync.adapters.rest.classify import RECORD_GONE, CallFailed
 from crm_sync.adapters.rest.spec import FACTS, Spec
+from crm_sync.adapters.rest.story import write_news, write_todo
 from crm_sync.adapters.rest.template import Json, UnknownWord, Values, as_text, fill, is_same, look_up
 from crm_sync.settings import MessageType
 from devices.clock import to_datetime
@@ -37,10 +38,12 @@ class Work:
         self._spec = spec
         self._caller = caller
         self._delivery = delivery
-        data = msgspec.json.decode(delivery.body, type=dict[str, object]).get("data", {})
+        data = cast("dict[str, Json]", msgspec.json.decode(delivery.body, type=dict[str, object]).get("data", {}))
         self._facts: dict[str, Json] = {
             **dict.fromkeys(FACTS),
-            **cast("dict[str, Json]", data),
+            **data,
+            "news": write_news(data),
+            "todo": write_todo(data),
             "case_id": delivery.key,
             "message_id": delivery.message_id,
             "external_id": delivery.external_id,
@@ -56,6 +59,18 @@ class Work:
     def values(self) -> Values:
         """What places stand for by now."""
         return Values(self._facts, self._spec.maps)
+
+    def _values_of(self, call: Write) -> Values:
+        """What places stand for in a call: the one that tells what is new, and would tell the brief, tells the news."""
+        spec = self._spec
+        if call is not (spec.note or spec.update) or call.bears("news") or call.bears("outreach"):
+            return self.values
+        news = as_text(self._facts["news"])
+        if call is spec.update:  # a field: it keeps the brief, and what `read` holds against it stays as it is
+            if not self._facts["outreach"] or (spec.read is not None and spec.read.bears("brief")):
+                return self.values
+            news = f"{news}\n\n{as_text(self._facts['brief'])}"
+        return replace(self.values, facts={**self._facts, "brief": news})
 
     async def do(self) -> Outcome:
         """Make the calls that the message asks for. Raises CallFailed."""
@@ -216,11 +231,11 @@ class Work:
         """
         read = self._spec.read
         if read is None or not call.bears("etag"):
-            return await self._caller.call(name, call, self.values)
+            return await self._caller.call(name, call, self._values_of(call))
         for is_last in (False, True):
             await self._read(read)
             try:
-                return await self._caller.call(name, call, self.values)
+                return await self._caller.call(name, call, self._values_of(call))
             except CallFailed as failed:
                 if failed.outcome.result is not Result.CONFLICT:
                     raise
