@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Final, LiteralString
 
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow, class_row, tuple_row
 
 from devices.clock import to_datetime
 
+DAY_S: Final = 86_400.0
 Connection = AsyncConnection[TupleRow]
 
 
@@ -177,3 +178,19 @@ SELECT name FROM person WHERE tenant_id = %s AND disabled_at IS NULL AND role <>
 async def list_workers(conn: Connection, tenant_id: str) -> list[str]:
     """The people whom a case can be given to: whoever may work one, and is not shut out."""
     return [row[0] async for row in await conn.execute(_MAY_WORK, [tenant_id])]
+
+
+COUNT_OPENED: LiteralString = """
+SELECT count(*) FILTER (WHERE opened_at > %(day)s), count(*)
+  FROM service_case
+ WHERE tenant_id = %(tenant_id)s AND opened_at > %(week)s
+"""
+
+
+async def count_opened(conn: Connection, tenant_id: str, now_s: float) -> tuple[int, int]:
+    """Cases that came about within the last day, and within the last week."""
+    values = {"tenant_id": tenant_id, "day": to_datetime(now_s - DAY_S), "week": to_datetime(now_s - 7 * DAY_S)}
+    async with conn.cursor(row_factory=tuple_row) as cursor:
+        row = await (await cursor.execute(COUNT_OPENED, values)).fetchone()
+    assert row is not None  # a count is always one row
+    return int(row[0]), int(row[1])

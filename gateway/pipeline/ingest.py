@@ -23,6 +23,7 @@ from gateway.pipeline.dialect import Dialects
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.health import HealthyClock
 from gateway.pipeline.judge import Engine, Judge
+from gateway.pipeline.pace import Pace
 from gateway.pipeline.packets import device_ids_of
 from gateway.pipeline.partings import Partings
 from gateway.pipeline.priors import Priors
@@ -67,6 +68,7 @@ class Parts:
     queue: PacketQueue
     stats: PipelineStats
     timings: BatchTimings
+    pace: Pace
     taps: Taps
     doors_healthy: Callable[[], bool]
     on_alarms: Callable[[], None]
@@ -113,6 +115,7 @@ class Ingest:
         self._busy_since_s: float | None = None
         self._housekeeping_at_s = self._replays_at_s = self._fleet_at_s = self._fleet_loop_s = self._partings_at_s = 0.0
         self._checkpoint_at_s = self._loop_s() + settings.ingest.checkpoint_every
+        parts.pace.begin(self._loop_s())
         self._moment(None)  # the grace after the outage that a start is begins now
 
     @property
@@ -271,6 +274,7 @@ class Ingest:
     def _account(self, written: Written, lag_s: float, took_s: float) -> None:
         self._parts.stats.count(written, lag_s)
         self._parts.timings.observe(written.told, took_s, lag_s)
+        self._parts.pace.observe(written.stored, self._loop_s())
         self._parts.log.debug(
             "batch.committed",
             batch_seq=self._transactions.batch_seq,

@@ -18,6 +18,7 @@ from gateway.order.keeper import OrderKeeper
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.ingest import Ingest, Parts
 from gateway.pipeline.judge import Engine
+from gateway.pipeline.pace import Pace
 from gateway.pipeline.queue import PacketQueue
 from gateway.pipeline.recovery import Recovery
 from gateway.pipeline.settings import PipelineSettings
@@ -64,6 +65,7 @@ class Pipeline:
         self.stats = PipelineStats()
         self.order = OrderKeeper(settings.tenant_id, settings.order, log)
         self.timings = BatchTimings()
+        self.pace = Pace()
         self.taps = Taps()
         self._queue = PacketQueue(settings.batch, [name for name, codec in codecs.items() if is_dialect(codec)])
         self._parts = Parts(
@@ -77,6 +79,7 @@ class Pipeline:
             queue=self._queue,
             stats=self.stats,
             timings=self.timings,
+            pace=self.pace,
             taps=self.taps,
             doors_healthy=doors_healthy,
             on_alarms=on_alarms,
