@@ -74,6 +74,7 @@ def alarms_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIRou
     @router.get("/alarms")
     async def alarms(  # noqa: PLR0917 - each is a query parameter
         who: Viewer,
+        request: Request,
         state: AlarmState | None = None,
         device_id: Name | None = None,
         since: Annotated[Instant | None, Query(description="Raised at or after this moment.")] = None,
@@ -82,6 +83,7 @@ def alarms_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIRou
     ) -> Page[Alarm]:
         """Alarms, newest first."""
         before = decode_cursor(cursor, int, str) or [None, None]
+        await people_of(request).note(who, "alarm.list", device_id or "", {"state": state})
         asked = {"state": state, "device_id": device_id, "since": since, "limit": limit}
         rows = await fetch(who, {**asked, "before_us": before[0], "before_id": before[1]})
         end = encode_cursor(rows[-1]["raised_us"], rows[-1]["alarm_id"]) if len(rows) == limit else None

@@ -17,7 +17,7 @@ from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
 from gateway.api.queries import Connection
 from gateway.api.writes import Act, Done, Writing
 from gateway.commands.issue import Rules, Wish, issue
-from gateway.people.door import Agent, Viewer, at_home
+from gateway.people.door import Agent, Viewer, at_home, people_of
 from gateway.store.times import us_of
 
 
@@ -71,22 +71,26 @@ def commands_router(pool: AsyncConnectionPool[Connection], rules: Rules, clock: 
         return await write.run(Act("device.command", device_id, told), work)
 
     @router.get("/devices/{device_id}/commands")
-    async def commands(device_id: Name, who: Viewer, cursor: Cursor = None, limit: Limit = 100) -> Page[DeviceCommand]:
+    async def commands(
+        device_id: Name, who: Viewer, request: Request, cursor: Cursor = None, limit: Limit = 100
+    ) -> Page[DeviceCommand]:
         """What a device was told, newest first."""
         after = decode_cursor(cursor, int, str)
         before = (moment_of(int(after[0])), str(after[1])) if after else None
         async with pool.connection() as conn:
             found = await list_commands(conn, who.tenant_id, device_id, limit, before)
+        await people_of(request).note(who, "device.commands", device_id)
         end = encode_cursor(us_of(found[-1].issued_at), found[-1].command_id) if len(found) == limit else None
         return Page(items=[_shown(view) for view in found], next=end)
 
     @router.get("/devices/{device_id}/commands/{command_id}")
-    async def one(device_id: Name, command_id: Name, who: Viewer) -> DeviceCommand:
+    async def one(device_id: Name, command_id: Name, who: Viewer, request: Request) -> DeviceCommand:
         """One command."""
         async with pool.connection() as conn:
             view = await find_command(conn, who.tenant_id, command_id)
         if view is None or view.device_id != device_id:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"no command {command_id}")
+        await people_of(request).note(who, "device.commands", device_id)
         return _shown(view)
 
     @router.post("/devices/{device_id}/commands/{command_id}/cancel", response_model=DeviceCommand)

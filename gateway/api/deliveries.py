@@ -53,6 +53,7 @@ def deliveries_router(pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> A
     @router.get("/deliveries")
     async def deliveries(  # noqa: PLR0917 - each is a query parameter
         who: Viewer,
+        request: Request,
         state: MessageState | None = None,
         endpoint: Name | None = None,
         case_id: Name | None = None,
@@ -62,6 +63,7 @@ def deliveries_router(pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> A
         """Messages to CRMs, newest first."""
         after = decode_cursor(cursor, int)
         which = DeliveryFilter(state=state, endpoint=endpoint, case_id=case_id)
+        await people_of(request).note(who, "delivery.list", case_id or "", {"state": state})
         async with pool.connection() as conn:
             page = await list_deliveries(
                 conn, who.tenant_id, which, cursor=int(after[0]) if after else None, limit=limit

@@ -2,14 +2,14 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from psycopg_pool import AsyncConnectionPool
 
 from gateway.api.fields import Name
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
 from gateway.api.queries import Connection
 from gateway.cohorts.shown import IncidentState, IncidentView, MemberView, list_incidents, list_members
-from gateway.people.door import Viewer
+from gateway.people.door import Viewer, people_of
 
 
 def incidents_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
@@ -41,10 +41,13 @@ def incidents_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
         return await find(who.tenant_id, incident_id)
 
     @router.get("/incidents/{incident_id}/members")
-    async def members(incident_id: Name, who: Viewer, cursor: Cursor = None, limit: Limit = 100) -> Page[MemberView]:
+    async def members(
+        incident_id: Name, who: Viewer, request: Request, cursor: Cursor = None, limit: Limit = 100
+    ) -> Page[MemberView]:
         """The alarms that are part of an incident, by id."""
         await find(who.tenant_id, incident_id)
         after = decode_cursor(cursor, str)
+        await people_of(request).note(who, "incident.members", incident_id)
         async with pool.connection() as conn:
             found = await list_members(
                 conn, who.tenant_id, incident_id, after=str(after[0]) if after else None, limit=limit

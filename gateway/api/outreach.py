@@ -5,7 +5,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,7 +25,7 @@ from gateway.api.fields import Behalf, Instant, Name, Reason, Why
 from gateway.api.paging import Limit
 from gateway.api.queries import Connection
 from gateway.api.writes import Act, Done, Writing
-from gateway.people.door import Agent, Operator, Viewer
+from gateway.people.door import Agent, Operator, Viewer, people_of
 
 
 class WaitingStep(BaseModel):
@@ -96,8 +96,9 @@ def _steps_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock
     router = APIRouter()
 
     @router.get("/outreach/waiting")
-    async def waiting(who: Viewer, limit: Limit = 100) -> list[WaitingStep]:
+    async def waiting(who: Viewer, request: Request, limit: Limit = 100) -> list[WaitingStep]:
         """Contacts that wait for a person's yes, those first that will not wait long."""
+        await people_of(request).note(who, "contact.list", "")
         async with pool.connection() as conn:
             return [_shown(step) for step in await step_queries.proposed_steps(conn, who.tenant_id, limit)]
 

@@ -161,6 +161,7 @@ def test_each_role_may_do_its_own_and_no_more(open_: Open, console_world: Consol
         (each["what"], each["subject"]) for each in looks
     }
     assert "quarantine.read" not in {each["what"] for each in looks}
+    assert ("quarantine.look", str(entry)) in {(each["what"], each["subject"]) for each in looks}
 
 
 def test_an_address_that_cannot_be_meant_is_answered_in_words(open_: Open) -> None:

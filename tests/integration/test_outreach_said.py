@@ -56,6 +56,8 @@ async def test_contacts_are_approved_and_declined_over_http(world: CaseWorld, ho
         assert (await client.post(f"/v1/outreach/{first['step_id']}/approve", json={})).status_code == 409
         await client.post(f"/v1/outreach/{second['step_id']}/decline", json={"why": "call"})
         assert (await client.get("/v1/outreach/waiting")).json() == []
+    looks = await house.rows("SELECT count(*) FROM audit WHERE what = 'contact.list'")
+    assert looks == [(1,)]  # the second within ten minutes is the same look
     rows = await world.rows("SELECT state, reason, approved_by FROM held_step ORDER BY state")
     assert [(row["state"], row["reason"], row["approved_by"]) for row in rows] == [
         ("held", None, "token:default-agent"),

@@ -12,6 +12,7 @@ from gateway.people.audit import record
 from gateway.people.model import Role
 
 SIZE: Final = 50
+MOST_SUBJECT: Final = 100
 STATES: Final[tuple[str, ...]] = get_args(MessageState)
 SAID: Final = {
     Replayed.AGAIN: "It is sent again.",
@@ -34,6 +35,7 @@ def deliveries_router(desk: Desk) -> APIRouter:
             endpoint=endpoint or None,
             case_id=case_id or None,
         )
+        await desk.parts.people.note(person, "delivery.list", case_id[:MOST_SUBJECT], {"state": which.state})
         async with desk.pool.connection() as conn:
             page = await list_deliveries(conn, person.tenant_id, which, cursor=cursor, limit=SIZE)
             endpoints = await list_endpoints(conn, person.tenant_id)

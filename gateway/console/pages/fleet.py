@@ -73,6 +73,7 @@ def fleet_router(desk: Desk) -> APIRouter:
             if not found:
                 raise HTTPException(HTTPStatus.NOT_FOUND, "incident")
             members = await list_members(conn, person.tenant_id, incident_id, after=cursor or None, limit=MEMBERS + 1)
+        await desk.parts.people.note(person, "incident.members", incident_id)
         return await desk.page(
             request,
             person,

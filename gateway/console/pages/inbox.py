@@ -56,7 +56,6 @@ def inbox_router(desk: Desk) -> APIRouter:
     @router.get("/")
     async def inbox(request: Request, show: str = "live", page: int = 1) -> Response:
         person = await desk.enter(request)
-        await desk.parts.people.note(person, "case.list", "")
         words = desk.renderer.words_of(request)
         wording = desk.wordings.of(words.language)
         asked = request.query_params
@@ -68,6 +67,7 @@ def inbox_router(desk: Desk) -> APIRouter:
             assignee=person.name if asked.get("mine") else None,
             words=(asked.get("q") or "").strip()[:100] or None,
         )
+        await desk.parts.people.note(person, "case.list", which.words or "")
         number = min(max(page, 1), MOST_PAGES)
         async with desk.pool.connection() as conn:
             rows = await list_inbox(conn, person.tenant_id, which, limit=SIZE, offset=(number - 1) * SIZE)

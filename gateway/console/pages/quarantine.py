@@ -53,9 +53,11 @@ def quarantine_router(desk: Desk) -> APIRouter:
             found = await list_entries(conn, Wanted(tenant_id=person.tenant_id, ids=(quarantine_id,), limit=1))
         if not found:
             raise HTTPException(HTTPStatus.NOT_FOUND, "entry")
-        text = None
-        if person.role.may(Role.OPERATOR):
-            await desk.parts.people.note(person, "quarantine.read", str(quarantine_id), {"device": found[0].device_id})
+        text, device = None, {"device": found[0].device_id}
+        if not person.role.may(Role.OPERATOR):
+            await desk.parts.people.note(person, "quarantine.look", str(quarantine_id), device)
+        else:
+            await desk.parts.people.note(person, "quarantine.read", str(quarantine_id), device)
             text = readable(found[0].raw)
         return await desk.page(request, person, "quarantined.html", entry=found[0], text=text)
 
