@@ -53,14 +53,16 @@ def explain_owner(
     owner_ref: str, decisions: Sequence[DecisionView], steps: Sequence[StepView], standing: Standing | None = None
 ) -> Story:
     """What was decided about one person: above all why they were not contacted; `decisions` in any order."""
-    sent = sum(step.state == "sent" for step in steps)
+    arrived = {each.reference for each in (standing or Standing()).contacts if each.source == OWN}
+    adrift = sum(step.state == "sent" and step.step_id not in arrived for step in steps)
     refused = [each for each in decisions if each.outcome == Outcome.REFUSE]
     why = "; ".join(
         dict.fromkeys(_because(each) + _again(each) for each in sorted(refused, key=lambda each: each.decided_at))
     )
-    contacted = {0: "never contacted", 1: "contacted once"}.get(sent, f"contacted {sent} times")
+    contacted = {0: "never contacted", 1: "contacted once"}.get(len(arrived), f"contacted {len(arrived)} times")
     answer = (
         f"{owner_ref} was {contacted}."
+        + _adrift(adrift)
         + (f" What was left undone: {why}." if why else "")
         + _stands(standing or Standing())
     )
@@ -72,6 +74,14 @@ def explain_owner(
         *(_of_contact(contact) for contact in (standing or Standing()).contacts if contact.source != OWN),
     ]
     return Story(answer, _in_order(lines))
+
+
+def _adrift(count: int) -> str:
+    """Of messages to the owner that left, and that no CRM is known to have taken."""
+    if not count:
+        return ""
+    what = "1 message to them has" if count == 1 else f"{count} messages to them have"
+    return f" {what} left, and no CRM is known to have taken {'it' if count == 1 else 'them'}."
 
 
 def _stands(standing: Standing) -> str:

@@ -70,8 +70,10 @@ WITH opened_then AS MATERIALIZED (
             min(at) FILTER (WHERE reason = 'relapse') AS relapsed
        FROM case_transition WHERE case_id IN (SELECT case_id FROM opened_then) GROUP BY case_id
 ), contact AS (
-     SELECT DISTINCT ON (case_id) case_id, channel, settled_at AS contacted
-       FROM held_step WHERE state = 'sent' AND case_id IN (SELECT case_id FROM opened_then) ORDER BY case_id, settled_at
+     SELECT DISTINCT ON (s.case_id) s.case_id, o.channel, o.contacted_at AS contacted
+       FROM held_step s
+       JOIN owner_contact o ON (o.tenant_id, o.source, o.reference) = (s.tenant_id, 'careloop', s.step_id)
+      WHERE s.state = 'sent' AND s.case_id IN (SELECT case_id FROM opened_then) ORDER BY s.case_id, o.contacted_at
 ), told AS (
      SELECT DISTINCT case_id FROM case_endpoint
       WHERE state IN ('announced', 'taken_back') AND case_id IN (SELECT case_id FROM opened_then)
@@ -153,9 +155,14 @@ SELECT reason, count(*)
                 WHERE d.case_id = c.case_id AND d.subject = 'step' AND d.outcome = 'refuse'
                UNION ALL
                SELECT reason, settled_at FROM held_step s WHERE s.case_id = c.case_id AND s.state = 'withdrawn'
+               UNION ALL
+               SELECT 'not_delivered', s.settled_at FROM held_step s JOIN outbox_message m USING (message_id)
+                WHERE s.case_id = c.case_id AND s.state = 'sent' AND m.state = 'dead'
                ) last ON true
          WHERE c.tenant_id = %(tenant_id)s AND c.opened_at >= %(since)s AND c.opened_at < %(until)s
-           AND NOT EXISTS (SELECT FROM held_step s WHERE s.case_id = c.case_id AND s.state <> 'withdrawn')
+           AND NOT EXISTS (SELECT FROM held_step s LEFT JOIN outbox_message m USING (message_id)
+                            WHERE s.case_id = c.case_id AND s.state <> 'withdrawn'
+                              AND NOT (s.state = 'sent' AND m.state IS NOT DISTINCT FROM 'dead'))
          ORDER BY c.case_id, last.at DESC) of_case
  GROUP BY 1 ORDER BY 2 DESC, 1
 """

@@ -213,11 +213,16 @@ async def settle_actions(  # noqa: PLR0917 - which ones, and how
     await conn.execute(_SETTLE_ACTIONS, values)
 
 
-_OWNER_WAS_TOLD: Final[LiteralString] = "SELECT EXISTS (SELECT FROM held_step WHERE case_id = %s AND state = 'sent')"
+_OWNER_WAS_TOLD: Final[LiteralString] = """
+SELECT EXISTS (
+       SELECT FROM held_step s
+         JOIN owner_contact o ON (o.tenant_id, o.source, o.reference) = (s.tenant_id, 'careloop', s.step_id)
+        WHERE s.case_id = %s AND s.state = 'sent')
+"""
 
 
 async def owner_was_told(conn: Connection, case_id: str) -> bool:
-    """Whether a step that the owner sees was sent."""
+    """Whether a CRM took a step that the owner sees; one that never arrived told nobody anything."""
     row = await (await conn.execute(_OWNER_WAS_TOLD, [case_id])).fetchone()
     return row is not None and bool(row[0])
 

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from crm_sync.contact_settings import HoldOutSettings, OutreachSettings
+from crm_sync.explain import explain_owner
 from crm_sync.journey.model import Journey, Span, Stage
 from crm_sync.journey.queries import Period
 from crm_sync.journey.report import read_journey
+from crm_sync.owners.standing import standing_of
 from crm_sync.policy.hold_out import is_held_out
+from crm_sync.queries import steps_of_owner
 from devices.clock import to_datetime
 from tests.integration.test_policy_steps import scale
 from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, open_world
@@ -36,7 +39,7 @@ async def whole_road(world: CaseWorld) -> None:
     """Limescale since an hour ago; the owner is written to at once, an agent takes it up, and then it is gone."""
     await world.grant("email")
     await world.happens(scale())
-    await world.deliver()
+    await world.contact()
     world.clock.at_s = NOON + 2 * HOUR
     await world.call_back(status="in_progress", version=1)
     world.clock.at_s = NOON + 5 * HOUR
@@ -83,6 +86,23 @@ async def test_what_had_no_case_and_who_was_not_told_have_their_reasons(world: C
     assert (found.whole.stages[Stage.OPENED], found.whole.stages[Stage.CONTACTED]) == (1, 0)
     assert found.whole.spans[Span.CASE_TO_CONTACTED].median_s is None
     assert [leg.name for leg in found.groups] == ["not contacted"]
+
+
+async def test_a_message_that_ended_as_a_dead_letter_contacted_nobody(world: CaseWorld) -> None:
+    await world.grant("email")
+    await world.happens(scale())
+    await world.deliver()
+    async with world.pool.connection() as conn:
+        await conn.execute(
+            "UPDATE outbox_message SET state = 'dead' WHERE message_id IN (SELECT message_id FROM held_step)"
+        )
+        steps = await steps_of_owner(conn, "default", "own-1")
+        story = explain_owner("own-1", [], steps, await standing_of(conn, "default", "own-1", NOON))
+    assert [step.state for step in steps] == ["sent"]
+    found = await journey(world)
+    assert (found.whole.stages[Stage.CONTACTED], found.not_contacted) == (0, {"not_delivered": 1})
+    said = "own-1 was never contacted. 1 message to them has left, and no CRM is known to have taken it."
+    assert story.answer == said
 
 
 async def test_a_fault_that_comes_back_has_relapsed_only_within_thirty_days(world: CaseWorld) -> None:

@@ -307,7 +307,7 @@ async def test_agents_who_mend_it_are_counted(world: CaseWorld) -> None:
     await world.grant("email")
     use(world, actions=PROFILE["playbooks"][0]["actions"][1:])
     await world.happens(weak())
-    await world.deliver()
+    await world.contact()
     await world.call_back(status="resolved", outcome="true")
     assert await tally(world) == {
         "agent_case:Repair": (1, 0),
