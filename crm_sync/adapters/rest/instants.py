@@ -1,6 +1,5 @@
 """Instants as helpdesks write and want them."""
 
-import math
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -9,6 +8,8 @@ from pydantic import AfterValidator
 
 _DATE: Final = re.compile(r"/Date\((\d{1,16})(?:[+-]\d{4})?\)/")  # as Microsoft's JSON writes milliseconds
 _MOST_MS: Final = 10**11  # a number of seconds is smaller until the year 5138, one of milliseconds larger since 1973
+_FIRST_S: Final = -62_135_596_800.0  # the year 1 begins…
+_END_S: Final = 253_402_300_800.0  # …and 9999 has ended
 
 
 def _instant_format(text: str) -> str:
@@ -36,7 +37,15 @@ def write_instant(written: InstantFormat, epoch_s: float) -> str:
 
 
 def parse_instant_s(text: str) -> float | None:
-    """An instant in ISO 8601 (UTC where it does not say), or in seconds or milliseconds since 1970."""
+    """An instant in ISO 8601 (UTC where it does not say), or in seconds or milliseconds since 1970.
+
+    None for what is none, and for what is in no year that there are dates for: "never" as some helpdesks write it.
+    """
+    epoch_s = _parse_s(text)
+    return epoch_s if epoch_s is not None and _FIRST_S <= epoch_s < _END_S else None
+
+
+def _parse_s(text: str) -> float | None:
     dated = _DATE.fullmatch(text)
     if dated:
         return int(dated[1]) / 1000
@@ -45,8 +54,6 @@ def parse_instant_s(text: str) -> float | None:
     except ValueError:
         pass
     else:
-        if not math.isfinite(number):
-            return None
         return number / 1000 if number > _MOST_MS else number
     try:
         instant = datetime.fromisoformat(text)
