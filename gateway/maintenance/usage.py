@@ -213,13 +213,14 @@ async def read_zone_days(  # noqa: PLR0917 - of what, whose days, and from when 
     """The days of a zone, those of 23 and 25 hours too, at most `limit`; `since` is when one of them begins."""
     metrics = [RolledMetric(metric, column, is_counter=False) for metric, column in table.metrics]
     statement = sql.SQL(READ_ZONE_DAYS).format(hour=sql.Identifier(table.hour), sums=rollup_columns.sums(metrics))
-    values = {"zone": zone.key, "device_id": device_id, "since": since, "until": until, "limit": limit}
+    hour = since.replace(minute=0, second=0, microsecond=0)  # in which a day may begin, and the one before it end
+    values = {"zone": zone.key, "device_id": device_id, "since": hour, "until": until, "limit": limit + 1}
     async with conn.cursor(binary=True) as cursor:
         rows = await (await cursor.execute(statement, values)).fetchall()
     days = [_usage(table, row) for row in rows]
     if all(_is_whole(day, zone) for day in days):
-        return await with_steps(conn, table, device_id, days)
-    return await _read_days(conn, table, days, zone, device_id, until)
+        return await with_steps(conn, table, device_id, days[:limit])
+    return await _read_days(conn, table, days, zone, device_id, since, until)
 
 
 def _is_whole(day: Usage, zone: ZoneInfo) -> bool:
@@ -239,7 +240,13 @@ GROUP BY bucket ORDER BY bucket LIMIT %(limit)s
 
 
 async def _read_days(  # noqa: PLR0917 - of what, whose days, and from when to when
-    conn: Connection, table: UsageTable, days: Sequence[Usage], zone: ZoneInfo, device_id: str, until: datetime
+    conn: Connection,
+    table: UsageTable,
+    days: Sequence[Usage],
+    zone: ZoneInfo,
+    device_id: str,
+    since: datetime,
+    until: datetime,
 ) -> list[Usage]:
     """The days of a zone whose midnights lie within hours, from the readings; `days` are those of whole hours."""
     counters = _counters(days)
@@ -252,7 +259,7 @@ async def _read_days(  # noqa: PLR0917 - of what, whose days, and from when to w
     values = {
         "zone": zone.key,
         "device_id": device_id,
-        "since": day_of(days[0].start, zone),
+        "since": max(since, day_of(days[0].start, zone)),
         "until": min(until, days[-1].last_ts + timedelta(hours=1)),
         "limit": len(days) + 1,
     }

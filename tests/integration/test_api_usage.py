@@ -114,6 +114,16 @@ async def test_days_of_a_zone_begin_at_its_midnight(plain_database_url: str, zon
     assert lengths & {23, 25} if zone != "Asia/Kolkata" else not lengths & {23, 25}
 
 
+async def test_a_day_of_half_an_hour_before_the_full_one_is_on_a_page_of_its_own(plain_database_url: str) -> None:
+    """What is told in its first half hour lies in an hour that began the day before."""
+    noon = seconds_of(2025, 3, 8) + 6.5 * 3600  # in Kolkata
+    async with Rig(plain_database_url).running() as rig, api_of(rig) as client:
+        await rig.tell("k1", *(reading(noon + at_h * 3600, boils=at_h) for at_h in (0, 12.25, 60)))
+        await roll_up(rig)
+        days = await pages(client, "/devices/k1/rollups", bucket="day", zone="Asia/Kolkata", limit=1)
+    assert [day["start"][:13] for day in days] == ["2025-03-07T18", "2025-03-08T18", "2025-03-10T18"]
+
+
 async def test_quarantine_is_filtered_and_paged(plain_database_url: str) -> None:
     async with Rig(plain_database_url).running() as rig, api_of(rig) as client:
         await rig.tell("k1", *(b"{" * (number + 1) for number in range(5)))
