@@ -23,6 +23,13 @@ _OWNER_BYTES: Final = 8
 _PROOF_BYTES: Final = 18
 _TOKEN: Final = re.compile(r"([0-9A-Za-z]{1,40})\.([0-9a-f]{1,10})\.([\w-]{11})\.([\w-]{24})", re.ASCII)
 
+_LINK: Final = re.compile(r"((?:/|%2F)v1(?:/|%2F)answers(?:/|%2F))[\w.%-]+", re.ASCII | re.IGNORECASE)
+
+
+def without_links(text: str) -> str:
+    """A text in which no owner's link can be followed: who has one speaks for its owner."""
+    return _LINK.sub(r"\1…", text)
+
 
 @dataclass(frozen=True, slots=True)
 class OwnerLink:

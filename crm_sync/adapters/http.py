@@ -17,6 +17,7 @@ import httpx
 from crm_sync.adapters.contract import Outcome, Result
 from crm_sync.guard import Resolve
 from crm_sync.guarded_transport import GuardedTransport
+from crm_sync.owner_link import without_links
 from crm_sync.settings import EndpointSettings
 from devices.errors import ConfigError, Fault
 
@@ -173,9 +174,9 @@ def parse_retry_after_s(value: str | None, now_s: float) -> float | None:
 
 
 def redact(answer: bytes, secrets: Sequence[str]) -> str:
-    """The beginning of an answer as text without secrets, signatures, tokens and e-mail addresses."""
+    """The beginning of an answer as text without secrets, signatures, tokens, owners' links, e-mail addresses."""
     text = answer[:MAX_ANSWER_BYTES].decode("utf-8", "replace").replace("\x00", "")
     for secret in secrets:
         text = text.replace(secret, "…")
-    text = _SECRETS.sub("…", text)
+    text = without_links(_SECRETS.sub("…", text))
     return text.encode()[:MAX_KEPT_BYTES].decode("utf-8", "ignore")

@@ -1,12 +1,14 @@
 """What the outbox holds, for people: lists, one delivery in full, counts."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Final, Literal, get_args
+from typing import Final, Literal, cast, get_args
 
+import msgspec
 from psycopg.rows import class_row, tuple_row
 
 from crm_sync.delivery.queries import Connection
+from crm_sync.owner_link import without_links
 
 MessageState = Literal["pending", "delivered", "dead", "withdrawn"]
 
@@ -22,6 +24,9 @@ class DeliveryFilter:
     since: datetime | None = None  # written at or after
     until: datetime | None = None  # written before
 
+
+_OF_THE_OWNER: Final = frozenset({"owner_ref", "account_ref", "outreach"})
+"""Fields of messages that not everybody who may look at deliveries is to see."""
 
 EVERYTHING: Final = DeliveryFilter()
 
@@ -67,7 +72,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryDetail:
-    """One message in full."""
+    """One message in full, but for the owner's link."""
 
     summary: DeliverySummary
     external_id: str | None
@@ -163,18 +168,42 @@ SELECT m.body, x.external_id
 """
 
 
-async def get_delivery(conn: Connection, tenant_id: str, message_id: str) -> DeliveryDetail | None:
-    """One message with all its attempts, or None."""
+async def get_delivery(
+    conn: Connection, tenant_id: str, message_id: str, *, names_owner: bool = True
+) -> DeliveryDetail | None:
+    """One message with all its attempts, or None; nobody sees the link by which its owner answers."""
     found = await _list(conn, tenant_id, EVERYTHING, message_id=message_id, limit=1)
     if not found:
         return None
     async with conn.cursor(row_factory=class_row(Attempt)) as cursor:
         await cursor.execute(_ATTEMPTS, [message_id])
-        attempts = await cursor.fetchall()
+        attempts = [_shown(each) for each in await cursor.fetchall()]
     async with conn.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(_BODY, [message_id])
         ((body, external_id),) = await cursor.fetchall()
-    return DeliveryDetail(found[0], external_id, bytes(body).decode(), tuple(attempts))
+    text = without_links(bytes(body).decode())
+    return DeliveryDetail(found[0], external_id, text if names_owner else _nameless(text), tuple(attempts))
+
+
+def _shown(attempt: Attempt) -> Attempt:
+    return replace(
+        attempt, detail=without_links(attempt.detail or "") or None, answer=without_links(attempt.answer or "") or None
+    )
+
+
+def _nameless(body: str) -> str:
+    """A message without its owner and what is said to them."""
+    return msgspec.json.encode(_masked(msgspec.json.decode(body))).decode()
+
+
+def _masked(told: object) -> object:
+    if isinstance(told, dict):
+        fields = cast("dict[str, object]", told)
+        return {
+            name: "…" if name in _OF_THE_OWNER and value is not None else _masked(value)
+            for name, value in fields.items()
+        }
+    return [_masked(each) for each in cast("list[object]", told)] if isinstance(told, list) else told
 
 
 _COUNT = """

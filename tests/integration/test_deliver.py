@@ -9,7 +9,7 @@ from email.utils import format_datetime
 import pytest
 from standardwebhooks import Webhook
 
-from crm_sync.delivery.records import list_deliveries
+from crm_sync.delivery.records import get_delivery, list_deliveries
 from crm_sync.delivery.replay import Replayed, replay, resume_endpoint
 from crm_sync.policy.model import Reason, SendDecision, Verdict
 from crm_sync.settings import MessageType
@@ -398,3 +398,24 @@ async def test_while_a_secret_is_replaced_both_sign_for_as_long_as_was_said(
         first = receiver.heard[0]
         at = datetime.fromtimestamp(int(first.headers["webhook-timestamp"]), UTC)
         assert Webhook(SECRET).sign(first.headers["webhook-id"], at, first.body.decode()) in signed[0]
+
+
+async def test_nobody_is_shown_the_link_by_which_an_owner_answers(rig: Rig, receiver: Receiver) -> None:
+    link = "https://care.example.com/v1/answers/0QpTestCase.6a1b2c3d.AAAAAAAAAAA.BBBBBBBBBBBBBBBBBBBBBBBB"
+    receiver.usually = reply(422, f'{{"refused": "{link}"}}'.encode())
+    told = message("case_a", owner_ref="crm-7731", outreach={"text": f"Is it well? {link}", "link": link})
+    await rig.enqueue(told)
+    await rig.run()
+    (heard,) = receiver.heard
+    assert link in heard.body.decode()
+    async with rig.pool.connection() as conn:
+        agents = await get_delivery(conn, "default", told.message_id)
+        viewers = await get_delivery(conn, "default", told.message_id, names_owner=False)
+    assert agents is not None
+    assert viewers is not None
+    assert "crm-7731" in agents.body
+    assert "Is it well?" in agents.body
+    assert "crm-7731" not in viewers.body
+    assert "Is it well?" not in viewers.body
+    assert "answers/…" in str(agents.attempts[0].answer)
+    assert all("6a1b2c3d" not in str(each) for each in (agents, viewers))

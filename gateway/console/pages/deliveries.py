@@ -47,7 +47,8 @@ def deliveries_router(desk: Desk) -> APIRouter:
     async def delivery(request: Request, message_id: str) -> Response:
         person = await desk.enter(request)
         async with desk.pool.connection() as conn:
-            found = await get_delivery(conn, person.tenant_id, message_id)
+            names_owner = person.role.may(Role.AGENT)
+            found = await get_delivery(conn, person.tenant_id, message_id, names_owner=names_owner)
         if found is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, "message")
         await desk.parts.people.note(person, "delivery.read", message_id)
