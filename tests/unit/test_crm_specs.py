@@ -88,6 +88,17 @@ def test_a_file_is_laid_over_the_built_in_one(tmp_path: Any) -> None:
     assert adapter.spec.create.body["ticket"]["external_id"] == "{case_id}"
 
 
+@pytest.mark.parametrize("name", ["zendesk", "salesforce", "dynamics365"])
+def test_a_record_is_put_into_its_teams_queue_by_what_the_page_lays_over(name: str, tmp_path: Any) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "crm" / "README.md").read_text()
+    over = tmp_path / "over.toml"
+    over.write_text(page.split(f"# {name}: ")[1].partition("\n")[2].split("\n\n")[0].partition("```")[0])
+    adapter = load_adapters()[name](endpoint(name, spec_file=str(over)))
+    assert isinstance(adapter, RestAdapter)
+    assert ("team", "group") in adapter.spec.create.places()
+    assert "service" in adapter.spec.maps["group"]
+
+
 def test_zendesks_public_test_secret_is_refused() -> None:
     known = "dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ=="
     with pytest.raises(ConfigError, match="everybody knows"):
