@@ -18,6 +18,7 @@ from crm_sync.settings import CrmSettings
 from crm_sync.wording.catalogue import load_wordings
 from devices.clock import Clock
 from gateway.api.answer_pages import HEADERS, Words, answered_page, question_page, sorry_page, words_for
+from gateway.people.audit import record_owner
 
 MAX_FORM_BYTES: Final = 1024
 
@@ -56,6 +57,7 @@ def answers_router(pool: Pool, tenant_id: str, crm: CrmSettings, clock: Clock) -
             try:
                 async with pool.connection() as conn, conn.transaction():
                     answered = await take_answer(conn, policy, tenant_id, link, said, now_s=clock.now_s())
+                    await _record(conn, tenant_id, link, answered)
             except (psycopg.Error, PoolTimeout, OSError):
                 return _later(words)
         if answered is None:
@@ -67,6 +69,11 @@ def answers_router(pool: Pool, tenant_id: str, crm: CrmSettings, clock: Clock) -
         return None if link is None or link.expires_at_s <= clock.now_s() else link
 
     return router
+
+
+async def _record(conn: AsyncConnection[TupleRow], tenant_id: str, link: OwnerLink, answered: Answered | None) -> None:
+    if answered is not None and answered.is_new:
+        await record_owner(conn, tenant_id, "case.owner_answer", link.case_id, answer=str(answered.answer))
 
 
 async def _read_answer(request: Request) -> Answer | None:

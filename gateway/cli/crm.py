@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +18,10 @@ from crm_sync.adapters.rehearse import rehearse
 from crm_sync.adapters.rest.adapter import RestAdapter
 from crm_sync.records.reconcile import Drift, Reconciliation
 from crm_sync.settings import EndpointSettings
-from devices.errors import ConfigError, Fault
+from devices.errors import CareloopError, ConfigError, Fault
+from gateway.cli.noted import note
 from gateway.cli.options import Instant, config_option, json_option, print_json, read_settings
-from gateway.database.connect import is_embedded, reachable_url, wait_for_gateway
+from gateway.database.connect import is_embedded, open_database, reachable_url, wait_for_gateway
 from gateway.database.hold import build_pool
 from gateway.settings import Settings
 
@@ -39,7 +41,10 @@ def crm() -> None:
 @click.pass_context
 def check(context: click.Context, name: str, config: Path | None, *, write: bool, as_json: bool) -> None:
     """See whether the endpoint NAME takes cases: who we are, rights, fields, statuses; exit 1 when it does not."""
-    endpoint = _endpoint(read_settings(config).crm.endpoints, name)
+    settings = read_settings(config)
+    endpoint = _endpoint(settings.crm.endpoints, name)
+    if write:
+        asyncio.run(_note_write(settings, name))
     steps = asyncio.run(_check(endpoint, write=write))
     if as_json:
         click.echo(json.dumps([asdict(step) for step in steps]))
@@ -89,6 +94,9 @@ async def _reconcile(
         if is_embedded(settings):
             await asyncio.to_thread(wait_for_gateway, settings)
         async with build_pool(reachable_url(settings), 2, "careloop-reconcile") as pool:
+            if retell:
+                async with pool.connection() as conn:
+                    await note(conn, settings.tenant.id, "crm.retell", endpoint.name, since_s=since_s)
             work = Reconciliation(pool, settings.tenant.id, endpoint.name, adapter)
             async for _, found in work.compare(since_s):
                 cases += 1
@@ -104,6 +112,14 @@ def _endpoint(endpoints: tuple[EndpointSettings, ...], name: str) -> EndpointSet
             return endpoint
     known = ", ".join(endpoint.name for endpoint in endpoints) or "none is configured"
     raise ConfigError([Fault("NAME", name, known)])
+
+
+async def _note_write(settings: Settings, name: str) -> None:
+    """Leave in the audit trail that a test record is to be made there; a check works without a database too."""
+    with suppress(CareloopError):
+        reachable_url(settings)  # says at once where the embedded one does not run
+        async with open_database(settings) as conn:
+            await note(conn, settings.tenant.id, "crm.check_write", name)
 
 
 async def _check(endpoint: EndpointSettings, *, write: bool) -> list[Health]:

@@ -27,6 +27,7 @@ from crm_sync.delivery.records import (
 )
 from crm_sync.delivery.replay import Replayed, replay, resume_endpoint
 from devices.errors import CareloopError
+from gateway.cli.noted import note
 from gateway.cli.options import Instant, config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
 
@@ -141,7 +142,11 @@ def replay_(
     async def work() -> dict[str, Replayed]:
         async with _outbox(config) as (conn, tenant_id):
             wanted = message_ids or await _all_ids(conn, tenant_id, which)
-            return {message_id: await replay(conn, tenant_id, message_id) for message_id in wanted}
+            became = {message_id: await replay(conn, tenant_id, message_id) for message_id in wanted}
+            for message_id, what in became.items():
+                if what is not Replayed.UNKNOWN:
+                    await note(conn, tenant_id, "delivery.replay", message_id, became=str(what))
+            return became
 
     done = asyncio.run(work())
     if as_json:
@@ -168,7 +173,10 @@ def resume(endpoint: str, config: Path | None) -> None:
 
     async def work() -> bool:
         async with _outbox(config) as (conn, tenant_id):
-            return await resume_endpoint(conn, tenant_id, endpoint)
+            resumed = await resume_endpoint(conn, tenant_id, endpoint)
+            if resumed:
+                await note(conn, tenant_id, "endpoint.resume", endpoint, resumed=True)
+            return resumed
 
     if not asyncio.run(work()):
         raise CareloopError("not_disabled", f"{endpoint} has never failed, or there is no such endpoint")

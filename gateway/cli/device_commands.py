@@ -15,6 +15,7 @@ from devices.commands.model import CommandState, CommandView
 from devices.commands.queries import cancel_command, find_command, list_commands
 from devices.errors import CareloopError
 from devices.profiles import load_profiles
+from gateway.cli.noted import note
 from gateway.cli.options import config_option, json_option, print_json, read_settings
 from gateway.commands.issue import Rules, Wish, issue
 from gateway.database.connect import open_database
@@ -67,6 +68,8 @@ async def _issue(config: Path | None, wish: Wish, wait_s: float) -> CommandView:
     try:
         async with open_database(settings) as conn:
             view, _ = await issue(conn, rules, wish, build_clock(settings.clock).now_s())
+            told = {"name": wish.name, "command": view.command_id, "by": wish.person}
+            await note(conn, rules.tenant_id, "device.command", wish.device_id, **told)
             await conn.commit()
             if wait_s:
                 try:
@@ -100,6 +103,8 @@ def commands(device_id: str, limit: int, cancelled: str | None, config: Path | N
                 conn, settings.tenant.id, cancelled, f"cancelled by {getpass.getuser()}"
             ):
                 raise CareloopError("unknown_command", f"{cancelled} is not pending")
+            if cancelled is not None:
+                await note(conn, settings.tenant.id, "device.cancel_command", device_id, command=cancelled)
             return await list_commands(conn, settings.tenant.id, device_id, limit)
 
     _print(asyncio.run(read()), as_json=as_json, single=False)

@@ -43,6 +43,7 @@ from devices.registry.records import DeviceRecord, nest
 from gateway.cli.device_commands import command, commands
 from gateway.cli.device_tail import follow, print_fates
 from gateway.cli.device_welcome import Welcome, welcome
+from gateway.cli.noted import note
 from gateway.cli.options import config_option, json_option, read_settings
 from gateway.database.connect import open_database
 from gateway.settings import Settings, build_clock
@@ -73,6 +74,10 @@ class _Registry:
         """Raises CareloopError where there is no such device."""
         if not await device_exists(self.conn, device_id):
             raise CareloopError("unknown_device", f"there is no device {device_id}; `careloop devices list` names all")
+
+    async def note(self, what: str, subject: str, **inputs: object) -> None:
+        """Leave in the audit trail what was done, on the same transaction."""
+        await note(self.conn, self.tenant_id, what, subject, **inputs)
 
     async def new_password(self, device_id: str) -> Welcome:
         """A generated password, kept only as its digest, with what the device needs to use it."""
@@ -126,6 +131,7 @@ async def _add(config: Path | None, fields: dict[str, str]) -> Welcome:
             detail = f"{record.device_id}; `careloop devices credentials rotate` gives it a new password"
             raise CareloopError("device_exists", detail)
         await enter(registry.conn, [record], tenant_id=registry.tenant_id, source="add", at=registry.at)
+        await registry.note("device.add", record.device_id, model=record.model)
         return await registry.new_password(record.device_id)
 
 
@@ -251,7 +257,10 @@ def import_command(config: Path | None, as_json: bool, file: Path) -> None:
         async with _registry(config) as registry:
             records, crm = read_records(file), registry.settings.crm
             async with taken_back(registry.conn, crm, registry.tenant_id, said_no(records), registry.at):
-                return await enter_records(registry.conn, records, at=registry.at, tenant_id=registry.tenant_id)
+                entered = await enter_records(registry.conn, records, at=registry.at, tenant_id=registry.tenant_id)
+            counts = {name: value for name, value in asdict(entered).items() if isinstance(value, int)}
+            await registry.note("device.import", file.name, **counts)
+            return entered
 
     report = asyncio.run(imported())
     if as_json:
@@ -283,6 +292,7 @@ def rotate(config: Path | None, as_json: bool, device_id: str, keep_old: bool) -
             await registry.must_have(device_id)
             if not keep_old:
                 await revoke_credentials(registry.conn, registry.tenant_id, device_id, registry.at)
+            await registry.note("device.rotate_password", device_id, keeps_old=keep_old)
             return await registry.new_password(device_id)
 
     print_welcome(asyncio.run(rotated()), as_json)
@@ -300,7 +310,9 @@ def revoke(config: Path | None, as_json: bool, device_id: str, only_old: bool) -
     async def revoked() -> int:
         async with _registry(config) as registry:
             await registry.must_have(device_id)
-            return await take_away(registry.conn, registry.tenant_id, device_id, registry.at)
+            count = await take_away(registry.conn, registry.tenant_id, device_id, registry.at)
+            await registry.note("device.revoke_passwords", device_id, only_old=only_old, revoked=count)
+            return count
 
     count = asyncio.run(revoked())
     click.echo(json.dumps({"device_id": device_id, "revoked": count}) if as_json else f"revoked {count} of {device_id}")
@@ -317,6 +329,7 @@ def remove(config: Path | None, as_json: bool, device_id: str) -> None:
         async with _registry(config) as registry:
             await registry.must_have(device_id)
             await remove_device(registry.conn, registry.tenant_id, device_id, registry.at)
+            await registry.note("device.remove", device_id)
 
     asyncio.run(removed())
     click.echo(json.dumps({"device_id": device_id, "removed": True}) if as_json else f"removed {device_id}")

@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow
 
 from devices.errors import CareloopError
 from devices.profiles import load_profiles
+from gateway.cli.noted import note
 from gateway.cli.options import config_option, json_option, read_settings
 from gateway.database.connect import open_database, reachable_url
 from gateway.database.edition import detect_edition
@@ -102,6 +103,7 @@ async def _plan(settings: Settings) -> _Plan:
 async def _run(settings: Settings) -> Done:
     async with open_database(settings) as conn:
         work = await _maintenance(settings, conn)
+        await note(conn, settings.tenant.id, "maintenance.run", "database")
     async with await connect(reachable_url(settings)) as conn:
         try:
             return await work.work(conn, with_retention=True)
@@ -111,7 +113,10 @@ async def _run(settings: Settings) -> Done:
 
 async def _rebuild(settings: Settings, model: str | None) -> int:
     async with open_database(settings) as conn:
-        return await restart_rollups(conn, model)
+        restarted = await restart_rollups(conn, model)
+        if restarted:
+            await note(conn, settings.tenant.id, "maintenance.rebuild", model or "every model")
+        return restarted
 
 
 async def _maintenance(settings: Settings, conn: AsyncConnection[TupleRow]) -> Maintenance:

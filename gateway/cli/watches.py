@@ -19,6 +19,7 @@ from crm_sync.trust.shown import AuditView, BudgetView, WatchView, audit_of, lis
 from crm_sync.trust.verdicts import Said, Truth, say
 from devices.errors import CareloopError
 from devices.profiles.model import WatchMode
+from gateway.cli.noted import note
 from gateway.cli.options import config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
 from gateway.settings import build_clock
@@ -90,7 +91,11 @@ def mode(model: str, watch: str, mode_: str, *, why: str, hold: bool, by: str, c
 
     async def work() -> bool:
         async with _trust(config) as at:
-            return await set_mode(at.conn, WatchKey(at.tenant_id, model, watch), change, at.now_s)
+            is_known = await set_mode(at.conn, WatchKey(at.tenant_id, model, watch), change, at.now_s)
+            if is_known:
+                told = {"mode": mode_, "why": why, "held": hold, "by": by}
+                await note(at.conn, at.tenant_id, "watch.mode", f"{model}/{watch}", **told)
+            return is_known
 
     if not asyncio.run(work()):
         raise _unknown(model, watch)
@@ -110,6 +115,7 @@ def judge(alarm_id: str, verdict: Truth, *, by: str, config: Path | None) -> Non
             if await find_episode(at.conn, alarm_id) is None:
                 return False
             await say(at.conn, Said(at.tenant_id, verdict, "person", f"person:{by}", alarm_id=alarm_id), at.now_s)
+            await note(at.conn, at.tenant_id, "alarm.verdict", alarm_id, verdict=verdict, by=by)
             return True
 
     if not asyncio.run(work()):

@@ -31,6 +31,11 @@ async def record_command(conn: Connection, tenant_id: str, what: str, subject: s
     await conn.execute(_RECORD, [tenant_id, "command", what, subject, Jsonb(inputs)])
 
 
+async def record_owner(conn: Connection, tenant_id: str, what: str, subject: str, **inputs: object) -> None:
+    """Write down what an owner did by the link that was given to them."""
+    await conn.execute(_RECORD, [tenant_id, "owner", what, subject, Jsonb(inputs)])
+
+
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One act."""

@@ -81,6 +81,9 @@ async def test_wrong_takes_the_case_back_with_an_apology_and_nothing_more_is_sen
     assert "Nothing was wrong" in thanks.text
     assert await state(world) == ("retracted", "called_wrong_by_owner")
     assert await verdicts(world) == [("false", "owner", 0.5)]
+    assert await world.rows("SELECT who, what, inputs FROM audit") == [
+        {"who": "owner", "what": "case.owner_answer", "inputs": {"answer": "wrong"}}
+    ]
     retracted = (await world.messages())[-1]
     assert (retracted["type"], retracted["data"]["owner_ref"]) == ("case.retracted", None)
     assert "apologise" in retracted["data"]["brief"]
