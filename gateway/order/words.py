@@ -66,7 +66,7 @@ def say_clock(clock: ClockView) -> str:
         said = f"clock {say_offset(clock.offset_s)} ahead"
     else:
         said = f"clock {say_offset(clock.offset_s)} behind, or all that it sends comes so late"
-    if _is_zone(clock.offset_s):
+    if is_zone(clock.offset_s):
         said += "; it may send local time as UTC"
     if not is_sure(clock):
         said += f" (from {'one look' if clock.looks <= 1 else f'{clock.looks} looks'}, not yet sure)"
@@ -75,7 +75,8 @@ def say_clock(clock: ClockView) -> str:
     return said
 
 
-def _is_zone(offset_s: float) -> bool:
+def is_zone(offset_s: float) -> bool:
+    """Whether a clock is off by what a time zone may be."""
     off = abs(offset_s)
     is_far = _NEAREST_ZONE_S <= off <= _FARTHEST_ZONE_S + AGREE_S
     return is_far and abs(off - _ZONE_STEP_S * round(off / _ZONE_STEP_S)) <= AGREE_S

@@ -8,7 +8,7 @@ from psycopg import errors
 _FULL: Final = "the database's disk is full: nothing can be stored until there is space, then it goes on by itself"
 _NO_SPACE: Final = "No space left on device"  # ENOSPC, in the server's words
 
-_WORDS: Final = (
+WORDS: Final = (
     (errors.DiskFull, _FULL),
     (errors.TooManyConnections, "the database has no connection left for us: raise max_connections, or end others'"),
     (errors.OutOfMemory, "the database server is out of memory"),
@@ -33,4 +33,4 @@ def words_of(error: BaseException) -> str:
     """A sentence about an error of the database; none of its own words, which may hold data."""
     if _NO_SPACE in str(error):
         return _FULL
-    return next((words for kind, words in _WORDS if isinstance(error, kind)), f"{type(error).__name__}")
+    return next((words for kind, words in WORDS if isinstance(error, kind)), f"{type(error).__name__}")

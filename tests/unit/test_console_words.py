@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment, nodes
 
+from crm_sync.explain import WORDS as REFUSALS
 from devices.profiles.model import Severity, WatchMode
 from gateway.console.app import TROUBLES
 from gateway.console.pages.deliveries import SAID
@@ -16,9 +17,11 @@ from gateway.console.pages.inbox import TABS
 from gateway.console.render import PAGES
 from gateway.console.words import choose_language, load_words
 from gateway.people.model import Role
+from gateway.pipeline.troubles import WORDS as TROUBLES_OF_THE_DATABASE
 
 CONSOLE = Path(__file__).resolve().parents[2] / "gateway" / "console"
 WORDS_OF = load_words()
+HOW_PARTS_ARE = ("open", "not reachable for devices", "stores and judges", "makes cases and delivers", "has room")
 SAYS = {"t": 1, "n": 2}  # how many of the first arguments are texts
 
 
@@ -57,6 +60,9 @@ def closed_words() -> Iterator[str]:
     yield from TROUBLES.values()
     yield from SAID.values()
     yield from (name for _, name, _ in PAGES)
+    yield from (words for _, words in TROUBLES_OF_THE_DATABASE)
+    yield from HOW_PARTS_ARE
+    yield from REFUSALS.values()
 
 
 def wanted() -> set[str]:

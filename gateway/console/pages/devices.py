@@ -20,6 +20,7 @@ from gateway.console.command_queries import commands_of
 from gateway.console.fleet_queries import credentials_of, events_of, find_devices, firmware_of, has_device
 from gateway.console.pages.commands import offered_by
 from gateway.console.parts import Connection, Desk
+from gateway.console.said import say_order
 from gateway.console.series import Stretch, metrics_of, read_metrics
 from gateway.console.show import DAY_S, Shown
 from gateway.console.units import units_of
@@ -92,6 +93,11 @@ async def show_device(
         metrics = metrics_of(held, rows[0]["model"])
         found = await read_metrics(conn, held, metrics, stretch)
     charts = _charts(metrics, found, units, shown)
+    order = context["order"]
+    wording = desk.wordings.of(shown.words.language)
+    context["alarms"] = [
+        {**alarm, "says": wording.phrase(str(alarm["explanation"].get("text") or ""))} for alarm in context["alarms"]
+    ]
     battery = _battery(metrics, context["readings"], found)
     await desk.parts.people.note(person, "device.read", device_id, {"owner": rows[0]["owner_ref"]})
     return await desk.page(
@@ -106,6 +112,7 @@ async def show_device(
         ranges=list(RANGES),
         offered=offered_by(profile),
         told=told,
+        gaps_and_clock=None if order is None else say_order(order, shown),
         **({} if told is None else {"at": f"/devices/{device_id}"}),
         **context,
     )

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from gateway.api.queries import pipeline_totals
 from gateway.console.attention_queries import count_opened
 from gateway.console.parts import Desk
+from gateway.console.said import say_check
 from gateway.console.show import Shown
 from gateway.people.audit import record
 from gateway.people.door import at_home
@@ -31,6 +32,7 @@ def health_router(desk: Desk) -> APIRouter:
         person = await desk.enter(request)
         at_home(request, person)
         checks = await desk.parts.probe()
+        words = desk.renderer.words_of(request)
         async with desk.pool.connection() as conn:
             totals = await pipeline_totals(conn, person.tenant_id)
             tallies = await read_tallies(conn, person.tenant_id)
@@ -41,6 +43,7 @@ def health_router(desk: Desk) -> APIRouter:
             person,
             "health.html",
             checks=checks,
+            says={name: say_check(check.says, words) for name, check in checks.items()},
             totals=[(name, totals.get(name, 0)) for name in TOTALS],
             tallies=tallies,
             backlog=backlog,

@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from crm_sync.explain import explain_owner
 from crm_sync.owners.holding import hold
 from crm_sync.owners.standing import standing_of
 from crm_sync.owners.told import HoldKind, LeaveAlone
@@ -19,6 +18,7 @@ from gateway.console.fleet_queries import get_owner, products_of
 from gateway.console.forms import moment_of, needed_text, unusable
 from gateway.console.pages.case import gated
 from gateway.console.parts import Desk, done
+from gateway.console.said import say_owner
 from gateway.people.audit import record
 from gateway.people.model import Role
 
@@ -58,7 +58,7 @@ def owner_router(desk: Desk) -> APIRouter:
             alarms=[replace(each, text=each.text and wording.phrase(each.text)) for each in alarms],
             standing=standing,
             hold_kinds=get_args(HoldKind),
-            answer=explain_owner(owner_ref, decisions, steps, standing).answer,
+            answer=say_owner(owner_ref, decisions, steps, standing, shown),
             decisions=[(each.decided_at, each.device_id, gated(each, shown)) for each in decisions],
         )
 
