@@ -33,6 +33,9 @@ from devices.errors import Retryable
 POLL_S: Final = 0.5  # real seconds between looks at an idle outbox; wake() cuts it short
 MIN_HOLD_S: Final = 0.1
 RECHECK_S: Final = 3.0  # a held message is asked about again this soon, since a scaled clock may run fast
+MOST_RECHECK_S: Final = 300.0  # what the policy stumbles over is asked about this seldom in the end
+STUMBLES_S: Final = 6 * 3600.0  # and is a dead letter after this
+MOST_LOST_LEASES: Final = 5  # in a row: whatever stops its worker so often is not sent again unasked
 DRAIN_S: Final = 5.0  # requests under way may end within this when the engine stops
 WORK_S: Final = 0.9 * LEASE_S  # for a claim's look-up and calls: what goes on beyond the lease may be done twice
 SETTLE_RETRY_S: Final = 1.0
@@ -192,7 +195,13 @@ class Deliverer:
     async def _admit(self, conn: AsyncConnection[Any], claimed: Claim) -> int | None:
         """Ask the policy, and note the attempt that it allows; None where it does not, or the lease is another's."""
         now_s, gateway_now_s = self._real.now_s(), self._clock.now_s()
+        if claimed.lost_leases >= MOST_LOST_LEASES:
+            await self._give_up(conn, claimed, "worker_lost", now_s)
+            return None
         decision = await self._ask(conn, claimed, gateway_now_s)
+        if decision is None:
+            await self._stumble(conn, claimed, now_s)
+            return None
         match decision.verdict:
             case Verdict.SEND:
                 return await queries.begin_attempt(conn, claimed, now_s)
@@ -206,8 +215,8 @@ class Deliverer:
                 self._log.info("delivery.withdrawn", endpoint=claimed.message.endpoint, **facts)
         return None
 
-    async def _ask(self, conn: AsyncConnection[Any], claimed: Claim, gateway_now_s: float) -> SendDecision:
-        """What the policy says; where it fails, the message is held, so that it is neither lost nor sent unasked."""
+    async def _ask(self, conn: AsyncConnection[Any], claimed: Claim, gateway_now_s: float) -> SendDecision | None:
+        """What the policy says; None where it fails."""
         try:
             async with conn.transaction():
                 return await self._may_send(conn, claimed.message, gateway_now_s)
@@ -215,7 +224,27 @@ class Deliverer:
             raise
         except Exception:  # noqa: BLE001 - the supervisor's boundary: the other messages are not to blame
             self._log.exception("delivery.policy_failed", message_id=claimed.message.message_id)
-            return SendDecision(Verdict.HOLD)
+            return None
+
+    async def _stumble(self, conn: AsyncConnection[Any], claimed: Claim, now_s: float) -> None:
+        """The policy failed: ask about the message ever less often, give it up in the end; never send it unasked."""
+        since_s = now_s if claimed.stumbling_since_s is None else claimed.stumbling_since_s
+        if now_s - since_s >= STUMBLES_S:
+            await self._give_up(conn, claimed, "policy_failed", now_s)
+            return
+        again_s = now_s + min(max(now_s - since_s, RECHECK_S), MOST_RECHECK_S)
+        failures = claimed.failures
+        await queries.reschedule(conn, claimed, failures=failures, next_attempt_s=again_s, stumbling_since_s=since_s)
+
+    async def _give_up(self, conn: AsyncConnection[Any], claimed: Claim, reason: str, now_s: float) -> None:
+        """Make a dead letter of what cannot be worked, so that the others go on; a person may send it again."""
+        await queries.lose_attempts(conn, claimed, now_s)
+        if claimed.message.type in CREATES:
+            await queries.park(conn, claimed, reason=reason, now_s=now_s)
+        else:
+            await queries.advance(conn, claimed, "dead", reason=reason, now_s=now_s)
+        facts = {"message_id": claimed.message.message_id, "reason": reason}
+        self._log.error("delivery.given_up", endpoint=claimed.message.endpoint, **facts)
 
     async def _send(self, channel: Channel, claimed: Claim, ends_at: float) -> Outcome:
         """Look the record up where that is needed, and tell it; cut off at `ends_at`: then the lease is still ours."""

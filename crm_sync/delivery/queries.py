@@ -27,6 +27,8 @@ class Claim:
     external_id: str | None
     attempts: int  # requests made for this message so far
     uncertain: bool  # one of them may have succeeded
+    lost_leases: int = 0  # in a row: its workers died, or could not settle it
+    stumbling_since_s: float | None = None  # the policy has failed over it since
 
 
 _CLAIM = """
@@ -47,7 +49,8 @@ WITH due AS MATERIALIZED (
      WHERE e.disabled_at IS NULL AND (e.paused_until IS NULL OR e.paused_until <= to_timestamp(%(now_s)s))
 )
 UPDATE outbox_stream s
-   SET leased_until = to_timestamp(%(now_s)s + %(lease_s)s), lease_token = s.lease_token + 1
+   SET leased_until = to_timestamp(%(now_s)s + %(lease_s)s), lease_token = s.lease_token + 1,
+       lost_leases = s.lost_leases + (s.leased_until IS NOT NULL)::int  -- whoever settles a claim gives the lease back
   FROM due
  WHERE s.stream_id = due.stream_id
 RETURNING s.stream_id
@@ -56,7 +59,7 @@ RETURNING s.stream_id
 _HEADS = """
 SELECT s.stream_id, s.lease_token, s.failures,
        s.tenant_id, s.endpoint, s.stream_key, m.seq, m.message_id, m.type, m.body, m.created_at,
-       x.external_id, a.attempts, a.uncertain
+       x.external_id, a.attempts, a.uncertain, s.lost_leases, extract(epoch FROM s.stumbling_since)::float8
   FROM outbox_stream s
   JOIN outbox_message m ON m.stream_id = s.stream_id AND m.seq = s.head_seq
   LEFT JOIN external_ref x ON (x.tenant_id, x.endpoint, x.case_id) = (s.tenant_id, s.endpoint, s.stream_key)
@@ -96,6 +99,8 @@ def _claim(row: TupleRow) -> Claim:
         external_id=row[11],
         attempts=row[12],
         uncertain=row[13],
+        lost_leases=row[14],
+        stumbling_since_s=row[15],
     )
 
 
@@ -127,6 +132,17 @@ async def begin_attempt(conn: Connection, claimed: Claim, now_s: float) -> int |
     if claimed.attempts > 0:
         await conn.execute(_LOSE_OTHERS, [now_s, message_id, attempt_id])
     return attempt_id
+
+
+_LOSE_ALL = """
+UPDATE delivery_attempt SET result = 'unknown', code = 'worker_lost', settled_at = to_timestamp(%s)
+ WHERE message_id = %s AND result IS NULL
+"""
+
+
+async def lose_attempts(conn: Connection, claimed: Claim, now_s: float) -> None:
+    """Note that nobody will settle the attempts of a message that is given up."""
+    await conn.execute(_LOSE_ALL, [now_s, claimed.message.message_id])
 
 
 _SETTLE_ATTEMPT = """
@@ -162,7 +178,7 @@ def _storable(text: str) -> str:
 
 _ADVANCE = """
 UPDATE outbox_stream
-   SET head_seq = head_seq + 1, failures = 0, leased_until = NULL,
+   SET head_seq = head_seq + 1, failures = 0, leased_until = NULL, lost_leases = 0, stumbling_since = NULL,
        next_attempt_at = CASE WHEN head_seq + 1 < next_seq THEN 'epoch'::timestamptz END
  WHERE stream_id = %s AND lease_token = %s AND leased_until IS NOT NULL
 RETURNING stream_id
@@ -190,7 +206,8 @@ async def advance(
 
 _PARK = """
 UPDATE outbox_stream
-   SET state = 'parked', failures = 0, leased_until = NULL, next_attempt_at = NULL
+   SET state = 'parked', failures = 0, leased_until = NULL, next_attempt_at = NULL, lost_leases = 0,
+       stumbling_since = NULL
  WHERE stream_id = %s AND lease_token = %s AND leased_until IS NOT NULL
 RETURNING stream_id
 """
@@ -206,15 +223,18 @@ async def park(conn: Connection, claimed: Claim, *, reason: str, now_s: float) -
 
 _RESCHEDULE = """
 UPDATE outbox_stream
-   SET failures = %s, leased_until = NULL, next_attempt_at = to_timestamp(%s)
+   SET failures = %s, leased_until = NULL, next_attempt_at = to_timestamp(%s), lost_leases = 0,
+       stumbling_since = to_timestamp(%s)
  WHERE stream_id = %s AND lease_token = %s AND leased_until IS NOT NULL
 RETURNING stream_id
 """
 
 
-async def reschedule(conn: Connection, claimed: Claim, *, failures: int, next_attempt_s: float) -> bool:
+async def reschedule(
+    conn: Connection, claimed: Claim, *, failures: int, next_attempt_s: float, stumbling_since_s: float | None = None
+) -> bool:
     """Try the head again later; False when the lease is another's by now."""
-    values = [failures, next_attempt_s, claimed.stream_id, claimed.lease_token]
+    values = [failures, next_attempt_s, stumbling_since_s, claimed.stream_id, claimed.lease_token]
     return bool(await _rows(conn, _RESCHEDULE, values))
 
 

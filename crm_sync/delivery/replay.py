@@ -26,7 +26,9 @@ SELECT s.stream_id, s.state, s.head_seq, m.seq, m.state
 """
 
 _REVIVE = """
-UPDATE outbox_stream SET state = 'live', failures = 0, next_attempt_at = 'epoch' WHERE stream_id = %s
+UPDATE outbox_stream
+   SET state = 'live', failures = 0, lost_leases = 0, stumbling_since = NULL, next_attempt_at = 'epoch'
+ WHERE stream_id = %s
 """
 
 _PEND = """

@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from crm_sync.delivery.queries import claim
+from crm_sync.delivery.deliverer import MOST_LOST_LEASES, STUMBLES_S
+from crm_sync.delivery.queries import begin_attempt, claim
+from crm_sync.delivery.replay import replay
+from crm_sync.endpoints import LEASE_S
 from crm_sync.outbox import enqueue
 from crm_sync.settings import MessageType
 from tests.services.delivery_rig import Rig, endpoint, message, open_rig
@@ -150,3 +153,44 @@ async def test_two_workers_never_claim_one_stream(rig: Rig) -> None:
     assert len(one) == 4
     assert len(two) == 2
     assert {each.stream_id for each in one}.isdisjoint(each.stream_id for each in two)
+
+
+async def test_a_message_that_stops_its_worker_again_and_again_is_given_up(plain_database_url: str) -> None:
+    async with Receiver() as receiver, open_rig(plain_database_url, endpoint(receiver.url)) as rig:
+        updated, behind = message("case_a", MessageType.CASE_UPDATED), message("case_a", MessageType.CASE_RESOLVED)
+        await rig.enqueue(updated, behind)
+        for _ in range(MOST_LOST_LEASES + 1):  # nobody settles what is claimed
+            async with rig.pool.connection() as conn, conn.transaction():
+                (claimed,) = await claim(conn, "default", {"crm": 1}, now_s=rig.hands.now_s, lease_s=LEASE_S)
+                assert await begin_attempt(conn, claimed, rig.hands.now_s) is not None
+            rig.hands.now_s += LEASE_S + 1
+        await rig.run()
+        detail = await rig.one(updated)
+        assert (detail.summary.state, detail.summary.reason) == ("dead", "worker_lost")
+        assert {attempt.code for attempt in detail.attempts} == {"worker_lost"}
+        assert [heard.headers["webhook-id"] for heard in receiver.heard] == [behind.message_id]
+        async with rig.pool.connection() as conn:
+            await replay(conn, "default", updated.message_id)
+        await rig.run()
+        assert len(receiver.heard) == 2
+
+
+async def test_a_message_that_the_policy_stumbles_over_is_given_up_in_the_end(plain_database_url: str) -> None:
+    async with Receiver() as receiver, open_rig(plain_database_url, endpoint(receiver.url)) as rig:
+        await rig.enqueue(opened := message("case_a"))
+        rig.stumbles_over.add("case_a")
+        await rig.run()
+        for _ in range(8):
+            await rig.run(later_s=300)
+        assert (await rig.one(opened)).summary.state == "pending"
+        assert len(rig.asked) == 9
+        await rig.run(later_s=STUMBLES_S)
+        assert [(each.state, each.reason, each.stream) for each in await rig.listed()] == [
+            ("dead", "policy_failed", "parked")
+        ]
+        assert receiver.heard == []
+        rig.stumbles_over.clear()
+        async with rig.pool.connection() as conn:
+            await replay(conn, "default", opened.message_id)
+        await rig.run()
+        assert len(receiver.heard) == 1

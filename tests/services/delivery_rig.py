@@ -79,6 +79,7 @@ class Rig:
     hands: Hands
     decisions: dict[str, SendDecision] = field(default_factory=dict[str, SendDecision])  # by case; else send
     asked: list[str] = field(default_factory=list[str])
+    stumbles_over: set[str] = field(default_factory=set[str])  # cases over which the policy fails
 
     def engine(self) -> Deliverer:
         """A worker; several may share the database."""
@@ -96,6 +97,8 @@ class Rig:
         """What the test decided for the message's case."""
         await conn.execute("SELECT %s", [now_s])
         self.asked.append(message.message_id)
+        if message.stream_key in self.stumbles_over:
+            raise ValueError(message.stream_key)
         return self.decisions.get(message.stream_key, SendDecision(Verdict.SEND))
 
     async def enqueue(self, *messages: OutboxMessage) -> None:
