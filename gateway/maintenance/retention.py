@@ -17,6 +17,7 @@ from psycopg.rows import TupleRow
 
 from crm_sync.delivery.retire import count_delivered, delete_callbacks, delete_delivered
 from crm_sync.owners.retire import count_said, delete_said
+from gateway.maintenance.community import kind_of
 from gateway.maintenance.retention_queries import (
     AGE_COLUMN,
     Part,
@@ -209,7 +210,9 @@ async def _delete_said(conn: Connection, due: Due) -> Counter[str]:
 async def _erase(conn: Connection, terms: Terms) -> int:
     devices = await removed_devices(conn, terms.kept.removed_devices, _DEVICES_AT_ONCE)
     readings = [table.name for table in await read_tables(conn)]
-    rollups = [name for rolled in await find_rollups(conn) if rolled.is_kept for name in (rolled.hour, rolled.day)]
+    # Also from what is rolled up no longer; a continuous aggregate follows its readings by itself.
+    rolled = [name for one in await find_rollups(conn) for name in (one.hour, one.day)]
+    rollups = [name for name in rolled if await kind_of(conn, name) in {"r", "p"}]
     for device_id in devices:
         async with maintaining(conn):
             rows = await erase_device(conn, device_id, readings, [*rollups, *_OF_DEVICES])

@@ -1,6 +1,7 @@
 """What was stored too long ago goes, whatever time its device gave it, and is counted."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import psycopg
 import pytest
@@ -21,18 +22,23 @@ DAY_S = 86_400.0
 COUNTERS = "SELECT name, value FROM pipeline_counter WHERE name LIKE 'retired%%' ORDER BY name"
 
 
-async def maintenance_of(rig: Rig, conn: AsyncConnection[TupleRow], **kept: object) -> Maintenance:
-    settings = MaintenanceSettings(rollups="own")
+Rollups = Literal["own", "off"]
+
+
+async def maintenance_of(
+    rig: Rig, conn: AsyncConnection[TupleRow], rollups: Rollups = "own", **kept: object
+) -> Maintenance:
+    settings = MaintenanceSettings(rollups=rollups)
     retention = RetentionSettings.model_validate(kept)
     edition = await detect_edition(conn)
     log = structlog.get_logger()
     return Maintenance(Upkeep(rig.url, "default", rig.profiles, settings, retention, edition, rig.clock, log))
 
 
-async def maintain(rig: Rig, **kept: object) -> Done:
+async def maintain(rig: Rig, rollups: Rollups = "own", **kept: object) -> Done:
     """A round of maintenance with these terms of retention."""
     async with await connect(rig.url) as conn:
-        return await (await maintenance_of(rig, conn, **kept)).work(conn, with_retention=True)
+        return await (await maintenance_of(rig, conn, rollups, **kept)).work(conn, with_retention=True)
 
 
 async def test_it_goes_by_when_readings_were_stored(database_url: str) -> None:
@@ -204,7 +210,8 @@ async def test_what_was_said_of_owners_goes_once_nothing_depends_on_it(plain_dat
     assert await rig.rows("SELECT actor FROM owner_hold") == [("crm:a",)]
 
 
-async def test_removed_devices_are_erased_after_their_time(database_url: str) -> None:
+@pytest.mark.parametrize("rollups", ["own", "off"])  # off: since a moment ago
+async def test_removed_devices_are_erased_after_their_time(database_url: str, rollups: Rollups) -> None:
     rig = Rig(database_url)
     async with rig.running():
         await rig.tell("k1", reading(0, celsius=1), reading(1, celsius=2), b"{")
@@ -215,7 +222,7 @@ async def test_removed_devices_are_erased_after_their_time(database_url: str) ->
         await conn.execute("UPDATE device SET revoked_at = now() WHERE device_id = 'k1'")
         assert (await maintain(rig, removed_devices=DAY_S)).retired == {}
         await conn.execute("UPDATE device SET revoked_at = revoked_at - interval '2 days' WHERE device_id = 'k1'")
-    assert (await maintain(rig, removed_devices=DAY_S)).retired == {"removed_devices": 1}
+    assert (await maintain(rig, rollups, removed_devices=DAY_S)).retired == {"removed_devices": 1}
     for table in ("reading_kettle", "usage_hour_kettle", "usage_day_kettle", "quarantine", "device_status"):
         found = await rig.rows(f"SELECT device_id FROM {table}")  # noqa: S608 - names of ours
         assert ("k1",) not in found, table
