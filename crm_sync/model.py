@@ -54,6 +54,7 @@ class Resolution(StrEnum):
     DECLINED = "declined"  # a person said no: it was not opened, or is taken back
     SOLVED_BY_OWNER = "solved_by_owner"
     CALLED_WRONG_BY_OWNER = "called_wrong_by_owner"  # the owner says that nothing was wrong
+    CALLED_WRONG_BY_AGENT = "called_wrong_by_agent"  # a person at a desk says so: a false alarm
     FIXED_SILENTLY = "fixed_silently"  # the product mended itself when told to, before anybody was troubled
 
     @property
@@ -64,6 +65,7 @@ class Resolution(StrEnum):
             Resolution.REJECTED_BY_AGENT,
             Resolution.SOLVED_BY_OWNER,
             Resolution.CALLED_WRONG_BY_OWNER,
+            Resolution.CALLED_WRONG_BY_AGENT,
         }
 
 

@@ -9,6 +9,7 @@ from crm_sync.brief import write_ending
 from crm_sync.cases import announce, proposals, queries
 from crm_sync.cases.announce import News, farewell
 from crm_sync.cases.desk import find_subject
+from crm_sync.cases.false_alarm import write_taken_back
 from crm_sync.cases.lifecycle import close, observe
 from crm_sync.cases.queries import Connection, Transition
 from crm_sync.model import Case, CaseState, Resolution
@@ -59,16 +60,20 @@ async def note(conn: Connection, hand: Hand, text: str) -> Case:
 
 
 async def resolve(conn: Connection, hand: Hand, outcome: Truth, why: str) -> Case:
-    """The fault is dealt with; `outcome` says whether there was one, from which the watch learns."""
-    return await _end(conn, hand, Resolution.RESOLVED_BY_AGENT, outcome, why)
+    """The fault is dealt with; `outcome` says whether there was one, from which the watch learns.
+
+    If there was none, it is a false alarm, and taken back.
+    """
+    resolution = Resolution.CALLED_WRONG_BY_AGENT if outcome == "false" else Resolution.RESOLVED_BY_AGENT
+    return await _end(conn, hand, resolution, outcome, why)
 
 
 async def reject(conn: Connection, hand: Hand, why: str) -> Case:
-    """There is no fault: a proposed case is not opened, an open one ends."""
+    """There is no fault: a proposed case is not opened, an open one is taken back."""
     case = await _live(conn, hand)
     if case.state is CaseState.PROPOSED:
         return await proposals.decline(conn, hand.tenant_id, hand.case_id, hand.person, hand.now_s, why=why)
-    return await _end(conn, hand, Resolution.REJECTED_BY_AGENT, "false", why)
+    return await _end(conn, hand, Resolution.CALLED_WRONG_BY_AGENT, "false", why)
 
 
 async def retract(conn: Connection, hand: Hand, why: str) -> Case:
@@ -79,7 +84,10 @@ async def retract(conn: Connection, hand: Hand, why: str) -> Case:
 async def _end(conn: Connection, hand: Hand, resolution: Resolution, outcome: Truth | None, why: str) -> Case:
     case = await _live(conn, hand)
     subject = await find_subject(conn, case.tenant_id, case.device_id)
-    ending = write_ending(resolution, subject, hand.now_s, hand.now_s, hand.wording)
+    if resolution is Resolution.CALLED_WRONG_BY_AGENT:
+        ending, _ = await write_taken_back(conn, case, subject, hand.now_s, hand.wording)
+    else:
+        ending = write_ending(resolution, subject, hand.now_s, hand.now_s, hand.wording)
     ended = await close(
         conn, replace(case, outcome=outcome, ending=ending), resolution, hand.by(resolution, why), hand.now_s
     )

@@ -9,6 +9,7 @@ from crm_sync.brief import write_ending
 from crm_sync.cases import announce, hearers, queries
 from crm_sync.cases.announce import News, farewell
 from crm_sync.cases.desk import find_subject
+from crm_sync.cases.false_alarm import write_taken_back
 from crm_sync.cases.lifecycle import close, move, observe
 from crm_sync.cases.queries import Connection, Transition
 from crm_sync.model import MOVES, Case, CaseState, Resolution
@@ -65,6 +66,8 @@ async def apply_callback(conn: Connection, callback: CaseCallback, *, wording: W
         return CallbackEffect.OLD_VERSION
     if not case.state.is_live:
         return await _hear_of_closed(conn, case, callback)
+    if callback.outcome == "false":
+        return await _take_back(conn, wording, case, callback)
     match callback.status:
         case "resolved":
             return await _end(conn, wording, case, callback, Resolution.RESOLVED_BY_AGENT)
@@ -100,6 +103,22 @@ async def _end(
     closed = await close(conn, ended, resolution, _by(callback, resolution), now_s)
     await _say(conn, callback)
     await announce.tell(conn, closed, subject, farewell(closed, but=callback.endpoint), now_s)
+    return CallbackEffect.APPLIED
+
+
+async def _take_back(conn: Connection, wording: Wording, case: Case, callback: CaseCallback) -> CallbackEffect:
+    """A false alarm, whatever state its record is in over there.
+
+    The endpoint that says so hears of it, too, where its record is open still or somebody there should apologise.
+    """
+    now_s, resolution = callback.received_at_s, Resolution.CALLED_WRONG_BY_AGENT
+    subject = await find_subject(conn, case.tenant_id, case.device_id)
+    ending, is_to_apologise = await write_taken_back(conn, case, subject, now_s, wording)
+    ended = replace(case, outcome="false", ending=ending)
+    closed = await close(conn, ended, resolution, _by(callback, resolution), now_s)
+    await _say(conn, callback)
+    knows_all = callback.status in {"resolved", "rejected"} and not is_to_apologise
+    await announce.tell(conn, closed, subject, farewell(closed, but=callback.endpoint if knows_all else None), now_s)
     return CallbackEffect.APPLIED
 
 

@@ -19,6 +19,7 @@ END_OF: Final[Mapping[Resolution, CaseState]] = {
     Resolution.DECLINED: CaseState.RETRACTED,
     Resolution.SOLVED_BY_OWNER: CaseState.RESOLVED,
     Resolution.CALLED_WRONG_BY_OWNER: CaseState.RETRACTED,
+    Resolution.CALLED_WRONG_BY_AGENT: CaseState.RETRACTED,
     Resolution.FIXED_SILENTLY: CaseState.RESOLVED,
 }
 

@@ -88,6 +88,12 @@ class Advice(_Table):
     what_not_to_do: str
 
 
+class FalseAlarm(_Table):
+    """Of a case that was taken back."""
+
+    apology: str
+
+
 class Phrase(_Table):
     """What a detector says, and how it is told."""
 
@@ -115,6 +121,7 @@ class Words(_Table):
     product: ProductLine
     titles: Mapping[str, str]
     advice: Advice
+    false_alarm: FalseAlarm
     endings: Mapping[Resolution, str]
     tried: Mapping[str, str]
     phrases: tuple[Phrase, ...] = ()

@@ -113,22 +113,18 @@ async def test_a_case_is_assigned_noted_and_resolved_and_its_crm_hears_of_it(hou
     assert [what for (what,) in told] == ["case.list", "case.read", "case.assign", "case.note", "case.resolve"]
 
 
-@pytest.mark.parametrize(("act", "state", "type_"), [
-    ("reject", "resolved", "case.resolved"), ("retract", "retracted", "case.retracted"),
-])  # fmt: skip
-async def test_a_case_is_taken_back_and_stays_so(
-    house: House, world: CaseWorld, act: str, state: str, type_: str
-) -> None:
+@pytest.mark.parametrize("act", ["reject", "retract"])
+async def test_a_case_is_taken_back_and_stays_so(house: House, world: CaseWorld, act: str) -> None:
     async with house.client() as client:
         case, _ = await the_case(client)
         path = f"/v1/cases/{case['case_id']}/{act}"
         assert (await client.post(path, json={"why": ""})).status_code == 422
         answer = await client.post(path, json={"why": "a test rig", "by": "ada"})
-        assert answer.json()["state"] == state
+        assert answer.json()["state"] == "retracted"
         assert answer.json()["transitions"][-1]["actor"] == "person:ada"
-    assert (await world.types())[-1] == type_
+    assert (await world.types())[-1] == "case.retracted"
     await world.happens(notice(event="updated", at_s=NOON + HOUR, started_at_s=NOON - HOUR))
-    assert [row["state"] for row in await world.cases()] == [state]
+    assert [row["state"] for row in await world.cases()] == ["retracted"]
 
 
 async def test_what_is_asked_for_twice_is_done_once(house: House, world: CaseWorld) -> None:

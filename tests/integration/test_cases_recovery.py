@@ -156,9 +156,32 @@ async def test_what_an_agent_called_no_fault_stays_closed_for_a_day(world: CaseW
     await world.deliver()
     await world.call_back(status="rejected", outcome="false")
     await world.happens(later(2, event="cleared"), again(3))
-    assert [case["state"] for case in await world.cases()] == ["resolved"]
+    assert [case["state"] for case in await world.cases()] == ["retracted"]
     await world.happens(notice(at_s=NOON + 3 * DAY, started_at_s=NOON + 3 * DAY))
-    assert [case["state"] for case in await world.cases()] == ["resolved", "open"]
+    assert [case["state"] for case in await world.cases()] == ["retracted", "open"]
+
+
+@pytest.mark.parametrize("status", ["resolved", "rejected", "in_progress", "waiting"])
+async def test_a_false_alarm_is_taken_back_whatever_the_status_of_its_record(world: CaseWorld, status: str) -> None:
+    await world.happens(notice())
+    await world.deliver()
+    assert await world.call_back(status=status, outcome="false") == "applied"
+    (case,) = await world.cases()
+    assert (case["state"], case["resolution"], case["outcome"]) == ("retracted", "called_wrong_by_agent", "false")
+    is_closed_there = status in {"resolved", "rejected"}
+    assert await world.types() == ["case.opened"] + ([] if is_closed_there else ["case.retracted"])
+    assert "apologise" not in case["ending"]
+
+
+async def test_agents_are_asked_to_apologise_for_a_false_alarm_that_the_owner_was_told_of(world: CaseWorld) -> None:
+    await world.grant("email")
+    await world.happens(notice(watch="heats-slowly", problem="limescale", metric="heat_up_time"))
+    await world.contact()
+    await world.call_back(status="resolved", outcome="false")
+    (case,) = await world.cases()
+    retracted = (await world.messages())[-1]
+    assert (case["state"], retracted["type"]) == ("retracted", "case.retracted")
+    assert "apologise" in retracted["data"]["brief"]
 
 
 async def test_callbacks_move_the_case_once_and_in_their_order(world: CaseWorld) -> None:
