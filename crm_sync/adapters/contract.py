@@ -50,6 +50,7 @@ class Outcome:
     retry_after_s: float | None = None  # as the other side asked
     tries: int | None = None  # fewer attempts than the schedule has, for answers that seldom change
     answer: str = ""  # its beginning, redacted
+    request: str = ""  # the call that it answers, where an adapter makes several: method, path, body; redacted
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,8 @@ async def lose_attempts(conn: Connection, claimed: Claim, now_s: float) -> None:
 _SETTLE_ATTEMPT = """
 UPDATE delivery_attempt
    SET settled_at = to_timestamp(%(now_s)s), result = %(result)s, code = %(code)s, field = %(field)s,
-       status = %(status)s, duration_s = %(duration_s)s, detail = %(detail)s, answer = %(answer)s
+       status = %(status)s, duration_s = %(duration_s)s, detail = %(detail)s, answer = %(answer)s,
+       request = nullif(%(request)s, '')
  WHERE attempt_id = %(attempt_id)s AND result IS NULL
 """
 
@@ -167,6 +168,7 @@ async def settle_attempt(
         "duration_s": duration_s,
         "detail": _storable(outcome.detail),
         "answer": _storable(outcome.answer),
+        "request": _storable(outcome.request),
     }
     await conn.execute(_SETTLE_ATTEMPT, values)
 

@@ -68,6 +68,7 @@ class Attempt:
     duration_s: float | None
     detail: str | None
     answer: str | None  # redacted
+    request: str | None  # what a CRM did not take, where an adapter makes several calls; redacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ async def _list(
 
 
 _ATTEMPTS = """
-SELECT started_at, settled_at, result, code, field, status, duration_s, detail, answer
+SELECT started_at, settled_at, result, code, field, status, duration_s, detail, answer, request
   FROM delivery_attempt
  WHERE message_id = %s
  ORDER BY attempt_id
@@ -177,7 +178,7 @@ async def get_delivery(
         return None
     async with conn.cursor(row_factory=class_row(Attempt)) as cursor:
         await cursor.execute(_ATTEMPTS, [message_id])
-        attempts = [_shown(each) for each in await cursor.fetchall()]
+        attempts = [_shown(each, names_owner=names_owner) for each in await cursor.fetchall()]
     async with conn.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(_BODY, [message_id])
         ((body, external_id),) = await cursor.fetchall()
@@ -185,10 +186,13 @@ async def get_delivery(
     return DeliveryDetail(found[0], external_id, text if names_owner else _nameless(text), tuple(attempts))
 
 
-def _shown(attempt: Attempt) -> Attempt:
-    return replace(
-        attempt, detail=without_links(attempt.detail or "") or None, answer=without_links(attempt.answer or "") or None
-    )
+def _shown(attempt: Attempt, *, names_owner: bool) -> Attempt:
+    """An attempt without links; whoever is not to see the owner sees no more of a request than method and path."""
+    asked = without_links(attempt.request or "")
+    if not names_owner:
+        asked = asked.partition("\n")[0].partition("?")[0]
+    detail, answer = without_links(attempt.detail or ""), without_links(attempt.answer or "")
+    return replace(attempt, detail=detail or None, answer=answer or None, request=asked or None)
 
 
 def _nameless(body: str) -> str:

@@ -260,6 +260,8 @@ def _print_detail(detail: DeliveryDetail) -> None:
         result = attempt.result or "under way"
         console.print(f"\nattempt {number}  {attempt.started_at.isoformat(timespec='seconds')}", markup=False)
         console.print(f"{result}  {attempt.code or ''}{took}  {attempt.detail or ''}", soft_wrap=True, markup=False)
+        if attempt.request:
+            console.print(attempt.request, soft_wrap=True, markup=False)
         if attempt.answer:
             console.print(attempt.answer, soft_wrap=True, markup=False)
     console.print(f"\n{detail.body}", soft_wrap=True, markup=False)

@@ -1,5 +1,6 @@
 """A helpdesk described by docs/crm/example-helpdesk.toml, told of cases by the delivery engine, and lying about it."""
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from crm_sync.adapters.rehearse import rehearse
 from crm_sync.adapters.rest.adapter import RestAdapter
 from crm_sync.delivery.breaker import Breaker
 from crm_sync.delivery.channels import Channel
+from crm_sync.delivery.records import get_delivery
 from crm_sync.delivery.replay import replay
 from crm_sync.outbox import OutboxMessage
 from crm_sync.settings import EndpointSettings, MessageType
@@ -182,6 +184,14 @@ async def test_a_status_that_is_refused_with_200_is_a_refusal(plain_database_url
         await rig.run()
         detail = await rig.one(over)
         assert (detail.summary.state, detail.summary.reason, detail.attempts[-1].field) == ("dead", "refused", "ticket")
+        line, _, body = str(detail.attempts[-1].request).partition("\n")
+        assert line == CHANGE.replace("/api", f"{httpx.URL(desk.url).path.rstrip('/')}/api")
+        assert isinstance(json.loads(body), dict)
+        assert TOKEN not in str(detail.attempts)
+        async with rig.pool.connection() as conn:
+            seen = await get_delivery(conn, "default", over.message_id, names_owner=False)
+        assert seen is not None
+        assert seen.attempts[-1].request == line
 
 
 async def test_a_status_that_is_taken_and_not_kept_is_noticed(plain_database_url: str) -> None:

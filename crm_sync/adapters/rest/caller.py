@@ -137,7 +137,10 @@ class Caller:
             if exchange.status == HTTPStatus.UNAUTHORIZED and not is_last:
                 self._authority.forget(admission)
                 continue
-            return Reply(self._judged(name, call, exchange), exchange.headers, request.url)
+            try:
+                return Reply(self._judged(name, call, exchange), exchange.headers, request.url)
+            except CallFailed as failed:
+                raise CallFailed(replace(failed.outcome, request=self._shown(request))) from None
         raise AssertionError  # the second pass is the last
 
     def _judged(self, name: str, call: Call, exchange: Exchange) -> Json:
@@ -154,6 +157,12 @@ class Caller:
                 self.bucket.rest(self._real_now_s() + wait_s)
             answer, detail = self._redacted(exchange.body), self._redacted(failed.outcome.detail.encode())
             raise CallFailed(replace(failed.outcome, answer=answer, detail=detail)) from None
+
+    def _shown(self, request: Request) -> str:
+        """A request as people may see it, without what admits it."""
+        parts = urlsplit(request.url)
+        line = f"{request.method} {parts.path}{'?' if parts.query else ''}{parts.query}"
+        return self._redacted(line.encode() + (b"\n" + request.body if request.body else b""))
 
     def _redacted(self, told: bytes) -> str:
         """What was answered, without what shows who careloop is."""
