@@ -72,6 +72,7 @@ class EndpointSettings(DeliverySettings):
     adapter: str = "webhook"
     types: tuple[MessageType, ...] = DEFAULT_TYPES  # for CRMs: cases alone
     record_link: str = ""  # where people open a record of it: "https://desk.example.com/tickets/{external_id}"
+    case_link: str = ""  # where people open our case; usually the console's page, under api.public_url
     spec_file: str = ""  # for `rest`: the TOML file that describes the helpdesk; for named CRMs: what differs there
     format: Literal["standard", "cloudevents"] = "standard"  # for `webhook`: Standard Webhooks, or CloudEvents 1.0
     origin: str = ""  # for CloudEvents: the DNS name that the receiver is asked to allow

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -140,6 +140,21 @@ class Settings(_Section):
     budget: BudgetSettings
     trust: TrustSettings
     log: LogSettings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _records_lead_to_the_console(cls, given: Any) -> Any:
+        match given:
+            case {"api": {"public_url": str(url)}, "console": {"enabled": True}, "crm": {"endpoints": list()}} if url:
+                tree = cast("dict[str, Any]", given)
+                usual = {"case_link": f"{url}/cases/{{case_id}}"}
+                endpoints: list[Any] = tree["crm"]["endpoints"]
+                told: list[Any] = [
+                    {**usual, **cast("dict[str, Any]", each)} if isinstance(each, dict) else each for each in endpoints
+                ]
+                return {**tree, "crm": {**tree["crm"], "endpoints": told}}
+            case _:
+                return given
 
     @model_validator(mode="after")
     def _has_a_door(self) -> "Settings":

@@ -101,12 +101,13 @@ async def test_an_outreach_stands_in_the_record_with_its_text_and_link(party: Pa
 @readers
 async def test_a_record_says_what_is_next_which_team_and_until_when(party: Party, stage: StageServer) -> None:
     action = {"kind": "part_or_visit", "what": "valve"}
-    async with open_affair(party, stage) as affair:
+    async with open_affair(party, stage, case_link="https://care.example.com/cases/{case_id}") as affair:
         await affair.tell(first := opened(next_action=action, sla_due_at="2026-09-01T10:00:00Z"))
         await affair.run()
         await must_be_delivered(affair, first)
         (record,) = affair.records()
         assert "Next: part or visit, valve.\nTeam service, due 2026-09-01T10:00:00Z." in record.text
+        assert "https://care.example.com/cases/case_a" in record.text
 
 
 @everyone

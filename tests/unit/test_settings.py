@@ -33,6 +33,19 @@ def test_the_users_file_wins_over_defaults_and_the_environment_over_both(tmp_pat
     assert loaded.origins["listen.host"] == "default"
 
 
+def test_records_lead_to_the_console_where_that_has_a_public_address(tmp_path: Path) -> None:
+    config = tmp_path / "careloop.toml"
+    secret = f"whsec_{'QUJD' * 8}"
+    table = f'[[crm.endpoints]]\nname = "{{}}"\nurl = "https://desk.example.com"\nsecret = "{secret}"\n'
+    own = 'case_link = "https://elsewhere.example.com/{case_id}"\n'
+    config.write_text(table.format("usual") + table.format("own") + own)
+    given = {"CARELOOP_API__PUBLIC_URL": "https://care.example.com"}
+    said = ["https://care.example.com/cases/{case_id}", "https://elsewhere.example.com/{case_id}"]
+    assert [each.case_link for each in load_settings(config, given).crm.endpoints] == said
+    for without in ({}, {**given, "CARELOOP_CONSOLE__ENABLED": "false"}):
+        assert load_settings(config, without).crm.endpoints[0].case_link == ""
+
+
 def test_every_fault_is_named_at_once_with_what_was_found(tmp_path: Path) -> None:
     config = tmp_path / "careloop.toml"
     config.write_text('[listen]\nport = 99999\n[batch]\nmax_age = "soon"\n[lisen]\nport = 1\n')

@@ -100,7 +100,7 @@ class RestAdapter:
 
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Make the calls that a message asks for."""
-        work = Work(self.spec, self._caller, delivery, self._real_now_s())
+        work = Work(self.spec, self._caller, delivery, self._real_now_s(), case_link=self._settings.case_link)
         try:
             self._caller.admit()
             async with asyncio.timeout(_PATIENCE_S):
@@ -124,7 +124,8 @@ class RestAdapter:
         """Hold a record against what would be delivered of a case now; nothing is written. Raises Retryable."""
         try:
             self._caller.admit(can_wait=True)
-            return await Work(self.spec, self._caller, delivery).audit(is_live=is_live)
+            work = Work(self.spec, self._caller, delivery, case_link=self._settings.case_link)
+            return await work.audit(is_live=is_live)
         except CallFailed as failed:
             raise _retryable(failed) from failed
 

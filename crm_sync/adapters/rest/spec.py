@@ -37,7 +37,7 @@ FACTS: Final = frozenset(
         *("major", "cohort", "members", "parent"),  # of the message
         *("message_id", "external_id", "contact_id", "page", "cursor", "offset", "listed"),  # of the call
         *("since", "now", "etag", "note_id", "people", "people_ids"),
-        *("news", "todo"),  # written from the message
+        *("news", "todo", "case_link"),  # written from the message
     }
 )
 """What places may begin with."""

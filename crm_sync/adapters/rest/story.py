@@ -17,12 +17,13 @@ def write_news(data: Mapping[str, Json]) -> str:
     return "\n\n".join(part for part in (as_text(data.get("brief")), _next(data)) if part)
 
 
-def write_todo(data: Mapping[str, Json]) -> str:
-    """What is to be done next, who does it, and until when."""
+def write_todo(data: Mapping[str, Json], case_link: str = "") -> str:
+    """What is to be done next, who does it, until when, and where the case is looked at."""
     named = (("Team", as_text(data.get("team"))), ("due", as_text(data.get("sla_due_at"))))
     whose = ", ".join(f"{name} {value}" for name, value in named if value)
     whose = f"{whose[:1].upper()}{whose[1:]}." if whose else ""
-    return "\n".join(part for part in (_next(data), whose) if part)
+    where = f"The case with its charts: {case_link}" if case_link else ""
+    return "\n".join(part for part in (_next(data), whose, where) if part)
 
 
 def _contact(outreach: Mapping[str, Json]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, cast
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -34,16 +34,20 @@ Step = Callable[[], Awaitable[None]]
 class Work:
     """The calls of one delivery. What is done again after a failure is what does no harm twice."""
 
-    def __init__(self, spec: Spec, caller: Caller, delivery: Delivery, now_s: float = 0.0) -> None:
+    def __init__(
+        self, spec: Spec, caller: Caller, delivery: Delivery, now_s: float = 0.0, *, case_link: str = ""
+    ) -> None:
         self._spec = spec
         self._caller = caller
         self._delivery = delivery
         data = cast("dict[str, Json]", msgspec.json.decode(delivery.body, type=dict[str, object]).get("data", {}))
+        link = case_link.replace("{case_id}", quote(delivery.key, safe=""))
         self._facts: dict[str, Json] = {
             **dict.fromkeys(FACTS),
             **data,
             "news": write_news(data),
-            "todo": write_todo(data),
+            "todo": write_todo(data, link),
+            "case_link": link or None,
             "case_id": delivery.key,
             "message_id": delivery.message_id,
             "external_id": delivery.external_id,
