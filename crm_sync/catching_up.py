@@ -2,7 +2,8 @@
 
 A device that was away for days sends its backlog in many batches. An alarm raised in one of the first is history at
 that moment, and nothing more may ever be said of it, though the fault is there. And a case that was withdrawn because
-the product changed hands leaves the present owner with the fault.
+the product changed hands leaves the present owner with the fault. A kill switch stops what begins, not what is broken:
+a fault that began meanwhile is looked at when the switch is released.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -48,6 +49,35 @@ async def look_again(conn: Connection, heads: Heads, stale_after_s: float, now_s
     ]
     await put_alarms(conn, caught_up)
     return len(caught_up)
+
+
+STOPPED_FOR_S: Final = 30 * 86400.0
+"""A fault that began while a switch was thrown is looked at after the release if it is no older than this."""
+
+_STOPPED: Final[LiteralString] = """
+SELECT a.*
+  FROM case_alarm a LEFT JOIN asset p ON (p.tenant_id, p.asset_id) = (a.tenant_id, a.asset_id)
+ WHERE a.state = 'active' AND a.case_id IS NULL AND a.suppressed = 'kill_switch' AND a.heard_at > %s
+   AND NOT EXISTS (SELECT FROM kill_switch k
+                    WHERE k.tenant_id = a.tenant_id AND k.released_at IS NULL
+                      AND (k.scope = 'tenant'
+                           OR k.model IN ('*', 'automatic', p.model)
+                              AND (k.name = '*'
+                                   OR k.scope = 'watch' AND k.name IN (a.watch, replace(a.kind, '_', '-'))
+                                   OR k.scope = 'problem' AND k.name = a.problem)))
+   AND NOT EXISTS (SELECT FROM inbox i WHERE i.state = 'pending' AND i.alarm_id = a.alarm_id)
+ ORDER BY a.heard_at
+ LIMIT %s
+"""
+
+
+async def look_after_release(conn: Connection, now_s: float) -> int:
+    """Put notices for alarms that a kill switch kept from a case and that none stops any more; returns how many."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_STOPPED, [to_datetime(now_s - STOPPED_FOR_S), AT_MOST])
+        rows = await cursor.fetchall()
+    await put_alarms(conn, [renewed_notice(row, now_s, now_s) for row in rows])
+    return len(rows)
 
 
 def renewed_notice(row: dict[str, Any], head_ts_s: float, now_s: float) -> AlarmNotice:

@@ -19,7 +19,7 @@ from crm_sync.cases import step_approvals, step_queries, steps
 from crm_sync.cases.callback import apply_callback
 from crm_sync.cases.desk import Desk
 from crm_sync.cases.step_queries import Step
-from crm_sync.catching_up import Heads, look_again
+from crm_sync.catching_up import Heads, look_after_release, look_again
 from crm_sync.delivery.channels import close_channels, open_channels
 from crm_sync.delivery.deliverer import Deliverer
 from crm_sync.following import follow_fixes
@@ -174,10 +174,12 @@ class CrmSync:
         return 1
 
     async def _look_again(self) -> int:
-        if self._heads is None:
-            return 0
+        now_s = self._clock.now_s()
         async with self._pool.connection() as conn:
-            return await look_again(conn, self._heads, self._settings.stale_after, self._clock.now_s())
+            again = 0 if self._settings.kill_switch else await look_after_release(conn, now_s)
+            if self._heads is not None:
+                again += await look_again(conn, self._heads, self._settings.stale_after, now_s)
+        return again
 
     async def _prune(self) -> int:
         async with self._pool.connection() as conn:

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from crm_sync.cases import step_approvals, step_queries
 from crm_sync.cases.queries import read_case
+from crm_sync.catching_up import look_after_release
 from crm_sync.contact_settings import HoldOutSettings, OutreachSettings
 from crm_sync.policy.approval import Asking, approval
 from crm_sync.policy.contacts import Told, note_told
@@ -281,6 +282,27 @@ async def test_a_switch_thrown_after_the_decision_stops_the_step(world: CaseWorl
     async with world.pool.connection() as conn:
         await throw(conn, "default", Switch("problem", EVERY, "limescale", "ann", "wrong words", AT))
     assert await world.deliver() == [("case.updated", SendDecision(Verdict.WITHDRAW, Reason.KILL_SWITCH))]
+
+
+async def test_a_fault_that_outlives_the_switch_is_looked_at_after_its_release(world: CaseWorld) -> None:
+    async def look() -> int:
+        async with world.pool.connection() as conn:
+            return await look_after_release(conn, world.clock.at_s)
+
+    async with world.pool.connection() as conn:
+        await throw(conn, "default", Switch("problem", EVERY, "limescale", "ann", "wrong words", AT))
+        await throw(conn, "default", Switch("watch", EVERY, "another", "ann", "wrong words", AT))
+    await world.own("cm-2", "own-2")
+    await world.happens(scale(), scale(device_id="cm-2"))
+    await world.happens(scale(NOON + HOUR, device_id="cm-2", event="cleared", started_at_s=NOON - HOUR))
+    world.clock.at_s = NOON + 3 * DAY
+    assert (await look(), await world.cases()) == (0, [])
+    async with world.pool.connection() as conn:
+        await release(conn, "default", ("problem", EVERY, "limescale"), "ann", world.clock.at_s)
+    assert await look() == 1  # the other fault is over
+    await world.work()
+    assert [(case["device_id"], case["state"]) for case in await world.cases()] == [("cm-1", "open")]
+    assert await look() == 0
 
 
 async def test_what_waited_in_the_queue_for_a_day_is_decided_anew(world: CaseWorld) -> None:
