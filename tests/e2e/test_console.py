@@ -70,8 +70,9 @@ def test_a_case_tells_why_and_its_rejection_is_an_outcome(open_: Open, console_w
     window.page.get_by_text("As a table").first.click()
     expect(window.page.get_by_role("cell", name="120").first).to_be_visible()
     expect(window.page.locator("[data-part=contact]")).to_contain_text("grant")
-    window.page.fill("#why", "It is being tested")
     window.page.get_by_role("button", name="Reject").click()
+    window.page.get_by_role("dialog").get_by_label("Why not").fill("It is being tested")
+    window.page.get_by_role("dialog").get_by_role("button", name="Reject").click()
     expect(window.page.locator("[data-part=state]")).to_contain_text("declined")
     expect(window.page.locator("[data-part=story]")).to_contain_text("It is being tested")
     assert console_world.case_of(device_id, "retracted")["outcome"] == "false"
@@ -128,6 +129,11 @@ def test_a_day_at_the_console_by_keyboard_alone(open_: Open, console_world: Cons
     keys.press("Enter")
     expect(page.locator("[data-part=story]")).to_contain_text("Called, nobody there")
     keys.press("r")
+    expect(page.get_by_role("dialog").get_by_label("Why not")).to_be_focused()
+    keys.press("Enter")  # not without a reason
+    expect(page.get_by_role("dialog")).to_be_visible()
+    keys.type("a test")
+    keys.press("Enter")
     expect(page.locator("[data-part=state]")).to_contain_text("declined")
 
 

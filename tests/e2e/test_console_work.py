@@ -80,6 +80,11 @@ def test_a_dialog_that_is_closed_does_nothing(of: Open, console_world: ConsoleWo
     window.page.get_by_role("button", name="Keep the note").click()
     expect(window.page.locator("[data-part=story]")).to_contain_text("still open")
     expect(window.page.locator("[data-part=state]")).not_to_contain_text("resolved")
+    window.page.get_by_role("button", name="Take back").click()
+    window.page.get_by_role("dialog").get_by_label("Why").fill("opened by mistake")
+    window.page.get_by_role("dialog").get_by_role("button", name="Take back").click()
+    expect(window.page.locator("[data-part=story]")).to_contain_text("opened by mistake")
+    assert console_world.case_of(device_id, "retracted")["outcome"] is None  # its watch learns nothing
 
 
 def test_an_alarm_is_seen_and_put_off(of: Open, console_world: ConsoleWorld) -> None:
@@ -300,6 +305,7 @@ def test_nobody_writes_below_their_role_without_a_page_of_ours_or_in_anothers_ho
     )
     forms: dict[str, dict[str, str]] = {
         f"/cases/{case['case_id']}/assign": {"to": ""},
+        f"/cases/{case['case_id']}/retract": why,
         f"/alarms/{alarm_id}/acknowledge": {},
         f"/alarms/{alarm_id}/snooze": {"for": "1h"},
         f"/silences/{quiet_id}/end": {},

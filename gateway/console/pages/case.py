@@ -22,7 +22,7 @@ from devices.errors import CareloopError
 from gateway.console.attention_queries import list_workers, snoozes_of
 from gateway.console.case_charts import Beside, Known, draw_case, look_up
 from gateway.console.command_queries import CommandRow, commands_of
-from gateway.console.forms import text_of, unusable
+from gateway.console.forms import needed_text, text_of, unusable
 from gateway.console.pages.commands import offered_by
 from gateway.console.parts import Connection, Desk, done
 from gateway.console.queries import case_more, list_records
@@ -147,7 +147,7 @@ def _add_decisions(router: APIRouter, desk: Desk) -> None:
     @router.post("/cases/{case_id}/decline")
     async def decline(request: Request, case_id: str) -> Response:
         person, fields = await desk.write(request, Role.AGENT)
-        why = fields.get("why", "")
+        why = needed_text(fields, "why")
         async with _decided(desk, person, "case.reject", case_id, why=why) as conn:
             await by_hand.reject(conn, _hand(desk, person, case_id), why)
         return done(request, f"/cases/{case_id}")
@@ -180,6 +180,14 @@ def _add_decisions(router: APIRouter, desk: Desk) -> None:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "outcome")
         async with _decided(desk, person, "case.resolve", case_id, outcome=outcome, why=why) as conn:
             await by_hand.resolve(conn, _hand(desk, person, case_id), cast("Truth", outcome), why)
+        return done(request, f"/cases/{case_id}")
+
+    @router.post("/cases/{case_id}/retract")
+    async def retract(request: Request, case_id: str) -> Response:
+        person, fields = await desk.write(request, Role.AGENT)
+        why = needed_text(fields, "why")
+        async with _decided(desk, person, "case.retract", case_id, why=why) as conn:
+            await by_hand.retract(conn, _hand(desk, person, case_id), why)
         return done(request, f"/cases/{case_id}")
 
 
