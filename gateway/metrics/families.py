@@ -72,6 +72,11 @@ def _doors(facts: Facts) -> Iterator[Metric]:
             ),
             ("connections_taken_over", "Connections ended by a newer one of the same device.", listen.taken_over),
             ("connections_held_back", "Times that a connection was not read because something was full.", listen.held),
+            (
+                "listen_lost_at_qos_0",
+                "PUBLISHes at QoS 0 that waited for room until their connection ended.",
+                listen.lost_at_qos_0,
+            ),
             ("logins", "CONNECTs let in.", listen.logins),
             ("listen_packets", "PUBLISHes taken from devices.", listen.published),
             ("listen_payload_bytes", "Bytes of their payloads.", listen.published_bytes),

@@ -25,6 +25,9 @@ class ListenStats:
     wills: int
     timeouts: int  # no CONNECT, or a keep-alive missed
     held: int  # times a connection was not read because something was full
+    lost_at_qos_0: (
+        int  # PUBLISHes that the pipeline had no room for until their connection ended: nobody sends them again
+    )
     violations: Mapping[str, int]  # by reason
     disconnected: int
 
@@ -45,6 +48,7 @@ class ListenCounters:
     wills: int = 0
     timeouts: int = 0
     held: int = 0
+    lost_at_qos_0: int = 0
     disconnected: int = 0
     refused: Counter[str] = field(default_factory=Counter[str])
     violations: Counter[str] = field(default_factory=Counter[str])
@@ -68,6 +72,7 @@ class ListenCounters:
             wills=self.wills,
             timeouts=self.timeouts,
             held=self.held,
+            lost_at_qos_0=self.lost_at_qos_0,
             violations=dict(self.violations),
             disconnected=self.disconnected,
         )

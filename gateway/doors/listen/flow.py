@@ -6,7 +6,7 @@ from typing import cast
 
 from gateway.doors.listen.context import DoorContext, Seated
 from gateway.doors.reading import Hold, Reading
-from gateway.intake import Bunch
+from gateway.intake import NO_ANSWER, Bunch
 
 
 class Flow(asyncio.Protocol):
@@ -58,9 +58,10 @@ class Flow(asyncio.Protocol):
             self._door.valve.wait(self._seated)
 
     def forget_kept(self) -> None:
-        """The connection ends: its device sends again what was not acknowledged."""
+        """The connection ends: its device sends again what was not acknowledged; at QoS 0 it is lost, and counted."""
         self._door.valve.leave(self._seated)
-        self._kept = ()
+        kept, self._kept = self._kept, ()
+        self._door.counters.lost_at_qos_0 += sum([bunch.tokens.count(NO_ANSWER) for bunch in kept])
 
     def hold(self, reason: Hold) -> None:
         """Do not read for now."""
