@@ -53,6 +53,7 @@ def put_back(base: Path, log: Path, password: str, folder: Path) -> None:
     """Make the folder of an embedded database from a base backup and the log received since."""
     for part in log.glob("*.partial"):
         part.rename(part.with_suffix(""))
+    EmbeddedPostgres(folder).remove()  # what a gateway of the tests begins with
     data = EmbeddedPostgres(folder).data
     data.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(base, data)

@@ -5,15 +5,15 @@
 It says "ready" on standard output when its tracker is made, and serves soon after.
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+from roundup.scripts import roundup_server
+
 FOLDER, PORT = Path(sys.argv[1]), sys.argv[2]
 BIN = Path(sys.executable).parent
 HOME = FOLDER / "tracker"
-NOBODY = 65534
 
 
 def admin(*words: str, said: str = "") -> None:
@@ -43,24 +43,14 @@ def furnish() -> None:
     admin("create", "user", *(f"{name}={text}" for name, text in user.items()))
 
 
-def hand_over() -> None:
-    """Go on as nobody: it does not serve as root."""
-    if os.getuid() != 0:
-        return
-    for path in (FOLDER, *FOLDER.rglob("*")):
-        os.chown(path, NOBODY, NOBODY)
-    os.setgroups([])
-    os.setgid(NOBODY)
-    os.setuid(NOBODY)
-
-
 def main() -> None:
     """Serve until killed."""
     furnish()
-    hand_over()
+    # It refuses to serve as root, which in a container everybody is; another account could not read this environment.
+    roundup_server.setuid = lambda _user: None
+    sys.argv = ["roundup-server", "-t", "thread", "-p", PORT, "-n", "127.0.0.1", f"t={HOME}"]
     print("ready", flush=True)
-    server = BIN / "roundup-server"
-    os.execv(server, [str(server), "-t", "thread", "-p", PORT, "-n", "127.0.0.1", f"t={HOME}"])  # noqa: S606 - as given
+    roundup_server.run()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ NAMES = ["build", *senders()]
 
 
 def test_every_program_has_a_lock() -> None:
-    assert senders() == ["helpdesk", "sparkplug", "thingsboard"]
+    assert senders() == ["helpdesk", "roundup", "sparkplug", "thingsboard"]
 
 
 @pytest.mark.parametrize("name", NAMES)
