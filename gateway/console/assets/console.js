@@ -108,6 +108,7 @@ document.addEventListener("submit", async (event) => {
   tellMoments(form);
   if (form.dataset.stay === undefined) { return; }
   event.preventDefault();
+  choose.acted = form.closest("[data-row]")?.dataset.row;
   const button = event.submitter || form.querySelector("button");
   if (button) { button.disabled = true; }
   try {
@@ -130,9 +131,10 @@ function rows() { return [...document.querySelectorAll("[data-row]")]; }
 function choose(id) {
   const all = rows();
   const row = all.find((each) => each.dataset.row === id) || null;
-  if (id && !row && all.length) { return choose(all[Math.min(choose.place || 0, all.length - 1)].dataset.row); }
+  // A row that somebody else's work took away leaves nothing chosen: a key pressed late must not meet another one.
+  if (id && !row && all.length && id === choose.acted) { return choose(all[Math.min(choose.place || 0, all.length - 1)].dataset.row); }
   chosen = row ? id : null;
-  choose.place = row ? all.indexOf(row) : 0;
+  if (row) { choose.place = all.indexOf(row); }
   for (const each of all) {
     each.classList.toggle("chosen", each === row);
     if (each === row) { each.setAttribute("aria-current", "true"); } else { each.removeAttribute("aria-current"); }
@@ -143,7 +145,7 @@ function move(by) {
   const all = rows();
   if (!all.length) { return; }
   const at = all.findIndex((each) => each.dataset.row === chosen);
-  const row = choose(all[Math.max(0, Math.min(all.length - 1, at < 0 ? 0 : at + by))].dataset.row);
+  const row = choose(all[Math.max(0, Math.min(all.length - 1, at < 0 ? choose.place || 0 : at + by))].dataset.row);
   row.querySelector("a")?.focus({ preventScroll: true });
   row.scrollIntoView({ block: "nearest" });
 }
