@@ -91,9 +91,20 @@ def test_no_page_has_a_serious_fault_of_access(
 ) -> None:
     device_id = console_world.heat()
     case = console_world.case_of(device_id, "proposed")
+    gateway = console_world.gateway
+    console_world.babble(device_id)
+    assert wait_until(lambda: bool(gateway.ask("/v1/quarantine", device_id=device_id)["items"]), WITHIN_S)
+    entry = gateway.ask("/v1/quarantine", device_id=device_id)["items"][0]["quarantine_id"]
     window = open_("anna", color_scheme=theme, locale=language, bypass_csp=True)  # axe itself is no part of the pages
     found: list[str] = []
-    for path in (*PAGES, f"/cases/{case['case_id']}", f"/devices/{device_id}", "/owners/person-0", "/health/doctor"):
+    for path in (
+        *PAGES,
+        f"/cases/{case['case_id']}",
+        f"/devices/{device_id}",
+        "/owners/person-0",
+        "/health/doctor",
+        f"/quarantine/{entry}",
+    ):
         window.go(path)
         expect(window.page.locator("h1")).not_to_be_empty()
         found += window.inaccessible()
