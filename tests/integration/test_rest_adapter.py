@@ -1,6 +1,7 @@
 """A helpdesk described by docs/crm/example-helpdesk.toml, told of cases by the delivery engine, and lying about it."""
 
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -329,6 +330,20 @@ async def test_what_a_check_misses_is_told(plain_database_url: str) -> None:
         assert not health.ok
         assert "there is no careloop_case" in health.detail
         await adapter.close()
+
+
+async def test_a_file_without_checks_is_not_taken_for_well(tmp_path: Path) -> None:
+    bare = tmp_path / "bare.toml"
+    bare.write_text(re.sub(r"(?ms)^\[\[checks\]\].*?(?=^\[|\Z)", "", EXAMPLE.read_text()))
+    async with Helpdesk() as desk:
+        adapter = RestAdapter(settings(desk, bare))
+        found = [finding async for finding in adapter.examine()]
+        assert [finding.ok for finding in found] == [True]
+        assert "were not looked at" in found[0].detail
+        await adapter.close()
+        stranger = RestAdapter(settings(desk, bare, token="wrong"))
+        assert not (await stranger.health()).ok
+        await stranger.close()
 
 
 def test_a_file_with_faults_names_each(tmp_path: Path) -> None:
