@@ -146,7 +146,7 @@ async def test_what_no_hook_told_is_found_by_asking_and_taken_once(plain_databas
         desk.helpdesk.tickets[100]["status"] = "solved"
         desk.helpdesk.tickets[100]["fields"]["cause"] = "false alarm"
         assert await desk.poll() == {"applied": 1}
-        assert await desk.state() == ("resolved", "false")
+        assert await desk.state() == ("retracted", "false")
         assert await desk.poll() == {"no_change": 1}
         asked = [each.query["updated_since"] for each in desk.helpdesk.asked if "updated_since" in each.query]
         assert asked[0] == "2027-01-14T07:59:00Z"  # a day and the overlap back
