@@ -95,6 +95,7 @@ class Journey:
     not_contacted: Mapping[
         str, int
     ]  # cases whose owner was not told although a playbook would have, by the last reason
+    contacts_avoided: int  # cases with a contact planned whose fault was gone, as telemetry shows, before any was made
     whole: Leg
     groups: tuple[Leg, ...]  # of the grouping asked for, the largest first
     hold_out: HoldOut

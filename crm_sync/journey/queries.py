@@ -174,6 +174,23 @@ async def not_contacted(conn: Connection, period: Period) -> Mapping[str, int]:
     return dict(await cursor.fetchall())
 
 
+_AVOIDED: Final[LiteralString] = """
+SELECT count(*)
+  FROM service_case c
+ WHERE c.tenant_id = %(tenant_id)s AND c.opened_at >= %(since)s AND c.opened_at < %(until)s
+   AND c.resolution IN ('fixed_silently', 'recovered_in_telemetry')
+   AND EXISTS (SELECT FROM held_step s WHERE s.case_id = c.case_id AND s.state <> 'sent'
+                  AND (s.state <> 'withdrawn' OR s.reason IN ('case_closed', 'recovered')))
+   AND NOT EXISTS (SELECT FROM held_step s WHERE s.case_id = c.case_id AND s.state = 'sent')
+"""
+
+
+async def contacts_avoided(conn: Connection, period: Period) -> int:
+    """Cases whose contact was planned, and given up for nothing but that the fault was gone by then."""
+    row = await (await conn.execute(_AVOIDED, period.values())).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Followed:
     """Cases that were looked at for the whole of the follow-up, and how many were gone by then."""

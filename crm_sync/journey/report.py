@@ -44,6 +44,7 @@ async def read_journey(conn: Connection, period: Period, now: datetime, group_by
         alarms=alarms,
         without_case=without_case,
         not_contacted=await queries.not_contacted(conn, period),
+        contacts_avoided=await queries.contacts_avoided(conn, period),
         whole=leg("all", cases, np.ones(len(cases.team), np.bool_)),
         groups=legs(cases, group_by),
         hold_out=compare(await queries.followed(conn, period, now)),

@@ -81,6 +81,7 @@ def _print(found: Journey) -> None:
     click.echo()
     _print_funnel(found.whole)
     _print_reasons("owners not contacted", found.not_contacted)
+    click.echo(f"{'contacts avoided':>28}  {found.contacts_avoided:>7,}")
     click.echo()
     _print_spans(found.whole)
     if len(found.groups) > 1:

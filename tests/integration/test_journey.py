@@ -105,6 +105,17 @@ async def test_a_message_that_ended_as_a_dead_letter_contacted_nobody(world: Cas
     assert story.answer == said
 
 
+async def test_a_contact_is_avoided_where_the_fault_is_gone_before_it_is_made(world: CaseWorld) -> None:
+    await world.own("cm-2", "own-2")
+    await world.grant("email")
+    gone = {"event": "cleared", "started_at_s": NOON - HOUR}
+    await world.happens(scale(), scale(device_id="cm-2"))  # nobody granted a channel to the second
+    assert (await journey(world)).contacts_avoided == 0
+    await world.happens(scale(NOON + HOUR, **gone), scale(NOON + HOUR, device_id="cm-2", **gone))
+    await world.deliver()
+    assert (await journey(world)).contacts_avoided == 1
+
+
 async def test_a_fault_that_comes_back_has_relapsed_only_within_thirty_days(world: CaseWorld) -> None:
     await world.happens(scale(), scale(NOON + HOUR, event="cleared", started_at_s=NOON - HOUR))
     await world.happens(scale(NOON + 20 * DAY))

@@ -26,7 +26,7 @@ class Reader:
         self.reads += 1
         await asyncio.sleep(0)
         whole = Leg("all", dict.fromkeys(Stage, self.cases), {})
-        return Journey(period.since, period.until, self.cases, {}, {}, whole, (), compare([]))
+        return Journey(period.since, period.until, self.cases, {}, {}, 0, whole, (), compare([]))
 
     async def get(self, kept: KeptJourneys, now: datetime, tenant_id: str = "default") -> Journey:
         """What somebody is given who asks at a moment."""
