@@ -17,6 +17,7 @@ from devices.errors import CareloopError
 from devices.profiles.model import Profile
 from gateway.backtest.run import Plan
 from gateway.backtest.words import Failed, Progress, Result, Task, decode
+from gateway.child_process import encode_first
 from gateway.detect.settings import DetectSettings
 from gateway.store.history import Wanted
 
@@ -89,7 +90,7 @@ class Backtests:
         self._jobs[job.job_id] = job
         while len(self._jobs) > KEPT:
             del self._jobs[next(iter(self._jobs))]
-        job.work = asyncio.create_task(_run(job, task.encode()), name="backtest")
+        job.work = asyncio.create_task(_run(job, encode_first(task)), name="backtest")
         return job
 
     def of(self, tenant_id: str, model: str, watch: str) -> list[Job]:

@@ -7,8 +7,6 @@ It works with the least priority, and lives no longer than the gateway: a thread
 import asyncio
 import base64
 import os
-import pickle
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -24,7 +22,8 @@ from devices.errors import CareloopError
 from gateway.backtest import summary
 from gateway.backtest.picture import draw
 from gateway.backtest.run import Report, reading, run_backtest
-from gateway.backtest.words import SIZE_BYTES, Failed, Progress, Result, Task, Word
+from gateway.backtest.words import Failed, Progress, Result, Task, Word
+from gateway.child_process import read_first, take_input, take_output
 
 TELL_EVERY_S: Final = 0.3
 LEAST_PRIORITY: Final = 15
@@ -32,26 +31,11 @@ LEAST_PRIORITY: Final = 15
 
 def main() -> None:
     """Read a task from standard input, and say in lines of JSON how far it is and what came of it."""
-    said = os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
-    words = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what else is printed is no word
-    size = int.from_bytes(_take(said, SIZE_BYTES))
-    task = pickle.loads(_take(said, size))  # noqa: S301 - the gateway's own, see Task
-    if not isinstance(task, Task):
-        sys.exit("this process is started by careloop run")
+    said, words = take_input(), take_output()
+    task = read_first(said, Task)
     threading.Thread(target=_die_with, args=(said,), daemon=True).start()
     os.nice(LEAST_PRIORITY)
     _say(words, _work(task, words))
-
-
-def _take(said: FileIO, count: int) -> bytes:
-    taken = b""
-    while len(taken) < count:
-        more = said.read(count - len(taken))
-        if not more:
-            sys.exit("this process is started by careloop run")
-        taken += more
-    return taken
 
 
 def _die_with(said: FileIO) -> None:

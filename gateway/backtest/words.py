@@ -1,27 +1,19 @@
 """What a gateway and its backtest's process say to each other: a task, then lines of JSON."""
 
-import pickle
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from gateway.backtest.run import Plan
 
-SIZE_BYTES: Final = 8
-
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be judged again, and in words what is different; in Python's own form, as it goes through a pipe."""
+    """What is to be judged again, and in words what is different."""
 
     plan: Plan
     says: tuple[str, ...]
-
-    def encode(self) -> bytes:
-        """Length first: the pipe stays open behind it."""
-        body = pickle.dumps(self)
-        return len(body).to_bytes(SIZE_BYTES) + body
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):

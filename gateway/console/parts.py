@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -18,6 +18,7 @@ from crm_sync.settings import CrmSettings
 from crm_sync.trust.rules import TrustRules
 from crm_sync.wording.catalogue import Wordings
 from devices.clock import Clock
+from devices.errors import CareloopError
 from devices.profiles.model import Profile
 from gateway.api.health import ReadinessProbe
 from gateway.backtest.jobs import Backtests, Ground
@@ -27,6 +28,7 @@ from gateway.console.queries import LIVE
 from gateway.console.render import Renderer
 from gateway.console.settings import ConsoleSettings
 from gateway.doctor.finding import Finding
+from gateway.people.audit import record
 from gateway.people.door import actor, visitor
 from gateway.people.model import Actor, Role
 from gateway.people.people import People
@@ -121,6 +123,17 @@ class Desk:
             self.streams[name] -= 1
             if not self.streams[name]:
                 del self.streams[name]
+
+    @asynccontextmanager
+    async def decided(self, person: Actor, what: str, subject: str, **inputs: object) -> AsyncGenerator[Connection]:
+        """A transaction in which somebody decides something, with its record in the audit trail."""
+        try:
+            async with self.pool.connection() as conn, conn.transaction():
+                yield conn
+                await record(conn, person, what, subject, inputs)
+        except CareloopError as error:
+            status = HTTPStatus.NOT_FOUND if error.reason == "unknown_case" else HTTPStatus.CONFLICT
+            raise HTTPException(status, error.detail) from error
 
     def refuse(self, request: Request, person: Actor, text: str, back: str = "") -> Response:
         """What was asked for cannot be done, and why."""

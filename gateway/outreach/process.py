@@ -7,9 +7,7 @@ under the same id when its lease has ended, as after any crash.
 
 import asyncio
 import os
-import pickle
 import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from io import FileIO
@@ -23,12 +21,12 @@ from crm_sync.owner_link import link_keys
 from crm_sync.service import CrmSync
 from crm_sync.wording.catalogue import load_wordings
 from devices.clock import ScaledClock
+from gateway.child_process import read_first, take_input, take_output
 from gateway.database.hold import build_pool
 from gateway.heads import find_heads_anywhere
 from gateway.logs import configure_logs
 from gateway.loop_lag import LoopLag
 from gateway.outreach.words import (
-    SIZE_BYTES,
     Answer,
     ClockIsSet,
     Order,
@@ -48,31 +46,11 @@ READ_BYTES: Final = 65_536
 def main() -> None:
     """Read what to do from standard input, and do it until told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the gateway's, which then says what to do
-    # Not through sys.stdin: a thread that waits in its buffer while Python ends is a fatal error.
-    said, answers = os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0), _take_output()
-    start = pickle.loads(_take(said, int.from_bytes(_take(said, SIZE_BYTES))))  # noqa: S301 - the gateway's, see Start
-    if not isinstance(start, Start):
-        sys.exit("this process is started by careloop run")
+    said, answers = take_input(), take_output()
+    start = read_first(said, Start)
     configure_logs(start.log)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Process(start, answers).run(said))
-
-
-def _take(said: FileIO, count: int) -> bytes:
-    taken = b""
-    while len(taken) < count:
-        more = said.read(count - len(taken))
-        if not more:
-            sys.exit("this process is started by careloop run")
-        taken += more
-    return taken
-
-
-def _take_output() -> FileIO:
-    """Standard output, for answers only: what else is printed goes to standard error."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return answers
 
 
 class _Process:

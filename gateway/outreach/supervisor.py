@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from devices.clock import ScaledClock
+from gateway.child_process import encode_first
 from gateway.outreach.words import ClockIsSet, Pulse, SetClock, Start, Stop, Wake, decode_answer, encode
 
 RESTART_S: Final = 0.5
@@ -104,7 +105,7 @@ class Outreach:
             sys.executable, "-P", "-m", "gateway.outreach.process", stdin=PIPE, stdout=PIPE
         )
         try:
-            if _write(process, self._start.encode()):  # the clock as it stands now
+            if _write(process, encode_first(self._start)):  # the clock as it stands now
                 self._process = process
                 await self._hear(process)
         except asyncio.CancelledError:

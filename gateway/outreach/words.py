@@ -1,9 +1,7 @@
 """What the gateway and its CRM process say to each other: after the first word, a line of JSON each."""
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import msgspec
 
@@ -14,16 +12,10 @@ from devices.clock import Clock, ClockSetting
 from devices.profiles.model import Profile
 from gateway.settings import LogSettings
 
-SIZE_BYTES: Final = 8
-
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Everything that the CRM process is put together from.
-
-    It goes through a pipe that nobody else holds, in Python's own form, since it never leaves this machine, this user
-    and this version: settings keep their secrets, and none of them stands in a command line or an environment.
-    """
+    """Everything that the CRM process is put together from: its first word, in which settings keep their secrets."""
 
     url: str
     pool_size: int
@@ -33,11 +25,6 @@ class Start:
     log: LogSettings
     profiles: Mapping[str, Profile]
     clock: Clock
-
-    def encode(self) -> bytes:
-        """Length first, so that the reader knows where the lines of JSON begin."""
-        body = pickle.dumps(self)
-        return len(body).to_bytes(SIZE_BYTES) + body
 
 
 class Wake(msgspec.Struct, frozen=True, tag="wake"):

@@ -1,7 +1,6 @@
 """A case: what is wrong with whose product, why we think so, what was done, and what a person does about it."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -18,7 +17,6 @@ from crm_sync.queries import CaseView, DecisionView, get_case
 from crm_sync.trust.verdicts import Truth
 from crm_sync.wording.wording import Wording
 from devices.clock import to_datetime
-from devices.errors import CareloopError
 from gateway.console.attention_queries import list_workers, snoozes_of
 from gateway.console.case_charts import Beside, Known, draw_case, look_up
 from gateway.console.command_queries import CommandRow, commands_of
@@ -28,7 +26,6 @@ from gateway.console.parts import Connection, Desk, done
 from gateway.console.queries import case_more, list_records
 from gateway.console.show import HOUR_S, Shown
 from gateway.console.units import units_of
-from gateway.people.audit import record
 from gateway.people.model import Actor, Role
 
 MOST_DECISIONS: Final = 40
@@ -140,7 +137,7 @@ def _add_decisions(router: APIRouter, desk: Desk) -> None:
     @router.post("/cases/{case_id}/approve")
     async def approve(request: Request, case_id: str) -> Response:
         person, _ = await desk.write(request, Role.AGENT)
-        async with _decided(desk, person, "case.approve", case_id) as conn:
+        async with desk.decided(person, "case.approve", case_id) as conn:
             await proposals.approve(conn, person.tenant_id, case_id, person.signs_as(), desk.now_s())
         return done(request, f"/cases/{case_id}")
 
@@ -148,7 +145,7 @@ def _add_decisions(router: APIRouter, desk: Desk) -> None:
     async def decline(request: Request, case_id: str) -> Response:
         person, fields = await desk.write(request, Role.AGENT)
         why = needed_text(fields, "why")
-        async with _decided(desk, person, "case.reject", case_id, why=why) as conn:
+        async with desk.decided(person, "case.reject", case_id, why=why) as conn:
             await by_hand.reject(conn, _hand(desk, person, case_id), why)
         return done(request, f"/cases/{case_id}")
 
@@ -156,7 +153,7 @@ def _add_decisions(router: APIRouter, desk: Desk) -> None:
     async def assign(request: Request, case_id: str) -> Response:
         person, fields = await desk.write(request, Role.AGENT)
         to = text_of(fields, "to", MOST_NAME) or None
-        async with _decided(desk, person, "case.assign", case_id, assignee=to) as conn:
+        async with desk.decided(person, "case.assign", case_id, assignee=to) as conn:
             if to not in {None, person.name, *await list_workers(conn, person.tenant_id)}:
                 raise unusable("to")
             await by_hand.assign(conn, _hand(desk, person, case_id), team=None, assignee=to)
@@ -168,7 +165,7 @@ def _add_decisions(router: APIRouter, desk: Desk) -> None:
         text = fields.get("text", "").strip()
         if not text:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "text")
-        async with _decided(desk, person, "case.note", case_id) as conn:
+        async with desk.decided(person, "case.note", case_id) as conn:
             await by_hand.note(conn, _hand(desk, person, case_id), text)
         return done(request, f"/cases/{case_id}")
 
@@ -178,7 +175,7 @@ def _add_decisions(router: APIRouter, desk: Desk) -> None:
         outcome, why = fields.get("outcome"), fields.get("why", "").strip()
         if outcome not in {"true", "false", "unclear"}:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "outcome")
-        async with _decided(desk, person, "case.resolve", case_id, outcome=outcome, why=why) as conn:
+        async with desk.decided(person, "case.resolve", case_id, outcome=outcome, why=why) as conn:
             await by_hand.resolve(conn, _hand(desk, person, case_id), cast("Truth", outcome), why)
         return done(request, f"/cases/{case_id}")
 
@@ -186,25 +183,13 @@ def _add_decisions(router: APIRouter, desk: Desk) -> None:
     async def retract(request: Request, case_id: str) -> Response:
         person, fields = await desk.write(request, Role.AGENT)
         why = needed_text(fields, "why")
-        async with _decided(desk, person, "case.retract", case_id, why=why) as conn:
+        async with desk.decided(person, "case.retract", case_id, why=why) as conn:
             await by_hand.retract(conn, _hand(desk, person, case_id), why)
         return done(request, f"/cases/{case_id}")
 
 
 def _hand(desk: Desk, person: Actor, case_id: str) -> Hand:
     return Hand(person.tenant_id, case_id, person.signs_as(), desk.now_s(), desk.wordings.of())
-
-
-@asynccontextmanager
-async def _decided(desk: Desk, person: Actor, what: str, case_id: str, **inputs: object) -> AsyncGenerator[Connection]:
-    """A transaction in which something is decided about a case, with its record."""
-    try:
-        async with desk.pool.connection() as conn, conn.transaction():
-            yield conn
-            await record(conn, person, what, case_id, inputs)
-    except CareloopError as error:
-        status = HTTPStatus.NOT_FOUND if error.reason == "unknown_case" else HTTPStatus.CONFLICT
-        raise HTTPException(status, error.detail) from error
 
 
 def story_of(view: CaseView, known: Sequence[Known], shown: Shown, wording: Wording) -> list[StoryLine]:

@@ -1,22 +1,17 @@
 """Contacts that wait for a person: what would be sent to whom and why, until when, and a yes or a no to it."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from http import HTTPStatus
 from typing import Final
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from crm_sync.cases import step_approvals
-from devices.errors import CareloopError
 from gateway.console.attention_queries import answered_contacts, count_contacts, waiting_contacts
 from gateway.console.forms import needed_text
 from gateway.console.pages.inbox import counted_tabs
-from gateway.console.parts import Connection, Desk, done
+from gateway.console.parts import Desk, done
 from gateway.console.show import DAY_S
-from gateway.people.audit import record
-from gateway.people.model import Actor, Role
+from gateway.people.model import Role
 
 SIZE: Final = 50
 MOST_PAGES: Final = 10_000
@@ -54,7 +49,7 @@ def contacts_router(desk: Desk) -> APIRouter:
     @router.post("/contacts/{step_id}/approve")
     async def approve(request: Request, step_id: str) -> Response:
         person, _ = await desk.write(request, Role.AGENT)
-        async with _answered(desk, person, "outreach.approve", step_id) as conn:
+        async with desk.decided(person, "outreach.approve", step_id) as conn:
             step = await step_approvals.approve(conn, person.tenant_id, step_id, person.signs_as(), desk.now_s())
         words = desk.renderer.words_of(request)
         waits = words.say("Noted: somebody else has to say yes, too")
@@ -65,19 +60,9 @@ def contacts_router(desk: Desk) -> APIRouter:
     async def decline(request: Request, step_id: str) -> Response:
         person, fields = await desk.write(request, Role.AGENT)
         why = needed_text(fields, "why")
-        async with _answered(desk, person, "outreach.decline", step_id, why=why) as conn:
+        async with desk.decided(person, "outreach.decline", step_id, why=why) as conn:
             crm, by = desk.parts.crm, person.signs_as()
             await step_approvals.decline(conn, crm, person.tenant_id, step_id, by, why=why, now_s=desk.now_s())
         return done(request, "/contacts")
 
     return router
-
-
-@asynccontextmanager
-async def _answered(desk: Desk, person: Actor, what: str, step_id: str, **inputs: object) -> AsyncGenerator[Connection]:
-    try:
-        async with desk.pool.connection() as conn, conn.transaction():
-            yield conn
-            await record(conn, person, what, step_id, inputs)
-    except CareloopError as error:
-        raise HTTPException(HTTPStatus.CONFLICT, error.detail) from error
