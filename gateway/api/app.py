@@ -83,7 +83,7 @@ def build_api(parts: ApiParts) -> FastAPI:
     app.include_router(oidc_router(open_oidc(parts.people.settings.oidc, parts.people)), prefix="/v1")
     guarded = APIRouter(prefix="/v1", dependencies=[Depends(may_call)])
     guarded.include_router(counts_router(parts.pool, parts.pipeline, parts.clock, parts.database))
-    guarded.include_router(devices_router(parts.pool, parts.pipeline.taps, parts.is_connected))
+    guarded.include_router(devices_router(parts.pool, parts.pipeline.taps, parts.is_connected, parts.pipeline.prior_of))
     guarded.include_router(commands_router(parts.pool, parts.commands, parts.clock))
     guarded.include_router(rollups_router(parts.pool))
     guarded.include_router(alarms_router(parts.pool, parts.clock))

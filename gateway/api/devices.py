@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 
-from gateway.api.device_habits import DeviceHabits, find_habits
+from gateway.api.device_habits import Born, DeviceHabits, find_habits
 from gateway.api.device_queries import StoredReading, Stretch, find_held, list_readings, summarise_device
 from gateway.api.fields import Instant, Name
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, moment_of
@@ -94,6 +94,7 @@ def devices_router(
     pool: AsyncConnectionPool[Connection],
     taps: Taps,
     is_connected: Callable[[str], bool],
+    prior_of: Callable[[str], int],
 ) -> APIRouter:
     """``/devices`` and what lies below it."""
     router = APIRouter(tags=["devices"])
@@ -125,7 +126,8 @@ def devices_router(
         async with pool.connection() as conn:
             summary = await summarise_device(conn, await find_held(conn, device_id), who.tenant_id, device_id)
             order = (await order_of(conn, who.tenant_id, [device_id])).get(device_id)
-            habits = await find_habits(conn, found["model"], summary.known_since, summary.last_ts)
+            born = Born(who.tenant_id, device_id, found["model"], prior_of(device_id))
+            habits = await find_habits(conn, born, summary.known_since, summary.last_ts)
         return DeviceDetail.model_validate(
             {**found, **summary._asdict(), "order": order, "habits": habits, "connected": is_connected(device_id)}
         )

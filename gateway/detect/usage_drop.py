@@ -152,14 +152,14 @@ class UsageDrop:
 
 def _how_sure(state: Rows, known_days: float) -> str:
     """For how long the habit is known, and what a young one leans on besides."""
-    own_days, peers = max(known_days - float(state["borrowed"][0]), 0.0), float(state["peers"][0])
+    own_days, leans = max(known_days - float(state["borrowed"][0]), 0.0), float(state["peers"][0]) > 0
     sure = f"a habit known for {say_span(own_days * DAY_S)}"
-    if not peers or own_days >= YOUNG_DAYS:
+    if not leans or own_days >= YOUNG_DAYS:
         return sure
     return (
-        f"{sure}, and from {peers:.0f} others of its model"
+        f"{sure}, and from others of its model"
         if state["borrowed"][0] > 0
-        else (f"{sure}, with pauses as {peers:.0f} others of its model make them")
+        else f"{sure}, with pauses as others of its model make them"
     )
 
 

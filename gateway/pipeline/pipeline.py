@@ -90,6 +90,10 @@ class Pipeline:
         self._is_stopping = False
         self._waits_for: str | None = None  # before the database is owned
 
+    def prior_of(self, device_id: str) -> int:
+        """The number of what was known beforehand when a device was first heard."""
+        return self._parts.engine.prior_of(device_id)
+
     def submit(self, pieces: Sequence[Piece]) -> bool:
         """Take packets, always; False asks the door to stop reading until `when_ready` calls back."""
         return self._queue.put(pieces)

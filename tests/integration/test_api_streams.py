@@ -197,7 +197,7 @@ async def test_whose_token_was_taken_back_sees_no_more_packets(
     taps = OnePacket()
 
     def build(pool: Pool) -> list[APIRouter]:
-        return [devices.devices_router(pool, taps, lambda _: False)]
+        return [devices.devices_router(pool, taps, lambda _: False, lambda _: -1)]
 
     async with open_house(plain_database_url, build) as house, house.client(await house.token(Role.VIEWER)) as client:
         asked = asyncio.ensure_future(client.get("/v1/devices/d-1/tail"))

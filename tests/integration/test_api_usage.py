@@ -25,7 +25,7 @@ from tests.services.people import open_house
 
 def routers(pool: Pool) -> list[APIRouter]:
     """What this file asks."""
-    return [devices_router(pool, Taps(), lambda _: False), rollups_router(pool), quarantine_router(pool)]
+    return [devices_router(pool, Taps(), lambda _: False, lambda _: -1), rollups_router(pool), quarantine_router(pool)]
 
 
 @asynccontextmanager

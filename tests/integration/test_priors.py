@@ -7,7 +7,7 @@ from datetime import timedelta
 from devices.clock import to_datetime
 from devices.profiles import AUTOMATIC
 from devices.profiles.model import Metric, MetricKind, Profile, Watch
-from gateway.api.device_habits import find_habits
+from gateway.api.device_habits import Born, find_habits
 from gateway.detect.cohort import NOBODY, Habits
 from gateway.detect.engine import Engine
 from gateway.detect.settings import DetectSettings
@@ -86,11 +86,20 @@ async def test_devices_keep_what_they_were_born_with_through_late_readings_and_a
     assert (engine.prior_of("first"), engine.prior_of("second")) == (NOBODY, number)
     lived = engine.take_out("second")
     async with await rig.connect() as conn:
-        start = to_datetime(rig.clock.at_s)
-        habits = await find_habits(conn, "lamp", start, start + timedelta(days=2))
-        before = await find_habits(conn, "lamp", to_datetime(NOW_S), start)
-        strange = await find_habits(conn, "automatic", start, start)
-    assert (habits and habits.others, before and before.others, strange and strange.others) == (40, 0, 0)
+        await conn.execute("INSERT INTO tenant (tenant_id, name) VALUES ('elsewhere', 'Elsewhere')")
+        await conn.execute(
+            "INSERT INTO device (tenant_id, device_id, partition, model, source)"
+            " VALUES ('elsewhere', 'fourth', 3, 'lamp', 'add')"
+        )
+        born_s = to_datetime(NOW_S - 300 * DAY_S)  # with what it had kept until it was new here
+        second = Born("default", "second", "lamp", engine.prior_of("second"))
+        habits = await find_habits(conn, second, born_s, born_s + timedelta(days=2))
+        first = Born("default", "first", "lamp", engine.prior_of("first"))
+        before = await find_habits(conn, first, to_datetime(NOW_S), to_datetime(rig.clock.at_s))
+    assert habits is not None
+    assert before is not None
+    assert (habits.leans, habits.others) == (True, 2)  # of the forty only two are its own tenant's
+    assert (before.leans, before.others) == (False, 0)
     await crash(rig, task)
     again = Engine(PROFILES, DetectSettings())
     async with rig_on(plain_database_url, again).running():
