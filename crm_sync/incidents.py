@@ -1,7 +1,7 @@
 """What the fleet layer tells the CRM side of an incident: a row of the inbox, in its place among the alarms."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, LiteralString
 
 import msgspec
@@ -19,6 +19,21 @@ AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What an incident was concluded from, in numbers: a problem of a firmware, or a scope of a dip."""
+
+    affected: int
+    devices: int
+    expected: float  # how many would be affected if nothing were wrong
+    problem: str | None = None  # of a firmware
+    region: str | None = None
+    others: int = 0  # that run another firmware
+    others_affected: int = 0
+    scope: str | None = None  # of a dip: `*`, `region:…` or `model:…`
+    by_model: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, slots=True)
 class IncidentNotice:
     """An incident has begun or grown (`opened`), or is over."""
 
@@ -31,13 +46,16 @@ class IncidentNotice:
     region: str | None
     problems: tuple[str, ...]
     severity: str
-    title: str
+    title: str  # in English, as is `says`: who tells agents finds words for the findings
     says: str  # the evidence, in words and numbers
     team: str
     devices: int  # that are affected so far
     recorded_at_s: float  # the gateway's clock
     alarm_ids: tuple[str, ...] = ()  # members that were told of before it was known
     ending: str | None = None
+    findings: tuple[Finding, ...] = ()  # oldest first
+    alarms: int = 0  # of one that is over: how many it had
+    going_on: int = 0  # and how many of them go on by themselves
 
 
 _PUT_INCIDENT: Final[LiteralString] = """

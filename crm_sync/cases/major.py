@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Final
 
-from crm_sync.brief import write_ending
 from crm_sync.cases import announce, hearers, major_queries
 from crm_sync.cases import queries as cases
 from crm_sync.cases.announce import News, farewell
+from crm_sync.cases.cohort_brief import CohortWriter
 from crm_sync.cases.desk import Desk, find_subject
 from crm_sync.cases.lifecycle import close, observe
 from crm_sync.cases.major_queries import Major
@@ -33,7 +33,7 @@ async def take_incident(conn: Connection, desk: Desk, notice: IncidentNotice, no
     if major is None:
         major = await _open(conn, desk, notice, now_s)
     elif (notice.problems, notice.model, notice.region) != (tuple(major.problems), major.model, major.region):
-        major = await _grow(conn, major, notice, now_s)
+        major = await _grow(conn, desk, major, notice, now_s)
     if major is not None:
         await _claim(conn, major, notice, now_s)
 
@@ -41,29 +41,6 @@ async def take_incident(conn: Connection, desk: Desk, notice: IncidentNotice, no
 def _subject(notice: IncidentNotice) -> Subject:
     """A cohort in the place of a product: it is nobody's, and has no device."""
     return Subject(notice.tenant_id, notice.incident_id, notice.incident_id, notice.model, firmware=notice.firmware)
-
-
-def _brief(notice: IncidentNotice) -> str:
-    advice = {
-        "bad_firmware": (
-            "Stop the rollout of this firmware until the cause is known.",
-            "Tell owners who ask that the cause is known and being worked on; there is nothing for them to do.",
-            "Do not send anybody a part or a technician for this.",
-        ),
-        "fleet_dip": (
-            "Look at what these devices have in common: network, broker, region, calendar.",
-            "Tell owners who ask that it is not their product.",
-            "Do not contact owners about it one by one.",
-        ),
-    }
-    to_do, say, leave = advice.get(notice.kind, ("", "", ""))
-    sections = [
-        ("What happened", notice.says),
-        ("What to do", to_do),
-        ("What to say", say),
-        ("What not to do", leave),
-    ]
-    return "\n\n".join(f"{heading}\n{text}" for heading, text in sections if text)
 
 
 async def _open(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: float) -> Major | None:
@@ -74,6 +51,7 @@ async def _open(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: flo
     if answer.outcome is not Outcome.ALLOW:
         await cases.add_decisions(conn, [(about, answer)], now_s)
         return None
+    words = CohortWriter(desk, notice)
     case = Case(
         case_id=case_id_of(notice.tenant_id, notice.incident_id, ""),
         tenant_id=notice.tenant_id,
@@ -82,8 +60,8 @@ async def _open(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: flo
         problem=notice.problems[0],
         state=CaseState.OPEN,
         severity=Severity(notice.severity),
-        title=notice.title,
-        brief=_brief(notice),
+        title=words.title(),
+        brief=words.brief(),
         team=notice.team,
         owner_ref=None,
         account_ref=None,
@@ -126,7 +104,7 @@ async def _open(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: flo
     return major
 
 
-async def _grow(conn: Connection, major: Major, notice: IncidentNotice, now_s: float) -> Major:
+async def _grow(conn: Connection, desk: Desk, major: Major, notice: IncidentNotice, now_s: float) -> Major:
     """Take up that the incident has one more problem, or is wider than it was."""
     change = "widened" if notice.problems == tuple(major.problems) else "problem_added"
     grown = replace(
@@ -140,7 +118,8 @@ async def _grow(conn: Connection, major: Major, notice: IncidentNotice, now_s: f
     case = await cases.lock_case(conn, major.case_id)
     if case is not None and case.state.is_live:
         severity = max(case.severity, Severity(notice.severity), key=lambda each: each.rank)
-        case = replace(case, title=notice.title, brief=_brief(notice), severity=severity)
+        words = CohortWriter(desk, notice)
+        case = replace(case, title=words.title(), brief=words.brief(), severity=severity)
         await observe(conn, case, Transition(None, case.state, "fleet", change, notice.title), now_s)
         await announce.tell(conn, case, _subject(notice), News(MessageType.CASE_UPDATED, change), now_s)
     return grown
@@ -188,13 +167,8 @@ async def _end(conn: Connection, desk: Desk, major: Major, notice: IncidentNotic
     case = await cases.lock_case(conn, major.case_id)
     if case is not None and case.state.is_live:
         subject = _subject(notice)
-        words = write_ending(Resolution.RECOVERED_IN_TELEMETRY, subject, now_s, now_s, desk.wording)
-        ended = replace(case, ending=f"{words} {_sentence(notice.ending)}")
+        ended = replace(case, ending=CohortWriter(desk, notice).ending(now_s))
         by = Transition(None, case.state, "fleet", Resolution.RECOVERED_IN_TELEMETRY, major.incident_id)
         closed = await close(conn, ended, Resolution.RECOVERED_IN_TELEMETRY, by, now_s)
         await announce.tell(conn, closed, subject, farewell(closed), now_s)
     await major_queries.leave_over(conn, major.incident_id)
-
-
-def _sentence(text: str | None) -> str:
-    return "" if not text else f"{text[:1].upper()}{text[1:]}."

@@ -22,6 +22,7 @@ class Headings(_Table):
     what_to_say: str
     what_not_to_do: str
     product: str
+    what_to_do: str  # of a major case
 
 
 class Course(_Table):
@@ -88,6 +89,38 @@ class Advice(_Table):
     what_not_to_do: str
 
 
+class Cohort(_Table):
+    """Of a case about many devices at once."""
+
+    firmware_title: str
+    firmware_title_in: str
+    dip_title: str
+    firmware: str
+    firmware_in: str
+    others: str
+    usual: str
+    alone: str
+    dip: str
+    dip_means: str
+    of_model: str
+    in_region: str
+    of_fleet: str
+    share: str
+    listed: str
+    model: str
+    more_models: str
+    over: str
+    over_but: str
+
+
+class CohortAdvice(_Table):
+    """What is to be done about a kind of incident."""
+
+    what_to_do: str
+    what_to_say: str
+    what_not_to_do: str
+
+
 class FalseAlarm(_Table):
     """Of a case that was taken back."""
 
@@ -121,6 +154,8 @@ class Words(_Table):
     product: ProductLine
     titles: Mapping[str, str]
     advice: Advice
+    cohort: Cohort
+    cohort_advice: Mapping[str, CohortAdvice]
     false_alarm: FalseAlarm
     endings: Mapping[Resolution, str]
     tried: Mapping[str, str]

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, LiteralString
 
+import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row, dict_row
 from psycopg.types.json import Jsonb
 
+from crm_sync.incidents import Finding
 from devices.clock import to_datetime
 from gateway.cohorts.dips import KINDS
 from gateway.cohorts.queries import DeviceFacts
@@ -136,6 +138,15 @@ def _incident_of(row: dict[str, Any]) -> Incident:
         started_at_s=row["started_at_s"],
         known_at_s=row["known_at_s"],
     )
+
+
+READ_FINDINGS: LiteralString = "SELECT evidence FROM incident WHERE incident_id = %s"
+
+
+async def read_findings(conn: Connection, incident_id: str) -> tuple[Finding, ...]:
+    """What an incident was concluded from, the oldest first."""
+    row = await (await conn.execute(READ_FINDINGS, (incident_id,))).fetchone()
+    return () if row is None else msgspec.convert(row[0], tuple[Finding, ...])
 
 
 # What is already under way: alarms of the cohort that are up, and were raised under this firmware or in this run.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from crm_sync.inbox import AlarmNotice
-from crm_sync.incidents import IncidentEvent, IncidentNotice
+from crm_sync.incidents import Finding, IncidentEvent, IncidentNotice
 from devices.profiles.model import Severity
 from gateway.cohorts import incidents, words
 from gateway.cohorts.comparison import DAY_S, Comparison, Verdict
@@ -56,6 +56,7 @@ class Opening:
             course.devices,
             now_s,
             alarm_ids=tuple(alarm_id for alarm_id in claimed if alarm_id not in known),
+            findings=await incidents.read_findings(conn, incident.incident_id),
         )
 
     async def _bad_firmware(
@@ -160,7 +161,8 @@ class Opening:
                 continue
             ending = words.ending(course)
             await incidents.end(conn, incident.incident_id, ending, now_s)
-            told.append(_notice(incident, "ended", self.settings.team, course.devices, now_s, ending=ending))
+            notice = _notice(incident, "ended", self.settings.team, course.devices, now_s, ending=ending)
+            told.append(replace(notice, alarms=course.members, going_on=course.unsettled))
             state = models.get((incident.tenant_id, incident.model or ""))
             comparison = None if state is None else state.comparison_of(incident.firmware)
             if comparison is not None:  # should it happen again, it is asked anew
@@ -203,6 +205,7 @@ def _notice(
     *,
     alarm_ids: tuple[str, ...] = (),
     ending: str | None = None,
+    findings: tuple[Finding, ...] = (),
 ) -> IncidentNotice:
     return IncidentNotice(
         tenant_id=incident.tenant_id,
@@ -221,4 +224,5 @@ def _notice(
         recorded_at_s=now_s,
         alarm_ids=alarm_ids,
         ending=ending,
+        findings=findings,
     )

@@ -1,4 +1,4 @@
-"""What an incident is, in words and in numbers."""
+"""What an incident is, in numbers and in English; agents are told by `crm_sync.cases.cohort_brief`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ _MANY_MODELS: Final = 4
 def firmware_title(model_title: str, firmware: str, region: str | None, problems: Sequence[str]) -> str:
     """The headline of a bad firmware."""
     where = f" in {region}" if region else ""
-    return f"{model_title}{where}: firmware {firmware} brings trouble with {_listed(problems)}"
+    return f"{model_title}{where}: firmware {firmware} brings trouble: {_listed(problems)}"
 
 
 def firmware_says(model_title: str, firmware: str, verdict: Verdict) -> str:
@@ -40,6 +40,7 @@ def firmware_evidence(verdict: Verdict, now_s: float) -> Mapping[str, object]:
     return {
         "at_s": now_s,
         "problem": verdict.problem,
+        "region": verdict.region,
         "affected": verdict.affected,
         "devices": verdict.devices,
         "others_affected": verdict.others_affected,
@@ -94,7 +95,7 @@ def _where(scope: str, model_title: str | None) -> str:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.2g} %" if whole else "none"
+    return f"{float(f'{100 * part / whole:.2g}'):g} %" if whole else "none"
 
 
 def _word(name: str) -> str:

@@ -143,7 +143,7 @@ async def test_a_bad_firmware_is_one_major_case_whose_members_open_none(database
         assert await world.rig.rows("SELECT count(*) FROM incident_member") == [(40,)]
         (major,) = await world.cases(major=True)
         assert (major["state"], major["team"], major["severity"]) == ("open", "quality", "major")
-        assert major["title"] == "Kettle: firmware 2.0 brings trouble with heat"
+        assert major["title"] == "kettle: firmware 2.0 brings trouble: heat"
         children = await world.cases(major=False)
         assert len(children) == 1  # the first one, before anybody could suspect the firmware
         assert (children[0]["parent_id"], children[0]["state"]) == (major["case_id"], "open")
@@ -176,7 +176,7 @@ async def test_people_and_programs_are_shown_what_there_is(plain_database_url: s
         assert (totals.in_state("open"), totals.in_state("ended"), totals.absorbed, totals.held) == (1, 0, 7, 0)
         settings = {"CARELOOP_DATABASE__URL": plain_database_url}
         listed = await asyncio.to_thread(CliRunner(env=settings).invoke, incidents, ["list"])
-        assert "Kettle: firmware 2.0 brings trouble with heat" in listed.output
+        assert "Kettle: firmware 2.0 brings trouble: heat" in listed.output
         shown = await asyncio.to_thread(
             CliRunner(env=settings).invoke, incidents, ["show", incident.incident_id, "--json"]
         )
