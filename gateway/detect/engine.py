@@ -18,14 +18,16 @@ from gateway.detect.checkpoint import load_device, load_state, save_device, save
 from gateway.detect.cohort import NOBODY, Habits, Prior, survey
 from gateway.detect.detector import Batch, Detector, Findings, load_detectors
 from gateway.detect.episodes import Phase, Rules, Step, step
-from gateway.detect.fleet import Fleet, Lane, Layout, Roster
+from gateway.detect.fleet import Fleet
 from gateway.detect.happenings import Chosen, judge_events, seat_events
 from gateway.detect.happenings import Signs as EventSigns
+from gateway.detect.lanes import Lane, Layout
 from gateway.detect.listening import Signs, fall_silent, hear
 from gateway.detect.model import LARGEST, AlarmChange, AlarmEvent, Events, Samples
 from gateway.detect.moving import part
 from gateway.detect.native import DISMISSED, TOLD, UNOPENED, load_kernel
 from gateway.detect.native.compiled import Arrived, Stop
+from gateway.detect.roster import Roster
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import FOR, KEEP_FIRING_FOR, Station
 from gateway.detect.table import Journal, Rows

@@ -14,8 +14,10 @@ import numpy as np
 
 from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.episodes import Phase
-from gateway.detect.fleet import ALL_CODES, UNSEEN, EventLane, Fleet, Lane, Roster
+from gateway.detect.fleet import Fleet
+from gateway.detect.lanes import ALL_CODES, EventLane, Lane
 from gateway.detect.model import Events, Samples
+from gateway.detect.roster import UNSEEN, Roster
 from gateway.detect.waves import waves
 
 TICK_S: Final = 3 * 3600.0  # device time between two samples of 0…

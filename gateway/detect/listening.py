@@ -7,8 +7,10 @@ import numpy as np
 
 from gateway.detect.arrays import Floats, Indices
 from gateway.detect.episodes import Phase
-from gateway.detect.fleet import Fleet, Lane, Roster
+from gateway.detect.fleet import Fleet
+from gateway.detect.lanes import Lane
 from gateway.detect.model import AlarmChange, AlarmEvent
+from gateway.detect.roster import Roster
 from gateway.detect.station import Station
 from gateway.detect.table import Rows
 from gateway.detect.telling import Decision, tell
