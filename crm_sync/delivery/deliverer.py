@@ -17,9 +17,10 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from crm_sync.adapters.contract import ADAPTER_FAILED, CrmAdapter, Delivery, Outcome, Result
+from crm_sync.adapters.contract import ADAPTER_FAILED, Delivery, Outcome, Result
 from crm_sync.delivery import queries
 from crm_sync.delivery.channels import Channel
+from crm_sync.delivery.look_up import look_up, may_have_made
 from crm_sync.delivery.queries import Claim
 from crm_sync.delivery.settle import Settled, Settlement, settle
 from crm_sync.delivery.step import CREATES, counts_against_origin
@@ -28,7 +29,6 @@ from crm_sync.outbox import QueuedMessage
 from crm_sync.policy.model import SendDecision, Verdict
 from crm_sync.stats import CrmStats
 from devices.clock import Clock
-from devices.errors import Retryable
 
 POLL_S: Final = 0.5  # real seconds between looks at an idle outbox; wake() cuts it short
 MIN_HOLD_S: Final = 0.1
@@ -261,7 +261,7 @@ class Deliverer:
         limit = asyncio.timeout_at(ends_at)
         try:
             async with limit:
-                found = await _look_up(channel.adapter, delivery)
+                found = await look_up(channel.adapter, delivery, asked_s=claimed.asked_s, now_s=self._real.now_s())
                 outcome = found if isinstance(found, Outcome) else await channel.adapter.deliver(found)
         except Exception as error:  # noqa: BLE001 - the supervisor's boundary: a faulty adapter must not stop the others
             if limit.expired():
@@ -269,7 +269,7 @@ class Deliverer:
             else:
                 self._log.exception("delivery.adapter_failed", endpoint=message.endpoint, message_id=message.message_id)
                 outcome = Outcome(Result.UNKNOWN, ADAPTER_FAILED, detail=type(error).__name__)
-        if outcome.result is not Result.UNKNOWN:
+        if not may_have_made(message.type, outcome):
             return outcome
         # a look-up before this would find nothing and mean nothing
         return replace(
@@ -311,20 +311,3 @@ class Deliverer:
         log("delivery.settled", **facts, then=settled.step.move.value)
         if settled.disabled_reason is not None:
             self._log.error("endpoint.disabled", endpoint=claimed.message.endpoint, reason=settled.disabled_reason)
-
-
-async def _look_up(adapter: CrmAdapter, delivery: Delivery) -> Outcome | Delivery:
-    """What to deliver; or what is known, where an earlier create may have succeeded and the CRM can be asked."""
-    can = adapter.capabilities
-    is_known = delivery.external_id is not None and can.completes
-    if not delivery.uncertain or delivery.type not in CREATES or can.lookup == "none" or is_known:
-        return delivery
-    try:
-        found = await adapter.find_case(delivery.key)
-    except Retryable as error:
-        return Outcome(Result.RETRYABLE, error.reason, error.detail, retry_after_s=error.retry_after_s)
-    if len(found) > 1:
-        return Outcome(Result.CONFLICT, "several_records", f"{len(found)} records hold this case's key")
-    if found and can.completes:  # what came after its making may be missing
-        return replace(delivery, external_id=found[0])
-    return Outcome(Result.OK, "already_there", external_id=found[0]) if found else delivery

@@ -26,7 +26,8 @@ class Claim:
     message: QueuedMessage
     external_id: str | None
     attempts: int  # requests made for this message so far
-    uncertain: bool  # one of them may have succeeded
+    uncertain: bool  # one of them may have succeeded, whatever was answered
+    asked_s: float | None = None  # when the last of those was heard of
     lost_leases: int = 0  # in a row: its workers died, or could not settle it
     stumbling_since_s: float | None = None  # the policy has failed over it since
 
@@ -59,12 +60,15 @@ RETURNING s.stream_id
 _HEADS = """
 SELECT s.stream_id, s.lease_token, s.failures,
        s.tenant_id, s.endpoint, s.stream_key, m.seq, m.message_id, m.type, m.body, m.created_at,
-       x.external_id, a.attempts, a.uncertain, s.lost_leases, extract(epoch FROM s.stumbling_since)::float8
+       x.external_id, a.attempts, a.asked_s IS NOT NULL, a.asked_s,
+       s.lost_leases, extract(epoch FROM s.stumbling_since)::float8
   FROM outbox_stream s
   JOIN outbox_message m ON m.stream_id = s.stream_id AND m.seq = s.head_seq
   LEFT JOIN external_ref x ON (x.tenant_id, x.endpoint, x.case_id) = (s.tenant_id, s.endpoint, s.stream_key)
  CROSS JOIN LATERAL (
-       SELECT count(*) AS attempts, coalesce(bool_or(d.result IS NULL OR d.result = 'unknown'), false) AS uncertain
+       SELECT count(*) AS attempts,
+              extract(epoch FROM max(coalesce(d.settled_at, d.started_at)) FILTER (
+                      WHERE d.result IS NULL OR d.result = 'unknown' OR d.status IS NOT NULL))::float8 AS asked_s
          FROM delivery_attempt d
         WHERE d.message_id = m.message_id
        ) AS a
@@ -99,8 +103,9 @@ def _claim(row: TupleRow) -> Claim:
         external_id=row[11],
         attempts=row[12],
         uncertain=row[13],
-        lost_leases=row[14],
-        stumbling_since_s=row[15],
+        asked_s=row[14],
+        lost_leases=row[15],
+        stumbling_since_s=row[16],
     )
 
 

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from crm_sync.adapters.contract import Capabilities, CrmAdapter, Delivery, Health, Outcome, Result
+from crm_sync.adapters.contract import OWN_LIMIT, Capabilities, CrmAdapter, Delivery, Health, Outcome, Result
 from crm_sync.delivery.breaker import Breaker
 from crm_sync.delivery.channels import Channel
+from crm_sync.delivery.replay import replay
 from crm_sync.settings import MessageType
 from devices.errors import Retryable
 from tests.services.delivery_rig import Rig, endpoint, message, open_rig
@@ -87,6 +88,46 @@ async def test_what_is_not_found_is_sent_again(rig: Rig, crm: Crm) -> None:
     await rig.run(later_s=41)
     assert (await rig.one(opened)).external_id == "T-1"
     assert [(each.attempt, each.uncertain) for each in crm.delivered] == [(1, False), (2, True)]
+
+
+@pytest.mark.parametrize("result", [Result.RETRYABLE, Result.RATE_LIMITED, Result.PERMANENT, Result.CONFLICT])
+async def test_a_create_that_was_refused_is_looked_up_before_it_is_repeated(rig: Rig, crm: Crm, result: Result) -> None:
+    crm.answers, crm.holds = [Outcome(result, "http_503", status=503)], ["T-7"]  # a proxy's, after it was committed
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    await rig.run()
+    async with rig.pool.connection() as conn:
+        await replay(conn, "default", opened.message_id)
+    await rig.run(later_s=100)
+    assert (await rig.one(opened)).external_id == "T-7"
+    assert len(crm.delivered) == 1
+
+
+async def test_what_never_left_is_not_looked_up(rig: Rig, crm: Crm) -> None:
+    crm.answers = [Outcome(Result.RETRYABLE, "connect_failed"), Outcome(Result.RATE_LIMITED, OWN_LIMIT)]
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    await rig.run()
+    await rig.run(later_s=10)
+    await rig.run(later_s=100)
+    assert (await rig.one(opened)).external_id == "T-1"
+    assert crm.looked_up == 0
+
+
+async def test_what_is_sent_again_at_once_waits_until_it_can_be_found(rig: Rig, crm: Crm) -> None:
+    crm.answers = [UNKNOWN]
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    await rig.run()
+    for _ in range(3):
+        async with rig.pool.connection() as conn:
+            await replay(conn, "default", opened.message_id)
+        await rig.run(later_s=10)
+    assert (await rig.one(opened)).summary.last_code == "not_listed_yet"
+    crm.holds = ["T-7"]
+    await rig.run(later_s=10)
+    assert (await rig.one(opened)).external_id == "T-7"
+    assert (len(crm.delivered), crm.looked_up) == (1, 4)
 
 
 async def test_two_records_under_one_key_are_for_a_person(rig: Rig, crm: Crm) -> None:
