@@ -10,6 +10,7 @@ import numpy as np
 from simulators.usage.faults import Fault, FaultKind, draw_fault
 from simulators.usage.lives import Calendar, Flags, Floats, keep_house, live
 from simulators.usage.products import Columns, band, freeze, machine
+from simulators.usage.trackers import tracker
 from simulators.usage.wearing import Presence, stand, wear
 
 START_S: Final = 1_704_672_000  # Monday, 8 January 2024
@@ -25,6 +26,7 @@ class Plan:
     devices: int = 60
     days: int = 90
     machines: float = MACHINES
+    trackers: bool = False  # in place of plain bands
 
     @property
     def calendar(self) -> Calendar:
@@ -71,11 +73,12 @@ def _make_device(plan: Plan, number: int) -> Device:
     life = keep_house(calendar, rng, 6 * rng.lognormal(0, 1.0)) if is_machine else live(calendar, rng)
     presence = stand(life, rng) if is_machine else wear(life, rng)
     reported = _reported(presence, fault, calendar, rng)
-    columns = (machine if is_machine else band)(life, presence, calendar, fault, rng)
+    make = machine if is_machine else tracker if plan.trackers else band
+    columns = make(life, presence, calendar, fault, rng)
     columns = freeze(columns, fault, reported, rng)
     hours = np.flatnonzero(reported)
     return Device(
-        name=f"{'machine' if is_machine else 'band'}-{number:04d}",
+        name=f"{make.__name__}-{number:04d}",
         fault=fault,
         hours=hours.astype(np.float64),
         arrives=presence.arrives[hours],

@@ -15,55 +15,55 @@ Columns = Mapping[str, Floats]
 def band(life: Life, presence: Presence, calendar: Calendar, fault: Fault | None, rng: np.random.Generator) -> Columns:
     """A wearable: steps and what follows from them, the heart, a battery, events."""
     gone, worn = _weight(fault, FaultKind.ABANDONED, calendar), presence.worn.astype(np.float64)
-    use = life.use * worn * _kept(fault, calendar)
+    use = life.use * worn * what_is_left(fault, calendar)
     level = 330 * rng.lognormal(0, 0.4)  # steps in an hour
-    steps = _round(use * level)
+    steps = rounded(use * level)
     on = worn * (1 - gone) > 0
     asleep = np.where(life.asleep, -8.0, 0.0)
     heart = rng.normal(66, 7) + asleep + 9 * np.sqrt(np.minimum(use, 6)) + rng.normal(0, 3, calendar.hours)
     heart = heart + 4 * np.sin(np.cumsum(rng.normal(0, 0.03, calendar.hours)))
     columns: dict[str, Floats] = {
-        _one_of(("steps", "step_count", "movement"), rng): steps,
-        _one_of(("heart_rate", "bpm", "hr_avg"), rng): np.where(on, _round(heart, 1), np.nan),
-        _one_of(("active_minutes", "very_active_min", "moving_minutes"), rng): _round(
+        one_of(("steps", "step_count", "movement"), rng): steps,
+        one_of(("heart_rate", "bpm", "hr_avg"), rng): np.where(on, rounded(heart, 1), np.nan),
+        one_of(("active_minutes", "very_active_min", "moving_minutes"), rng): rounded(
             np.clip(60 * (1 - np.exp(-use / rng.uniform(2, 5))), 0, 60)
         ),
     }
     if rng.random() < 0.6:
         # It never falls below what a body needs at rest, and is just that while nothing is worn.
         base = np.where(on, np.maximum(1 + (heart - heart.mean()) / 400, 1.0), 1.0) * rng.uniform(55, 85)
-        columns[_one_of(("calories", "kcal", "energy_kcal"), rng)] = _round(base + steps * 0.045, 1)
+        columns[one_of(("calories", "kcal", "energy_kcal"), rng)] = rounded(base + steps * 0.045, 1)
     if rng.random() < 0.4:
-        columns[_one_of(("distance_m", "distance", "walked"), rng)] = _round(steps * rng.uniform(0.6, 0.8))
+        columns[one_of(("distance_m", "distance", "walked"), rng)] = rounded(steps * rng.uniform(0.6, 0.8))
     if rng.random() < 0.3:
         columns["steps_total"] = np.cumsum(steps) + float(rng.integers(100_000))
-    columns[_one_of(("events", "notifications", "gestures"), rng)] = _events(use, on, calendar, fault, rng)
-    columns[_one_of(("battery", "battery_percent", "soc"), rng)] = _battery(use, presence, calendar, fault, rng)
-    return _some(columns, rng)
+    columns[one_of(("events", "notifications", "gestures"), rng)] = events_of(use, on, calendar, fault, rng)
+    columns[one_of(("battery", "battery_percent", "soc"), rng)] = battery_of(use, presence, calendar, fault, rng)
+    return some(columns, rng)
 
 
 def machine(
     life: Life, presence: Presence, calendar: Calendar, fault: Fault | None, rng: np.random.Generator
 ) -> Columns:
     """A machine in a kitchen, a workshop or a cellar: cycles, energy, a temperature, errors, a backup battery."""
-    use = np.where(rng.random(calendar.hours) < _kept(fault, calendar), life.use, 0.0)
+    use = np.where(rng.random(calendar.hours) < what_is_left(fault, calendar), life.use, 0.0)
     counts = rng.random() < 0.4
     cycles = np.cumsum(use) + float(rng.integers(5000)) if counts else use
-    name = _one_of(("cycles", "brews", "washes", "openings"), rng) + ("_total" if counts else "")
+    name = one_of(("cycles", "brews", "washes", "openings"), rng) + ("_total" if counts else "")
     columns: dict[str, Floats] = {name: cycles}
     each = rng.uniform(0.05, 0.8)
-    columns[_one_of(("energy_kwh", "power_used", "consumption"), rng)] = _round(
+    columns[one_of(("energy_kwh", "power_used", "consumption"), rng)] = rounded(
         use * each * rng.lognormal(0, 0.2, calendar.hours) + rng.choice([0.0, 0.02]), 3
     )
     warm = rng.uniform(18, 24) + 3 * np.sin((life.local - 9) / 24 * 2 * np.pi)
-    columns[_one_of(("temperature", "temp_c", "boiler_temp"), rng)] = _round(
+    columns[one_of(("temperature", "temp_c", "boiler_temp"), rng)] = rounded(
         warm + rng.uniform(5, 60) * np.minimum(use, 1) + rng.normal(0, 0.5, calendar.hours), 1
     )
-    columns[_one_of(("errors", "events", "warnings"), rng)] = _events(
+    columns[one_of(("errors", "events", "warnings"), rng)] = events_of(
         use / max(float(life.wish.mean()), 1e-9), presence.worn, calendar, fault, rng
     )
-    columns[_one_of(("battery", "backup_battery", "charge"), rng)] = _battery(use, presence, calendar, fault, rng)
-    return _some(columns, rng)
+    columns[one_of(("battery", "backup_battery", "charge"), rng)] = battery_of(use, presence, calendar, fault, rng)
+    return some(columns, rng)
 
 
 def freeze(columns: Columns, fault: Fault | None, lines: Flags, rng: np.random.Generator) -> Columns:
@@ -86,14 +86,19 @@ def _weight(fault: Fault | None, kind: FaultKind, calendar: Calendar) -> Floats:
     return fault.weight(calendar) if fault is not None and fault.kind is kind else np.zeros(calendar.hours)
 
 
-def _kept(fault: Fault | None, calendar: Calendar) -> Floats:
+def is_gone(fault: Fault | None, calendar: Calendar) -> Flags:
+    """Hours in which nobody uses the device any more."""
+    return _weight(fault, FaultKind.ABANDONED, calendar) > 0
+
+
+def what_is_left(fault: Fault | None, calendar: Calendar) -> Floats:
     """What is left of use."""
     return (1 - _weight(fault, FaultKind.ABANDONED, calendar)) * (
         1 - 0.85 * _weight(fault, FaultKind.DECLINE, calendar)
     )
 
 
-def _events(use: Floats, on: Flags, calendar: Calendar, fault: Fault | None, rng: np.random.Generator) -> Floats:
+def events_of(use: Floats, on: Flags, calendar: Calendar, fault: Fault | None, rng: np.random.Generator) -> Floats:
     """Counts, a part of them with use, in days that differ."""
     per_day, share = rng.uniform(1.5, 30), rng.uniform(0.2, 0.9)
     rate = per_day / 24 * (share * use + (1 - share)) * on
@@ -101,7 +106,7 @@ def _events(use: Floats, on: Flags, calendar: Calendar, fault: Fault | None, rng
     return rng.poisson(rate * (1 + _weight(fault, FaultKind.EVENTS, calendar))).astype(np.float64)
 
 
-def _battery(
+def battery_of(
     use: Floats, presence: Presence, calendar: Calendar, fault: Fault | None, rng: np.random.Generator
 ) -> Floats:
     """Per cent; charged while it is on the charger, and put there when it is nearly empty."""
@@ -116,18 +121,20 @@ def _battery(
         charges = presence.charging[hour] or (level < alarm and rng.random() < 0.3)
         level = min(100.0, level + float(charge[hour])) if charges else max(level - fall, 1.0)
         levels[hour] = level
-    return _round(levels, int(rng.integers(0, 2)))
+    return rounded(levels, int(rng.integers(0, 2)))
 
 
-def _round(values: Floats, digits: int = 0) -> Floats:
+def rounded(values: Floats, digits: int = 0) -> Floats:
+    """As it is sent."""
     return np.round(values, digits).astype(np.float64)
 
 
-def _one_of(names: Sequence[str], rng: np.random.Generator) -> str:
+def one_of(names: Sequence[str], rng: np.random.Generator) -> str:
+    """What this maker calls it."""
     return names[int(rng.integers(len(names)))]
 
 
-def _some(columns: Columns, rng: np.random.Generator) -> Columns:
+def some(columns: Columns, rng: np.random.Generator) -> Columns:
     """Now and then one metric is missing from a line."""
     hours = len(next(iter(columns.values())))
     rate = rng.choice([0.0, 0.0, 0.03])

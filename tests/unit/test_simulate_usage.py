@@ -50,6 +50,18 @@ def test_every_kind_of_fault_comes_and_a_silent_device_sends_nothing() -> None:
             assert not ((one.hours >= one.fault.start) & (one.hours < one.fault.end)).any()
 
 
+def test_trackers_count_the_same_body_in_many_ways_and_some_in_one() -> None:
+    people = make_population(Plan(seed=5, devices=60, days=30, machines=0, trackers=True))
+    assert 0 < sum(len(one.columns) == 1 for one in people) < 20
+    for one in people:
+        minutes = [values for name, values in one.columns.items() if "minutes" in name.lower()]
+        if one.fault is None:
+            assert all(((values >= 0) & (values <= 60))[np.isfinite(values)].all() for values in minutes)
+        else:
+            hidden = one.fault.kind in {FaultKind.DRAIN, FaultKind.EVENTS}
+            assert not hidden or len(one.columns) > 1, "nobody could see that fault"
+
+
 def test_an_alarm_is_worth_less_the_later_it_comes() -> None:
     assert credit_of(FaultKind.STUCK, 3.0) == credit_of(FaultKind.STUCK, 24.0) == 1.0
     assert credit_of(FaultKind.STUCK, 96.0) == pytest.approx(0.5)
