@@ -11,13 +11,14 @@ from typing import Final
 import msgspec
 
 from crm_sync.brief import write_ending
-from crm_sync.cases import announce, hearers, queries, step_queries, steps
+from crm_sync.cases import announce, hearers, major_queries, queries, step_queries, steps
 from crm_sync.cases.announce import News, Suppressed
 from crm_sync.cases.desk import Desk, find_subject
 from crm_sync.cases.hearers import Announcement
 from crm_sync.cases.lifecycle import close, observe
 from crm_sync.cases.queries import Connection, DecisionAbout, Transition
 from crm_sync.cases.step_queries import Step
+from crm_sync.incidents import PREFIX
 from crm_sync.model import Case, Resolution, Subject
 from crm_sync.outbox import QueuedMessage
 from crm_sync.policy import gates
@@ -53,6 +54,8 @@ class SendCheck:
         if message.type is MessageType.CASE_UPDATED and announced.state == "announced":
             return await self._may_update(conn, case, message, announced, now_s)
         if message.type is not MessageType.CASE_UPDATED and announced.state in {"announced", "taken_back"}:
+            if await _waits_for_children(conn, case, message):
+                return SendDecision(Verdict.HOLD, Reason.INCIDENT)
             return _SEND  # a farewell names nobody, and keeps both sides in agreement
         return SendDecision(Verdict.WITHDRAW, Reason.NEVER_ANNOUNCED)
 
@@ -174,6 +177,13 @@ def _in_time(desk: Desk, step: Step, now_s: float) -> GateAnswer:
         return GateAnswer(Gate.EXPIRY, Outcome.ALLOW)
     inputs = {"waited_h": round(waited_s / 3600, 1)}
     return GateAnswer(Gate.EXPIRY, Outcome.HOLD, Reason.EXPIRED, inputs, now_s)
+
+
+async def _waits_for_children(conn: Connection, case: Case, message: QueuedMessage) -> bool:
+    """Whether a major case's end waits until its CRM knows which children go on: some close them together with it."""
+    if not case.asset_id.startswith(PREFIX):
+        return False
+    return await major_queries.is_leaving(conn, case.case_id, message.endpoint, message.created_at)
 
 
 def _still_true(case: Case, subject: Subject, *, may_be_known: bool) -> GateAnswer:

@@ -23,6 +23,10 @@ MAX_ALARMS: Final = 10
 MAX_EVIDENCE: Final = 24
 _SHOWN: Final = frozenset({"opened", "reopened", "alarm_attached", "alarm_corrected", "severity_raised"})
 """Changes that come with a picture, for there is something new to see."""
+
+LEFT_MAJOR_CASE: Final = "left_major_case"
+"""The change of a child that goes on by itself, for its incident is over."""
+
 _FAREWELLS: Final = frozenset({MessageType.CASE_RESOLVED, MessageType.CASE_RETRACTED})
 
 
@@ -58,7 +62,8 @@ async def tell(
     told = replace(case, version=case.version + 1, updated_at_s=now_s)
     await queries.update_case(conn, told)
     data = case_data(told, subject, await queries.alarms_of(conn, case.case_id), news)
-    data |= await cohort_data(conn, told) | await people_are_told(conn, case.case_id)
+    data |= await cohort_data(conn, told, leaves=news.change == LEFT_MAJOR_CASE)
+    data |= await people_are_told(conn, case.case_id)
     messages: list[OutboxMessage] = []
     for announcement in await hearers.announcements_of(conn, case.case_id):
         name = announcement.endpoint

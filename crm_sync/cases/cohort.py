@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 import msgspec
 
-from crm_sync.cases import major, major_queries
+from crm_sync.cases import children, major, major_queries
 from crm_sync.cases import queries as cases
 from crm_sync.cases.desk import Arrival
 from crm_sync.cases.queries import Connection, DecisionAbout
@@ -35,7 +35,7 @@ async def _joins(conn: Connection, incident_id: str, arrival: Arrival) -> bool:
     await major_queries.drop_holds(conn, [alarm.alarm_id])
     await major_queries.add_member(conn, incident_id, alarm.alarm_id)
     if live is not None:
-        await major.adopt(conn, found, live, arrival.now_s)
+        await children.adopt(conn, found, live, arrival.now_s)
         return False  # one more sign of a case that is there
     if alarm.suppressed != "incident":
         answer = GateAnswer(Gate.COHORT, Outcome.REFUSE, Reason.INCIDENT, {"major_case": found.case_id})

@@ -13,10 +13,10 @@ SELECT case_id, count(*) OVER () FROM service_case WHERE parent_id = %s ORDER BY
 """
 
 
-async def cohort_data(conn: Connection, case: Case) -> dict[str, object]:
+async def cohort_data(conn: Connection, case: Case, *, leaves: bool = False) -> dict[str, object]:
     """The part of a message's `data` that is about many devices; nothing for nearly every case."""
     if case.parent_id is not None:
-        return {"parent": case.parent_id}
+        return {"left": case.parent_id} if leaves else {"parent": case.parent_id}
     major = await find_major(conn, case.asset_id) if case.asset_id.startswith(PREFIX) else None
     if major is None:
         return {}

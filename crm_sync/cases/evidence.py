@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from crm_sync.brief import CaseFacts, write_brief
-from crm_sync.cases import announce, queries
+from crm_sync.cases import announce, queries, step_queries
 from crm_sync.cases.announce import News
 from crm_sync.cases.desk import Arrival, Desk
 from crm_sync.cases.lifecycle import observe
@@ -13,6 +13,7 @@ from crm_sync.model import AlarmState, Case, CaseAlarm
 from crm_sync.playbooks.decide import static_facts
 from crm_sync.playbooks.model import TriedFix
 from crm_sync.playbooks.queries import tried_of
+from crm_sync.policy.model import Reason
 from crm_sync.settings import MessageType
 from devices.profiles.model import Severity
 
@@ -29,6 +30,8 @@ async def refresh(conn: Connection, desk: Desk, case: Case, arrival: Arrival) ->
         await _learn(conn, desk, case, arrival, "heard_again")
     elif arrival.alarm.severity.rank > case.severity.rank:
         await _learn(conn, desk, case, arrival, "severity_raised")
+        if arrival.alarm.severity is Severity.CRITICAL:  # a major case speaks for it no more: see `policy.cohort`
+            await step_queries.plan_anew(conn, case.case_id, Reason.INCIDENT, arrival.now_s)
     elif arrival.before is not None and arrival.before.started_at_s != arrival.alarm.started_at_s:
         await _learn(conn, desk, case, arrival, "alarm_corrected")
 

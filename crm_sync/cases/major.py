@@ -1,13 +1,12 @@
 """The major case of an incident: opened once, grown in words, resolved when the incident is over."""
 
 from dataclasses import replace
-from typing import Final
 
-from crm_sync.cases import announce, hearers, major_queries
+from crm_sync.cases import announce, children, hearers, major_queries
 from crm_sync.cases import queries as cases
 from crm_sync.cases.announce import News, farewell
 from crm_sync.cases.cohort_brief import CohortWriter
-from crm_sync.cases.desk import Desk, find_subject
+from crm_sync.cases.desk import Desk
 from crm_sync.cases.lifecycle import close, observe
 from crm_sync.cases.major_queries import Major
 from crm_sync.cases.queries import Connection, DecisionAbout, Transition
@@ -18,9 +17,6 @@ from crm_sync.policy.model import Outcome
 from crm_sync.policy.switches import kill_switch
 from crm_sync.settings import MessageType
 from devices.profiles.model import Severity
-
-TOLD_CHILDREN: Final = 50
-"""Cases whose CRM records are told one by one that they belong to a major case; others say so in their next message."""
 
 
 async def take_incident(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: float) -> None:
@@ -135,18 +131,7 @@ async def _claim(conn: Connection, major: Major, notice: IncidentNotice, now_s: 
         await major_queries.add_member(conn, major.incident_id, alarm_id)
         case = None if alarm.case_id is None else await cases.lock_case(conn, alarm.case_id)
         if case is not None and case.state.is_live:
-            await adopt(conn, major, case, now_s)
-
-
-async def adopt(conn: Connection, major: Major, case: Case, now_s: float) -> None:
-    """Make a held live case a child of the major one, and tell the CRMs that know it, unless there are many."""
-    if not await major_queries.adopt(conn, major.case_id, case.case_id):
-        return
-    await observe(conn, case, Transition(None, case.state, "fleet", "joined_major_case", major.case_id), now_s)
-    if await major_queries.count_children(conn, major.case_id) <= TOLD_CHILDREN:
-        subject = await find_subject(conn, case.tenant_id, case.device_id)
-        news = News(MessageType.CASE_UPDATED, "joined_major_case")
-        await announce.tell(conn, replace(case, parent_id=major.case_id), subject, news, now_s)
+            await children.adopt(conn, major, case, now_s)
 
 
 async def tell_growth(conn: Connection, major: Major, now_s: float) -> None:
@@ -162,8 +147,9 @@ async def tell_growth(conn: Connection, major: Major, now_s: float) -> None:
 
 
 async def _end(conn: Connection, desk: Desk, major: Major, notice: IncidentNotice, now_s: float) -> None:
-    """Resolve the major case; children end by their own telemetry, and who has no case but trouble still gets one."""
+    """Resolve the major case; children that are ill still go on, and who has no case but trouble still gets one."""
     await major_queries.end_major(conn, major.incident_id)
+    await children.let_go(conn, major, now_s)
     case = await cases.lock_case(conn, major.case_id)
     if case is not None and case.state.is_live:
         subject = _subject(notice)

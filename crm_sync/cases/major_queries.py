@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
@@ -104,7 +105,10 @@ async def set_told(conn: Connection, incident_id: str) -> None:
     await conn.execute(_SET_TOLD, [incident_id])
 
 
-_ADOPT: Final[LiteralString] = "UPDATE service_case SET parent_id = %s WHERE case_id = %s AND parent_id IS NULL"
+_ADOPT: Final[LiteralString] = """
+UPDATE service_case SET parent_id = %s, left_major_at = NULL
+ WHERE case_id = %s AND (parent_id IS NULL OR left_major_at IS NOT NULL)
+"""
 
 
 async def adopt(conn: Connection, parent_id: str, case_id: str) -> bool:
@@ -119,6 +123,38 @@ async def count_children(conn: Connection, case_id: str) -> int:
     """How many cases are children of a major one."""
     row = await (await conn.execute(_COUNT_CHILDREN, [case_id])).fetchone()
     return 0 if row is None else int(row[0])
+
+
+_CHILDREN_OF: Final[LiteralString] = """
+SELECT case_id FROM service_case WHERE parent_id = %s AND left_major_at IS NULL AND closed_at IS NULL ORDER BY number
+"""
+
+
+async def children_of(conn: Connection, case_id: str) -> list[str]:
+    """The live children of a major case, the oldest first."""
+    return [row[0] async for row in await conn.execute(_CHILDREN_OF, [case_id])]
+
+
+_LET_GO: Final[LiteralString] = "UPDATE service_case SET left_major_at = %s WHERE case_id = %s"
+
+
+async def let_go(conn: Connection, case_id: str, now_s: float) -> None:
+    """Note that a child goes on by itself."""
+    await conn.execute(_LET_GO, [to_datetime(now_s), case_id])
+
+
+_IS_LEAVING: Final[LiteralString] = """
+SELECT EXISTS (
+    SELECT FROM service_case c
+      JOIN outbox_stream s ON (s.tenant_id, s.endpoint, s.stream_key) = (c.tenant_id, %s, c.case_id)
+     WHERE c.parent_id = %s AND c.left_major_at IS NOT NULL AND s.state = 'live' AND s.next_attempt_at IS NOT NULL
+       AND now() < %s + interval '15 minutes')
+"""
+
+
+async def is_leaving(conn: Connection, case_id: str, endpoint: str, since: datetime) -> bool:
+    """Whether an endpoint has still to be told of a child that left a major case; no for good 15 minutes `since`."""
+    return await (await conn.execute(_IS_LEAVING, [endpoint, case_id, since])).fetchone() == (True,)
 
 
 _PARENT_OF: Final[LiteralString] = "SELECT parent_id FROM service_case WHERE case_id = %s"

@@ -290,7 +290,7 @@ def case_of_row(row: dict[str, Any]) -> Case:
         version=row["version"],
         relapses=row["relapses"],
         relapse_of=row["relapse_of"],
-        parent_id=row["parent_id"],
+        parent_id=row["parent_id"] if row["left_major_at"] is None else None,
         assignee=row["assignee"],
     )
 

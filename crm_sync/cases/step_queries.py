@@ -212,12 +212,24 @@ async def settle_step(conn: Connection, step_id: str, state: str, reason: str | 
 _WITHDRAW_STEPS: Final[LiteralString] = """
 UPDATE held_step SET state = 'withdrawn', reason = %s, settled_at = %s
  WHERE case_id = %s AND state IN ('held', 'proposed')
+RETURNING channel
 """
 
 
-async def withdraw_steps(conn: Connection, case_id: str, reason: str, now_s: float) -> None:
-    """Give up every step of a case that has not been queued."""
-    await conn.execute(_WITHDRAW_STEPS, [reason, to_datetime(now_s), case_id])
+async def withdraw_steps(conn: Connection, case_id: str, reason: str, now_s: float) -> list[str]:
+    """Give up every step of a case that has not been queued; gives their channels."""
+    return [row[0] async for row in await conn.execute(_WITHDRAW_STEPS, [reason, to_datetime(now_s), case_id])]
+
+
+_PLAN_ANEW: Final[LiteralString] = """
+UPDATE held_step SET state = 'held', reason = NULL, settled_at = NULL, due_at = %(now)s, decided_at = %(now)s
+ WHERE case_id = %(case_id)s AND state = 'withdrawn' AND reason = %(reason)s
+"""
+
+
+async def plan_anew(conn: Connection, case_id: str, reason: str, now_s: float) -> None:
+    """Hold the steps of a case again that were withdrawn for a reason which is no more; every gate is asked anew."""
+    await conn.execute(_PLAN_ANEW, {"case_id": case_id, "reason": reason, "now": to_datetime(now_s)})
 
 
 async def _fetch_step(conn: Connection, query: LiteralString, key: str) -> Step | None:

@@ -7,6 +7,7 @@ from typing import Final
 from crm_sync.model import Case, Subject
 from crm_sync.policy import gates
 from crm_sync.policy.approval import Asking, approval
+from crm_sync.policy.cohort import cohort
 from crm_sync.policy.contacts import Counting, debounce, frequency_cap
 from crm_sync.policy.hold_out import hold_out
 from crm_sync.policy.model import Gate, GateAnswer, Outcome
@@ -69,6 +70,10 @@ async def _suppression(conn: Connection, settings: CrmSettings, outreach: Outrea
     return await suppression(conn, outreach.subject, outreach.case, human_reply_s=reply_s, now_s=now_s)
 
 
+async def _cohort(conn: Connection, _settings: CrmSettings, outreach: Outreach, _now_s: float) -> GateAnswer | None:
+    return await cohort(conn, outreach.case)
+
+
 async def _hold_out(_conn: Connection, settings: CrmSettings, outreach: Outreach, _now_s: float) -> GateAnswer | None:
     subject = outreach.subject
     return hold_out(settings.outreach.hold_out, subject.tenant_id, subject.owner_ref, outreach.case.severity)
@@ -106,6 +111,7 @@ _GATES: Final[tuple[_Ask, ...]] = (
     _kill_switch,
     _grant,
     _suppression,
+    _cohort,
     _hold_out,  # before what depends on earlier contacts, so that both groups are compared at the same point
     _debounce,
     _cap,
