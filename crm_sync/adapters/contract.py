@@ -7,7 +7,7 @@ calls and the answer into exactly one `Result`. It never retries by itself, exce
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from crm_sync.cases.callback import AgentOutcome, CallbackStatus
 from crm_sync.owners.told import OwnerNews
@@ -206,6 +206,18 @@ class Hooked(Protocol):
         ...
 
 
+News = TypeVar("News")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[News]):
+    """A piece of an answer that may be too long to be had at once."""
+
+    told: Sequence[News]
+    place: object | None = None  # where it goes on, as the adapter itself knows it; None: that was all
+    until_s: float | None = None  # all that changed before is told by now, though there be more
+
+
 @runtime_checkable
 class Polled(Protocol):
     """An adapter that can be asked what has changed."""
@@ -215,8 +227,11 @@ class Polled(Protocol):
         """Real seconds between questions; None for never."""
         ...
 
-    async def changes_since(self, since_s: float) -> Sequence[RecordChange]:
-        """Every record that changed since an instant, as it stands now. Raises Retryable."""
+    async def changes_since(self, since_s: float, place: object | None = None, /) -> Answered[RecordChange]:
+        """Records that changed since an instant, as they stand now: the first of them, or on from a place.
+
+        A bounded number at once. Raises Retryable.
+        """
         ...
 
 
@@ -229,8 +244,11 @@ class TellsOfOwners(Protocol):
         """Real seconds between questions; None for never."""
         ...
 
-    async def owner_news_since(self, since_s: float) -> Sequence[OwnerNews]:
-        """What happened to owners since an instant; the same may be told again. Raises Retryable."""
+    async def owner_news_since(self, since_s: float, place: object | None = None, /) -> Answered[OwnerNews]:
+        """What happened to owners since an instant, or on from a place; the same may be told again. Raises Retryable.
+
+        A bounded number at once.
+        """
         ...
 
 

@@ -14,8 +14,10 @@ from psycopg_pool import AsyncConnectionPool
 from crm_sync.adapters.contract import TellsOfOwners
 from crm_sync.delivery.channels import Channel
 from crm_sync.owners.news import take_news
+from crm_sync.owners.told import OwnerNews
 from crm_sync.records import queries
 from crm_sync.records.asking import Troubles, keep_asking
+from crm_sync.records.walking import Walk, Walks
 from devices.clock import Clock
 
 FIRST_LOOK_BACK_S: Final = 30 * 86_400.0  # as far as the longest cap usually reaches
@@ -44,6 +46,7 @@ class OwnerPolling:
         self._clock = clock
         self._log = log
         self._real_now_s = real_now_s
+        self._walks = Walks()
 
     async def run(self) -> None:
         """Ask until cancelled."""
@@ -55,13 +58,26 @@ class OwnerPolling:
                     tasks.create_task(keep_asking(ask, adapter.owners_every_s, TROUBLES, log), name=f"{name} owners")
 
     async def ask(self, name: str, adapter: TellsOfOwners) -> Counter[str]:
-        """Ask one endpoint once, and keep what it tells; what came of each piece. Raises Retryable."""
-        began_s, asked = self._real_now_s(), ASKED.format(name)
+        """Ask one endpoint, and keep what it tells; what came of each piece. Raises Retryable."""
+        asked, effects = ASKED.format(name), Counter[str]()
+
+        async def take(told: Sequence[OwnerNews]) -> bool:
+            now_s = self._clock.now_s()
+            async with self._pool.connection() as conn, conn.transaction():
+                effects.update([str(await take_news(conn, self._tenant_id, name, news, now_s)) for news in told])
+            return False
+
+        async def reached(until_s: float) -> None:
+            async with self._pool.connection() as conn, conn.transaction():
+                await queries.note_asked(conn, self._tenant_id, asked, until_s)
+
+        walk = self._walks.resume(name) or await self._begin(asked)
+        if not await self._walks.go(name, walk, adapter.owner_news_since, take, reached):
+            self._log.warning("owners.more_to_ask", endpoint=name, taken=effects.total())
+        return effects
+
+    async def _begin(self, asked: str) -> Walk:
+        began_s = self._real_now_s()
         async with self._pool.connection() as conn:
             until_s = await queries.asked_until_s(conn, self._tenant_id, asked)
-        told = await adapter.owner_news_since(began_s - FIRST_LOOK_BACK_S if until_s is None else until_s)
-        now_s = self._clock.now_s()
-        async with self._pool.connection() as conn, conn.transaction():
-            effects = Counter([str(await take_news(conn, self._tenant_id, name, news, now_s)) for news in told])
-            await queries.note_asked(conn, self._tenant_id, asked, began_s)
-        return effects
+        return Walk(began_s, began_s - FIRST_LOOK_BACK_S if until_s is None else until_s)

@@ -18,6 +18,7 @@ from crm_sync.delivery.channels import Channel
 from crm_sync.records import queries
 from crm_sync.records.asking import Troubles, keep_asking
 from crm_sync.records.take import BUSY, take_found
+from crm_sync.records.walking import Walk, Walks
 from devices.clock import Clock
 
 FIRST_LOOK_BACK_S: Final = 86_400.0
@@ -48,6 +49,7 @@ class Polling:
         self._clock = clock
         self._log = log
         self._real_now_s = real_now_s
+        self._walks = Walks()
 
     async def run(self) -> None:
         """Ask until cancelled."""
@@ -59,21 +61,34 @@ class Polling:
                     tasks.create_task(keep_asking(ask, adapter.poll_every_s, TROUBLES, log), name=name)
 
     async def ask(self, name: str, adapter: Polled) -> Counter[str]:
-        """Ask one endpoint once, and take over what it says; what came of each record. Raises Retryable.
+        """Ask one endpoint, and take over what it says; what came of each record. Raises Retryable.
 
         Where something is on its way to a record, the same time is asked for again: the answer was given before it.
         """
+        effects = Counter[str]()
+
+        async def take(changes: Sequence[RecordChange]) -> bool:
+            some = Counter([await self._take(name, change) for change in changes])
+            effects.update(some)
+            if found := some[CallbackEffect.APPLIED]:
+                async with self._pool.connection() as conn, conn.transaction():
+                    await queries.note_found(conn, self._tenant_id, name, found, self._real_now_s())
+            return some[BUSY] > 0
+
+        async def reached(until_s: float) -> None:
+            async with self._pool.connection() as conn, conn.transaction():
+                await queries.note_asked(conn, self._tenant_id, name, until_s)
+
+        walk = self._walks.resume(name) or await self._begin(name)
+        if not await self._walks.go(name, walk, adapter.changes_since, take, reached):
+            self._log.warning("records.more_to_ask", endpoint=name, taken=effects.total())
+        return effects
+
+    async def _begin(self, name: str) -> Walk:
         began_s = self._real_now_s()
         async with self._pool.connection() as conn:
             until_s = await queries.asked_until_s(conn, self._tenant_id, name)
-        changes = await adapter.changes_since(began_s - FIRST_LOOK_BACK_S if until_s is None else until_s)
-        effects = Counter([await self._take(name, change) for change in changes])
-        async with self._pool.connection() as conn, conn.transaction():
-            if effects[CallbackEffect.APPLIED]:
-                await queries.note_found(conn, self._tenant_id, name, effects[CallbackEffect.APPLIED], began_s)
-            if not effects[BUSY]:
-                await queries.note_asked(conn, self._tenant_id, name, began_s)
-        return effects
+        return Walk(began_s, began_s - FIRST_LOOK_BACK_S if until_s is None else until_s)
 
     async def _take(self, name: str, change: RecordChange) -> str:
         try:

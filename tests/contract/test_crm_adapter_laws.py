@@ -345,7 +345,7 @@ async def test_what_no_hook_tells_is_found_by_asking(party: Party, stage: StageS
         affair.rig.hands.now_s += 400
         record.status, record.changed_s = affair.vendor.word("closed"), affair.rig.hands.now_s - 100
         record.outcome = {"example": "false alarm", "zendesk": "false_alarm"}.get(party.name, "false")
-        (change,) = await affair.adapter.changes_since(began_s)
+        (change,) = (await affair.adapter.changes_since(began_s)).told
         assert (change.case_id, change.external_id) == ("case_a", record.number)
         assert (change.status, change.outcome) == ("resolved", "false")
 

@@ -62,12 +62,12 @@ async def test_a_ticket_that_somebody_opened_is_told_of_and_our_own_is_not(offic
     opened_s = office.at_s
     # of what nobody of ours is
     stray = office.crm.vendor.book.open_by_people("999", office.crm.vendor.word("open"), office.at_s)
-    news = await office.adapter.owner_news_since(NOW_S)
+    news = (await office.adapter.owner_news_since(NOW_S)).told
     about_owner = [each for each in news if each.owner_ref == "owner-1"]
     assert about_owner == [HumanCase(number, is_open=True, at_s=opened_s, owner_ref="owner-1")]
     assert {each.external_id for each in news if isinstance(each, HumanCase)} <= {number, stray.number}
     await office.does("status", number=number, status="closed", silent=True)
-    news = await office.adapter.owner_news_since(NOW_S)
+    news = (await office.adapter.owner_news_since(NOW_S)).told
     (over,) = [each for each in news if isinstance(each, HumanCase) and each.owner_ref == "owner-1"]
     assert (over.external_id, over.is_open) == (number, False)
 
@@ -78,9 +78,8 @@ async def test_a_contact_that_somebody_made_is_told_of_once(office: Office) -> N
         await office.does("status", number=number, status="waiting", silent=True)
     else:
         await office.does("contacts", owner="owner-1")
-    told = [
-        [each for each in await office.adapter.owner_news_since(NOW_S) if isinstance(each, Contacted)] for _ in range(2)
-    ]
+    answers = [await office.adapter.owner_news_since(NOW_S) for _ in range(2)]
+    told = [[each for each in answer.told if isinstance(each, Contacted)] for answer in answers]
     assert told[0] == told[1]
     (contact,) = told[0]
     assert (contact.owner_ref, contact.at_s, contact.by_human) == ("owner-1", office.at_s, True)

@@ -72,10 +72,10 @@ async def test_a_case_is_one_ticket_from_its_opening_to_its_end(
         ]
         adapter = rig.channels[0].adapter
         assert isinstance(adapter, RestAdapter)
-        (change,) = await adapter.changes_since(0.0)
+        (change,) = (await adapter.changes_since(0.0)).told
         assert (change.case_id, change.external_id, change.status) == ("case_a", str(ticket["id"]), "resolved")
         helpdesk.change(ticket["id"], status=2)
-        assert await adapter.changes_since(0.0) == []
+        assert (await adapter.changes_since(0.0)).told == []
         assert (await adapter.health()).ok
         steps = [step async for step in rehearse(adapter, 1_800_000_000.0)]
         assert [step.ok for step in steps] == [True] * 4, steps

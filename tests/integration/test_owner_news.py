@@ -10,6 +10,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
+from crm_sync.adapters.contract import Answered
 from crm_sync.adapters.rest.adapter import RestAdapter
 from crm_sync.adapters.rest.caller import Caller
 from crm_sync.callbacks import CallbackAnswer, receive
@@ -242,10 +243,10 @@ def adapter(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> RestAdapter:
     )
     made = RestAdapter(settings)
 
-    async def items(_caller: object, name: str, *_asked: object) -> Sequence[object]:
-        return {"contacts": REPLIES, "tickets": TICKETS}[name]
+    async def some(_caller: object, name: str, *_asked: object) -> tuple[Sequence[object], None]:
+        return {"contacts": REPLIES, "tickets": TICKETS}[name], None
 
-    monkeypatch.setattr(Caller, "items", items)  # the calls have tests of their own
+    monkeypatch.setattr(Caller, "some", some)  # the calls have tests of their own
     return made
 
 
@@ -253,7 +254,7 @@ async def test_a_helpdesks_file_says_where_replies_and_tickets_are_found(
     world: CaseWorld, adapter: RestAdapter
 ) -> None:
     assert adapter.owners_every_s == 300.0
-    told = await adapter.owner_news_since(NOON - DAY)
+    told = (await adapter.owner_news_since(NOON - DAY)).told
     assert told == [
         Contacted("own-1", "1", 1772524800.0, "email", by_human=False),
         Contacted("own-1", "2", 1772528400.0, "phone", by_human=True),
@@ -274,9 +275,9 @@ async def test_news_of_people_whom_nobody_knows_is_passed_over(world: CaseWorld)
         owners_every_s = 1.0
         since_s = 0.0
 
-        async def owner_news_since(self, since_s: float) -> Sequence[OwnerNews]:
+        async def owner_news_since(self, since_s: float, _place: object | None = None, /) -> Answered[OwnerNews]:
             self.since_s = since_s
-            return [Contacted("own-9", "1", NOON), LeaveAlone("own-1", "do_not_contact", is_on=True)]
+            return Answered([Contacted("own-9", "1", NOON), LeaveAlone("own-1", "do_not_contact", is_on=True)])
 
     told = Told()
     polling = OwnerPolling(

@@ -125,7 +125,7 @@ async def test_a_case_lives_where_everything_is_different() -> None:
         adapter = RestAdapter(settings(desk, SPEC, user="robot"))
         assert list(await adapter.find_case("case_a")) == ["13"]
         # all of them changed in the same moment, on several pages
-        told = await adapter.changes_since(NOW_S)
+        told = (await adapter.changes_since(NOW_S)).told
         assert RecordChange("case_a", "13", "resolved") in told
         assert len(told) == 4
         await adapter.close()

@@ -72,5 +72,5 @@ async def test_every_answer_is_lost_once_and_one_issue_with_each_note_once_remai
         assert notes == ["severity_raised: No steps since Sunday.", "recovered_in_telemetry: Steps are back."]
         assert (await adapter.health()).ok
         tracker.change("1", status="in-progress")
-        assert await adapter.changes_since(0.0) == [RecordChange("case_a", "1", "in_progress")]
+        assert (await adapter.changes_since(0.0)).told == [RecordChange("case_a", "1", "in_progress")]
     await adapter.close()

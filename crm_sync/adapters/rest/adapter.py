@@ -7,18 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final
 
-from crm_sync.adapters.contract import Audit, Capabilities, Delivery, Health, Inbound, Outcome, RecordChange, Result
+from crm_sync.adapters.contract import (
+    Answered,
+    Audit,
+    Capabilities,
+    Delivery,
+    Health,
+    Inbound,
+    Outcome,
+    RecordChange,
+    Result,
+)
 from crm_sync.adapters.rest.account import read_spec
 from crm_sync.adapters.rest.caller import Caller
 from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.examine import examine
-from crm_sync.adapters.rest.hearing import Contacts, Tickets
-from crm_sync.adapters.rest.instants import write_instant
+from crm_sync.adapters.rest.hearing import Tickets
 from crm_sync.adapters.rest.limits import Bucket
 from crm_sync.adapters.rest.people import Directory
 from crm_sync.adapters.rest.reading import RestInbound, read_changes, read_contacts, read_tickets
-from crm_sync.adapters.rest.spec import FACTS
-from crm_sync.adapters.rest.template import Json, Values
+from crm_sync.adapters.rest.steps import Going, step
 from crm_sync.adapters.rest.work import Work
 from crm_sync.endpoints import LEASE_S
 from crm_sync.guard import Resolve, resolve_host
@@ -134,18 +142,18 @@ class RestAdapter:
         """As its file has it."""
         return None if self.spec.poll is None else self.spec.poll.every
 
-    async def changes_since(self, since_s: float) -> Sequence[RecordChange]:
-        """Every record that changed since an instant, as it stands now. Raises Retryable."""
+    async def changes_since(self, since_s: float, place: object | None = None) -> Answered[RecordChange]:
+        """Records that changed since an instant, as they stand now, or on from a place. Raises Retryable."""
         poll = self.spec.poll
         if poll is None:
-            return ()
-        facts = {**dict.fromkeys(FACTS), "since": write_instant(poll.since, since_s - poll.overlap)}
+            return Answered(())
+        going = place if isinstance(place, Going) else Going()
         try:
-            self._caller.admit(can_wait=True)
-            items = await self._caller.items("poll", poll, Values(facts, self.spec.maps))
+            items, following = await step(self._caller, "poll", poll, self.spec.maps, since_s=since_s, going=going)
         except CallFailed as failed:
             raise _retryable(failed) from failed
-        return [replace(change, version=None) for change in read_changes(poll, items)]
+        told = [replace(change, version=None) for change in read_changes(poll, items)]
+        return Answered(told, following, None if following is None else following.since_s)
 
     @property
     def owners_every_s(self) -> float | None:
@@ -153,26 +161,26 @@ class RestAdapter:
         asked = [each.every for each in (*self.spec.contacts, self.spec.tickets) if each is not None]
         return min(asked, default=None)
 
-    async def owner_news_since(self, since_s: float) -> Sequence[OwnerNews]:
-        """Whom people contacted, and their own tickets, since an instant. Raises Retryable."""
+    async def owner_news_since(self, since_s: float, place: object | None = None) -> Answered[OwnerNews]:
+        """Whom people contacted, and their own tickets, since an instant, or on from a place. Raises Retryable."""
         told: list[OwnerNews] = []
+        going = place if isinstance(place, Going) else Going()
+        listings = [*self.spec.contacts, *([self.spec.tickets] if self.spec.tickets is not None else [])]
         try:
-            for contacts in self.spec.contacts:
-                told += read_contacts(contacts, *await self._listed("contacts", contacts, since_s))
-            if self.spec.tickets is not None:
-                told += read_tickets(self.spec.tickets, *await self._listed("tickets", self.spec.tickets, since_s))
+            for number, listing in list(enumerate(listings))[going.listing :]:
+                name = "tickets" if isinstance(listing, Tickets) else "contacts"
+                items, following = await step(self._caller, name, listing, self.spec.maps, since_s=since_s, going=going)
+                owners = await self._directory.owners(self._caller, self.spec, listing, items, self._real_now_s())
+                if isinstance(listing, Tickets):
+                    told += read_tickets(listing, items, owners)
+                else:
+                    told += read_contacts(listing, items, owners)
+                if following is not None:
+                    return Answered(told, following)
+                going = Going(number + 1)
         except CallFailed as failed:
             raise _retryable(failed) from failed
-        return told
-
-    async def _listed(
-        self, name: str, listing: Contacts | Tickets, since_s: float
-    ) -> tuple[Sequence[Json], Sequence[str]]:
-        """What is listed, and whom each is about."""
-        facts = {**dict.fromkeys(FACTS), "since": write_instant(listing.since, since_s - listing.overlap)}
-        self._caller.admit(can_wait=True)
-        items = await self._caller.items(name, listing, Values(facts, self.spec.maps))
-        return items, await self._directory.owners(self._caller, self.spec, listing, items, self._real_now_s())
+        return Answered(told)
 
     def examine(self) -> AsyncIterator[Health]:
         """What the file's checks find, one after the other; nothing is written."""

@@ -3,14 +3,13 @@
 import hashlib
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 import httpx
-import msgspec
 
 from crm_sync.adapters.contract import DEFAULT_PAUSE_S, OWN_LIMIT, Outcome, Result
 from crm_sync.adapters.http import MAX_ANSWER_BYTES, Exchange, Request, open_client, redact, send, unanswered
@@ -18,6 +17,7 @@ from crm_sync.adapters.rest.auth import Authority, Credentials, read_credentials
 from crm_sync.adapters.rest.calls import Call, Listing, Write
 from crm_sync.adapters.rest.classify import CallFailed, Judge, in_doubt
 from crm_sync.adapters.rest.limits import Bucket
+from crm_sync.adapters.rest.pages import Place, read_some
 from crm_sync.adapters.rest.request import Origin
 from crm_sync.adapters.rest.spec import Spec
 from crm_sync.adapters.rest.template import Json, UnknownWord, Values, as_text, look_up
@@ -87,31 +87,24 @@ class Caller:
 
     async def items(self, name: str, call: Listing, values: Values) -> list[Json]:
         """Every item of a listing, over as many pages as it has. Raises CallFailed."""
-        page, cursor, path = call.page_from, None, ""
-        gathered: list[Json] = []
-        seen: set[bytes] = set()
-        found: list[Json] = []
-        for _ in range(call.most_pages):
-            told = {"page": page, "cursor": cursor, "offset": len(gathered)}
-            reply = await self.call(name, call, replace(values, facts={**values.facts, **told}), path)
-            items = look_up(call.items, reply.body)
-            found = items if isinstance(items, list) else []
-            mark = msgspec.json.encode(found)
-            if mark in seen or not (found or call.is_led):  # a CRM that ignores the page number brings the first again
-                return gathered
-            if found:
-                seen.add(mark)
-            gathered += found
-            path = self._next_page(name, call, reply)
-            cursor = look_up(call.cursor, reply.body) if call.cursor else None
-            if page is not None:
-                page += 1
-            elif not path and cursor is None and not call.by_offset:
-                return gathered
-        if not found:  # of those that lead on for ever
+        gathered, place = await self.some(name, call, values)
+        if place is None or not place.last:  # an empty page at the end: of those that lead on for ever
             return gathered
         detail = f"{name}: there are more than {call.most_pages} pages, and what is sought may be on the next"
         raise CallFailed(Outcome(Result.PERMANENT, "too_many_pages", detail))
+
+    async def some(
+        self, name: str, call: Listing, values: Values, place: Place | None = None
+    ) -> tuple[list[Json], Place | None]:
+        """The next items of a listing, and where it goes on; None for its end. Raises CallFailed."""
+        return await read_some(self, name, call, values, place)
+
+    async def turn(self, name: str, call: Listing, values: Values, path: str) -> tuple[Sequence[Json], str, Json]:
+        """One page: its items, the path of the next one and its cursor. Raises CallFailed."""
+        reply = await self.call(name, call, values, path)
+        items = look_up(call.items, reply.body)
+        cursor = look_up(call.cursor, reply.body) if call.cursor else None
+        return items if isinstance(items, list) else [], self._next_page(name, call, reply), cursor
 
     async def close(self) -> None:
         """Close the connections."""

@@ -35,6 +35,7 @@ class Poll(Listing, Reading):
     every: Annotated[SpanS, Field(ge=1)] = 300.0
     overlap: Annotated[SpanS, Field(ge=0)] = 60.0  # `since` is so much before the last look: clocks differ
     since: InstantFormat = "iso"
+    in_order_of: Expression | None = None  # in an item: what {since} is held against, where answers come in its order
 
 
 class People(Listing):
@@ -51,6 +52,7 @@ class _OfOwners(Listing):
     every: Annotated[SpanS, Field(ge=1)] = 300.0
     overlap: Annotated[SpanS, Field(ge=0)] = 60.0  # `since` is so much before the last look: clocks differ
     since: InstantFormat = "iso"
+    in_order_of: Expression | None = None  # in an item: what {since} is held against, where answers come in its order
     id: Expression  # what the CRM calls it
     at: Expression  # when
     people: People | None = None  # who is meant, where `owner` is a name of the helpdesk's own
