@@ -30,6 +30,7 @@ class Claim:
     asked_s: float | None = None  # when the last of those was heard of
     lost_leases: int = 0  # in a row: its workers died, or could not settle it
     stumbling_since_s: float | None = None  # the policy has failed over it since
+    parent_id: str | None = None  # what the endpoint calls the major case that the message names
 
 
 _CLAIM = """
@@ -61,10 +62,14 @@ _HEADS = """
 SELECT s.stream_id, s.lease_token, s.failures,
        s.tenant_id, s.endpoint, s.stream_key, m.seq, m.message_id, m.type, m.body, m.created_at,
        x.external_id, a.attempts, a.asked_s IS NOT NULL, a.asked_s,
-       s.lost_leases, extract(epoch FROM s.stumbling_since)::float8
+       s.lost_leases, extract(epoch FROM s.stumbling_since)::float8,
+       parent.external_id
   FROM outbox_stream s
   JOIN outbox_message m ON m.stream_id = s.stream_id AND m.seq = s.head_seq
   LEFT JOIN external_ref x ON (x.tenant_id, x.endpoint, x.case_id) = (s.tenant_id, s.endpoint, s.stream_key)
+ CROSS JOIN LATERAL (SELECT convert_from(m.body, 'UTF8')::json -> 'data' AS data) AS said
+  LEFT JOIN external_ref parent ON (parent.tenant_id, parent.endpoint) = (s.tenant_id, s.endpoint)
+        AND parent.case_id = coalesce(said.data ->> 'parent', said.data ->> 'left')
  CROSS JOIN LATERAL (
        SELECT count(*) AS attempts,
               extract(epoch FROM max(coalesce(d.settled_at, d.started_at)) FILTER (
@@ -106,6 +111,7 @@ def _claim(row: TupleRow) -> Claim:
         asked_s=row[14],
         lost_leases=row[15],
         stumbling_since_s=row[16],
+        parent_id=row[17],
     )
 
 

@@ -110,6 +110,38 @@ async def test_a_record_says_what_is_next_which_team_and_until_when(party: Party
         assert "https://care.example.com/cases/case_a" in record.text
 
 
+@readers
+async def test_a_child_is_tied_to_its_major_case_and_let_go_before_that_ends(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage, account=FALLBACKS.get(party.name, {})) as affair:
+        affair.crm.command("parent", Fault.FAIL_AFTER)  # said again, it is the same
+        joins = updated(change="joined_major_case", parent="case_m")
+        await affair.tell(opened(), joins)
+        await affair.run()
+        assert (await affair.state(joins))[0] == "pending"  # the major case has no record yet
+        await affair.tell(begins := opened("case_m", major=True, owner_ref=None, asset={"model": "coffee-machine"}))
+        await affair.run_until_settled(begins, joins)
+        await must_be_delivered(affair, begins, joins)
+        (child,), (major,) = affair.records(), affair.records("case_m")
+        assert child.parent == major.number
+        assert len(notes_of([child], joins)) == 1
+        await affair.tell(leaves := updated(change="left_major_case", left="case_m"))
+        await affair.run(6)
+        await affair.tell(over := resolved("case_m", owner_ref=None))
+        await affair.run(6)
+        await must_be_delivered(affair, leaves, over)
+        (child,) = affair.records()
+        assert (child.parent, is_closed(affair), is_closed(affair, "case_m")) == ("", False, True)
+
+
+@readers
+async def test_a_child_whose_major_case_has_no_record_goes_on_without_it(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        await affair.tell(opened(), joins := updated(change="joined_major_case", parent="case_m"))
+        await affair.run_until_settled(joins)
+        await must_be_delivered(affair, joins)
+        assert affair.crm.count("parent") == 0
+
+
 @everyone
 async def test_a_create_whose_answer_is_lost_makes_no_second_record(party: Party, stage: StageServer) -> None:
     async with open_affair(party, stage) as affair:

@@ -132,6 +132,12 @@ class Contact(Listing):
     otherwise: str | int = ""  # the contact of a product whose owner is not known, or not found
 
 
+class Parent(Write):
+    """Ties the record to that of the major case, however often it is said; with {parent_record} null, unties it."""
+
+    leave: Write | None = None  # unties it, where that takes another call
+
+
 class Read(Call):
     """Reads the record back, to see whether it is as it was told to be."""
 

@@ -27,7 +27,19 @@ _BY_STATUS: Final[Mapping[int, Result]] = {
     503: Result.RETRYABLE,
 }
 _ON_A_RECORD: Final = frozenset(
-    {"read", "update", "link", "note", "note.find", "note.first", "note.attach", "status", "end"}
+    {
+        "read",
+        "update",
+        "link",
+        "parent",
+        "parent.leave",
+        "note",
+        "note.find",
+        "note.first",
+        "note.attach",
+        "status",
+        "end",
+    }
 )
 RECORD_GONE: Final = "record_gone"
 """The code of a record that is there no more: somebody removed it, or merged it into another."""

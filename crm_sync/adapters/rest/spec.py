@@ -16,6 +16,7 @@ from crm_sync.adapters.rest.calls import (
     Expression,
     Find,
     Note,
+    Parent,
     Pattern,
     Read,
     Section,
@@ -34,9 +35,9 @@ FACTS: Final = frozenset(
         *("sla_due_at", "closed_at", "resolution", "outcome", "device_id", "asset", "owner_ref", "account_ref"),
         *("alarms", "relapse_of", "outreach", "owner_answer", "chart", "truncated"),
         *("next_action", "tried"),
-        *("major", "cohort", "members", "parent"),  # of the message
+        *("major", "cohort", "members", "parent", "left"),  # of the message
         *("message_id", "external_id", "contact_id", "page", "cursor", "offset", "listed"),  # of the call
-        *("since", "now", "etag", "note_id", "people", "people_ids"),
+        *("parent_record", "since", "now", "etag", "note_id", "people", "people_ids"),
         *("news", "todo", "case_link"),  # written from the message
     }
 )
@@ -55,6 +56,8 @@ CallName = Literal[
     "end",
     "contact",
     "link",
+    "parent",
+    "parent.leave",
     "poll",
     "contacts",
     "tickets",
@@ -140,6 +143,7 @@ class Spec(Section):
     find: Find | None = None
     contact: Contact | None = None
     link: Write | None = None
+    parent: Parent | None = None
     read: Read | None = None
     update: Write | None = None
     note: Note | None = None
@@ -166,6 +170,8 @@ class Spec(Section):
             "find": self.find,
             "contact": self.contact,
             "link": self.link,
+            "parent": self.parent,
+            "parent.leave": self.parent.leave if self.parent else None,
             "read": self.read,
             "update": self.update,
             "note": self.note,

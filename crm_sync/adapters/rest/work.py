@@ -24,6 +24,8 @@ _MOVES: Final = frozenset({"reopened", "waiting", "accepted", "in_progress"})
 
 _MOST_READ: Final = 100  # hits of a search that are looked at one by one
 
+_WAITS_FOR_PARENT: Final = 3  # attempts; then the case goes on without the tie
+
 RECORD_CLOSED: Final = "record_closed"
 """The code of a rule of a file's: the record is closed for good, and moves no more."""
 
@@ -51,6 +53,7 @@ class Work:
             "case_id": delivery.key,
             "message_id": delivery.message_id,
             "external_id": delivery.external_id,
+            "parent_record": delivery.parent_id,
             "now": to_datetime(now_s).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
 
@@ -148,12 +151,14 @@ class Work:
         await self._find_contact()
         if self.external_id is None:
             await self._make()
+            await self._tie()
             return Outcome(Result.OK, "created")
         await self._know_record()  # made by an attempt whose end was a failure, or was not heard of
         if self._spec.update is not None:
             await self._tell("update", self._spec.update)
         await self._link()
         await self._check_record()
+        await self._tie()
         return Outcome(Result.OK, "updated")
 
     async def _make(self) -> None:
@@ -179,6 +184,7 @@ class Work:
         moves = self._facts["change"] in _MOVES
         for step in self._in_order(self._move_on if moves else None):
             await step()
+        await self._tie()
         return Outcome(Result.OK, "updated")
 
     async def _close(self) -> Outcome:
@@ -227,6 +233,21 @@ class Work:
     async def _link(self) -> None:
         if self._spec.link is not None and self._facts["contact_id"] is not None:
             await self._tell("link", self._spec.link)
+
+    async def _tie(self) -> None:
+        """Tie the record to that of its major case, or untie it. It comes last: what is new must not wait for it."""
+        call, is_leaving = self._spec.parent, self._facts.get("left") is not None
+        if call is None or not (is_leaving or self._facts.get("parent")):
+            return
+        if is_leaving and call.leave is None:
+            self._facts["parent_record"] = None
+        elif self._facts["parent_record"] is None:  # the other record is not there yet, or never will be
+            if is_leaving or self._delivery.attempt > _WAITS_FOR_PARENT:
+                return
+            says = "the record of the major case is not there yet"
+            raise CallFailed(Outcome(Result.RETRYABLE, "parent_unknown", f"parent: {says}"))
+        leave = call.leave if is_leaving else None
+        await self._tell("parent", call) if leave is None else await self._tell("parent.leave", leave)
 
     async def _tell(self, name: str, call: Write) -> Reply:
         """Make a call that changes something. One that bears the record's etag is made to the record as it stands now.

@@ -75,6 +75,7 @@ class Ticket:
     outcome: str = ""
     removed: bool = False
     merged_into: str = ""
+    parent: str = ""  # the number of the record that it is tied to
     notes: list[Note] = field(default_factory=list[Note])
 
 

@@ -26,6 +26,7 @@ _KINDS = {
     ("GET", "emails"): "contacts",
     ("GET", "phonecalls"): "contacts",
 }
+_PARENT = "parentcaseid@odata.bind"
 _FILTER = re.compile(r"new_careloopcase eq '([^']*)'")
 _SINCE = re.compile(r"modifiedon ge (\S+)")
 
@@ -63,7 +64,8 @@ class Dynamics:
             case _ if _BY_KEY.search(what):
                 return "create"
             case _:
-                return "status" if "statuscode" in asked.json else "update"
+                told_now: dict[str, Any] = asked.json
+                return "parent" if _PARENT in told_now else "status" if "statuscode" in told_now else "update"
 
     def work(self, asked: Asked) -> Reply:
         """Answer."""
@@ -150,6 +152,8 @@ class Dynamics:
             return Reply(200, _shown(ticket))
         if asked.headers.get("if-match") != "*":
             return _error(400, "0x80060888", "this would make a record that was removed once more")
+        if asked.json.get(_PARENT) and _found(_BY_ID, asked.json[_PARENT]) not in self.book.tickets:
+            return _missing()
         self._change(ticket, asked.json, asked.at_s)
         return Reply(204)
 
@@ -158,6 +162,8 @@ class Dynamics:
             ticket.priority = str(told.get("prioritycode", ticket.priority))
         if "key" not in self.drops:
             ticket.key = told.get("new_careloopcase", ticket.key)
+        if _PARENT in told:
+            ticket.parent = _found(_BY_ID, told[_PARENT] or "")
         ticket.status = str(told.get("statuscode", ticket.status))
         ticket.changed_s = at_s
 

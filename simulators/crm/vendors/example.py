@@ -45,7 +45,8 @@ class Example:
             case ("POST", "tickets", _, "comments"):
                 return "note"
             case _:
-                return "status" if "status" in asked.json else "update"
+                told: dict[str, Any] = asked.json
+                return "parent" if "parent_id" in told else "status" if "status" in told else "update"
 
     def work(self, asked: Asked) -> Reply:
         """Answer."""
@@ -103,6 +104,8 @@ class Example:
         told = asked.json
         if told.get("status", "open") not in _STATUSES:
             return Reply(200, {"error": "this status is not allowed here"})
+        if "parent_id" in told:
+            ticket.parent = "" if told["parent_id"] is None else str(told["parent_id"])
         ticket.status = told.get("status", ticket.status)
         if "priority" not in self.drops:
             ticket.priority = told.get("priority", ticket.priority)

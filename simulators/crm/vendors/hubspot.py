@@ -50,8 +50,8 @@ class Hubspot:
                 return (
                     "poll" if asked.json["filterGroups"][0]["filters"][1]["operator"] == "HAS_PROPERTY" else "tickets"
                 )
-            case ("PUT", "objects", "tickets", _, "associations", *_):
-                return "link"
+            case ("PUT" | "DELETE", "objects", "tickets", _, "associations", *to):
+                return "parent" if "tickets" in to else "link"
             case ("GET", "objects", "tickets", _, "associations", *_):
                 return "note.first"
             case ("POST", "objects", "notes", "batch", "read"):
@@ -146,6 +146,11 @@ class Hubspot:
         if ticket is None or ticket.removed:
             return _missing()
         match self.kind(asked):
+            case "parent" if asked.parts[-1] not in self.book.tickets:
+                return _missing()
+            case "parent":
+                ticket.parent = asked.parts[-1] if asked.method == "PUT" else ""
+                return Reply(200 if asked.method == "PUT" else 204)
             case "link":
                 ticket.contact = asked.parts[-1]
                 return Reply(200, {"status": "COMPLETE", "results": []})

@@ -63,7 +63,8 @@ class Salesforce:
             case ("GET", "sobjects", "Case", _):
                 return "read"
             case _:
-                return "status" if "Status" in asked.json else "update"
+                told: dict[str, Any] = asked.json
+                return "parent" if "ParentId" in told else "status" if "Status" in told else "update"
 
     def work(self, asked: Asked) -> Reply:
         """Answer."""
@@ -147,6 +148,10 @@ class Salesforce:
             ticket.priority = told.get("Priority", ticket.priority)
         if "key" not in self.drops:
             ticket.key = told.get("Careloop_Case__c", ticket.key)
+        if "ParentId" in told:
+            if told["ParentId"] and told["ParentId"] not in self.book.tickets:
+                return _error(400, "INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
+            ticket.parent = told["ParentId"] or ""
         ticket.status = told.get("Status", ticket.status)
         ticket.changed_s = at_s
         return None

@@ -29,6 +29,7 @@ class Zendesk:
         self.drops: set[str] = set()
         self.users = {"owner-1": 70}
         self.leaves_out_s = 0.0
+        self.problems: set[str] = set()  # tickets of the type problem
 
     def refuse(self, asked: Asked) -> Reply | None:
         """OAuth's bearer, or agent/token and an API token."""
@@ -58,7 +59,7 @@ class Zendesk:
             case ("GET", "tickets", _):
                 return "read"
             case _:
-                return "note" if "comment" in ticket else "status" if "status" in ticket else "update"
+                return _change_of(ticket)
 
     def work(self, asked: Asked) -> Reply:
         """Answer."""
@@ -106,6 +107,8 @@ class Zendesk:
             contact=str(told.get("requester_id", "")) or None,
         )
         self.book.tickets[ticket.number] = ticket
+        if told.get("type") == "problem":
+            self.problems.add(ticket.number)
         self.book.note(ticket, ticket.text, asked.at_s, is_public=told["comment"].get("public", True))
         reply = Reply(201, {"ticket": _shown(ticket)}, {"x-idempotency-lookup": "miss"})
         if key:
@@ -129,6 +132,11 @@ class Zendesk:
     def _change(self, ticket: Ticket, told: dict[str, Any], at_s: float) -> Reply:
         if told.get("status", "open") not in self.statuses:
             return Reply(422, {"error": "RecordInvalid", "details": {"status": [{"description": "is not valid"}]}})
+        problem = told.get("problem_id")
+        if problem is not None and str(problem) not in self.problems:
+            return Reply(422, {"error": "RecordInvalid", "details": {"problem": [{"description": "is no problem"}]}})
+        if "problem_id" in told:
+            ticket.parent = "" if problem is None else str(problem)
         if "external_id" in told and "key" not in self.drops:
             ticket.key = told["external_id"]
         if "priority" in told and "priority" not in self.drops:
@@ -138,6 +146,10 @@ class Zendesk:
             self.book.note(ticket, told["comment"]["body"], at_s, is_public=is_public)
         ticket.status = told.get("status", ticket.status)
         ticket.changed_s = at_s
+        if ticket.status == "solved":  # whoever solves a problem solves its incidents
+            for each in self.book.present():
+                if each.parent == ticket.number and each.status != "closed":
+                    each.status, each.changed_s = "solved", at_s
         return Reply(200, {"ticket": _shown(ticket)})
 
     def throttle(self) -> Reply:
@@ -169,6 +181,12 @@ class Zendesk:
             "X-Zendesk-Webhook-Invocation-Id": f"inv-{ticket.number}-{ticket.changed_s}",
         }
         return HookRequest(headers, {}, body)
+
+
+def _change_of(told: dict[str, Any]) -> str:
+    if "problem_id" in told:
+        return "parent"
+    return "note" if "comment" in told else "status" if "status" in told else "update"
 
 
 def _shown(ticket: Ticket) -> dict[str, Any]:
