@@ -33,7 +33,7 @@ from gateway.console.pages.quiet import quiet_router
 from gateway.console.pages.scorecard import scorecard_router
 from gateway.console.pages.signing_in import signing_in_router
 from gateway.console.pages.watches import watches_router
-from gateway.console.parts import ConsoleParts, Desk, SentAway
+from gateway.console.parts import ConsoleParts, Desk, Refused, SentAway
 from gateway.console.render import Asset, Renderer, load_assets
 from gateway.people.door import install_people, session_of, visitor
 
@@ -112,7 +112,8 @@ def _add_live(app: FastAPI, desk: Desk) -> None:
 def _add_troubles(app: FastAPI, desk: Desk) -> None:
     async def on_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return await _trouble(desk, request, error.status_code, str(error.detail))
+        says = error.detail if isinstance(error, Refused) else None
+        return await _trouble(desk, request, error.status_code, str(error.detail), says)
 
     async def on_sent_away(request: Request, error: Exception) -> Response:
         assert isinstance(error, SentAway)
@@ -151,12 +152,15 @@ TROUBLES: Final = {
 }
 
 
-async def _trouble(desk: Desk, request: Request, status: int, detail: str) -> Response:
-    """What went wrong, as a page; as a problem document where a program asked for what the API does not have."""
+async def _trouble(desk: Desk, request: Request, status: int, detail: str, says: str | None = None) -> Response:
+    """What went wrong, as a page, in our words for the status or in those that were thrown.
+
+    As a problem document where a program asked for what the API does not have.
+    """
     if request.url.path.startswith("/v1"):
         return problem(status, detail)
     words = desk.renderer.words_of(request)
-    known = TROUBLES.get(HTTPStatus(status))
+    known = says or TROUBLES.get(HTTPStatus(status))
     text = words.say(known) if known else HTTPStatus(status).phrase
     if request.headers.get("x-careloop-live") and request.method == "POST":
         return Response(status_code=status, headers={"X-Careloop-Says": quote(text)})

@@ -150,6 +150,13 @@ class Desk:
         return self.renderer.page(request, person, template, {"badges": badges, **context})
 
 
+class Refused(HTTPException):
+    """What was asked for cannot be done, and why: a text that the console has in every language."""
+
+    def __init__(self, says: str) -> None:
+        super().__init__(HTTPStatus.CONFLICT, says)
+
+
 class SentAway(Exception):
     """Nobody is signed in, or not wholly: they go to `page`, and come back afterwards."""
 

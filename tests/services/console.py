@@ -29,7 +29,7 @@ PASSWORD = "a kettle on a long shelf"
 ROLES = {"vera": "viewer", "aldo": "agent", "olga": "operator", "anna": "admin"}
 WITHIN_S = 30.0
 REFUSED_S = 3.0
-BOILERS = 12
+BOILERS = 16
 OBEYS = """what_to_say = "Please open the window, and ring us."
 actions = [{ kind = "self_help_message", channel = "email", template = "boiler-window" }]
 [commands.vent]
@@ -80,9 +80,14 @@ class ConsoleWorld:
 
     def decide(self, case_id: str, what: str) -> None:
         """Say yes or no over the API."""
-        headers = {"Authorization": f"Bearer {self.gateway.address['api_token']}"}
-        answer = httpx.post(f"{self.url}/v1/cases/{case_id}/{what}", json={}, headers=headers, timeout=30)
-        answer.raise_for_status()
+        self.as_token(
+            self.gateway.address["api_token"], "POST", f"/v1/cases/{case_id}/{what}", json={}
+        ).raise_for_status()
+
+    def as_token(self, token: str, method: str, path: str, **what: Any) -> httpx.Response:
+        """What a machine is answered."""
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=30, **what)
 
     def _publish(self, number: int, temperature: float) -> None:
         publisher = Publisher(f"boiler-{number}", f"pass-{number}-word")
@@ -111,9 +116,9 @@ class ConsoleWorld:
 
 
 @pytest.fixture(scope="module")
-def console_world(service_folder: Path) -> Iterator[ConsoleWorld]:
+def console_world(service_folder: Path, prepared_database: Path) -> Iterator[ConsoleWorld]:
     """A running gateway with people and boilers, for the tests of one file."""
-    gateway = GatewayProcess(Path(mkdtemp(prefix="console-", dir=service_folder)))
+    gateway = GatewayProcess(Path(mkdtemp(prefix="console-", dir=service_folder)), prepared_database)
     callback: list[str] = []
     plan = SandboxPlan(SECRET, Misbehaviour.none(), NOBODY, seed=1)
     with (
@@ -141,6 +146,7 @@ def _start(gateway: GatewayProcess, crm: SandboxServer, provider: Provider) -> N
         "[people]\nrequests_per_s = 1000\nrequests_burst = 10000\n"
         f'[people.oidc]\nissuer = "{provider.issuer}"\nclient_id = "{provider.client_id}"\nallow_http = true\n'
         f'client_secret = "{provider.client_secret}"\nroles = ["desk = agent"]\n'
+        f'[console]\nscorecard = "{gateway.folder / "scorecard.json"}"\n'
     )
     gateway.start()
     listed = [

@@ -14,6 +14,7 @@ from devices.profiles.model import Severity, WatchMode
 from gateway.console.app import TROUBLES
 from gateway.console.pages.deliveries import SAID
 from gateway.console.pages.inbox import TABS
+from gateway.console.pages.people import REFUSALS as REFUSALS_OF_PEOPLE
 from gateway.console.render import PAGES
 from gateway.console.words import choose_language, load_words
 from gateway.people.model import Role
@@ -63,6 +64,7 @@ def closed_words() -> Iterator[str]:
     yield from (words for _, words in TROUBLES_OF_THE_DATABASE)
     yield from HOW_PARTS_ARE
     yield from REFUSALS.values()
+    yield from REFUSALS_OF_PEOPLE.values()
 
 
 def wanted() -> set[str]:
