@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from crm_sync import holds, inbox
+from crm_sync.adapters.rest.shared_limits import share
 from crm_sync.cases import step_approvals, step_queries, steps
 from crm_sync.cases.callback import apply_callback
 from crm_sync.cases.desk import Desk
@@ -64,7 +65,7 @@ class CrmSync:
         self._tenant_id = tenant_id
         self.stats = CrmStats()
         self._inbox = InboxWorker(self._desk, pool, clock, log, stats=self.stats)
-        self._channels = open_channels(settings.endpoints)
+        self._channels = open_channels(settings.endpoints, partial(share, pool, tenant_id))
         self._deliverer = Deliverer(
             tenant_id,
             self._channels,

@@ -1,8 +1,8 @@
 """Ways to CRMs, helpdesks and webhook receivers; installed packages register more as `careloop.crm_adapters`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
-from typing import cast
+from typing import Any, cast
 
 from crm_sync.adapters.contract import AdapterFactory, CrmAdapter, Hooked, Inbound, Rationed
 from crm_sync.settings import EndpointSettings
@@ -15,10 +15,19 @@ def load_adapters() -> Mapping[str, AdapterFactory]:
     return {each.name: cast("AdapterFactory", each.load()) for each in found}
 
 
+def _as_it_is(_account: str, budget: Any) -> Any:
+    return budget
+
+
 def build_adapters(
-    endpoints: Iterable[EndpointSettings], factories: Mapping[str, AdapterFactory]
+    endpoints: Iterable[EndpointSettings],
+    factories: Mapping[str, AdapterFactory],
+    share: Callable[[str, Any], Any] = _as_it_is,
 ) -> Mapping[str, CrmAdapter]:
-    """The adapter of each endpoint, by the endpoint's name. Raises ConfigError with every fault at once."""
+    """The adapter of each endpoint, by the endpoint's name. Raises ConfigError with every fault at once.
+
+    `share` makes an account's budget that of other processes, too.
+    """
     adapters: dict[str, CrmAdapter] = {}
     faults: list[Fault] = []
     for endpoint in endpoints:
@@ -33,10 +42,12 @@ def build_adapters(
             faults.extend(error.faults)
     if faults:
         raise ConfigError(faults)
-    accounts: dict[str, Rationed] = {}
+    budgets: dict[str, Any] = {}
     for adapter in adapters.values():
-        if isinstance(adapter, Rationed) and accounts.setdefault(adapter.account, adapter) is not adapter:
-            adapter.join(accounts[adapter.account].budget)
+        if isinstance(adapter, Rationed):
+            if adapter.account not in budgets:
+                budgets[adapter.account] = share(adapter.account, adapter.budget)
+            adapter.join(budgets[adapter.account])
     return adapters
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeVar, runtime_chec
 from crm_sync.cases.callback import AgentOutcome, CallbackStatus
 from crm_sync.owners.told import OwnerNews
 from crm_sync.settings import EndpointSettings, MessageType
+from devices.errors import Retryable
 
 
 class Result(StrEnum):
@@ -51,6 +52,10 @@ class Outcome:
     tries: int | None = None  # fewer attempts than the schedule has, for answers that seldom change
     answer: str = ""  # its beginning, redacted
     request: str = ""  # the call that it answers, where an adapter makes several: method, path, body; redacted
+
+
+class Limited(Retryable):
+    """There were too many requests, ours or others': what was asked uses up no attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ class CrmAdapter(Protocol):
 
 @runtime_checkable
 class Rationed(Protocol):
-    """An adapter that keeps below a limit, which all endpoints of one account use up together."""
+    """An adapter that keeps below a limit, which all endpoints of one account use up together, in all processes."""
 
     @property
     def account(self) -> str:

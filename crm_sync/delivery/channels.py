@@ -1,7 +1,8 @@
 """The endpoints of the settings as the engine sees them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -22,10 +23,12 @@ class Channel:
     expects_hooks: bool = False  # whether the CRM tells of changes by itself, in its own form
 
 
-def open_channels(endpoints: Sequence[EndpointSettings]) -> list[Channel]:
-    """The channel of each endpoint. Raises ConfigError with every fault at once."""
+def open_channels(
+    endpoints: Sequence[EndpointSettings], share: Callable[[str, Any], Any] | None = None
+) -> list[Channel]:
+    """The channel of each endpoint; `share` as for adapters. Raises ConfigError with every fault at once."""
     factories = load_adapters()
-    adapters = build_adapters(endpoints, factories)
+    adapters = build_adapters(endpoints, factories, *([] if share is None else [share]))
     breakers: dict[tuple[str, str, int], Breaker] = {}
     return [
         Channel(

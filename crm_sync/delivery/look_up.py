@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from crm_sync.adapters.contract import CrmAdapter, Delivery, Outcome, Result
+from crm_sync.adapters.contract import CrmAdapter, Delivery, Limited, Outcome, Result
 from crm_sync.delivery.step import CREATES
 from crm_sync.settings import MessageType
 from devices.errors import Retryable
@@ -34,7 +34,8 @@ async def look_up(
     try:
         found = await adapter.find_case(delivery.key)
     except Retryable as error:
-        return Outcome(Result.RETRYABLE, error.reason, error.detail, retry_after_s=error.retry_after_s)
+        result = Result.RATE_LIMITED if isinstance(error, Limited) else Result.RETRYABLE
+        return Outcome(result, error.reason, error.detail, retry_after_s=error.retry_after_s)
     if found:
         return _found(found, delivery, completes=can.completes)
     wait_s = 0.0 if asked_s is None else asked_s + can.lookup_lag_s - now_s

@@ -13,9 +13,10 @@ import click
 from rich.console import Console
 
 from crm_sync.adapters import build_adapters, load_adapters
-from crm_sync.adapters.contract import Audited, CrmAdapter, Health
+from crm_sync.adapters.contract import Audited, CrmAdapter, Health, Rationed
 from crm_sync.adapters.rehearse import rehearse
 from crm_sync.adapters.rest.adapter import RestAdapter
+from crm_sync.adapters.rest.shared_limits import share
 from crm_sync.records.reconcile import Drift, Reconciliation
 from crm_sync.settings import EndpointSettings
 from devices.errors import CareloopError, ConfigError, Fault
@@ -97,6 +98,8 @@ async def _reconcile(
             if retell:
                 async with pool.connection() as conn:
                     await note(conn, settings.tenant.id, "crm.retell", endpoint.name, since_s=since_s)
+            if isinstance(adapter, Rationed):  # the gateway speaks to the same account
+                adapter.join(share(pool, settings.tenant.id, adapter.account, adapter.budget))
             work = Reconciliation(pool, settings.tenant.id, endpoint.name, adapter)
             async for _, found in work.compare(since_s):
                 cases += 1

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from crm_sync.adapters.contract import OWN_LIMIT, Capabilities, CrmAdapter, Delivery, Health, Outcome, Result
+from crm_sync.adapters.contract import OWN_LIMIT, Capabilities, CrmAdapter, Delivery, Health, Limited, Outcome, Result
 from crm_sync.delivery.breaker import Breaker
 from crm_sync.delivery.channels import Channel
 from crm_sync.delivery.replay import replay
@@ -128,6 +128,19 @@ async def test_what_is_sent_again_at_once_waits_until_it_can_be_found(rig: Rig, 
     await rig.run(later_s=10)
     assert (await rig.one(opened)).external_id == "T-7"
     assert (len(crm.delivered), crm.looked_up) == (1, 4)
+
+
+async def test_a_look_up_that_our_own_limit_holds_back_uses_up_no_attempt(rig: Rig, crm: Crm) -> None:
+    crm.answers, crm.holds = [UNKNOWN], Limited(OWN_LIMIT, retry_after_s=1.0)
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    await rig.run()
+    for _ in range(15):  # more often than the schedule has attempts
+        await rig.run(later_s=41)
+    crm.holds = ["T-7"]
+    await rig.run(later_s=41)
+    detail = await rig.one(opened)
+    assert (detail.summary.state, detail.external_id) == ("delivered", "T-7")
 
 
 async def test_two_records_under_one_key_are_for_a_person(rig: Rig, crm: Crm) -> None:

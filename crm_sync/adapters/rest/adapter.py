@@ -14,6 +14,7 @@ from crm_sync.adapters.contract import (
     Delivery,
     Health,
     Inbound,
+    Limited,
     Outcome,
     RecordChange,
     Result,
@@ -23,7 +24,7 @@ from crm_sync.adapters.rest.caller import Caller
 from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.examine import examine
 from crm_sync.adapters.rest.hearing import Tickets
-from crm_sync.adapters.rest.limits import Bucket
+from crm_sync.adapters.rest.limits import Budget
 from crm_sync.adapters.rest.people import Directory
 from crm_sync.adapters.rest.reading import RestInbound, read_changes, read_contacts, read_tickets
 from crm_sync.adapters.rest.steps import Going, step
@@ -98,19 +99,19 @@ class RestAdapter:
         return self._caller.account
 
     @property
-    def budget(self) -> Bucket:
+    def budget(self) -> Budget:
         """What is left of it."""
-        return self._caller.bucket
+        return self._caller.budget
 
-    def join(self, budget: Bucket) -> None:
-        """Count with another endpoint of the same account."""
+    def join(self, budget: Budget) -> None:
+        """Count with others of the same account."""
         self._caller.join(budget)
 
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Make the calls that a message asks for."""
         work = Work(self.spec, self._caller, delivery, self._real_now_s(), case_link=self._settings.case_link)
         try:
-            self._caller.admit()
+            await self._caller.admit()
             async with asyncio.timeout(_PATIENCE_S):
                 outcome = await work.do()
         except CallFailed as failed:
@@ -123,7 +124,7 @@ class RestAdapter:
         """Every record under a case's id. Raises Retryable."""
         look = Delivery(key, "", MessageType.CASE_OPENED, b"{}", None, 1, uncertain=True)
         try:
-            self._caller.admit()
+            await self._caller.admit()
             return await Work(self.spec, self._caller, look).find()
         except CallFailed as failed:
             raise _retryable(failed) from failed
@@ -131,7 +132,7 @@ class RestAdapter:
     async def audit(self, delivery: Delivery, *, is_live: bool) -> Audit:
         """Hold a record against what would be delivered of a case now; nothing is written. Raises Retryable."""
         try:
-            self._caller.admit(can_wait=True)
+            await self._caller.admit(can_wait=True)
             work = Work(self.spec, self._caller, delivery, case_link=self._settings.case_link)
             return await work.audit(is_live=is_live)
         except CallFailed as failed:
@@ -198,4 +199,5 @@ class RestAdapter:
 
 
 def _retryable(failed: CallFailed) -> Retryable:
-    return Retryable(failed.outcome.code, failed.outcome.detail, failed.outcome.retry_after_s)
+    kind = Limited if failed.outcome.result is Result.RATE_LIMITED else Retryable
+    return kind(failed.outcome.code, failed.outcome.detail, failed.outcome.retry_after_s)

@@ -16,7 +16,7 @@ from crm_sync.adapters.http import MAX_ANSWER_BYTES, Exchange, Request, open_cli
 from crm_sync.adapters.rest.auth import Authority, Credentials, read_credentials
 from crm_sync.adapters.rest.calls import Call, Listing, Write
 from crm_sync.adapters.rest.classify import CallFailed, Judge, in_doubt
-from crm_sync.adapters.rest.limits import Bucket
+from crm_sync.adapters.rest.limits import Bucket, Budget
 from crm_sync.adapters.rest.pages import Place, read_some
 from crm_sync.adapters.rest.request import Origin
 from crm_sync.adapters.rest.spec import Spec
@@ -26,6 +26,9 @@ from crm_sync.settings import EndpointSettings
 from devices.errors import Retryable
 
 _SECRET: Final = re.compile(r"(?i)token|key|secret|auth|session|password")  # a header's name that says so
+
+_ACCOUNT_DIGITS: Final = 8
+"""Enough to tell accounts apart, and too few to try out passwords by: too many others would fit."""
 
 MOST_BYTES: Final = 4_194_304
 """How much of an answer is read: whole pages, and records with all that was ever said in them."""
@@ -59,18 +62,18 @@ class Caller:
         self._client = open_client(settings, resolve)
         credentials = read_credentials(settings, spec.auth)
         self._authority = Authority(spec.auth, credentials, self._origin, real_now_s=real_now_s)
-        self.bucket = Bucket(spec.limits, real_now_s())
+        self.budget = Budget(Bucket(spec.limits, real_now_s()))
         self.account: Final = _account(self._origin.url, spec, credentials)
         self._judge = Judge(spec.errors, settings.refusal_tries, spec.limits.wait_header)
 
-    def join(self, bucket: Bucket) -> None:
-        """Count with another endpoint of the same account."""
-        bucket.tighten(self._spec.limits)
-        self.bucket = bucket
+    def join(self, budget: Budget) -> None:
+        """Count with others of the same account."""
+        budget.bucket.tighten(self._spec.limits)
+        self.budget = budget
 
-    def admit(self, *, can_wait: bool = False) -> None:
+    async def admit(self, *, can_wait: bool = False) -> None:
         """Begin something, which then makes all its calls. Raises CallFailed where it must wait for its turn."""
-        wait_s = self.bucket.wait_s(self._real_now_s(), can_wait=can_wait)
+        wait_s = await self.budget.wait_s(self._real_now_s(), can_wait=can_wait)
         if wait_s > 0:
             raise CallFailed(Outcome(Result.RATE_LIMITED, OWN_LIMIT, retry_after_s=wait_s))
 
@@ -133,6 +136,7 @@ class Caller:
             try:
                 return Reply(self._judged(name, call, exchange), exchange.headers, request.url)
             except CallFailed as failed:
+                await self._note_rest(failed.outcome)
                 raise CallFailed(replace(failed.outcome, request=self._shown(request))) from None
         raise AssertionError  # the second pass is the last
 
@@ -145,11 +149,15 @@ class Caller:
         try:
             return self._judge.read(name, call, exchange, self._real_now_s())
         except CallFailed as failed:
-            if failed.outcome.result is Result.RATE_LIMITED:  # the account's other endpoints hear of it here
-                wait_s = DEFAULT_PAUSE_S if failed.outcome.retry_after_s is None else failed.outcome.retry_after_s
-                self.bucket.rest(self._real_now_s() + wait_s)
             answer, detail = self._redacted(exchange.body), self._redacted(failed.outcome.detail.encode())
             raise CallFailed(replace(failed.outcome, answer=answer, detail=detail)) from None
+
+    async def _note_rest(self, outcome: Outcome) -> None:
+        """Let the account's other endpoints hear of it that there were too many requests."""
+        if outcome.result is Result.RATE_LIMITED:
+            wait_s = DEFAULT_PAUSE_S if outcome.retry_after_s is None else outcome.retry_after_s
+            now_s = self._real_now_s()
+            await self.budget.rest(now_s, now_s + wait_s)
 
     def _shown(self, request: Request) -> str:
         """A request as people may see it, without what admits it."""
@@ -163,7 +171,7 @@ class Caller:
         return redact(told, [*self._authority.secrets, *named])
 
     async def _send(self, request: Request, most_bytes: int = MAX_ANSWER_BYTES) -> Exchange:
-        self.bucket.spend(self._real_now_s())
+        await self.budget.spend(self._real_now_s())
         try:
             return await send(self._client, request, self._settings.timeout, most_bytes)
         except BlockedTarget as error:
@@ -179,7 +187,7 @@ def _account(url: str, spec: Spec, credentials: Credentials) -> str:
     if spec.limits.of == "origin":
         return origin
     shown = f"{credentials.user}\x00{credentials.token}".encode()
-    return f"{origin}#{hashlib.sha256(shown).hexdigest()}"
+    return f"{origin}#{hashlib.sha256(shown).hexdigest()[:_ACCOUNT_DIGITS]}"
 
 
 def _linked(reply: Reply) -> str:

@@ -9,20 +9,20 @@ SPARED: Final = 0.25
 
 
 class Bucket:
-    """The token bucket of an account, shared by all endpoints that lie in it; times are real seconds, by the caller."""
+    """A token bucket; times are real seconds, by the caller."""
 
     def __init__(self, limits: Limits, now_s: float) -> None:
-        self._size = float(limits.requests)
-        self._per_second = limits.requests / limits.per
-        self._tokens = self._size
+        self.size = float(limits.requests)
+        self.per_second = limits.requests / limits.per
+        self._tokens = self.size
         self._at_s = now_s
         self._rests_until_s = now_s
 
     def tighten(self, limits: Limits) -> None:
         """Keep another file's limits of the same account, too."""
-        self._size = min(self._size, float(limits.requests))
-        self._per_second = min(self._per_second, limits.requests / limits.per)
-        self._tokens = min(self._tokens, self._size)
+        self.size = min(self.size, float(limits.requests))
+        self.per_second = min(self.per_second, limits.requests / limits.per)
+        self._tokens = min(self._tokens, self.size)
 
     def rest(self, until_s: float) -> None:
         """The other side wants no more of this account before then."""
@@ -31,9 +31,12 @@ class Bucket:
     def wait_s(self, now_s: float, *, can_wait: bool = False) -> float:
         """How long something must wait for its first request; what follows may go at once, and is paid for later."""
         self._refill(now_s)
-        needed = 1 + (self._size - 1) * SPARED if can_wait else 1.0
-        short_s = 0.0 if self._tokens >= needed else (needed - self._tokens) / self._per_second
-        return max(short_s, self._rests_until_s - now_s, 0.0)
+        return max(self.short_s(self._tokens, can_wait=can_wait), self._rests_until_s - now_s, 0.0)
+
+    def short_s(self, tokens: float, *, can_wait: bool) -> float:
+        """How long it takes until there are enough."""
+        needed = 1 + (self.size - 1) * SPARED if can_wait else 1.0
+        return 0.0 if tokens >= needed else (needed - tokens) / self.per_second
 
     def spend(self, now_s: float) -> None:
         """A request goes."""
@@ -41,5 +44,24 @@ class Bucket:
         self._tokens -= 1
 
     def _refill(self, now_s: float) -> None:
-        self._tokens = min(self._size, self._tokens + max(now_s - self._at_s, 0.0) * self._per_second)
+        self._tokens = min(self.size, self._tokens + max(now_s - self._at_s, 0.0) * self.per_second)
         self._at_s = now_s
+
+
+class Budget:
+    """What is left of an account, for all endpoints of this process that lie in it."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+
+    async def wait_s(self, now_s: float, *, can_wait: bool = False) -> float:
+        """How long something must wait for its first request."""
+        return self.bucket.wait_s(now_s, can_wait=can_wait)
+
+    async def spend(self, now_s: float) -> None:
+        """A request goes."""
+        self.bucket.spend(now_s)
+
+    async def rest(self, now_s: float, until_s: float) -> None:  # noqa: ARG002 - others write down when they heard it
+        """The other side wants no more of this account before then."""
+        self.bucket.rest(until_s)

@@ -41,7 +41,7 @@ class Directory:
 
     async def _learn(self, caller: Caller, spec: Spec, people: People, names: Sequence[str]) -> None:
         asked = {"people": [{"id": name} for name in names], "people_ids": ",".join(names)}
-        caller.admit(can_wait=True)
+        await caller.admit(can_wait=True)
         found = await caller.items("people", people, Values({**dict.fromkeys(FACTS), **asked}, spec.maps))
         self._known |= dict.fromkeys(names, "")
         self._known |= {as_text(look_up(people.id, item)): as_text(look_up(people.owner, item)) for item in found}

@@ -43,7 +43,7 @@ async def step(
     """
     asked_s = since_s - listing.overlap if going.since_s is None else going.since_s
     values = Values({**dict.fromkeys(FACTS), "since": write_instant(listing.since, asked_s)}, maps)
-    caller.admit(can_wait=True)
+    await caller.admit(can_wait=True)
     try:
         items, place = await caller.some(name, listing, values, going.place)
     except CallFailed as failed:
