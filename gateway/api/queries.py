@@ -82,7 +82,7 @@ async def list_alarms(conn: Connection, wanted: Mapping[str, object]) -> list[Ro
 
 
 EVENTS_OF_ALARMS: LiteralString = """
-SELECT a.alarm_id, a.ended_at, a.acknowledged_at, a.acknowledged_by, e.event, e.ts,
+SELECT a.alarm_id, a.ended_at, a.acknowledged_at, a.acknowledged_by, e.event, e.ts, e.recorded_at,
        coalesce(e.explanation ->> 'text', '') AS text
 FROM alarm a LEFT JOIN alarm_event e USING (alarm_id)
 WHERE a.tenant_id = %(tenant_id)s AND a.alarm_id = ANY(%(alarm_ids)s)

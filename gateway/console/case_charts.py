@@ -10,10 +10,12 @@ import numpy as np
 
 from crm_sync.model import CaseAlarm
 from crm_sync.queries import CaseView
+from devices.profiles.model import EVENT_SERIES
 from gateway.api.queries import Row, events_of_alarms
-from gateway.console.chart import Drawn, Mark, Series, Span, draw_series
+from gateway.console.chart import Drawn, Floats, Mark, Series, Span, draw_series
 from gateway.console.command_queries import CommandRow
-from gateway.console.series import Connection, Stretch, count_readings, read_values
+from gateway.console.products import Product
+from gateway.console.series import Connection, Stretch, count_events, count_readings, read_values, sum_days
 from gateway.console.show import DAY_S, Shown
 from gateway.pictures.series import expected_range, usual_per_day
 
@@ -23,7 +25,11 @@ SHOWN: Final = frozenset({"raised", "unknown", "cleared", "retracted"})
 BEFORE_S: Final = 10 * DAY_S
 AFTER_S: Final = 2 * DAY_S
 MOST_SPAN_S: Final = 120 * DAY_S
-DAILY: Final = frozenset({"usage_drop", "usage_surge"})
+DAYS_BY_THEMSELVES: Final = frozenset({"usage_drop", "usage_surge"})
+"""Kinds whose evidence is a value for each day."""
+DAILY: Final = DAYS_BY_THEMSELVES | {"silence", "event_burst"}
+FEW_DAYS: Final = 3
+"""Of fewer days one does not say what is usual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +37,9 @@ class Told:
     """Something that was told of an alarm: `raised`, `unknown`, `cleared` or `retracted`."""
 
     kind: str
-    at_s: float
+    at_s: float  # device time
     text: str
+    known_at: datetime  # the gateway's clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,9 @@ def _known(alarm: CaseAlarm, rows: Sequence[Row]) -> Known:
         return Known(alarm, None, ())
     ended = rows[0]["ended_at"]
     told = {
-        row["event"]: Told(row["event"], row["ts"].timestamp(), row["text"]) for row in rows if row["event"] in SHOWN
+        row["event"]: Told(row["event"], row["ts"].timestamp(), row["text"], row["recorded_at"])
+        for row in rows
+        if row["event"] in SHOWN
     }
     seen_at, seen_by = rows[0]["acknowledged_at"], rows[0]["acknowledged_by"]
     return Known(alarm, None if ended is None else ended.timestamp(), tuple(told.values()), seen_at, seen_by)
@@ -68,9 +77,10 @@ def _known(alarm: CaseAlarm, rows: Sequence[Row]) -> Known:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What else a case's charts are made of: the unit of each metric, and the commands to the product."""
+    """What else a case's charts are made of: the unit of each metric, its name, and the commands to the product."""
 
     units: Mapping[str, str]
+    product: Product
     commands: Sequence[CommandRow] = ()
 
 
@@ -86,12 +96,18 @@ async def draw_case(
     for number, alarms in enumerate(list(groups.values())[:MOST_CHARTS]):
         series = await _series(conn, view, alarms, f"signal-{number}", shown)
         unit = series.unit or more.units.get(alarms[0].alarm.metric or "", "")
-        charts.append(draw_series(replace(_with(series, moves), unit=unit), shown))
+        metric = alarms[0].alarm.metric
+        title = more.product.metric(metric) if metric and series.title == _plain(metric) else series.title
+        charts.append(draw_series(replace(_with(series, moves), title=title, unit=unit), shown))
     return charts
 
 
+def _plain(metric: str | None) -> str:
+    return (metric or "").replace("_", " ")
+
+
 def _signal_of(alarm: CaseAlarm) -> str:
-    return "silence" if alarm.kind == "silence" else f"{alarm.metric} {alarm.kind in DAILY}"
+    return "silence" if alarm.kind == "silence" else f"{alarm.metric} {_is_daily(alarm)}"
 
 
 def _moves(view: CaseView, shown: Shown) -> list[Mark]:
@@ -142,12 +158,12 @@ async def _series(conn: Connection, view: CaseView, known: Sequence[Known], key:
     told = [Mark(one.kind, one.at_s, shown.words.word(f"alarm {one.kind}")) for each in known for one in each.told]
     marks = _unlike(told)
     spans = [Span(each.alarm.started_at_s, each.ended_s or until_s) for each in known]
-    if first.kind == "silence":
-        ts, values = await count_readings(conn, stretch, DAY_S)
-        title = shown.words.say("Readings a day")
-        return Series(key, title, shown.words.say("readings"), ts, values, spans, (), marks, is_daily=True)
-    title = (first.metric or shown.words.word(first.kind)).replace("_", " ")
-    if first.kind in DAILY or first.metric is None:
+    title = _plain(first.metric) or shown.words.word(first.kind)
+    if _is_daily(first):
+        name, unit, (ts, values) = await _days(conn, view, first, stretch, shown)
+        series = Series(key, name or title, unit, ts, values, spans, (), marks, is_daily=True)
+        return _told(key, title, known, spans, marks) if len(ts) == 0 else _with_usual(series, known)
+    if first.metric is None:
         return _told(key, title, known, spans, marks)
     ts, values = await read_values(conn, first.metric, stretch)
     if len(ts) == 0:
@@ -155,16 +171,44 @@ async def _series(conn: Connection, view: CaseView, known: Sequence[Known], key:
     return Series(key, title, "", ts, values, spans, _bands(known, until_s), marks)
 
 
+def _is_daily(alarm: CaseAlarm) -> bool:
+    """Whether an alarm is about days rather than about moments."""
+    return alarm.kind in DAILY or alarm.expected.endswith(" a day")
+
+
+async def _days(
+    conn: Connection, view: CaseView, alarm: CaseAlarm, stretch: Stretch, shown: Shown
+) -> tuple[str, str, tuple[Floats, Floats]]:
+    """A name, a unit, and what each day came to: readings, times of an event, or the sum of a metric."""
+    say = shown.words.say
+    if alarm.kind == "silence":
+        return say("Readings a day"), say("readings"), await count_readings(conn, stretch, DAY_S)
+    if alarm.metric is not None and alarm.metric.startswith(EVENT_SERIES):
+        code = alarm.metric.removeprefix(EVENT_SERIES)
+        name = say("any event") if code == "*" else code.replace("_", " ")
+        counted = await count_events(conn, view.case.tenant_id, code, stretch)
+        return say("{event}, times a day", event=name), say("times"), counted
+    return "", "", await sum_days(conn, alarm.metric or "", stretch)
+
+
+def _with_usual(series: Series, known: Sequence[Known]) -> Series:
+    """With the line of what a day usually comes to: as the alarm says it, else the mean of the days before it."""
+    alarm = known[0].alarm
+    usual = usual_per_day(alarm.expected, alarm.window_s)
+    before = series.values[series.ts + DAY_S <= min(each.alarm.started_at_s for each in known)]
+    if usual is None and len(before) >= FEW_DAYS:
+        usual = float(before.mean())
+    if usual is None:
+        return series
+    return replace(series, bands=(Span(float(series.ts[0]), float(series.ts[-1]) + DAY_S, high=usual),))
+
+
 def _told(key: str, title: str, known: Sequence[Known], spans: Sequence[Span], marks: Sequence[Mark]) -> Series:
     """What the alarms themselves bring as evidence: days, or whatever their detector looked at."""
     points = sorted({at_s: value for each in known for at_s, value in each.alarm.evidence}.items())
     ts, values = (np.array([point[axis] for point in points], np.float64) for axis in (0, 1))
-    is_daily = known[0].alarm.kind in DAILY
-    bands: list[Span] = []
-    usual = usual_per_day(known[0].alarm.expected, known[0].alarm.window_s) if is_daily else None
-    if usual is not None and points:
-        bands.append(Span(points[0][0], points[-1][0] + DAY_S, high=usual))
-    return Series(key, title, "", ts, values, spans, bands, marks, is_daily=is_daily)
+    series = Series(key, title, "", ts, values, spans, (), marks, is_daily=known[0].alarm.kind in DAYS_BY_THEMSELVES)
+    return _with_usual(series, known) if series.is_daily and points else series
 
 
 def _bands(known: Sequence[Known], until_s: float) -> list[Span]:

@@ -253,7 +253,7 @@ def _legend(series: Series, shown: Shown) -> list[tuple[str, str]]:
     if any(band.low is not None and band.high is not None for band in series.bands):
         legend.append(("band", say("expected")))
     if any((band.low is None) != (band.high is None) for band in series.bands):
-        legend.append(("limit", say("limit")))
+        legend.append(("limit", say("usual in a day") if series.is_daily else say("limit")))
     if series.alarms:
         legend.append(("alarm", say("alarm")))
     return legend

@@ -24,6 +24,7 @@ from gateway.api.health import ReadinessProbe
 from gateway.backtest.jobs import Backtests, Ground
 from gateway.commands.issue import Rules
 from gateway.console.live import Pulse
+from gateway.console.products import Products
 from gateway.console.queries import LIVE
 from gateway.console.render import Renderer
 from gateway.console.settings import ConsoleSettings
@@ -84,6 +85,11 @@ class Desk:
     def now_s(self) -> float:
         """The gateway's clock."""
         return self.parts.clock.now_s()
+
+    def products(self, request: Request) -> Products:
+        """Product models in the reader's language."""
+        language = self.renderer.words_of(request).language
+        return Products(self.parts.profiles, self.wordings.of(language), language)
 
     async def enter(self, request: Request, least: Role = Role.VIEWER) -> Actor:
         """Whoever has asked. Raises SentAway where they have to sign in first, HTTPException where they may not."""

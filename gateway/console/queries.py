@@ -23,6 +23,7 @@ class InboxRow:
 
     case_id: str
     title: str
+    problem: str
     severity: str
     state: str
     resolution: str | None
@@ -36,6 +37,9 @@ class InboxRow:
     relapses: int
     members: int | None  # devices of a major case; None for a product's own
     says: str | None
+    kind: str | None  # of its first alarm, as are its metric and beginning
+    metric: str | None
+    began_at: datetime | None
     records: list[list[str]]
 
 
@@ -81,16 +85,17 @@ WITH found AS (
 _SHOWN: Final[LiteralString] = """
     LIMIT %(limit)s OFFSET %(offset)s
 )
-SELECT c.case_id, c.title, c.severity, c.state, c.resolution, c.device_id, d.model, c.owner_ref, c.team,
+SELECT c.case_id, c.title, c.problem, c.severity, c.state, c.resolution, c.device_id, d.model, c.owner_ref, c.team,
        c.assignee, c.opened_at, c.sla_due_at, c.relapses, m.devices AS members,
-       (SELECT a.explanation ->> 'text' FROM case_alarm a WHERE a.case_id = c.case_id
-         ORDER BY a.started_at LIMIT 1) AS says,
+       a.says, a.kind, a.metric, a.started_at AS began_at,
        coalesce((SELECT jsonb_agg(jsonb_build_array(e.endpoint, e.state) ORDER BY e.endpoint)
                    FROM case_endpoint e WHERE e.case_id = c.case_id), '[]') AS records
 FROM found f
 JOIN service_case c USING (case_id)
 LEFT JOIN device d ON d.device_id = c.device_id
 LEFT JOIN major_case m ON m.case_id = c.case_id
+LEFT JOIN LATERAL (SELECT explanation ->> 'text' AS says, kind, metric, started_at FROM case_alarm
+                    WHERE case_id = c.case_id ORDER BY started_at LIMIT 1) AS a ON true
 ORDER BY f.place
 """
 # Said in so many words as well, for the index in this order is over live cases only.

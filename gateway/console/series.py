@@ -11,8 +11,8 @@ from psycopg.rows import TupleRow
 from devices.clock import to_datetime
 from gateway.api.device_queries import find_held
 from gateway.console.chart import Floats
-from gateway.console.show import HOUR_S
-from gateway.maintenance.usage import UsageTable, find_usage
+from gateway.console.show import DAY_S, HOUR_S
+from gateway.maintenance.usage import UsageTable, find_usage, read_usage
 from gateway.store.rows import ReadingTable
 
 Connection = AsyncConnection[TupleRow]
@@ -164,6 +164,39 @@ async def count_readings(conn: Connection, stretch: Stretch, step_s: float) -> t
 
 async def _count(conn: Connection, query: LiteralString, table: str, values: Mapping[str, Any]) -> list[TupleRow]:
     return await (await conn.execute(sql.SQL(query).format(table=sql.Identifier(table)), values)).fetchall()
+
+
+MOST_DAYS: Final = 400
+
+
+async def sum_days(conn: Connection, metric: str, stretch: Stretch) -> tuple[Floats, Floats]:
+    """What each UTC day came to, from the rollups; what a counter rose by. Days without any reading are left out."""
+    since, until = (to_datetime(at_s // DAY_S * DAY_S) for at_s in (stretch.since_s, stretch.until_s + DAY_S))
+    found: dict[float, float] = {}
+    for table in await find_usage(conn, [metric], only_kept=True):
+        if table.metrics:
+            for day in await read_usage(conn, table, stretch.device_id, since, until, MOST_DAYS, by_day=True):
+                told = day.metrics.get(metric)
+                value = None if told is None else told.sum if told.rise is None else told.rise
+                if value is not None:
+                    found[day.start.timestamp()] = found.get(day.start.timestamp(), 0.0) + value
+    return np.array(sorted(found), np.float64), np.array([found[at_s] for at_s in sorted(found)], np.float64)
+
+
+_EVENTS: Final[LiteralString] = """
+SELECT floor(extract(epoch FROM ts) / %(step_s)s)::float8 * %(step_s)s, count(*)::float8 FROM device_event
+WHERE tenant_id = %(tenant_id)s AND device_id = %(device_id)s AND ts >= %(since)s AND ts < %(until)s
+  AND (%(code)s::text = '*' OR code = %(code)s)
+GROUP BY 1
+"""
+
+
+async def count_events(conn: Connection, tenant_id: str, code: str, stretch: Stretch) -> tuple[Floats, Floats]:
+    """How often a device told of an event on each UTC day; `*` is any event, and a day without it counts 0."""
+    values = {**stretch.values(), "step_s": DAY_S, "tenant_id": tenant_id, "code": code}
+    found: dict[float, float] = dict(await (await conn.execute(_EVENTS, values)).fetchall())
+    days = np.arange(stretch.since_s // DAY_S, stretch.until_s // DAY_S + 1) * DAY_S
+    return days, np.array([found.get(float(at_s), 0.0) for at_s in days], np.float64)
 
 
 def metrics_of(tables: Sequence[ReadingTable], model: str | None) -> tuple[str, ...]:

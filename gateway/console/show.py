@@ -1,6 +1,7 @@
 """How instants, spans and values are shown: short, in the reader's language, and never more exact than they are."""
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -22,6 +23,8 @@ _MONTHS: Final = {
     "en": ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
     "it": ("gen", "feb", "mar", "apr", "mag", "giu", "lug", "ago", "set", "ott", "nov", "dic"),
 }
+
+_MOMENT: Final = re.compile(r"(?:\b\d{1,2} [^\W\d_]+ )?\b(\d{2}:\d{2})\b(?! UTC)")
 
 Instant = datetime | float | None
 
@@ -45,6 +48,27 @@ class Shown:
     def day(self, moment: datetime) -> str:
         """A day of some year, in UTC."""
         return f"{moment.day} {_MONTHS.get(self.words.language, _MONTHS['en'])[moment.month - 1]}"
+
+    def moments(self, text: str, began: Instant = None) -> Markup:
+        """A sentence whose times of day are UTC: that of `began` in the reader's time, any other with its zone."""
+        began_at = None if began is None else _moment(began)
+
+        def put(found: re.Match[str]) -> str:
+            if began_at is not None and found[1] == f"{began_at:%H:%M}":
+                return str(self.when(began_at))
+            return f"{found[0]} UTC"
+
+        return Markup(_MOMENT.sub(put, str(escape(text))))  # noqa: S704 - escaped right here
+
+    def date(self, iso: str | None) -> str:
+        """A day that is written as `2026-07-17`."""
+        if not iso:
+            return "—"
+        try:
+            day = datetime.fromisoformat(iso)
+        except ValueError:
+            return iso
+        return f"{self.day(day)} {day.year}"
 
     def ago(self, at: Instant) -> Markup | str:
         """How long ago an instant was."""
@@ -73,7 +97,7 @@ class Shown:
         if seconds is None or not math.isfinite(seconds):
             return "—"
         if seconds < MINUTE_S:
-            return f"{seconds:.2g} s" if seconds < 1 else f"{seconds:.0f} s"
+            return f"{self.number(seconds)} s" if seconds < 1 else f"{seconds:.0f} s"
         if seconds < HOUR_S:
             return f"{seconds / MINUTE_S:.0f} min"
         if seconds < DAY_S:

@@ -20,7 +20,10 @@ MOST_WORDS: Final = 6
 DAY_S: Final = 86_400.0
 NUMBER: Final = r"(-?[\d,]+(?:\.\d+)?(?:e[+-]?\d+)?)"
 BETWEEN: Final = re.compile(rf"^{NUMBER}(?: [^ ]+)? to {NUMBER}")
-ABOUT: Final = re.compile(rf"^about {NUMBER} in ")
+ABOUT: Final = re.compile(rf"^about {NUMBER}(?: [^ ]+)? in ")
+A_DAY: Final = re.compile(rf"about {NUMBER}(?: [^ ]+)? a day$")
+ONE_IN: Final = re.compile(r"^about one in ([\d.]+) (hours?|days?|weeks?)$")
+HOURS: Final = {"hour": 1.0, "day": 24.0, "week": 168.0}
 LIMIT: Final = re.compile(rf"^(at most|at least) {NUMBER}")
 COLOURS: Final = {"raised": ALARM, "unknown": UNKNOWN, "cleared": EXPECTED, "retracted": UNKNOWN}
 SIGNS: Final = {"raised": "^", "unknown": "s", "cleared": "o", "retracted": "X"}
@@ -176,7 +179,11 @@ def expected_range(words: str) -> tuple[float | None, float | None]:
 
 
 def usual_per_day(words: str, window_s: float) -> float | None:
-    """What a day usually comes to, where the words tell what a window does."""
+    """What a day usually comes to, where the words tell what a window or a day does."""
+    if found := A_DAY.search(words):
+        return _number(found[1])
+    if found := ONE_IN.match(words):
+        return 24.0 / (float(found[1]) * HOURS[found[2].removesuffix("s")])
     found = ABOUT.match(words)
     return _number(found[1]) / (window_s / DAY_S) if found and window_s > 0 else None
 

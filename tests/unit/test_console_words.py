@@ -10,8 +10,13 @@ import pytest
 from jinja2 import Environment, nodes
 
 from crm_sync.explain import WORDS as REFUSALS
-from devices.profiles.model import Severity, WatchMode
+from crm_sync.model import Resolution
+from crm_sync.playbooks.model import Why
+from crm_sync.policy.model import Gate, Reason
+from devices.errors import QuarantineReason
+from devices.profiles.model import ActionKind, Severity, WatchMode
 from gateway.console.app import TROUBLES
+from gateway.console.gates import ALLOWED
 from gateway.console.pages.deliveries import SAID
 from gateway.console.pages.inbox import TABS
 from gateway.console.pages.people import REFUSALS as REFUSALS_OF_PEOPLE
@@ -19,6 +24,7 @@ from gateway.console.render import PAGES
 from gateway.console.words import choose_language, load_words
 from gateway.people.model import Role
 from gateway.pipeline.troubles import WORDS as TROUBLES_OF_THE_DATABASE
+from simulators.fleet.faults import FaultKind
 
 CONSOLE = Path(__file__).resolve().parents[2] / "gateway" / "console"
 WORDS_OF = load_words()
@@ -52,8 +58,9 @@ def said_by_code() -> Iterator[str]:
 
 
 def closed_words() -> Iterator[str]:
-    """Words that come as codes; those of other rooms are shown in English until they are in the catalogue."""
-    for kind in (Severity, Role):
+    """Words that come as codes, of whatever room."""
+    rooms = (ActionKind, FaultKind, Gate, QuarantineReason, Reason, Resolution, Why)
+    for kind in (Severity, Role, *rooms):
         yield from (str(each).replace("_", " ") for each in kind)
     yield from (f"mode {mode}" for mode in WatchMode)
     yield from WORDS_OF["en"].catalogue
@@ -65,6 +72,7 @@ def closed_words() -> Iterator[str]:
     yield from HOW_PARTS_ARE
     yield from REFUSALS.values()
     yield from REFUSALS_OF_PEOPLE.values()
+    yield from ALLOWED.values()
 
 
 def wanted() -> set[str]:

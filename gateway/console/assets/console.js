@@ -8,12 +8,15 @@ if (document.body.dataset.at) { history.replaceState(null, "", document.body.dat
 
 // The reader's time zone.
 function localise(within) {
-  const format = new Intl.DateTimeFormat(root.lang === "en" ? "en-GB" : root.lang, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+  const language = root.lang === "en" ? "en-GB" : root.lang;
+  const parts = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
+  const format = new Intl.DateTimeFormat(language, parts);
+  const withYear = new Intl.DateTimeFormat(language, { ...parts, year: "numeric" });
   for (const time of within.querySelectorAll("time[data-local]")) {
     const at = new Date(time.dateTime);
     if (!Number.isNaN(at.getTime())) {
       time.title = at.toISOString().replace("T", " ").replace(/\.\d+Z$/, " UTC");
-      time.textContent = format.format(at);
+      time.textContent = (/\b\d{4}\b/.test(time.textContent) ? withYear : format).format(at); // of another year than now
     }
   }
 }

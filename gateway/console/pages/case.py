@@ -7,29 +7,29 @@ from http import HTTPStatus
 from typing import Final, cast
 
 from fastapi import APIRouter, HTTPException, Request, Response
+from markupsafe import Markup
 
 from crm_sync.cases import by_hand, proposals
 from crm_sync.cases.by_hand import Hand
-from crm_sync.explain import WORDS, because
 from crm_sync.playbooks.shown import ActionView
-from crm_sync.policy.model import Outcome
-from crm_sync.queries import CaseView, DecisionView, get_case
+from crm_sync.queries import CaseView, get_case
 from crm_sync.trust.verdicts import Truth
-from crm_sync.wording.wording import Wording
 from devices.clock import to_datetime
+from devices.profiles.model import Playbook
 from gateway.console.attention_queries import list_workers, snoozes_of
 from gateway.console.case_charts import Beside, Known, draw_case, look_up
 from gateway.console.command_queries import CommandRow, commands_of
 from gateway.console.forms import needed_text, text_of, unusable
+from gateway.console.gates import gated, newest, say_inputs
 from gateway.console.pages.commands import offered_by
 from gateway.console.parts import Connection, Desk, done
+from gateway.console.products import Product
 from gateway.console.queries import case_more, list_records
 from gateway.console.show import HOUR_S, Shown
 from gateway.console.units import units_of
 from gateway.people.model import Actor, Role
 
 MOST_DECISIONS: Final = 40
-MOST_INPUTS: Final = 6
 MOST_NAME: Final = 100
 MOST_OPTIONS: Final = 12
 
@@ -40,7 +40,7 @@ class StoryLine:
 
     at: datetime
     kind: str
-    says: str
+    says: str | Markup
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class AlarmCard:
     alarm_id: str
     device_id: str
     watch: str
+    title: str
     kind: str
     metric: str | None
     severity: str
@@ -64,20 +65,11 @@ class AlarmCard:
 
 
 @dataclass(frozen=True, slots=True)
-class Gated:
-    """What a gate answered, in words."""
-
-    gate: str
-    outcome: str
-    about: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
 class Option:
     """An action of the playbook, and what became of it."""
 
     verdict: str
+    kind: str
     what: str
     details: str
     why: str
@@ -92,7 +84,6 @@ def case_router(desk: Desk) -> APIRouter:
     async def case(request: Request, case_id: str) -> Response:
         person = await desk.enter(request)
         shown = desk.renderer.shown(request)
-        wording = desk.wordings.of(shown.words.language)
         async with desk.pool.connection() as conn:
             view = await get_case(conn, person.tenant_id, case_id)
             if view is None:
@@ -100,17 +91,21 @@ def case_router(desk: Desk) -> APIRouter:
             more = await case_more(conn, person.tenant_id, case_id)
             records = await list_records(conn, person.tenant_id, case_id)
             known = await look_up(conn, view, person.tenant_id)
+            product = desk.products(request).of(more.model)
             units = units_of(desk.parts.profiles.get(more.model or ""))
             workers = await list_workers(conn, person.tenant_id) if person.role.may(Role.AGENT) else []
-            cards = await _cards(conn, view, known, wording, shown.now_s)
+            cards = await _cards(conn, view, known, product, shown.now_s)
             commands = await _commands(conn, view, is_single=more.members is None)
-            charts = await draw_case(conn, view, known, Beside(units, commands), shown)
+            charts = await draw_case(conn, view, known, Beside(units, product, commands), shown)
         await desk.parts.people.note(person, "case.read", case_id, {"owner": view.case.owner_ref})
         return await desk.page(
             request,
             person,
             "case.html",
             case=view.case,
+            title=product.case(view.case.problem, view.case.title),
+            product=product.title(more.model),
+            advice=_advice(view, product) if more.members is None else None,
             assignee=view.case.assignee,
             is_live=view.case.state.is_live,
             model=more.model,
@@ -123,8 +118,8 @@ def case_router(desk: Desk) -> APIRouter:
             records=records,
             links={each.name: each.record_link for each in desk.parts.crm.endpoints},
             charts=charts,
-            story=story_of(view, known, shown, wording),
-            decisions=[gated(each, shown) for each in _newest(view)],
+            story=story_of(view, known, shown, product),
+            decisions=[gated(each, shown) for each in newest(view.decisions, MOST_DECISIONS)],
             steps=view.steps,
             options=[_option(each, shown) for each in view.actions[-MOST_OPTIONS:]],
         )
@@ -192,14 +187,18 @@ def _hand(desk: Desk, person: Actor, case_id: str) -> Hand:
     return Hand(person.tenant_id, case_id, person.signs_as(), desk.now_s(), desk.wordings.of())
 
 
-def story_of(view: CaseView, known: Sequence[Known], shown: Shown, wording: Wording) -> list[StoryLine]:
-    """What happened, in its order."""
+def story_of(view: CaseView, known: Sequence[Known], shown: Shown, product: Product) -> list[StoryLine]:
+    """What happened, in the order in which the gateway knew of it."""
     words = shown.words
     lines = [
         StoryLine(
-            to_datetime(told.at_s),
+            told.known_at,
             "alarm" if told.kind == "raised" else "move",
-            f"{each.alarm.watch}: {words.word(f'alarm {told.kind}')}. {wording.phrase(told.text or each.alarm.text)}",
+            Markup("{}: {}. {}").format(
+                product.watch(each.alarm.watch),
+                words.word(f"alarm {told.kind}"),
+                shown.moments(product.said(each.alarm.metric, told.text or each.alarm.text), each.alarm.started_at_s),
+            ),
         )
         for each in known
         for told in each.told
@@ -218,25 +217,26 @@ def story_of(view: CaseView, known: Sequence[Known], shown: Shown, wording: Word
 
 
 async def _cards(
-    conn: Connection, view: CaseView, known: Sequence[Known], wording: Wording, now_s: float
+    conn: Connection, view: CaseView, known: Sequence[Known], product: Product, now_s: float
 ) -> list[AlarmCard]:
     snoozes = await snoozes_of(conn, view.case.tenant_id, [each.alarm.alarm_id for each in known], now_s)
-    return [_card(each, view.case.device_id, snoozes, wording) for each in known]
+    return [_card(each, view.case.device_id, snoozes, product) for each in known]
 
 
-def _card(known: Known, device_id: str, snoozes: Mapping[str, datetime], wording: Wording) -> AlarmCard:
+def _card(known: Known, device_id: str, snoozes: Mapping[str, datetime], product: Product) -> AlarmCard:
     alarm = known.alarm
     return AlarmCard(
         alarm_id=alarm.alarm_id,
         device_id=device_id,
         watch=alarm.watch,
+        title=product.watch(alarm.watch),
         kind=alarm.kind,
-        metric=alarm.metric,
+        metric=None if alarm.metric is None else product.metric(alarm.metric),
         severity=alarm.severity,
         state=alarm.state,
-        text=wording.phrase(alarm.text),
-        expected=wording.phrase(alarm.expected),
-        observed=wording.phrase(alarm.observed),
+        text=product.said(alarm.metric, alarm.text),
+        expected=product.wording.phrase(alarm.expected),
+        observed=product.wording.phrase(alarm.observed),
         started_at_s=alarm.started_at_s,
         acknowledged_at=known.acknowledged_at,
         acknowledged_by=known.acknowledged_by,
@@ -254,32 +254,8 @@ async def _commands(conn: Connection, view: CaseView, *, is_single: bool) -> lis
     return await commands_of(conn, case.tenant_id, case.device_id, since, until)
 
 
-def gated(decision: DecisionView, shown: Shown) -> Gated:
-    """What a gate answered, in the reader's language."""
-    words = shown.words
-    about = words.say(
-        "{subject} for {recipient}", subject=words.word(f"about {decision.subject}"), recipient=decision.recipient
-    )
-    if decision.outcome == Outcome.ALLOW:
-        looked = [f"{words.word(_plain(name))} {_short(name, value, shown)}" for name, value in decision.inputs.items()]
-        return Gated(decision.gate, decision.outcome, about, ", ".join(looked[:MOST_INPUTS]))
-    clauses = {reason: words.say(clause) for reason, clause in WORDS.items()}
-    return Gated(decision.gate, decision.outcome, about, because(decision, clauses))
-
-
-def _plain(name: str) -> str:
-    return name.removesuffix("_s")
-
-
-def _short(name: str, value: object, shown: Shown) -> str:
-    if isinstance(value, bool):
-        return shown.words.say("yes") if value else shown.words.say("no")
-    if isinstance(value, int | float):
-        return shown.span(abs(value)) if name.endswith("_s") else shown.number(value)
-    if isinstance(value, Mapping):
-        parts = cast("Mapping[str, object]", value)
-        return " / ".join(f"{shown.words.word(part)} {_short(part, each, shown)}" for part, each in parts.items())
-    return str(value)[:80]
+def _advice(view: CaseView, product: Product) -> Playbook:
+    return product.advice(view.case.problem, view.alarms[0].kind if view.alarms else "")
 
 
 def _option(action: ActionView, shown: Shown) -> Option:
@@ -288,15 +264,7 @@ def _option(action: ActionView, shown: Shown) -> Option:
     kind, _, what = action.action.partition(":")
     sla = None if action.sla_h is None else words.say("within {span}", span=shown.span(action.sla_h * HOUR_S))
     details = [part for part in (action.team, action.channel, sla) if part]
-    looked = [f"{words.word(_plain(name))} {_short(name, value, shown)}" for name, value in action.inputs.items()]
-    why = words.word(action.reason) + (f" ({', '.join(looked[:MOST_INPUTS])})" if looked else "")
+    looked = say_inputs(action.inputs, shown)
+    why = words.word(action.reason) + (f" ({looked})" if looked else "")
     named = words.word(kind) + (f": {words.word(what)}" if what and what != action.team else "")
-    return Option(action.verdict, named, " · ".join(details), why, action.result)
-
-
-def _newest(view: CaseView) -> list[DecisionView]:
-    """Refusals and waits first, then what was allowed; each gate's last word on each recipient."""
-    last: dict[tuple[str, str, str], DecisionView] = {}
-    for decision in view.decisions:
-        last[decision.gate, decision.subject, decision.recipient] = decision
-    return sorted(last.values(), key=lambda each: each.outcome == Outcome.ALLOW)[:MOST_DECISIONS]
+    return Option(action.verdict, words.word(kind), named, " · ".join(details), why, action.result)

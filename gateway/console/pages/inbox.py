@@ -1,7 +1,7 @@
 """The inbox: cases by urgency, and a person's yes or no to those that wait for it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -11,7 +11,8 @@ from crm_sync.model import CaseState
 from devices.profiles.model import Severity
 from gateway.console.attention_queries import count_contacts, list_workers
 from gateway.console.parts import Connection, Desk
-from gateway.console.queries import LIVE, InboxFilter, count_inbox, list_inbox, list_teams
+from gateway.console.products import Products
+from gateway.console.queries import LIVE, InboxFilter, InboxRow, count_inbox, list_inbox, list_teams
 from gateway.console.words import Words
 from gateway.people.model import Role
 from gateway.store.tallies import read_tallies
@@ -57,7 +58,7 @@ def inbox_router(desk: Desk) -> APIRouter:
     async def inbox(request: Request, show: str = "live", page: int = 1) -> Response:
         person = await desk.enter(request)
         words = desk.renderer.words_of(request)
-        wording = desk.wordings.of(words.language)
+        products = desk.products(request)
         asked = request.query_params
         tab = show if show in TABS else "live"
         which = InboxFilter(
@@ -83,7 +84,7 @@ def inbox_router(desk: Desk) -> APIRouter:
             request,
             person,
             "inbox.html",
-            rows=[replace(row, says=row.says and wording.phrase(row.says)) for row in rows],
+            rows=[_shown(row, products) for row in rows],
             total=counts[tab] if total is None else total,
             page=number,
             size=SIZE,
@@ -96,6 +97,24 @@ def inbox_router(desk: Desk) -> APIRouter:
         )
 
     return router
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A case in the reader's language: `row` as it is stored, what it is called, why, and what is to be done."""
+
+    row: InboxRow
+    title: str
+    product: str
+    says: str | None
+    advice: str
+
+
+def _shown(row: InboxRow, products: Products) -> Shown:
+    product = products.of(row.model)
+    advice = "" if row.members is not None else product.advice(row.problem, row.kind or "").what_to_say
+    says = row.says and product.said(row.metric, row.says)
+    return Shown(row, product.case(row.problem, row.title), product.title(row.model), says, advice)
 
 
 def records_in_words(words: Words, records: Sequence[Sequence[str]]) -> str:

@@ -16,7 +16,7 @@ from devices.registry.queries import grants_of
 from gateway.console.attention_queries import alarms_of_owner
 from gateway.console.fleet_queries import get_owner, products_of
 from gateway.console.forms import moment_of, needed_text, unusable
-from gateway.console.pages.case import gated
+from gateway.console.gates import gated
 from gateway.console.parts import Desk, done
 from gateway.console.said import say_owner
 from gateway.people.audit import record

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Final
 
+from markupsafe import Markup
+
 ENGLISH: Final = "en"
 LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "it": "Italiano"}
 
@@ -20,6 +22,8 @@ class Words:
     def say(self, english: str, **values: object) -> str:
         """A text in this language, its ``{name}`` parts filled in."""
         text = self.catalogue.get(english, english)
+        if any(isinstance(value, Markup) for value in values.values()):
+            return Markup(text).format_map(values)  # noqa: S704 - our own text; what is filled in is escaped
         return text.format_map(values) if values else text
 
     def count(self, one: str, many: str, n: int) -> str:
