@@ -55,6 +55,10 @@ def test_the_expected_band_is_read_from_the_explanation(words: str, low: float |
 
 def test_a_usual_day_is_read_from_what_is_usual_in_a_window() -> None:
     assert usual_per_day("about 1,200 in 4 days", 4 * 86_400.0) == 300.0
+    assert usual_per_day("about 1,200 step in 4 days", 4 * 86_400.0) == 300.0
+    assert usual_per_day("fewer than 6 within 24 hours and about 1.92 a day", 3600.0) == 1.92
+    assert usual_per_day("about 5 km a day", 3600.0) == 5.0
+    assert usual_per_day("about one in 2 weeks", 3600.0) == pytest.approx(1 / 14)
     assert usual_per_day("at most 3", 86_400.0) is None
     assert usual_per_day("about 3 in 0 days", 0.0) is None
 

@@ -1,0 +1,69 @@
+"""What the console calls products and problems, and how it says when something began, in the reader's language."""
+
+from datetime import UTC, datetime
+
+from crm_sync.wording.catalogue import load_wordings
+from devices.profiles import load_profiles
+from gateway.console.products import Product, Products
+from gateway.console.show import Shown
+from gateway.console.words import load_words
+
+PROFILES = load_profiles()
+WORDS = load_words()
+BEGAN = datetime(2026, 11, 16, 9, 45, tzinfo=UTC)
+
+
+def products(language: str) -> Products:
+    return Products(PROFILES, load_wordings().of(language), language)
+
+
+def test_a_case_is_told_in_the_readers_language_whatever_it_was_written_in() -> None:
+    english, italian = (products(language).of("fitness-band") for language in ("en", "it"))
+    written = english.advice("battery-safety", "threshold").title
+    told = italian.case("battery-safety", written)
+    assert told != written
+    assert english.case("battery-safety", told) == written
+    assert italian.case("battery-safety", "Chosen by a person") == "Chosen by a person"
+    assert italian.case("no-such-problem", written) == written
+    assert italian.advice("battery-safety", "threshold").what_to_say.startswith("Per favore")
+    assert italian.title("fitness-band") == "Braccialetto fitness"
+
+
+def test_what_a_detector_said_names_the_metric_as_people_do() -> None:
+    said = "Case temperature 52.9 °C, above its limit of 48 °C"
+    italian = products("it").of("fitness-band")
+    assert italian.said("case_temperature", said).startswith("Temperatura della cassa 52,9 °C")
+    assert products("en").of("fitness-band").said("case_temperature", said) == said
+    assert italian.said("steps", said).startswith("Case temperature")  # the sentence is not about that one
+    assert italian.watch("battery-too-hot") == "Batteria troppo calda"
+    assert italian.metric("event:brew_aborted") == "brew aborted"
+
+
+def test_a_product_without_a_profile_has_general_advice() -> None:
+    unknown: Product = products("en").of("no-such-model")
+    assert unknown.title("no-such-model") == "no-such-model"
+    assert unknown.advice("motor", "threshold").what_to_say
+    assert unknown.watch("too-hot") == "too-hot"
+
+
+def test_moments_in_a_sentence_are_the_readers_or_say_that_they_are_utc() -> None:
+    shown = Shown(WORDS["en"], BEGAN.timestamp() + 86_400)
+    text = str(shown.moments("above its limit since 16 November 09:45, last at 11:20 <b>", BEGAN))
+    assert '<time datetime="2026-11-16T09:45:00+00:00" data-local>16 Nov 09:45 UTC</time>' in text
+    assert "11:20 UTC" in text
+    assert "&lt;b&gt;" in text
+    assert str(shown.moments("since 09:45 UTC")) == "since 09:45 UTC"
+
+
+def test_days_of_another_year_say_which() -> None:
+    shown = Shown(WORDS["it"], BEGAN.timestamp())
+    assert shown.date("2026-07-17") == "17 lug 2026"
+    assert (shown.date(None), shown.date("next week")) == ("—", "next week")
+
+
+def test_a_moment_within_a_sentence_stays_one() -> None:
+    shown = Shown(WORDS["en"], BEGAN.timestamp())
+    said = WORDS["en"].say("being looked at until {when}", when=shown.when(BEGAN))
+    assert said == f"being looked at until {shown.when(BEGAN)}"
+    assert hasattr(said, "__html__")
+    assert "&lt;" in WORDS["en"].say("until {when}, {who}", when=shown.when(BEGAN), who="<b>")
