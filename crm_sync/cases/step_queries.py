@@ -32,6 +32,7 @@ class Step:
     approved_by: str | None = None
     people: int = 1  # how many must say yes
     first_yes_by: str | None = None  # who has, where another must, too
+    first_yes_account: str | None = None  # what they had signed in with
 
     @property
     def action(self) -> str:
@@ -101,6 +102,15 @@ async def lock_step_of_message(conn: Connection, message_id: str) -> Step | None
     return await _fetch_step(conn, _STEP_OF_MESSAGE, message_id)
 
 
+_CASE_OF: Final[LiteralString] = "SELECT case_id FROM held_step WHERE step_id = %s"
+
+
+async def case_of_step(conn: Connection, step_id: str) -> str | None:
+    """The case that a step belongs to; None where there is no such step."""
+    row = await (await conn.execute(_CASE_OF, [step_id])).fetchone()
+    return None if row is None else str(row[0])
+
+
 _LOCK_PROPOSED: Final[LiteralString] = """
 SELECT * FROM held_step WHERE step_id = %s AND state = 'proposed' FOR UPDATE
 """
@@ -146,8 +156,8 @@ async def hold_step(conn: Connection, step: Step, due_at_s: float, message_id: s
 
 
 _PROPOSE_STEP: Final[LiteralString] = """
-UPDATE held_step SET state = 'proposed', expires_at = %s, people = %s, first_yes_by = NULL, message_id = %s,
-       settled_at = NULL
+UPDATE held_step SET state = 'proposed', expires_at = %s, people = %s, first_yes_by = NULL, first_yes_account = NULL,
+       message_id = %s, settled_at = NULL
  WHERE step_id = %s
 """
 
@@ -159,12 +169,14 @@ async def propose_step(
     await conn.execute(_PROPOSE_STEP, [to_datetime(expires_at_s), people, message_id, step.step_id])
 
 
-_FIRST_YES: Final[LiteralString] = "UPDATE held_step SET first_yes_by = %s WHERE step_id = %s"
+_FIRST_YES: Final[LiteralString] = """
+UPDATE held_step SET first_yes_by = %s, first_yes_account = %s WHERE step_id = %s
+"""
 
 
-async def note_first_yes(conn: Connection, step: Step, person: str) -> None:
+async def note_first_yes(conn: Connection, step: Step, person: str, account: str) -> None:
     """One person said yes, and another has to, too."""
-    await conn.execute(_FIRST_YES, [person, step.step_id])
+    await conn.execute(_FIRST_YES, [person, account, step.step_id])
 
 
 _APPROVE_STEP: Final[LiteralString] = """
@@ -259,6 +271,7 @@ def _step_of_row(row: dict[str, Any]) -> Step:
         approved_by=row["approved_by"],
         people=row["people"],
         first_yes_by=row["first_yes_by"],
+        first_yes_account=row["first_yes_account"],
     )
 
 

@@ -104,11 +104,15 @@ def _steps_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock
 
     @router.post("/outreach/{step_id}/approve", response_model=WaitingStep)
     async def approve(step_id: Name, asked: Answer, who: Agent, write: Writing) -> Response:
-        """Yes: the owner is contacted as soon as every other gate lets it."""
+        """Yes: the owner is contacted as soon as every other gate lets it.
+
+        Where `people` is 2 the yes of two accounts is needed; a token's is nobody's there.
+        """
 
         async def work(conn: Connection) -> Done:
-            by = who.signs_as(asked.by)
-            return Done(_shown(await step_approvals.approve(conn, who.tenant_id, step_id, by, clock.now_s())))
+            by, now_s = who.signs_as(asked.by), clock.now_s()
+            step = await step_approvals.approve(conn, who.tenant_id, step_id, by, now_s, account=who.account)
+            return Done(_shown(step))
 
         return await write.run(Act("outreach.approve", step_id), work)
 

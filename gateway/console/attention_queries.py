@@ -30,6 +30,7 @@ class ContactRow:
     expires_at: datetime | None
     people: int  # who must say yes
     first_yes_by: str | None  # who has, where another must, too
+    first_yes_account: str | None
     title: str
     severity: str
     problem: str
@@ -45,8 +46,8 @@ class ContactRow:
 
 _WAITING: Final[LiteralString] = """
 SELECT s.step_id, s.case_id, s.owner_ref, s.kind, s.channel, s.template, s.text, s.endpoint, s.decided_at,
-       s.expires_at, s.people, s.first_yes_by, c.title, c.severity, c.problem, c.device_id, d.model,
-       o.language, o.time_zone,
+       s.expires_at, s.people, s.first_yes_by, s.first_yes_account, c.title, c.severity, c.problem, c.device_id,
+       d.model, o.language, o.time_zone,
        (SELECT a.explanation ->> 'text' FROM case_alarm a WHERE a.case_id = c.case_id
          ORDER BY a.started_at LIMIT 1) AS says,
        (SELECT x.reason FROM case_action x WHERE x.case_id = c.case_id AND x.verdict = 'chosen'

@@ -39,6 +39,7 @@ class Actor:
     kind: Literal["person", "token"]
     csrf: str | None = None  # what writes of this session must bring along; None for tokens
     must_change_password: bool = False
+    account: str | None = None  # a person's id, which no change of name touches; None for tokens
     is_root: bool = False  # the token of the settings, which may speak for others
 
     def __str__(self) -> str:

@@ -286,7 +286,7 @@ async def _give_role(conn: Connection, account: Account, role: Role) -> None:
     """Let somebody do what the provider says, and keep that it was another role before."""
     if account.role != role:
         await queries.set_role(conn, account.person_id, role)
-        whose = Actor(account.tenant_id, account.name, role, "person")
+        whose = Actor(account.tenant_id, account.name, role, "person", account=account.person_id)
         told = {"role": str(role), "before": account.role, "why": "provider"}
         await record(conn, whose, "person.change", account.name, told)
 

@@ -245,6 +245,7 @@ def _actor_of(account: Account, csrf: str | None = None) -> Actor:
         "person",
         csrf=csrf,
         must_change_password=account.is_one_time and account.password is not None,
+        account=account.person_id,
     )
 
 

@@ -174,7 +174,7 @@ async def insert_session(conn: Connection, new: NewSession) -> None:
 
 
 _FIND_SESSION: Final[LiteralString] = """
-SELECT p.tenant_id, p.name, p.role, p.is_one_time, s.csrf, s.last_seen_at, s.vouched_until
+SELECT p.tenant_id, p.name, p.role, p.is_one_time, s.csrf, s.last_seen_at, s.vouched_until, p.person_id
   FROM person_session s JOIN person p USING (person_id)
  WHERE s.digest = %s AND s.expires_at > %s AND s.last_seen_at > %s AND p.disabled_at IS NULL
 """
@@ -194,8 +194,8 @@ async def find_session(conn: Connection, digest: bytes, now: datetime, idle_sinc
     row = await (await conn.execute(_FIND_SESSION, [digest, now, idle_since])).fetchone()
     if row is None:
         return None
-    tenant_id, name, role, is_one_time, csrf, seen, vouched_until = row
-    actor = Actor(tenant_id, name, Role(role), "person", csrf=csrf, must_change_password=is_one_time)
+    tenant_id, name, role, is_one_time, csrf, seen, vouched_until, person_id = row
+    actor = Actor(tenant_id, name, Role(role), "person", csrf=csrf, must_change_password=is_one_time, account=person_id)
     return LiveSession(actor, seen, vouched_until)
 
 

@@ -10,7 +10,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from crm_sync.cases import step_approvals, step_queries
-from crm_sync.cases.queries import read_case
+from crm_sync.cases.queries import Connection, read_case
 from crm_sync.catching_up import look_after_release
 from crm_sync.contact_settings import HoldOutSettings, OutreachSettings
 from crm_sync.policy.approval import Asking, approval
@@ -418,6 +418,31 @@ async def test_a_no_and_silence_both_mean_no(world: CaseWorld) -> None:
     assert sorted(await steps(world)) == [("withdrawn", "declined"), ("withdrawn", "not_approved")]
 
 
+async def test_a_no_takes_the_case_before_its_step_as_whoever_closes_the_case_does(world: CaseWorld) -> None:
+    await world.happens(scale(severity="critical"))
+    step_id = await proposed(world)
+    async with world.pool.connection() as closing, world.pool.connection() as saying:
+        async with closing.transaction():
+            await closing.execute("SELECT FROM service_case FOR UPDATE")
+            no = asyncio.create_task(_decline(saying, world, step_id))
+            await _until_somebody_waits(world)
+            await closing.execute("SELECT FROM held_step FOR UPDATE NOWAIT")  # the other has not taken it
+        await asyncio.wait_for(no, 20)
+    assert await steps(world) == [("withdrawn", "declined")]
+
+
+async def _decline(conn: Connection, world: CaseWorld, step_id: str) -> None:
+    async with conn.transaction():
+        await step_approvals.decline(conn, world.settings, "default", step_id, "ann", now_s=NOON)
+
+
+async def _until_somebody_waits(world: CaseWorld) -> None:
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with asyncio.timeout(20):
+        while not await world.rows(waiting):  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.01)
+
+
 async def test_a_proposed_step_ends_with_its_case(world: CaseWorld) -> None:
     await world.happens(scale(severity="critical"))
     await world.happens(scale(NOON + HOUR, event="cleared", started_at_s=NOON - HOUR))
@@ -434,12 +459,18 @@ async def test_a_batch_and_a_new_playbook_want_a_yes(plain_database_url: str) ->
         assert (await last_decision(world))["inputs"] == {"why": ["3 contacts about limescale in a batch"], "people": 2}
         (proposed,) = await world.rows("SELECT step_id FROM held_step WHERE state = 'proposed'")
         async with world.pool.connection() as conn:
-            first = await step_approvals.approve(conn, "default", proposed["step_id"], "person:ann", NOON)
-            assert (first.state, first.first_yes_by) == ("proposed", "person:ann")
+            say_yes = partial(step_approvals.approve, conn, "default", proposed["step_id"], now_s=NOON)
+            for nobody in ("ann", "token:crm", "anybody at the shell"):
+                with pytest.raises(CareloopError, match="not_a_person"):
+                    await say_yes(nobody)
+            first = await say_yes("ann", account="prs_1")
+            assert (first.state, first.first_yes_by) == ("proposed", "ann")
             with pytest.raises(CareloopError, match="two people"):
-                await step_approvals.approve(conn, "default", proposed["step_id"], "person:ann", NOON)
-            second = await step_approvals.approve(conn, "default", proposed["step_id"], "person:bob", NOON)
-        assert (second.state, second.approved_by) == ("held", "person:ann, person:bob")
+                await say_yes("ann under another name", account="prs_1")
+            with pytest.raises(CareloopError, match="not_a_person"):
+                await say_yes("bob")  # as `--by bob` is said by whoever wants to
+            second = await say_yes("ann", account="prs_2")  # a namesake is somebody else
+        assert (second.state, second.approved_by) == ("held", "ann, ann")
 
 
 @pytest.mark.parametrize(

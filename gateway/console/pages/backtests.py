@@ -62,12 +62,12 @@ def backtests_router(desk: Desk) -> APIRouter:
             proposal = propose_watch(desk.parts.profiles, model, changed)
             asked = Asked(person.tenant_id, model, watch, person.signs_as(), since_s, until_s, proposal.says)
             plan = desk.parts.history.plan(person.tenant_id, wanted, proposal.profiles)
-            job = desk.parts.backtests.start(asked, Task(plan, tuple(proposal.says)))
+            inputs = {"days": fields["days"], "says": list(proposal.says)}
+            async with desk.pool.connection() as conn, conn.transaction():
+                await record(conn, person, "watch.backtest", f"{model}/{watch}", inputs)  # nothing begins unrecorded
+                job = desk.parts.backtests.start(asked, Task(plan, tuple(proposal.says)))
         except (CareloopError, ValidationError) as error:
             return desk.refuse(request, person, _in_words(error), f"/watches/{model}/{watch}#backtest")
-        async with desk.pool.connection() as conn:
-            inputs = {"days": fields["days"], "says": list(proposal.says)}
-            await record(conn, person, "watch.backtest", f"{model}/{watch}", inputs)
         return RedirectResponse(f"/backtests/{job.job_id}", HTTPStatus.SEE_OTHER)
 
     _add_results(router, desk)

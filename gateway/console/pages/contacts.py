@@ -50,7 +50,8 @@ def contacts_router(desk: Desk) -> APIRouter:
     async def approve(request: Request, step_id: str) -> Response:
         person, _ = await desk.write(request, Role.AGENT)
         async with desk.decided(person, "outreach.approve", step_id) as conn:
-            step = await step_approvals.approve(conn, person.tenant_id, step_id, person.signs_as(), desk.now_s())
+            by, now_s = person.signs_as(), desk.now_s()
+            step = await step_approvals.approve(conn, person.tenant_id, step_id, by, now_s, account=person.account)
         words = desk.renderer.words_of(request)
         waits = words.say("Noted: somebody else has to say yes, too")
         goes = words.say("Allowed: it goes as soon as nothing else stands in its way")
