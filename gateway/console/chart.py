@@ -182,7 +182,9 @@ def _axes(frame: _Frame, shown: Shown, unit: str) -> None:
 def _line(frame: _Frame, ts: Floats, values: Floats) -> None:
     if len(ts) == 0:
         return
-    usual_s = float(np.median(np.diff(ts))) if len(ts) > 2 else math.inf  # noqa: PLR2004 - two steps make a median
+    steps_s = np.diff(ts)
+    steps_s = steps_s[steps_s > 0]  # both ends of one step stand at one moment
+    usual_s = float(np.median(steps_s)) if len(steps_s) > 1 else math.inf
     apart_s = max(6 * usual_s, HOUR_S)
     pieces: list[str] = []
     before_s = math.nan

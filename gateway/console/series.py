@@ -44,17 +44,27 @@ SELECT min(extract(epoch FROM ts))::float8{extremes} FROM {table}
 WHERE device_id = %(device_id)s AND ts >= %(since)s AND ts < %(until)s
 GROUP BY floor(extract(epoch FROM ts) / %(step_s)s) ORDER BY 1
 """
-_OF_HOURS: Final[LiteralString] = """
-SELECT min(extract(epoch FROM bucket))::float8{extremes} FROM {table}
+_OF_ROLLUP: Final[LiteralString] = """
+SELECT min(extract(epoch FROM bucket) + %(middle_s)s)::float8{extremes} FROM {table}
 WHERE device_id = %(device_id)s AND bucket >= %(since)s AND bucket < %(until)s
 GROUP BY floor(extract(epoch FROM bucket) / %(step_s)s) ORDER BY 1
 """
-_LAST_HOUR: Final[LiteralString] = """
+_LAST_BUCKET: Final[LiteralString] = """
 SELECT max(bucket) FROM {table} WHERE device_id = %(device_id)s AND bucket < %(until)s
 """
 
 FROM_HOURS_S: Final = BUCKETS * HOUR_S / 2
 """So long a stretch is drawn from the hours of the usage rollup: its steps are half an hour and more."""
+FROM_DAYS_S: Final = 60 * DAY_S
+"""And so long a one from the rollup's days: a device's hours lie on as many pages of the disk as there are hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rolled:
+    """A table of the usage rollup, and how long its buckets are."""
+
+    table: sql.Identifier
+    bucket_s: float
 
 
 async def read_metrics(
@@ -79,29 +89,37 @@ async def _thinned(
 ) -> Floats:
     """Rows of a step's moment, and each metric's least and greatest value in it; NaN where it was not told."""
     rolled = usage if usage is not None and set(wanted) <= set(usage.metrics) else None
-    is_long = stretch.until_s - stretch.since_s >= FROM_HOURS_S
-    of_hours, of_readings = await _split(conn, rolled if is_long else None, stretch.values())
+    source = None if rolled is None else _source(rolled, stretch.until_s - stretch.since_s)
+    of_rollup, of_readings = await _split(conn, source, stretch.values())
     rows: list[TupleRow] = []
-    if rolled is not None and of_hours is not None:
+    if source is not None and of_rollup is not None:
         extremes = [sql.Identifier(f"{column}_{end}") for _, column in wanted for end in ("min", "max")]
-        rows += await _fetch(conn, _OF_HOURS, sql.Identifier(rolled.hour), extremes, of_hours)
+        middle_s = source.bucket_s / 2 if source.bucket_s > HOUR_S else 0.0
+        rows += await _fetch(conn, _OF_ROLLUP, source.table, extremes, {**of_rollup, "middle_s": middle_s})
     extremes = [sql.Identifier(column) for _, column in wanted for _ in ("min", "max")]
     rows += await _fetch(conn, _OF_READINGS, sql.Identifier(table.name), extremes, of_readings)
     return np.array(rows, np.float64).reshape(len(rows), 1 + 2 * len(wanted))  # None becomes NaN
 
 
+def _source(usage: UsageTable, length_s: float) -> _Rolled | None:
+    """What a stretch of such a length is drawn from; None for the readings themselves."""
+    if length_s >= FROM_DAYS_S:
+        return _Rolled(sql.Identifier(usage.day), DAY_S)
+    return _Rolled(sql.Identifier(usage.hour), HOUR_S) if length_s >= FROM_HOURS_S else None
+
+
 async def _split(
-    conn: Connection, rolled: UsageTable | None, values: dict[str, Any]
+    conn: Connection, rolled: _Rolled | None, values: dict[str, Any]
 ) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """What to ask the rollup's hours, if anything, and what to ask the readings: from the newest hour on."""
+    """What to ask the rollup, if anything, and what to ask the readings: from the newest bucket on."""
     if rolled is None:
         return None, values
-    whole = {**values, "since": values["since"].replace(minute=0, second=0, microsecond=0)}
-    newest = sql.SQL(_LAST_HOUR).format(table=sql.Identifier(rolled.hour))
-    row = await (await conn.execute(newest, whole)).fetchone()
+    since_s = values["since"].timestamp()
+    whole = {**values, "since": to_datetime(since_s - since_s % rolled.bucket_s)}
+    row = await (await conn.execute(sql.SQL(_LAST_BUCKET).format(table=rolled.table), whole)).fetchone()
     if row is None or row[0] is None or row[0] <= whole["since"]:
         return None, values
-    return {**whole, "until": row[0]}, {**values, "since": row[0]}  # the newest hour may go on
+    return {**whole, "until": row[0]}, {**values, "since": row[0]}  # the newest bucket may go on
 
 
 async def _fetch(
@@ -139,7 +157,7 @@ SELECT floor(extract(epoch FROM ts) / %(step_s)s)::float8 * %(step_s)s, count(*)
 WHERE device_id = %(device_id)s AND ts >= %(since)s AND ts < %(until)s
 GROUP BY 1 ORDER BY 1
 """
-_COUNTS_OF_HOURS: Final[LiteralString] = """
+_COUNTS_OF_ROLLUP: Final[LiteralString] = """
 SELECT floor(extract(epoch FROM bucket) / %(step_s)s)::float8 * %(step_s)s, sum(readings)::float8 FROM {table}
 WHERE device_id = %(device_id)s AND bucket >= %(since)s AND bucket < %(until)s
 GROUP BY 1 ORDER BY 1
@@ -151,19 +169,28 @@ async def count_readings(conn: Connection, stretch: Stretch, step_s: float) -> t
     usage = {table.model: table for table in await find_usage(conn, (), only_kept=True)}
     found: dict[float, float] = {}
     for table in [held.table for held in await find_held(conn, stretch.device_id)]:
-        rolled = usage.get(table.model)
-        of_hours, of_readings = await _split(conn, rolled, {**stretch.values(), "step_s": step_s})
-        counts = await _count(conn, _COUNTS, table.name, of_readings)
-        if rolled is not None and of_hours is not None:
-            counts += await _count(conn, _COUNTS_OF_HOURS, rolled.hour, of_hours)
+        rolled = _counted(usage[table.model], step_s) if table.model in usage else None
+        of_rollup, of_readings = await _split(conn, rolled, {**stretch.values(), "step_s": step_s})
+        counts = await _count(conn, _COUNTS, sql.Identifier(table.name), of_readings)
+        if rolled is not None and of_rollup is not None:
+            counts += await _count(conn, _COUNTS_OF_ROLLUP, rolled.table, of_rollup)
         for at_s, count in counts:
             found[at_s] = found.get(at_s, 0.0) + count
     steps = np.arange(stretch.since_s // step_s, stretch.until_s // step_s + 1) * step_s
     return steps, np.array([found.get(float(at_s), 0.0) for at_s in steps], np.float64)
 
 
-async def _count(conn: Connection, query: LiteralString, table: str, values: Mapping[str, Any]) -> list[TupleRow]:
-    return await (await conn.execute(sql.SQL(query).format(table=sql.Identifier(table)), values)).fetchall()
+def _counted(usage: UsageTable, step_s: float) -> _Rolled:
+    """What steps of whole hours, or whole days, are counted from."""
+    if step_s % DAY_S == 0:
+        return _Rolled(sql.Identifier(usage.day), DAY_S)
+    return _Rolled(sql.Identifier(usage.hour), HOUR_S)
+
+
+async def _count(
+    conn: Connection, query: LiteralString, table: sql.Identifier, values: Mapping[str, Any]
+) -> list[TupleRow]:
+    return await (await conn.execute(sql.SQL(query).format(table=table), values)).fetchall()
 
 
 MOST_DAYS: Final = 400
