@@ -58,6 +58,10 @@ class Limited(Retryable):
     """There were too many requests, ours or others': what was asked uses up no attempt."""
 
 
+class NotLetIn(Retryable):
+    """Who careloop is was not believed when it asked: a person is told, as when it writes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One message on its way."""

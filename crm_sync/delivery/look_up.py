@@ -1,15 +1,16 @@
 """Whether a CRM holds already what is about to be made there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from crm_sync.adapters.contract import CrmAdapter, Delivery, Limited, Outcome, Result
+from crm_sync.adapters.contract import CrmAdapter, Delivery, Limited, NotLetIn, Outcome, Result
 from crm_sync.delivery.step import CREATES
 from crm_sync.settings import MessageType
 from devices.errors import Retryable
 
 _NOT_LISTED: Final = "not_listed_yet"
+_MEANS: Final[Mapping[type[Retryable], Result]] = {Limited: Result.RATE_LIMITED, NotLetIn: Result.AUTH}
 _NEAR_S: Final = 0.01  # the wait was as long as it was to be
 
 
@@ -34,8 +35,9 @@ async def look_up(
     try:
         found = await adapter.find_case(delivery.key)
     except Retryable as error:
-        result = Result.RATE_LIMITED if isinstance(error, Limited) else Result.RETRYABLE
-        return Outcome(result, error.reason, error.detail, retry_after_s=error.retry_after_s)
+        return Outcome(
+            _MEANS.get(type(error), Result.RETRYABLE), error.reason, error.detail, retry_after_s=error.retry_after_s
+        )
     if found:
         return _found(found, delivery, completes=can.completes)
     wait_s = 0.0 if asked_s is None else asked_s + can.lookup_lag_s - now_s

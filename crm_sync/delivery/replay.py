@@ -18,11 +18,18 @@ class Replayed(StrEnum):
 
 
 _LOCK = """
+SELECT stream_id FROM outbox_stream
+ WHERE stream_id = (SELECT stream_id FROM outbox_message WHERE tenant_id = %s AND message_id = %s)
+   FOR UPDATE
+"""
+
+# A statement of its own: one that waits for a lock sees the other tables as they were before it waited, and two that
+# ask for the same message at once would each give it a new place and leave a hole where the stream stops.
+_STANDING = """
 SELECT s.stream_id, s.state, s.head_seq, m.seq, m.state
   FROM outbox_message m
   JOIN outbox_stream s USING (stream_id)
  WHERE m.tenant_id = %s AND m.message_id = %s
-   FOR UPDATE OF s
 """
 
 _REVIVE = """
@@ -41,6 +48,7 @@ async def replay(conn: Connection, tenant_id: str, message_id: str) -> Replayed:
     """Send a message again, with its id and body as they were; the policy is asked again before it leaves."""
     async with conn.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(_LOCK, [tenant_id, message_id])
+        await cursor.execute(_STANDING, [tenant_id, message_id])
         row = await cursor.fetchone()
     if row is None:
         return Replayed.UNKNOWN

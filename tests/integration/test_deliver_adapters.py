@@ -5,7 +5,17 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from crm_sync.adapters.contract import OWN_LIMIT, Capabilities, CrmAdapter, Delivery, Health, Limited, Outcome, Result
+from crm_sync.adapters.contract import (
+    OWN_LIMIT,
+    Capabilities,
+    CrmAdapter,
+    Delivery,
+    Health,
+    Limited,
+    NotLetIn,
+    Outcome,
+    Result,
+)
 from crm_sync.delivery.breaker import Breaker
 from crm_sync.delivery.channels import Channel
 from crm_sync.delivery.replay import replay
@@ -160,6 +170,15 @@ async def test_a_look_up_that_fails_is_tried_again(rig: Rig, crm: Crm) -> None:
     await rig.run(later_s=41)
     assert (await rig.one(opened)).summary.last_code == "search_unavailable"
     assert len(crm.delivered) == 1
+
+
+async def test_a_look_up_that_is_not_let_in_is_told_as_such(rig: Rig, crm: Crm) -> None:
+    crm.answers, crm.holds = [UNKNOWN], NotLetIn("http_401")
+    opened = message("case_a")
+    await rig.enqueue(opened)
+    await rig.run()
+    await rig.run(later_s=41)
+    assert (await rig.one(opened)).attempts[-1].result == Result.AUTH
 
 
 async def test_a_look_up_without_end_is_cut_off_before_the_lease_is_another_workers(

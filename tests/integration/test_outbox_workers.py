@@ -7,7 +7,7 @@ import pytest
 
 from crm_sync.delivery.deliverer import MOST_LOST_LEASES, STUMBLES_S
 from crm_sync.delivery.queries import begin_attempt, claim
-from crm_sync.delivery.replay import replay
+from crm_sync.delivery.replay import Replayed, replay
 from crm_sync.endpoints import LEASE_S
 from crm_sync.outbox import enqueue
 from crm_sync.settings import MessageType
@@ -194,3 +194,25 @@ async def test_a_message_that_the_policy_stumbles_over_is_given_up_in_the_end(pl
             await replay(conn, "default", opened.message_id)
         await rig.run()
         assert len(receiver.heard) == 1
+
+
+async def test_twenty_who_send_one_message_again_at_once_leave_no_hole_in_its_stream(
+    rig: Rig, receiver: Receiver
+) -> None:
+    await rig.enqueue(opened := message("case_a"))
+    await rig.run()
+
+    async def send_again() -> Replayed:
+        async with rig.pool.connection() as conn:
+            return await replay(conn, "default", opened.message_id)
+
+    became = await asyncio.gather(*(send_again() for _ in range(20)))
+    assert (became.count(Replayed.AGAIN), became.count(Replayed.SOONER)) == (1, 19)
+    await rig.enqueue(note := message("case_a", UPDATED))
+    await rig.run()
+    assert {each.state for each in await rig.listed()} == {"delivered"}
+    assert [request.headers["webhook-id"] for request in receiver.heard] == [
+        opened.message_id,
+        opened.message_id,
+        note.message_id,
+    ]

@@ -15,6 +15,7 @@ from crm_sync.adapters.contract import (
     Health,
     Inbound,
     Limited,
+    NotLetIn,
     Outcome,
     RecordChange,
     Result,
@@ -199,5 +200,6 @@ class RestAdapter:
 
 
 def _retryable(failed: CallFailed) -> Retryable:
-    kind = Limited if failed.outcome.result is Result.RATE_LIMITED else Retryable
+    kinds: Mapping[Result, type[Retryable]] = {Result.RATE_LIMITED: Limited, Result.AUTH: NotLetIn}
+    kind = kinds.get(failed.outcome.result, Retryable)
     return kind(failed.outcome.code, failed.outcome.detail, failed.outcome.retry_after_s)
