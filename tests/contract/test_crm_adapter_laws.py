@@ -1,6 +1,7 @@
 """The law book of CRM adapters: what each of them keeps, whatever its CRM does."""
 
 import asyncio
+import base64
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -108,6 +109,44 @@ async def test_a_record_says_what_is_next_which_team_and_until_when(party: Party
         (record,) = affair.records()
         assert "Next: part or visit, valve.\nTeam service, due 2026-09-01T10:00:00Z." in record.text
         assert "https://care.example.com/cases/case_a" in record.text
+
+
+CHART = {
+    "file_name": "evidence.svg",
+    "media_type": "image/svg+xml",
+    "base64": base64.b64encode(b"<svg xmlns='http://www.w3.org/2000/svg'/>").decode(),
+}
+
+
+@readers
+async def test_the_picture_is_in_the_record_once_whatever_answer_is_lost(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        for on in ("attachment", "attachment.attach"):
+            affair.crm.command(on, Fault.FAIL_AFTER)
+        await affair.tell(first := opened(chart=CHART), worse := updated(chart=CHART), plain := updated())
+        await affair.run_until_settled(first, worse, plain)
+        await must_be_delivered(affair, first, worse, plain)
+        (record,) = affair.records()
+        assert [file.name for file in record.files] == [f"evidence-{each.message_id}.svg" for each in (first, worse)]
+        assert {file.size for file in record.files} == {41}
+        assert sum("The boiler is too hot." in note for note in notes_of([record], worse)) == 1
+
+
+@readers
+async def test_a_picture_that_is_not_taken_stops_no_case(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        for at, fault in enumerate((Fault.UNAVAILABLE, Fault.FORBID, Fault.FAIL_BEFORE)):
+            key, asked = f"case_{at}", affair.crm.count("attachment")
+            affair.crm.command("attachment", *[fault] * 3)
+            await affair.tell(first := opened(key, chart=CHART), over := resolved(key))
+            await affair.run_until_settled(first, over)
+            await must_be_delivered(affair, first, over)
+            (record,) = affair.records(key)
+            assert record.files == []
+            assert "the picture was not attached" in str((await affair.rig.one(first)).attempts[-1].detail)
+            tries = affair.crm.count("attachment") - asked
+            assert tries == (1 if fault is Fault.FORBID else 3)
+            affair.crm.forget()
 
 
 @readers

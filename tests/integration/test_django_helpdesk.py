@@ -1,5 +1,6 @@
 """A case lives in a real helpdesk, through docs/crm/django-helpdesk.toml and nothing else."""
 
+import base64
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -79,6 +80,24 @@ async def test_a_case_is_one_ticket_from_its_opening_to_its_end(
         assert (await adapter.health()).ok
         steps = [step async for step in rehearse(adapter, 1_800_000_000.0)]
         assert [step.ok for step in steps] == [True] * 4, steps
+
+
+async def test_the_picture_of_the_evidence_hangs_on_a_note_once(
+    plain_database_url: str, new_django_helpdesk: NewHelpdesk
+) -> None:
+    helpdesk = new_django_helpdesk("http://127.0.0.1:9/gone")  # every answer to a change is a 500
+    svg = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+    chart = {"file_name": "evidence.svg", "media_type": "image/svg+xml", "base64": base64.b64encode(svg).decode()}
+    async with connected(plain_database_url, helpdesk.url) as rig:
+        await rig.enqueue(opened := message("case_a", **case_data(), chart=chart))
+        for _ in range(4):
+            await rig.run(later_s=400)
+        assert (await rig.one(opened)).summary.state == "delivered"
+    (ticket,) = helpdesk.tickets()
+    files = [file for followup in ticket["followup_set"] for file in followup["followupattachment_set"]]
+    assert [(file["filename"], file["mime_type"], file["size"]) for file in files] == [
+        (f"evidence-{opened.message_id}.svg", "image/svg+xml", len(svg))
+    ]
 
 
 async def test_a_500_after_the_ticket_was_made_makes_no_second_one(

@@ -51,7 +51,8 @@ class Call(Section):
     headers: Mapping[str, str] = {}
     body: Any = None  # tables, arrays and texts with places
     omit_null: bool = False  # what would be null in the body's tables is left out
-    format: Literal["json", "form"] = "json"
+    format: Literal["json", "form", "multipart", "binary"] = "json"  # the last two send the picture itself
+    file_field: str = "file"  # of `multipart`: which field the picture is
     answers: Literal["json", "text"] = "json"
     success: Statuses = tuple(range(200, 300))  # statuses of it
     expect: Expression | None = None  # must be there, and neither false nor empty, in the answer
@@ -150,7 +151,7 @@ class Read(Call):
 class FindNote(Listing):
     """Looks whether a note is there already, when its answer was lost."""
 
-    text: Expression  # in an item: holds {message_id} if it is the note
+    text: Expression  # in an item: holds {message_id} if it is the note, or {attachment_name} if it is the picture
     id: Expression | None = None  # in an item: what {note_id} is, for `attach`
     first: Listing | None = None  # asked before; what it lists is {listed}
 
@@ -163,6 +164,13 @@ class Note(Making):
         None  # ties {note_id} to the record, where that takes another call; made twice, it counts once
     )
     before_status: bool = False  # for helpdesks that take no note on a closed record
+
+
+class Attachment(Making):
+    """Puts the picture of the evidence into the record; that it fails never stops a case."""
+
+    find: FindNote | None = None  # whether it is there already; without it nothing is tried twice
+    attach: Write | None = None  # ties {attachment_id} to the record, where that takes another call
 
 
 class Status(Write):

@@ -10,6 +10,7 @@ import msgspec
 
 from crm_sync.adapters.http import Request
 from crm_sync.adapters.rest.calls import Call
+from crm_sync.adapters.rest.picture import joined_parts, picture_of
 from crm_sync.adapters.rest.template import Json, Values, as_text, fill, fill_path
 
 
@@ -47,6 +48,15 @@ def _path(call: Call, values: Values) -> str:
 
 def _body(call: Call, values: Values, headers: dict[str, str]) -> bytes:
     """The request's bytes; notes in `headers` what they are. Raises UnknownWord."""
+    if call.format == "binary":
+        picture = picture_of(values.facts)
+        headers.setdefault("content-type", picture.media_type)
+        return picture.content
+    if call.format == "multipart":
+        fields = list(_fields(fill(cast("Json", call.body or {}), values)))
+        body, boundary = joined_parts(fields, call.file_field, picture_of(values.facts))
+        headers["content-type"] = f"multipart/form-data; boundary={boundary}"
+        return body
     if call.body is None:
         return b""
     filled = fill(cast("Json", call.body), values)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from crm_sync.adapters.contract import Result
 from crm_sync.adapters.rest.calls import (
+    Attachment,
     Call,
     Check,
     Contact,
@@ -37,7 +38,8 @@ FACTS: Final = frozenset(
         *("next_action", "tried"),
         *("major", "cohort", "members", "parent", "left"),  # of the message
         *("message_id", "external_id", "contact_id", "page", "cursor", "offset", "listed"),  # of the call
-        *("parent_record", "since", "now", "etag", "note_id", "people", "people_ids"),
+        *("parent_record", "attachment_id", "attachment_name"),
+        *("since", "now", "etag", "note_id", "people", "people_ids"),
         *("news", "todo", "case_link"),  # written from the message
     }
 )
@@ -58,6 +60,10 @@ CallName = Literal[
     "link",
     "parent",
     "parent.leave",
+    "attachment",
+    "attachment.find",
+    "attachment.first",
+    "attachment.attach",
     "poll",
     "contacts",
     "tickets",
@@ -147,6 +153,7 @@ class Spec(Section):
     read: Read | None = None
     update: Write | None = None
     note: Note | None = None
+    attachment: Attachment | None = None
     status: Status | None = None
     end: Status | None = None
     poll: Poll | None = None
@@ -178,6 +185,7 @@ class Spec(Section):
             "note.find": self.note.find if self.note else None,
             "note.first": self.note.find.first if self.note and self.note.find else None,
             "note.attach": self.note.attach if self.note else None,
+            **self._attachment_calls(),
             "status": self.status,
             "end": self.end,
             "poll": self.poll,
@@ -188,6 +196,15 @@ class Spec(Section):
             **{f"checks[{at}]": check for at, check in enumerate(self.checks)},
         }
         return {name: call for name, call in named.items() if call is not None}
+
+    def _attachment_calls(self) -> dict[str, Call | None]:
+        made = self.attachment
+        if made is None:
+            return {}
+        find = made.find
+        first = find.first if find else None
+        found = {"attachment.find": find, "attachment.first": first, "attachment.attach": made.attach}
+        return {"attachment": made, **found}
 
     def _unknown_places(self) -> list[str]:
         wrong: list[str] = []
@@ -206,7 +223,12 @@ class Spec(Section):
         wrong = [
             f"{name}: a form is a table"
             for name, call in self.calls().items()
-            if call.format == "form" and not isinstance(call.body, Mapping | None)
+            if call.format in {"form", "multipart"} and not isinstance(call.body, Mapping | None)
+        ]
+        wrong += [
+            f"{name}: only attachment sends the picture itself"
+            for name, call in self.calls().items()
+            if call.format in {"multipart", "binary"} and not name.startswith("attachment")
         ]
         if self.create.id is None and not self.create.id_header and self.find is None:
             wrong.append("create.id, create.id_header, or else find, must tell what the record is called")

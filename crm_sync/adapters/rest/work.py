@@ -1,21 +1,22 @@
 """One message to a helpdesk: which calls it takes, and whether they did what they said."""
 
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, cast
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import msgspec
 
 from crm_sync.adapters.contract import Audit, Delivery, Outcome, Result
 from crm_sync.adapters.rest.caller import Caller, Reply
-from crm_sync.adapters.rest.calls import Find, Making, Note, Read, Status, Write
+from crm_sync.adapters.rest.calls import Attachment, Find, FindNote, Note, Read, Status, Write
 from crm_sync.adapters.rest.classify import RECORD_GONE, CallFailed
+from crm_sync.adapters.rest.picture import name_of_picture
+from crm_sync.adapters.rest.record import called_in, differences, is_ours
 from crm_sync.adapters.rest.spec import FACTS, Spec
 from crm_sync.adapters.rest.story import write_news, write_todo
-from crm_sync.adapters.rest.template import Json, UnknownWord, Values, as_text, fill, is_same, look_up
+from crm_sync.adapters.rest.template import Json, Values, as_text, look_up
 from crm_sync.settings import MessageType
 from devices.clock import to_datetime
 
@@ -23,8 +24,10 @@ _MOVES: Final = frozenset({"reopened", "waiting", "accepted", "in_progress"})
 """Changes of a live case that move its record."""
 
 _MOST_READ: Final = 100  # hits of a search that are looked at one by one
-
 _WAITS_FOR_PARENT: Final = 3  # attempts; then the case goes on without the tie
+
+_TRIES_OF_PICTURE: Final = 3
+_PASSING: Final = frozenset({Result.UNKNOWN, Result.RETRYABLE, Result.RATE_LIMITED})
 
 RECORD_CLOSED: Final = "record_closed"
 """The code of a rule of a file's: the record is closed for good, and moves no more."""
@@ -96,7 +99,7 @@ class Work:
             return ()
         items = await self._caller.items("find", find, self.values)
         if not find.reads:
-            items = [item for item in items if _is_ours(find, item, self._delivery.key)]
+            items = [item for item in items if is_ours(find, item, self._delivery.key)]
         named = tuple(dict.fromkeys(called for item in items if (called := as_text(look_up(find.id, item)))))
         return await self._read_ours(find, named) if find.reads else named
 
@@ -116,7 +119,7 @@ class Work:
                 if failed.outcome.code != RECORD_GONE:
                     raise
             else:
-                ours += [called] if _is_ours(find, record, self._delivery.key) else []
+                ours += [called] if is_ours(find, record, self._delivery.key) else []
         return ours
 
     async def audit(self, *, is_live: bool) -> Audit:
@@ -135,7 +138,7 @@ class Work:
             if failed.outcome.code == RECORD_GONE:
                 return Audit(0)
             raise
-        wrong = [words for _, words in _differences(read.check, record, self.values)] if is_live else []
+        wrong = [words for _, words in differences(read.check, record, self.values)] if is_live else []
         return Audit(1, self.external_id, wrong, self._is_closed(record))
 
     def _is_closed(self, record: Json) -> bool | None:
@@ -145,21 +148,21 @@ class Work:
             return None
         check = move.check
         ends = [replace(self.values, facts={**self._facts, "state": state}) for state in ("resolved", "retracted")]
-        return any(not _differences(check, record, end) for end in ends)
+        return any(not differences(check, record, end) for end in ends)
 
     async def _open(self) -> Outcome:
         await self._find_contact()
         if self.external_id is None:
             await self._make()
             await self._tie()
-            return Outcome(Result.OK, "created")
+            return Outcome(Result.OK, "created", await self._show())
         await self._know_record()  # made by an attempt whose end was a failure, or was not heard of
         if self._spec.update is not None:
             await self._tell("update", self._spec.update)
         await self._link()
         await self._check_record()
         await self._tie()
-        return Outcome(Result.OK, "updated")
+        return Outcome(Result.OK, "updated", await self._show())
 
     async def _make(self) -> None:
         """Make the record, and see that it is there as told, and alone."""
@@ -185,7 +188,7 @@ class Work:
         for step in self._in_order(self._move_on if moves else None):
             await step()
         await self._tie()
-        return Outcome(Result.OK, "updated")
+        return Outcome(Result.OK, "updated", await self._show())
 
     async def _close(self) -> Outcome:
         """Move the record and say why; a record that is gone, or closed for good, has nothing left to close."""
@@ -271,7 +274,7 @@ class Work:
     async def _name(self, reply: Reply) -> str:
         """What a record that was just made is called. Raises CallFailed."""
         create = self._spec.create
-        called = _called(create, reply)
+        called = called_in(create, reply)
         if called:
             return called
         where = create.id or create.id_header
@@ -329,7 +332,7 @@ class Work:
         if read is None or not wanted:
             return
         record = await self._read(read)
-        for path, words in _differences(wanted, record, self.values):
+        for path, words in differences(wanted, record, self.values):
             raise CallFailed(Outcome(Result.PERMANENT, code, f"read: {words}"[:500], field=path))
 
     async def _read(self, read: Read) -> Json:
@@ -349,7 +352,7 @@ class Work:
             return
         there = await self._noted(note)
         if there is None:
-            self._facts["note_id"] = _called(note, await self._tell("note", note))
+            self._facts["note_id"] = called_in(note, await self._tell("note", note))
         elif note.find is not None and note.find.id is not None:
             self._facts["note_id"] = look_up(note.find.id, there)
         if note.attach is not None:
@@ -362,40 +365,37 @@ class Work:
         """The note that an earlier attempt left; None where there is none."""
         if note.find is None or self._delivery.attempt == 1:
             return None
-        if note.find.first is not None:
-            self._facts["listed"] = await self._caller.items("note.first", note.find.first, self.values)
+        return await self._found("note", note.find, self._delivery.message_id)
+
+    async def _found(self, name: str, find: FindNote, mark: str) -> Json:
+        """What is in the record already and bears a mark; None where there is none."""
+        if find.first is not None:
+            self._facts["listed"] = await self._caller.items(f"{name}.first", find.first, self.values)
             if not self._facts["listed"]:
                 return None
-        items = await self._caller.items("note.find", note.find, self.values)
-        is_ours = (self._delivery.message_id in as_text(look_up(note.find.text, item)) for item in items)
-        return next((item for item, ours in zip(items, is_ours, strict=True) if ours), None)
+        items = await self._caller.items(f"{name}.find", find, self.values)
+        return next((item for item in items if mark in as_text(look_up(find.text, item))), None)
 
+    async def _show(self) -> str:
+        """Put the picture into the record, once; gives what hindered it. No case waits for a picture for long."""
+        attachment, attempt = self._spec.attachment, self._delivery.attempt
+        picture = name_of_picture(self._facts, self._delivery.message_id)
+        if attachment is None or picture is None or (attachment.find is None and attempt > 1):
+            return ""
+        self._facts["attachment_name"] = picture
+        try:
+            await self._put_picture(attachment, picture)
+        except CallFailed as failed:
+            if attachment.find is not None and attempt < _TRIES_OF_PICTURE and failed.outcome.result in _PASSING:
+                raise
+            return f"the picture was not attached: {failed.outcome.code} {failed.outcome.detail}"[:500]
+        return ""
 
-def _called(making: Making, reply: Reply) -> str:
-    """What was made is called; nothing where the answer does not say."""
-    called = as_text(look_up(making.id, reply.body)) if making.id else ""
-    if called or not making.id_header:
-        return called
-    found = re.search(making.id_pattern, reply.headers.get(making.id_header.lower(), ""))
-    return unquote(found[1] if found.re.groups else found[0]) if found else ""
-
-
-def _is_ours(find: Find, item: Json, case_id: str) -> bool:
-    return find.key is None or as_text(look_up(find.key, item)) == case_id
-
-
-def _differences(wanted: Mapping[str, Json], record: Json, values: Values) -> list[tuple[str, str]]:
-    """Where a record is not as it should be, and how. Raises CallFailed."""
-    found: list[tuple[str, str]] = []
-    for path, template in wanted.items():
-        there, should = look_up(path, record), _filled(template, values)
-        if not is_same(there, should):
-            found.append((path, f"{path} is {as_text(there)!r}, not {as_text(should)!r}"))
-    return found
-
-
-def _filled(template: Json, values: Values) -> Json:
-    try:
-        return fill(template, values)
-    except UnknownWord as error:
-        raise CallFailed(Outcome(Result.PERMANENT, "unmapped_word", str(error))) from None
+    async def _put_picture(self, attachment: Attachment, picture: str) -> None:
+        find = attachment.find
+        if find and self._delivery.attempt > 1 and await self._found("attachment", find, picture) is not None:
+            return
+        reply = await self._caller.call("attachment", attachment, self.values)
+        if attachment.attach is not None:
+            self._facts["attachment_id"] = called_in(attachment, reply)
+            await self._tell("attachment.attach", attachment.attach)

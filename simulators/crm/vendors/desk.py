@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email import message_from_bytes
+from email.policy import HTTP
 from typing import Any, Final, Protocol
 
 JSON_BODY: Final = b"application/json"
@@ -60,6 +62,15 @@ class Note:
     is_public: bool
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """Something that hangs on a ticket."""
+
+    name: str
+    media_type: str
+    size: int
+
+
 @dataclass(slots=True)
 class Ticket:
     """One record, in the vendor's words."""
@@ -77,6 +88,7 @@ class Ticket:
     merged_into: str = ""
     parent: str = ""  # the number of the record that it is tied to
     notes: list[Note] = field(default_factory=list[Note])
+    files: list[File] = field(default_factory=list[File])
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +107,7 @@ class Book:
     tickets: dict[str, Ticket] = field(default_factory=dict[str, Ticket])
     idempotent: dict[str, tuple[bytes, Reply]] = field(default_factory=dict[str, tuple[bytes, Reply]])
     noted: int = 0
+    uploads: dict[str, File] = field(default_factory=dict[str, File])  # that hang on nothing yet
     spoken: list[Spoken] = field(default_factory=list[Spoken])
 
     def present(self) -> Iterator[Ticket]:
@@ -180,6 +193,22 @@ class Vendor(Protocol):
     def hook(self, changed: Sequence[Ticket], at_s: float, secret: str) -> HookRequest:
         """The hook that tells of changed tickets, genuine under `secret`."""
         ...
+
+
+def forms_of(asked: Asked) -> tuple[dict[str, str], File | None]:
+    """The fields of a multipart/form-data request, and its file."""
+    head = f"Content-Type: {asked.headers.get('content-type', '')}\r\n\r\n".encode()
+    fields: dict[str, str] = {}
+    file: File | None = None
+    for part in message_from_bytes(head + asked.body, policy=HTTP).walk():
+        content, name = part.get_payload(decode=True), part.get_filename()
+        if not isinstance(content, bytes):
+            continue  # the whole
+        if name is None:
+            fields[str(part.get_param("name", header="content-disposition"))] = content.decode()
+        else:
+            file = File(name, part.get_content_type(), len(content))
+    return fields, file
 
 
 def instant(epoch_s: float) -> str:

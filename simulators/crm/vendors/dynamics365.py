@@ -4,13 +4,14 @@ Sources: learn.microsoft.com/power-apps/developer/data-platform/api-limits, …/
 …/webapi/update-delete-entities-using-web-api, learn.microsoft.com/dynamics365/developer/reference/entities/incident
 """
 
+import base64
 import json
 import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Spoken, Ticket, instant
+from simulators.crm.vendors.desk import Asked, Book, File, HookRequest, Reply, Spoken, Ticket, instant
 from simulators.crm.vendors.granting import Granting
 
 _SPACE = uuid.UUID("6d1c1c3e-8f0b-4b7a-9f38-9f2f6c2f7a10")
@@ -53,6 +54,8 @@ class Dynamics:
         what = asked.path.removeprefix("/api/data/v9.2/")
         told = asked.query.get("$filter", "")
         match (asked.method, what.partition("(")[0]):
+            case ("POST", "annotations") if "documentbody" in asked.json:
+                return "attachment"
             case (method, entity) if (method, entity) in _KINDS:
                 return _KINDS[method, entity]
             case ("GET", "incidents") if "(" in what:
@@ -85,12 +88,13 @@ class Dynamics:
                 return self._upsert(asked)
             case "end":
                 return self._close(asked)
-            case "note":
+            case "note" | "attachment":
                 return self._note(asked)
             case "note.find":
                 ticket = self.book.tickets.get(asked.query["$filter"].rpartition(" ")[2])
                 notes = [] if ticket is None else [{"notetext": each.text} for each in ticket.notes]
-                return Reply(200, {"value": notes})
+                files = [] if ticket is None else [{"filename": each.name} for each in ticket.files]
+                return Reply(200, {"value": [*notes, *files]})
             case _:
                 return self._on_case(asked)
 
@@ -141,7 +145,12 @@ class Dynamics:
         ticket = self.book.tickets.get(_found(_BY_ID, asked.json["objectid_incident@odata.bind"]))
         if ticket is None or ticket.removed:
             return _missing()
-        self.book.note(ticket, asked.json["notetext"], asked.at_s, is_public=False)
+        told = asked.json
+        if "documentbody" in told:
+            content = base64.b64decode(told["documentbody"], validate=True)
+            ticket.files.append(File(told["filename"], told["mimetype"], len(content)))
+        else:
+            self.book.note(ticket, told["notetext"], asked.at_s, is_public=False)
         return Reply(204)
 
     def _on_case(self, asked: Asked) -> Reply:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Ticket, bearer, instant
+from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Ticket, bearer, forms_of, instant
 
 _FIRST = 100
 _PAGE = 20
@@ -42,6 +42,8 @@ class Example:
                 return "read"
             case ("GET", "tickets", _, "comments"):
                 return "note.find"
+            case (method, "tickets", _, "attachments"):
+                return "attachment" if method == "POST" else "attachment.find"
             case ("POST", "tickets", _, "comments"):
                 return "note"
             case _:
@@ -94,6 +96,12 @@ class Example:
                 return Reply(200, {"ticket": _shown(ticket)})
             case "note.find":
                 return Reply(200, {"comments": [{"text": each.text} for each in ticket.notes]})
+            case "attachment":
+                _, file = forms_of(asked)
+                ticket.files += [] if file is None else [file]
+                return Reply(201 if file else 400, {})
+            case "attachment.find":
+                return Reply(200, {"attachments": [{"name": each.name} for each in ticket.files]})
             case "note":
                 self.book.note(ticket, asked.json["text"], asked.at_s, is_public=asked.json.get("public", True))
                 return Reply(201, {"comment": asked.json})

@@ -8,9 +8,10 @@ import base64
 import hmac
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Spoken, Ticket, bearer, instant
+from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Spoken, Ticket, bearer, forms_of, instant
 
 _FIRST = 90_001
 _STAGES = ("1", "2", "3", "4")
@@ -56,8 +57,6 @@ class Hubspot:
                 return "note.first"
             case ("POST", "objects", "notes", "batch", "read"):
                 return "note.find"
-            case ("POST", "objects", "notes"):
-                return "note"
             case _:
                 return _on_ticket(asked)
 
@@ -83,8 +82,8 @@ class Hubspot:
                 return Reply(200, _shown(found[0])) if found else _missing()
             case "poll" | "tickets":
                 return self._search(asked)
-            case "note":
-                return self._note(asked)
+            case "note" | "attachment" | "attachment.attach" as kind:
+                return self._upload(asked) if kind == "attachment" else self._note(asked)
             case "note.find":
                 wanted = {each["id"] for each in asked.json["inputs"]}
                 notes = [note for ticket in self.book.tickets.values() for note in ticket.notes]
@@ -137,7 +136,17 @@ class Hubspot:
         if ticket is None or ticket.removed or "hs_timestamp" not in told["properties"]:
             return Reply(400, {"status": "error", "category": "VALIDATION_ERROR", "message": "no such ticket"})
         note = self.book.note(ticket, told["properties"]["hs_note_body"], asked.at_s, is_public=False)
+        if "hs_attachment_ids" in told["properties"]:
+            ticket.files.append(self.book.uploads[told["properties"]["hs_attachment_ids"]])
         return Reply(201, {"id": str(note.number), "properties": told["properties"]})
+
+    def _upload(self, asked: Asked) -> Reply:
+        fields, file = forms_of(asked)
+        if file is None or "access" not in json.loads(fields["options"]) or "folderPath" not in fields:
+            return Reply(400, {"status": "error", "category": "VALIDATION_ERROR", "message": "no file"})
+        number = str(len(self.book.uploads) + 1)
+        self.book.uploads[number] = replace(file, name=fields["fileName"])
+        return Reply(201, {"id": number, "name": fields["fileName"], "access": "PRIVATE"})
 
     def _on_ticket(self, asked: Asked) -> Reply:
         ticket = self.book.tickets.get(asked.parts[4])
@@ -230,7 +239,11 @@ def _shown(ticket: Ticket) -> dict[str, Any]:
 
 
 def _on_ticket(asked: Asked) -> str:
-    """What is done with one."""
+    """What is done with one, or put beside it."""
+    if asked.path == "/files/v3/files":
+        return "attachment"
+    if asked.parts[-1] == "notes":
+        return "attachment.attach" if "hs_attachment_ids" in asked.json["properties"] else "note"
     if asked.method == "GET":
         return "find" if "idProperty" in asked.query else "read"
     return "status" if "hs_pipeline_stage" in asked.json.get("properties", {}) else "update"

@@ -4,18 +4,20 @@ Sources: developer.salesforce.com/docs/platform/api-rest/guide/dome-upsert.html,
 …/sforce_api_om_outboundmessaging_notifications.htm, help.salesforce.com/s/articleView?id=sf.remoteaccess_oauth_jwt_flow
 """
 
+import base64
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
-from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Spoken, Ticket, instant
+from simulators.crm.vendors.desk import Asked, Book, File, HookRequest, Reply, Spoken, Ticket, instant
 from simulators.crm.vendors.granting import Granting
 
 _API = "/services/data/v62.0"
 _STATUSES = ("New", "On Hold", "Escalated", "Closed")
 _PRIORITIES = ("Low", "Medium", "High")
 _KEY = re.compile(r"Careloop_Case__c = '([^']*)'")
+_LINKED = re.compile(r"LinkedEntityId = '([^']*)'")
 _SINCE = re.compile(r"SystemModstamp >= (\S+)")
 _ENVELOPE = (
     '<?xml version="1.0" encoding="UTF-8"?>'
@@ -56,8 +58,8 @@ class Salesforce:
                 return _question(asked.query["q"])
             case ("PATCH", "sobjects", "Case", "Careloop_Case__c", _):
                 return "create"
-            case ("POST", "sobjects", "CaseComment"):
-                return "note"
+            case ("POST", "sobjects", "CaseComment" | "ContentVersion" as what):
+                return "note" if what == "CaseComment" else "attachment"
             case ("GET", "sobjects", "Case", _, "CaseComments"):
                 return "note.find"
             case ("GET", "sobjects", "Case", _):
@@ -88,10 +90,14 @@ class Salesforce:
                 since = _found(_SINCE, asked.query["q"])
                 spoken = [_task(each) for each in self.book.spoken if instant(each.at_s) >= since]
                 return Reply(200, {"totalSize": len(spoken), "done": True, "records": spoken})
+            case "attachment.find":
+                ticket = self.book.tickets[_found(_LINKED, asked.query["q"])]
+                files = [{"ContentDocument": {"Title": each.name}} for each in ticket.files]
+                return Reply(200, {"totalSize": len(files), "done": True, "records": files})
             case "create":
                 return self._upsert(asked)
-            case "note":
-                return self._note(asked)
+            case "note" | "attachment" as kind:
+                return self._note(asked) if kind == "note" else self._attach(asked)
             case _:
                 return self._on_case(asked)
 
@@ -125,6 +131,15 @@ class Salesforce:
             return _error(400, "ENTITY_IS_DELETED", "entity is deleted")
         note = self.book.note(ticket, told["CommentBody"], asked.at_s, is_public=told.get("IsPublished", False))
         return Reply(201, {"id": f"00a{note.number:012d}AAA", "success": True, "errors": []})
+
+    def _attach(self, asked: Asked) -> Reply:
+        told = asked.json
+        ticket = self.book.tickets.get(told["FirstPublishLocationId"])
+        if ticket is None or ticket.removed:
+            return _error(400, "ENTITY_IS_DELETED", "entity is deleted")
+        content = base64.b64decode(told["VersionData"], validate=True)
+        ticket.files.append(File(told["Title"], told["PathOnClient"].rpartition(".")[2], len(content)))
+        return Reply(201, {"id": f"068{len(ticket.files):012d}AAA", "success": True, "errors": []})
 
     def _on_case(self, asked: Asked) -> Reply:
         ticket = self.book.tickets.get(asked.parts[5])
@@ -215,6 +230,8 @@ def _task(spoken: Spoken) -> dict[str, Any]:
 
 def _question(query: str) -> str:
     """What a query is for."""
+    if "ContentDocumentLink" in query:
+        return "attachment.find"
     if "FROM Task" in query:
         return "contacts"
     if "Careloop_Case__c = null" in query:

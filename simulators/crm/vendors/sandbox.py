@@ -69,6 +69,10 @@ class VendorSandbox:
         """These, of the next requests of a kind."""
         self._faults.setdefault(on, deque()).extend(faults)
 
+    def forget(self) -> None:
+        """No fault that was commanded is to come any more."""
+        self._faults.clear()
+
     def count(self, kind: str) -> int:
         """How often something was asked."""
         return sum(1 for each, _ in self.asked if each == kind)

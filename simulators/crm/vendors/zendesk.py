@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Ticket, instant
+from simulators.crm.vendors.desk import Asked, Book, File, HookRequest, Reply, Ticket, instant
 
 _FIRST = 5001
 _EDGE_S = 60.0  # what changed in the last minute is left out of an export
@@ -48,8 +48,8 @@ class Zendesk:
                 return "contact"
             case ("GET", "users", "show_many.json"):
                 return "people"
-            case ("POST", "tickets.json"):
-                return "create"
+            case ("POST", "tickets.json" | "uploads.json" as what):
+                return "create" if what == "tickets.json" else "attachment"
             case ("GET", "tickets.json"):
                 return "find"
             case ("GET", "incremental", *_):
@@ -75,6 +75,10 @@ class Zendesk:
                 return Reply(200, {"users": [each for each in people if str(each["id"]) in wanted]})
             case "create":
                 return self._create(asked)
+            case "attachment":
+                token, name = f"upload-{len(self.book.uploads)}", asked.query["filename"]
+                self.book.uploads[token] = File(name, asked.headers["content-type"], len(asked.body))
+                return Reply(201, {"upload": {"token": token, "attachments": [{"file_name": name}]}})
             case "find":
                 found = self.book.of_key(asked.query.get("external_id", ""))
                 return Reply(200, {"tickets": [_shown(each) for each in found], "next_page": None})
@@ -120,7 +124,11 @@ class Zendesk:
         if ticket is None or ticket.removed:
             return Reply(404, {"error": "RecordNotFound", "description": "Not found"})
         if asked.method == "GET" and asked.parts[-1] == "comments.json":
-            comments = [{"id": each.number, "body": each.text, "public": each.is_public} for each in ticket.notes]
+            files = [{"file_name": each.name} for each in ticket.files]
+            comments: list[dict[str, Any]] = [
+                {"id": each.number, "body": each.text, "public": each.is_public} for each in ticket.notes
+            ]
+            comments[-1]["attachments"] = files  # none of ours asks on which of them they hang
             return Reply(200, {"comments": comments, "next_page": None})
         if asked.method == "GET":
             return Reply(200, {"ticket": _shown(ticket)})
@@ -144,6 +152,7 @@ class Zendesk:
         if "comment" in told:
             is_public = told["comment"].get("public", True)
             self.book.note(ticket, told["comment"]["body"], at_s, is_public=is_public)
+            ticket.files += [self.book.uploads[token] for token in told["comment"].get("uploads", ())]
         ticket.status = told.get("status", ticket.status)
         ticket.changed_s = at_s
         if ticket.status == "solved":  # whoever solves a problem solves its incidents
@@ -186,6 +195,8 @@ class Zendesk:
 def _change_of(told: dict[str, Any]) -> str:
     if "problem_id" in told:
         return "parent"
+    if "uploads" in told.get("comment", ()):
+        return "attachment.attach"
     return "note" if "comment" in told else "status" if "status" in told else "update"
 
 
