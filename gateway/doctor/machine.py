@@ -1,4 +1,4 @@
-"""This machine: room on disk, open files, certificates."""
+"""This machine: room on disk, compiled loops, open files, certificates."""
 
 import os
 import resource
@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from gateway.detect.native import LIBRARY, load_kernel
 from gateway.doctor.certificates import CertificateError, not_after_s
 from gateway.doctor.finding import Finding, judge
+from gateway.doctor.loops import examine_loops
 from gateway.running import find_gateway
 from gateway.settings import Settings
 
@@ -25,20 +25,10 @@ _DAY_S: Final = 86_400.0
 
 def examine_machine(settings: Settings) -> list[Finding]:
     """What this machine gives the gateway."""
-    findings = [_state_folder(settings), detectors_finding(LIBRARY, is_compiled=load_kernel() is not None)]
+    findings = [_state_folder(settings), *examine_loops()]
     if settings.listen.enabled:
         findings.append(_files(settings))
     return [*findings, *_certificates(settings)]
-
-
-def detectors_finding(library: Path, *, is_compiled: bool) -> Finding:
-    """Whether our own detectors run as compiled loops, or as NumPy."""
-    if is_compiled:
-        return Finding("detectors", ok=True, says="compiled loops")
-    why = "are not of this version" if library.exists() else "were not compiled when careloop was installed"
-    says = f"NumPy: the compiled loops {why}. Alarms are the same, judging takes about ten times as long"
-    fix = "install a C compiler (cc) and careloop once more; from a checkout, run scripts/build_native.py"
-    return Finding("detectors", ok=False, says=says, fix=fix)
 
 
 def disk_finding(what: str, folder: Path) -> Finding | None:

@@ -1,7 +1,9 @@
 """What the diagnosis concludes from numbers, and how it reads certificates."""
 
 import os
+import runpy
 import ssl
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,9 +12,9 @@ import trustme
 
 from gateway.doctor.certificates import CertificateError, not_after_s
 from gateway.doctor.database import clock_finding
+from gateway.doctor.loops import ALL_LOOPS, Loops, loops_finding
 from gateway.doctor.machine import (
     certificate_finding,
-    detectors_finding,
     examine_machine,
     judge_disk,
     judge_expiry,
@@ -82,17 +84,24 @@ def test_too_few_open_files_and_a_folder_that_cannot_be_written_are_told(tmp_pat
     assert found["state folder"].ok == os.access(tmp_path, os.W_OK)
 
 
-def test_detectors_that_run_as_numpy_are_told_with_the_way_out(tmp_path: Path) -> None:
+def test_loops_that_are_not_compiled_are_told_with_the_way_out(tmp_path: Path) -> None:
     library = tmp_path / "kernel.so"
-    missing = detectors_finding(library, is_compiled=False)
+    absent = Loops("detectors", library, lambda: None, "NumPy judges")
+    missing = loops_finding(absent)
     assert not missing.ok
     assert "were not compiled" in missing.says
+    assert "NumPy judges" in missing.says
     assert "C compiler" in missing.fix
     library.write_bytes(b"of another version")
-    assert "not of this version" in detectors_finding(library, is_compiled=False).says
-    assert detectors_finding(library, is_compiled=True).ok
+    assert "not of this version" in loops_finding(absent).says
+    assert loops_finding(replace(absent, load=object)).ok
 
 
-def test_the_diagnosis_of_this_machine_names_the_detectors() -> None:
-    (found,) = [finding for finding in examine_machine(load_settings(None, {})) if finding.what == "detectors"]
-    assert "compiled loops" in found.says
+def test_the_diagnosis_of_this_machine_names_every_library_of_loops() -> None:
+    script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "build_native.py"))
+    assert {str(loops.library).partition("/native/")[2] for loops in ALL_LOOPS} == {
+        library.partition("/native/")[2] for library in script["LIBRARIES"]
+    }
+    found = {finding.what: finding.says for finding in examine_machine(load_settings(None, {}))}
+    for loops in ALL_LOOPS:
+        assert "loops" in found[loops.what]
