@@ -1,5 +1,7 @@
 """The fixtures every test may use; the services behind them are real, and their absence is a failure."""
 
+import os
+
 from hypothesis import settings
 
 # Folders first: the others import it, and pytest wants to rewrite its assertions before that.
@@ -22,3 +24,13 @@ pytest_plugins = (
 settings.register_profile("wander", parent=settings(), deadline=None)
 settings.register_profile("house", parent=settings.get_profile("wander"), derandomize=True)
 settings.load_profile("house")
+
+WORKERS_PER_CORE = 2
+WORKER_BYTES = 2 << 30  # with two database servers, a gateway and its database, and a browser
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`: more workers than cores, as far as memory goes, for half of the time tests wait for processes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(WORKERS_PER_CORE * cores, memory // WORKER_BYTES))

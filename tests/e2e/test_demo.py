@@ -12,7 +12,6 @@ from typing import Any, LiteralString
 
 import httpx
 import psycopg
-import pytest
 from psycopg import sql
 
 from gateway.database.postmaster import wait_until
@@ -20,13 +19,11 @@ from gateway.database.postmaster import wait_until
 CARELOOP = Path(sys.executable).with_name("careloop")
 NAB = Path(__file__).parents[1] / "data" / "nab" / "speed_t4013.csv.gz"
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def run_demo(*arguments: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     command = [CARELOOP, "demo", *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=280, check=False, env=os.environ | environment
+        command, capture_output=True, text=True, timeout=600, check=False, env=os.environ | environment
     )
 
 

@@ -3,8 +3,6 @@
 from pathlib import Path
 from tempfile import mkdtemp
 
-import pytest
-
 from gateway.database.provisioned import Provisioned
 from tests.faults.campaign.campaign import Plan, campaign
 from tests.faults.campaign.strikes import named
@@ -12,7 +10,6 @@ from tests.faults.campaign.strikes import named
 SEED = 11
 
 
-@pytest.mark.timeout(400)
 def test_what_was_acknowledged_is_stored_once_whatever_dies(service_folder: Path, provisioned: Provisioned) -> None:
     # A killed gateway's messages to the CRM are leased for a minute: its kills come first, so that it passes meanwhile.
     strikes = named("all killed", "gateway killed", "disk full")

@@ -7,7 +7,6 @@ from datetime import datetime
 
 import httpx
 import psutil
-import pytest
 
 from crm_sync.endpoints import LEASE_S
 from gateway.database.postmaster import wait_until
@@ -58,7 +57,6 @@ def overheat(device: Publisher, port: int) -> None:
         assert wait_until(lambda: now_ms in device.acknowledged, PATIENCE_S)
 
 
-@pytest.mark.timeout(400)
 def test_one_case_per_fault_though_the_crm_process_is_killed_again_and_again(
     new_gateway: Callable[[], GatewayProcess], crm: Crm
 ) -> None:

@@ -13,7 +13,6 @@ from tests.services.folders import find_free_port
 from tests.services.gateway import CARELOOP, GatewayProcess
 
 
-@pytest.mark.timeout(240)
 def test_a_killed_gateway_comes_back_to_a_fleet_that_sends_again_what_it_did_not_acknowledge(
     new_gateway: Callable[[], GatewayProcess], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

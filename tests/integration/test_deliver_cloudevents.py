@@ -60,7 +60,7 @@ async def test_leave_is_asked_for_once_a_day_and_its_rate_is_kept(rig: Rig, rece
     for _ in range(4):
         await rig.run(later_s=31)
     assert [heard.method for heard in receiver.heard].count("POST") == 5
-    assert [each.attempts for each in await rig.listed()][:2] == [1, 1]
+    assert sorted(each.attempts for each in await rig.listed())[:2] == [1, 1]  # which two were first is chance
     receiver.script.append(ALLOWED)
     await rig.enqueue(message("case_b"))
     await rig.run(later_s=86_400)
