@@ -22,7 +22,7 @@ class Result(StrEnum):
     UNKNOWN = "unknown"  # it may be there: look it up where the CRM can be asked, else send the same id again
     RETRYABLE = "retryable"  # it is not there: again on the schedule
     RATE_LIMITED = "rate_limited"  # too many requests: leave the whole endpoint alone; uses up no attempt
-    AUTH = "auth"  # careloop is not let in: again on the schedule, and a person is told
+    AUTH = "auth"  # careloop is not let in: 401 stops the endpoint until it is, and a person is told
     CONFLICT = "conflict"  # the CRM holds something else under this key: for a person
     PERMANENT = "permanent"  # the same request will never succeed: dead letter
     GONE = "gone"  # the endpoint is no more: disable it

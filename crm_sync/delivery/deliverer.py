@@ -310,5 +310,7 @@ class Deliverer:
             return
         log = self._log.info if outcome.result is Result.OK else self._log.warning
         log("delivery.settled", **facts, then=settled.step.move.value)
+        if settled.shut_out:
+            self._log.error("endpoint.not_let_in", endpoint=claimed.message.endpoint, code=outcome.code)
         if settled.disabled_reason is not None:
             self._log.error("endpoint.disabled", endpoint=claimed.message.endpoint, reason=settled.disabled_reason)

@@ -253,7 +253,7 @@ async def reschedule(
 
 _NOTE_SUCCESS = """
 UPDATE endpoint_state
-   SET failing_since = NULL, failed_attempts = 0
+   SET failing_since = NULL, failed_attempts = 0, not_let_in_since = NULL
  WHERE tenant_id = %s AND endpoint = %s AND failing_since IS NOT NULL
 """
 
@@ -261,6 +261,30 @@ UPDATE endpoint_state
 async def note_success(conn: Connection, tenant_id: str, endpoint: str) -> None:
     """The endpoint took something."""
     await conn.execute(_NOTE_SUCCESS, [tenant_id, endpoint])
+
+
+_STANDING = """
+SELECT failing_since IS NOT NULL, extract(epoch FROM not_let_in_since)::float8
+  FROM endpoint_state WHERE tenant_id = %s AND endpoint = %s
+"""
+
+
+async def standing_of(conn: Connection, tenant_id: str, endpoint: str) -> tuple[bool, float | None]:
+    """Whether an endpoint has taken nothing since it last failed, and since when it refuses who careloop is."""
+    rows = await _rows(conn, _STANDING, [tenant_id, endpoint])
+    return (rows[0][0], rows[0][1]) if rows else (False, None)
+
+
+_NOTE_NOT_LET_IN = """
+UPDATE endpoint_state SET not_let_in_since = to_timestamp(%s)
+ WHERE tenant_id = %s AND endpoint = %s AND not_let_in_since IS NULL
+RETURNING endpoint
+"""
+
+
+async def note_not_let_in(conn: Connection, tenant_id: str, endpoint: str, now_s: float) -> bool:
+    """An endpoint that was just noted to fail refuses who careloop is; whether that is news."""
+    return bool(await _rows(conn, _NOTE_NOT_LET_IN, [now_s, tenant_id, endpoint]))
 
 
 _NOTE_FAILURE = """

@@ -236,7 +236,8 @@ WITH RECURSIVE named AS (
 SELECT n.endpoint,
        (SELECT count(*) FROM outbox_stream s
          WHERE s.tenant_id = %(tenant_id)s AND s.state = 'parked' AND s.endpoint = n.endpoint)::int AS parked,
-       e.disabled_at, e.disabled_reason, e.paused_until, e.failing_since
+       e.disabled_at, e.disabled_reason, e.paused_until, e.failing_since,
+       e.not_let_in_since
   FROM named n
   LEFT JOIN endpoint_state e ON (e.tenant_id, e.endpoint) = (%(tenant_id)s, n.endpoint)
  WHERE n.endpoint IS NOT NULL
@@ -254,6 +255,7 @@ class EndpointStatus:
     disabled_reason: str | None
     paused_until: datetime | None
     failing_since: datetime | None
+    not_let_in_since: datetime | None  # it refuses our credentials, and is asked every 15 minutes at most
 
 
 async def list_endpoints(conn: Connection, tenant_id: str) -> list[EndpointStatus]:

@@ -68,7 +68,8 @@ async def replay(conn: Connection, tenant_id: str, message_id: str) -> Replayed:
 
 _RESUME = """
 UPDATE endpoint_state
-   SET disabled_at = NULL, disabled_reason = NULL, paused_until = NULL, failing_since = NULL, failed_attempts = 0
+   SET disabled_at = NULL, disabled_reason = NULL, paused_until = NULL, failing_since = NULL, failed_attempts = 0,
+       not_let_in_since = NULL
  WHERE tenant_id = %s AND endpoint = %s
 RETURNING endpoint
 """

@@ -7,7 +7,7 @@ from typing import Final
 from crm_sync.adapters.contract import ADAPTER_FAILED, Outcome, Result
 from crm_sync.delivery import queries
 from crm_sync.delivery.queries import Claim, Connection
-from crm_sync.delivery.step import Move, Step, next_step
+from crm_sync.delivery.step import Move, Step, next_step, refuses_us, wait_to_be_let_in
 from crm_sync.outbox import OutboxMessage, enqueue_all
 from crm_sync.policy.contacts import note_accepted
 from crm_sync.settings import EndpointSettings, MessageType
@@ -36,6 +36,7 @@ class Settled:
     step: Step
     kept_lease: bool  # False: another worker has the stream by now, and nothing was changed
     disabled_reason: str | None = None  # the endpoint has just been disabled
+    shut_out: bool = False  # the endpoint has just begun to refuse who careloop is
 
 
 async def settle(
@@ -47,7 +48,10 @@ async def settle(
 ) -> Settled:
     """Advance, reschedule or dead-letter; `others` are told when the endpoint is disabled by it."""
     claimed, outcome, now_s = settlement.claim, settlement.outcome, settlement.now_s
-    step = next_step(outcome, endpoint, claimed.message.type, failures=claimed.failures, now_s=now_s, random=random)
+    step = await _wait_to_be_let_in(conn, claimed, outcome, now_s)
+    is_shut_out = step is not None
+    if step is None:
+        step = next_step(outcome, endpoint, claimed.message.type, failures=claimed.failures, now_s=now_s, random=random)
     if not await _move(conn, claimed, step, outcome, now_s):
         return Settled(step, kept_lease=False)
     await queries.settle_attempt(conn, settlement.attempt_id, outcome, now_s=now_s, duration_s=settlement.duration_s)
@@ -62,6 +66,8 @@ async def settle(
     if outcome.code == ADAPTER_FAILED:  # says nothing of the endpoint
         return Settled(step, kept_lease=True)
     failing = await queries.note_failure(conn, tenant_id, name, now_s=now_s, pause_until_s=step.pause_until_s)
+    if is_shut_out:
+        return Settled(step, kept_lease=True, shut_out=await queries.note_not_let_in(conn, tenant_id, name, now_s))
     too_long = failing.attempts >= MIN_FAILED_ATTEMPTS and now_s - failing.since_s >= endpoint.disable_after
     if failing.disabled or not (step.disable or too_long):
         return Settled(step, kept_lease=True)
@@ -69,6 +75,19 @@ async def settle(
     await queries.disable(conn, tenant_id, name, reason=reason, now_s=now_s)
     await enqueue_all(conn, _announcements(tenant_id, endpoint, others, reason, settlement))
     return Settled(step, kept_lease=True, disabled_reason=reason)
+
+
+async def _wait_to_be_let_in(conn: Connection, claimed: Claim, outcome: Outcome, now_s: float) -> Step | None:
+    """What follows from credentials that are refused; None where it is no matter of theirs.
+
+    Where the endpoint has taken others since a message was refused, it is that message: it must not hold them up.
+    """
+    if not refuses_us(outcome):
+        return None
+    takes_nothing, since_s = await queries.standing_of(conn, claimed.message.tenant_id, claimed.message.endpoint)
+    if claimed.attempts > 0 and not takes_nothing:
+        return None
+    return wait_to_be_let_in(claimed.failures, since_s, now_s)
 
 
 async def _move(conn: Connection, claimed: Claim, step: Step, outcome: Outcome, now_s: float) -> bool:

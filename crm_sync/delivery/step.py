@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Final
 
 from crm_sync.adapters.contract import ADAPTER_FAILED, DEFAULT_PAUSE_S, Outcome, Result
@@ -11,6 +12,12 @@ from crm_sync.settings import MessageType
 
 CREATES: Final = frozenset({MessageType.CASE_OPENED})
 """Messages without which those behind them make no sense: a dead one parks its stream, any other is passed over."""
+
+FIRST_WAIT_S: Final = 60.0
+LONGEST_WAIT_S: Final = 900.0
+"""So often an endpoint that refuses our credentials is asked again whether they are good by now."""
+
+_OF_LOGIN: Final = frozenset({"no_token", "http_401"})
 
 MIN_PAUSE_S: Final = 1.0  # "Retry-After: 0" must not become a busy loop
 
@@ -61,6 +68,18 @@ def next_step(
         return Step(Move.PARK if message_type in CREATES else Move.SKIP)
     jittered_s = settings.schedule[used_up] * (1 + settings.jitter * (2 * random() - 1))
     return Step(Move.AGAIN, used_up, now_s + max(jittered_s, outcome.retry_after_s or 0.0))
+
+
+def refuses_us(outcome: Outcome) -> bool:
+    """Whether an answer is about who careloop is. A 403 may be about one record; it follows the schedule."""
+    return outcome.result is Result.AUTH and (outcome.status == HTTPStatus.UNAUTHORIZED or outcome.code in _OF_LOGIN)
+
+
+def wait_to_be_let_in(failures: int, since_s: float | None, now_s: float) -> Step:
+    """The whole endpoint is left alone, the longer the longer it refuses us, and nothing is used up."""
+    lasted_s = 0.0 if since_s is None else now_s - since_s
+    until_s = now_s + min(max(lasted_s, FIRST_WAIT_S), LONGEST_WAIT_S)
+    return Step(Move.AGAIN, failures, until_s, pause_until_s=until_s)
 
 
 def counts_against_origin(outcome: Outcome) -> bool:

@@ -239,6 +239,12 @@ def _complaints(endpoint: EndpointStatus) -> list[str]:
             f"disabled since {endpoint.disabled_at.isoformat(timespec='seconds')} ({endpoint.disabled_reason}); "
             f"`careloop deliveries resume {endpoint.endpoint}` delivers again"
         )
+    elif endpoint.not_let_in_since is not None:
+        since = endpoint.not_let_in_since.isoformat(timespec="seconds")
+        words.append(
+            f"does not let careloop in since {since}: its token, user or secret is wrong; nothing is given up, and "
+            f"`careloop deliveries resume {endpoint.endpoint}` tries at once"
+        )
     elif endpoint.failing_since is not None:
         words.append(f"nothing has succeeded since {endpoint.failing_since.isoformat(timespec='seconds')}")
     if endpoint.parked:
