@@ -122,14 +122,29 @@ async def lock_proposed_step(conn: Connection, step_id: str) -> Step | None:
 
 
 _PROPOSED: Final[LiteralString] = """
-SELECT * FROM held_step WHERE tenant_id = %s AND state = 'proposed' ORDER BY expires_at, step_id LIMIT %s
+SELECT * FROM held_step
+ WHERE tenant_id = %(tenant_id)s AND state = 'proposed' AND (%(step_id)s::text IS NULL OR step_id = %(step_id)s)
+   AND (coalesce(expires_at, 'infinity'), step_id) > (%(after_at)s::timestamptz, %(after_id)s::text)
+ ORDER BY coalesce(expires_at, 'infinity'), step_id LIMIT %(limit)s
 """
+BEFORE_ALL: Final[tuple[datetime | str, str]] = ("-infinity", "")
 
 
-async def proposed_steps(conn: Connection, tenant_id: str, limit: int) -> list[Step]:
-    """Steps that wait for a person's yes, those first that will not wait long."""
+async def proposed_steps(
+    conn: Connection,
+    tenant_id: str,
+    limit: int,
+    *,
+    after: tuple[datetime | str, str] = BEFORE_ALL,
+    step_id: str | None = None,
+) -> list[Step]:
+    """Steps that wait for a person's yes, those first that will not wait long: of one, or `after` such a moment and id.
+
+    Who waits for ever expires at ``infinity``.
+    """
+    values = {"tenant_id": tenant_id, "limit": limit, "after_at": after[0], "after_id": after[1], "step_id": step_id}
     async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_PROPOSED, [tenant_id, limit])
+        await cursor.execute(_PROPOSED, values)
         return [_step_of_row(row) async for row in cursor]
 
 

@@ -15,7 +15,7 @@ from devices.errors import CareloopError
 from gateway.api.fields import Behalf, Instant, Name, Why
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
 from gateway.api.queries import Connection, Row, acknowledge_alarm, list_alarms
-from gateway.api.writes import Act, Done, Writing
+from gateway.api.writes import TAGGED, Act, Done, Write, Writing, tag_of
 from gateway.people.door import Agent, Viewer, people_of
 from gateway.people.model import Actor
 
@@ -89,13 +89,14 @@ def alarms_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIRou
         end = encode_cursor(rows[-1]["raised_us"], rows[-1]["alarm_id"]) if len(rows) == limit else None
         return Page(items=[Alarm.model_validate(row) for row in rows], next=end)
 
-    @router.get("/alarms/{alarm_id}")
-    async def alarm(alarm_id: Name, who: Viewer, request: Request) -> Alarm:
-        """One alarm."""
+    @router.get("/alarms/{alarm_id}", responses=TAGGED)
+    async def alarm(alarm_id: Name, who: Viewer, request: Request, response: Response) -> Alarm:
+        """One alarm; its ETag goes into the If-Match of what is done to it."""
         rows = await fetch(who, {"alarm_id": alarm_id})
         if not rows:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"no alarm {alarm_id}")
         await people_of(request).note(who, "alarm.read", alarm_id, {"device": rows[0]["device_id"]})
+        response.headers["ETag"] = _tag(rows[0])
         return Alarm.model_validate(rows[0])
 
     _add_acts(router, clock)
@@ -135,11 +136,10 @@ def _add_acts(router: APIRouter, clock: Clock) -> None:
 
         async def work(conn: Connection) -> Done:
             at_s = None if asked.undo else clock.now_s()
+            await _check(conn, who, alarm_id, write)
             await acknowledge_alarm(conn, who.tenant_id, alarm_id, who.signs_as(asked.by), at_s)
-            rows = await list_alarms(conn, {**_NOTHING_ASKED, "alarm_id": alarm_id, "tenant_id": who.tenant_id})
-            if not rows:
-                raise CareloopError("unknown_alarm", f"no alarm {alarm_id}")
-            return Done(Alarm.model_validate(rows[0]))
+            row = await _find(conn, who, alarm_id)
+            return Done(Alarm.model_validate(row), _tag(row))
 
         return await write.run(Act("alarm.acknowledge", alarm_id, {"undo": asked.undo}), work)
 
@@ -151,8 +151,7 @@ def _add_acts(router: APIRouter, clock: Clock) -> None:
             now_s = clock.now_s()
             if asked.until.timestamp() <= now_s:
                 raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "until: that moment is past")
-            if not await list_alarms(conn, {**_NOTHING_ASKED, "alarm_id": alarm_id, "tenant_id": who.tenant_id}):
-                raise CareloopError("unknown_alarm", f"no alarm {alarm_id}")
+            await _check(conn, who, alarm_id, write)
             by = f"person:{who.signs_as(asked.by)}"
             quiet = Quiet("snooze", to_datetime(now_s), asked.until, by, asked.why, alarm_id=alarm_id)
             quiet_id = await put_quiet(conn, who.tenant_id, quiet, now_s)
@@ -160,3 +159,25 @@ def _add_acts(router: APIRouter, clock: Clock) -> None:
 
         inputs = {"until": asked.until.isoformat(), "why": asked.why}
         return await write.run(Act("alarm.snooze", alarm_id, inputs), work)
+
+
+async def _find(conn: Connection, who: Actor, alarm_id: str) -> Row:
+    rows = await list_alarms(conn, {**_NOTHING_ASKED, "alarm_id": alarm_id, "tenant_id": who.tenant_id})
+    if not rows:
+        raise CareloopError("unknown_alarm", f"no alarm {alarm_id}")
+    return rows[0]
+
+
+async def _check(conn: Connection, who: Actor, alarm_id: str, write: Write) -> None:
+    """Raises CareloopError where there is no such alarm, or another state of it than the caller saw."""
+
+    async def present() -> str:
+        return _tag(await _find(conn, who, alarm_id))
+
+    await _find(conn, who, alarm_id)
+    await write.check(conn, f"alarm {alarm_id}", present)
+
+
+def _tag(row: Row) -> str:
+    """What people decide by; that an alarm goes on and on is no other state."""
+    return tag_of(row["alarm_id"], row["state"], row["severity"], row["acknowledged_at"], row["acknowledged_by"])

@@ -33,7 +33,7 @@ from devices.profiles.model import Severity
 from gateway.api.fields import Behalf, Name, Reason, Text, Why
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
 from gateway.api.queries import Connection
-from gateway.api.writes import Act, Done, Write, Writing, tag_of
+from gateway.api.writes import TAGGED, Act, Done, Write, Writing, tag_of
 from gateway.people.door import Agent, Viewer, people_of
 from gateway.people.model import Actor
 
@@ -113,7 +113,7 @@ def cases_router(pool: AsyncConnectionPool[Connection], clock: Clock, wording: W
         body = msgspec.json.encode({"items": [_columns(view) for view in page.items], "next": end})
         return Response(body, media_type="application/json")  # hundreds of parts: written once, not checked twice
 
-    @router.get("/cases/{case_id}")
+    @router.get("/cases/{case_id}", responses=TAGGED)
     async def case(case_id: Name, who: Viewer, request: Request, response: Response) -> Case:
         """One case; its ETag goes into the If-Match of what is done to it."""
         async with pool.connection() as conn:

@@ -15,7 +15,7 @@ from devices.commands.queries import cancel_command, find_command, list_commands
 from gateway.api.fields import Behalf, Name
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import Connection
-from gateway.api.writes import Act, Done, Writing
+from gateway.api.writes import TAGGED, Act, Done, Writing, tag_of
 from gateway.commands.issue import Rules, Wish, issue
 from gateway.people.door import Agent, Viewer, at_home, people_of
 from gateway.store.times import us_of
@@ -83,14 +83,17 @@ def commands_router(pool: AsyncConnectionPool[Connection], rules: Rules, clock: 
         end = encode_cursor(us_of(found[-1].issued_at), found[-1].command_id) if len(found) == limit else None
         return Page(items=[_shown(view) for view in found], next=end)
 
-    @router.get("/devices/{device_id}/commands/{command_id}")
-    async def one(device_id: Name, command_id: Name, who: Viewer, request: Request) -> DeviceCommand:
-        """One command."""
+    @router.get("/devices/{device_id}/commands/{command_id}", responses=TAGGED)
+    async def one(
+        device_id: Name, command_id: Name, who: Viewer, request: Request, response: Response
+    ) -> DeviceCommand:
+        """One command; its ETag goes into the If-Match of its end."""
         async with pool.connection() as conn:
             view = await find_command(conn, who.tenant_id, command_id)
         if view is None or view.device_id != device_id:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"no command {command_id}")
         await people_of(request).note(who, "device.commands", device_id)
+        response.headers["ETag"] = _tag(view)
         return _shown(view)
 
     @router.post("/devices/{device_id}/commands/{command_id}/cancel", response_model=DeviceCommand)
@@ -101,15 +104,20 @@ def commands_router(pool: AsyncConnectionPool[Connection], rules: Rules, clock: 
             view = await find_command(conn, who.tenant_id, command_id)
             if view is None or view.device_id != device_id:
                 raise HTTPException(HTTPStatus.NOT_FOUND, f"no command {command_id}")
+            write.check_tag(_tag(view))
             if not await cancel_command(conn, who.tenant_id, command_id, f"cancelled by {who.signs_as()}"):
                 raise HTTPException(HTTPStatus.CONFLICT, f"{command_id} is {view.state}: nothing is left to cancel")
             settled = await find_command(conn, who.tenant_id, command_id)
             assert settled is not None  # it was there a moment ago
-            return Done(_shown(settled))
+            return Done(_shown(settled), _tag(settled))
 
         return await write.run(Act("device.cancel_command", device_id, {"command": command_id}), work)
 
     return router
+
+
+def _tag(view: CommandView) -> str:
+    return tag_of(view.command_id, view.state, view.tries, view.sent_at, view.delivered_at, view.settled_at)
 
 
 def _shown(view: CommandView) -> DeviceCommand:

@@ -21,7 +21,7 @@ from crm_sync.delivery.records import (
 from crm_sync.delivery.replay import Replayed, replay, resume_endpoint
 from devices.errors import CareloopError
 from gateway.api.fields import Name
-from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, page_of
 from gateway.api.queries import Connection
 from gateway.api.writes import Act, Done, Writing
 from gateway.people.door import Operator, Viewer, people_of
@@ -39,12 +39,6 @@ class Resumed(BaseModel):
     """An endpoint that is delivered to again."""
 
     endpoint: str
-
-
-class Endpoints(BaseModel):
-    """Every endpoint that has ever been written to, and how it is doing."""
-
-    items: list[EndpointStatus]
 
 
 def deliveries_router(pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> APIRouter:
@@ -99,10 +93,11 @@ def deliveries_router(pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> A
 
 def _add_endpoints(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> None:
     @router.get("/endpoints")
-    async def endpoints(who: Viewer) -> Endpoints:
-        """How the CRMs are doing."""
+    async def endpoints(who: Viewer, cursor: Cursor = None, limit: Limit = 100) -> Page[EndpointStatus]:
+        """Every endpoint that has ever been written to, and how it is doing."""
         async with pool.connection() as conn:
-            return Endpoints(items=await list_endpoints(conn, who.tenant_id))
+            found = await list_endpoints(conn, who.tenant_id)
+        return page_of(found, lambda each: (each.endpoint,), cursor, limit)
 
     @router.post("/endpoints/{endpoint}/resume", response_model=Resumed)
     async def resume(endpoint: Name, who: Operator, write: Writing) -> Response:

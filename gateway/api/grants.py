@@ -1,5 +1,6 @@
 """What owners allow, over HTTP: their last words, their consent records as JSON-LD, and a new word."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -15,8 +16,9 @@ from devices.registry.consent import ConsentRecord, ConsentState, read_consents
 from devices.registry.dpv import Controller, write_record
 from devices.registry.records import Purpose, Recipient
 from gateway.api.fields import Behalf, Name
+from gateway.api.paging import Cursor, Limit, Page, page_of
 from gateway.api.queries import Connection
-from gateway.api.writes import Act, Done, Writing
+from gateway.api.writes import TAGGED, Act, Done, Writing, tag_of
 from gateway.people.door import Agent, Viewer, people_of
 
 
@@ -62,13 +64,17 @@ def grants_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock
     """``/owners/{owner_ref}/grants`` and ``/owners/{owner_ref}/consents``; every look is recorded."""
     router = APIRouter(tags=["grants"])
 
-    @router.get("/owners/{owner_ref}/grants")
-    async def grants(owner_ref: Name, who: Viewer, request: Request) -> list[GrantShown]:
-        """The owner's last word on each purpose and recipient."""
+    @router.get("/owners/{owner_ref}/grants", responses=TAGGED)
+    async def grants(  # noqa: PLR0917 - whose, who asks, and which page
+        owner_ref: Name, who: Viewer, request: Request, response: Response, cursor: Cursor = None, limit: Limit = 100
+    ) -> Page[GrantShown]:
+        """The owner's last word on each purpose and recipient; the ETag, of all, goes into a new word's If-Match."""
         async with pool.connection() as conn:
             records = await read_consents(conn, who.tenant_id, owner_ref)
         await people_of(request).note(who, "owner.grants", owner_ref)
-        return [_shown(record, clock.now_s()) for record in records]
+        response.headers["ETag"] = _tag(records)
+        shown = [_shown(record, clock.now_s()) for record in records]
+        return page_of(shown, lambda each: (each.purpose, each.recipient, each.record_id), cursor, limit)
 
     @router.get(
         "/owners/{owner_ref}/consents",
@@ -91,13 +97,21 @@ def grants_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock
         word = Word(owner_ref, recorded_by=f"person:{who.signs_as(asked.by)}", **said)
 
         async def work(conn: Connection) -> Done:
+            async def present() -> str:
+                return _tag(await read_consents(conn, who.tenant_id, owner_ref))
+
+            await write.check(conn, f"grants of {owner_ref}", present)
             record = await record_word(conn, crm, who.tenant_id, word, clock.now_s())
-            return Done(_shown(record, clock.now_s()))
+            return Done(_shown(record, clock.now_s()), await present())
 
         inputs = {"purpose": asked.purpose, "recipient": asked.recipient, "state": asked.state}
         return await write.run(Act("grant.record", owner_ref, inputs), work)
 
     return router
+
+
+def _tag(records: Sequence[ConsentRecord]) -> str:
+    return tag_of([(record.record_id, len(record.events), record.events[-1].at) for record in records])
 
 
 def _shown(record: ConsentRecord, now_s: float) -> GrantShown:

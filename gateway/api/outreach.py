@@ -1,9 +1,10 @@
 """Contacts over HTTP: those that wait for a yes, switches that stop them, and owners who are left alone."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from psycopg_pool import AsyncConnectionPool
@@ -22,10 +23,12 @@ from devices.clock import Clock, to_datetime
 from devices.errors import CareloopError
 from devices.registry.consent import owner_exists
 from gateway.api.fields import Behalf, Instant, Name, Reason, Why
-from gateway.api.paging import Limit
+from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import Connection
-from gateway.api.writes import Act, Done, Writing
+from gateway.api.writes import TAGGED, Act, Done, Write, Writing, tag_of
 from gateway.people.door import Agent, Operator, Viewer, people_of
+from gateway.people.model import Actor
+from gateway.store.times import us_of
 
 
 class WaitingStep(BaseModel):
@@ -96,11 +99,27 @@ def _steps_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock
     router = APIRouter()
 
     @router.get("/outreach/waiting")
-    async def waiting(who: Viewer, request: Request, limit: Limit = 100) -> list[WaitingStep]:
+    async def waiting(who: Viewer, request: Request, cursor: Cursor = None, limit: Limit = 100) -> Page[WaitingStep]:
         """Contacts that wait for a person's yes, those first that will not wait long."""
         await people_of(request).note(who, "contact.list", "")
+        key = decode_cursor(cursor, int, str)
+        after = step_queries.BEFORE_ALL if key is None else (_moment_of(int(key[0])), str(key[1]))
         async with pool.connection() as conn:
-            return [_shown(step) for step in await step_queries.proposed_steps(conn, who.tenant_id, limit)]
+            found = await step_queries.proposed_steps(conn, who.tenant_id, limit, after=after)
+        last = found[-1] if len(found) == limit else None
+        end = None if last is None else encode_cursor(_expiry_us(last), last.step_id)
+        return Page(items=[_shown(step) for step in found], next=end)
+
+    @router.get("/outreach/waiting/{step_id}", responses=TAGGED)
+    async def one(step_id: Name, who: Viewer, request: Request, response: Response) -> WaitingStep:
+        """A contact that waits for a person's yes; its ETag goes into the If-Match of a yes or a no."""
+        async with pool.connection() as conn:
+            found = await step_queries.proposed_steps(conn, who.tenant_id, 1, step_id=step_id)
+        if not found:
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"no contact {step_id} waits")
+        await people_of(request).note(who, "contact.read", step_id, {"owner": found[0].owner_ref})
+        response.headers["ETag"] = _tag(found[0])
+        return _shown(found[0])
 
     @router.post("/outreach/{step_id}/approve", response_model=WaitingStep)
     async def approve(step_id: Name, asked: Answer, who: Agent, write: Writing) -> Response:
@@ -111,6 +130,7 @@ def _steps_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock
 
         async def work(conn: Connection) -> Done:
             by, now_s = who.signs_as(asked.by), clock.now_s()
+            await _check(conn, who, step_id, write)
             step = await step_approvals.approve(conn, who.tenant_id, step_id, by, now_s, account=who.account)
             return Done(_shown(step))
 
@@ -122,6 +142,7 @@ def _steps_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock
 
         async def work(conn: Connection) -> Done:
             by, now_s = who.signs_as(asked.by), clock.now_s()
+            await _check(conn, who, step_id, write)
             step = await step_approvals.decline(conn, crm, who.tenant_id, step_id, by, why=asked.why, now_s=now_s)
             return Done(_shown(step))
 
@@ -133,11 +154,13 @@ def _steps_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock
 def _switches_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock: Clock) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/outreach/stopped")
-    async def stopped(who: Viewer) -> Stopped:
-        """The kill switches that are thrown, and owners who are to be left alone."""
+    @router.get("/outreach/stopped", responses=TAGGED)
+    async def stopped(who: Viewer, response: Response) -> Stopped:
+        """The kill switches that are thrown, and owners who are to be left alone; the ETag is that of the switches."""
         async with pool.connection() as conn:
-            return await _stopped(conn, crm, who.tenant_id, clock.now_s())
+            found = await _stopped(conn, crm, who.tenant_id, clock.now_s())
+        response.headers["ETag"] = _tag_of_switches(found.switches)
+        return found
 
     @router.post("/outreach/stopped", response_model=Stopped)
     async def stop(asked: SwitchAsked, who: Operator, write: Writing) -> Response:
@@ -148,9 +171,11 @@ def _switches_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, cl
         async def work(conn: Connection) -> Done:
             by, now = f"person:{who.signs_as(asked.by)}", to_datetime(clock.now_s())
             switch = Switch(asked.scope, asked.model, asked.name, by, asked.why, now)
+            await _check_switches(conn, who, write)
             if not await stopping.stop(conn, who.tenant_id, switch):
                 raise CareloopError("stopped_already", "it is stopped already")
-            return Done(await _stopped(conn, crm, who.tenant_id, clock.now_s()))
+            found = await _stopped(conn, crm, who.tenant_id, clock.now_s())
+            return Done(found, _tag_of_switches(found.switches))
 
         inputs = {"scope": asked.scope, "model": asked.model, "why": asked.why}
         return await write.run(Act("outreach.stop", asked.name, inputs), work)
@@ -165,6 +190,7 @@ def _switches_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, cl
 
         async def work(conn: Connection) -> Done:
             by = f"person:{who.signs_as()}"
+            await _check_switches(conn, who, write)
             if not await switches.release(conn, who.tenant_id, (scope, model, name), by, clock.now_s()):
                 raise CareloopError("unknown_switch", "that is not stopped")
             return Done(None)
@@ -204,6 +230,43 @@ def _holds_router(clock: Clock) -> APIRouter:
         return await write.run(Act("owner.release", owner_ref, {"kind": kind}), work)
 
     return router
+
+
+async def _check(conn: Connection, who: Actor, step_id: str, write: Write) -> None:
+    """Raises CareloopError where the caller saw another state of a contact than there is."""
+
+    async def present() -> str:
+        found = await step_queries.proposed_steps(conn, who.tenant_id, 1, step_id=step_id)
+        return _tag(found[0]) if found else ""
+
+    await write.check(conn, f"contact {step_id}", present)
+
+
+def _tag(step: Step) -> str:
+    return tag_of(step.step_id, step.state, step.people, step.first_yes_by, step.expires_at_s)
+
+
+async def _check_switches(conn: Connection, who: Actor, write: Write) -> None:
+    async def present() -> str:
+        return _tag_of_switches(await switches.thrown_now(conn, who.tenant_id))
+
+    await write.check(conn, "kill switches", present)
+
+
+def _tag_of_switches(thrown: Sequence[Switch]) -> str:
+    return tag_of([(each.scope, each.model, each.name, each.since) for each in thrown])
+
+
+_FOR_EVER: Final = 2**62
+"""In a cursor, the microseconds of a contact that waits for ever."""
+
+
+def _expiry_us(step: Step) -> int:
+    return _FOR_EVER if step.expires_at_s is None else us_of(to_datetime(step.expires_at_s))
+
+
+def _moment_of(us: int) -> datetime | str:
+    return "infinity" if us == _FOR_EVER else moment_of(us)
 
 
 async def _stopped(conn: Connection, crm: CrmSettings, tenant_id: str, now_s: float) -> Stopped:

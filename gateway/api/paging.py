@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Final, Generic, TypeVar
@@ -22,6 +23,18 @@ class Page(BaseModel, Generic[Item]):
 
     items: list[Item]
     next: str | None
+
+
+def page_of(
+    items: Iterable[Item], key: Callable[[Item], tuple[str | int, ...]], cursor: str | None, limit: int
+) -> Page[Item]:
+    """A page of a list that is short enough to be read whole, in the order of its keys. Raises HTTPException 422."""
+    ordered = sorted(items, key=key)
+    kinds = (type(part) for part in key(ordered[0])) if ordered else ()
+    after = decode_cursor(cursor, *kinds) if ordered else None
+    rest = ordered if after is None else [each for each in ordered if key(each) > tuple(after)]
+    end = encode_cursor(*key(rest[limit - 1])) if len(rest) > limit else None
+    return Page(items=rest[:limit], next=end)
 
 
 def encode_cursor(*key: str | int) -> str:

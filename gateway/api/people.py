@@ -10,10 +10,11 @@ from fastapi import APIRouter, Query, Response
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict
 
+from devices.errors import CareloopError
 from gateway.api.fields import Instant, Name
-from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, page_of
 from gateway.api.queries import Connection
-from gateway.api.writes import Act, Done, Write, Writing
+from gateway.api.writes import TAGGED, Act, Done, Write, Writing, tag_of
 from gateway.people.administer import Office
 from gateway.people.audit import AuditFilter, list_audit
 from gateway.people.door import Admin
@@ -141,11 +142,24 @@ def people_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
 
 def _add_people(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> None:
     @router.get("/people")
-    async def people(who: Admin) -> list[PersonShown]:
+    async def people(who: Admin, cursor: Cursor = None, limit: Limit = 100) -> Page[PersonShown]:
         """Everybody, by name."""
         async with pool.connection() as conn:
-            return [PersonShown.model_validate(asdict(each)) for each in await list_people(conn, who.tenant_id)]
+            found = [PersonShown.model_validate(asdict(each)) for each in await list_people(conn, who.tenant_id)]
+        return page_of(found, lambda each: (each.name.lower(), each.person_id), cursor, limit)
 
+    @router.get("/people/{name}", responses=TAGGED)
+    async def person(name: Name, who: Admin, response: Response) -> PersonShown:
+        """Somebody; the ETag goes into the If-Match of what is changed about them."""
+        async with pool.connection() as conn:
+            found = await _person(conn, who, name)
+        response.headers["ETag"] = _tag(found)
+        return found
+
+    _add_changes(router)
+
+
+def _add_changes(router: APIRouter) -> None:
     @router.post("/people", response_model=OneTime, status_code=HTTPStatus.CREATED)
     async def add(asked: PersonAsked, who: Admin, write: Writing) -> Response:
         """Add somebody; the answer holds their one-time password, this once."""
@@ -161,11 +175,12 @@ def _add_people(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> Non
         """Let somebody do more or less, shut them out, or let them in again."""
 
         async def work(office: Office) -> Done:
+            await _check_person(office.conn, who, name, write)
             if asked.role is not None:
                 await office.set_role(name, asked.role)
             if asked.disabled is not None:
                 await (office.disable(name) if asked.disabled else office.enable(name))
-            return Done(None, status=HTTPStatus.NO_CONTENT)
+            return Done(None, _tag(await _person(office.conn, who, name)), HTTPStatus.NO_CONTENT)
 
         inputs = {"role": asked.role, "disabled": asked.disabled}
         return await _administer(write, who, Act("person.change", name, inputs), work)
@@ -175,6 +190,7 @@ def _add_people(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> Non
         """Give somebody a one-time password, shown this once, and end their sessions."""
 
         async def work(office: Office) -> Done:
+            await _check_person(office.conn, who, name, write)
             return Done(OneTime(name=name, one_time_password=await office.reset_password(name)))
 
         return await _administer(write, who, Act("person.reset_password", name), work)
@@ -182,10 +198,19 @@ def _add_people(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> Non
 
 def _add_tokens(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> None:
     @router.get("/tokens")
-    async def tokens(who: Admin) -> list[TokenShown]:
-        """Every token that there was."""
+    async def tokens(who: Admin, cursor: Cursor = None, limit: Limit = 100) -> Page[TokenShown]:
+        """Every token that there was, the oldest first."""
         async with pool.connection() as conn:
-            return [TokenShown.model_validate(asdict(each)) for each in await list_tokens(conn, who.tenant_id)]
+            found = [TokenShown.model_validate(asdict(each)) for each in await list_tokens(conn, who.tenant_id)]
+        return page_of(found, lambda each: (each.token_id,), cursor, limit)
+
+    @router.get("/tokens/{name}", responses=TAGGED)
+    async def token(name: Name, who: Admin, response: Response) -> TokenShown:
+        """The live token of a name; the ETag goes into the If-Match of its end."""
+        async with pool.connection() as conn:
+            found = await _token(conn, who, name)
+        response.headers["ETag"] = _tag(found)
+        return found
 
     @router.post("/tokens", response_model=NewToken, status_code=HTTPStatus.CREATED)
     async def create(asked: TokenAsked, who: Admin, write: Writing) -> Response:
@@ -202,7 +227,35 @@ def _add_tokens(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> Non
         """Take a token back at once."""
 
         async def work(office: Office) -> Done:
+            write.check_tag(_tag(await _token(office.conn, who, name)))
             await office.revoke_token(name)
             return Done(None, status=HTTPStatus.NO_CONTENT)
 
         return await _administer(write, who, Act("token.revoke", name), work)
+
+
+async def _person(conn: Connection, who: Actor, name: str) -> PersonShown:
+    people = await list_people(conn, who.tenant_id)
+    found = next((each for each in people if each.name.lower() == name.lower()), None)
+    if found is None:
+        raise CareloopError("unknown_person", f"there is nobody of the name {name}")
+    return PersonShown.model_validate(asdict(found))
+
+
+async def _check_person(conn: Connection, who: Actor, name: str, write: Write) -> None:
+    async def present() -> str:
+        return _tag(await _person(conn, who, name))
+
+    await write.check(conn, f"person {name.lower()}", present)
+
+
+async def _token(conn: Connection, who: Actor, name: str) -> TokenShown:
+    tokens = await list_tokens(conn, who.tenant_id)
+    found = next((each for each in tokens if each.name == name and each.revoked_at is None), None)
+    if found is None:
+        raise CareloopError("unknown_token", f"there is no live token of the name {name}")
+    return TokenShown.model_validate(asdict(found))
+
+
+def _tag(shown: PersonShown | TokenShown) -> str:
+    return tag_of(shown.model_dump(mode="json"))

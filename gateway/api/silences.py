@@ -15,7 +15,7 @@ from devices.errors import CareloopError
 from gateway.api.fields import Behalf, BigNumber, Instant, Name, Reason
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
 from gateway.api.queries import Connection
-from gateway.api.writes import Act, Done, Writing
+from gateway.api.writes import TAGGED, Act, Done, Writing, tag_of
 from gateway.people.door import Operator, Viewer
 
 
@@ -87,6 +87,14 @@ def silences_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIR
         end = encode_cursor(found[-1].quiet_id) if len(found) == limit else None
         return Page(items=[_shown(each) for each in found], next=end)
 
+    @router.get("/silences/{quiet_id}", responses=TAGGED)
+    async def one(quiet_id: BigNumber, who: Viewer, response: Response) -> Silence:
+        """One of them; its ETag goes into the If-Match of its end."""
+        async with pool.connection() as conn:
+            view = await _find(conn, who.tenant_id, quiet_id)
+        response.headers["ETag"] = _tag(view)
+        return _shown(view)
+
     @router.post("/silences", response_model=Silence, status_code=HTTPStatus.CREATED)
     async def silence(asked: SilenceAsked, who: Operator, write: Writing) -> Response:
         """Let such alarms open no case for a while; those that are active at its end are looked at again."""
@@ -101,7 +109,7 @@ def silences_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIR
             quiet = Quiet(asked.kind, starts_at, asked.ends_at, by, asked.why, **what)
             quiet_id = await put_quiet(conn, who.tenant_id, quiet, now_s)
             (view,) = await list_quiet(conn, who.tenant_id, quiet_id=quiet_id)
-            return Done(_shown(view), status=HTTPStatus.CREATED)
+            return Done(_shown(view), _tag(view), HTTPStatus.CREATED)
 
         inputs = {**what, "until": asked.ends_at.isoformat(), "why": asked.why}
         return await write.run(Act(f"{asked.kind}.begin", asked.device_id or asked.model or "", inputs), work)
@@ -111,17 +119,27 @@ def silences_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIR
         """End a silence, a maintenance window or a snooze now; what waited for its end is looked at again."""
 
         async def work(conn: Connection) -> Done:
-            found = await list_quiet(conn, who.tenant_id, quiet_id=quiet_id)
-            if not found:
-                raise CareloopError("unknown_silence", f"no silence {quiet_id}")
+            seen = await _find(conn, who.tenant_id, quiet_id)
+            write.check_tag(_tag(seen))
             if not await end_quiet(conn, who.tenant_id, quiet_id, f"person:{who.signs_as()}", clock.now_s()):
                 raise CareloopError("over_already", f"silence {quiet_id} is over")
-            (view,) = await list_quiet(conn, who.tenant_id, quiet_id=quiet_id)
-            return Done(_shown(view))
+            view = await _find(conn, who.tenant_id, quiet_id)
+            return Done(_shown(view), _tag(view))
 
         return await write.run(Act("silence.end", str(quiet_id)), work)
 
     return router
+
+
+async def _find(conn: Connection, tenant_id: str, quiet_id: int) -> QuietView:
+    found = await list_quiet(conn, tenant_id, quiet_id=quiet_id)
+    if not found:
+        raise CareloopError("unknown_silence", f"no silence {quiet_id}")
+    return found[0]
+
+
+def _tag(view: QuietView) -> str:
+    return tag_of(view.quiet_id, view.starts_at, view.ends_at, view.ended_at)
 
 
 def _shown(view: QuietView) -> Silence:

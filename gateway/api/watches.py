@@ -17,8 +17,9 @@ from devices.clock import Clock
 from devices.errors import CareloopError
 from devices.profiles.model import WatchMode
 from gateway.api.fields import Behalf, Name, Reason
+from gateway.api.paging import Cursor, Limit, Page, page_of
 from gateway.api.queries import Connection
-from gateway.api.writes import Act, Done, Writing, tag_of
+from gateway.api.writes import TAGGED, Act, Done, Writing, tag_of
 from gateway.people.door import Agent, Operator, Viewer
 
 Pool = AsyncConnectionPool[Connection]
@@ -84,13 +85,16 @@ def watches_router(pool: Pool, rules: TrustRules, clock: Clock) -> APIRouter:
     async def watches(
         who: Viewer,
         model: Annotated[Name | None, Query(description="Only watches on this product model.")] = None,
-    ) -> list[WatchShown]:
+        cursor: Cursor = None,
+        limit: Limit = 100,
+    ) -> Page[WatchShown]:
         """Every watch that is followed."""
         async with pool.connection() as conn:
             found = await list_watches(conn, who.tenant_id, rules, clock.now_s(), model=model)
-        return [WatchShown.model_validate(asdict(each)) for each in found]
+        shown = [WatchShown.model_validate(asdict(each)) for each in found]
+        return page_of(shown, lambda each: (each.model, each.watch), cursor, limit)
 
-    @router.get("/watches/{model}/{watch}")
+    @router.get("/watches/{model}/{watch}", responses=TAGGED)
     async def watch(model: Name, watch: Name, who: Viewer, response: Response) -> WatchDetail:
         """One watch, and who set its modes, when and why; its ETag goes into the If-Match of another mode."""
         async with pool.connection() as conn:

@@ -40,6 +40,19 @@ IfMatch = Annotated[
 ]
 
 
+TAGGED: Final[dict[int | str, dict[str, Any]]] = {
+    HTTPStatus.OK: {
+        "headers": {
+            "ETag": {
+                "description": "Of the state that was read; sent along as If-Match, a write fails where it is another.",
+                "schema": {"type": "string"},
+            }
+        }
+    }
+}
+"""What OpenAPI tells of a call whose answer bears an ETag."""
+
+
 @dataclass(frozen=True, slots=True)
 class Act:
     """What is done, for the audit trail."""
@@ -85,6 +98,12 @@ class Write:
                 await keep(conn, (self._who.tenant_id, str(self._who), self._key), kept)
         return answer
 
+    async def check(self, conn: Connection, about: str, present: Callable[[], Awaitable[str]]) -> None:
+        """Raises CareloopError where the caller saw another state; no other call writes `about` it meanwhile."""
+        await conn.execute(_ALONE, [f"{self._who.tenant_id} {about}"])
+        if self.if_match is not None:
+            self.check_tag(await present())
+
     def check_tag(self, present: str) -> None:
         """Raises CareloopError where the caller saw another state."""
         seen = self.if_match
@@ -115,6 +134,8 @@ def _response(done: Done) -> Response:
         return Response(None, done.status if done.status != HTTPStatus.OK else HTTPStatus.NO_CONTENT, headers)
     return Response(done.body.model_dump_json(by_alias=True), done.status, headers, "application/json")
 
+
+_ALONE: Final[LiteralString] = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
 # Whoever comes second under the same key waits here until the first has committed, or gave up.
 _RESERVE: Final[LiteralString] = """

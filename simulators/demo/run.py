@@ -222,7 +222,7 @@ class Stage:
         return driver
 
     def _ask_first(self) -> None:
-        for watch in self.api.items("/v1/watches"):
+        for watch in self.api.pages("/v1/watches"):
             path = f"/v1/watches/{watch['model']}/{watch['watch']}/mode"
             self.api.post(path, {"mode": "approve", "by": "demo", "why": "so that there is something to decide"})
 

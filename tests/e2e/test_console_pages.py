@@ -273,7 +273,7 @@ def _understand_nothing(*_: object) -> Message:
 
 
 def _people(world: ConsoleWorld) -> dict[str, Any]:
-    return {each["name"]: each for each in world.gateway.ask("/v1/people")}
+    return {each["name"]: each for each in world.gateway.ask("/v1/people")["items"]}
 
 
 def _acts(world: ConsoleWorld) -> set[str]:

@@ -151,9 +151,13 @@ async def test_an_alarm_is_acknowledged_and_snoozed(house: House) -> None:
     alarm_id = await put_alarm_row(house)
     async with house.client(await house.token(Role.AGENT)) as client:
         path = f"/v1/alarms/{alarm_id}"
+        before = {"If-Match": (await client.get(path)).headers["ETag"]}
         seen = (await client.post(f"{path}/acknowledge", json={})).json()
         assert (seen["acknowledged_by"], seen["acknowledged_at"]) == ("token:default-agent", "2026-03-03T11:00:00Z")
         assert (await client.post(f"{path}/acknowledge", json={"undo": True})).json()["acknowledged_at"] is None
+        assert (await client.post(f"{path}/acknowledge", json={}, headers=before)).is_success  # it is as it was seen
+        for what, body in (("acknowledge", {"undo": True}), ("snooze", {"until": at(HOUR)})):
+            assert (await client.post(f"{path}/{what}", json=body, headers=before)).status_code == 412
         assert (await client.post(f"{path}/snooze", json={"until": at(-1)})).status_code == 422
         slept = await client.post(f"{path}/snooze", json={"until": at(HOUR)})
         assert slept.status_code == 201
@@ -178,7 +182,10 @@ async def test_silenced_alarms_open_no_case_until_it_is_over(house: House, world
         assert len(planned) == (kind == "maintenance")
         await world.happens(notice(device_id="cm-2", at_s=NOON + 120, event="updated", started_at_s=NOON + 60 - HOUR))
         assert len(await world.cases()) == 1  # it goes on waiting
-        assert (await client.delete(f"/v1/silences/{begun.json()['quiet_id']}")).json()["ended_by"]
+        path = f"/v1/silences/{begun.json()['quiet_id']}"
+        assert (await client.delete(path, headers={"If-Match": '"another"'})).status_code == 412
+        assert (await client.get(path)).headers["ETag"] == begun.headers["ETag"]
+        assert (await client.delete(path, headers={"If-Match": begun.headers["ETag"]})).json()["ended_by"]
         assert (await client.delete(f"/v1/silences/{begun.json()['quiet_id']}")).status_code == 409
     async with world.pool.connection() as conn, conn.transaction():
         assert await holds.release_due(conn, world.clock.at_s) == 1
@@ -220,7 +227,7 @@ async def test_people_and_tokens_are_administered_by_admins(house: House) -> Non
         assert (again.status_code, again.content) == (204, b"")  # a secret is told once
         assert (await admin.post("/v1/people", json={"name": "Bob", "role": "agent"})).status_code == 409
         assert (await admin.patch("/v1/people/bob", json={"role": "viewer", "disabled": True})).status_code == 204
-        ((shown,),) = [(await admin.get("/v1/people")).json()]
+        (shown,) = (await admin.get("/v1/people")).json()["items"]
         assert (shown["role"], shown["disabled_at"] is None) == ("viewer", False)
         token = (await admin.post("/v1/tokens", json={"name": "erp", "role": "viewer"})).json()["token"]
         async with house.client(token) as erp:
@@ -228,6 +235,20 @@ async def test_people_and_tokens_are_administered_by_admins(house: House) -> Non
             assert (await admin.delete("/v1/tokens/erp")).status_code == 204
             assert (await erp.get("/v1/cases")).status_code == 401
         assert (await admin.delete("/v1/tokens/erp")).status_code == 404
+        seen = (await admin.get("/v1/people/bob")).headers["ETag"]
+        assert (await admin.patch("/v1/people/bob", json={"role": "agent"}, headers={"If-Match": seen})).is_success
+        late = await admin.patch("/v1/people/Bob", json={"role": "viewer"}, headers={"If-Match": seen})
+        assert late.status_code == 412
+        assert (await admin.post("/v1/people/bob/password", headers={"If-Match": seen})).status_code == 412
+        await admin.post("/v1/tokens", json={"name": "erp", "role": "viewer"})
+        assert (await admin.delete("/v1/tokens/erp", headers={"If-Match": '"another"'})).status_code == 412
+        seen = (await admin.get("/v1/tokens/erp")).headers["ETag"]
+        assert (await admin.delete("/v1/tokens/erp", headers={"If-Match": seen})).status_code == 204
+        pages = [(await admin.get("/v1/tokens", params={"limit": 1})).json()]
+        while pages[-1]["next"] is not None:
+            pages.append((await admin.get("/v1/tokens", params={"limit": 1, "cursor": pages[-1]["next"]})).json())
+        assert [each["name"] for page in pages for each in page["items"]].count("erp") == 2
+        assert all(len(page["items"]) == 1 for page in pages)
     (kept,) = await house.rows("SELECT string_agg(body::text, '') FROM answered_write")
     assert kept in {("",), (None,), ("\\x",)}
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner
 from fastapi import APIRouter
@@ -44,18 +45,37 @@ async def house(world: CaseWorld, plain_database_url: str) -> AsyncIterator[Hous
         yield opened
 
 
+async def waiting(client: httpx.AsyncClient, **params: int | str) -> list[dict[str, Any]]:
+    """Every contact that waits, page by page."""
+    found: list[dict[str, Any]] = []
+    while True:
+        page = (await client.get("/v1/outreach/waiting", params=params)).raise_for_status().json()
+        found += page["items"]
+        if page["next"] is None:
+            return found
+        params["cursor"] = page["next"]
+
+
 async def test_contacts_are_approved_and_declined_over_http(world: CaseWorld, house: House) -> None:
     await world.own("cm-2", "own-2")
     await world.grant("email", owner_ref="own-2")
     await world.happens(scale(), scale(device_id="cm-2"))
     async with house.client(await house.token(Role.AGENT)) as client:
-        first, second = (await client.get("/v1/outreach/waiting")).json()
+        first, second = await waiting(client, limit=1)
+        assert [first, second] == await waiting(client)
+        assert [first["step_id"], second["step_id"]] == sorted([first["step_id"], second["step_id"]])
+        answer = await client.get(f"/v1/outreach/waiting/{first['step_id']}")
+        assert answer.json() == first
+        seen = {"If-Match": answer.headers["ETag"]}
+        path = f"/v1/outreach/{first['step_id']}/approve"
+        assert (await client.post(path, json={}, headers={"If-Match": '"another"'})).status_code == 412
         assert (first["channel"], first["action"], bool(first["text"])) == ("email", "coffee-descale", True)
-        yes = await client.post(f"/v1/outreach/{first['step_id']}/approve", json={})
+        yes = await client.post(path, json={}, headers=seen)
         assert yes.status_code == 200
         assert (await client.post(f"/v1/outreach/{first['step_id']}/approve", json={})).status_code == 409
         await client.post(f"/v1/outreach/{second['step_id']}/decline", json={"why": "call"})
-        assert (await client.get("/v1/outreach/waiting")).json() == []
+        assert await waiting(client) == []
+        assert (await client.get(f"/v1/outreach/waiting/{first['step_id']}")).status_code == 404
     looks = await house.rows("SELECT count(*) FROM audit WHERE what = 'contact.list'")
     assert looks == [(1,)]  # the second within ten minutes is the same look
     rows = await world.rows("SELECT state, reason, approved_by FROM held_step ORDER BY state")
@@ -82,6 +102,9 @@ async def test_switches_and_holds_over_http(world: CaseWorld, house: House) -> N
         assert (shown["holds"][0]["owner_ref"], shown["holds"][0]["kind"]) == ("own-1", "complaint")
         await world.happens(scale())
         assert await world.cases() == []
+        assert (
+            await client.delete("/v1/outreach/stopped/problem/*/limescale", headers={"If-Match": '"x"'})
+        ).status_code == 412
         assert (await client.delete("/v1/outreach/stopped/problem/*/limescale")).status_code == 204
         assert (await client.delete("/v1/outreach/stopped/problem/*/limescale")).status_code == 404
         assert (await client.delete("/v1/owners/own-1/holds/complaint")).status_code == 204
