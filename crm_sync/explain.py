@@ -182,8 +182,21 @@ def _of_action(action: ActionView) -> Line:
 
 
 def _of_endpoint(endpoint: EndpointView) -> str:
+    """What an endpoint was told; a message that it has not taken is none that it knows of."""
     known = f" as {endpoint.external_id}" if endpoint.external_id is not None else ""
-    return f"{endpoint.endpoint}: {_plain(endpoint.state)}{known}"
+    why = "" if endpoint.reason is None else f" ({_plain(endpoint.reason)})"
+    said = [f"{_plain(endpoint.state)}{known}"]
+    if endpoint.state == "announced" and not endpoint.taken:
+        said.append("but it has taken nothing yet")
+    if endpoint.dead:
+        said.append(f"{_messages(endpoint.dead)} not taken{why}")
+    if endpoint.waiting:
+        said.append(f"{_messages(endpoint.waiting)} on the way{'' if endpoint.dead else why}")
+    return f"{endpoint.endpoint}: {', '.join(said)}"
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"
 
 
 def _again(decision: DecisionView) -> str:

@@ -24,11 +24,15 @@ class _OfCase:
 
 @dataclass(frozen=True, slots=True)
 class EndpointView(_OfCase):
-    """What one endpoint knows of a case: pending, announced, withdrawn or taken_back."""
+    """What one endpoint knows of a case: pending, announced, withdrawn or taken_back; and what it has not taken."""
 
     endpoint: str
     state: str
     external_id: str | None
+    taken: int = 0  # messages about the case
+    waiting: int = 0  # on their way
+    dead: int = 0
+    reason: str | None = None  # of the last dead one; else what the last attempt at the next one came to
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +222,24 @@ async def _alarms(conn: Connection, ids: list[str]) -> dict[str, list[CaseAlarm]
 
 
 _ENDPOINTS: Final[LiteralString] = """
-SELECT e.case_id, e.endpoint, e.state, r.external_id
+SELECT e.case_id, e.endpoint, e.state, r.external_id, m.taken, m.waiting, m.dead,
+       coalesce(m.reason, tried.code) AS reason
   FROM case_endpoint e
   LEFT JOIN external_ref r USING (tenant_id, endpoint, case_id)
+  LEFT JOIN outbox_stream s ON (s.tenant_id, s.endpoint, s.stream_key) = (e.tenant_id, e.endpoint, e.case_id)
+ CROSS JOIN LATERAL (
+       SELECT count(*) FILTER (WHERE state = 'delivered') AS taken,
+              count(*) FILTER (WHERE state = 'pending') AS waiting,
+              count(*) FILTER (WHERE state = 'dead') AS dead,
+              (array_agg(reason ORDER BY seq DESC) FILTER (WHERE state = 'dead'))[1] AS reason,
+              (array_agg(message_id ORDER BY seq) FILTER (WHERE state = 'pending'))[1] AS next_id
+         FROM outbox_message
+        WHERE stream_id = s.stream_id
+       ) AS m
+  LEFT JOIN LATERAL (
+       SELECT code FROM delivery_attempt
+        WHERE message_id = m.next_id AND result IS NOT NULL ORDER BY attempt_id DESC LIMIT 1
+       ) AS tried ON true
  WHERE e.case_id = ANY(%s)
  ORDER BY e.endpoint
 """

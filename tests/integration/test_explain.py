@@ -38,6 +38,25 @@ async def test_a_case_tells_how_it_came_about(world: CaseWorld, plain_database_u
     assert await explain(plain_database_url, tmp_path, "case", "case_x") == (1, "unknown_case: case_x\n")
 
 
+async def test_a_case_tells_what_a_crm_has_not_taken(world: CaseWorld, plain_database_url: str, tmp_path: Path) -> None:
+    await world.happens(scale())
+    await world.deliver()
+    (row,) = await world.messages()
+    await world.loses_answer(row)
+    async with world.pool.connection() as conn:
+        await conn.execute("UPDATE delivery_attempt SET code = 'http_503'")
+    _, said = await explain(plain_database_url, tmp_path, "case", row["stream_key"])
+    assert "crm-a: announced, but it has taken nothing yet, 1 message on the way (http 503)." in said
+    async with world.pool.connection() as conn:
+        await conn.execute("UPDATE outbox_message SET state = 'dead', reason = 'field_dropped'")
+    _, said = await explain(plain_database_url, tmp_path, "case", row["stream_key"])
+    assert "crm-a: announced, but it has taken nothing yet, 1 message not taken (field dropped)." in said
+    async with world.pool.connection() as conn:
+        await conn.execute("UPDATE outbox_message SET state = 'delivered', reason = NULL")
+    _, said = await explain(plain_database_url, tmp_path, "case", row["stream_key"])
+    assert said.splitlines()[0].endswith("crm-a: announced.")
+
+
 async def test_an_owner_learns_why_nobody_wrote(world: CaseWorld, plain_database_url: str, tmp_path: Path) -> None:
     await world.grant("email")
     await world.happens(scale(NIGHT))
