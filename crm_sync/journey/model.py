@@ -16,6 +16,8 @@ RELAPSE_DAYS: Final = 30
 FOLLOW_UP_DAYS: Final = 14
 """So long is each case of the hold-out comparison looked at."""
 CONFIDENCE: Final = 0.95
+FEWEST: Final = 20
+"""Owners that each side of the comparison must have before anything is claimed of it."""
 UNNOTICED: Final = frozenset({Resolution.FIXED_SILENTLY})
 """Resolutions of cases in which nobody had to do anything."""
 
@@ -30,7 +32,7 @@ class Stage(StrEnum):
     FIXED = "fixed"  # an agent said that it is dealt with
     CONFIRMED = "confirmed"  # telemetry shows that the fault is gone
     FIXED_BEFORE_NOTICED = "fixed_before_noticed"  # telemetry does, and neither owner nor agent had to act
-    RELAPSED = "relapsed"  # it came back
+    RELAPSED = "relapsed"  # it came back within RELAPSE_DAYS after its end
 
 
 class Span(StrEnum):
@@ -63,14 +65,22 @@ class Leg:
     spans: Mapping[Span, SpanTimes]
 
 
+Compared = Literal["contact", "case"]
+Verdict = Literal["nobody", "too_few", "open", "shown"]
+
+
 @dataclass(frozen=True, slots=True)
 class HoldOut:
     """Whether contacting owners helped: those contacted beside those held out by chance, each for as long.
 
-    `effect` is the share of faults that were gone in time among the contacted, less that among the held-out; with
-    the interval by Newcombe's method 10 (1998). None where one side has no case.
+    Each owner counts once, with the first fault that came as far as the draw. `effect` is the share of faults that
+    were gone in time among the contacted, less that among the held-out; with the interval by Newcombe's method 10
+    (1998). None where one side has nobody.
     """
 
+    compared: Compared  # what the held-out went without: only being contacted, or a case altogether
+    verdict: Verdict  # `too_few`: fewer than `fewest` on a side; `open`: the interval holds 0
+    fewest: int
     within_days: int
     contacted: Precision  # right: gone in time
     held_out: Precision
@@ -80,8 +90,8 @@ class HoldOut:
 
     @property
     def is_shown(self) -> bool:
-        """Whether the interval leaves out that there is no effect."""
-        return self.low is not None and self.high is not None and not self.low <= 0.0 <= self.high
+        """Whether there are enough, and the interval leaves out that there is no effect."""
+        return self.verdict == "shown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Any, Final, LiteralString
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow
 
-from crm_sync.journey.model import FOLLOW_UP_DAYS, RELAPSE_DAYS, UNNOTICED
+from crm_sync.journey.model import RELAPSE_DAYS, UNNOTICED
 
 Connection = AsyncConnection[TupleRow]
 Floats = NDArray[np.float64]
@@ -53,11 +53,16 @@ class Travelled:
     has_relapsed: Flags
 
 
-_TRAVELLED: Final[LiteralString] = """
-WITH opened_then AS MATERIALIZED (
+_OF_PERIOD: Final[LiteralString] = """
      SELECT * FROM service_case c
       WHERE c.tenant_id = %(tenant_id)s AND c.opened_at >= %(since)s AND c.opened_at < %(until)s
         AND NOT EXISTS (SELECT FROM major_case m WHERE m.case_id = c.case_id)
+"""
+_OF_CASE: Final[LiteralString] = """
+     SELECT * FROM service_case c WHERE c.tenant_id = %(tenant_id)s AND c.case_id = %(case_id)s
+"""
+
+_WAYS: Final[LiteralString] = """
 ), sign AS (
      SELECT case_id, min(started_at) AS first_sign, min(heard_at) AS heard,
             max(decided_ts) FILTER (WHERE state = 'cleared') AS over_at,
@@ -67,8 +72,12 @@ WITH opened_then AS MATERIALIZED (
      SELECT case_id,
             min(at) FILTER (WHERE actor LIKE 'crm:%%' OR actor LIKE 'person:%%') AS acknowledged,
             max(at) FILTER (WHERE reason = 'resolved_by_agent') AS fixed,
-            min(at) FILTER (WHERE reason = 'relapse') AS relapsed
-       FROM case_transition WHERE case_id IN (SELECT case_id FROM opened_then) GROUP BY case_id
+            bool_or(reason = 'relapse' AND at < ended_at + %(relapse)s) AS relapsed
+       FROM (SELECT *, max(at) FILTER (WHERE to_state IN ('resolved', 'retracted', 'expired')
+                                         AND from_state IS DISTINCT FROM to_state)
+                       OVER (PARTITION BY case_id ORDER BY transition_id) AS ended_at
+               FROM case_transition WHERE case_id IN (SELECT case_id FROM opened_then)) moves
+      GROUP BY case_id
 ), contact AS (
      SELECT DISTINCT ON (s.case_id) s.case_id, o.channel, o.contacted_at AS contacted
        FROM held_step s
@@ -87,7 +96,7 @@ SELECT coalesce(d.model, 'automatic'), c.team, coalesce(contact.channel, 'not co
        extract(epoch FROM move.acknowledged)::float8, extract(epoch FROM move.fixed)::float8,
        extract(epoch FROM CASE WHEN sign.are_over THEN sign.over_at END)::float8,
        told.case_id IS NOT NULL, coalesce(c.resolution = ANY(%(unnoticed)s), false),
-       coalesce(move.relapsed < c.opened_at + %(relapse)s, false)
+       coalesce(move.relapsed, false)
        OR coalesce(again.opened < c.closed_at + %(relapse)s, false)
   FROM opened_then c
   LEFT JOIN device d ON (d.tenant_id, d.device_id) = (c.tenant_id, c.device_id)
@@ -100,10 +109,23 @@ SELECT coalesce(d.model, 'automatic'), c.team, coalesce(contact.channel, 'not co
 """
 
 
+_TRAVELLED: Final[LiteralString] = "WITH opened_then AS MATERIALIZED (" + _OF_PERIOD + _WAYS
+_WAY_OF_CASE: Final[LiteralString] = "WITH opened_then AS MATERIALIZED (" + _OF_CASE + _WAYS
+_CONSTANTS: Final = {"unnoticed": [str(each) for each in UNNOTICED], "relapse": timedelta(days=RELAPSE_DAYS)}
+
+
 async def travelled(conn: Connection, period: Period) -> Travelled:
     """The way of each case that opened in a period; major cases are not among them."""
-    values = period.values() | {"unnoticed": [str(each) for each in UNNOTICED], "relapse": timedelta(days=RELAPSE_DAYS)}
-    rows = await (await conn.execute(_TRAVELLED, values)).fetchall()
+    return _as_columns(await (await conn.execute(_TRAVELLED, period.values() | _CONSTANTS)).fetchall())
+
+
+async def way_of_case(conn: Connection, tenant_id: str, case_id: str) -> Travelled:
+    """The way of one case; nobody's where there is no such case."""
+    values = {"tenant_id": tenant_id, "case_id": case_id} | _CONSTANTS
+    return _as_columns(await (await conn.execute(_WAY_OF_CASE, values)).fetchall())
+
+
+def _as_columns(rows: Sequence[TupleRow]) -> Travelled:
     columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(fields(Travelled))
     column = iter(columns)
     return Travelled(
@@ -189,39 +211,3 @@ async def contacts_avoided(conn: Connection, period: Period) -> int:
     """Cases whose contact was planned, and given up for nothing but that the fault was gone by then."""
     row = await (await conn.execute(_AVOIDED, period.values())).fetchone()
     return 0 if row is None else int(row[0])
-
-
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """Cases that were looked at for the whole of the follow-up, and how many were gone by then."""
-
-    is_held_out: bool
-    cases: int
-    gone: int
-
-
-_FOLLOWED: Final[LiteralString] = """
-SELECT drawn = 'hold_out' AS is_held_out, count(*) AS cases, count(*) FILTER (WHERE is_gone) AS gone
-  FROM (SELECT (SELECT d.inputs ->> 'group' FROM decision d
-                 WHERE d.case_id = c.case_id AND d.subject = 'step' AND d.gate = 'hold_out'
-                 ORDER BY d.decision_id LIMIT 1) AS drawn,
-               (SELECT bool_and(a.state = 'cleared' AND a.decided_ts < c.opened_at + %(follow_up)s)
-                  FROM case_alarm a WHERE a.case_id = c.case_id AND a.state <> 'retracted') AS is_gone
-          FROM service_case c
-         WHERE c.tenant_id = %(tenant_id)s AND c.opened_at >= %(since)s AND c.opened_at < %(until)s
-           AND c.opened_at < %(now)s - %(follow_up)s AND c.severity <> 'critical') sides
- WHERE drawn IS NOT NULL AND is_gone IS NOT NULL
- GROUP BY 1
-"""
-
-
-async def followed(conn: Connection, period: Period, now: datetime) -> list[Followed]:
-    """Both sides of the comparison: cases that came as far as the draw, by what was drawn for their owner.
-
-    What later gates forbid belongs to the effect of contacting, so nobody is left out for it. Left out are critical
-    cases, which nobody is held out of, cases too young for the follow-up, and those whose alarms were all retracted.
-    """
-    values = period.values() | {"now": now, "follow_up": timedelta(days=FOLLOW_UP_DAYS)}
-    async with conn.cursor(row_factory=class_row(Followed)) as cursor:
-        await cursor.execute(_FOLLOWED, values)
-        return await cursor.fetchall()

@@ -1,16 +1,15 @@
 """From what became of each case to what became of them all."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
 import numpy as np
 
 from crm_sync.journey import queries
-from crm_sync.journey.model import CONFIDENCE, FOLLOW_UP_DAYS, GroupBy, HoldOut, Journey, Leg, Span, SpanTimes, Stage
-from crm_sync.journey.queries import Connection, Flags, Floats, Followed, Period, Travelled
-from crm_sync.trust.precision import measure
+from crm_sync.journey.hold_out import compare, followed
+from crm_sync.journey.model import GroupBy, Journey, Leg, Span, SpanTimes, Stage
+from crm_sync.journey.queries import Connection, Flags, Floats, Period, Travelled
 
 _REACHED: Final[Mapping[Stage, Callable[[Travelled], Flags]]] = {
     Stage.OPENED: lambda cases: np.isfinite(cases.opened),
@@ -47,7 +46,7 @@ async def read_journey(conn: Connection, period: Period, now: datetime, group_by
         contacts_avoided=await queries.contacts_avoided(conn, period),
         whole=leg("all", cases, np.ones(len(cases.team), np.bool_)),
         groups=legs(cases, group_by),
-        hold_out=compare(await queries.followed(conn, period, now)),
+        hold_out=compare(await followed(conn, period, now)),
     )
 
 
@@ -71,16 +70,3 @@ def _times(took_s: Floats) -> SpanTimes:
         return SpanTimes(0, None, None)
     median_s, p90_s = np.quantile(known, [0.5, 0.9])
     return SpanTimes(len(known), float(median_s), float(p90_s))
-
-
-def compare(sides: Iterable[Followed]) -> HoldOut:
-    """Those contacted beside those held out; the interval of the difference is Newcombe's, of two Wilson intervals."""
-    counted = {side.is_held_out: (side.gone, side.cases - side.gone) for side in sides}
-    contacted = measure(*counted.get(False, (0, 0)), CONFIDENCE)
-    held_out = measure(*counted.get(True, (0, 0)), CONFIDENCE)
-    if contacted.mean is None or held_out.mean is None:
-        return HoldOut(FOLLOW_UP_DAYS, contacted, held_out, None, None, None)
-    effect = contacted.mean - held_out.mean
-    low = effect - math.hypot(contacted.mean - contacted.low, held_out.high - held_out.mean)
-    high = effect + math.hypot(contacted.high - contacted.mean, held_out.mean - held_out.low)
-    return HoldOut(FOLLOW_UP_DAYS, contacted, held_out, effect, low, high)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from crm_sync.cases import by_hand, proposals
 from crm_sync.cases.by_hand import Hand
 from crm_sync.cases.queries import lock_case
+from crm_sync.journey.episode import Reached, read_episode
 from crm_sync.model import AlarmState, CaseAlarm, CaseState, Resolution
 from crm_sync.model import Case as ShownCase
 from crm_sync.playbooks.shown import ActionView
@@ -123,6 +124,16 @@ def cases_router(pool: AsyncConnectionPool[Connection], clock: Clock, wording: W
         await people_of(request).note(who, "case.read", case_id, {"owner": view.case.owner_ref})
         response.headers["ETag"] = _tag(view)
         return _shown(view)
+
+    @router.get("/cases/{case_id}/journey")
+    async def journey(case_id: Name, who: Viewer, request: Request) -> list[Reached]:
+        """When a case reached each stage of the journey, from the first sign to the proof that it is gone."""
+        async with pool.connection() as conn:
+            stages = await read_episode(conn, who.tenant_id, case_id)
+        if not stages:
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"no case {case_id}")
+        await people_of(request).note(who, "case.read", case_id)
+        return list(stages)
 
     _add_decisions(router, clock, wording)
     _add_work(router, clock, wording)

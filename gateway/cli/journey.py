@@ -1,7 +1,7 @@
 """`careloop journey`: from the first sign to the proof that it is gone."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,13 +25,13 @@ BAR: Final = 24
 
 STAGES: Final[Mapping[Stage, str]] = {
     Stage.OPENED: "cases",
-    Stage.TOLD: "told to a CRM",
-    Stage.CONTACTED: "owner contacted",
-    Stage.ACKNOWLEDGED: "taken up by an agent",
+    Stage.TOLD: "CRM told",
+    Stage.CONTACTED: "owner told",
+    Stage.ACKNOWLEDGED: "taken up, by an agent",
     Stage.FIXED: "fixed, an agent says",
     Stage.CONFIRMED: "gone, telemetry says",
-    Stage.FIXED_BEFORE_NOTICED: "fixed before noticed",
-    Stage.RELAPSED: "back within 30 days",
+    Stage.FIXED_BEFORE_NOTICED: "unnoticed, fixed before",
+    Stage.RELAPSED: "back, within 30 days",
 }
 SPANS: Final[Mapping[Span, str]] = {
     Span.SIGN_TO_ALARM: "first sign to alarm",
@@ -86,8 +86,7 @@ def _print(found: Journey) -> None:
     _print_spans(found.whole)
     if len(found.groups) > 1:
         click.echo()
-        for each in found.groups:
-            _print_group(each)
+        _print_groups(found.groups)
     click.echo()
     click.echo(say_effect(found.hold_out))
 
@@ -113,30 +112,40 @@ def _print_spans(leg: Leg) -> None:
         click.echo(f"{name:>28}  {_span(took.median_s):>14}  {_span(took.p90_s):>14}  {took.cases:>7,}")
 
 
-def _print_group(leg: Leg) -> None:
-    took = leg.spans[Span.SIGN_TO_CONFIRMED]
-    gone = f"{leg.stages[Stage.CONFIRMED]:,} proved gone"
-    half = "" if took.median_s is None else f", half of them within {say_span(took.median_s)}"
-    click.echo(f"{leg.name[:28]:>28}  {leg.stages[Stage.OPENED]:>7,} cases, {gone}{half}")
+def _print_groups(groups: Sequence[Leg]) -> None:
+    """Each group's stages, then each group's spans: how many, half within, nine in ten within."""
+    click.echo(f"{'':>28}  " + "  ".join(f"{_short(name):>12}" for name in STAGES.values()))
+    for leg in groups:
+        click.echo(f"{leg.name[:28]:>28}  " + "  ".join(f"{leg.stages[stage]:>12,}" for stage in STAGES))
+    for kind, name in SPANS.items():
+        if any(leg.spans[kind].cases for leg in groups):
+            click.echo(f"{name}:")
+        for leg in groups:
+            took = leg.spans[kind]
+            if took.cases:
+                times = f"{_span(took.median_s):>14}  {_span(took.p90_s):>14}  {took.cases:>7,}"
+                click.echo(f"{leg.name[:28]:>28}  {times}")
 
 
 def say_effect(found: HoldOut) -> str:
     """What the comparison with the owners held out shows, in a sentence or two."""
     days = found.within_days
+    what = "a case" if found.compared == "case" else "contact"
     if found.effect is None or found.low is None or found.high is None:
-        return f"Effect of contact: not known; that takes owners held out for {days} days (crm.outreach.hold_out)."
+        return f"Effect of {what}: not known; that takes owners held out for {days} days (crm.outreach.hold_out)."
     sides = (
-        f"gone within {days} days: {found.contacted.mean:.0%} of {found.contacted.outcomes:.0f} with contact,"
+        f"Gone within {days} days: {found.contacted.mean:.0%} of {found.contacted.outcomes:.0f} owners with {what},"
         f" {found.held_out.mean:.0%} of {found.held_out.outcomes:.0f} held out"
     )
+    if found.verdict == "too_few":
+        return f"Effect of {what}: too few to tell; that takes {found.fewest} owners on each side. {sides}."
     verdict = "" if found.is_shown else "; too few to tell it from chance"
-    return (
-        f"Effect of contact: {found.effect:+.0%} ({found.low:+.0%} to {found.high:+.0%}{verdict}). {_capital(sides)}."
-    )
+    return f"Effect of {what}: {found.effect:+.0%} ({found.low:+.0%} to {found.high:+.0%}{verdict}). {sides}."
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _short(name: str) -> str:
+    """A stage's name as it fits above a column."""
+    return name.partition(",")[0][:12].strip()
 
 
 def _span(seconds: float | None) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from crm_sync.contact_settings import HoldOutSettings, OutreachSettings
 from crm_sync.explain import explain_owner
+from crm_sync.journey.episode import read_episode
 from crm_sync.journey.model import Journey, Span, Stage
 from crm_sync.journey.queries import Period
 from crm_sync.journey.report import read_journey
@@ -126,6 +127,35 @@ async def test_a_fault_that_comes_back_has_relapsed_only_within_thirty_days(worl
     assert (await journey(world)).whole.stages[Stage.RELAPSED] == 1
 
 
+async def test_the_thirty_days_begin_when_the_case_ends_however_long_it_took(world: CaseWorld) -> None:
+    await world.happens(scale())
+    await world.happens(scale(NOON + 40 * DAY, event="cleared", started_at_s=NOON - HOUR))
+    await world.happens(scale(NOON + 40.5 * DAY))
+    assert [each["state"] for each in await world.cases()] == ["open"]  # the same case again
+    assert (await journey(world)).whole.stages[Stage.RELAPSED] == 1
+
+
+async def test_one_case_says_when_it_reached_each_stage(
+    world: CaseWorld, plain_database_url: str, tmp_path: Path
+) -> None:
+    await world.happens(scale(device_id="cm-2", problem="other"))
+    await whole_road(world)
+    case_id = next(each["case_id"] for each in await world.cases() if each["device_id"] == "cm-1")
+    async with world.pool.connection() as conn:
+        stages = {each.milestone: each for each in await read_episode(conn, "default", case_id)}
+        assert await read_episode(conn, "another", case_id) == ()
+    hours = {name: each.after_s and each.after_s / HOUR for name, each in stages.items()}
+    reached = {"acknowledged": 3.0, "alarm": 1.0, "case": 1.0, "confirmed": 10.0, "contacted": 1.0, "fixed": 6.0}
+    assert hours == {"first_sign": 0.0, **reached}
+    assert stages["first_sign"].at == to_datetime(NOON - HOUR)
+    config = tmp_path / "careloop.toml"
+    config.write_text(f'[database]\nurl = "{plain_database_url}"\n')
+    done = await asyncio.to_thread(run_careloop, "explain", "case", case_id, "--config", str(config))
+    assert "10 hours after the first sign" in done.stdout, done.stderr
+    told = await asyncio.to_thread(run_careloop, "explain", "case", case_id, "--json", "--config", str(config))
+    assert json.loads(told.stdout)["stages"][-1]["after_s"] == 10 * HOUR
+
+
 async def test_silence_confirms_nothing(world: CaseWorld) -> None:
     await world.happens(scale(), scale(NOON + HOUR, event="unknown", started_at_s=NOON - HOUR))
     assert (await journey(world)).whole.stages[Stage.CONFIRMED] == 0
@@ -159,6 +189,29 @@ async def test_contact_is_compared_with_owners_held_out_by_chance(plain_database
     assert found.hold_out.effect == 0.5
     assert not found.hold_out.is_shown
     assert found.not_contacted == {"hold_out": 2}
+
+
+async def test_owners_held_out_of_having_a_case_are_compared_with_those_who_have_one(plain_database_url: str) -> None:
+    """With a case: both well in time, though one had two faults. Without: one is, one comes back, one is critical."""
+    settings = OutreachSettings(hold_out=HoldOutSettings(share=0.5, cases=True))
+    owners = [f"own-{number}" for number in range(1, 40)]
+    held = [owner for owner in owners if is_held_out(settings.hold_out, "default", owner)][:3]
+    told = [owner for owner in owners if not is_held_out(settings.hold_out, "default", owner)][:2]
+    async with open_world(plain_database_url, outreach=settings) as world:
+        for owner in (*held, *told):
+            await world.own(f"cm-of-{owner}", owner)
+            await world.happens(scale(device_id=f"cm-of-{owner}"))
+        grave = {"event": "updated", "severity": "critical", "started_at_s": NOON - HOUR}
+        await world.happens(scale(NOON + 60, device_id=f"cm-of-{held[2]}", **grave))
+        for owner in (held[0], held[1], *told):
+            gone = {"event": "cleared", "started_at_s": NOON - HOUR}
+            await world.happens(scale(NOON + DAY, device_id=f"cm-of-{owner}", **gone))
+        await world.happens(scale(NOON + 5 * DAY, device_id=f"cm-of-{held[1]}"))
+        await world.happens(scale(NOON + 20 * DAY, device_id=f"cm-of-{told[0]}"))  # after the follow-up
+        found = (await journey(world, now_s=NOON + 25 * DAY)).hold_out
+    assert (found.compared, found.verdict) == ("case", "too_few")
+    assert (found.contacted.right, found.contacted.wrong) == (2, 0)
+    assert (found.held_out.right, found.held_out.wrong) == (1, 1)
 
 
 async def test_the_command_tells_it(world: CaseWorld, plain_database_url: str, tmp_path: Path) -> None:

@@ -2,26 +2,51 @@
 
 import pytest
 
-from crm_sync.journey.queries import Followed
-from crm_sync.journey.report import compare
+from crm_sync.journey.hold_out import Followed, compare
+from crm_sync.journey.model import Compared, HoldOut
 from gateway.cli.journey import say_effect
+
+
+def sides(told: tuple[int, int], held: tuple[int, int], compared: Compared = "contact") -> HoldOut:
+    """Of `told` and `held`: how many were gone, and of how many owners."""
+    rows = [Followed(compared, held_out, cases, gone) for held_out, (gone, cases) in ((False, told), (True, held))]
+    return compare(rows)
 
 
 def test_the_interval_is_newcombes() -> None:
     """56 of 70 against 48 of 80: 0.0524 to 0.3339, as Newcombe (1998, table II, method 10) has it."""
-    found = compare([Followed(is_held_out=False, cases=70, gone=56), Followed(is_held_out=True, cases=80, gone=48)])
+    found = sides((56, 70), (48, 80))
     assert found.effect == pytest.approx(0.2)
     assert (found.low, found.high) == (pytest.approx(0.0524, abs=1e-4), pytest.approx(0.3339, abs=1e-4))
     assert found.is_shown
 
 
-def test_few_cases_show_nothing_and_it_says_so() -> None:
-    found = compare([Followed(is_held_out=False, cases=3, gone=3), Followed(is_held_out=True, cases=2, gone=1)])
-    assert not found.is_shown
+def test_an_interval_that_holds_nothing_shows_nothing() -> None:
+    found = sides((30, 40), (28, 40))
+    assert found.verdict == "open"
     assert "too few to tell it from chance" in say_effect(found)
 
 
+def test_of_a_handful_nothing_is_claimed_though_the_interval_leaves_zero_out() -> None:
+    found = sides((3, 3), (0, 2))
+    assert found.low is not None
+    assert found.low > 0
+    assert (found.verdict, found.is_shown) == ("too_few", False)
+    assert say_effect(found).startswith("Effect of contact: too few to tell; that takes 20 owners on each side.")
+
+
 def test_without_a_held_out_owner_nothing_is_claimed() -> None:
-    found = compare([Followed(is_held_out=False, cases=900, gone=890)])
-    assert found.effect is None
+    found = compare([Followed("contact", is_held_out=False, cases=900, gone=890)])
+    assert (found.effect, found.verdict) == (None, "nobody")
     assert say_effect(found).startswith("Effect of contact: not known")
+
+
+def test_where_owners_went_without_a_case_that_is_what_is_compared() -> None:
+    rows = [Followed("contact", is_held_out=False, cases=90, gone=80)]  # of those who had one
+    rows += [
+        Followed("case", is_held_out=False, cases=100, gone=85),
+        Followed("case", is_held_out=True, cases=30, gone=9),
+    ]
+    found = compare(rows)
+    assert (found.compared, found.verdict, found.contacted.outcomes, found.held_out.right) == ("case", "shown", 100, 9)
+    assert say_effect(found).startswith("Effect of a case: +55%")

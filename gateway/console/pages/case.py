@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from crm_sync.cases import by_hand, proposals
 from crm_sync.cases.by_hand import Hand
+from crm_sync.journey.episode import read_episode
 from crm_sync.playbooks.shown import ActionView
 from crm_sync.queries import CaseView, get_case
 from crm_sync.trust.verdicts import Truth
@@ -96,6 +97,7 @@ def case_router(desk: Desk) -> APIRouter:
             workers = await list_workers(conn, person.tenant_id) if person.role.may(Role.AGENT) else []
             cards = await _cards(conn, view, known, product, shown.now_s)
             commands = await _commands(conn, view, is_single=more.members is None)
+            stages = await read_episode(conn, person.tenant_id, case_id)
             charts = await draw_case(conn, view, known, Beside(units, product, commands), shown)
         await desk.parts.people.note(person, "case.read", case_id, {"owner": view.case.owner_ref})
         return await desk.page(
@@ -116,6 +118,7 @@ def case_router(desk: Desk) -> APIRouter:
             commands=commands,
             offered=offered_by(desk.parts.profiles.get(more.model or "")),
             records=records,
+            stages=stages,
             links={each.name: each.record_link for each in desk.parts.crm.endpoints},
             charts=charts,
             story=story_of(view, known, shown, product),
