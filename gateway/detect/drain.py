@@ -17,6 +17,7 @@ from gateway.detect.kinds import (
     FEWEST,
     FEWEST_RISES,
     LONG_ENOUGH_S,
+    RISES_PER_FALL,
     SHORTEST_S,
     SOME_ZEROS,
     LearntKind,
@@ -65,7 +66,8 @@ def _kind(tallies: Shorts, age_h: Floats) -> Floats:
     seen, rises, falls, zeros, smallest, largest, between, _ = tallies.astype(np.float64)
     varies = largest > smallest
     ripe = (seen >= FEWEST) & (age_h >= SHORTEST_S / _HOUR_S) & varies & (smallest >= 0)
-    counter: Mask = ripe & (falls <= FEW_FALLS * seen) & (rises >= FEWEST_RISES)
+    rises_only = (falls <= FEW_FALLS * seen) & (RISES_PER_FALL * falls <= rises)
+    counter: Mask = ripe & rises_only & (rises >= FEWEST_RISES)
     delta: Mask = ripe & ~counter & (zeros >= SOME_ZEROS * seen) & (between > 0)
     drains = (falls >= FEWEST_FALLS) & (falls >= FALLS_PER_RISE * rises) & (age_h >= DRAINS_FROM_H)
     drain: Mask = ripe & ~delta & drains

@@ -25,10 +25,13 @@ MOST_WEEKEND: Final = 3.0
 JUDGED_FROM_DAY: Final = 2.0
 PAIRED_FROM_DAY: Final = 2.0
 COMPARED_FROM_DAY: Final = 3.0
-PRIOR_USES: Final = 4.0  # typical uses, as if they were there and usual: three events say less than three hundred
+PRIOR_USES: Final = 3.0  # typical uses, as if they were there and usual: three events say less than three hundred
 PRIOR_SPREAD: Final = 0.06  # square of a swing, before any is known
 LEAST_SPREAD: Final = 0.005
 PRIOR_SPREAD_DAYS: Final = 5.0
+LARGE: Final = 4.0  # typical uses, as which a larger one weighs in what is typical
+MOST_BUSY: Final = 14.0  # hours of a day: what is "used" for longer is what is left when nothing is done
+ALIKE: Final = 0.1  # square of a correlation over the hours of the day, without which two habits are none together
 FURTHEST: Final = 20.0  # times the habit, or a part of it, that a ratio counts as
 MOST_SWINGS: Final = 2.5
 MOST_LEARNT: Final = 1.0  # of a logarithm that is learnt from
@@ -225,7 +228,9 @@ class Step:
         typical = wide(state, "typical")
         used = there & (lesson > 0)
         rate = np.where(used, np.maximum(1.0 / (days * 4.0 + 1.0), 0.01), 0.0) * pace
-        state["typical"] = typical + rate * (lesson - typical)
+        # Large uses weigh more: they are most of the use.
+        size = np.where(typical > 0, np.minimum(lesson / np.where(typical > 0, typical, 1.0), LARGE), 1.0)
+        state["typical"] = typical + np.minimum(rate * size, 1.0) * (lesson - typical)
 
     def _learn_swing(self, excess: Floats, spread: Floats, weight: Floats) -> None:
         clipped = np.minimum(np.maximum(excess, -MOST_LEARNT), MOST_LEARNT)
@@ -264,8 +269,12 @@ _TOLD: Final = ("rise", "evidence", "swings", "habit", "pairs", "per", "alone")
 
 
 def _choose(peers: Peers, one: int, own: int) -> float:
-    """The companion of a series: the device's other amount that is used in most hours; 0 for none."""
+    """The companion of a series: the device's other amount that is used in most hours, of those that go with it.
+
+    0 for none.
+    """
     best, chosen = 0.0, 0
+    mine = peers.rows(np.array([own])).lanes("usual")
     for slot, code in zip(peers.slots[one].tolist(), peers.codes.tolist(), strict=True):
         if slot < 0 or slot == own:
             continue
@@ -273,10 +282,24 @@ def _choose(peers: Peers, one: int, own: int) -> float:
         typical = float(row["typical"][0])
         if row["kind"][0] > LearntKind.COUNTER or row["days"][0] < PAIRED_FROM_DAY - 1.0 or not typical > 0:
             continue
-        busy = float(whole_day(row.lanes("usual"))[0]) / typical
+        its = row.lanes("usual")
+        busy = float(whole_day(its)[0]) / typical
+        if busy > MOST_BUSY or not _goes_with(mine, its):
+            continue
         if busy > best or (busy == best and chosen and code < chosen):
             best, chosen = busy, code
     return float(chosen)
+
+
+def _goes_with(mine: Numbers, its: Numbers) -> bool:
+    """Whether two habits, [BINS, 1] each, rise and fall over the day together."""
+    own, other = (float(whole_day(lanes)[0]) / 24.0 for lanes in (mine, its))
+    both = squares = its_squares = 0.0
+    for up, beside in zip(np.nan_to_num(mine[:, 0]).tolist(), np.nan_to_num(its[:, 0]).tolist(), strict=True):
+        both += (up - own) * (beside - other)
+        squares += (up - own) * (up - own)
+        its_squares += (beside - other) * (beside - other)
+    return both > 0 and both * both >= ALIKE * squares * its_squares
 
 
 def whole_day(lanes: Numbers) -> Floats:

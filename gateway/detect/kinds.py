@@ -17,7 +17,8 @@ ENOUGH: Final = 48  # samples after which a number that varies, and is neither, 
 LONG_ENOUGH_S: Final = 7 * 86_400.0
 FEW_FALLS: Final = 0.02  # a counter may be reset now and then
 SOME_ZEROS: Final = 0.05  # a thing that is used is also not used, now and then
-FEWEST_RISES: Final = 3.0
+RISES_PER_FALL: Final = 10.0  # of a counter: what is measured once a day seldom falls, and as seldom rises
+FEWEST_RISES: Final = 5.0
 FEW_BETWEEN: Final = 0.01  # of a state's values
 
 
@@ -72,7 +73,8 @@ def _settle(state: Rows, ts_s: Floats, value: Floats, last: Floats) -> Floats:
     age_s = ts_s - first_s
     varies = largest > smallest
     ripe = (seen >= FEWEST) & (age_s >= SHORTEST_S) & varies & (smallest >= 0)
-    counter: Mask = ripe & (falls <= FEW_FALLS * seen) & (rises >= FEWEST_RISES)
+    rises_only = (falls <= FEW_FALLS * seen) & (RISES_PER_FALL * falls <= rises)
+    counter: Mask = ripe & rises_only & (rises >= FEWEST_RISES)
     delta: Mask = ripe & ~counter & (zeros >= SOME_ZEROS * seen) & (between > 0)
     rest: Mask = ~(counter | delta) & (seen >= ENOUGH) & (age_s >= LONG_ENOUGH_S) & varies
     state_like = between <= FEW_BETWEEN * seen

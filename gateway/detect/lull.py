@@ -34,6 +34,8 @@ WEEK_DAYS: Final = 8.0  # before these nobody knows how its weekends are
 LONG_WEEKEND: Final = 3.0  # days of the habit, which a lull must last until then
 YOUNG_DAYS: Final = 7.0  # a habit of so many days is trusted half
 USUAL_WEEKDAY: Final = 0.5  # share of the mean day's use; the idle hours of a lesser one say less, and teach nothing
+WHOLE_DAYS: Final = 1.05  # fully covered, that a lull must amount to: a night is none, where few nights are covered
+LEAST_COVERAGE: Final = 0.2
 DOUBTFUL: Final = 0.5  # bars: the chances are not learnt from a lull beyond
 
 LULL_FIELDS: Final[Sequence[Field]] = (
@@ -84,8 +86,8 @@ def follow(state: Rows, hours: Hours, days: Floats, least_days: Floats | float, 
         lull, missing = np.where(silent, 0.0, lull), np.where(silent, 0.0, missing)
     peak = lull + np.minimum(missing, MISSING * lull)
     longest = state["longest"].astype(np.float64) * exp2_of(-elapsed_h / FORGET_H)
-    nats_a_day = state["daily_nats"].astype(np.float64)
-    bar = bar_of(longest, nats_a_day, days, least_days)
+    a_day = state["daily_nats"].astype(np.float64), state["coverage"].astype(np.float64)
+    bar = bar_of(longest, a_day, days, least_days)
     longest = np.where(used, np.maximum(longest, np.minimum(peak, HIGHEST_PEAK * bar)), longest)
     began = np.where((lull == 0) | used, hour, state["lull_hour"])
     lull = (lull + _nats(counts, weekday)) * idle
@@ -101,11 +103,19 @@ def follow(state: Rows, hours: Hours, days: Floats, least_days: Floats | float, 
     return Lull(nats, bar, began * 3600.0, breach)
 
 
-def bar_of(longest: Floats, daily_nats: Floats, days: Floats, least_days: Floats | float) -> Floats:
-    """The nats that a lull must pass, [n]."""
+def bar_of(longest: Floats, a_day: tuple[Floats, Floats], days: Floats, least_days: Floats | float) -> Floats:
+    """The nats that a lull must pass, [n]; of a day are told its nats and how much of it is covered."""
+    daily_nats, coverage = a_day
     at_least = np.where(days < WEEK_DAYS, np.maximum(least_days, LONG_WEEKEND), least_days)
     own = np.maximum(LEAST_NATS, longest * MARGIN) * (1.0 + YOUNG_DAYS / np.maximum(days, 1.0))
+    at_least = np.maximum(at_least, WHOLE_DAYS / np.maximum(coverage, LEAST_COVERAGE))
     return np.maximum(own, daily_nats * at_least)
+
+
+def nats_of_lull(state: Rows) -> Floats:
+    """What the present lull has come to."""
+    lull, missing = state["lull"].astype(np.float64), state["missing"].astype(np.float64)
+    return lull + np.minimum(missing, MISSING * lull)
 
 
 def end_lull(state: Rows, ended: Mask) -> None:

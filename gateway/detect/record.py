@@ -27,6 +27,7 @@ HOURLY: Final = 0.03
 SHRINK: Final = 0.0004  # of a range, per sample; young ranges shrink faster, they were made by the first samples
 WARM_UP: Final = 180.0  # samples before anything is scored
 RESOLUTION: Final = 0.02  # a range narrower than this share of the level counts as so wide
+NARROWEST: Final = np.float32(0.25)  # of an amount's first range, as which its others count
 LARGEST_STEP: Final = 0.5  # widths by which one sample can widen a range
 PACE_WHILE_FIRING: Final = 0.0005  # of means and ranges: or the fault becomes what is expected
 UNREST: Final = 0.5  # that a sample one width outside adds
@@ -106,17 +107,18 @@ class Record:
             some.flush()
         usable = np.isfinite(value) & ~batch.late
         pace = np.where(batch.firing, PACE_WHILE_FIRING, 1.0)
-        rests = (kind <= LearntKind.COUNTER) & (value == 0)
+        amounts = kind <= LearntKind.COUNTER
         if usable.all():
-            score, inside = _score(state, batch.ts_s, value, (pace, rests))
+            score, inside = _score(state, batch.ts_s, value, (pace, amounts))
         elif usable.any():
             chosen = np.flatnonzero(usable)
             some = state.at(chosen)
             score[chosen], inside[chosen] = _score(
-                some, batch.ts_s[chosen], value[chosen], (pace[chosen], rests[chosen])
+                some, batch.ts_s[chosen], value[chosen], (pace[chosen], amounts[chosen])
             )
             some.flush()
-        breach = usable & (kind != LearntKind.STATE) & (score >= batch.parameter("score")) & (score > 0)
+        tells = (kind != LearntKind.STATE) & ~(amounts & (value == 0))  # what is not used is the usage drop's to tell
+        breach = usable & tells & (score >= batch.parameter("score")) & (score > 0)
         news = np.flatnonzero(breach)
         if len(news):
             warm_up = np.broadcast_to(batch.parameter("warm_up"), len(score))[news]
@@ -172,10 +174,10 @@ class Record:
 def _score(state: Rows, ts_s: Floats, value: Floats, learns: tuple[Floats, Mask]) -> tuple[Floats, Mask]:
     """One step of both features: the score, and whether the value was within both ranges.
 
-    What `learns` says: a pace, which is 1, less where what is seen must not become what is expected; and where an
-    amount is at rest, which says nothing of how large amounts are.
+    What `learns` says: a pace, which is 1, less where what is seen must not become what is expected; and which are
+    amounts. One of nothing says nothing of how large amounts are.
     """
-    pace, rests = learns
+    pace, amounts = learns
     count, slow, unrest = state["count"], state["slow"], state["unrest"]
     first = count == 0
     if first.any():
@@ -187,7 +189,7 @@ def _score(state: Rows, ts_s: Floats, value: Floats, learns: tuple[Floats, Mask]
     steady = np.fmax(np.fmin(distance, before[0]), np.fmin(np.fmax(distance, before[0]), before[1]))
     features = np.stack([(value - hourly.values).astype(np.float32), steady])
 
-    ranges = _Ranges(state, np.abs(slow), count)
+    ranges = _Ranges(state, np.abs(slow), count, amounts)
     ratio = ranges.exceeded_by(features)
     raw = np.minimum(ratio.max(axis=0), LARGEST_RATIO)
     excess = raw / (1.0 + unrest)
@@ -207,7 +209,7 @@ def _score(state: Rows, ts_s: Floats, value: Floats, learns: tuple[Floats, Mask]
     state.set_lanes("before", np.stack([distance, before[0]]))
     known = hourly.values + pace * HOURLY * (value - hourly.values)
     hourly.put(np.where(np.isnan(hourly.values), value, known))
-    ranges.widen(features, pace, rests)
+    ranges.widen(features, pace, amounts & (value == 0))
     return score, raw == 0
 
 
@@ -219,12 +221,15 @@ def _begin(state: Rows, ts_s: Floats) -> None:
 class _Ranges:
     """What each feature of each series has kept to so far: [features, n] each, in single precision."""
 
-    def __init__(self, state: Rows, level: Floats, count: Floats) -> None:
+    def __init__(self, state: Rows, level: Floats, count: Floats, amounts: Mask) -> None:
         self._state = state
         self._count = count
         self._low, self._high = state.lanes("low"), state.lanes("high")
         self._width = self._high - self._low
-        self._scale = np.maximum(self._width, (RESOLUTION * level).astype(np.float32))
+        least = (RESOLUTION * level).astype(np.float32)
+        # Of what is used seldom, three uses on end are no wonder: their median counts by how far single ones go.
+        least = np.where(amounts, np.maximum(least, NARROWEST * self._width[0]), least)
+        self._scale = np.maximum(self._width, least)
 
     def exceeded_by(self, features: Shorts) -> Shorts:
         """How far beyond its range each feature is, in weighted widths; 0 within it, and while it is young."""

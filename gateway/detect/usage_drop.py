@@ -20,7 +20,7 @@ from gateway.detect.exact import exp2_of, exp_of, log_of
 from gateway.detect.groups import rarely
 from gateway.detect.habit import HABIT_FIELDS, HOUR_S, RIPE_DAYS, Hours, add_late, expect, learn, recent_days
 from gateway.detect.kinds import KIND_FIELDS, LearntKind, difference, learn_kind
-from gateway.detect.lull import LULL_FIELDS, bar_of, end_lull, follow
+from gateway.detect.lull import LULL_FIELDS, bar_of, end_lull, follow, nats_of_lull
 from gateway.detect.model import Kind
 from gateway.detect.settings import DetectSettings
 from gateway.detect.table import Field, Numeric, Rows
@@ -34,6 +34,10 @@ SLOW: Final = 0.1  # pace of the habit while the alarm is up: or the fault becom
 DOUBTFUL: Final = 0.3  # pace while a deficit is well on its way
 ECHO_H: Final = 48.0  # so long after one metric's drop is over, another's is still the same trouble
 LATE_HOURS: Final = 48  # older readings than that no longer change the judgement
+ALONE: Final = 2.0  # times the bar, where most other amounts of the device go on as ever
+GOES_ON: Final = 0.5  # of a day without use: a lull that is shorter is none
+KNOWN_DAYS: Final = 4.0
+LITTLE: Final = 0.4  # of the least deficit
 YOUNG_DAYS: Final = 21.0  # until then it is said what a habit leans on besides its own days
 HIGHEST: Final = 9.0  # a deficit stops to grow at so many times the bar
 
@@ -165,8 +169,8 @@ def _how_sure(state: Rows, known_days: float) -> str:
 
 def _longest_lull_s(state: Rows, known_days: float, least_days: float) -> float:
     """The longest time without use that the habit makes plausible, as hours are covered."""
-    longest, a_day = state["longest"].astype(np.float64), state["daily_nats"].astype(np.float64)
-    nats = float(bar_of(longest, a_day, np.array([known_days]), least_days)[0])
+    longest, a_day, coverage = (state[name].astype(np.float64) for name in ("longest", "daily_nats", "coverage"))
+    nats = float(bar_of(longest, (a_day, coverage), np.array([known_days]), least_days)[0])
     return DAY_S * nats / float(a_day[0]) if a_day[0] > 0 else DAY_S * least_days
 
 
@@ -243,9 +247,14 @@ class _Run:
         short = ripe & (deficit > bar) & (self._chance(run_use, run_usual) >= batch.parameter("uses"))
         share = np.subtract(1.0, 0.8 * np.asarray(batch.parameter("drop")))  # 0.6 of the habit for half of it
         back = (hours.use > 0) & (recent_use >= share * recent_usual)
+        alone = np.flatnonzero((short | lull.breach) & ~batch.firing)
+        alone = alone[self._goes_alone(alone)]
+        none = lull.breach
+        short[alone] &= deficit[alone] > ALONE * bar[alone]
+        none[alone] &= lull.nats[alone] > ALONE * lull.bar[alone]
         told_of = self._is_told_of()
         calm = batch.firing & back
-        wrong = (short | lull.breach) & ~back
+        wrong = (short | none) & ~back
         state["run_s"], state["run_use"], state["run_usual"] = run_s, run_use, run_usual
         state["recent_use"], state["recent_usual"] = recent_use, recent_usual
         self._close_runs(np.where(back & (batch.firing | told_of), 0.0, deficit), bar)
@@ -253,7 +262,7 @@ class _Run:
         learn(state, hours, np.where(batch.firing | wrong, SLOW, np.where(doubtful, DOUBTFUL, 1.0)))
         state.flush()
         score = np.fmax(deficit / (deficit + bar), lull.nats / (lull.nats + lull.bar))
-        began_s = np.where(lull.breach & ~short, lull.began_s, run_s)
+        began_s = np.where(none & ~short, lull.began_s, run_s)
         breach = wrong & (batch.firing | ~told_of)
         return breach, calm, np.where(breach | (batch.firing & ~calm), score, 0.0), began_s
 
@@ -269,6 +278,21 @@ class _Run:
             told_hour = np.where(alone & (up & others).any(axis=1), hour, told_hour)
             self._state["told_hour"] = told_hour
         return alone & (hour - told_hour < ECHO_H)
+
+    def _goes_alone(self, chosen: Indices) -> Mask:
+        """Whether most other amounts of the devices go on as ever, where a device's drops are one alarm, [chosen]."""
+        peers, told = self._batch.peers, np.broadcast_to(self._batch.parameter("alone"), len(self._usual))[chosen]
+        if peers is None or not len(chosen):
+            return np.zeros(len(chosen), np.bool_)
+        slots = peers.slots[chosen]
+        others = (slots >= 0) & (slots != self._state.index[chosen][:, None])
+        row, column = np.nonzero(others)
+        its = peers.rows(slots[row, column])
+        counts = (its["kind"] <= LearntKind.COUNTER) & (its["days"] >= KNOWN_DAYS) & (its["per_day"] > 0)
+        little = LITTLE * np.broadcast_to(self._batch.parameter("days"), len(self._usual))[chosen][row]
+        goes_on = (nats_of_lull(its) < GOES_ON * its["daily_nats"].astype(np.float64)) & (its["deficit"] < little)
+        vote = np.where(counts, np.where(goes_on, 1.0, -1.0), 0.0)
+        return (told == 1.0) & (np.bincount(row, weights=vote, minlength=len(chosen)) > 0)
 
     def _recent(self, use: Floats, usual: Floats, scale: Floats) -> tuple[Floats, Floats]:
         """Use and usual use of late, fading with usual use: a night does not make anything forgotten."""

@@ -160,3 +160,28 @@ def test_without_a_profile_amounts_levels_counters_and_states_are_told_apart(see
     steps[24 * 30 :] = 0
     assert "usage-drop-metric" in [change.watch for change in learnt(steps) if change.event == "raised"]
     assert "usage-drop-metric" in [change.watch for change in learnt(np.cumsum(steps)) if change.event == "raised"]
+
+
+def test_a_number_that_is_taken_once_a_day_is_no_counter() -> None:
+    """A resting heart rate seldom falls within a reading or two, but seldom rises either."""
+    rng = np.random.default_rng(4)
+    resting = np.repeat(np.round(60 + np.cumsum(rng.normal(0.2, 1.0, 60))), 24)
+    assert [change for change in learnt(resting) if change.watch.startswith("usage")] == []
+
+
+def test_three_uses_on_end_of_what_is_used_seldom_are_no_record() -> None:
+    count = 24 * 40
+    use = np.zeros(count)
+    rng = np.random.default_rng(3)
+    use[rng.choice(count // 3, 60, replace=False) * 3] = 30.0
+    use[24 * 35 + 9 : 24 * 35 + 12] = (20, 40, 25)
+    assert [change for change in learnt(use) if change.watch.startswith("record")] == []
+
+
+def test_no_use_is_no_record() -> None:
+    count = 24 * 40
+    rng = np.random.default_rng(5)
+    asleep = np.arange(count) % 24 < 7
+    slept = np.where(asleep, np.round(rng.normal(54, 1.5, count)), 0.0)
+    slept[24 * 33 + 3] = 0.0
+    assert [change for change in learnt(slept) if change.watch.startswith("record")] == []

@@ -233,3 +233,28 @@ def test_the_order_of_metrics_does_not_matter() -> None:
     ways = [told_of(dict.fromkeys(names, steps)) for names in (("b", "a", "c"), ("c", "b", "a"))]
     assert ways[0] == ways[1]
     assert [metric for _, metric, _ in ways[0]] == ["a"]
+
+
+def test_what_stops_while_most_else_goes_on_is_told_of_later() -> None:
+    """Who does not sleep with a tracker, or stops running, still wears it."""
+    steps, naps = habit(45), habit(45, seed=2)
+    naps[24 * 30 :] = 0
+    [(_, metric, soon)] = told_of({"naps": naps})
+    [(_, its, later)] = told_of({"naps": naps, "steps": steps, "minutes": np.round(steps / 60)})
+    assert metric == its == "naps"
+    assert soon + 0.9 < later < soon + 3
+
+
+def test_a_night_without_what_is_counted_by_night_is_no_drop() -> None:
+    """Where few nights are covered, one that is says as much as more than a day usually does."""
+    count = 24 * 40
+    hour, day = np.arange(count) % 24, np.arange(count) // 24
+    asleep = hour < 8
+    use = np.where(asleep, 50.0 + day % 5, 0.0)
+    use[(day == 33) & asleep] = 0.0
+    covered = ~asleep | (day % 5 == 0) | (day >= 32)
+    lulls = profile_of({"name": "watch", "detector": "usage_drop", "parameters": {"days": 30}}, kind="delta")
+    assert raised(judge(engine_for(lulls), lulls, hours(count)[covered], use[covered])) == []
+    use[(day >= 33) & asleep] = 0.0
+    [later] = raised(judge(engine_for(lulls), lulls, hours(count)[covered], use[covered]))
+    assert 33.9 < later < 35

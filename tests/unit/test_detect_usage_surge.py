@@ -239,3 +239,23 @@ def test_what_cannot_be_compared_is_refused(watch: dict[str, object]) -> None:
 def test_a_companion_must_be_a_metric() -> None:
     with pytest.raises(ValueError, match="no metric named 'nothing'"):
         profile_of({"name": "a", "detector": "usage_surge", "per": "nothing"}, kind="delta")
+
+
+def test_what_is_left_when_nothing_is_done_is_no_companion() -> None:
+    """Minutes of sitting are counted in nearly all hours, but go with nothing that is done."""
+    metrics = companions(2, times(45, 2.0))
+    metrics["sedentary"] = np.maximum(60 - np.round(metrics["steps"] / 40), 0.0)
+    [told, *_] = [change for change in device(metrics) if change.event == "raised"]
+    assert told.metric == "events"
+    assert "going by Steps," in told.explanation.text
+
+
+def test_an_hour_of_exercise_now_and_then_is_no_surge() -> None:
+    rng = np.random.default_rng(6)
+    steps, minutes = habit(90, 6), np.zeros(24 * 90)
+    for day in range(90):
+        if rng.random() < 0.3:
+            minutes[24 * day + 18] = float(rng.integers(20, 60))
+        else:
+            minutes[24 * day + int(rng.integers(8, 20))] = float(rng.integers(0, 4))
+    assert [change for change in device({"steps": steps, "minutes": minutes}) if change.metric == "minutes"] == []

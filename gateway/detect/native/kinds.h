@@ -18,7 +18,7 @@ INLINE float settle(learnt_t *state, double ts_s, double value, double last) {
     double age_s = ts_s - state->first_s;
     bool varies = state->largest > state->smallest;
     bool ripe = seen >= 24.0f && age_s >= 86400.0 && varies && state->smallest >= 0.0f;
-    if (ripe && state->falls <= 0.02f * seen && state->rises >= 3.0f) return COUNTER;
+    if (ripe && state->falls <= 0.02f * seen && 10.0f * state->falls <= state->rises && state->rises >= 5.0f) return COUNTER;
     if (ripe && state->zeros >= 0.05f * seen && state->between > 0.0f) return DELTA;
     if (!(seen >= 48.0f && age_s >= 7.0 * 86400.0 && varies)) return UNSETTLED;
     return state->between <= 0.01f * seen ? STATE : LEVEL;

@@ -12,6 +12,8 @@ static const double LONGEST_GAP_H = 7.0 * 24.0;
 static const double COVERAGE_DAYS = 14.0;
 static const double SILENT_H = 40.0;
 static const double EXPECTED_H = 10.0;
+static const double LEAST_COVERAGE = 0.2;
+static const double WHOLE_DAYS = 1.05;
 
 typedef struct { double nats, bar, began_s; bool breach; } lull_found_t;
 
@@ -74,7 +76,8 @@ INLINE lull_found_t follow_lull(lane_t *lane, int groups, int64_t slot, double h
     double longest = (double)state->longest * exp2_of(-elapsed_h / FORGET_H);
     double at_least = days < 8.0 ? most(3.0, least_days) : least_days;
     double own = most(longest * RECORD_MARGIN, LEAST_NATS) * (1.0 + 7.0 / most(days, 1.0));
-    double bar = most((double)state->daily_nats * at_least, own);
+    double coverage = (double)state->coverage;
+    double bar = most((double)state->daily_nats * most(at_least, WHOLE_DAYS / most(coverage, LEAST_COVERAGE)), own);
     if (used) longest = most(longest, least(peak, 1.2 * bar));
     double began = lull == 0.0 || used ? hour : (double)state->lull_hour;
     int64_t place = place_in(hour, 24);

@@ -90,7 +90,7 @@ INLINE float steady_of(const float *before, float distance) {
 }
 
 /* One step of both features: the score, and whether the value was within both ranges. */
-INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, double value, double pace, bool rests, bool *inside) {
+INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, double value, double pace, bool amount, bool *inside) {
     bool first = state->count == 0.0f;
     double slow = first ? value : state->slow;
     if (first) begin(lane, sample);
@@ -99,6 +99,8 @@ INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, do
     float distance = (float)(value - slow);
     float features[FEATURES] = {(float)(value - hourly), steady_of(state->before, distance)};
     float floor = (float)(0.02 * fabs(slow)), unrest = state->unrest * 0.999f, bar = state->bar * 0.985f;
+    /* Of what is used seldom, three uses on end are no wonder: their median counts by how far single ones go. */
+    if (amount) floor = mostf(floor, 0.25f * (state->high[0] - state->low[0]));
     double score = 0.0;
     *inside = !(state->count >= WARM_UP && (leaves(state, 0, features[0]) || leaves(state, 1, features[1])));
     if (!*inside) {
@@ -116,7 +118,8 @@ INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, do
     state->before[1] = state->before[0];
     state->before[0] = distance;
     *cell = (float)(is_nan(hourly) ? value : hourly + pace * 0.03 * (value - hourly));
-    rate = rests ? 0.0f : 0.5f * (0.0004f + 1.0f / (state->count + 10.0f));
+    /* An amount of nothing says nothing of how large amounts are. */
+    rate = amount && value == 0.0 ? 0.0f : 0.5f * (0.0004f + 1.0f / (state->count + 10.0f));
     for (int k = 0; k < FEATURES; k++) widen(state, k, features[k], floor, (float)pace, rate);
     state->count = leastf(1e6f, state->count + 1.0f);
     return score;
@@ -142,10 +145,9 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     finding_t found = {.judged = is_finite(value) && !sample->late, .dismissed = kind == STATE};
     if (!found.judged) return found;
     bool inside;
-    /* An amount of nothing says nothing of how large amounts are. */
-    bool rests = kind <= COUNTER && value == 0.0;
-    found.score = score_of(lane, sample, state, value, sample->firing ? 0.0005 : 1.0, rests, &inside);
-    if (kind != STATE && found.score >= p[SCORE] && found.score > 0.0) {
+    bool amount = kind <= COUNTER;
+    found.score = score_of(lane, sample, state, value, sample->firing ? 0.0005 : 1.0, amount, &inside);
+    if (kind != STATE && !(amount && value == 0.0) && found.score >= p[SCORE] && found.score > 0.0) {
         found.breach = sample->ts_s - told->start_s >= p[WARM_UP_S];
     }
     found.calm = inside && !found.breach;

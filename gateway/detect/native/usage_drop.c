@@ -114,6 +114,25 @@ static bool is_told_of(const lane_t *lane, const sample_t *sample, double hour) 
     return hour - (double)state->told_hour < 48.0;
 }
 
+/* Whether most other amounts of the device are used as ever. */
+static bool is_alone(const lane_t *lane, const sample_t *sample) {
+    int64_t used = 0, idle = 0;
+    for (int64_t k = 0; k < lane->parts; k++) {
+        int64_t slot = lane->slots[sample->seat * lane->columns + lane->part[k]];
+        if (slot < 0 || slot == sample->slot) continue;
+        const usage_t *hot = row_of(lane, HOT, slot);
+        if (hot->kind > COUNTER) continue;
+        const habit_t *habit = row_of(lane, HABIT, slot);
+        const lull_t *lull = row_of(lane, LULL, slot);
+        if (!(habit->days >= 4.0f && habit->per_day > 0.0)) continue;
+        double nats = (double)lull->lull + least((double)lull->missing, 2.0 * (double)lull->lull);
+        const run_t *run = row_of(lane, RUN, slot);
+        if (nats < 0.5 * (double)lull->daily_nats && run->deficit < 0.4 * sample->parameters[DAYS]) used++;
+        else idle++;
+    }
+    return used > idle;
+}
+
 /* The judgement of a completed hour: one step of the deficit. */
 static finding_t judge_hour(lane_t *lane, const sample_t *sample, hours_t hours) {
     const double *p = sample->parameters;
@@ -143,6 +162,10 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, hours_t hours)
         follow_lull(lane, CHANCES, sample->slot, hours.hour, hours.use, age, factor, p[LULL_DAYS], sample->firing);
     bool back = hours.use > 0.0 && run->recent_use >= (1.0 - 0.8 * p[DROP]) * run->recent_usual;
     bool is_short = ripe && deficit > bar && chance(habit, run->run_use, run->run_usual) >= p[USES];
+    if ((is_short || lull.breach) && !sample->firing && p[ALONE] == 1.0 && is_alone(lane, sample)) {
+        lull.breach = lull.breach && lull.nats > 2.0 * lull.bar;
+        is_short = is_short && deficit > 2.0 * bar;
+    }
     bool calm = sample->firing && back, wrong = (is_short || lull.breach) && !back;
     bool told_of = p[ALONE] == 1.0 && is_told_of(lane, sample, hours.hour);
     bool breach = wrong && (sample->firing || !told_of);

@@ -9,6 +9,7 @@ enum { SEEN, RISES, FALLS, ZEROS, SMALLEST, LARGEST_SEEN, BETWEEN, FIRST, BINS }
 
 static const float DRAIN = 5.0f;
 static const double MEMORY_DAYS = 30.0;
+static const double MOST_BUSY = 14.0;
 
 typedef struct { double use, usual, span, whole, weight, factor, pair; bool there, rests, has, seen; } hour_t;
 typedef struct { double ratio, beside; } lately_t; /* logarithms over the habit */
@@ -44,7 +45,7 @@ static float settle_use(float *tally, double hour, double value, double last) {
     double falls = (double)tally[FALLS], rises = (double)tally[RISES];
     bool varies = tally[LARGEST_SEEN] > tally[SMALLEST];
     bool ripe = seen >= 24.0 && age_h >= 24.0 && varies && tally[SMALLEST] >= 0.0f;
-    if (ripe && falls <= 0.02 * seen && rises >= 3.0) return COUNTER;
+    if (ripe && falls <= 0.02 * seen && 10.0 * falls <= rises && rises >= 5.0) return COUNTER;
     if (ripe && (double)tally[ZEROS] >= 0.05 * seen && tally[BETWEEN] > 0.0f) return DELTA;
     if (ripe && falls >= 12.0 && falls >= 3.0 * rises && age_h >= 48.0) return DRAIN;
     if (!(seen >= 48.0 && age_h >= 168.0 && varies)) return UNSETTLED;
@@ -73,8 +74,23 @@ INLINE bool use_of(float kind, double value, bool late, double last, double *use
     return kind <= COUNTER && *use >= 0.0 && !(counts_up && late);
 }
 
-/* The device's other amount that is used in most hours; 0 for none. */
+/* Whether two habits rise and fall over the day together. */
+static bool goes_with(const float *mine, const float *its) {
+    double own = whole_day(mine) / (double)(3 * BINS), other = whole_day(its) / (double)(3 * BINS);
+    double both = 0.0, squares = 0.0, its_squares = 0.0;
+    for (int k = 0; k < BINS; k++) {
+        double up = (is_nan((double)mine[k]) ? 0.0 : (double)mine[k]) - own;
+        double beside = (is_nan((double)its[k]) ? 0.0 : (double)its[k]) - other;
+        both = both + up * beside;
+        squares = squares + up * up;
+        its_squares = its_squares + beside * beside;
+    }
+    return both > 0.0 && both * both >= 0.1 * squares * its_squares;
+}
+
+/* The device's other amount that is used in most hours, of those that go with this one; 0 for none. */
 static int32_t choose(const lane_t *lane, const sample_t *sample) {
+    const surge_t *own = row_of(lane, SURGE, sample->slot);
     double best = 0.0;
     int64_t chosen = 0;
     for (int64_t k = 0; k < lane->parts; k++) {
@@ -84,6 +100,7 @@ static int32_t choose(const lane_t *lane, const sample_t *sample) {
         const surge_t *state = row_of(lane, SURGE, slot);
         if (hot->kind > COUNTER || state->days < 1.0f || !(state->typical > 0.0f)) continue;
         double busy = whole_day(state->usual) / (double)state->typical;
+        if (busy > MOST_BUSY || !goes_with(own->usual, state->usual)) continue;
         if (!(busy > best || (busy == best && chosen && lane->code[k] < chosen))) continue;
         best = busy;
         chosen = lane->code[k];
@@ -145,7 +162,7 @@ INLINE lately_t compare(surge_t *state, const hour_t *hour) {
         recent_usual = recent_usual * fade + hour->usual;
         recent_beside = recent_beside * fade + expected;
     }
-    double prior = 4.0 * (double)state->typical, scale = recent_usual + prior;
+    double prior = 3.0 * (double)state->typical, scale = recent_usual + prior;
     state->recent_use = (float)recent_use;
     state->recent_usual = (float)recent_usual;
     state->recent_beside = (float)recent_beside;
@@ -169,7 +186,8 @@ INLINE void learn_habit(surge_t *state, const hour_t *hour, double at, double pa
     state->weekend = (float)least(most((double)state->weekend + rate * missed, 0.0), 3.0);
     double typical = (double)state->typical;
     rate = (hour->there && lesson > 0.0 ? most(1.0 / (days * 4.0 + 1.0), 0.01) : 0.0) * pace;
-    state->typical = (float)(typical + rate * (lesson - typical));
+    double size = typical > 0.0 ? least(lesson / typical, 4.0) : 1.0; /* large uses weigh more: they are most of the use */
+    state->typical = (float)(typical + least(rate * size, 1.0) * (lesson - typical));
 }
 
 INLINE void learn_swing(surge_t *state, double excess, double spread, double weight) {
