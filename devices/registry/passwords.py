@@ -4,11 +4,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 from os import cpu_count
 from typing import Final
 
-from psycopg.rows import args_row
+from psycopg.rows import args_row, class_row
 
 from devices.credentials import Hashed, hash_chosen, hash_generated, verify
 from devices.registry.model import Credential
@@ -79,6 +80,28 @@ async def add_credentials(conn: Connection, tenant_id: str, new: Sequence[tuple[
         [hashed.digest for _, hashed in new],
     )
     _ = await conn.execute(ADD_CREDENTIALS, (tenant_id, *columns))
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialView:
+    """What a device signs in with, or did, without anything that is secret."""
+
+    credential_id: int
+    scheme: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+CREDENTIALS_OF: Final = """
+SELECT credential_id, scheme, created_at, revoked_at FROM device_credential
+WHERE tenant_id = %s AND device_id = %s ORDER BY credential_id
+"""
+
+
+async def list_credentials(conn: Connection, tenant_id: str, device_id: str) -> list[CredentialView]:
+    """Every credential that a device ever had, the oldest first."""
+    async with conn.cursor(row_factory=class_row(CredentialView)) as cursor:
+        return await (await cursor.execute(CREDENTIALS_OF, (tenant_id, device_id))).fetchall()
 
 
 REVOKE_CREDENTIALS: Final = """

@@ -18,6 +18,7 @@ from gateway.api.changes import Feed, changes_router
 from gateway.api.clock import clock_router
 from gateway.api.commands import commands_router
 from gateway.api.counts import counts_router
+from gateway.api.credentials import credentials_router
 from gateway.api.deliveries import deliveries_router
 from gateway.api.devices import devices_router
 from gateway.api.export import export_router
@@ -85,6 +86,7 @@ def build_api(parts: ApiParts) -> FastAPI:
     guarded.include_router(counts_router(parts.pool, parts.pipeline, parts.clock, parts.database))
     guarded.include_router(devices_router(parts.pool, parts.pipeline.taps, parts.is_connected, parts.pipeline.prior_of))
     guarded.include_router(commands_router(parts.pool, parts.commands, parts.clock))
+    guarded.include_router(credentials_router(parts.pool, parts.clock))
     guarded.include_router(rollups_router(parts.pool))
     guarded.include_router(alarms_router(parts.pool, parts.clock))
     guarded.include_router(

@@ -87,27 +87,6 @@ async def firmware_of(conn: Connection, tenant_id: str, device_id: str) -> list[
 
 
 @dataclass(frozen=True, slots=True)
-class CredentialRow:
-    """What a device signs in with, without anything that is secret."""
-
-    credential_id: int
-    created_at: datetime
-    revoked_at: datetime | None
-
-
-_CREDENTIALS_OF: Final[LiteralString] = """
-SELECT credential_id, created_at, revoked_at FROM device_credential
- WHERE tenant_id = %s AND device_id = %s ORDER BY credential_id DESC LIMIT 20
-"""
-
-
-async def credentials_of(conn: Connection, tenant_id: str, device_id: str) -> list[CredentialRow]:
-    """The credentials of a device, the newest first."""
-    async with conn.cursor(row_factory=class_row(CredentialRow)) as cursor:
-        return await (await cursor.execute(_CREDENTIALS_OF, [tenant_id, device_id])).fetchall()
-
-
-@dataclass(frozen=True, slots=True)
 class EventRow:
     """Something that a device told besides readings: an event, or that it came or went."""
 

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
 
+import httpx
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -94,3 +95,17 @@ def test_a_revoked_device_is_cut_off_and_a_rotated_one_comes_back(shared_gateway
     rotated = json.loads(shared_gateway.command("devices", "credentials", "rotate", "bike-3", "--json"))
     publish(shared_gateway, "bike-3", str(rotated["password"]), GOOD)
     assert shared_gateway.ask("/v1/devices/bike-3")["stored"] == 1
+
+
+def test_over_http_too(shared_gateway: GatewayProcess) -> None:
+    headers = {"Authorization": f"Bearer {shared_gateway.address['api_token']}"}
+    path = "/v1/devices/bike-4/credentials"
+    with connected(shared_gateway, "bike-4", add(shared_gateway, "bike-4")) as device:
+        with httpx.Client(base_url=shared_gateway.address["api_url"], headers=headers, timeout=30) as client:
+            made = client.post(path, json={})
+            assert made.status_code == 201, made.text
+            assert made.json()["password"] not in client.get(path).text
+            taken = client.delete(path, params={"which": "all"})
+            assert taken.json() == {"device_id": "bike-4", "revoked": 2}
+            assert all(each["revoked_at"] for each in client.get(path).json()["items"])
+        assert wait_until(lambda: not device.is_connected(), PATIENCE_S)

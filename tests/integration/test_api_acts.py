@@ -13,6 +13,7 @@ from crm_sync.trust.rules import TrustRules
 from gateway.api.alarms import alarms_router
 from gateway.api.cases import cases_router
 from gateway.api.commands import commands_router
+from gateway.api.credentials import credentials_router
 from gateway.api.deliveries import deliveries_router
 from gateway.api.incidents import incidents_router
 from gateway.api.owners import owners_router
@@ -56,6 +57,7 @@ async def house(world: CaseWorld, plain_database_url: str) -> AsyncIterator[Hous
             incidents_router(pool),
             quarantine_router(pool),
             watches_router(pool, TrustRules(), world.clock),
+            credentials_router(pool, world.clock),
             commands_router(pool, Rules("default", {}, CommandSettings()), world.clock),
         ]
 
@@ -217,6 +219,32 @@ async def test_an_owner_is_one_view_and_every_look_is_recorded(house: House, wor
         assert [(each["who"], each["what"]) for each in told] == [
             ("token:default-viewer", "owner.timeline"), ("token:default-viewer", "owner.read"),
         ]  # fmt: skip
+
+
+async def test_passwords_of_a_device_are_given_and_taken_by_operators(house: House) -> None:
+    path = "/v1/devices/cm-1/credentials"
+    async with house.client(await house.token(Role.AGENT)) as agent:
+        assert (await agent.get(path)).json()["items"] == []
+        assert (await agent.post(path, json={})).status_code == 403
+    async with house.client(await house.token(Role.OPERATOR)) as client:
+        seen = {"If-Match": (await client.get(path)).headers["ETag"]}
+        first = await client.post(path, json={}, headers={**seen, "Idempotency-Key": "one"})
+        assert (first.status_code, bool(first.json()["password"])) == (201, True)
+        again = await client.post(path, json={}, headers={**seen, "Idempotency-Key": "one"})
+        assert (again.status_code, again.content) == (204, b"")  # told once
+        assert (await client.post(path, json={}, headers=seen)).status_code == 412
+        await client.post(path, json={"keep_old": True})
+        assert (await client.delete(path, params={"which": "old"})).json()["revoked"] == 1
+        shown = (await client.get(path)).json()["items"]
+        assert [each["revoked_at"] is None for each in shown] == [False, True]
+        await client.post(path, json={"keep_old": False})
+        assert (await client.delete(path, params={"which": "all"})).json()["revoked"] == 1
+        assert (await client.delete(path)).status_code == 422
+        assert (await client.post("/v1/devices/nobody/credentials", json={})).status_code == 404
+    acts = await house.rows("SELECT what FROM audit WHERE subject = 'cm-1' AND what ~ 'password' ORDER BY audit_id")
+    assert [what.rpartition(".")[2] for (what,) in acts] == [
+        "rotate_password", "rotate_password", "revoke_passwords", "rotate_password", "revoke_passwords",
+    ]  # fmt: skip
 
 
 async def test_people_and_tokens_are_administered_by_admins(house: House) -> None:

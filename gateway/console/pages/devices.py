@@ -10,6 +10,7 @@ import msgspec
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from crm_sync.queries import CaseFilter, list_cases
+from devices.registry.passwords import list_credentials
 from devices.registry.queries import count_devices
 from gateway.api.device_queries import Held, find_held, list_readings, summarise_device
 from gateway.api.device_queries import Stretch as Between
@@ -17,7 +18,7 @@ from gateway.api.queries import list_alarms, list_devices
 from gateway.console.attention_queries import snoozes_of
 from gateway.console.chart import Drawn, Floats, Series, draw_series
 from gateway.console.command_queries import commands_of
-from gateway.console.fleet_queries import credentials_of, events_of, find_devices, firmware_of, has_device
+from gateway.console.fleet_queries import events_of, find_devices, firmware_of, has_device
 from gateway.console.pages.commands import offered_by
 from gateway.console.parts import Connection, Desk
 from gateway.console.said import say_order
@@ -34,6 +35,7 @@ MOST_CHARTS: Final = 6
 RANGES: Final[Mapping[str, float]] = {"1": DAY_S, "14": 14 * DAY_S, "90": 90 * DAY_S}
 USUAL_RANGE: Final = "14"
 NEWEST: Final = 12
+MOST_CREDENTIALS: Final = 20
 
 
 def devices_router(desk: Desk) -> APIRouter:
@@ -166,7 +168,7 @@ async def _all_of(conn: Connection, tenant_id: str, device_id: str, now_s: float
         "summary": summary,
         "order": (await order_of(conn, tenant_id, [device_id])).get(device_id),
         "firmwares": await firmware_of(conn, tenant_id, device_id),
-        "credentials": await credentials_of(conn, tenant_id, device_id),
+        "credentials": (await list_credentials(conn, tenant_id, device_id))[: -MOST_CREDENTIALS - 1 : -1],
         "events": await events_of(conn, tenant_id, device_id),
         "alarms": [{**alarm, "snoozed_until": snoozes.get(alarm["alarm_id"])} for alarm in alarms],
         "commands": await commands_of(conn, tenant_id, device_id),
