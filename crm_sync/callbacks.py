@@ -77,6 +77,7 @@ class _CaseStatus(BaseModel):
     outcome: Annotated[AgentOutcome | None, BeforeValidator(_as_word), Lenient] = None
     version: Annotated[Annotated[int, Field(ge=0, lt=2**31)] | None, Lenient] = None
     note: Annotated[Text | None, Lenient] = None
+    customer_said: Annotated[Text | None, Lenient] = None
 
 
 class _Envelope(BaseModel):
@@ -206,6 +207,7 @@ def _callback(arrived: _Arrived, data: _CaseStatus, now_s: float) -> CaseCallbac
         outcome=data.outcome,
         version=data.version,
         note=data.note or "",
+        customer_said=data.customer_said or "",
     )
 
 

@@ -9,7 +9,7 @@ from crm_sync.model import CaseAlarm
 from crm_sync.owners.standing import ContactView, Standing
 from crm_sync.playbooks.shown import ActionView
 from crm_sync.policy.model import Gate, Outcome, Reason
-from crm_sync.queries import CaseView, DecisionView, EndpointView, StepView, TransitionView
+from crm_sync.queries import CaseView, DecisionView, EndpointView, StepView, TransitionView, WordView
 from devices.clock import to_datetime
 
 HOUR_S: Final = 3600.0
@@ -41,6 +41,7 @@ def explain_case(view: CaseView) -> Story:
         *(_of_transition(transition) for transition in view.transitions),
         *(_of_step(step) for step in view.steps),
         *(_of_action(action) for action in view.actions),
+        *(_of_word(word) for word in view.words),
     ]
     told = "; ".join(_of_endpoint(endpoint) for endpoint in view.endpoints) or "no CRM was to hear of it"
     owner = "nobody is known to own the product" if case.owner_ref is None else f"owner {case.owner_ref}"
@@ -179,6 +180,13 @@ def _of_action(action: ActionView) -> Line:
     came = "" if action.result is None else f"; it {action.result}: {_plain(action.result_why or '')}"
     says = f"next best action, round {action.round}: {named} {action.verdict}: {_plain(action.reason)}"
     return Line(action.decided_at, says + (f" ({looked})" if looked else "") + came)
+
+
+def _of_word(word: WordView) -> Line:
+    """Whether the fault was real, as somebody said, and in the customer's words where they are known."""
+    real = {"true": "the fault was real", "false": "nothing was wrong"}.get(word.verdict, "it is unclear")
+    quoted = f"; the customer said: “{word.customer_said}”" if word.customer_said else ""
+    return Line(word.said_at, f"{word.source} {word.actor}: {real}{quoted}")
 
 
 def _of_endpoint(endpoint: EndpointView) -> str:

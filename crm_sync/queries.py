@@ -82,6 +82,17 @@ class DecisionView:
 
 
 @dataclass(frozen=True, slots=True)
+class WordView(_OfCase):
+    """What somebody said of a fault: whether it was real, and what the customer said of it."""
+
+    verdict: str
+    source: str
+    actor: str
+    customer_said: str | None
+    said_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class CaseView:
     """A case with all that explains it."""
 
@@ -92,6 +103,7 @@ class CaseView:
     decisions: tuple[DecisionView, ...]
     steps: tuple[StepView, ...]
     actions: tuple[ActionView, ...] = ()  # that were considered, chosen or not
+    words: tuple[WordView, ...] = ()  # the oldest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +194,7 @@ async def _views(conn: Connection, cases: Sequence[Case]) -> tuple[CaseView, ...
     endpoints = _by_case(await _endpoints(conn, ids))
     transitions = _by_case(await _transitions(conn, ids))
     steps = _by_case(await _steps(conn, ids))
+    words = _by_case(await _words(conn, ids))
     actions: dict[str, list[ActionView]] = defaultdict(list)
     for action in await actions_of(conn, ids):
         actions[action.case_id].append(action)
@@ -197,6 +210,7 @@ async def _views(conn: Connection, cases: Sequence[Case]) -> tuple[CaseView, ...
             tuple(decisions.get(case.case_id, ())),
             tuple(steps.get(case.case_id, ())),
             tuple(actions.get(case.case_id, ())),
+            tuple(words.get(case.case_id, ())),
         )
         for case in cases
     )
@@ -270,6 +284,17 @@ SELECT case_id, step_id, endpoint, kind, channel, template, state, reason, due_a
 async def _steps(conn: Connection, ids: list[str]) -> list[StepView]:
     async with conn.cursor(row_factory=class_row(StepView)) as rows:
         return await (await rows.execute(_STEPS, [ids])).fetchall()
+
+
+_WORDS: Final[LiteralString] = """
+SELECT case_id, verdict, source, actor, customer_said, said_at
+  FROM case_verdict WHERE case_id = ANY(%s) ORDER BY verdict_id
+"""
+
+
+async def _words(conn: Connection, ids: list[str]) -> list[WordView]:
+    async with conn.cursor(row_factory=class_row(WordView)) as rows:
+        return await (await rows.execute(_WORDS, [ids])).fetchall()
 
 
 _DECISIONS_OF_CASES: Final[LiteralString] = """

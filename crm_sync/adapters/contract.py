@@ -147,6 +147,7 @@ class RecordChange:
     status: CallbackStatus
     outcome: AgentOutcome | None = None
     version: int | None = None  # rises with each change on the CRM's side
+    customer_said: str = ""  # of the fault, in an agent's words
 
 
 @dataclass(frozen=True, slots=True)

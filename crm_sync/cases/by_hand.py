@@ -59,13 +59,14 @@ async def note(conn: Connection, hand: Hand, text: str) -> Case:
     return noted
 
 
-async def resolve(conn: Connection, hand: Hand, outcome: Truth, why: str) -> Case:
+async def resolve(conn: Connection, hand: Hand, outcome: Truth, why: str, customer_said: str = "") -> Case:
     """The fault is dealt with; `outcome` says whether there was one, from which the watch learns.
 
-    If there was none, it is a false alarm, and taken back.
+    If there was none, it is a false alarm, and taken back. What the customer said of it is kept beside the outcome.
     """
     resolution = Resolution.CALLED_WRONG_BY_AGENT if outcome == "false" else Resolution.RESOLVED_BY_AGENT
-    return await _end(conn, hand, resolution, outcome, why)
+    word = Said(hand.tenant_id, outcome, "person", f"person:{hand.person}", hand.case_id, customer_said=customer_said)
+    return await _end(conn, hand, resolution, word, why)
 
 
 async def reject(conn: Connection, hand: Hand, why: str) -> Case:
@@ -73,7 +74,8 @@ async def reject(conn: Connection, hand: Hand, why: str) -> Case:
     case = await _live(conn, hand)
     if case.state is CaseState.PROPOSED:
         return await proposals.decline(conn, hand.tenant_id, hand.case_id, hand.person, hand.now_s, why=why)
-    return await _end(conn, hand, Resolution.CALLED_WRONG_BY_AGENT, "false", why)
+    word = Said(hand.tenant_id, "false", "person", f"person:{hand.person}", hand.case_id)
+    return await _end(conn, hand, Resolution.CALLED_WRONG_BY_AGENT, word, why)
 
 
 async def retract(conn: Connection, hand: Hand, why: str) -> Case:
@@ -81,20 +83,17 @@ async def retract(conn: Connection, hand: Hand, why: str) -> Case:
     return await _end(conn, hand, Resolution.DECLINED, None, why)
 
 
-async def _end(conn: Connection, hand: Hand, resolution: Resolution, outcome: Truth | None, why: str) -> Case:
+async def _end(conn: Connection, hand: Hand, resolution: Resolution, word: Said | None, why: str) -> Case:
     case = await _live(conn, hand)
     subject = await find_subject(conn, case.tenant_id, case.device_id)
     if resolution is Resolution.CALLED_WRONG_BY_AGENT:
         ending, _ = await write_taken_back(conn, case, subject, hand.now_s, hand.wording)
     else:
         ending = write_ending(resolution, subject, hand.now_s, hand.now_s, hand.wording)
-    ended = await close(
-        conn, replace(case, outcome=outcome, ending=ending), resolution, hand.by(resolution, why), hand.now_s
-    )
-    if outcome is not None:
-        await say(
-            conn, Said(case.tenant_id, outcome, "person", f"person:{hand.person}", case_id=case.case_id), hand.now_s
-        )
+    judged = replace(case, outcome=None if word is None else word.verdict, ending=ending)
+    ended = await close(conn, judged, resolution, hand.by(resolution, why), hand.now_s)
+    if word is not None:
+        await say(conn, word, hand.now_s)
     told, _ = await announce.tell(conn, ended, subject, farewell(ended), hand.now_s)
     return told
 

@@ -14,7 +14,7 @@ from crm_sync.cases.lifecycle import close, move, observe
 from crm_sync.cases.queries import Connection, Transition
 from crm_sync.model import MOVES, Case, CaseState, Resolution
 from crm_sync.settings import MessageType
-from crm_sync.trust.verdicts import Said, say
+from crm_sync.trust.verdicts import Said, has_said, say
 from crm_sync.wording.wording import Wording
 
 CallbackStatus = Literal["accepted", "in_progress", "waiting", "resolved", "rejected"]
@@ -33,6 +33,7 @@ class CaseCallback:
     outcome: AgentOutcome | None = None  # whether the fault was real, in an agent's eyes
     version: int | None = None  # of the CRM's record; an older one than before has no effect
     note: str = ""
+    customer_said: str = ""  # of the fault, in an agent's words
 
 
 class CallbackEffect(StrEnum):
@@ -80,12 +81,13 @@ async def apply_callback(conn: Connection, callback: CaseCallback, *, wording: W
 
 
 async def _hear_of_closed(conn: Connection, case: Case, callback: CaseCallback) -> CallbackEffect:
-    """An agent's judgement of a fault is worth keeping after telemetry has closed the case; nothing else is."""
-    if callback.outcome is None or callback.outcome == case.outcome:
+    """An agent's judgement, and what the customer said, are worth keeping after telemetry has closed the case."""
+    is_judged = callback.outcome is not None and callback.outcome != case.outcome
+    if not is_judged and not await _is_new(conn, callback):
         return CallbackEffect.NO_CHANGE
-    judged = replace(case, outcome=callback.outcome, updated_at_s=callback.received_at_s)
+    judged = replace(case, outcome=callback.outcome or case.outcome, updated_at_s=callback.received_at_s)
     await queries.update_case(conn, judged)
-    await observe(conn, judged, _by(callback, "judged"), callback.received_at_s)
+    await observe(conn, judged, _by(callback, "judged" if is_judged else "customer_said"), callback.received_at_s)
     await _say(conn, callback)
     return CallbackEffect.APPLIED
 
@@ -124,6 +126,8 @@ async def _take_back(conn: Connection, wording: Wording, case: Case, callback: C
 
 async def _shift(conn: Connection, case: Case, callback: CaseCallback, end: CaseState) -> CallbackEffect:
     now_s = callback.received_at_s
+    if await _is_new(conn, callback):
+        await _say(conn, callback)
     if end is case.state or end not in MOVES[case.state]:
         await observe(conn, case, _by(callback, callback.status), now_s)
         return CallbackEffect.NO_CHANGE
@@ -135,10 +139,24 @@ async def _shift(conn: Connection, case: Case, callback: CaseCallback, end: Case
 
 
 async def _say(conn: Connection, callback: CaseCallback) -> None:
-    """An agent's word on whether the fault was real: the watch's track record."""
-    if callback.outcome is not None:
-        word = Said(callback.tenant_id, callback.outcome, "agent", f"crm:{callback.endpoint}", case_id=callback.case_id)
-        await say(conn, word, callback.received_at_s)
+    """An agent's word on whether the fault was real, and the customer's: the watch's track record."""
+    if callback.outcome is None and not callback.customer_said:
+        return
+    word = Said(
+        callback.tenant_id,
+        callback.outcome or "unclear",  # which counts nothing
+        "agent",
+        f"crm:{callback.endpoint}",
+        callback.case_id,
+        customer_said=callback.customer_said,
+    )
+    await say(conn, word, callback.received_at_s)
+
+
+async def _is_new(conn: Connection, callback: CaseCallback) -> bool:
+    """Whether the customer said something that is not kept yet."""
+    words = callback.customer_said
+    return bool(words.strip()) and not await has_said(conn, callback.case_id, words)
 
 
 def _by(callback: CaseCallback, reason: str) -> Transition:

@@ -7,6 +7,7 @@ from crm_sync.cases.callback import ApplyCallback, CallbackEffect, CaseCallback
 from crm_sync.delivery.queries import record_external_id
 from crm_sync.records import queries
 from crm_sync.records.queries import Connection
+from crm_sync.trust.verdicts import has_said
 
 BUSY: Final = "busy"
 """Something is on its way to the record, and will say there how the case stands."""
@@ -20,10 +21,17 @@ async def take(
     case_id = change.case_id if known is None else known.case_id
     if case_id is None:
         return CallbackEffect.UNKNOWN_CASE
-    if known is not None and _is_old_news(known, change):
+    if known is not None and _is_old_news(known, change) and not await _says_more(conn, case_id, change):
         return CallbackEffect.NO_CHANGE
     callback = CaseCallback(
-        tenant_id, endpoint, case_id, change.status, now_s, outcome=change.outcome, version=change.version
+        tenant_id,
+        endpoint,
+        case_id,
+        change.status,
+        now_s,
+        outcome=change.outcome,
+        version=change.version,
+        customer_said=change.customer_said,
     )
     effect = await apply(conn, callback)
     if effect is CallbackEffect.UNKNOWN_CASE or effect is CallbackEffect.OLD_VERSION:
@@ -44,6 +52,10 @@ async def take_found(
     if not known.is_quiet:
         return BUSY
     return await take(conn, tenant_id, endpoint, change, now_s, apply=apply)
+
+
+async def _says_more(conn: Connection, case_id: str, change: RecordChange) -> bool:
+    return bool(change.customer_said.strip()) and not await has_said(conn, case_id, change.customer_said)
 
 
 def _is_old_news(known: queries.Known, change: RecordChange) -> bool:

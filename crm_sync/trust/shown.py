@@ -47,6 +47,18 @@ class AuditView:
 
 
 @dataclass(frozen=True, slots=True)
+class CustomerView:
+    """What a customer said of a fault that a watch told of."""
+
+    case_id: str | None
+    alarm_id: str | None
+    verdict: str
+    actor: str  # who wrote it down
+    customer_said: str
+    said_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetView:
     """A tenant's budget as it stands now; `allowance` and `wealth` are expected false cases."""
 
@@ -134,6 +146,24 @@ async def audit_of(conn: Connection, key: WatchKey) -> list[AuditView]:
     """The changes of a watch's mode, newest first."""
     async with conn.cursor(row_factory=class_row(AuditView)) as cursor:
         return await (await cursor.execute(_AUDIT_OF, key.values())).fetchall()
+
+
+_CUSTOMERS_OF: Final[LiteralString] = """
+SELECT v.case_id, v.alarm_id, v.verdict, v.actor, v.customer_said, v.said_at
+  FROM case_verdict v
+ WHERE v.tenant_id = %(tenant_id)s AND v.customer_said IS NOT NULL
+   AND EXISTS (SELECT FROM watch_episode e LEFT JOIN case_alarm a USING (alarm_id)
+                WHERE (e.tenant_id, e.model, e.watch) = (%(tenant_id)s, %(model)s, %(watch)s)
+                  AND (e.alarm_id = v.alarm_id OR a.case_id = v.case_id))
+ ORDER BY v.verdict_id DESC LIMIT 50
+"""
+
+
+async def customers_of(conn: Connection, key: WatchKey) -> list[CustomerView]:
+    """What customers said of a watch's alarms, newest first."""
+    values = {"tenant_id": key.tenant_id, "model": key.model, "watch": key.watch}
+    async with conn.cursor(row_factory=class_row(CustomerView)) as cursor:
+        return await (await cursor.execute(_CUSTOMERS_OF, values)).fetchall()
 
 
 _COUNT_WAITING: Final[LiteralString] = """

@@ -39,18 +39,33 @@ class Said:
     case_id: str | None = None
     alarm_id: str | None = None
     weight: float = 1.0
+    customer_said: str = ""  # of the fault, in an agent's words
 
 
 _ADD_VERDICT: Final[LiteralString] = """
-INSERT INTO case_verdict (tenant_id, case_id, alarm_id, verdict, weight, source, actor, said_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+INSERT INTO case_verdict (tenant_id, case_id, alarm_id, verdict, weight, source, actor, customer_said, said_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, nullif(%s, ''), %s)
 """
+
+MOST_SAID: Final = 2000
+"""Characters that are kept of what a customer said."""
 
 
 async def say(conn: Connection, said: Said, now_s: float) -> None:
     """Write down what was said; it takes effect soon."""
     values = [said.tenant_id, said.case_id, said.alarm_id, said.verdict, said.weight, said.source, said.actor]
-    await conn.execute(_ADD_VERDICT, [*values, to_datetime(now_s)])
+    await conn.execute(_ADD_VERDICT, [*values, said.customer_said.strip()[:MOST_SAID], to_datetime(now_s)])
+
+
+_HAS_SAID: Final[LiteralString] = """
+SELECT EXISTS (SELECT FROM case_verdict WHERE case_id = %s AND customer_said = %s)
+"""
+
+
+async def has_said(conn: Connection, case_id: str, customer_said: str) -> bool:
+    """Whether a customer's words on a case are kept already."""
+    kept = customer_said.strip()[:MOST_SAID]
+    return await (await conn.execute(_HAS_SAID, [case_id, kept])).fetchone() == (True,)
 
 
 _WAITING: Final[LiteralString] = """

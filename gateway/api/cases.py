@@ -24,9 +24,11 @@ from crm_sync.queries import (
     EndpointView,
     StepView,
     TransitionView,
+    WordView,
     get_case,
     list_cases,
 )
+from crm_sync.trust.verdicts import MOST_SAID
 from crm_sync.wording.wording import Wording
 from devices.clock import Clock, to_datetime
 from devices.errors import CareloopError
@@ -88,6 +90,7 @@ class Case(BaseModel):
     decisions: tuple[DecisionView, ...]
     steps: tuple[StepView, ...]
     actions: tuple[ActionView, ...]
+    words: tuple[WordView, ...]
 
 
 def cases_router(pool: AsyncConnectionPool[Connection], clock: Clock, wording: Wording) -> APIRouter:
@@ -185,6 +188,7 @@ class Ending(BaseModel):
 
     outcome: Literal["true", "false", "unclear"]
     why: Why = ""
+    customer_said: Annotated[Text, Field(max_length=MOST_SAID)] = ""
     by: Behalf = None
 
 
@@ -261,7 +265,7 @@ def _add_work(router: APIRouter, clock: Clock, wording: Wording) -> None:
         hand = Hand(who.tenant_id, case_id, who.signs_as(asked.by), clock.now_s(), wording)
 
         async def work(conn: Connection, hand: Hand) -> object:
-            return await by_hand.resolve(conn, hand, asked.outcome, asked.why)
+            return await by_hand.resolve(conn, hand, asked.outcome, asked.why, asked.customer_said)
 
         return await _do(write, who, hand, "resolve", work, outcome=asked.outcome, why=asked.why)
 
@@ -293,10 +297,11 @@ def _columns(view: CaseView) -> dict[str, object]:
         "decisions": view.decisions,
         "steps": view.steps,
         "actions": view.actions,
+        "words": view.words,
     }
 
 
-_PARTS: Final = frozenset({"alarms", "endpoints", "transitions", "decisions", "steps", "actions"})
+_PARTS: Final = frozenset({"alarms", "endpoints", "transitions", "decisions", "steps", "actions", "words"})
 _OF_CASE: Final = tuple(name for name in Case.model_fields if name not in _PARTS)
 _OF_EVIDENCE: Final = tuple(Evidence.model_fields)
 

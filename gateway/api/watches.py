@@ -7,16 +7,25 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 from psycopg_pool import AsyncConnectionPool
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from crm_sync.trust.queries import ModeSet, WatchKey, find_episode, lock_watch, set_mode
 from crm_sync.trust.rules import TrustRules
-from crm_sync.trust.shown import AuditView, BudgetView, WatchView, audit_of, list_watches, show_budget
-from crm_sync.trust.verdicts import Said, say
+from crm_sync.trust.shown import (
+    AuditView,
+    BudgetView,
+    CustomerView,
+    WatchView,
+    audit_of,
+    customers_of,
+    list_watches,
+    show_budget,
+)
+from crm_sync.trust.verdicts import MOST_SAID, Said, say
 from devices.clock import Clock
 from devices.errors import CareloopError
 from devices.profiles.model import WatchMode
-from gateway.api.fields import Behalf, Name, Reason
+from gateway.api.fields import Behalf, Name, Reason, Text
 from gateway.api.paging import Cursor, Limit, Page, page_of
 from gateway.api.queries import Connection
 from gateway.api.writes import TAGGED, Act, Done, Writing, tag_of
@@ -55,6 +64,7 @@ class WatchDetail(WatchShown):
     """A watch with the history of its modes, newest first."""
 
     audit: list[AuditView]
+    customers_said: list[CustomerView]
 
 
 class ModeAsked(BaseModel):
@@ -74,6 +84,7 @@ class VerdictAsked(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     verdict: Literal["true", "false", "unclear"]
+    customer_said: Annotated[Text, Field(max_length=MOST_SAID)] = ""
     by: Behalf = None
 
 
@@ -132,7 +143,9 @@ def watches_router(pool: Pool, rules: TrustRules, clock: Clock) -> APIRouter:
     async def verdict(alarm_id: Name, asked: VerdictAsked, who: Agent, write: Writing) -> Response:
         """Say whether an alarm was true, whatever its watch's mode: its track record learns from it."""
         person = f"person:{who.signs_as(asked.by)}"
-        said = Said(who.tenant_id, asked.verdict, "person", person, alarm_id=alarm_id)
+        said = Said(
+            who.tenant_id, asked.verdict, "person", person, alarm_id=alarm_id, customer_said=asked.customer_said
+        )
 
         async def work(conn: Connection) -> Done:
             known = await find_episode(conn, alarm_id)
@@ -156,4 +169,6 @@ async def _detail(conn: Connection, key: WatchKey, rules: TrustRules, now_s: flo
     found: list[WatchView] = await list_watches(conn, key.tenant_id, rules, now_s, model=key.model, watch=key.watch)
     if not found:
         raise CareloopError("unknown_watch", f"no watch {key.watch} on {key.model}")
-    return WatchDetail.model_validate({**asdict(found[0]), "audit": await audit_of(conn, key)})
+    return WatchDetail.model_validate(
+        {**asdict(found[0]), "audit": await audit_of(conn, key), "customers_said": await customers_of(conn, key)}
+    )

@@ -15,7 +15,16 @@ from psycopg import AsyncConnection, errors
 from crm_sync.trust.precision import Precision
 from crm_sync.trust.queries import ModeSet, WatchKey, find_episode, set_mode
 from crm_sync.trust.rules import TrustRules
-from crm_sync.trust.shown import AuditView, BudgetView, WatchView, audit_of, list_watches, show_budget
+from crm_sync.trust.shown import (
+    AuditView,
+    BudgetView,
+    CustomerView,
+    WatchView,
+    audit_of,
+    customers_of,
+    list_watches,
+    show_budget,
+)
 from crm_sync.trust.verdicts import Said, Truth, say
 from devices.errors import CareloopError
 from devices.profiles.model import WatchMode
@@ -59,18 +68,20 @@ def list_(model: str | None, config: Path | None, *, as_json: bool) -> None:
 def show(model: str, watch: str, config: Path | None, *, as_json: bool) -> None:
     """Show one watch on a product MODEL, and who or what set its mode, when and why."""
 
-    async def read() -> tuple[list[WatchView], list[AuditView]]:
+    async def read() -> tuple[list[WatchView], list[AuditView], list[CustomerView]]:
         async with _trust(config) as at:
             found = await list_watches(at.conn, at.tenant_id, at.rules, at.now_s, model=model, watch=watch)
-            return found, await audit_of(at.conn, WatchKey(at.tenant_id, model, watch))
+            key = WatchKey(at.tenant_id, model, watch)
+            return found, await audit_of(at.conn, key), await customers_of(at.conn, key)
 
-    found, audit = asyncio.run(read())
+    found, audit, customers = asyncio.run(read())
     if not found:
         raise _unknown(model, watch)
     if as_json:
-        print_json({**asdict(found[0]), "audit": [asdict(each) for each in audit]})
+        said = [asdict(each) for each in customers]
+        print_json({**asdict(found[0]), "audit": [asdict(each) for each in audit], "customers_said": said})
     else:
-        _print_detail(found[0], audit)
+        _print_detail(found[0], audit, customers)
 
 
 @watches.command(short_help="Put a watch into shadow, approve or auto.")
@@ -105,16 +116,18 @@ def mode(model: str, watch: str, mode_: str, *, why: str, hold: bool, by: str, c
 @watches.command(short_help="Say whether an alarm was true.")
 @click.argument("alarm_id")
 @click.argument("verdict", type=click.Choice(["true", "false", "unclear"]))
+@click.option("--customer-said", default="", metavar="TEXT", help="What the customer said of it.")
 @_by_option
 @config_option
-def judge(alarm_id: str, verdict: Truth, *, by: str, config: Path | None) -> None:
+def judge(alarm_id: str, verdict: Truth, *, customer_said: str, by: str, config: Path | None) -> None:
     """Say whether an alarm was true, whatever its watch's mode: that is how a watch in shadow earns its way."""
 
     async def work() -> bool:
         async with _trust(config) as at:
             if await find_episode(at.conn, alarm_id) is None:
                 return False
-            await say(at.conn, Said(at.tenant_id, verdict, "person", f"person:{by}", alarm_id=alarm_id), at.now_s)
+            word = Said(at.tenant_id, verdict, "person", f"person:{by}", alarm_id=alarm_id, customer_said=customer_said)
+            await say(at.conn, word, at.now_s)
             await note(at.conn, at.tenant_id, "alarm.verdict", alarm_id, verdict=verdict, by=by)
             return True
 
@@ -174,7 +187,7 @@ def _say_precision(precision: Precision) -> str:
     )
 
 
-def _print_detail(view: WatchView, audit: list[AuditView]) -> None:
+def _print_detail(view: WatchView, audit: list[AuditView], customers: list[CustomerView]) -> None:
     click.echo(f"{view.watch} on {view.model}: {view.mode}{', held by a person' if view.held else ''}")
     click.echo(f"  precision      {_say_precision(view.precision)}, of {view.precision.outcomes:g} outcomes")
     click.echo(f"  needed belief  {view.needed_belief:.2f}, of which its bar is {view.bar:.2f}")
@@ -183,3 +196,6 @@ def _print_detail(view: WatchView, audit: list[AuditView]) -> None:
         start = "" if each.from_mode is None else f"{each.from_mode} → "
         at = each.at.astimezone(UTC).isoformat(timespec="seconds")
         click.echo(f"  {at}  {start}{each.to_mode}{' (held)' if each.held else ''}  {each.actor}: {each.why}")
+    for each in customers:
+        at = each.said_at.astimezone(UTC).isoformat(timespec="seconds")
+        click.echo(f"  {at}  the customer said ({each.verdict}, {each.actor}): {each.customer_said}")

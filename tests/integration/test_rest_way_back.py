@@ -140,9 +140,11 @@ async def test_what_no_hook_told_is_found_by_asking_and_taken_once(plain_databas
     async with open_desk(plain_database_url) as desk:
         assert await desk.poll() == {}
         desk.helpdesk.tickets[100]["status"] = "pending"
+        desk.helpdesk.tickets[100]["fields"]["said"] = "It smells."
         assert await desk.poll() == {"applied": 1}
         assert await desk.state() == ("waiting", None)
         assert await desk.poll() == {"no_change": 1}
+        assert await desk.world.rows("SELECT customer_said FROM case_verdict") == [{"customer_said": "It smells."}]
         desk.helpdesk.tickets[100]["status"] = "solved"
         desk.helpdesk.tickets[100]["fields"]["cause"] = "false alarm"
         assert await desk.poll() == {"applied": 1}

@@ -20,6 +20,7 @@ class Reading(Section):
     statuses: Mapping[str, CallbackStatus]  # the CRM's word -> careloop's; other words say nothing
     outcome: Expression | None = None
     outcomes: Mapping[str, AgentOutcome] = {}  # the CRM's word -> whether the fault was real
+    customer_said: Expression | None = None  # what the customer said of the fault
     version: Expression | None = None  # a number or an instant that rises: what is older has no effect
 
     @model_validator(mode="after")

@@ -33,6 +33,7 @@ def read_changes(reading: Reading, items: Sequence[Json]) -> list[RecordChange]:
                 status=status,
                 outcome=reading.outcomes.get(word),
                 version=_as_version(version),
+                customer_said=_name(reading.customer_said, item) or "",
             )
         )
     return found

@@ -122,6 +122,7 @@ def case_router(desk: Desk) -> APIRouter:
             links={each.name: each.record_link for each in desk.parts.crm.endpoints},
             charts=charts,
             story=story_of(view, known, shown, product),
+            customers_said=[each for each in view.words if each.customer_said],
             decisions=[gated(each, shown) for each in newest(view.decisions, MOST_DECISIONS)],
             steps=view.steps,
             options=[_option(each, shown) for each in view.actions[-MOST_OPTIONS:]],
@@ -171,10 +172,11 @@ def _add_decisions(router: APIRouter, desk: Desk) -> None:
     async def resolve(request: Request, case_id: str) -> Response:
         person, fields = await desk.write(request, Role.AGENT)
         outcome, why = fields.get("outcome"), fields.get("why", "").strip()
+        customer = fields.get("customer_said", "").strip()
         if outcome not in {"true", "false", "unclear"}:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "outcome")
         async with desk.decided(person, "case.resolve", case_id, outcome=outcome, why=why) as conn:
-            await by_hand.resolve(conn, _hand(desk, person, case_id), cast("Truth", outcome), why)
+            await by_hand.resolve(conn, _hand(desk, person, case_id), cast("Truth", outcome), why, customer)
         return done(request, f"/cases/{case_id}")
 
     @router.post("/cases/{case_id}/retract")

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from crm_sync.trust.queries import ModeSet, WatchKey, set_mode
-from crm_sync.trust.shown import audit_of, list_watches, show_budget
+from crm_sync.trust.shown import audit_of, customers_of, list_watches, show_budget
 from devices.profiles.model import Severity, WatchMode
 from gateway.console.pages.backtests import SPANS, knobs_of, watch_of
 from gateway.console.parts import Desk, done
@@ -42,6 +42,7 @@ def watches_router(desk: Desk) -> APIRouter:
             if not found:
                 raise HTTPException(HTTPStatus.NOT_FOUND, "watch")
             audit = await audit_of(conn, key)
+            customers_said = await customers_of(conn, key)
         profile = desk.parts.profiles.get(model)
         declared = watch_of(profile, watch)
         knobs = knobs_of(profile, declared, desk.parts.history.detect) if profile and declared else []
@@ -51,6 +52,7 @@ def watches_router(desk: Desk) -> APIRouter:
             "watch.html",
             watch=found[0],
             audit=audit,
+            customers_said=customers_said,
             declared=declared,
             modes=[str(each) for each in WatchMode],
             severities=[str(each) for each in Severity],

@@ -84,6 +84,7 @@ class Ticket:
     changed_s: float
     contact: str | None = None
     outcome: str = ""
+    said: str = ""  # what the customer said of the fault
     removed: bool = False
     merged_into: str = ""
     parent: str = ""  # the number of the record that it is tied to

@@ -152,6 +152,6 @@ def _shown(ticket: Ticket) -> dict[str, Any]:
         "subject": ticket.title,
         "priority": ticket.priority,
         "status": ticket.status,
-        "fields": {"careloop_case": ticket.key, "cause": ticket.outcome},
+        "fields": {"careloop_case": ticket.key, "cause": ticket.outcome, "said": ticket.said},
         "updated_at": instant(ticket.changed_s),
     }
