@@ -113,7 +113,9 @@ def _add_troubles(app: FastAPI, desk: Desk) -> None:
     async def on_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         says = error.detail if isinstance(error, Refused) else None
-        return await _trouble(desk, request, error.status_code, str(error.detail), says)
+        answer = await _trouble(desk, request, error.status_code, str(error.detail), says)
+        answer.headers.update(error.headers or {})
+        return answer
 
     async def on_sent_away(request: Request, error: Exception) -> Response:
         assert isinstance(error, SentAway)
@@ -146,7 +148,7 @@ TROUBLES: Final = {
     HTTPStatus.NOT_FOUND: "There is nothing at this address, or there is no more.",
     HTTPStatus.CONFLICT: "Somebody was faster: this has changed meanwhile. Look at it again.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "This address says something that cannot be understood.",
-    HTTPStatus.TOO_MANY_REQUESTS: "You have too many pages open at once. Close some of them.",
+    HTTPStatus.TOO_MANY_REQUESTS: "That was too much at once. Wait a moment, or close some pages.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong here; the gateway's log says what.",
     HTTPStatus.SERVICE_UNAVAILABLE: "The database does not answer. Nothing is lost; this page will be back by itself.",
 }

@@ -30,7 +30,7 @@ from gateway.console.render import Renderer
 from gateway.console.settings import ConsoleSettings
 from gateway.doctor.finding import Finding
 from gateway.people.audit import record
-from gateway.people.door import actor, visitor
+from gateway.people.door import actor, keep_pace, visitor
 from gateway.people.model import Actor, Role
 from gateway.people.people import People
 from gateway.pipeline.pipeline import Pipeline
@@ -92,10 +92,11 @@ class Desk:
         return Products(self.parts.profiles, self.wordings.of(language), language)
 
     async def enter(self, request: Request, least: Role = Role.VIEWER) -> Actor:
-        """Whoever has asked. Raises SentAway where they have to sign in first, HTTPException where they may not."""
+        """Whoever has asked. Raises SentAway where they must sign in first, HTTPException where they may not."""
         found = await visitor(request)
         if found is None:
             raise SentAway("/sign-in", request)
+        keep_pace(request, found)
         if found.must_change_password:
             raise SentAway("/password", request)
         if not found.role.may(least):

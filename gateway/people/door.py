@@ -59,14 +59,22 @@ async def actor(request: Request) -> Actor:
         )
     if getattr(request.state, "is_let_in", False):
         return found
-    wait_s = people_of(request).pace(found)
-    if wait_s:
-        headers = {"Retry-After": str(math.ceil(wait_s))}
-        raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, "you ask faster than you may", headers=headers)
+    keep_pace(request, found)
     if found.csrf is not None and request.method not in _HARMLESS:
         await _check_csrf(request, found.csrf)
     request.state.is_let_in = True
     return found
+
+
+def keep_pace(request: Request, found: Actor) -> None:
+    """Count a request once against what somebody may ask for. Raises HTTPException 429."""
+    if getattr(request.state, "is_counted", False):
+        return
+    wait_s = people_of(request).pace(found)
+    if wait_s:
+        headers = {"Retry-After": str(math.ceil(wait_s))}
+        raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, "you ask faster than you may", headers=headers)
+    request.state.is_counted = True
 
 
 async def still(request: Request, found: Actor) -> bool:

@@ -4,15 +4,17 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import httpx
 import pytest
 from click.testing import CliRunner
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from devices.errors import CareloopError
 from gateway.cli.people import people as people_command
 from gateway.cli.tokens import tokens as tokens_command
+from gateway.console.parts import Desk
 from gateway.people import passwords
 from gateway.people.door import Admin, Agent, Operator, Viewer
 from gateway.people.model import Actor, Role
@@ -41,6 +43,12 @@ def rooms(_pool: Pool) -> list[APIRouter]:
     @router.get("/admin")
     async def admin(actor: Admin) -> str:
         return str(actor)
+
+    @router.get("/page")
+    async def page(request: Request) -> str:
+        desk = Desk(MagicMock(), MagicMock(), MagicMock(), MagicMock())
+        await desk.enter(request)
+        return str(await desk.enter(request))  # counted once
 
     @router.post("/write")
     async def write(actor: Viewer) -> str:
@@ -196,6 +204,8 @@ async def test_who_asks_too_fast_waits(plain_database_url: str) -> None:
             assert (await client.get("/v1/viewer")).status_code == 200
         async with house.client(await house.token(Role.AGENT)) as other:
             assert (await other.get("/v1/viewer")).status_code == 200
+        async with house.client(await house.token(Role.ADMIN)) as reader:  # of the console's pages
+            assert [(await reader.get("/v1/page")).status_code for _ in range(4)] == [200, 200, 200, 429]
 
 
 async def test_a_look_is_written_down_once_in_ten_minutes(house: House) -> None:

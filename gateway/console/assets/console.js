@@ -53,6 +53,7 @@ async function refresh() {
   try {
     const answer = await fetch(location.href, { headers: { "X-Careloop-Live": "1" } });
     if (answer.redirected && new URL(answer.url).pathname === "/sign-in") { location.assign(answer.url); return; }
+    if (answer.status === 429) { setTimeout(refresh, 1000 * Number(answer.headers.get("Retry-After") || 1)); }
     if (!answer.ok) { return; }
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const fresh of parts(page)) {
