@@ -1,8 +1,16 @@
 """The fixtures every test may use; the services behind them are real, and their absence is a failure."""
 
 import os
+import sys
+from pathlib import Path
 
 from hypothesis import settings
+
+# Tests start hundreds of processes. Where bytecode is not kept, each compiles all of careloop and its libraries anew,
+# which is more work than the rest of its start; it is kept apart from the sources, so that nothing appears beside them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(Path(sys.prefix) / "bytecode")
 
 # Folders first: the others import it, and pytest wants to rewrite its assertions before that.
 pytest_plugins = (
