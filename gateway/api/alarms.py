@@ -7,19 +7,36 @@ from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from psycopg_pool import AsyncConnectionPool
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from crm_sync.cases.quiet_queries import Quiet, put_quiet
 from devices.clock import Clock, to_datetime
 from devices.errors import CareloopError
 from gateway.api.fields import Behalf, Instant, Name, Why
-from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor
 from gateway.api.queries import Connection, Row, acknowledge_alarm, list_alarms
 from gateway.api.writes import TAGGED, Act, Done, Write, Writing, tag_of
 from gateway.people.door import Agent, Viewer, people_of
 from gateway.people.model import Actor
 
 AlarmState = Literal["active", "unknown", "cleared", "retracted"]
+
+
+class Explanation(BaseModel):
+    """Why a watch thinks so; a detector may say more than this."""
+
+    model_config = ConfigDict(extra="allow")
+
+    text: Annotated[str, Field(description="The whole of it in a sentence; its times of day are UTC.")] = ""
+    expected: str = ""
+    observed: str = ""
+    window_s: Annotated[float | None, Field(description="How much of the device's time was looked at.")] = None
+    evidence: Annotated[
+        list[tuple[float, float | None]], Field(description="Pairs of epoch seconds, in device time, and value.")
+    ] = []
+    score: float | None = None
+    detector: Annotated[str | None, Field(description="What has judged.")] = None
+    version: Annotated[int | None, Field(description="Of the detector.")] = None
 
 
 class AlarmEvent(BaseModel):
@@ -31,7 +48,7 @@ class AlarmEvent(BaseModel):
     recorded_at: datetime
     severity: str
     score: float | None
-    explanation: dict[str, object]
+    explanation: Explanation
 
 
 class Alarm(BaseModel):
@@ -53,7 +70,7 @@ class Alarm(BaseModel):
     raised_at: datetime
     updated_at: datetime
     score: float | None
-    explanation: dict[str, object]
+    explanation: Explanation
     events: list[AlarmEvent]
 
 
@@ -84,9 +101,9 @@ def alarms_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIRou
         """Alarms, newest first."""
         before = decode_cursor(cursor, int, str) or [None, None]
         await people_of(request).note(who, "alarm.list", device_id or "", {"state": state})
-        asked = {"state": state, "device_id": device_id, "since": since, "limit": limit}
-        rows = await fetch(who, {**asked, "before_us": before[0], "before_id": before[1]})
-        end = encode_cursor(rows[-1]["raised_us"], rows[-1]["alarm_id"]) if len(rows) == limit else None
+        asked = {"state": state, "device_id": device_id, "since": since, "limit": limit + 1}
+        rows, last = cut(await fetch(who, {**asked, "before_us": before[0], "before_id": before[1]}), limit)
+        end = None if last is None else encode_cursor(last["raised_us"], last["alarm_id"])
         return Page(items=[Alarm.model_validate(row) for row in rows], next=end)
 
     @router.get("/alarms/{alarm_id}", responses=TAGGED)

@@ -29,7 +29,7 @@ from gateway.api.journey import journey_router
 from gateway.api.limits import BodyLimit
 from gateway.api.metrics import Scrape, metrics_router
 from gateway.api.oidc import oidc_router
-from gateway.api.openapi import describe
+from gateway.api.openapi import describe, name_of
 from gateway.api.outreach import outreach_router
 from gateway.api.owners import owners_router
 from gateway.api.people import people_router
@@ -73,7 +73,7 @@ class ApiParts:
 
 def build_api(parts: ApiParts) -> FastAPI:
     """The API over the parts of a running gateway."""
-    app = FastAPI(title="careloop", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title="careloop", version="1", docs_url=None, redoc_url=None, generate_unique_id_function=name_of)
     install_problems(app)
     app.include_router(health_router(parts.probe))
     install_people(app, parts.people, parts.settings.public_url)

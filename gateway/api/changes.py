@@ -154,6 +154,16 @@ def _event(kind: str, data: dict[str, Any], place: str) -> bytes:
     return b"id: %s\nevent: %s\ndata: %s\n\n" % (place.encode(), kind.encode(), msgspec.json.encode(data))
 
 
+_STREAM: Final = {
+    "schema": {"type": "string"},
+    "example": (
+        'id: 9059-450\nevent: hello\ndata: {"heartbeat_s":15.0}\n\nid: 9202-451\nevent: case\n'
+        'data: {"kind":"case","id":"case_4DKZ","state":"open","device_id":"boiler-9","case_id":"case_4DKZ",'
+        '"at":"2026-11-22T18:29:46.998422Z"}\n\n'
+    ),
+}
+
+
 def changes_router(feed: Feed) -> APIRouter:
     """``GET /events``."""
     router = APIRouter(tags=["events"])
@@ -161,7 +171,7 @@ def changes_router(feed: Feed) -> APIRouter:
     @router.get(
         "/events",
         response_class=StreamingResponse,
-        responses={200: {"description": "Events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        responses={200: {"description": "Events.", "content": {"text/event-stream": _STREAM}}},
     )
     async def events(
         request: Request,
@@ -171,8 +181,9 @@ def changes_router(feed: Feed) -> APIRouter:
     ) -> StreamingResponse:
         """Changes from now on, or from the last event that was seen, as server-sent events.
 
-        `case`, `alarm`, `delivery` and `incident` say what has changed and its state; `reset` says that too much has
-        changed since the last event to be told one by one. A comment comes every 15 seconds while nothing changes.
+        The first one is `hello`, with `heartbeat_s`. `case`, `alarm`, `delivery` and `incident` say what has changed
+        and its state: `{"kind", "id", "state", "device_id", "case_id", "at"}`; `reset` says that too much has changed
+        since the last event to be told one by one. A comment comes every 15 seconds while nothing changes.
         """
         name = f"{who.tenant_id}/{who}"
         if feed.streams.total() >= MOST_STREAMS or feed.streams[name] >= MOST_OF_ONE:

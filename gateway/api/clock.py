@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request
-from pydantic import BaseModel, BeforeValidator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator
 
 from devices.clock import Clock, ScaledClock, to_datetime
 from gateway.people.door import Operator, Viewer, at_home, people_of
@@ -17,9 +17,11 @@ def _instant_s(value: object) -> object:
 
 
 class Hold(BaseModel):
-    """Up to where the clock may run; null lets it run freely."""
+    """Up to where the clock may run, in RFC 3339 or epoch seconds; null lets it run freely."""
 
-    hold_until: Annotated[float | None, BeforeValidator(_instant_s)]
+    hold_until: Annotated[
+        float | None, BeforeValidator(_instant_s, json_schema_input_type=float | AwareDatetime | None)
+    ]
 
 
 class ClockView(BaseModel):

@@ -13,7 +13,7 @@ from devices.clock import Clock
 from devices.commands.model import CommandState, CommandView
 from devices.commands.queries import cancel_command, find_command, list_commands
 from gateway.api.fields import Behalf, Name
-from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, moment_of
+from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import Connection
 from gateway.api.writes import TAGGED, Act, Done, Writing, tag_of
 from gateway.commands.issue import Rules, Wish, issue
@@ -56,7 +56,12 @@ def commands_router(pool: AsyncConnectionPool[Connection], rules: Rules, clock: 
     """``/devices/{device_id}/commands`` and what lies below it."""
     router = APIRouter(tags=["commands"])
 
-    @router.post("/devices/{device_id}/commands", response_model=DeviceCommand, status_code=HTTPStatus.CREATED)
+    @router.post(
+        "/devices/{device_id}/commands",
+        response_model=DeviceCommand,
+        status_code=HTTPStatus.CREATED,
+        responses={HTTPStatus.OK: {"model": DeviceCommand, "description": "It was told so before, under this id."}},
+    )
     async def command(device_id: Name, asked: CommandRequest, who: Agent, request: Request, write: Writing) -> Response:
         """Tell a device to do something; 200 where it was told so before under this id."""
         at_home(request, who)
@@ -78,9 +83,9 @@ def commands_router(pool: AsyncConnectionPool[Connection], rules: Rules, clock: 
         after = decode_cursor(cursor, int, str)
         before = (moment_of(int(after[0])), str(after[1])) if after else None
         async with pool.connection() as conn:
-            found = await list_commands(conn, who.tenant_id, device_id, limit, before)
+            found, last = cut(await list_commands(conn, who.tenant_id, device_id, limit + 1, before), limit)
         await people_of(request).note(who, "device.commands", device_id)
-        end = encode_cursor(us_of(found[-1].issued_at), found[-1].command_id) if len(found) == limit else None
+        end = None if last is None else encode_cursor(us_of(last.issued_at), last.command_id)
         return Page(items=[_shown(view) for view in found], next=end)
 
     @router.get("/devices/{device_id}/commands/{command_id}", responses=TAGGED)

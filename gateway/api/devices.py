@@ -4,23 +4,23 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from psycopg_pool import AsyncConnectionPool
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from gateway.api.device_habits import Born, DeviceHabits, find_habits
 from gateway.api.device_queries import StoredReading, Stretch, find_held, list_readings, summarise_device
 from gateway.api.fields import Instant, Name
-from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, moment_of
+from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import Connection, Row, list_devices, tenant_of
 from gateway.order.queries import order_of
 from gateway.people.door import Viewer, at_home, people_of, still
 from gateway.people.model import Actor
-from gateway.pipeline.taps import Taps
+from gateway.pipeline.taps import PacketFate, Taps
 from gateway.store.times import us_of
 
 
@@ -112,10 +112,10 @@ def devices_router(
         """Registered devices, by id."""
         after = decode_cursor(cursor, str) or [None]
         async with pool.connection() as conn:
-            wanted = {"tenant_id": who.tenant_id, "device_id": None, "after": after[0], "limit": limit}
-            rows = await list_devices(conn, wanted)
+            wanted = {"tenant_id": who.tenant_id, "device_id": None, "after": after[0], "limit": limit + 1}
+            rows, last = cut(await list_devices(conn, wanted), limit)
         await people_of(request).note(who, "device.list", "")
-        end = encode_cursor(rows[-1]["device_id"]) if len(rows) == limit else None
+        end = None if last is None else encode_cursor(last["device_id"])
         return Page(items=[Device.model_validate(row) for row in rows], next=end)
 
     @router.get("/devices/{device_id}")
@@ -161,8 +161,16 @@ def devices_router(
     return router
 
 
+_LINES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "One object a line.",
+        "content": {"application/x-ndjson": {"schema": TypeAdapter(PacketFate).json_schema()}},
+    }
+}
+
+
 def _add_tail(router: APIRouter, pool: AsyncConnectionPool[Connection], taps: Taps) -> None:
-    @router.get("/devices/{device_id}/tail", response_class=StreamingResponse)
+    @router.get("/devices/{device_id}/tail", response_class=StreamingResponse, responses=_LINES)
     async def tail(device_id: Name, who: Viewer, request: Request) -> StreamingResponse:
         """What becomes of each of the device's packets, a JSON object a line, for as long as the caller listens.
 

@@ -117,8 +117,12 @@ def export_router(pool: Pool) -> APIRouter:
 
 
 def _responses() -> dict[int | str, dict[str, Any]]:
-    content = {media.partition(";")[0]: {"schema": {"type": "string"}} for media in _MEDIA.values()}
-    return {200: {"description": "The file.", "content": content}}
+    content: dict[str, Any] = {
+        "text/csv": {"schema": {"type": "string", "description": "A row of names, then the rows."}},
+        _MEDIA["parquet"]: {"schema": {"type": "string", "format": "binary"}},
+    }
+    named = {"Content-Disposition": {"description": "With the file's name.", "schema": {"type": "string"}}}
+    return {200: {"description": "The file.", "content": content, "headers": named}}
 
 
 def _values(tenant_id: str, device_id: str | None, since: datetime | None, until: datetime | None) -> dict[str, object]:

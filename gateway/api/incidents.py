@@ -6,7 +6,7 @@ from fastapi import APIRouter, HTTPException, Request
 from psycopg_pool import AsyncConnectionPool
 
 from gateway.api.fields import Name
-from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor
 from gateway.api.queries import Connection
 from gateway.cohorts.shown import IncidentState, IncidentView, MemberView, list_incidents, list_members
 from gateway.people.door import Viewer, people_of
@@ -31,9 +31,10 @@ def incidents_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
         before = decode_cursor(cursor, int)
         async with pool.connection() as conn:
             found = await list_incidents(
-                conn, who.tenant_id, state=state, before=int(before[0]) if before else None, limit=limit
+                conn, who.tenant_id, state=state, before=int(before[0]) if before else None, limit=limit + 1
             )
-        return Page(items=found, next=encode_cursor(found[-1].number) if len(found) == limit else None)
+        items, last = cut(found, limit)
+        return Page(items=list(items), next=None if last is None else encode_cursor(last.number))
 
     @router.get("/incidents/{incident_id}")
     async def incident(incident_id: Name, who: Viewer) -> IncidentView:
@@ -50,8 +51,9 @@ def incidents_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
         await people_of(request).note(who, "incident.members", incident_id)
         async with pool.connection() as conn:
             found = await list_members(
-                conn, who.tenant_id, incident_id, after=str(after[0]) if after else None, limit=limit
+                conn, who.tenant_id, incident_id, after=str(after[0]) if after else None, limit=limit + 1
             )
-        return Page(items=found, next=encode_cursor(found[-1].alarm_id) if len(found) == limit else None)
+        items, last = cut(found, limit)
+        return Page(items=list(items), next=None if last is None else encode_cursor(last.alarm_id))
 
     return router

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Request, Response
 
 from gateway.people.door import actor
 from gateway.settings import ApiSettings
+
+_MEDIA: Final = {name: {"schema": {"type": "string"}} for name in ("text/plain", "application/openmetrics-text")}
 
 Scrape = Callable[[str], tuple[bytes, str]]
 
@@ -16,7 +18,7 @@ def metrics_router(scrape: Scrape, settings: ApiSettings) -> APIRouter:
     """``GET /metrics``, with a bearer token or, for whom `api.metrics` says so, without."""
     router = APIRouter(tags=["metrics"])
 
-    @router.get("/metrics", response_class=Response)
+    @router.get("/metrics", response_class=Response, responses={200: {"content": _MEDIA}})
     async def metrics(request: Request, accept: Annotated[str, Header()] = "") -> Response:
         """The gateway's numbers in the format of Prometheus, or of OpenMetrics where that is asked for."""
         if not (settings.metrics == "anyone" or (settings.metrics == "loopback" and _is_from_here(request))):

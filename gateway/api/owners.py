@@ -11,7 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 
 from gateway.api.fields import Name
-from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, moment_of
+from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import Connection
 from gateway.people.door import Viewer, people_of
 from gateway.store.times import us_of
@@ -191,12 +191,11 @@ def owners_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
             "part": key[1],
             "number": key[2],
             "key": key[3],
-            "most": limit + _TIES,
-            "limit": limit,
+            "most": limit + 1 + _TIES,
+            "limit": limit + 1,
         }
         async with pool.connection() as conn:
-            rows = await read_timeline(conn, values)
-        last = rows[-1] if len(rows) == limit else None
+            rows, last = cut(await read_timeline(conn, values), limit)
         end = None if last is None else encode_cursor(us_of(last["at"]), last["part"], last["number"], last["key"])
         return Page(items=[Moment.model_validate(row) for row in rows], next=end)
 

@@ -2,16 +2,17 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 from fastapi import HTTPException, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 _NUMBERS: Final = 2**63
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many items.")]
@@ -21,8 +22,22 @@ Cursor = Annotated[str | None, Query(description="`next` of the page before; lea
 class Page(BaseModel, Generic[Item]):
     """Some items, and the cursor of the next page: null on the last one."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"description": "Some items, and the cursor of the next page: null on the last one."}
+    )
+
     items: list[Item]
     next: str | None
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """What it is called in the document: `CasePage`."""
+        return f"{params[0].__name__}Page"
+
+
+def cut(found: Sequence[Found], limit: int) -> tuple[Sequence[Found], Found | None]:
+    """Of at most one more than `limit` rows those of the page, and its last one where there is a next page."""
+    return found[:limit], found[limit - 1] if len(found) > limit else None
 
 
 def page_of(

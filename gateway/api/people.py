@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 from devices.errors import CareloopError
 from gateway.api.fields import Instant, Name
-from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, page_of
+from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor, page_of
 from gateway.api.queries import Connection
-from gateway.api.writes import TAGGED, Act, Done, Write, Writing, tag_of
+from gateway.api.writes import GIVEN_ONCE, TAGGED, Act, Done, Write, Writing, tag_of
 from gateway.people.administer import Office
 from gateway.people.audit import AuditFilter, list_audit
 from gateway.people.door import Admin
@@ -132,9 +132,10 @@ def people_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
                 who.tenant_id,
                 AuditFilter(by, what, subject),
                 before=int(before[0]) if before else None,
-                limit=limit,
+                limit=limit + 1,
             )
-        end = encode_cursor(found[-1].audit_id) if len(found) == limit else None
+        found, last = cut(found, limit)
+        end = None if last is None else encode_cursor(last.audit_id)
         return Page(items=[AuditShown.model_validate(asdict(each)) for each in found], next=end)
 
     return router
@@ -160,7 +161,7 @@ def _add_people(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> Non
 
 
 def _add_changes(router: APIRouter) -> None:
-    @router.post("/people", response_model=OneTime, status_code=HTTPStatus.CREATED)
+    @router.post("/people", response_model=OneTime, status_code=HTTPStatus.CREATED, responses=GIVEN_ONCE)
     async def add(asked: PersonAsked, who: Admin, write: Writing) -> Response:
         """Add somebody; the answer holds their one-time password, this once."""
 
@@ -185,7 +186,7 @@ def _add_changes(router: APIRouter) -> None:
         inputs = {"role": asked.role, "disabled": asked.disabled}
         return await _administer(write, who, Act("person.change", name, inputs), work)
 
-    @router.post("/people/{name}/password", response_model=OneTime)
+    @router.post("/people/{name}/password", response_model=OneTime, responses=GIVEN_ONCE)
     async def reset(name: Name, who: Admin, write: Writing) -> Response:
         """Give somebody a one-time password, shown this once, and end their sessions."""
 
@@ -212,7 +213,7 @@ def _add_tokens(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> Non
         response.headers["ETag"] = _tag(found)
         return found
 
-    @router.post("/tokens", response_model=NewToken, status_code=HTTPStatus.CREATED)
+    @router.post("/tokens", response_model=NewToken, status_code=HTTPStatus.CREATED, responses=GIVEN_ONCE)
     async def create(asked: TokenAsked, who: Admin, write: Writing) -> Response:
         """Make a token; the answer holds its text, this once."""
 

@@ -13,7 +13,7 @@ from crm_sync.cases.quiet_queries import Quiet, QuietKind, QuietView, end_quiet,
 from devices.clock import Clock, to_datetime
 from devices.errors import CareloopError
 from gateway.api.fields import Behalf, BigNumber, Instant, Name, Reason
-from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor
 from gateway.api.queries import Connection
 from gateway.api.writes import TAGGED, Act, Done, Writing, tag_of
 from gateway.people.door import Operator, Viewer
@@ -82,10 +82,11 @@ def silences_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIR
                 who.tenant_id,
                 live_at_s=clock.now_s() if live else None,
                 before=int(before[0]) if before else None,
-                limit=limit,
+                limit=limit + 1,
             )
-        end = encode_cursor(found[-1].quiet_id) if len(found) == limit else None
-        return Page(items=[_shown(each) for each in found], next=end)
+        items, last = cut(found, limit)
+        end = None if last is None else encode_cursor(last.quiet_id)
+        return Page(items=[_shown(each) for each in items], next=end)
 
     @router.get("/silences/{quiet_id}", responses=TAGGED)
     async def one(quiet_id: BigNumber, who: Viewer, response: Response) -> Silence:

@@ -52,6 +52,10 @@ TAGGED: Final[dict[int | str, dict[str, Any]]] = {
 }
 """What OpenAPI tells of a call whose answer bears an ETag."""
 
+GIVEN_ONCE: Final[dict[int | str, dict[str, Any]]] = {
+    204: {"description": "It was answered before, under the same Idempotency-Key: its secret is given once."}
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Act:

@@ -9,11 +9,12 @@ A session's cookie needs the session's CSRF token on every write, in the header 
 
 import math
 import secrets
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated, Final
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from gateway.people.model import Actor, Role, SignedIn
 from gateway.people.people import People
@@ -83,29 +84,36 @@ async def still(request: Request, found: Actor) -> bool:
     return now is not None and now.tenant_id == found.tenant_id and now.role.may(found.role)
 
 
-def at_least(least: Role) -> Callable[[Request], Awaitable[Actor]]:
-    """A dependency: who a request is from, who may do what this role may. Raises HTTPException 401, 403 or 429."""
+class AtLeast(SecurityBase):
+    """A dependency: who a request is from, who may do what this role may. Raises HTTPException 401, 403 or 429.
 
-    async def check(request: Request) -> Actor:
+    FastAPI tells of it in the document of the API under the role's name, from which `gateway.api.openapi` reads it.
+    """
+
+    def __init__(self, least: Role) -> None:
+        self.least = least
+        self.scheme_name = str(least)
+        self.model = HTTPBearer()
+
+    async def __call__(self, request: Request) -> Actor:
+        """Who it is."""
         found = await actor(request)
         if found.must_change_password:
             raise HTTPException(HTTPStatus.FORBIDDEN, "change the one-time password first")
-        if not found.role.may(least):
-            raise HTTPException(HTTPStatus.FORBIDDEN, f"this needs the role {least}; yours is {found.role}")
+        if not found.role.may(self.least):
+            raise HTTPException(HTTPStatus.FORBIDDEN, f"this needs the role {self.least}; yours is {found.role}")
         return found
-
-    return check
 
 
 async def may_call(request: Request) -> Actor:
     """The least that a route asks for, whatever else it asks for itself: a viewer's look, an agent's act."""
-    return await at_least(Role.VIEWER if request.method in _HARMLESS else Role.AGENT)(request)
+    return await AtLeast(Role.VIEWER if request.method in _HARMLESS else Role.AGENT)(request)
 
 
-Viewer = Annotated[Actor, Depends(at_least(Role.VIEWER))]
-Agent = Annotated[Actor, Depends(at_least(Role.AGENT))]
-Operator = Annotated[Actor, Depends(at_least(Role.OPERATOR))]
-Admin = Annotated[Actor, Depends(at_least(Role.ADMIN))]
+Viewer = Annotated[Actor, Depends(AtLeast(Role.VIEWER))]
+Agent = Annotated[Actor, Depends(AtLeast(Role.AGENT))]
+Operator = Annotated[Actor, Depends(AtLeast(Role.OPERATOR))]
+Admin = Annotated[Actor, Depends(AtLeast(Role.ADMIN))]
 
 
 def at_home(request: Request, found: Actor) -> None:

@@ -9,6 +9,7 @@ from tempfile import mkdtemp
 from typing import Any, Final
 
 import httpx
+import jsonschema_rs
 import psycopg
 import pytest
 import schemathesis
@@ -17,6 +18,7 @@ from hypothesis.errors import Unsatisfiable
 from psycopg import sql
 from schemathesis.core.failures import FailureGroup
 
+from gateway.api.openapi_words import EXAMPLES as BODIES
 from gateway.database.postmaster import wait_until
 from gateway.people.model import Role
 from gateway.people.people import digest_of
@@ -142,11 +144,67 @@ def test_every_call_below_v1_says_how_one_signs_in(site: Site) -> None:
     for path, item in site.document["paths"].items():
         for method, operation in item.items():
             is_open = path.startswith(("/healthz", "/readyz", "/v1/callbacks/", "/v1/session/oidc"))
-            assert is_open or operation["security"], path
+            is_open |= (path, method) == ("/v1/session", "post")
+            assert is_open != bool(operation["security"]), path
             assert re.match(r"\S", operation.get("description", operation["summary"])), path
-            if path.startswith("/v1/") and not is_open and (path, method) != ("/v1/session", "post"):
+            if path.startswith("/v1/") and not is_open:
                 bare = httpx.request(method, site.url + re.sub(r"\{.*?\}", "1", path), timeout=30)
                 assert bare.status_code in {401, 422}, (method, path)
+
+
+def test_the_document_names_calls_roles_and_headers_as_they_are(site: Site) -> None:
+    operations = [
+        (path, method, each) for path, item in site.document["paths"].items() for method, each in item.items()
+    ]
+    names = [operation["operationId"] for _, _, operation in operations]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", name) for name in names), names
+    tags = {each["name"] for each in site.document["tags"]}
+    assert {tag for _, _, operation in operations for tag in operation["tags"]} == tags
+    for path, method, operation in operations:
+        if method != "get" and path.startswith("/v1/") and not path.startswith(("/v1/callbacks/", "/v1/session")):
+            assert operation["x-careloop-role"] == role_for(path), path
+            assert {"session": [], "csrf": []} in operation["security"], path
+    with site.client() as client:
+        nobody, readings = {"Authorization": "Bearer nobody"}, {"model": "coffee-machine"}
+        for path, params, headers in (
+            ("/v1/cases/{case_id}", {}, {}),
+            ("/v1/cases/{case_id}", {}, nobody),
+            ("/v1/export/readings", readings, {}),
+            ("/v1/export/readings", {**readings, "format": "parquet"}, {}),
+            ("/metrics", {}, {}),
+        ):
+            answer = client.get(path.format(**site.known), params=params, headers=headers)
+            said = site.document["paths"][path]["get"]["responses"].get(str(answer.status_code), {})
+            assert answer.headers["content-type"].partition(";")[0] in said["content"], (path, answer.text)
+            told = {"etag", "content-disposition", "www-authenticate", "retry-after"} & set(answer.headers.keys())
+            assert told <= {name.lower() for name in said.get("headers", {})}, path
+
+
+def test_each_example_is_one_that_its_schema_takes(site: Site) -> None:
+    schemas: dict[str, Any] = site.document["components"]["schemas"]
+    examples = [(name, each) for name, schema in schemas.items() for each in schema.get("examples", [])]
+    assert set(BODIES) == {name for name, _ in examples}
+    for name, example in examples:
+        schema = {"$ref": f"#/components/schemas/{name}", "components": site.document["components"]}
+        jsonschema_rs.validate(schema, example)
+
+
+def test_the_last_page_is_the_one_without_a_next_even_where_it_is_full(site: Site) -> None:
+    put_real(site, "paged")
+    full = 0
+    with site.client() as client:
+        for path, item in site.document["paths"].items():
+            operation = item.get("get", {})
+            if path == "/v1/audit" or "cursor" not in {each["name"] for each in operation.get("parameters", ())}:
+                continue
+            asked = path.format(**site.known, incident_id="inc_paged")
+            items = client.get(asked, params={"limit": 900}).json()["items"]
+            if items:
+                last = client.get(asked, params={"limit": len(items)}).json()
+                assert (len(last["items"]), last["next"]) == (len(items), None), path
+                full += 1
+    assert full > 5
 
 
 TABLES: Final = (
