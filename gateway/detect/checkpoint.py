@@ -20,6 +20,7 @@ from gateway.detect.cohort import NOBODY
 from gateway.detect.detector import MigratingDetector
 from gateway.detect.episodes import EPISODE_FIELDS
 from gateway.detect.fleet import Fleet
+from gateway.detect.groups import OWNER
 from gateway.detect.station import OWNER_FIELDS, Station
 from gateway.detect.table import Numeric
 
@@ -145,7 +146,7 @@ def load_device(
     if saved.format != FORMAT or len(saved.devices) != 1:
         raise ValueError("not the state of one device, or of another format")
     for station, slots in fleet.slots_of(int(fleet.enrol([device_id])[0])):
-        station.table.rows(slots).clear(keep=["owner"])
+        station.table.rows(slots).clear(keep=[OWNER])
         station.deadlines.forget_all()
     _load(stations, fleet, profiles, msgspec.structs.replace(saved, devices=[device_id]))
 

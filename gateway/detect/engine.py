@@ -5,7 +5,6 @@ puts every slot that the turn touched back to what it was.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -13,45 +12,28 @@ import numpy as np
 
 from devices.ids import PARTITIONS
 from devices.profiles.model import Profile
-from gateway.detect.arrays import Floats, Indices, Mask
+from gateway.detect.arrays import Indices
 from gateway.detect.checkpoint import load_device, load_state, save_device, save_state
 from gateway.detect.cohort import NOBODY, Habits, Prior, survey
-from gateway.detect.detector import Batch, Detector, Findings, load_detectors
-from gateway.detect.episodes import Phase, Rules, Step, step
+from gateway.detect.detector import Detector, load_detectors
 from gateway.detect.fleet import Fleet
-from gateway.detect.happenings import Chosen, judge_events, seat_events
-from gateway.detect.happenings import Signs as EventSigns
+from gateway.detect.happenings import judge_events, seat_events
+from gateway.detect.in_waves import EVENTS, InWaves, Told, tell_of
 from gateway.detect.lanes import Lane, Layout
-from gateway.detect.listening import Signs, fall_silent, hear
-from gateway.detect.model import LARGEST, AlarmChange, AlarmEvent, Events, Samples
+from gateway.detect.listening import Signs, fall_silent
+from gateway.detect.model import AlarmChange, Events, Samples
 from gateway.detect.moving import part
 from gateway.detect.native import DISMISSED, TOLD, UNOPENED, load_kernel
 from gateway.detect.native.compiled import Arrived, Stop
 from gateway.detect.roster import Roster
+from gateway.detect.seating import arrive, find_seats
 from gateway.detect.settings import DetectSettings
-from gateway.detect.station import FOR, KEEP_FIRING_FOR, Station
-from gateway.detect.table import Journal, Rows
-from gateway.detect.telling import Decision, tell
-from gateway.detect.waves import waves
-
-NO_VALUES: Final = np.empty((0, 0))
-EVENTS: Final[Mapping[int, AlarmEvent]] = {Step.RAISED: "raised", Step.UPDATED: "updated", Step.CLEARED: "cleared"}
+from gateway.detect.shelf import Shelves
+from gateway.detect.station import Station
+from gateway.detect.table import Journal
+from gateway.detect.telling import Decision
 
 TIDY_EVERY: Final = 256  # turns
-
-# Orders the changes of one call as if its samples had come one by one: sample, station, watch.
-_Place = tuple[float, int, int]
-_Told = list[tuple[_Place, AlarmChange]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Wave:
-    """Readings of distinct devices of one roster."""
-
-    place: Indices | Floats  # [k], in the order of all readings of this call
-    seats: Indices  # [k]
-    ts_s: Floats  # [k]
-    values: Floats  # [k, m]
 
 
 class Engine:
@@ -71,13 +53,14 @@ class Engine:
 
         With `compiled`, our own detectors run as compiled loops where these are installed; the findings are the same.
         """
-        self._settings = settings
         self._journal = Journal()
-        kernel = load_kernel() if compiled else None
+        self._kernel = load_kernel() if compiled else None
         named = load_detectors() if detectors is None else detectors
-        self._stations = {name: Station(name, named[name], self._journal, kernel) for name in sorted(named)}
+        self._stations = {name: Station(name, named[name], self._journal, self._kernel) for name in sorted(named)}
         self._order = {name: place for place, name in enumerate(self._stations, start=1)}
         self._fleet = Fleet(self._stations, settings, self._journal)
+        self._shelves = Shelves([station.table for station in self._stations.values() if station.compiled])
+        self._in_waves = InWaves(self._fleet, settings, self._order, self._journal)
         self._profiles = dict(profiles)
         self._dirty: set[int] = set()
         self._dirty_before: set[int] = set()
@@ -86,19 +69,15 @@ class Engine:
 
     def judge(self, samples: Sequence[Samples], events: Events | None = None) -> list[AlarmChange]:
         """Judge readings and events in the order of their arrival; how they are batched makes no difference."""
-        told: _Told = []
+        told: Told = []
         first = 0
         for some in samples:
             self._judge(some, first, told)
             first += len(some.ts_s)
         if events is not None:
             self._touch(seat_events(self._fleet, events))
-        judge_events(self._fleet, samples, events, partial(self._show, told=told))
+        judge_events(self._fleet, samples, events, partial(self._in_waves.judge_events, told=told))
         return _in_order(told)
-
-    def _show(self, roster: Roster, lane: Lane, signs: EventSigns, chosen: Chosen, told: _Told) -> None:
-        """Judge events, and the time that readings tell of, by the watches that count events."""
-        self._judge_slots(roster, lane, _Wave(signs.place, signs.seats, signs.ts_s, NO_VALUES), chosen, told)
 
     def numbers_of(self, device_ids: Sequence[str]) -> Indices:
         """This engine's numbers of devices, new ones for devices that it does not know yet; they never change."""
@@ -106,7 +85,7 @@ class Engine:
 
     def alive(self, device_ids: Sequence[str], alive_s: float) -> list[AlarmChange]:
         """Signs of life other than readings; devices that never sent a reading are not yet listened for."""
-        told: _Told = []
+        told: Told = []
         distinct = list(dict.fromkeys(device_ids))
         found = self._fleet.find(distinct)
         known = np.flatnonzero(found >= 0)
@@ -117,7 +96,7 @@ class Engine:
             seats = self._fleet.seat_of[devices[here]]
             untimed_s = np.full(len(seats), np.nan)
             signs = Signs(known[here], seats, untimed_s, np.full(len(seats), alive_s))
-            self._hear(roster, roster.deadline_lanes, signs, told)
+            self._in_waves.hear(roster, roster.deadline_lanes, signs, told)
         return _in_order(told)
 
     def due(self, alive_s: float, now_s: float) -> list[AlarmChange]:
@@ -159,6 +138,7 @@ class Engine:
         if self._journal.turn % TIDY_EVERY == 0:
             for station in self._stations.values():
                 station.table.tidy()
+            self._shelves.arrange()
 
     def rollback(self) -> None:
         """Close the turn as if nothing in it had happened."""
@@ -252,35 +232,24 @@ class Engine:
         touched[self._fleet.partition_of[devices]] = True
         self._dirty.update(np.flatnonzero(touched).tolist())
 
-    def _judge(self, samples: Samples, first: int, told: _Told) -> None:
+    def _judge(self, samples: Samples, first: int, told: Told) -> None:
         number = self._fleet.roster(samples.profile)
         devices = self._fleet.enrol(samples.device_ids) if samples.numbers is None else samples.numbers
         self._touch(devices)
-        if (self._fleet.roster_of.take(devices) != number).any():
+        seats = find_seats(self._kernel, self._fleet, number, devices, samples)
+        if seats is None:
             for place, watch, change in part(self._fleet, devices, number, samples.device, samples.ts_s):
                 told.append(((first + place, -1, watch), change))
             self._fleet.settle(devices, number)
+            seats = self._fleet.seat_of.take(devices).take(samples.device)
         roster = self._fleet.rosters[number]
-        arrived = _arrived(samples, self._fleet.seat_of.take(devices))
+        arrived = arrive(samples, seats)
         layout = roster.layout(samples.metrics)
         self._judge_in_order(roster, layout, arrived, (first, told))
         if layout.in_waves:
-            self._judge_in_waves(roster, layout.in_waves, samples, arrived, (first, told))
+            self._in_waves.judge(roster, layout.in_waves, samples, arrived, (first, told))
 
-    def _judge_in_waves(
-        self, roster: Roster, lanes: Sequence[Lane], samples: Samples, arrived: Arrived, where: tuple[int, _Told]
-    ) -> None:
-        """Bring readings before detectors that take one sample of each of many devices at once."""
-        first, told = where
-        deadlines = [lane for lane in lanes if lane.station.deadline is not None]
-        series = [lane for lane in lanes if lane.station.series is not None]
-        for at in waves(samples.device, int(samples.device.max(initial=-1)) + 1):
-            wave = _Wave(first + at, arrived.seats[at], arrived.ts_s[at], arrived.values[at])
-            self._hear(roster, deadlines, Signs(first + at, wave.seats, wave.ts_s, arrived.alive_s[at]), told)
-            for lane in series:
-                self._judge_lane(roster, lane, wave, told)
-
-    def _judge_in_order(self, roster: Roster, layout: Layout, arrived: Arrived, where: tuple[int, _Told]) -> None:
+    def _judge_in_order(self, roster: Roster, layout: Layout, arrived: Arrived, where: tuple[int, Told]) -> None:
         """Bring readings before the detectors' compiled loops, one after the other."""
         first, told = where
         for number, stop in layout.go(arrived, roster.slots):
@@ -297,7 +266,7 @@ class Engine:
                 told.append(
                     (
                         (first + stop.sample, order, int(watch[0])),
-                        self._tell(station, state, self._decision(stop, lane, arrived)),
+                        tell_of(self._fleet, station, state, self._decision(stop, lane, arrived)),
                     )
                 )
             if stop.why & DISMISSED:
@@ -314,121 +283,6 @@ class Engine:
         value = np.nan if metric < 0 else arrived.values[stop.sample, metric]
         return Decision(device_id, EVENTS[stop.step], float(arrived.ts_s[stop.sample]), float(value), stop.score)
 
-    def _tell(self, station: Station, state: Rows, decision: Decision) -> AlarmChange:
-        whole = station.combining is not None and station.bindings[int(state["watch"][0])].metric is None
-        return tell(station, state, decision, self._fleet.parts_of(station, int(state["device"][0])) if whole else ())
 
-    def _judge_lane(self, roster: Roster, lane: Lane, wave: _Wave, told: _Told) -> None:
-        """Bring readings of distinct devices before one detector: their series, then the devices as a whole."""
-        of_device: Mask = np.less(lane.metrics, 0)
-        values = np.where(of_device, np.nan, wave.values[:, lane.metrics])
-        there: Mask = np.less_equal(np.abs(values), LARGEST)
-        there |= of_device & np.any(there, axis=1, keepdims=True)
-        slots = roster.find(lane, wave.seats, there, wave.ts_s)
-        each: Mask = np.eye(len(of_device), dtype=np.bool_)
-        # One after the other, where a series is judged beside others of its device.
-        for watches in (*(each if lane.station.looks_around else [~of_device]), of_device):
-            reading, which = np.nonzero((slots >= 0) & watches)
-            if len(reading):
-                some = slots[reading, which]
-                self._judge_slots(roster, lane, wave, (reading, which, some, values[reading, which]), told)
-
-    def _judge_slots(
-        self,
-        roster: Roster,
-        lane: Lane,
-        wave: _Wave,
-        chosen: tuple[Indices, Indices, Indices, Floats],
-        told: _Told,
-    ) -> None:
-        """Judge values by the watches at some places of a lane: all of them of series, or all of devices."""
-        (reading, which, slots, values), station = chosen, lane.station
-        ts_s, seats, whole = wave.ts_s[reading], wave.seats[reading], bool(lane.metrics[which[0]] < 0)
-        state = station.table.rows(slots)
-        newest_s, phase = state["newest_s"], state["phase"]
-        late = ts_s < newest_s
-        batch = Batch(
-            ts_s=ts_s,
-            value=values,
-            late=late,
-            firing=(phase >= Phase.ACTIVE) | roster.alarmed(lane, seats),
-            watch=lane.watches[which],
-            parameters=station.parameters,
-            peers=roster.peers(lane, seats) if station.looks_around else None,
-        )
-        state["newest_s"] = np.fmax(newest_s, ts_s)
-        if whole:
-            assert station.combining is not None
-            findings = station.combining.combine(state, roster.parts(lane, seats), batch)
-        else:
-            assert station.series is not None
-            if station.evidence_points:
-                station.remember(state, ts_s, batch.value)
-            findings = station.series.judge(state, batch)
-        state.flush()
-        news = ~late & (findings.breach | (phase > Phase.IDLE))
-        if findings.judged is not None:
-            news &= findings.judged
-        if news.any():
-            self._advance(station, state, batch, findings, (np.flatnonzero(news), wave.place[reading]), told)
-        if findings.dismissed is not None and findings.dismissed.any():
-            gone = findings.dismissed
-            roster.dismiss(seats[gone], lane.columns[which[gone]], self._journal)
-
-    def _advance(  # noqa: PLR0917 - one step of the episodes: what is stepped, by what, and where it is told
-        self,
-        station: Station,
-        state: Rows,
-        batch: Batch,
-        findings: Findings,
-        where: tuple[Indices, Indices | Floats],
-        told: _Told,
-    ) -> None:
-        """Move the episodes of the series at `where[0]`, and tell what changed."""
-        news, place = where
-        some = Findings(
-            breach=findings.breach[news],
-            calm=findings.calm[news],
-            score=findings.score[news],
-            began_s=None if findings.began_s is None else findings.began_s[news],
-        )
-        rules = Rules(
-            for_s=station.parameters.of(FOR, batch.watch[news]),
-            keep_firing_for_s=station.parameters.of(KEEP_FIRING_FOR, batch.watch[news]),
-            update_every_s=self._settings.update_every,
-            update_score=self._settings.update_score,
-        )
-        steps = step(state.at(news), batch.ts_s[news], some, rules)
-        for i in np.flatnonzero(steps):  # changes, not devices
-            at = int(news[i])
-            one = state.at(np.array([at]))
-            decision = Decision(
-                device_id=self._fleet.ids[int(one["device"][0])],
-                event=EVENTS[int(steps[i])],
-                ts_s=float(batch.ts_s[at]),
-                value=float(batch.value[at]),
-                score=float(some.score[i]),
-            )
-            key = (float(place[at]), self._order[station.name], int(batch.watch[at]))
-            told.append((key, self._tell(station, one, decision)))
-
-    def _hear(self, roster: Roster, lanes: Sequence[Lane], signs: Signs, told: _Told) -> None:
-        for heard in hear(self._fleet, roster, lanes, signs):
-            told.append(((heard.place, 0, heard.watch), heard.change))
-
-
-def _in_order(told: _Told) -> list[AlarmChange]:
+def _in_order(told: Told) -> list[AlarmChange]:
     return [change for _, change in sorted(told, key=lambda item: item[0])]
-
-
-def _arrived(samples: Samples, seats: Indices) -> Arrived:
-    """The readings as loops take them; `seats` are those of the devices."""
-    alive_s = samples.alive_s
-    if not isinstance(alive_s, np.ndarray):
-        alive_s = np.full(len(samples.ts_s), alive_s, np.float64)
-    return Arrived(
-        seats=seats.take(samples.device),
-        ts_s=np.ascontiguousarray(samples.ts_s, np.float64),
-        alive_s=np.ascontiguousarray(alive_s, np.float64),
-        values=np.ascontiguousarray(samples.values, np.float64),
-    )

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from gateway.detect.arrays import Indices
+from gateway.detect.memory import CACHE_LINE, memory_of
 
 FIRST_CAPACITY: Final = 256
-CACHE_LINE: Final = 64  # bytes
 HOT: Final = "hot"  # the group of what every sample touches
+OWNER: Final = "owner"  # the group of what says whose a slot is
 NO_ROW: Final = -1
 WORTH_TIDYING: Final = 8  # one row of so many that nobody uses
 LOOKED_AT: Final = 256  # rows, before all of them are
@@ -74,24 +75,49 @@ class Group:
         for field in fields:
             place = self.places[field.name]
             self._initial.view(field.dtype)[place.first : place.end] = field.initial
+        self.shelf: Shelf | None = None
         self.slots = self._fresh(FIRST_CAPACITY)
 
     def _fresh(self, capacity: int) -> Bytes:
-        self._moves.count += 1
         # Where a slot starts on a cache line, it takes no more lines than it must.
-        memory = np.empty(capacity * self.width + CACHE_LINE, np.uint8)
-        start = -memory.ctypes.data % CACHE_LINE
-        self.address = memory.ctypes.data + start
-        slots = memory[start : start + capacity * self.width].reshape(capacity, self.width)
+        return self._filled(memory_of(capacity * self.width).reshape(capacity, self.width))
+
+    def _filled(self, slots: Bytes) -> Bytes:
+        """Memory for slots, all of them in their initial state; whoever knows where the old one was looks again."""
+        self._moves.count += 1
+        self.address = slots.ctypes.data
         slots[:] = self._initial
         return slots
 
+    @property
+    def stride(self) -> int:
+        """How far the next slot is, in bytes: more than the width where other groups stand between."""
+        return int(self.slots.strides[0])
+
     def grow(self, capacity: int) -> None:
         """Make room for so many slots."""
-        if capacity > len(self.slots):
-            slots = self._fresh(max(capacity, 2 * len(self.slots)))
-            slots[: len(self.slots)] = self.slots
-            self.slots = slots
+        if capacity <= len(self.slots):
+            return
+        capacity = max(capacity, 2 * len(self.slots))
+        if self.shelf is not None:
+            self.shelf.grow(capacity)
+        else:
+            self.move(self._fresh(capacity))
+
+    def place_in(self, slots: Bytes) -> None:
+        """Keep the slots in this memory from now on, [capacity, width]."""
+        self.move(self._filled(slots))
+
+    def move(self, slots: Bytes) -> None:
+        """Take what the slots hold along to memory that is as `_filled` gives it."""
+        kept = min(len(self.slots), len(slots))
+        slots[:kept] = self.slots[:kept]
+        self.slots = slots
+
+    def leave_shelf(self) -> None:
+        """Have memory of its own again."""
+        self.shelf = None
+        self.move(self._fresh(len(self.slots)))
 
     def reset(self, index: Indices) -> None:
         """Put slots into their initial state."""
@@ -103,8 +129,10 @@ class Group:
 
     def take(self, index: Indices) -> Bytes:
         """A copy of some slots, [n, width]."""
-        whole = np.dtype((np.void, self.width))
-        return self.slots.view(whole)[:, 0].take(index).view(np.uint8).reshape(len(index), self.width)
+        whole = self.slots.view(np.dtype((np.void, self.width)))[:, 0]
+        # `take` is faster, but copies all that does not lie side by side.
+        taken = whole.take(index) if self.shelf is None else whole[index]
+        return taken.view(np.uint8).reshape(len(index), self.width)
 
     def put(self, index: Indices, slots: Bytes) -> None:
         """Write some slots, as one opaque element each: four times as fast as rows of numbers."""
@@ -113,19 +141,37 @@ class Group:
 
     def take_cells(self, place: Place, index: Indices, lane: Indices) -> Array:
         """One lane of a vector that is stored alone, [n]."""
+        if self.shelf is not None:
+            beside: Array = self.slots.view(place.dtype)[index, lane]
+            return beside
         taken: Array = self._numbers(place).take(index * (self.width // np.dtype(place.dtype).itemsize) + lane)
         return taken
 
     def put_cells(self, place: Place, index: Indices, lane: Indices, values: Array | float) -> None:
         """Write one lane of a vector that is stored alone."""
-        self._numbers(place)[index * (self.width // np.dtype(place.dtype).itemsize) + lane] = values
+        if self.shelf is not None:
+            self.slots.view(place.dtype)[index, lane] = values
+        else:
+            self._numbers(place)[index * (self.width // np.dtype(place.dtype).itemsize) + lane] = values
 
     def _numbers(self, place: Place) -> Array:
         return self.slots.view(place.dtype).reshape(-1)
 
     def bytes_for(self, slots: int) -> int:
         """What so many slots take in memory."""
-        return slots * self.width
+        return slots * self.width if self.shelf is None else self.shelf.bytes_for(self, slots)
+
+
+class Shelf(Protocol):
+    """Memory that groups of several tables share, slot by slot."""
+
+    def grow(self, capacity: int) -> None:
+        """Make room for so many slots, for all groups in it."""
+        ...
+
+    def bytes_for(self, group: Group, slots: int) -> int:
+        """What a group of so many slots takes of it."""
+        ...
 
 
 class RowIndex:

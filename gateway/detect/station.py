@@ -23,14 +23,15 @@ from gateway.detect.detector import (
     resolve_parameters,
 )
 from gateway.detect.episodes import EPISODE_FIELDS
+from gateway.detect.groups import OWNER
 from gateway.detect.native import Kernel
 from gateway.detect.native.compiled import Compiled, LaneLoop
 from gateway.detect.settings import DetectSettings
 from gateway.detect.table import Field, Journal, Rows, Table
 
 OWNER_FIELDS: Final[Sequence[Field]] = (
-    Field("device", "i4", -1, group="owner"),  # the device's slot; -1 for a slot given back
-    Field("watch", "i4", -1, group="owner"),  # the watch's number at this station
+    Field("device", "i4", -1, group=OWNER),  # the device's slot; -1 for a slot given back
+    Field("watch", "i4", -1, group=OWNER),  # the watch's number at this station
 )
 LAST_SECOND: Final = 2.0**32 - 1  # in 2106
 FOR: Final = "watch.for"

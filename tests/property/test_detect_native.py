@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +19,7 @@ from gateway.detect.lines import Line, Row
 from gateway.detect.model import AlarmChange, Samples
 from gateway.detect.native import load_kernel
 from gateway.detect.settings import DetectSettings
+from gateway.detect.shelf import Shelf
 from gateway.detect.stream import Scorer
 from tests.detect.stories import DAY_S, HOUR_S
 from tests.property.test_detect_splits import PROFILE, readings, samples_of
@@ -96,6 +98,40 @@ def test_compiled_or_not_makes_no_difference(
     told = lived(compiled, batches, undone)
     assert told == lived(plain, batches, undone)
     assert saved(compiled) == saved(plain)
+
+
+@pytest.mark.parametrize("profile", [PROFILE, AUTOMATIC], ids=lambda profile: profile.model)
+def test_where_the_state_lies_makes_no_difference(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are put side by side, grow there, and are taken apart again, between turns of which some are undone."""
+    shelves: list[int] = []
+
+    class Counted(Shelf):
+        def grow(self, capacity: int) -> None:
+            shelves.append(capacity)
+            super().grow(capacity)
+
+    monkeypatch.setattr("gateway.detect.engine.TIDY_EVERY", 1)
+    monkeypatch.setattr("gateway.detect.shelf.WORTH_IT", 8)
+    monkeypatch.setattr("gateway.detect.shelf.Shelf", Counted)
+    lines = sorted(
+        (
+            replace(line, device=f"{line.device}-{first_day}", ts_s=line.ts_s + first_day * DAY_S)
+            for first_day in range(0, 16, 2)
+            for line in readings(first_day, devices=20, count=250)
+        ),
+        key=lambda line: line.ts_s,
+    )
+    alive_s = np.maximum.accumulate([line.ts_s for line in lines]).tolist()
+    batches = [
+        with_metrics(lines[start : start + 100], profile, alive_s[start : start + 100])
+        for start in range(0, len(lines), 100)
+    ]
+    compiled, plain = Engine({}, SETTINGS), Engine({}, SETTINGS, compiled=False)
+    told = lived(compiled, batches, {3, 7, 12})
+    assert len(set(shelves)) > 1
+    assert told == lived(plain, batches, {3, 7, 12})
+    for device_id in compiled.device_ids():
+        assert compiled.take_out(device_id) == plain.take_out(device_id)
 
 
 def test_the_bound_on_metrics_is_the_same() -> None:

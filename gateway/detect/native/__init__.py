@@ -72,7 +72,6 @@ class LaneCall(ctypes.Structure):
     samples: int
     metrics: int
     ts_s: int
-    alive_s: int
     values: int
     seats: int
     slots: int
@@ -112,7 +111,7 @@ class LaneCall(ctypes.Structure):
     score: float
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("samples", "metrics")),
-        *((name, ctypes.c_void_p) for name in ("ts_s", "alive_s", "values", "seats", "slots")),
+        *((name, ctypes.c_void_p) for name in ("ts_s", "values", "seats", "slots")),
         *((name, ctypes.c_int64) for name in ("columns", "watches")),
         *((name, ctypes.c_void_p) for name in ("column", "watch", "metric", "bound", "judge", "fetch")),
         ("parts", ctypes.c_int64),
@@ -145,6 +144,7 @@ class TogetherCall(ctypes.Structure):
     seats: int
     slots: int
     columns: int
+    alive_step: int
     lanes: int
     lane: Any
     bound: int
@@ -156,7 +156,7 @@ class TogetherCall(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("samples", "metrics")),
         *((name, ctypes.c_void_p) for name in ("ts_s", "alive_s", "values", "seats", "slots")),
-        *((name, ctypes.c_int64) for name in ("columns", "lanes")),
+        *((name, ctypes.c_int64) for name in ("columns", "alive_step", "lanes")),
         ("lane", ctypes.POINTER(ctypes.POINTER(LaneCall))),
         ("bound", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("watches", "sample", "at", "which", "short_of")),
@@ -202,6 +202,9 @@ class Kernel:
         self.find_unopened = library.find_unopened
         self.find_unopened.argtypes = (ctypes.POINTER(LaneCall), ctypes.c_void_p, ctypes.c_void_p)
         self.find_unopened.restype = ctypes.c_int64
+        self.find_seats = library.find_seats
+        self.find_seats.argtypes = (*(ctypes.c_void_p, ctypes.c_int64) * 3, *(ctypes.c_void_p,) * 2, ctypes.c_int32)
+        self.find_seats.restype = ctypes.c_int32
 
     def loop(self, name: str, table: Table) -> Loop | None:
         """The loop of a detector, if it has one, and the table's fields are where it takes them to be."""

@@ -37,7 +37,7 @@ class Arrived:
 
     seats: Indices  # [n]
     ts_s: Floats  # [n]
-    alive_s: Floats  # [n]
+    alive_s: Floats  # [n], or [1] for all of them
     values: Floats  # [n, m]
 
     @cached_property
@@ -76,7 +76,7 @@ class Compiled:
         self._rows = (RowsMemory * len(indexes))()
         self._indexes = list(zip(self._rows, indexes, strict=True))
         for memory, group in self._places:
-            memory.width, memory.initial = group.width, group.initial_address
+            memory.initial = group.initial_address
             if isinstance(group, RareGroup):
                 memory.rows = ctypes.addressof(self._rows[indexes.index(group.index)])
         # A row may be kept whole, and one number of it once more.
@@ -128,7 +128,7 @@ class Compiled:
         for its, index in self._indexes:
             its.of, its.capacity = index.address, index.capacity
         for memory, group in self._places:
-            memory.slots = group.address
+            memory.slots, memory.width = group.address, group.stride
 
     def take_note_of_rows(self) -> None:
         """Let the table know which rows the loop has given to slots."""
@@ -240,8 +240,11 @@ class LaneLoop:
         """Be ready again, after a stop was seen to."""
         if why == UNOPENED:
             self._call.skips_unopened = 1
-        self._compiled.locate(self._call.watches)
         self._compiled.note()  # after what was done meanwhile
+
+    def locate(self) -> None:
+        """Look where the state is now."""
+        self._compiled.locate(self._call.watches)
 
     @property
     def has_nearer(self) -> bool:
@@ -289,6 +292,7 @@ class LoopsTogether:
         call = self._call
         call.samples, call.metrics = arrived.values.shape
         call.ts_s, call.alive_s, call.values, call.seats = arrived.addresses
+        call.alive_step = int(len(arrived.alive_s) > 1)
         call.slots, call.columns = slots.ctypes.data, slots.shape[1]
         for loop in self._loops:
             loop.prepare(call.samples, scores)
@@ -301,6 +305,8 @@ class LoopsTogether:
             number = call.at
             loop = self._loops[number]
             yield number, loop.stop(why)
+            for each in self._loops:  # a table that grows moves those that stand beside it
+                each.locate()
             loop.go_on(why)
         self._take_note_of_rows()
 

@@ -326,7 +326,9 @@ static finding_t combine(lane_t *lane, const sample_t *sample) {
 EXPORT void fetch_decline(const lane_t *lane, const reading_t *reading, int64_t slot, const void *hot) {
     const decline_t *state = hot;
     if (state->kind <= COUNTER) ask_for(row_of(lane, DAY, slot));
-    if (state->hour != (float)reading->hour) ask_for(row_of(lane, DRIFT, slot)); /* most have none of their own */
+    if (state->hour == (float)reading->hour) return;
+    ask_for(row_of(lane, DRIFT, slot)); /* most have none of their own */
+    if (state->kind == (float)IN_REGIMES) ask_for_row(row_of(lane, REGIMES, slot), sizeof(regimes_t));
 }
 
 static const detector_t DECLINE = {

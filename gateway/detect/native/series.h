@@ -56,7 +56,7 @@ typedef struct {
 
 typedef struct lane_t {
     int64_t samples, metrics;
-    const double *ts_s, *alive_s, *values; /* [samples], [samples], [samples, metrics] */
+    const double *ts_s, *values; /* [samples], [samples, metrics] */
     const int64_t *seats;                  /* [samples] */
     int32_t *slots;                        /* [seats, columns]; negative for none */
     int64_t columns, watches;
@@ -104,10 +104,17 @@ typedef struct {
     double score, began_s;
 } finding_t;
 
-/* Have memory at hand when its turn comes. A function that does only this must not look as if it did nothing. */
+/* Have memory at hand when its turn comes: in the second cache, for which a processor can ask for more at a time than
+ * for the first. A function that does only this must not look as if it did nothing. */
 INLINE void ask_for(const void *memory) {
     __asm__ volatile("" : : "r"(memory));
-    __builtin_prefetch(memory, 1);
+    __builtin_prefetch(memory, 0, 2);
+}
+
+/* The same of a row that may lie across two lines. */
+INLINE void ask_for_row(const void *row, size_t size) {
+    ask_for(row);
+    ask_for((const uint8_t *)row + size - 1);
 }
 
 /* A slot's fields of one group, to be read. They are elsewhere once a slot that had no row is changed. */

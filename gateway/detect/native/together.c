@@ -10,7 +10,7 @@ typedef struct {
     const double *ts_s, *alive_s, *values;
     const int64_t *seats;
     int32_t *slots;
-    int64_t columns, lanes;
+    int64_t columns, alive_step, lanes; /* the step is 0 where one `alive_s` is that of all */
     lane_t **lane;
     watch_t *bound; /* [watches], of all lanes */
     int64_t watches;
@@ -25,7 +25,6 @@ EXPORT void begin_together(together_t *call) {
         lane->samples = call->samples;
         lane->metrics = call->metrics;
         lane->ts_s = call->ts_s;
-        lane->alive_s = call->alive_s;
         lane->values = call->values;
         lane->seats = call->seats;
         lane->slots = call->slots;
@@ -35,7 +34,7 @@ EXPORT void begin_together(together_t *call) {
     call->sample = call->at = call->which = 0;
 }
 
-enum { SOON = 8, SOONER = 16, SOONEST = 24 }; /* readings ahead whose memory is asked for */
+enum { SOON = 16, SOONER = 32, SOONEST = 48 }; /* readings ahead whose memory is asked for */
 
 typedef struct { double from_s, until_s, hour; int64_t hour_of_day; } hour_clock_t;
 
@@ -117,7 +116,7 @@ EXPORT FOR_EACH_PROCESSOR int32_t judge_together(together_t *call) {
         reading_t reading = {
             .number = i,
             .ts_s = call->ts_s[i],
-            .alive_s = call->alive_s[i],
+            .alive_s = call->alive_s[i * call->alive_step],
             .values = call->values + i * call->metrics,
             .seat = call->seats[i],
             .slots = call->slots + call->seats[i] * call->columns,

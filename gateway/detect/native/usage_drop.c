@@ -240,14 +240,11 @@ INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset,
 EXPORT void fetch_usage_drop(const lane_t *lane, const reading_t *reading, int64_t slot, const void *hot) {
     const usage_t *state = hot;
     if ((float)reading->hour == state->hour) return;
-    char *habit = row_of(lane, HABIT, slot), *run = row_of(lane, RUN, slot);
-    ask_for(habit);
-    ask_for(habit + sizeof(habit_t) - 1);
-    ask_for(run);
-    ask_for(run + sizeof(run_t) - 1);
+    ask_for_row(row_of(lane, HABIT, slot), sizeof(habit_t));
+    ask_for_row(row_of(lane, RUN, slot), sizeof(run_t));
     ask_for((float *)row_of(lane, USUAL, slot) + place_in((double)state->hour, 24));
-    ask_for(row_of(lane, CHANCES, slot));
-    ask_for(row_of(lane, LULL, slot));
+    ask_for_row(row_of(lane, CHANCES, slot), sizeof(chances_t));
+    ask_for_row(row_of(lane, LULL, slot), sizeof(lull_t));
 }
 
 static const detector_t USAGE_DROP = {

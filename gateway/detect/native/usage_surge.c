@@ -310,9 +310,7 @@ INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset,
 EXPORT void fetch_usage_surge(const lane_t *lane, const reading_t *reading, int64_t slot, const void *hot) {
     const using_t *state = hot;
     if ((float)reading->hour == state->hour) return;
-    char *surge = row_of(lane, SURGE, slot);
-    ask_for(surge);
-    ask_for(surge + sizeof(surge_t) - 1);
+    ask_for_row(row_of(lane, SURGE, slot), sizeof(surge_t));
 }
 
 static const detector_t USAGE_SURGE = {

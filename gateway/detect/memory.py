@@ -1,0 +1,33 @@
+"""Memory that is reached at random: on large pages where the system has them."""
+
+import mmap
+from contextlib import suppress
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+CACHE_LINE: Final = 64  # bytes
+LARGE_PAGE: Final = 1 << 21
+WORTH_PAGES: Final = 1 << 20  # below this, pages of the usual size are as good
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def memory_of(size: int) -> Bytes:
+    """So many bytes, whatever is in them, beginning on a cache line.
+
+    What is touched at random costs a look-up of its page as well as of itself; on pages of two megabytes the processor
+    knows them all.
+    """
+    if size < WORTH_PAGES or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return _aligned(np.empty(size + CACHE_LINE, np.uint8), CACHE_LINE, size)
+    pages = mmap.mmap(-1, size + LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # of a kernel without them
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return _aligned(np.frombuffer(pages, np.uint8), LARGE_PAGE, size)
+
+
+def _aligned(memory: Bytes, boundary: int, size: int) -> Bytes:
+    start = -memory.ctypes.data % boundary
+    return memory[start : start + size]
