@@ -52,6 +52,7 @@ class Outcome:
     tries: int | None = None  # fewer attempts than the schedule has, for answers that seldom change
     answer: str = ""  # its beginning, redacted
     request: str = ""  # the call that it answers, where an adapter makes several: method, path, body; redacted
+    put_as: Sequence[str] = ()  # in which of the CRM's words the record stands by our own doing
 
 
 class Limited(Retryable):
@@ -148,6 +149,7 @@ class RecordChange:
     outcome: AgentOutcome | None = None
     version: int | None = None  # rises with each change on the CRM's side
     customer_said: str = ""  # of the fault, in an agent's words
+    word: str = field(default="", compare=False)  # the CRM's own, of which `status` is the meaning
 
 
 @dataclass(frozen=True, slots=True)

@@ -345,6 +345,17 @@ async def record_external_id(
     await conn.execute(_RECORD_EXTERNAL_ID, [tenant_id, endpoint, case_id, _storable(external_id), now_s])
 
 
+_RECORD_OWN_MOVE = """
+UPDATE external_ref SET put_as = %s WHERE (tenant_id, endpoint, case_id) = (%s, %s, %s)
+"""
+
+
+async def record_own_move(conn: Connection, tenant_id: str, endpoint: str, case_id: str, put_as: Sequence[str]) -> None:
+    """Keep in which words we have put a CRM's record."""
+    words = [_storable(word) for word in put_as]
+    await conn.execute(_RECORD_OWN_MOVE, [words, tenant_id, endpoint, case_id])
+
+
 async def _rows(
     conn: Connection, query: LiteralString, values: Sequence[object] | Mapping[str, object]
 ) -> list[TupleRow]:

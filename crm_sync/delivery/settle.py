@@ -58,6 +58,8 @@ async def settle(
     tenant_id, name, case_id = claimed.message.tenant_id, claimed.message.endpoint, claimed.message.stream_key
     if outcome.external_id is not None:
         await queries.record_external_id(conn, tenant_id, name, case_id, outcome.external_id, now_s=now_s)
+    if outcome.put_as:
+        await queries.record_own_move(conn, tenant_id, name, case_id, outcome.put_as)
     if outcome.result is Result.OK:
         await queries.note_success(conn, tenant_id, name)
         if claimed.message.type is MessageType.CASE_UPDATED:

@@ -1,5 +1,6 @@
 """What is known of CRMs' records."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString
 
@@ -19,13 +20,20 @@ class Known:
     seen_status: str | None
     seen_outcome: str | None
     is_quiet: bool  # nothing is on its way to that record, or it waits for a person
+    put_as: Sequence[str]  # in which words we have put it ourselves, and nobody has moved it since
+    is_reopening: bool  # we are just opening it again
 
 
 _FIND: Final[LiteralString] = """
 SELECT x.case_id, x.seen_status, x.seen_outcome,
        NOT EXISTS (SELECT FROM outbox_stream s
                     WHERE (s.tenant_id, s.endpoint, s.stream_key) = (x.tenant_id, x.endpoint, x.case_id)
-                      AND s.head_seq < s.next_seq AND s.state = 'live')
+                      AND s.head_seq < s.next_seq AND s.state = 'live'),
+       x.put_as,
+       EXISTS (SELECT FROM outbox_stream s JOIN outbox_message m ON m.stream_id = s.stream_id AND m.seq = s.head_seq
+                WHERE (s.tenant_id, s.endpoint, s.stream_key) = (x.tenant_id, x.endpoint, x.case_id)
+                  AND s.leased_until IS NOT NULL AND m.type = 'case.updated'
+                  AND convert_from(m.body, 'UTF8')::jsonb -> 'data' ->> 'change' = 'reopened')
   FROM external_ref x
  WHERE x.tenant_id = %(tenant_id)s AND x.endpoint = %(endpoint)s
    AND (x.case_id = %(case_id)s OR x.external_id = %(external_id)s)
@@ -49,13 +57,16 @@ async def find(conn: Connection, tenant_id: str, endpoint: str, change: RecordCh
 
 
 _NOTE: Final[LiteralString] = """
-UPDATE external_ref SET seen_status = %s, seen_outcome = %s WHERE (tenant_id, endpoint, case_id) = (%s, %s, %s)
+UPDATE external_ref SET seen_status = %s, seen_outcome = %s, put_as = CASE WHEN %s THEN put_as ELSE '{}' END
+ WHERE (tenant_id, endpoint, case_id) = (%s, %s, %s)
 """
 
 
-async def note_seen(conn: Connection, tenant_id: str, endpoint: str, case_id: str, change: RecordChange) -> None:
-    """Remember how a record was last seen."""
-    await conn.execute(_NOTE, [change.status, change.outcome, tenant_id, endpoint, case_id])
+async def note_seen(
+    conn: Connection, tenant_id: str, endpoint: str, case_id: str, change: RecordChange, *, is_own: bool = False
+) -> None:
+    """Remember how a record was last seen, and whether it stands there by our own doing."""
+    await conn.execute(_NOTE, [change.status, change.outcome, is_own, tenant_id, endpoint, case_id])
 
 
 _ASKED_UNTIL: Final[LiteralString] = """

@@ -317,3 +317,35 @@ async def test_its_own_limit_makes_a_comparison_wait_and_not_fail(plain_database
         for _ in range(6):
             assert [found async for _, found in work.compare(0.0)] == [[]]
         assert slept
+
+
+async def test_what_careloop_did_to_a_ticket_is_not_taken_for_an_agents_doing(
+    plain_database_url: str, tmp_path: Path
+) -> None:
+    spec = tmp_path / "desk.toml"
+    spec.write_text(
+        EXAMPLE.read_text().replace('{ pending = "waiting",', '{ open = "in_progress", pending = "waiting",')
+    )
+
+    async def agents_said(desk: Desk) -> list[str]:
+        rows = await desk.world.rows(
+            "SELECT reason FROM case_transition WHERE actor = 'crm:crm' ORDER BY transition_id"
+        )
+        return [row["reason"] for row in rows]
+
+    async with open_desk(plain_database_url, spec) as desk:
+        await desk.world.happens(notice(event="cleared", at_s=NOON + 60, started_at_s=NOON - HOUR))
+        await desk.deliver()
+        await desk.poll()
+        await desk.world.happens(notice(at_s=NOON + HOUR, started_at_s=NOON + HOUR - 60))
+        await desk.deliver()
+        assert desk.helpdesk.tickets[100]["status"] == "open"  # as the relapse has it
+        assert await desk.poll() == {"no_change": 1}
+        assert (await desk.hook({"id": 100, "status": "open", "updated_at": 7})).effect == "no_change"
+        assert (await desk.hook({"id": 100, "status": "solved", "updated_at": 6})).effect == "old_version"
+        assert await agents_said(desk) == []  # nobody there has taken it up
+        desk.helpdesk.tickets[100]["status"] = "pending"
+        assert await desk.poll() == {"applied": 1}
+        desk.helpdesk.tickets[100]["status"] = "open"  # the same word, but an agent's by now
+        assert await desk.poll() == {"applied": 1}
+        assert await agents_said(desk) == ["waiting", "in_progress"]

@@ -26,6 +26,7 @@ from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.examine import examine
 from crm_sync.adapters.rest.hearing import Tickets
 from crm_sync.adapters.rest.limits import Budget
+from crm_sync.adapters.rest.own_moves import words_put
 from crm_sync.adapters.rest.people import Directory
 from crm_sync.adapters.rest.reading import RestInbound, read_changes, read_contacts, read_tickets
 from crm_sync.adapters.rest.steps import Going, step
@@ -119,7 +120,8 @@ class RestAdapter:
             outcome = failed.outcome
         except TimeoutError:
             outcome = Outcome(Result.UNKNOWN, "timeout", "all calls together")
-        return replace(outcome, external_id=work.external_id)
+        put_as = words_put(self.spec, work.values, delivery) if outcome.result is Result.OK else ()
+        return replace(outcome, external_id=work.external_id, put_as=put_as)
 
     async def find_case(self, key: str) -> Sequence[str]:
         """Every record under a case's id. Raises Retryable."""

@@ -21,7 +21,8 @@ def read_changes(reading: Reading, items: Sequence[Json]) -> list[RecordChange]:
     """Those items whose status means something here."""
     found: list[RecordChange] = []
     for item in items:
-        status = reading.statuses.get(as_text(look_up(reading.status, item)))
+        stands = as_text(look_up(reading.status, item))
+        status = reading.statuses.get(stands)
         if status is None:
             continue
         word = as_text(look_up(reading.outcome, item)) if reading.outcome else ""
@@ -34,6 +35,7 @@ def read_changes(reading: Reading, items: Sequence[Json]) -> list[RecordChange]:
                 outcome=reading.outcomes.get(word),
                 version=_as_version(version),
                 customer_said=_name(reading.customer_said, item) or "",
+                word=stands,
             )
         )
     return found

@@ -12,6 +12,7 @@ from crm_sync.adapters.contract import Audit, Delivery, Outcome, Result
 from crm_sync.adapters.rest.caller import Caller, Reply
 from crm_sync.adapters.rest.calls import Attachment, Find, FindNote, Note, Read, Status, Write
 from crm_sync.adapters.rest.classify import RECORD_GONE, CallFailed
+from crm_sync.adapters.rest.own_moves import MOVES
 from crm_sync.adapters.rest.picture import name_of_picture
 from crm_sync.adapters.rest.record import called_in, differences, is_ours
 from crm_sync.adapters.rest.spec import FACTS, Spec
@@ -19,9 +20,6 @@ from crm_sync.adapters.rest.story import write_news, write_todo
 from crm_sync.adapters.rest.template import Json, Values, as_text, look_up
 from crm_sync.settings import MessageType
 from devices.clock import to_datetime
-
-_MOVES: Final = frozenset({"reopened", "waiting", "accepted", "in_progress"})
-"""Changes of a live case that move its record."""
 
 _MOST_READ: Final = 100  # hits of a search that are looked at one by one
 _WAITS_FOR_PARENT: Final = 3  # attempts; then the case goes on without the tie
@@ -184,7 +182,7 @@ class Work:
         if self._spec.update is not None:
             await self._tell("update", self._spec.update)
             await self._check_record()
-        moves = self._facts["change"] in _MOVES
+        moves = self._facts["change"] in MOVES
         for step in self._in_order(self._move_on if moves else None):
             await step()
         await self._tie()
