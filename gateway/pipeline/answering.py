@@ -40,7 +40,10 @@ class Answers:
 
 
 def settle(pieces: Sequence[Piece], verdicts: Sequence[Verdict]) -> None:
-    """Tell each origin what became of its packets, piece by piece in the order given; one verdict for each packet."""
+    """Tell each origin what became of its packets, piece by piece in the order given; one verdict for each packet.
+
+    One that fails keeps none of the others waiting; the first such error is raised when all have been told.
+    """
     told: dict[int, tuple[Origin, list[int], list[Verdict]]] = {}
     alike = verdicts.verdict if isinstance(verdicts, Alike) else None
     start = 0
@@ -53,5 +56,11 @@ def settle(pieces: Sequence[Piece], verdicts: Sequence[Verdict]) -> None:
             stop = start + len(tokens)
             entry[2].extend(verdicts[start:stop])
             start = stop
+    failed: Exception | None = None
     for origin, its_tokens, its_verdicts in told.values():
-        origin.settle(its_tokens, its_verdicts if alike is None else Alike(alike, len(its_tokens)))
+        try:
+            origin.settle(its_tokens, its_verdicts if alike is None else Alike(alike, len(its_tokens)))
+        except Exception as error:  # noqa: BLE001 - a fault of one door's is no reason to leave devices unanswered
+            failed = failed or error
+    if failed is not None:
+        raise failed
