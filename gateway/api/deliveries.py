@@ -1,12 +1,15 @@
 """Messages to CRMs and how far they have come, as the API shows them."""
 
+import time
+from dataclasses import asdict
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from crm_sync.delivery.records import (
     DeliveryDetail,
@@ -19,8 +22,9 @@ from crm_sync.delivery.records import (
     list_endpoints,
 )
 from crm_sync.delivery.replay import Replayed, replay, resume_endpoint
+from crm_sync.delivery.replay_range import PER_MINUTE, DeadLetters, count_dead, replay_range
 from devices.errors import CareloopError
-from gateway.api.fields import Name
+from gateway.api.fields import BigNumber, Instant, Name
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, page_of
 from gateway.api.queries import Connection
 from gateway.api.writes import Act, Done, Writing
@@ -33,6 +37,30 @@ class Again(BaseModel):
 
     message_id: str
     result: Replayed
+
+
+class RangeAsked(BaseModel):
+    """Which dead letters are to be sent again, as they were counted before."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    endpoint: Name | None = None
+    case_id: Name | None = None
+    type: Name | None = None
+    since: Annotated[Instant | None, Field(description="Written at or after.")] = None
+    until: Annotated[Instant | None, Field(description="Written before.")] = None
+    count: Annotated[BigNumber, Field(description="As `GET /deliveries/dead` counted them: what is confirmed.")]
+    up_to: Annotated[BigNumber, Field(description="As `GET /deliveries/dead` said it.")]
+    per_minute: Annotated[int, Field(ge=1, le=6000)] = PER_MINUTE
+
+
+class RangedAnswer(BaseModel):
+    """What sending a range again did."""
+
+    again: int
+    parked: Annotated[int, Field(description="They wait behind a dead message that is not in the range.")]
+    left: Annotated[int, Field(description="More than one call takes: count anew, and ask for the next.")]
+    lasts_s: Annotated[float, Field(description="Until the last of them is due.")]
 
 
 class Resumed(BaseModel):
@@ -65,6 +93,8 @@ def deliveries_router(pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> A
             )
         return Page(items=list(page.items), next=None if page.next is None else encode_cursor(page.next))
 
+    _add_range(router, pool)
+
     @router.get("/deliveries/{message_id}")
     async def delivery(message_id: Name, who: Viewer, request: Request) -> DeliveryDetail:
         """One message, every attempt and what was answered; for agents whose it is, and for nobody their link."""
@@ -89,6 +119,39 @@ def deliveries_router(pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> A
 
     _add_endpoints(router, pool)
     return router
+
+
+def _add_range(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> None:
+    @router.get("/deliveries/dead")
+    async def dead(  # noqa: PLR0917 - each is a query parameter
+        who: Viewer,
+        endpoint: Name | None = None,
+        case_id: Name | None = None,
+        kind: Annotated[Name | None, Query(alias="type")] = None,
+        since: Instant | None = None,
+        until: Instant | None = None,
+    ) -> DeadLetters:
+        """How many dead letters there are in a range: to be looked at before they are sent again."""
+        async with pool.connection() as conn:
+            return await count_dead(conn, who.tenant_id, DeliveryFilter("dead", endpoint, case_id, kind, since, until))
+
+    @router.post("/deliveries/replay", response_model=RangedAnswer, status_code=HTTPStatus.ACCEPTED)
+    async def replay_all(asked: RangeAsked, who: Operator, write: Writing) -> Response:
+        """Send a range of dead letters again, as they were counted, so many a minute and at most 1000 at once.
+
+        409 where they are not as many any more; the contact policy is asked again before each leaves.
+        """
+        which = DeliveryFilter("dead", asked.endpoint, asked.case_id, asked.type, asked.since, asked.until)
+        seen = DeadLetters(asked.count, {}, None, None, asked.up_to)
+
+        async def work(conn: Connection) -> Done:
+            ranged = await replay_range(
+                conn, who.tenant_id, which, seen, per_minute=asked.per_minute, now_s=time.time()
+            )
+            return Done(RangedAnswer.model_validate(asdict(ranged)), status=HTTPStatus.ACCEPTED)
+
+        inputs = asked.model_dump(mode="json", exclude_none=True)
+        return await write.run(Act("delivery.replay_range", asked.endpoint or "", inputs), work)
 
 
 def _add_endpoints(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> None:

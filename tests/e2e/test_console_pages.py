@@ -199,6 +199,19 @@ def test_a_message_that_failed_is_sent_again_and_its_endpoint_resumed(
     expect(page.locator("[data-part=state]")).to_contain_text("delivered")
     assert console_world.record_of(case_id)
     assert _acts(console_world) >= {"endpoint.resume", "delivery.replay"}
+    other_id = console_world.case_of(console_world.heat(), "proposed")["case_id"]
+    monkeypatch.setattr(Message, "read", _understand_nothing)
+    console_world.decide(other_id, "approve")
+    window.go(f"/deliveries?case_id={other_id}&state=dead")
+    ranged = page.locator("[data-part=range]")
+    expect(ranged).to_contain_text("one failed message")
+    monkeypatch.undo()
+    ranged.get_by_label("I have looked at them").check()
+    ranged.get_by_role("button", name="Send one again").click()
+    expect(page.locator("body")).to_contain_text("1 are sent again, 0 are left.")
+    window.go(f"/deliveries?case_id={other_id}")
+    expect(page.locator("[data-row]", has_text="case.opened")).to_contain_text("delivered")
+    assert "delivery.replay_range" in _acts(console_world)
 
 
 def test_an_entry_in_quarantine_is_found_and_tried_again(window: Window, console_world: ConsoleWorld) -> None:

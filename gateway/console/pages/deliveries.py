@@ -1,18 +1,22 @@
 """Messages to CRMs: how far they came, what was answered, which endpoint is in trouble, and another try."""
 
+from datetime import UTC, date, datetime, time
 from http import HTTPStatus
+from time import time as now_s
 from typing import Final, cast, get_args
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from crm_sync.delivery.records import DeliveryFilter, MessageState, get_delivery, list_deliveries, list_endpoints
 from crm_sync.delivery.replay import Replayed, replay, resume_endpoint
+from crm_sync.delivery.replay_range import MOST, PER_MINUTE, DeadLetters, count_dead, replay_range
 from gateway.console.parts import Desk, done
 from gateway.people.audit import record
 from gateway.people.model import Role
 
 SIZE: Final = 50
 MOST_SUBJECT: Final = 100
+MOST_PER_MINUTE: Final = 6000
 STATES: Final[tuple[str, ...]] = get_args(MessageState)
 SAID: Final = {
     Replayed.AGAIN: "It is sent again.",
@@ -26,21 +30,39 @@ def deliveries_router(desk: Desk) -> APIRouter:
     router = APIRouter()
 
     @router.get("/deliveries")
-    async def deliveries(
-        request: Request, state: str = "", endpoint: str = "", case_id: str = "", cursor: int | None = None
+    async def deliveries(  # noqa: PLR0917 - each is a query parameter
+        request: Request,
+        state: str = "",
+        endpoint: str = "",
+        case_id: str = "",
+        since: str = "",
+        until: str = "",
+        cursor: int | None = None,
     ) -> Response:
         person = await desk.enter(request)
         which = DeliveryFilter(
             state=cast("MessageState", state) if state in STATES else None,
             endpoint=endpoint or None,
             case_id=case_id or None,
+            since=day_of(since),
+            until=day_of(until),
         )
         await desk.parts.people.note(person, "delivery.list", case_id[:MOST_SUBJECT], {"state": which.state})
         async with desk.pool.connection() as conn:
             page = await list_deliveries(conn, person.tenant_id, which, cursor=cursor, limit=SIZE)
             endpoints = await list_endpoints(conn, person.tenant_id)
+            dead = await count_dead(conn, person.tenant_id, which) if which.state == "dead" else None
         return await desk.page(
-            request, person, "deliveries.html", rows=page.items, next=page.next, endpoints=endpoints, states=STATES
+            request,
+            person,
+            "deliveries.html",
+            rows=page.items,
+            next=page.next,
+            endpoints=endpoints,
+            states=STATES,
+            dead=dead,
+            at_once=MOST,
+            per_minute=PER_MINUTE,
         )
 
     @router.get("/deliveries/{message_id}")
@@ -69,6 +91,29 @@ def _add_replays(router: APIRouter, desk: Desk) -> None:
             raise HTTPException(HTTPStatus.NOT_FOUND, "message")
         return done(request, f"/deliveries/{message_id}", desk.renderer.words_of(request).say(SAID[became]))
 
+    @router.post("/deliveries/replay")
+    async def replay_all(request: Request) -> Response:
+        person, fields = await desk.write(request, Role.OPERATOR)
+        which = DeliveryFilter(
+            "dead",
+            fields.get("endpoint") or None,
+            fields.get("case_id") or None,
+            since=day_of(fields.get("since", "")),
+            until=day_of(fields.get("until", "")),
+        )
+        count, up_to, pace = (_number(fields.get(name, "")) for name in ("count", "up_to", "per_minute"))
+        if fields.get("sure") != "yes" or not 1 <= pace <= MOST_PER_MINUTE:
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "sure")
+        seen = DeadLetters(count, {}, None, None, up_to)
+        told = {name: fields[name] for name in ("case_id", "since", "until") if fields.get(name)}
+        subject = (which.endpoint or "")[:MOST_SUBJECT]
+        inputs = {"count": count, "up_to": up_to, "per_minute": pace, **told}
+        async with desk.decided(person, "delivery.replay_range", subject, **inputs) as conn:
+            ranged = await replay_range(conn, person.tenant_id, which, seen, per_minute=pace, now_s=now_s())
+        words = desk.renderer.words_of(request)
+        says = words.say("{n} are sent again, {left} are left.").format(n=ranged.again, left=ranged.left)
+        return done(request, "/deliveries?state=dead", says)
+
     @router.post("/deliveries/endpoints/{endpoint}/resume")
     async def resume(request: Request, endpoint: str) -> Response:
         person, _ = await desk.write(request, Role.OPERATOR)
@@ -76,3 +121,15 @@ def _add_replays(router: APIRouter, desk: Desk) -> None:
             resumed = await resume_endpoint(conn, person.tenant_id, endpoint)
             await record(conn, person, "endpoint.resume", endpoint, {"resumed": resumed})
         return done(request, "/deliveries")
+
+
+def day_of(text: str) -> datetime | None:
+    """When a day begins, in UTC; None for what is none."""
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    except ValueError:
+        return None
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0  # noqa: PLR2004 - a bigint's digits
