@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from crm_sync.adapters import load_adapters, open_inbound
 from crm_sync.adapters.contract import Hook, Polled
 from crm_sync.adapters.rehearse import rehearse
+from crm_sync.adapters.rest.adapter import RestAdapter
 from crm_sync.delivery.replay import replay
 from crm_sync.outbox import OutboxMessage
 from crm_sync.signing import BadSignature
@@ -515,3 +516,53 @@ async def test_salesforce_reads_that_its_message_was_taken_only_when_it_was(
             assert await told.state() == "resolved"
             forged = await http.post(url, content=hook.body, params={"token": "another"})
             assert (forged.status_code, "Ack" in forged.text) == (401, False)
+
+
+LACKS = {
+    "zendesk": [
+        ("urgent", "urgent"),
+        ("pending", "pending"),
+        ("problem", "problem"),
+        ("agent", "the token belongs to an agent or administrator: what is there is another"),
+    ],
+    "hubspot": [
+        ("careloop_case", "careloop_case"),
+        ("careloop_outcome", "careloop_outcome"),
+        ("URGENT", "URGENT"),
+        ("hs_object_id", "hs_object_id"),
+        ("notes", "may read notes: careloop has no right"),
+    ],
+    "salesforce": [
+        ("Careloop_Case__c", "Careloop_Case__c"),
+        ("Careloop_Outcome__c", "Careloop_Outcome__c"),
+        ("Careloop_Owner__c", "Careloop_Owner__c"),
+        ("ParentId", "ParentId"),
+        ("On Hold", "On Hold"),
+        ("High", "High"),
+        ("createable", "may leave comments"),
+        ("updateable", "may make and change cases"),
+    ],
+    "dynamics365": [
+        ("new_careloopcase", "new_careloopcase"),
+        ("new_careloopoutcome", "new_careloopoutcome"),
+        ("parentcaseid", "parentcaseid"),
+        ("1000", "1000"),
+    ],
+}
+
+
+@pytest.mark.parametrize("party", [each for each in PARTIES if each.name in LACKS], ids=name_of)
+async def test_what_an_account_lacks_is_named_and_nothing_is_written(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        assert isinstance(affair.adapter, RestAdapter)
+        found = [finding async for finding in affair.adapter.examine()]
+        assert [finding for finding in found if not finding.ok] == []
+        assert not any("no check of the file looks at" in finding.detail for finding in found)
+        for lacking, words in LACKS[party.name]:
+            affair.vendor.lacks.add(lacking)
+            told = [finding.detail async for finding in affair.adapter.examine() if not finding.ok]
+            assert any(words in detail for detail in told), (lacking, told)
+            assert all(detail.startswith("not so: ") for detail in told)
+            affair.vendor.lacks.clear()
+        assert {asked.method for _, asked in affair.crm.asked} == {"GET"}
+        assert affair.vendor.book.tickets == {}

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
-from crm_sync.adapters.contract import Delivery, Health
+from crm_sync.adapters.contract import Delivery, Health, Outcome
 from crm_sync.adapters.rest.caller import Caller
 from crm_sync.adapters.rest.calls import Check
 from crm_sync.adapters.rest.classify import CallFailed
@@ -12,6 +12,13 @@ from crm_sync.adapters.rest.template import Json, Values, as_text, look_up
 from crm_sync.adapters.rest.work import Work
 from crm_sync.settings import MessageType
 
+_WHY: Final[Mapping[str, str]] = {
+    "http_401": "careloop is not let in: token, user or secret are wrong",
+    "no_token": "careloop is not let in: token, user or secret are wrong",
+    "http_403": "careloop has no right to see it",
+    "http_404": "there is no such thing, or careloop may not see it",
+    "refused": "what is there is another",
+}
 _NOBODYS_KEY: Final = "case_0000000000000000000000"
 
 
@@ -22,14 +29,29 @@ async def examine(spec: Spec, caller: Caller) -> AsyncIterator[Health]:
         try:
             answer = await caller.call(f"checks[{at}]", check, values)
         except CallFailed as failed:
-            yield Health(ok=False, detail=f"{check.says}: {failed.outcome.code} {failed.outcome.detail}"[:500])
+            yield Health(ok=False, detail=_not_so(check, failed.outcome))
         else:
             yield _judge(check, answer.body, spec.maps)
     if not spec.checks:
         yield await _search(spec, caller)
+    elif unseen := sorted(_maps_of(spec) - {check.hold_map for check in spec.checks}):
+        says = f"no check of the file looks at the words of {', '.join(f'maps.{name}' for name in unseen)}"
+        yield Health(ok=True, detail=f"{says}: only --write proves some of them")
     if spec.find is None and not spec.create.idempotency_header and spec.create.method == "POST":
         says = "a create whose answer is lost is made again: give find, create.idempotency_header, or an upsert"
         yield Health(ok=False, detail=says)
+
+
+def _maps_of(spec: Spec) -> set[str]:
+    """The tables whose words reach the helpdesk."""
+    return {mapped for call in spec.calls().values() for _, mapped in call.places() if mapped is not None}
+
+
+def _not_so(check: Check, outcome: Outcome) -> str:
+    """What a check did not find, in words."""
+    why = _WHY.get(outcome.code)
+    told = f"{outcome.code} {outcome.detail}" if why is None else f"{why} ({outcome.code})"
+    return f"not so: {check.says}: {told}"[:500]
 
 
 async def _search(spec: Spec, caller: Caller) -> Health:
@@ -55,5 +77,6 @@ def _judge(check: Check, answer: Json, maps: Mapping[str, Mapping[str, Json]]) -
     if not missing:
         return Health(ok=True, detail=check.says)
     return Health(
-        ok=False, detail=f"{check.says}: there is no {', '.join(missing)}; there are {', '.join(sorted(there))}"[:500]
+        ok=False,
+        detail=f"not so: {check.says}: there is no {', '.join(missing)}; there are {', '.join(sorted(there))}"[:500],
     )

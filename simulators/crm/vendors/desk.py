@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.policy import HTTP
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 JSON_BODY: Final = b"application/json"
 
@@ -161,6 +161,7 @@ class Vendor(Protocol):
 
     name: str
     book: Book
+    lacks: set[str]  # fields, values and rights that this account does not have, by name
     drops: set[str]  # of "key" and "priority": what is forgotten without a word
 
     def refuse(self, asked: Asked) -> Reply | None:
@@ -194,6 +195,24 @@ class Vendor(Protocol):
     def hook(self, changed: Sequence[Ticket], at_s: float, secret: str) -> HookRequest:
         """The hook that tells of changed tickets, genuine under `secret`."""
         ...
+
+
+def without(told: Any, lacks: set[str]) -> Any:
+    """A description of an account without what it lacks: what is named so, and what may be done by nobody."""
+    if isinstance(told, dict):
+        described = cast("dict[str, Any]", told)
+        return {
+            name: False if name in lacks and value is True else without(value, lacks)
+            for name, value in described.items()
+        }
+    if isinstance(told, list):
+        return [without(each, lacks) for each in cast("list[Any]", told) if not _is_named(each, lacks)]
+    return told
+
+
+def _is_named(told: Any, lacks: set[str]) -> bool:
+    names = cast("dict[str, Any]", told).values() if isinstance(told, dict) else (told,)
+    return any(str(name) in lacks for name in names if isinstance(name, str | int))
 
 
 def forms_of(asked: Asked) -> tuple[dict[str, str], File | None]:

@@ -11,10 +11,14 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from simulators.crm.vendors.desk import Asked, Book, File, HookRequest, Reply, Spoken, Ticket, instant
+from simulators.crm.vendors.desk import Asked, Book, File, HookRequest, Reply, Spoken, Ticket, instant, without
 from simulators.crm.vendors.granting import Granting
 
 _SPACE = uuid.UUID("6d1c1c3e-8f0b-4b7a-9f38-9f2f6c2f7a10")
+_COLUMNS = (
+    *("title", "description", "prioritycode", "statuscode", "parentcaseid"),
+    *("new_careloopcase", "new_careloopoutcome"),
+)
 _ENDED = {5: 1, 1000: 1, 6: 2, 2000: 2}  # statuscode -> statecode
 _BY_KEY = re.compile(r"incidents\(new_careloopcase='([^']*)'\)")
 _BY_ID = re.compile(r"(?:incidents|contacts)\(([^)=]+)\)")
@@ -41,6 +45,7 @@ class Dynamics:
         self.granting = Granting(token)
         self.book = Book()
         self.drops: set[str] = set()
+        self.lacks: set[str] = set()
         self.contacts = {"owner-1"}
 
     def refuse(self, asked: Asked) -> Reply | None:
@@ -74,8 +79,7 @@ class Dynamics:
         """Answer."""
         match self.kind(asked):
             case "checks":
-                key = {"KeyAttributes": ["new_careloopcase"], "EntityKeyIndexStatus": "Active"}
-                return Reply(200, {"value": [key] if "EntityDefinitions" in asked.path else []})
+                return Reply(200, without(_described(asked.path), self.lacks))
             case "contact":
                 called = _found(_BY_ID, asked.path)
                 return Reply(200, {"contactid": called}) if called in self.contacts else _missing()
@@ -91,7 +95,7 @@ class Dynamics:
             case "note" | "attachment":
                 return self._note(asked)
             case "note.find":
-                ticket = self.book.tickets.get(asked.query["$filter"].rpartition(" ")[2])
+                ticket = self.book.tickets.get(asked.query.get("$filter", "").rpartition(" ")[2])
                 notes = [] if ticket is None else [{"notetext": each.text} for each in ticket.notes]
                 files = [] if ticket is None else [{"filename": each.name} for each in ticket.files]
                 return Reply(200, {"value": [*notes, *files]})
@@ -215,6 +219,17 @@ class Dynamics:
         }
         headers = {"x-request-id": f"request-{at_s}", "x-ms-dynamics-entity-name": "incident"}
         return HookRequest(headers, {"code": secret}, json.dumps(context).encode())
+
+
+def _described(path: str) -> dict[str, Any]:
+    """A part of the table's definition."""
+    if path.endswith("/Keys"):
+        return {"value": [{"KeyAttributes": ["new_careloopcase"], "EntityKeyIndexStatus": "Active"}]}
+    if path.endswith("/Attributes"):
+        return {"value": [{"LogicalName": each} for each in _COLUMNS]}
+    codes = {"prioritycode": (1, 2, 3), "statuscode": (1, 2, 3, 4, *_ENDED)}
+    options = next((each for name, each in codes.items() if f"'{name}'" in path), None)
+    return {"value": []} if options is None else {"OptionSet": {"Options": [{"Value": each} for each in options]}}
 
 
 def _found(pattern: re.Pattern[str], text: str) -> str:

@@ -21,6 +21,7 @@ class Example:
         self.token = token
         self.book = Book()
         self.drops: set[str] = set()
+        self.lacks: set[str] = set()
         self.users = {"owner-1": 70}
 
     def refuse(self, asked: Asked) -> Reply | None:

@@ -11,7 +11,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from simulators.crm.vendors.desk import Asked, Book, HookRequest, Reply, Spoken, Ticket, bearer, forms_of, instant
+from simulators.crm.vendors.desk import (
+    Asked,
+    Book,
+    HookRequest,
+    Reply,
+    Spoken,
+    Ticket,
+    bearer,
+    forms_of,
+    instant,
+    without,
+)
 
 _FIRST = 90_001
 _STAGES = ("1", "2", "3", "4")
@@ -27,6 +38,7 @@ class Hubspot:
         self.token = token
         self.book = Book()
         self.drops: set[str] = set()
+        self.lacks: set[str] = set()
         self.contacts = {"owner-1": "301"}
         self.callback_url = CALLBACK_URL
 
@@ -64,7 +76,7 @@ class Hubspot:
         """Answer."""
         match self.kind(asked):
             case "checks":
-                return _described(asked.parts[-1])
+                return _described(asked.parts[-1], self.lacks)
             case "contact":
                 wanted = asked.json["filterGroups"][0]["filters"][0]["value"]
                 return Reply(200, {"results": [{"id": self.contacts[wanted]}] if wanted in self.contacts else []})
@@ -242,6 +254,8 @@ def _on_ticket(asked: Asked) -> str:
     """What is done with one, or put beside it."""
     if asked.path == "/files/v3/files":
         return "attachment"
+    if asked.method == "GET" and asked.parts[-1] in {"tickets", "notes"} and len(asked.parts) == 4:
+        return "checks"
     if asked.parts[-1] == "notes":
         return "attachment.attach" if "hs_attachment_ids" in asked.json["properties"] else "note"
     if asked.method == "GET":
@@ -266,15 +280,17 @@ def _missing() -> Reply:
     return Reply(404, {"status": "error", "category": "OBJECT_NOT_FOUND", "message": "Object not found"})
 
 
-def _described(what: str) -> Reply:
-    match what:
-        case "careloop_case":
-            return Reply(200, {"name": what, "hasUniqueValue": True})
-        case "hs_ticket_priority":
-            return Reply(
-                200, {"name": what, "options": [{"value": each} for each in ("LOW", "MEDIUM", "HIGH", "URGENT")]}
-            )
-        case "0":
-            return Reply(200, {"id": what, "stages": [{"id": each} for each in _STAGES]})
-        case _:
-            return _missing()
+def _described(what: str, lacks: set[str]) -> Reply:
+    """A property, or the pipeline; or the beginning of a list of records."""
+    known: dict[str, dict[str, Any]] = {
+        "careloop_case": {"hasUniqueValue": True},
+        "careloop_outcome": {"options": [{"value": each} for each in ("true", "false", "unclear")]},
+        "hs_object_id": {},
+        "hs_ticket_priority": {"options": [{"value": each} for each in ("LOW", "MEDIUM", "HIGH", "URGENT")]},
+        "0": {"stages": [{"id": each} for each in _STAGES]},
+    }
+    if what in {"tickets", "notes"}:
+        return Reply(403, {"category": "MISSING_SCOPES"}) if what in lacks else Reply(200, {"results": []})
+    if what in lacks or what not in known:
+        return _missing()
+    return Reply(200, {"name": what, **without(known[what], lacks)})

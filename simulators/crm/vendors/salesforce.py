@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
-from simulators.crm.vendors.desk import Asked, Book, File, HookRequest, Reply, Spoken, Ticket, instant
+from simulators.crm.vendors.desk import Asked, Book, File, HookRequest, Reply, Spoken, Ticket, instant, without
 from simulators.crm.vendors.granting import Granting
 
 _API = "/services/data/v62.0"
@@ -36,6 +36,7 @@ class Salesforce:
         self.granting = Granting(token, believes, tells_life=False)
         self.book = Book()
         self.drops: set[str] = set()
+        self.lacks: set[str] = set()
         self.contacts = {"owner-1": "003000000000301AAA"}
         self.is_unique = True  # whether the org holds the external id to be
 
@@ -50,7 +51,7 @@ class Salesforce:
     def kind(self, asked: Asked) -> str:
         """By path."""
         match (asked.method, *asked.parts[3:]):
-            case ("GET", "sobjects", "Case", "describe"):
+            case ("GET", "sobjects", _, "describe"):
                 return "checks"
             case ("GET", "sobjects", "Contact", _, _):
                 return "contact"
@@ -72,7 +73,11 @@ class Salesforce:
         """Answer."""
         match self.kind(asked):
             case "checks":
-                return Reply(200, {"fields": _fields()})
+                described = (
+                    _fields() if asked.parts[4] == "Case" else [{"name": "Careloop_Owner__c", "externalId": True}]
+                )
+                rights = {"createable": True, "updateable": True}
+                return Reply(200, {**without({"fields": described}, self.lacks), **without(rights, self.lacks)})
             case "contact":
                 found = self.contacts.get(asked.parts[6])
                 return Reply(200, {"Id": found}) if found else _missing()
@@ -252,9 +257,11 @@ def _missing() -> Reply:
 
 
 def _fields() -> list[dict[str, Any]]:
+    plain = [{"name": each, "updateable": True} for each in ("Subject", "Description", "ContactId", "ParentId")]
     return [
-        {"name": "Careloop_Case__c", "externalId": True, "unique": True},
+        *plain,
+        {"name": "Careloop_Case__c", "externalId": True, "unique": True, "updateable": True},
         {"name": "Careloop_Outcome__c", "externalId": False, "unique": False},
-        {"name": "Status", "picklistValues": [{"value": each} for each in _STATUSES]},
-        {"name": "Priority", "picklistValues": [{"value": each} for each in _PRIORITIES]},
+        {"name": "Status", "updateable": True, "picklistValues": [{"value": each} for each in _STATUSES]},
+        {"name": "Priority", "updateable": True, "picklistValues": [{"value": each} for each in _PRIORITIES]},
     ]

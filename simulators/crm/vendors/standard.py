@@ -20,6 +20,7 @@ class Standard:
         self.secret = secret
         self.book = Book()
         self.drops: set[str] = set()
+        self.lacks: set[str] = set()
         self.taken: set[str] = set()
 
     def refuse(self, asked: Asked) -> Reply | None:

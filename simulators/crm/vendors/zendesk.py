@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from simulators.crm.vendors.desk import Asked, Book, File, HookRequest, Reply, Ticket, instant
+from simulators.crm.vendors.desk import Asked, Book, File, HookRequest, Reply, Ticket, instant, without
 
 _FIRST = 5001
 _EDGE_S = 60.0  # what changed in the last minute is left out of an export
@@ -27,6 +27,7 @@ class Zendesk:
         self.token = token
         self.book = Book()
         self.drops: set[str] = set()
+        self.lacks: set[str] = set()
         self.users = {"owner-1": 70}
         self.leaves_out_s = 0.0
         self.problems: set[str] = set()  # tickets of the type problem
@@ -42,7 +43,7 @@ class Zendesk:
         """By path, and for changes by what is changed."""
         ticket: dict[str, Any] = asked.json.get("ticket", {}) if asked.method == "PUT" else {}
         match (asked.method, *asked.parts[2:]):
-            case ("GET", "users", "me.json"):
+            case ("GET", "users", "me.json") | ("GET", "ticket_fields.json"):
                 return "checks"
             case ("GET", "users", "search.json"):
                 return "contact"
@@ -65,7 +66,9 @@ class Zendesk:
         """Answer."""
         match self.kind(asked):
             case "checks":
-                return Reply(200, {"user": {"id": 1, "role": "agent"}})
+                if asked.parts[-1] == "ticket_fields.json":
+                    return Reply(200, without(_fields(self.statuses), self.lacks))
+                return Reply(200, {"user": {"id": 1, "role": "end-user" if "agent" in self.lacks else "agent"}})
             case "contact":
                 found = self.users.get(asked.query.get("external_id", ""))
                 return Reply(200, {"users": [] if found is None else [{"id": found}]})
@@ -190,6 +193,19 @@ class Zendesk:
             "X-Zendesk-Webhook-Invocation-Id": f"inv-{ticket.number}-{ticket.changed_s}",
         }
         return HookRequest(headers, {}, body)
+
+
+def _fields(statuses: Sequence[str]) -> dict[str, Any]:
+    options = {
+        "priority": ("low", "normal", "high", "urgent"),
+        "status": statuses,
+        "tickettype": ("question", "incident", "problem", "task"),
+    }
+    fields = [
+        {"id": at, "type": kind, "system_field_options": [{"name": each.title(), "value": each} for each in values]}
+        for at, (kind, values) in enumerate(options.items())
+    ]
+    return {"ticket_fields": [{"id": 9, "type": "subject"}, *fields]}
 
 
 def _change_of(told: dict[str, Any]) -> str:
