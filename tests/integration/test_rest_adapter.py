@@ -291,7 +291,7 @@ async def test_a_wrong_token_is_told_and_the_message_waits(plain_database_url: s
         assert (detail.summary.state, detail.summary.last_result) == ("pending", "auth")
         assert "wr0ng" not in str(detail)
         desk.tokens.add("wr0ng-token")
-        await rig.run(later_s=6)
+        await rig.run(later_s=61)
         assert (await rig.one(opened)).summary.state == "delivered"
 
 

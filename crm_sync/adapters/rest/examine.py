@@ -51,7 +51,7 @@ def _not_so(check: Check, outcome: Outcome) -> str:
     """What a check did not find, in words."""
     why = _WHY.get(outcome.code)
     told = f"{outcome.code} {outcome.detail}" if why is None else f"{why} ({outcome.code})"
-    return f"not so: {check.says}: {told}"[:500]
+    return f"{check.says}: {told}"[:500]
 
 
 async def _search(spec: Spec, caller: Caller) -> Health:
@@ -78,5 +78,5 @@ def _judge(check: Check, answer: Json, maps: Mapping[str, Mapping[str, Json]]) -
         return Health(ok=True, detail=check.says)
     return Health(
         ok=False,
-        detail=f"not so: {check.says}: there is no {', '.join(missing)}; there are {', '.join(sorted(there))}"[:500],
+        detail=f"{check.says}: there is no {', '.join(missing)}; there are {', '.join(sorted(there))}"[:500],
     )
