@@ -192,6 +192,7 @@ class _Gateway:
             log,
             tenant_id=settings.tenant.id,
             settings=settings.commands,
+            taps=self._pipeline.taps,
         )
         self._broker = BrokerWay(settings.subscribe) if settings.subscribe.enabled else None
         self._doors = self._build_doors()

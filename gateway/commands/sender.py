@@ -5,6 +5,7 @@ nothing: the command is sent again under its id, which the device knows.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -22,11 +23,16 @@ from devices.commands.queries import Outgoing
 from devices.errors import Retryable
 from gateway.commands.settings import CommandSettings
 from gateway.commands.words import payload_of, seconds_left
+from gateway.pipeline.taps import Taps
 
 LOOK_EVERY_S: Final = 1.0  # real seconds between looks at what has become too old
 AFRESH_S: Final = 60.0  # real seconds between looks at everything that is kept
 RETRY_S: Final = 1.0
 AT_ONCE: Final = 500
+AGAIN_S: Final = (
+    30.0  # real seconds after which a device that is heard, and has not answered, is told through the broker
+)
+MOST_AGAIN_S: Final = 3600.0  # once more; twice as long after each time, up to this
 
 Connection = AsyncConnection[TupleRow]
 Log = structlog.typing.FilteringBoundLogger
@@ -60,6 +66,14 @@ class Ways:
     broker: Broker | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """When a device that a broker has commands for is told them again, once it is heard; monotonic seconds."""
+
+    again_at_s: float
+    waited_s: float
+
+
 class CommandSender:
     """Keeps commands moving for one tenant; the listen door's courier."""
 
@@ -72,8 +86,13 @@ class CommandSender:
         *,
         tenant_id: str,
         settings: CommandSettings,
+        taps: Taps | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`connect` opens a connection of its own in autocommit mode, to hear of new commands."""
+        """`connect` opens a connection of its own in autocommit mode, to hear of new commands.
+
+        `taps` tells which devices are heard: those that had no session at the broker when they were told something.
+        """
         self._pool = pool
         self._connect = connect
         self._clock = clock
@@ -85,6 +104,11 @@ class CommandSender:
         self._due: dict[str, None] = {}  # devices to look at now, in order
         self._delivered: list[str] = []
         self._wake = asyncio.Event()
+        self._monotonic = monotonic
+        self._published: dict[str, _Published] = {}  # by device: what a broker took for it, and nobody answered
+        self._again: set[str] = set()  # devices that are told the same once more
+        if taps is not None:
+            taps.seek(self._published.keys(), self.is_heard)
 
     # -- what the listen door says -------------------------------------------------------------------------------------
 
@@ -98,6 +122,17 @@ class CommandSender:
         del device_id
         self._delivered.append(command_id)
         self._wake.set()
+
+    def is_heard(self, device_id: str) -> None:
+        """Something of a device has come that a broker took a command for.
+
+        A broker throws away what it takes for a device without a session. Nobody learns of it; so who is there and has
+        not answered is told again, and knows by the id what it had.
+        """
+        published = self._published.get(device_id)
+        if published is not None and self._monotonic() >= published.again_at_s:
+            self._again.add(device_id)
+            self._look_at(device_id)
 
     def _look_at(self, device_id: str) -> None:
         self._awaited.add(device_id)
@@ -131,6 +166,9 @@ class CommandSender:
     def _take_kept(self, device_ids: set[str]) -> None:
         self._awaited = device_ids
         seats = self._ways.seats
+        if self._ways.broker is not None:
+            for device_id in device_ids - self._published.keys():  # of an earlier run, perhaps
+                self._published[device_id] = _Published(self._monotonic() + AGAIN_S, AGAIN_S)
         for device_id in device_ids:
             if self._ways.broker is not None or (seats is not None and seats.is_connected(device_id)):
                 self._look_at(device_id)
@@ -177,15 +215,21 @@ class CommandSender:
         now_s = self._clock.now_s()
         async with self._pool.connection() as conn, conn.transaction():
             kept = await queries.take_outgoing(conn, self._tenant_id, device_ids, now_s)
-            self._awaited -= set(device_ids) - {command.device_id for command in kept}
+            over = set(device_ids) - {command.device_id for command in kept}
+            self._awaited -= over
+            for device_id in over:
+                self._published.pop(device_id, None)
+                self._again.discard(device_id)
             if not kept:
                 return
             seated = [command.command_id for command in kept if self._hand_over(command, now_s)]
             await queries.mark_sent(conn, seated, self._settings.answer_within)
         published = 0
         if self._ways.broker is not None:
-            unsent = [command for command in kept if not command.was_sent and command.command_id not in seated]
+            unseated = [command for command in kept if command.command_id not in seated]
+            unsent = [each for each in unseated if not each.was_sent or each.device_id in self._again]
             published = await self._publish(self._ways.broker, unsent, now_s)
+            self._again.difference_update(device_ids)
         if seated or published:
             self._log.info("commands.sent", seated=len(seated), published=published)
 
@@ -205,7 +249,15 @@ class CommandSender:
                 if command.command_id in taken:
                     kept_s = command.expires_at.timestamp() - now_s
                     await queries.mark_sent(conn, [command.command_id], self._settings.answer_within, kept_s)
+        for device_id in {command.device_id for command in commands if command.command_id in taken}:
+            self._note_published(device_id)
         return len(taken)
+
+    def _note_published(self, device_id: str) -> None:
+        """From when on the device is told again, should it be heard and have said nothing to it."""
+        known = self._published.get(device_id) if device_id in self._again else None
+        wait_s = AGAIN_S if known is None else min(2 * known.waited_s, MOST_AGAIN_S)
+        self._published[device_id] = _Published(self._monotonic() + wait_s, wait_s)
 
     async def _look_at_time(self) -> None:
         """Give up what is too old, and what was not answered; what did not arrive waits for its device once more."""

@@ -1,7 +1,7 @@
 """What became of each packet of a device, for whoever is watching it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import repeat
@@ -9,7 +9,7 @@ from typing import Final
 
 from devices.errors import QuarantineReason
 from gateway.intake import Mixed, Packet, Verdict
-from gateway.pipeline.packets import Packets
+from gateway.pipeline.packets import Packets, device_ids_of
 
 _MOST: Final = 1000
 """Fates that wait for a slow watcher; older ones are dropped then."""
@@ -41,6 +41,12 @@ class Taps:
 
     def __init__(self) -> None:
         self._watchers: dict[str, list[_Fates]] = {}
+        self._sought: Collection[str] = ()
+        self._found: Callable[[str], None] = _nobody
+
+    def seek(self, device_ids: Collection[str], found: Callable[[str], None]) -> None:
+        """Call `found` whenever one of these devices is heard; the caller may add to them and take from them."""
+        self._sought, self._found = device_ids, found
 
     async def watch(self, device_id: str) -> AsyncGenerator[PacketFate]:
         """What becomes of the device's packets from now on, until the caller stops listening."""
@@ -61,8 +67,16 @@ class Taps:
             if not watchers:
                 self._watchers.pop(device_id, None)
 
+    @property
+    def seeks(self) -> bool:
+        """Whether somebody waits for a device to be heard."""
+        return bool(self._sought)
+
     def tell(self, packets: Packets, verdicts: Sequence[Verdict]) -> None:
         """Hand on what became of packets."""
+        if self._sought:
+            for device_id in device_ids_of(packets.pieces).intersection(self._sought):
+                self._found(device_id)
         if not self._watchers:
             return
         for start, piece in zip(packets.starts, packets.pieces, strict=False):
@@ -71,6 +85,10 @@ class Taps:
                 watchers = self._watchers.get(device_id)
                 if watchers:
                     _put(watchers, packets[number], verdicts[number])
+
+
+def _nobody(_device_id: str) -> None:
+    return None
 
 
 def _put(watchers: Sequence[_Fates], packet: Packet, verdict: Verdict) -> None:
