@@ -14,8 +14,10 @@ from starlette.exceptions import HTTPException
 
 from crm_sync.wording.catalogue import load_wordings
 from gateway.api.problems import problem
+from gateway.captures.captures import Captures
 from gateway.console.live import Pulse
 from gateway.console.pages.backtests import backtests_router
+from gateway.console.pages.captures import captures_router
 from gateway.console.pages.case import case_router
 from gateway.console.pages.commands import commands_router
 from gateway.console.pages.contacts import contacts_router
@@ -46,6 +48,7 @@ ROUTERS: Final = (
     devices_router,
     commands_router,
     credentials_router,
+    captures_router,
     owner_router,
     fleet_router,
     deliveries_router,
@@ -65,7 +68,8 @@ def build_console(parts: ConsoleParts) -> FastAPI:
     """The console over the parts of a running gateway; it answers everything that no other application does."""
     assets = load_assets()
     wordings = load_wordings(parts.crm.language, parts.crm.wording_folder)
-    desk = Desk(parts, Renderer(parts.clock, assets, parts.settings), Pulse(parts.pool), wordings)
+    captures = Captures(parts.pool, parts.pipeline.taps, parts.clock)
+    desk = Desk(parts, Renderer(parts.clock, assets, parts.settings), Pulse(parts.pool), wordings, captures)
     app = FastAPI(title="careloop", docs_url=None, redoc_url=None, openapi_url=None)
     install_people(app, parts.people, parts.public_url)
     for make in ROUTERS:

@@ -22,6 +22,7 @@ from devices.errors import CareloopError
 from devices.profiles.model import Profile
 from gateway.api.health import ReadinessProbe
 from gateway.backtest.jobs import Backtests, Ground
+from gateway.captures.captures import Captures
 from gateway.commands.issue import Rules
 from gateway.console.live import Pulse
 from gateway.console.products import Products
@@ -75,6 +76,7 @@ class Desk:
     renderer: Renderer
     pulse: Pulse
     wordings: Wordings
+    captures: Captures
     streams: Counter[str] = field(default_factory=Counter[str])  # that are open, by person
 
     @property

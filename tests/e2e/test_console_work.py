@@ -186,6 +186,26 @@ def test_a_device_is_followed_live_and_its_messages_are_for_operators(of: Open, 
         window.go("/fleet")
 
 
+def test_raw_messages_of_a_device_are_kept_because_an_operator_asks(of: Open, console_world: ConsoleWorld) -> None:
+    agent = of("aldo")
+    agent.go("/devices/boiler-10")
+    expect(agent.page.locator("[data-part=captured]")).to_have_count(0)
+    window = of("olga")
+    window.go("/devices/boiler-10")
+    part = window.page.locator("[data-part=captured]")
+    part.get_by_role("button", name="Begin").click()
+    expect(part).to_contain_text("being kept")
+    console_world.babble("boiler-10")
+    row = part.locator("tbody tr")
+    expect(row).to_have_count(1)
+    expect(row.locator(".raw")).to_have_text("{")
+    part.get_by_role("button", name="Stop it").click()
+    expect(part).not_to_contain_text("being kept")
+    expect(row).to_have_count(1)
+    acts = {each["what"] for each in console_world.gateway.ask("/v1/audit", subject="boiler-10")["items"]}
+    assert {"device.capture", "device.capture_stop", "device.raw"} <= acts
+
+
 def test_an_owner_is_written_to_only_after_a_yes(of: Open, console_world: ConsoleWorld) -> None:
     cases: dict[str, str] = {}
     for _ in range(2):
@@ -312,6 +332,8 @@ def test_nobody_writes_below_their_role_without_a_page_of_ours_or_in_anothers_ho
         f"/devices/{device_id}/commands": {"name": "vent"},
         f"/devices/{device_id}/commands/none/cancel": {},
         f"/devices/{device_id}/credentials/rotate": {},
+        f"/devices/{device_id}/capture": {"minutes": "5"},
+        f"/devices/{device_id}/capture/stop": {},
         f"/devices/{device_id}/credentials/revoke": {},
         f"/owners/{owner_ref}/holds": why,
         f"/owners/{owner_ref}/release": why,

@@ -46,7 +46,7 @@ def rooms(_pool: Pool) -> list[APIRouter]:
 
     @router.get("/page")
     async def page(request: Request) -> str:
-        desk = Desk(MagicMock(), MagicMock(), MagicMock(), MagicMock())
+        desk = Desk(*(MagicMock() for _ in range(5)))
         await desk.enter(request)
         return str(await desk.enter(request))  # counted once
 

@@ -19,8 +19,10 @@ from gateway.console.attention_queries import snoozes_of
 from gateway.console.chart import Drawn, Floats, Series, draw_series
 from gateway.console.command_queries import commands_of
 from gateway.console.fleet_queries import events_of, find_devices, firmware_of, has_device
+from gateway.console.pages.captures import captured
 from gateway.console.pages.commands import offered_by
 from gateway.console.parts import Connection, Desk
+from gateway.console.readable import readable
 from gateway.console.said import say_order
 from gateway.console.series import Stretch, metrics_of, read_metrics
 from gateway.console.show import DAY_S, Shown
@@ -86,6 +88,7 @@ async def show_device(
         if not rows:
             raise HTTPException(HTTPStatus.NOT_FOUND, "device")
         context = await _all_of(conn, person.tenant_id, device_id, shown.now_s)
+        context |= await captured(desk, conn, person, device_id)
         last = context["summary"].last_ts
         last_s = shown.now_s if last is None else last.timestamp()
         stretch = Stretch(device_id, last_s - RANGES.get(days, RANGES[USUAL_RANGE]), last_s + 1)
@@ -200,15 +203,6 @@ async def _newest(
 async def _refused(conn: Connection, tenant_id: str, device_id: str) -> list[dict[str, Any]]:
     found = await list_entries(conn, Wanted(tenant_id=tenant_id, device_id=device_id, limit=NEWEST))
     return [{**asdict(entry), "text": readable(entry.raw)} for entry in found]
-
-
-def readable(raw: bytes) -> str:
-    """Bytes as a person can read them: as text where they are one, else in hexadecimal."""
-    try:
-        text = raw[:2000].decode("utf-8")
-    except UnicodeDecodeError:
-        return raw[:500].hex(" ")
-    return text if text.isprintable() or "\n" in text else raw[:500].hex(" ")
 
 
 def _charts(

@@ -6,8 +6,8 @@ from typing import Final
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from devices.errors import QuarantineReason
-from gateway.console.pages.devices import readable
 from gateway.console.parts import Desk, done
+from gateway.console.readable import readable
 from gateway.people.audit import record
 from gateway.people.model import Role
 from gateway.store.quarantine import Stage, Wanted, list_entries, list_newest, request_replay
