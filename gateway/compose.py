@@ -192,7 +192,6 @@ class _Gateway:
             log,
             tenant_id=settings.tenant.id,
             settings=settings.commands,
-            taps=self._pipeline.taps,
         )
         self._broker = BrokerWay(settings.subscribe) if settings.subscribe.enabled else None
         self._doors = self._build_doors()
@@ -314,7 +313,7 @@ class _Gateway:
 
     def _ways(self) -> Ways:
         listen = self._doors.get("listen")
-        return Ways(listen if isinstance(listen, ListenDoor) else None, self._broker)
+        return Ways(listen if isinstance(listen, ListenDoor) else None, self._broker, self._pipeline.taps)
 
     def _api_parts(self, people: People) -> ApiParts:
         listen = self._doors.get("listen")

@@ -29,10 +29,8 @@ LOOK_EVERY_S: Final = 1.0  # real seconds between looks at what has become too o
 AFRESH_S: Final = 60.0  # real seconds between looks at everything that is kept
 RETRY_S: Final = 1.0
 AT_ONCE: Final = 500
-AGAIN_S: Final = (
-    30.0  # real seconds after which a device that is heard, and has not answered, is told through the broker
-)
-MOST_AGAIN_S: Final = 3600.0  # once more; twice as long after each time, up to this
+AGAIN_S: Final = 30.0  # real seconds after which a device that is heard, and has not answered, is told once more…
+MOST_AGAIN_S: Final = 3600.0  # …through the broker; twice as long after each time, up to this
 
 Connection = AsyncConnection[TupleRow]
 Log = structlog.typing.FilteringBoundLogger
@@ -64,6 +62,7 @@ class Ways:
 
     seats: Seats | None
     broker: Broker | None
+    taps: Taps | None = None  # say which devices are heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +85,9 @@ class CommandSender:
         *,
         tenant_id: str,
         settings: CommandSettings,
-        taps: Taps | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`connect` opens a connection of its own in autocommit mode, to hear of new commands.
-
-        `taps` tells which devices are heard: those that had no session at the broker when they were told something.
-        """
+        """`connect` opens a connection of its own in autocommit mode, to hear of new commands."""
         self._pool = pool
         self._connect = connect
         self._clock = clock
@@ -107,8 +102,6 @@ class CommandSender:
         self._monotonic = monotonic
         self._published: dict[str, _Published] = {}  # by device: what a broker took for it, and nobody answered
         self._again: set[str] = set()  # devices that are told the same once more
-        if taps is not None:
-            taps.seek(self._published.keys(), self.is_heard)
 
     # -- what the listen door says -------------------------------------------------------------------------------------
 
@@ -144,6 +137,8 @@ class CommandSender:
     async def run(self, ways: Ways) -> None:
         """Send until cancelled."""
         self._ways = ways
+        if ways.taps is not None:
+            ways.taps.seek(self._published.keys(), self.is_heard)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._hear(), name="new commands")
             tasks.create_task(self._work(), name="commands")

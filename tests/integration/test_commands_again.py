@@ -35,7 +35,7 @@ class Listed:
 
     taken: list[str] = field(default_factory=list[str])
 
-    async def publish(self, commands: Sequence[Outgoing], _now_s: float) -> list[str]:
+    async def publish(self, commands: Sequence[Outgoing], now_s: float) -> list[str]:
         """Take them."""
         self.taken += [command.command_id for command in commands]
         return [command.command_id for command in commands]
@@ -92,6 +92,7 @@ async def at_work(pool: Pool, broker: Broker) -> AsyncGenerator[House]:
     house = House(pool)
 
     async def connect() -> AsyncConnection[TupleRow]:
+        assert isinstance(pool.conninfo, str)
         return await AsyncConnection.connect(pool.conninfo, autocommit=True)
 
     sender = CommandSender(
@@ -101,10 +102,9 @@ async def at_work(pool: Pool, broker: Broker) -> AsyncGenerator[House]:
         structlog.get_logger(),
         tenant_id="default",
         settings=CommandSettings(),
-        taps=house.taps,
         monotonic=lambda: house.at_s,
     )
-    task = asyncio.create_task(sender.run(Ways(None, broker)))
+    task = asyncio.create_task(sender.run(Ways(None, broker, house.taps)))
     try:
         yield house
     finally:
