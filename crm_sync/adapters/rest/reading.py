@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Final, cast
 
 import msgspec
 
@@ -15,6 +15,8 @@ from crm_sync.adapters.rest.instants import parse_instant_s
 from crm_sync.adapters.rest.template import Json, as_text, look_up
 from crm_sync.owners.told import Contacted, HumanCase, OwnerNews
 from crm_sync.signing import BadSignature, SignatureReason
+
+_AS_BASE64: Final = str.maketrans("-_", "+/")
 
 
 def read_changes(reading: Reading, items: Sequence[Json]) -> list[RecordChange]:
@@ -155,6 +157,9 @@ def _decoded(inbound: Inbound, shown: str) -> bytes:
     try:
         if inbound.kind == "token":
             return shown.encode()
-        return bytes.fromhex(shown) if inbound.encoding == "hex" else base64.b64decode(shown, validate=True)
+        if inbound.encoding == "hex":
+            return bytes.fromhex(shown)
+        plain = shown.translate(_AS_BASE64).rstrip("=")  # some write it for URLs, or without its end
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (ValueError, binascii.Error):
         raise BadSignature(SignatureReason.NO_MATCH) from None
