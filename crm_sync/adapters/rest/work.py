@@ -340,7 +340,8 @@ class Work:
         self._facts["etag"] = look_up(read.etag, reply.body) if read.etag else reply.headers.get("etag")
         called = as_text(look_up(read.id, record)) if read.id else self.external_id
         if called != self.external_id:
-            raise CallFailed(Outcome(Result.PERMANENT, RECORD_GONE, f"read: it was merged into {called}"))
+            where = "it is there no more" if called in {"", "false"} else f"it was merged into {called}"
+            raise CallFailed(Outcome(Result.PERMANENT, RECORD_GONE, f"read: {where}"))
         return record
 
     async def _add_note(self) -> None:
