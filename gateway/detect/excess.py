@@ -31,7 +31,7 @@ LEAST_SPREAD: Final = 0.005
 PRIOR_SPREAD_DAYS: Final = 5.0
 LARGE: Final = 4.0  # typical uses, as which a larger one weighs in what is typical
 MOST_BUSY: Final = 14.0  # hours of a day: what is "used" for longer is what is left when nothing is done
-ALIKE: Final = 0.1  # square of a correlation over the hours of the day, without which two habits are none together
+ALIKE: Final = 0.4  # least square of the correlation of two habits over the day
 FURTHEST: Final = 20.0  # times the habit, or a part of it, that a ratio counts as
 MOST_SWINGS: Final = 2.5
 MOST_LEARNT: Final = 1.0  # of a logarithm that is learnt from
@@ -269,10 +269,7 @@ _TOLD: Final = ("rise", "evidence", "swings", "habit", "pairs", "per", "alone")
 
 
 def _choose(peers: Peers, one: int, own: int) -> float:
-    """The companion of a series: the device's other amount that is used in most hours, of those that go with it.
-
-    0 for none.
-    """
+    """The companion of a series: the device's other amount whose habit is most like its own; 0 for none."""
     best, chosen = 0.0, 0
     mine = peers.rows(np.array([own])).lanes("usual")
     for slot, code in zip(peers.slots[one].tolist(), peers.codes.tolist(), strict=True):
@@ -283,23 +280,26 @@ def _choose(peers: Peers, one: int, own: int) -> float:
         if row["kind"][0] > LearntKind.COUNTER or row["days"][0] < PAIRED_FROM_DAY - 1.0 or not typical > 0:
             continue
         its = row.lanes("usual")
-        busy = float(whole_day(its)[0]) / typical
-        if busy > MOST_BUSY or not _goes_with(mine, its):
+        alike = _likeness(mine, its)
+        if float(whole_day(its)[0]) / typical > MOST_BUSY or not alike >= ALIKE:
             continue
-        if busy > best or (busy == best and chosen and code < chosen):
-            best, chosen = busy, code
+        if alike > best or (alike == best and chosen and code < chosen):
+            best, chosen = alike, code
     return float(chosen)
 
 
-def _goes_with(mine: Numbers, its: Numbers) -> bool:
-    """Whether two habits, [BINS, 1] each, rise and fall over the day together."""
+def _likeness(mine: Numbers, its: Numbers) -> float:
+    """How much two habits, [BINS, 1] each, rise and fall over the day together.
+
+    The square of their correlation, 0 where it is negative.
+    """
     own, other = (float(whole_day(lanes)[0]) / 24.0 for lanes in (mine, its))
     both = squares = its_squares = 0.0
     for up, beside in zip(np.nan_to_num(mine[:, 0]).tolist(), np.nan_to_num(its[:, 0]).tolist(), strict=True):
         both += (up - own) * (beside - other)
         squares += (up - own) * (up - own)
         its_squares += (beside - other) * (beside - other)
-    return both > 0 and both * both >= ALIKE * squares * its_squares
+    return both * both / (squares * its_squares) if both > 0 else 0.0
 
 
 def whole_day(lanes: Numbers) -> Floats:

@@ -10,6 +10,7 @@ enum { SEEN, RISES, FALLS, ZEROS, SMALLEST, LARGEST_SEEN, BETWEEN, FIRST, BINS }
 static const float DRAIN = 5.0f;
 static const double MEMORY_DAYS = 30.0;
 static const double MOST_BUSY = 14.0;
+static const double ALIKE = 0.4;
 
 typedef struct { double use, usual, span, whole, weight, factor, pair; bool there, rests, has, seen; } hour_t;
 typedef struct { double ratio, beside; } lately_t; /* logarithms over the habit */
@@ -74,8 +75,8 @@ INLINE bool use_of(float kind, double value, bool late, double last, double *use
     return kind <= COUNTER && *use >= 0.0 && !(counts_up && late);
 }
 
-/* Whether two habits rise and fall over the day together. */
-static bool goes_with(const float *mine, const float *its) {
+/* How much two habits rise and fall over the day together: the square of their correlation, 0 where it is negative. */
+static double likeness(const float *mine, const float *its) {
     double own = whole_day(mine) / (double)(3 * BINS), other = whole_day(its) / (double)(3 * BINS);
     double both = 0.0, squares = 0.0, its_squares = 0.0;
     for (int k = 0; k < BINS; k++) {
@@ -85,10 +86,10 @@ static bool goes_with(const float *mine, const float *its) {
         squares = squares + up * up;
         its_squares = its_squares + beside * beside;
     }
-    return both > 0.0 && both * both >= 0.1 * squares * its_squares;
+    return both > 0.0 ? both * both / (squares * its_squares) : 0.0;
 }
 
-/* The device's other amount that is used in most hours, of those that go with this one; 0 for none. */
+/* The device's other amount whose habit is most like this one's; 0 for none. */
 static int32_t choose(const lane_t *lane, const sample_t *sample) {
     const surge_t *own = row_of(lane, SURGE, sample->slot);
     double best = 0.0;
@@ -99,10 +100,10 @@ static int32_t choose(const lane_t *lane, const sample_t *sample) {
         const using_t *hot = row_of(lane, HOT, slot);
         const surge_t *state = row_of(lane, SURGE, slot);
         if (hot->kind > COUNTER || state->days < 1.0f || !(state->typical > 0.0f)) continue;
-        double busy = whole_day(state->usual) / (double)state->typical;
-        if (busy > MOST_BUSY || !goes_with(own->usual, state->usual)) continue;
-        if (!(busy > best || (busy == best && chosen && lane->code[k] < chosen))) continue;
-        best = busy;
+        double busy = whole_day(state->usual) / (double)state->typical, alike = likeness(own->usual, state->usual);
+        if (busy > MOST_BUSY || !(alike >= ALIKE)) continue;
+        if (!(alike > best || (alike == best && chosen && lane->code[k] < chosen))) continue;
+        best = alike;
         chosen = lane->code[k];
     }
     return (int32_t)chosen;
