@@ -135,7 +135,7 @@ def test_an_imitated_crm_is_played_by_command_and_passes_its_check(tmp_path: Pat
             config = tmp_path / "careloop.toml"
             config.write_text("".join(lines) + f"ports = [{port}]\n")
             checked = run_careloop("crm", "check", "sandbox", "--write", "--config", config)
-            assert (checked.returncode, checked.stdout.count("ok ")) == (0, 5), checked.stdout
+            assert (checked.returncode, checked.stdout.count("ok ")) == (0, 8), checked.stdout
             records = httpx.get(f"http://127.0.0.1:{port}/sandbox/records").json()["records"]
             assert [record["status"] for record in records] == ["solved"]
             refused = httpx.post(f"http://127.0.0.1:{port}/sandbox/faults", json={"on": "create", "fault": "nonsense"})

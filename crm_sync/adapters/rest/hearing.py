@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from crm_sync.adapters.rest.calls import Expression, Listing, Section
+from crm_sync.adapters.rest.calls import Expression, Listing, Pattern, Section
 from crm_sync.adapters.rest.instants import InstantFormat
 from crm_sync.cases.callback import AgentOutcome, CallbackStatus
 from devices.profiles.model import SpanS
@@ -93,8 +93,10 @@ class Inbound(Reading):
     prefix: str = ""  # before it: "sha256=", "Bearer "
     algorithm: Literal["sha256", "sha1", "sha512"] = "sha256"
     encoding: Literal["hex", "base64"] = "hex"
+    signatures: Pattern = ""  # where a header bears several, or more than that: each match's first group is one
     signed: str = "{body}"  # what is signed: {body}, and {timestamp} as the header has it
-    timestamp_header: str = ""
+    timestamp_header: str = ""  # may be `header` itself…
+    timestamp_pattern: Pattern = ""  # …where the first group of this is the timestamp
     tolerance: Annotated[SpanS, Field(gt=0)] = 300.0
     never: Sequence[str] = ()  # secrets that everybody knows
     delivery_header: str = ""  # names the delivery; else its bytes do
@@ -104,6 +106,8 @@ class Inbound(Reading):
     def _signs_the_body(self) -> "Inbound":
         if self.kind == "hmac" and "{body}" not in self.signed:
             raise ValueError("what is signed must hold {body}")
+        if "{timestamp}" in self.signed and not self.timestamp_header:
+            raise ValueError("{timestamp} in what is signed wants timestamp_header: where it stands")
         if bool(self.header) == bool(self.parameter):
             raise ValueError("header or parameter, one of them, must say where the signature or token stands")
         return self

@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
@@ -17,6 +18,7 @@ from crm_sync.owners.told import Contacted, HumanCase, OwnerNews
 from crm_sync.signing import BadSignature, SignatureReason
 
 _AS_BASE64: Final = str.maketrans("-_", "+/")
+_MOST_SIGNATURES: Final = 8  # of one header: more are nobody's rotation
 
 
 def read_changes(reading: Reading, items: Sequence[Json]) -> list[RecordChange]:
@@ -100,13 +102,10 @@ class RestInbound:
         given = hook.query.get(inbound.parameter) if inbound.parameter else headers.get(inbound.header.lower())
         if given is None:
             raise BadSignature(SignatureReason.MISSING_HEADER)
-        if not given.startswith(inbound.prefix):
-            raise BadSignature(SignatureReason.NO_MATCH)
         timestamp = self._timestamp(headers, now_s)
-        shown = _decoded(inbound, given.removeprefix(inbound.prefix).strip())
-        matches = [
-            hmac.compare_digest(self._wanted(secret, timestamp, hook.body), shown) for secret in self._good(now_s)
-        ]
+        shown = [_decoded(inbound, each) for each in _signatures(inbound, given)]
+        wanted = [self._wanted(secret, timestamp, hook.body) for secret in self._good(now_s)]
+        matches = [hmac.compare_digest(one, another) for one in wanted for another in shown if another is not None]
         if not any(matches):
             raise BadSignature(SignatureReason.NO_MATCH)
         delivery = headers.get(inbound.delivery_header.lower(), "") if inbound.delivery_header else ""
@@ -132,6 +131,9 @@ class RestInbound:
         text = headers.get(inbound.timestamp_header.lower())
         if text is None:
             raise BadSignature(SignatureReason.MISSING_HEADER)
+        if inbound.timestamp_pattern:
+            found = re.search(inbound.timestamp_pattern, text)
+            text = "" if found is None else found[found.re.groups and 1]
         signed_s = parse_instant_s(text)
         if signed_s is None:
             raise BadSignature(SignatureReason.BAD_TIMESTAMP)
@@ -152,8 +154,19 @@ class RestInbound:
         return hmac.digest(secret, before.encode() + body + after.encode(), self._inbound.algorithm)
 
 
-def _decoded(inbound: Inbound, shown: str) -> bytes:
-    """What the header shows, as bytes to compare. Raises BadSignature."""
+def _signatures(inbound: Inbound, given: str) -> list[str]:
+    """What may be a signature in what a hook shows. Raises BadSignature where nothing is."""
+    if inbound.signatures:
+        found = [each[each.re.groups and 1] for each in re.finditer(inbound.signatures, given)][:_MOST_SIGNATURES]
+    else:
+        found = [given.removeprefix(inbound.prefix).strip()] if given.startswith(inbound.prefix) else []
+    if not found:
+        raise BadSignature(SignatureReason.NO_MATCH)
+    return found
+
+
+def _decoded(inbound: Inbound, shown: str) -> bytes | None:
+    """What is shown, as bytes to compare; None for what cannot be one."""
     try:
         if inbound.kind == "token":
             return shown.encode()
@@ -162,4 +175,4 @@ def _decoded(inbound: Inbound, shown: str) -> bytes:
         plain = shown.translate(_AS_BASE64).rstrip("=")  # some write it for URLs, or without its end
         return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (ValueError, binascii.Error):
-        raise BadSignature(SignatureReason.NO_MATCH) from None
+        return None

@@ -11,7 +11,7 @@ import msgspec
 from crm_sync.adapters.http import Request
 from crm_sync.adapters.rest.calls import Call
 from crm_sync.adapters.rest.picture import joined_parts, picture_of
-from crm_sync.adapters.rest.template import Json, Values, as_text, fill, fill_path
+from crm_sync.adapters.rest.template import Json, UnknownWord, Values, as_text, fill, fill_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,14 @@ def joined(path: str, query: Mapping[str, str]) -> str:
     if not query:
         return path
     return f"{path}{'&' if '?' in path else '?'}{urlencode(query)}"
+
+
+def weight_of(call: Call, values: Values) -> int:
+    """How many bytes a call's body would have; none where it cannot be made."""
+    try:
+        return len(_body(call, values, {}))
+    except UnknownWord:
+        return 0
 
 
 def _path(call: Call, values: Values) -> str:

@@ -10,18 +10,20 @@ import msgspec
 
 from crm_sync.adapters.contract import Audit, Delivery, Outcome, Result
 from crm_sync.adapters.rest.caller import Caller, Reply
-from crm_sync.adapters.rest.calls import Attachment, Find, FindNote, Note, Read, Status, Write
+from crm_sync.adapters.rest.calls import Attachment, FindNote, Note, Read, Status, Write
 from crm_sync.adapters.rest.classify import RECORD_GONE, CallFailed
 from crm_sync.adapters.rest.own_moves import MOVES
 from crm_sync.adapters.rest.picture import name_of_picture
-from crm_sync.adapters.rest.record import called_in, differences, is_ours
+from crm_sync.adapters.rest.record import called_in, differences
+from crm_sync.adapters.rest.request import weight_of
+from crm_sync.adapters.rest.search import find_records
+from crm_sync.adapters.rest.shorten import MOST_BYTES, shorter, unbroken, where_the_rest_is
 from crm_sync.adapters.rest.spec import FACTS, Spec
 from crm_sync.adapters.rest.story import write_news, write_todo
 from crm_sync.adapters.rest.template import Json, Values, as_text, look_up
 from crm_sync.settings import MessageType
 from devices.clock import to_datetime
 
-_MOST_READ: Final = 100  # hits of a search that are looked at one by one
 _WAITS_FOR_PARENT: Final = 3  # attempts; then the case goes on without the tie
 
 _TRIES_OF_PICTURE: Final = 3
@@ -43,8 +45,10 @@ class Work:
         self._spec = spec
         self._caller = caller
         self._delivery = delivery
-        data = cast("dict[str, Json]", msgspec.json.decode(delivery.body, type=dict[str, object]).get("data", {}))
         link = case_link.replace("{case_id}", quote(delivery.key, safe=""))
+        self._says_cut = where_the_rest_is(delivery.key, link)
+        told = cast("dict[str, Json]", msgspec.json.decode(delivery.body, type=dict[str, object]).get("data", {}))
+        data = unbroken(told, self._says_cut)
         self._facts: dict[str, Json] = {
             **dict.fromkeys(FACTS),
             **data,
@@ -92,33 +96,7 @@ class Work:
 
     async def find(self) -> Sequence[str]:
         """Every record that bears the case's id. Raises CallFailed."""
-        find = self._spec.find
-        if find is None:
-            return ()
-        items = await self._caller.items("find", find, self.values)
-        if not find.reads:
-            items = [item for item in items if is_ours(find, item, self._delivery.key)]
-        named = tuple(dict.fromkeys(called for item in items if (called := as_text(look_up(find.id, item)))))
-        return await self._read_ours(find, named) if find.reads else named
-
-    async def _read_ours(self, find: Find, named: Sequence[str]) -> Sequence[str]:
-        """Those records that bear the case's id, where only they say so. Raises CallFailed."""
-        read = self._spec.read
-        assert read is not None  # its file was refused if it is
-        if len(named) > _MOST_READ:
-            detail = f"find: {len(named)} hits are too many to look at each: the filter is ignored, or too wide"
-            raise CallFailed(Outcome(Result.PERMANENT, "too_many_hits", detail))
-        ours: list[str] = []
-        for called in named:
-            values = replace(self.values, facts={**self._facts, "external_id": called})
-            try:
-                record = look_up(read.item, (await self._caller.call("read", read, values)).body)
-            except CallFailed as failed:
-                if failed.outcome.code != RECORD_GONE:
-                    raise
-            else:
-                ours += [called] if is_ours(find, record, self._delivery.key) else []
-        return ours
+        return await find_records(self._spec, self._caller, self.values)
 
     async def audit(self, *, is_live: bool) -> Audit:
         """Hold the record against what the message says. Raises CallFailed."""
@@ -256,6 +234,7 @@ class Work:
         Somebody may change the record in between: it is then looked at once more, and again on the schedule.
         """
         read = self._spec.read
+        self._keep_small(name, call)
         if read is None or not call.bears("etag"):
             return await self._caller.call(name, call, self._values_of(call))
         for is_last in (False, True):
@@ -268,6 +247,17 @@ class Work:
                 if is_last:
                     raise CallFailed(replace(failed.outcome, result=Result.RETRYABLE)) from None
         raise AssertionError  # the second pass is the last
+
+    def _keep_small(self, name: str, call: Write) -> None:
+        """Cut texts until a call is small enough; what is read back is then held against what was sent."""
+        if weight_of(call, self._values_of(call)) <= MOST_BYTES:
+            return
+        for facts in shorter(self._facts, self._says_cut):
+            self._facts = facts
+            if weight_of(call, self._values_of(call)) <= MOST_BYTES:
+                return
+        size = weight_of(call, self._values_of(call))
+        raise CallFailed(Outcome(Result.PERMANENT, "oversized", f"{name}: {size} bytes without any text are too many"))
 
     async def _name(self, reply: Reply) -> str:
         """What a record that was just made is called. Raises CallFailed."""
