@@ -1,5 +1,6 @@
 """Which action is best: the playbook's order; among equals what helped most often, then what troubles owners least."""
 
+from dataclasses import replace
 from random import Random
 
 from crm_sync.playbooks.conditions import consider
@@ -23,6 +24,11 @@ def rank(playbook: Playbook, facts: Facts, chance: Random) -> Ranking:
         return own_rank, -strength[candidate.position], intrusiveness(action), candidate.position
 
     considered = tuple(consider(each, facts, explores=playbook.explore) for each in sorted(candidates, key=key))
+    if playbook.explore:  # whoever asks later sees that chance had a say, and which
+        considered = tuple(
+            replace(each, inputs={**each.inputs, "drawn_chance": round(strength[each.candidate.position], 3)})
+            for each in considered
+        )
     return Ranking(playbook, facts, considered)
 
 

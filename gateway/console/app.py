@@ -30,6 +30,7 @@ from gateway.console.pages.inbox import inbox_router
 from gateway.console.pages.journey import journey_router
 from gateway.console.pages.owner import owner_router
 from gateway.console.pages.people import people_router
+from gateway.console.pages.playbooks import playbooks_router
 from gateway.console.pages.quarantine import quarantine_router
 from gateway.console.pages.quiet import quiet_router
 from gateway.console.pages.scorecard import scorecard_router
@@ -54,6 +55,7 @@ ROUTERS: Final = (
     deliveries_router,
     quarantine_router,
     watches_router,
+    playbooks_router,
     backtests_router,
     health_router,
     journey_router,

@@ -21,6 +21,11 @@ class Product:
         """The profile in the reader's language."""
         return None if self.written is None else self.written.in_language(self.language)
 
+    @property
+    def playbooks(self) -> tuple[Playbook, ...]:
+        """What is done about its problems, in the reader's language."""
+        return () if self.told is None else tuple(self.told.playbooks)
+
     def title(self, model: str | None) -> str:
         """What the model is called."""
         return self.told.title if self.told is not None and not self.told.automatic else model or ""

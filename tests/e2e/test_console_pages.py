@@ -231,6 +231,17 @@ def test_an_entry_in_quarantine_is_found_and_tried_again(window: Window, console
     assert "quarantine.replay" in _acts(console_world)
 
 
+def test_what_is_learnt_of_actions_is_shown_beside_the_watches(window: Window) -> None:
+    _dress(window, "light", "en")
+    page = window.page
+    window.go("/watches")
+    page.get_by_role("navigation", name="Watches and playbooks").get_by_role("link", name="Playbooks").click()
+    expect(page.locator("h1")).to_have_text("Playbooks")
+    expect(page.locator("[data-part=exploring]")).to_contain_text("no playbook allows exploring")
+    page.get_by_label("Model").select_option("coffee-machine")
+    expect(page.locator("[data-part=rows] tbody tr").first).to_contain_text("not known yet")
+
+
 def test_the_journey_is_told_by_time_and_by_what_one_likes(window: Window) -> None:
     _dress(window, "light", "en")
     page = window.page

@@ -82,6 +82,9 @@ def test_only_where_it_may_explore_is_an_unknown_rate_tried() -> None:
     assert rank(playbook(action), facts(), Random(1)).allowed(Lane.AGENTS) == ()
     (tried,) = rank(playbook(action, explore=True), facts(), Random(1)).allowed(Lane.AGENTS)
     assert tried.inputs["explored"] is True
+    assert isinstance(tried.inputs["drawn_chance"], float)
+    (settled,) = rank(playbook({"kind": "agent_case"}), facts(), Random(1)).considered
+    assert "drawn_chance" not in settled.inputs
 
 
 @pytest.mark.parametrize(("a", "b", "x"), [(1, 1, 0.3), (2, 5, 0.2), (8, 3, 0.7), (40, 60, 0.45), (1, 9, 0.05)])
