@@ -340,6 +340,10 @@ static const detector_t DECLINE = {
     .judge = judge,
 };
 
-EXPORT FOR_EACH_PROCESSOR int32_t judge_decline(lane_t *lane, const reading_t *reading, int64_t first) {
+static NEVER_INLINE int32_t judge_slowly(lane_t *lane, const reading_t *reading, int64_t first) {
     return judge_all(lane, reading, first, &DECLINE);
+}
+
+EXPORT FOR_EACH_PROCESSOR int32_t judge_decline(lane_t *lane, const reading_t *reading, int64_t first) {
+    return judge_briefly(lane, reading, first, &DECLINE, judge_slowly);
 }

@@ -12,6 +12,7 @@
 #include "exact.h"
 #include "layout.h"
 
+#define NEVER_INLINE __attribute__((noinline))
 #define EXPORT __attribute__((visibility("default")))
 
 enum { IDLE, PENDING, ACTIVE, UNKNOWN };           /* gateway/detect/episodes.py: Phase */
@@ -109,6 +110,12 @@ typedef struct {
 INLINE void ask_for(const void *memory) {
     __asm__ volatile("" : : "r"(memory));
     __builtin_prefetch(memory, 0, 2);
+}
+
+/* Have what is at hand in the first cache, to be changed next. */
+INLINE void draw_near(const void *memory) {
+    __asm__ volatile("" : : "r"(memory));
+    __builtin_prefetch(memory, 1);
 }
 
 /* The same of a row that may lie across two lines. */
@@ -327,6 +334,27 @@ INLINE int32_t judge_all(lane_t *lane, const reading_t *reading, int64_t first, 
             if (lane->step != NOTHING) why |= TOLD;
         }
         if (why) return stop(lane, reading, j, slot, why);
+    }
+    return 0;
+}
+
+/* The same, as long as nothing can follow from a sample: few of them have more done than that, and to have that at hand
+ * would make all of them slower. `slowly` is judge_all() of the detector. */
+INLINE int32_t judge_briefly(lane_t *lane, const reading_t *reading, int64_t first, const detector_t *detector,
+                             int32_t (*slowly)(lane_t *, const reading_t *, int64_t)) {
+    for (int64_t j = first; j < lane->watches; j++) {
+        const watch_t *watch = lane->bound + j;
+        bool whole = detector->combine && watch->metric < 0;
+        int64_t slot = reading->slots[watch->column], offset = slot * watch->width;
+        if (slot < -1) continue;
+        if (slot < 0 && whole && !has_parts(lane, reading->slots, detector->fewest_parts)) continue;
+        double value = whole ? NAN : reading->values[watch->metric];
+        if (whole ? !concerns(lane, reading->values, j) : !is_there(value)) continue;
+        if (slot < 0) return slowly(lane, reading, j);
+        double *newest_s = (double *)(watch->hot + offset);
+        bool late = reading->ts_s < *newest_s;
+        if (late || !detector->brief(lane, watch, newest_s, offset, reading, value)) return slowly(lane, reading, j);
+        *newest_s = reading->ts_s;
     }
     return 0;
 }

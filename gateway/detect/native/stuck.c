@@ -81,6 +81,10 @@ static const detector_t STUCK = {
     .judge = judge,
 };
 
-EXPORT FOR_EACH_PROCESSOR int32_t judge_stuck(lane_t *lane, const reading_t *reading, int64_t first) {
+static NEVER_INLINE int32_t judge_slowly(lane_t *lane, const reading_t *reading, int64_t first) {
     return judge_all(lane, reading, first, &STUCK);
+}
+
+EXPORT FOR_EACH_PROCESSOR int32_t judge_stuck(lane_t *lane, const reading_t *reading, int64_t first) {
+    return judge_briefly(lane, reading, first, &STUCK, judge_slowly);
 }

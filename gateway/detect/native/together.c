@@ -34,7 +34,7 @@ EXPORT void begin_together(together_t *call) {
     call->sample = call->at = call->which = 0;
 }
 
-enum { SOON = 16, SOONER = 32, SOONEST = 48 }; /* readings ahead whose memory is asked for */
+enum { NEXT = 3, SOON = 16, SOONER = 32, SOONEST = 48 }; /* readings ahead whose memory is asked for */
 
 typedef struct { double from_s, until_s, hour; int64_t hour_of_day; } hour_clock_t;
 
@@ -63,16 +63,23 @@ static void bind_watches(lane_t *lane) {
         };
 }
 
+/* The state that a watch has of the device whose slots these are. */
+INLINE const void *hot_of(const watch_t *watch, const int32_t *slots) {
+    int64_t slot = slots[watch->column];
+    slot &= ~(slot >> 63); /* any where there is none: a branch would cost more than it saves */
+    return watch->hot + slot * watch->width;
+}
+
 /* Have the memory of readings to come at hand when their turn comes. */
 INLINE void fetch(const together_t *call, hour_clock_t *clock, int64_t i) {
     if (i + SOONEST >= call->samples) return;
     ask_for(call->slots + call->seats[i + SOONEST] * call->columns);
-    const int32_t *slots = call->slots + call->seats[i + SOONER] * call->columns;
+    const int32_t *sooner = call->slots + call->seats[i + SOONER] * call->columns;
+    const int32_t *next = call->slots + call->seats[i + NEXT] * call->columns;
     const watch_t *end = call->bound + call->watches;
     for (const watch_t *watch = call->bound; watch < end; watch++) {
-        int64_t slot = slots[watch->column];
-        slot &= ~(slot >> 63); /* any where there is none: a branch would cost more than it saves */
-        ask_for(watch->hot + slot * watch->width);
+        ask_for(hot_of(watch, sooner));
+        draw_near(hot_of(watch, next));
     }
     reading_t reading = {.slots = call->slots + call->seats[i + SOON] * call->columns};
     tell_hour(clock, call->ts_s[i + SOON], &reading);

@@ -254,6 +254,10 @@ static const detector_t USAGE_DROP = {
     .judge = judge,
 };
 
-EXPORT FOR_EACH_PROCESSOR int32_t judge_usage_drop(lane_t *lane, const reading_t *reading, int64_t first) {
+static NEVER_INLINE int32_t judge_slowly(lane_t *lane, const reading_t *reading, int64_t first) {
     return judge_all(lane, reading, first, &USAGE_DROP);
+}
+
+EXPORT FOR_EACH_PROCESSOR int32_t judge_usage_drop(lane_t *lane, const reading_t *reading, int64_t first) {
+    return judge_briefly(lane, reading, first, &USAGE_DROP, judge_slowly);
 }

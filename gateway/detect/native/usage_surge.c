@@ -321,6 +321,10 @@ static const detector_t USAGE_SURGE = {
     .judge = judge,
 };
 
-EXPORT FOR_EACH_PROCESSOR int32_t judge_usage_surge(lane_t *lane, const reading_t *reading, int64_t first) {
+static NEVER_INLINE int32_t judge_slowly(lane_t *lane, const reading_t *reading, int64_t first) {
     return judge_all(lane, reading, first, &USAGE_SURGE);
+}
+
+EXPORT FOR_EACH_PROCESSOR int32_t judge_usage_surge(lane_t *lane, const reading_t *reading, int64_t first) {
+    return judge_briefly(lane, reading, first, &USAGE_SURGE, judge_slowly);
 }
