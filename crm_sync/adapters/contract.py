@@ -74,6 +74,7 @@ class Delivery:
     external_id: str | None  # what the CRM calls the case, if it has said so
     attempt: int  # 1 for the first
     uncertain: bool  # an earlier attempt may have succeeded without our knowing
+    overtaken: bool = False  # a person sends it again, and the CRM has taken newer ones: it must not undo what they did
     parent_id: str | None = None  # what the CRM calls the major case that the case belongs to, or leaves
 
 

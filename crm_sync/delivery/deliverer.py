@@ -257,6 +257,7 @@ class Deliverer:
             external_id=claimed.external_id,
             attempt=claimed.attempts + 1,
             uncertain=claimed.uncertain,
+            overtaken=claimed.overtaken,
             parent_id=claimed.parent_id,
         )
         limit = asyncio.timeout_at(ends_at)

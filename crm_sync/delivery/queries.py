@@ -28,6 +28,7 @@ class Claim:
     attempts: int  # requests made for this message so far
     uncertain: bool  # one of them may have succeeded, whatever was answered
     asked_s: float | None = None  # when the last of those was heard of
+    overtaken: bool = False  # a message that was written later has been delivered
     lost_leases: int = 0  # in a row: its workers died, or could not settle it
     stumbling_since_s: float | None = None  # the policy has failed over it since
     parent_id: str | None = None  # what the endpoint calls the major case that the message names
@@ -63,7 +64,10 @@ SELECT s.stream_id, s.lease_token, s.failures,
        s.tenant_id, s.endpoint, s.stream_key, m.seq, m.message_id, m.type, m.body, m.created_at,
        x.external_id, a.attempts, a.asked_s IS NOT NULL, a.asked_s,
        s.lost_leases, extract(epoch FROM s.stumbling_since)::float8,
-       parent.external_id
+       parent.external_id,
+       m.replayed > 0 AND said.data ->> 'outreach' IS NULL AND EXISTS (
+              SELECT FROM outbox_message n
+               WHERE n.stream_id = s.stream_id AND n.state = 'delivered' AND n.number > m.number)
   FROM outbox_stream s
   JOIN outbox_message m ON m.stream_id = s.stream_id AND m.seq = s.head_seq
   LEFT JOIN external_ref x ON (x.tenant_id, x.endpoint, x.case_id) = (s.tenant_id, s.endpoint, s.stream_key)
@@ -112,6 +116,7 @@ def _claim(row: TupleRow) -> Claim:
         lost_leases=row[15],
         stumbling_since_s=row[16],
         parent_id=row[17],
+        overtaken=row[18],
     )
 
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,25 @@ async def test_a_status_that_is_refused_with_200_is_a_refusal(plain_database_url
             seen = await get_delivery(conn, "default", over.message_id, names_owner=False)
         assert seen is not None
         assert seen.attempts[-1].request == line
+
+
+async def test_what_is_sent_again_late_undoes_nothing_that_is_newer(plain_database_url: str) -> None:
+    async with open_desk(plain_database_url) as (rig, desk):
+        worse = case(MessageType.CASE_UPDATED, severity="critical", change="severity_raised")
+        again = case(MessageType.CASE_UPDATED, severity="critical", change="reopened")
+        told = [case(), worse, resolved(), again]
+        desk.trick(COMMENT, refuses(400))  # the note of the second one is lost
+        await rig.enqueue(*told)
+        await rig.run()
+        before, notes = deepcopy(desk.tickets), len(desk.comments[100])
+        assert (before[100]["status"], before[100]["priority"]) == ("open", "urgent")
+        for each in told[:3]:
+            async with rig.pool.connection() as conn:
+                await replay(conn, "default", each.message_id)
+        await rig.run()
+        assert desk.tickets == before  # neither milder nor closed
+        assert len(desk.comments[100]) == notes + 1  # the one that was lost
+        assert {(await rig.one(each)).summary.state for each in told} == {"delivered"}
 
 
 async def test_a_status_that_is_taken_and_not_kept_is_noticed(plain_database_url: str) -> None:

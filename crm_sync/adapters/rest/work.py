@@ -86,6 +86,11 @@ class Work:
 
     async def do(self) -> Outcome:
         """Make the calls that the message asks for. Raises CallFailed."""
+        if self._delivery.overtaken:  # what is newer stays as it is
+            await self._know_record()
+            if self._delivery.type is not MessageType.CASE_OPENED:
+                await self._add_note()
+            return Outcome(Result.OK, "overtaken")
         match self._delivery.type:
             case MessageType.CASE_OPENED:
                 return await self._open()
