@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from crm_sync.adapters.rest.documents import Format
 from crm_sync.adapters.rest.template import Json, check_path, places
 from devices.profiles.model import SpanS
 
@@ -53,7 +54,7 @@ class Call(Section):
     omit_null: bool = False  # what would be null in the body's tables is left out
     format: Literal["json", "form", "multipart", "binary"] = "json"  # the last two send the picture itself
     file_field: str = "file"  # of `multipart`: which field the picture is
-    answers: Literal["json", "text"] = "json"
+    answers: Format = "json"
     success: Statuses = tuple(range(200, 300))  # statuses of it
     expect: Expression | None = None  # must be there, and neither false nor empty, in the answer
 

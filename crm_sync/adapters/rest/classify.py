@@ -1,17 +1,16 @@
 """What an answer to one call means."""
 
-import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 import httpx
-import msgspec
 
 from crm_sync.adapters.contract import Outcome, Result
 from crm_sync.adapters.http import MAX_RETRY_AFTER_S, Exchange, parse_retry_after_s
 from crm_sync.adapters.rest.calls import Call, Listing
+from crm_sync.adapters.rest.documents import read_document
 from crm_sync.adapters.rest.instants import parse_instant_s
 from crm_sync.adapters.rest.spec import ErrorRule
 from crm_sync.adapters.rest.template import Json, look_up
@@ -50,7 +49,7 @@ _SINCE_S: Final = 1e9  # a number above it is an instant since 1970, one below i
 _SHOWN: Final = 300  # characters of an answer that a detail repeats
 
 
-_NOT_JSON: Final = "\x00"  # what no answer's JSON is
+_UNREADABLE: Final = "\x00"  # what no answer is
 
 
 class CallFailed(Exception):
@@ -84,13 +83,20 @@ class Judge:
             if _fits(rule, name, status, text):
                 wait_s = rule.retry_after if retry_after_s is None else retry_after_s
                 raise CallFailed(Outcome(rule.means, rule.code, shown, status=status, retry_after_s=wait_s))
-        answer = text if call.answers == "text" else _told(exchange.body)
-        if httpx.codes.is_success(status) and answer is _NOT_JSON:  # a proxy's page, whatever its status
-            raise CallFailed(Outcome(in_doubt(call), "not_json", shown, status=status))
+        answer = _told(call, exchange.body)
+        if httpx.codes.is_success(status) and answer is _UNREADABLE:  # a proxy's page, whatever its status
+            raise CallFailed(
+                Outcome(
+                    in_doubt(call),
+                    f"not_{call.answers}",
+                    shown,
+                    status=status,
+                )
+            )
         if status not in call.success:
             result, code, tries = self._by_status(name, call, status)
             raise CallFailed(Outcome(result, code, shown, status=status, retry_after_s=retry_after_s, tries=tries))
-        answer = None if answer is _NOT_JSON else answer
+        answer = None if answer is _UNREADABLE else answer
         if call.expect is not None and not look_up(call.expect, answer):
             raise CallFailed(Outcome(Result.PERMANENT, "refused", shown, field=call.expect, status=status))
         return answer
@@ -122,13 +128,12 @@ def in_doubt(call: Call) -> Result:
     return Result.RETRYABLE if call.only_asks else Result.UNKNOWN
 
 
-def _told(body: bytes) -> Json:
-    """An answer's JSON, None for an empty one."""
-    text = body.removeprefix(codecs.BOM_UTF8).strip()
+def _told(call: Call, body: bytes) -> Json:
+    """What an answer says, None for an empty one."""
     try:
-        return cast("Json", msgspec.json.decode(text)) if text else None
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _NOT_JSON
+        return read_document(call.answers, body)
+    except ValueError:
+        return _UNREADABLE
 
 
 def _fits(rule: ErrorRule, name: str, status: int, text: str) -> bool:

@@ -100,6 +100,7 @@ class Inbound(Reading):
     tolerance: Annotated[SpanS, Field(gt=0)] = 300.0
     never: Sequence[str] = ()  # secrets that everybody knows
     delivery_header: str = ""  # names the delivery; else its bytes do
+    format: Literal["json", "xml", "form"] = "json"
     events: Expression = "@"  # one, or several, in the body
 
     @model_validator(mode="after")

@@ -6,11 +6,10 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, cast
-
-import msgspec
+from typing import Final
 
 from crm_sync.adapters.contract import Hook, RecordChange
+from crm_sync.adapters.rest.documents import read_document
 from crm_sync.adapters.rest.hearing import Contacts, Inbound, Reading, Tickets
 from crm_sync.adapters.rest.instants import parse_instant_s
 from crm_sync.adapters.rest.template import Json, as_text, look_up
@@ -112,11 +111,8 @@ class RestInbound:
         return delivery[:200] or hashlib.sha256(timestamp.encode() + b"." + hook.body).hexdigest()
 
     def read(self, body: bytes) -> Sequence[RecordChange]:
-        """The changes in a hook's JSON. Raises ValueError."""
-        try:
-            told = cast("Json", msgspec.json.decode(body))
-        except msgspec.MsgspecError as error:
-            raise ValueError(str(error)) from error
+        """The changes that a hook's body tells. Raises ValueError."""
+        told = read_document(self._inbound.format, body)
         events = look_up(self._inbound.events, told)
         return self.changes(events if isinstance(events, list) else [events])
 

@@ -10,6 +10,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from crm_sync.adapters.contract import Acknowledgement, Hook, RecordChange
+from crm_sync.adapters.rest.documents import local_name, parse_xml
 from crm_sync.adapters.rest.reading import RestInbound
 
 _ACK: Final = (
@@ -39,20 +40,9 @@ class OutboundMessages:
 
 
 def _notifications(body: bytes) -> list[ET.Element]:
-    """Raises ValueError. A document type is refused: entities would be expanded."""
-    text = body.decode()  # in any other encoding a document type could hide
-    if "<!" in text.replace("<![CDATA[", "") or "\x00" in text:
-        raise ValueError("a document type, or a comment, has no place in a SOAP message")
-    try:
-        root = ET.fromstring(text)  # noqa: S314 - without a document type there is nothing to expand
-    except ET.ParseError as error:
-        raise ValueError(str(error)) from error
-    return [each for each in root.iter() if _local(each) == "sObject"]
+    """Raises ValueError."""
+    return [each for each in parse_xml(body).iter() if local_name(each) == "sObject"]
 
 
 def _fields(record: ET.Element) -> dict[str, str]:
-    return {_local(field): field.text or "" for field in record}
-
-
-def _local(element: ET.Element) -> str:
-    return element.tag.rpartition("}")[2]
+    return {local_name(field): field.text or "" for field in record}
