@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from crm_sync.adapters.rest.account import says_secret
 from gateway.check import check_settings
 from gateway.cli.options import config_option, json_option
 from gateway.settings import load, mask_url
@@ -54,5 +55,5 @@ def _masked(name: str, value: object) -> object:
     if not isinstance(value, str) or not value:
         return value
     last = name.rpartition(".")[2]
-    is_secret = any(word in last for word in _SECRET_WORDS) and not last.endswith("_file")
+    is_secret = (any(word in last for word in _SECRET_WORDS) or says_secret(last)) and not last.endswith("_file")
     return "********" if is_secret else mask_url(value)

@@ -4,10 +4,12 @@
 names of fields. The file's own table ``[account]`` has the usual values, the endpoint's settings have its own.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast
+from urllib.parse import quote, quote_plus
 
 from crm_sync.adapters.rest.spec import Spec, parse_spec, read_table
 from crm_sync.settings import EndpointSettings
@@ -15,7 +17,27 @@ from devices.errors import ConfigError, Fault
 
 _PLACE: Final = re.compile(r"\{account\.([a-z_][a-z0-9_]*)\}")
 
+_SECRET: Final = re.compile(
+    r"(?i)token|secret|pass(word|wd|phrase)|credential|(api|app|access|private|subscription)_?key"
+)
+_NO_SECRET: Final = re.compile(r"(?i)_(field|property|name|file|header|path|type|url)$")  # only says where one is
+_SHORTEST: Final = 4
+"""Shorter texts stand everywhere: nobody could read what was left without them."""
+
 Values = Mapping[str, str | int]
+
+
+def says_secret(name: str) -> bool:
+    """Whether a value of this name is one that nobody is to read."""
+    return _SECRET.search(name) is not None and _NO_SECRET.search(name) is None
+
+
+def secrets_of(values: Values) -> list[str]:
+    """Those of an account's values that nobody is to read, as they are and as addresses and JSON have them."""
+    plain = [str(value) for name, value in values.items() if says_secret(name) and len(str(value)) >= _SHORTEST]
+    in_json = [json.dumps(each, ensure_ascii=short)[1:-1] for each in plain for short in (False, True)]
+    in_addresses = [how(each, safe="") for each in plain for how in (quote, quote_plus)]
+    return list(dict.fromkeys([*plain, *in_json, *in_addresses]))
 
 
 def read_spec(settings: EndpointSettings, own: Path | None = None) -> Spec:

@@ -13,6 +13,7 @@ import httpx
 
 from crm_sync.adapters.contract import DEFAULT_PAUSE_S, OWN_LIMIT, Outcome, Result
 from crm_sync.adapters.http import MAX_ANSWER_BYTES, Exchange, Request, open_client, redact, send, unanswered
+from crm_sync.adapters.rest.account import secrets_of
 from crm_sync.adapters.rest.auth import Authority, Credentials, read_credentials
 from crm_sync.adapters.rest.calls import Call, Listing, Write
 from crm_sync.adapters.rest.classify import CallFailed, Judge, in_doubt
@@ -64,6 +65,10 @@ class Caller:
         self._authority = Authority(spec.auth, credentials, self._origin, real_now_s=real_now_s)
         self.budget = Budget(Bucket(spec.limits, real_now_s()))
         self.account: Final = _account(self._origin.url, spec, credentials)
+        headers = [spec.headers, *(call.headers for call in spec.calls().values())]
+        named = [text for each in headers for name, text in each.items() if _SECRET.search(name)]
+        fixed = [text for text in named if text and "{" not in text]  # what has places is no secret of the file's
+        self._secrets: Final = [*fixed, *secrets_of({**spec.account, **settings.account})]
         self._judge = Judge(spec.errors, settings.refusal_tries, spec.limits.wait_header)
 
     def join(self, budget: Budget) -> None:
@@ -167,8 +172,7 @@ class Caller:
 
     def _redacted(self, told: bytes) -> str:
         """What was answered, without what shows who careloop is."""
-        named = [text for name, text in self._spec.headers.items() if text and _SECRET.search(name)]
-        return redact(told, [*self._authority.secrets, *named])
+        return redact(told, [*self._authority.secrets, *self._secrets])
 
     async def _send(self, request: Request, most_bytes: int = MAX_ANSWER_BYTES) -> Exchange:
         await self.budget.spend(self._real_now_s())
