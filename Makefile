@@ -58,7 +58,7 @@ docs: $(DEV) ## the documentation as a site, in artifacts/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .PHONY: screenshots
-screenshots: $(DEV) browser ## every page of the console, in both themes and languages, in artifacts/screenshots (it plays a demo first)
+screenshots: $(DEV) browser ## every page of the console, of a demo and of a crowded house, in both themes and languages, in artifacts/screenshots
 	@$(BIN)/python scripts/screenshots.py artifacts/screenshots
 
 .PHONY: provision

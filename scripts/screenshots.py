@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Pictures of every page of a running console, in both themes and languages, for people to look at.
 
-scripts/screenshots.py FOLDER                     of a demo that it plays first
+scripts/screenshots.py FOLDER                     of a demo that it plays first, and of a crowded house
+scripts/screenshots.py FOLDER crowded             of a house with thousands of rows and very long names only
 scripts/screenshots.py FOLDER URL NAME PASSWORD   of a console that runs
 """
 
@@ -19,6 +20,7 @@ from playwright.sync_api import BrowserContext, sync_playwright
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from gateway.database.provisioned import cache_folder
+from scripts.crowded_house import crowded
 from scripts.provision_chromium import provision
 
 WIDE: Final = (1280, 860)
@@ -55,8 +57,12 @@ LOOKS: Final = (("light", "en", WIDE), ("dark", "en", WIDE), ("light", "it", WID
 
 def main(folder: Path, *running: str) -> None:
     """Take them all."""
-    with played() if not running else nullcontext(running) as (url, name, password):
-        take_all(folder, url, name, password)
+    if running[:1] != ("crowded",):
+        with played() if not running else nullcontext(running) as (url, name, password):
+            take_all(folder, url, name, password)
+    if not running or running[0] == "crowded":
+        with crowded() as (url, name, password):
+            take_all(folder / "crowded", url, name, password)
 
 
 @contextmanager

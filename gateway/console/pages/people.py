@@ -16,7 +16,10 @@ from gateway.people.audit import AuditFilter, list_audit, record
 from gateway.people.model import Actor, Role
 from gateway.people.queries import list_people, list_tokens
 
-MOST_ACTS: Final = 100
+MOST_ACTS: Final = 50
+SIZE: Final = 50
+MOST_PAGES: Final = 10_000
+MOST_DIGITS: Final = 9
 TERMS: Final[Mapping[str, timedelta | None]] = {
     "30": timedelta(days=30),
     "90": timedelta(days=90),
@@ -104,15 +107,21 @@ def _add_tokens(router: APIRouter, desk: Desk) -> None:
 
 
 async def _show(desk: Desk, request: Request, person: Actor, told: Told | None = None) -> Response:
+    asked, words = request.query_params.get("page", ""), request.query_params.get("q", "").strip().lower()
+    page = min(int(asked), MOST_PAGES) if asked.isdecimal() and len(asked) < MOST_DIGITS and int(asked) else 1
     async with desk.pool.connection() as conn:
         people = await list_people(conn, person.tenant_id)
         tokens = await list_tokens(conn, person.tenant_id)
         acts = await list_audit(conn, person.tenant_id, AuditFilter(), limit=MOST_ACTS)
+    people = [each for each in people if words in each.name.lower()]
     return await desk.page(
         request,
         person,
         "people.html",
-        people=people,
+        people=people[(page - 1) * SIZE : page * SIZE],
+        total=len(people),
+        page=page,
+        size=SIZE,
         tokens=[each for each in reversed(tokens) if each.revoked_at is None],
         revoked=sum(each.revoked_at is not None for each in tokens),
         acts=acts,
