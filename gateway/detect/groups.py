@@ -14,6 +14,7 @@ FIRST_CAPACITY: Final = 256
 HOT: Final = "hot"  # the group of what every sample touches
 OWNER: Final = "owner"  # the group of what says whose a slot is
 NO_ROW: Final = -1
+ROW_NUMBERS: Final = 3  # that loops know of the rows of rare groups
 WORTH_TIDYING: Final = 8  # one row of so many that nobody uses
 LOOKED_AT: Final = 256  # rows, before all of them are
 
@@ -177,15 +178,30 @@ class Shelf(Protocol):
 class RowIndex:
     """Which slots have a row in groups that few of them use, [capacity]; those groups give rows together."""
 
-    def __init__(self, moves: Moves) -> None:
+    def __init__(self, moves: Moves, memory: npt.NDArray[np.int64]) -> None:
+        """`memory` is for what compiled loops are to know of it, and change: where it is, rows used, rows there are."""
         self._moves = moves
-        self.used = 0
+        self._memory = memory
         self.groups: list[RareGroup] = []
         self._set(np.full(FIRST_CAPACITY, NO_ROW, np.int32))
 
     def _set(self, rows: npt.NDArray[np.int32]) -> None:
         self._moves.count += 1
-        self.rows, self.address = rows, rows.ctypes.data
+        self.rows, self._memory[0] = rows, rows.ctypes.data
+
+    @property
+    def address(self) -> int:
+        """Where loops find it."""
+        return self._memory.ctypes.data
+
+    @property
+    def used(self) -> int:
+        """How many rows slots have got."""
+        return int(self._memory[1])
+
+    @used.setter
+    def used(self, rows: int) -> None:
+        self._memory[1] = rows
 
     def grow(self, slots: int) -> None:
         """Have a place for so many slots; rows come when they are used."""
@@ -197,11 +213,11 @@ class RowIndex:
         """Have at least so many rows that no slot uses."""
         for group in self.groups:
             group.have(self.used + rows)
+        self.count()
 
-    @property
-    def capacity(self) -> int:
-        """How many rows there may be as things stand."""
-        return len(self.groups[0].slots)
+    def count(self) -> None:
+        """Note how many rows there are as things stand."""
+        self._memory[2] = len(self.groups[0].slots)
 
     def of(self, index: Indices) -> Indices:
         """The rows of slots, NO_ROW for none."""
@@ -227,11 +243,12 @@ class RowIndex:
         there = np.flatnonzero(self.rows != NO_ROW)
         rows = self.of(there)
         idle = self._is_idle(rows)
-        if np.count_nonzero(idle) * WORTH_TIDYING < self.capacity:
+        if np.count_nonzero(idle) * WORTH_TIDYING < self._memory[2]:
             return
         kept = there[~idle]
         for group in self.groups:
             group.compact(rows[~idle])
+        self.count()
         self.rows[there[idle]] = NO_ROW
         self.rows[kept] = np.arange(len(kept))
         self.used = len(kept)
@@ -248,6 +265,7 @@ class RareGroup(Group):
         super().__init__(fields, name, moves)
         self.index = index
         index.groups.append(self)
+        index.count()
 
     def grow(self, capacity: int) -> None:
         """Have a place for so many slots."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.detect.arrays import Floats, Indices, Mask, Shorts
-from gateway.detect.groups import Array, Bytes, Field, Group, Moves, Place, RareGroup, RowIndex
+from gateway.detect.groups import ROW_NUMBERS, Array, Bytes, Field, Group, Moves, Place, RareGroup, RowIndex
 
 Numeric = (
     npt.NDArray[np.float64]
@@ -79,7 +79,9 @@ class Table:
         groups: dict[str, list[Field]] = {}
         for field in fields:
             groups.setdefault(f"{field.name}, apart" if field.apart else field.group, []).append(field)
-        self.indexes = {field.rows or field.group: RowIndex(self.moves) for field in fields if field.rare}
+        rare = dict.fromkeys(field.rows or field.group for field in fields if field.rare)
+        self.row_memory = np.zeros((len(rare), ROW_NUMBERS), np.int64)
+        self.indexes = {name: RowIndex(self.moves, its) for name, its in zip(rare, self.row_memory, strict=True)}
         self.groups = {name: self._group(name, members) for name, members in groups.items()}
         self.places = {name: place for group in self.groups.values() for name, place in group.places.items()}
 

@@ -72,13 +72,11 @@ class Compiled:
         self._memory = (GroupMemory * len(self._groups))()
         self._places = list(zip(self._memory, self._groups, strict=True))
         self.has_deadlines = "deadline_s" in table.fields
-        indexes = list(table.indexes.values())
-        self._rows = (RowsMemory * len(indexes))()
-        self._indexes = list(zip(self._rows, indexes, strict=True))
+        self._rows = ctypes.cast(table.row_memory.ctypes.data, ctypes.POINTER(RowsMemory))
         for memory, group in self._places:
             memory.initial = group.initial_address
             if isinstance(group, RareGroup):
-                memory.rows = ctypes.addressof(self._rows[indexes.index(group.index)])
+                memory.rows = group.index.address
         # A row may be kept whole, and one number of it once more.
         self.most_undo = 2 * sum(group.width + ORIGIN for group in self._groups)
         self._kept: npt.NDArray[np.uint8] = np.empty(max(FIRST_JOURNAL, self.most_undo), np.uint8)
@@ -107,8 +105,8 @@ class Compiled:
         if call.parameters != self._parameters_at:
             call.parameters = self._parameters_at
             call.parameter_count = self._parameters.shape[1]
-            call.groups, call.rows, call.row_sets = self._memory, self._rows, len(self._rows)
-        self.locate(call.watches)
+            call.groups, call.rows, call.row_sets = self._memory, self._rows, len(self._table.indexes)
+        self.locate()
         if not self._journal.open:
             call.journal = None
             return
@@ -116,28 +114,19 @@ class Compiled:
             self._turn, self._kept_memory.used = self._journal.turn, 0
         call.journal = self._journal_at
 
-    def locate(self, rows: int = 1) -> None:
-        """Look where the groups' memory is: it moves when slots are opened. Have so many rows that no slot uses."""
-        for its, index in self._indexes:
-            its.used = index.used
-            if its.used + rows > its.capacity:
-                index.make_room(rows)
+    def locate(self) -> None:
+        """Look where the groups' memory is: it moves when slots are opened."""
         if self._moves == self._table.moves.count:
             return
         self._moves = self._table.moves.count
-        for its, index in self._indexes:
-            its.of, its.capacity = index.address, index.capacity
         for memory, group in self._places:
             memory.slots, memory.width = group.address, group.stride
 
-    def take_note_of_rows(self) -> None:
-        """Let the table know which rows the loop has given to slots."""
-        for its, index in self._indexes:
-            index.used = its.used
-
     def make_room(self, watches: int) -> None:
         """Have room for what a reading may need: in groups that few slots use, and in the journal."""
-        self.locate(watches)
+        for index in self._table.indexes.values():
+            index.make_room(watches)
+        self.locate()
         most_undo = self.most_undo * watches
         if self._kept_memory.capacity - self._kept_memory.used >= most_undo:
             return
@@ -222,13 +211,8 @@ class LaneLoop:
         """Let the loop use memory for what it is asked of every watch."""
         self._call.bound = memory.ctypes.data
 
-    def take_note_of_rows(self) -> None:
-        """Let the table know which rows the loop has given to slots."""
-        self._compiled.take_note_of_rows()
-
     def make_room(self) -> None:
         """Give the loop the memory that it was short of."""
-        self._compiled.take_note_of_rows()
         self._compiled.make_room(self._call.watches)
 
     def stop(self, why: int) -> Stop:
@@ -244,7 +228,7 @@ class LaneLoop:
 
     def locate(self) -> None:
         """Look where the state is now."""
-        self._compiled.locate(self._call.watches)
+        self._compiled.locate()
 
     @property
     def has_nearer(self) -> bool:
@@ -301,15 +285,9 @@ class LoopsTogether:
             if why == OUT_OF_ROOM:
                 self._loops[call.short_of].make_room()
                 continue
-            self._take_note_of_rows()  # of all: should whoever sees to the stop fail, none of them comes to the end
             number = call.at
             loop = self._loops[number]
             yield number, loop.stop(why)
             for each in self._loops:  # a table that grows moves those that stand beside it
                 each.locate()
             loop.go_on(why)
-        self._take_note_of_rows()
-
-    def _take_note_of_rows(self) -> None:
-        for loop in self._loops:
-            loop.take_note_of_rows()
