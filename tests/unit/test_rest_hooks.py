@@ -63,3 +63,40 @@ def test_a_signature_is_read_as_it_is_written(encoding: Literal["hex", "base64"]
 def test_what_is_no_signature_is_refused_and_nothing_else(encoding: Literal["hex", "base64"], shown: str) -> None:
     with pytest.raises(BadSignature):
         inbound(encoding).verify(Hook({"x-sign": shown}, BODY, {}), NOW_S)
+
+
+@pytest.mark.parametrize(
+    ("events", "body"),
+    [
+        ("@", b"id=5&state=%C3%A4&empty="),
+        ("payload", b"from=desk&payload=%7B%22id%22%3A5%2C%22state%22%3A%22%C3%A4%22%7D"),
+        ("payload", b"payload=%5B%7B%22id%22%3A5%2C%22state%22%3A%22%C3%A4%22%7D%5D"),
+    ],
+)
+def test_a_hook_may_come_as_a_form(events: str, body: bytes) -> None:
+    described = Inbound(
+        kind="token",
+        header="X-Token",
+        format="form",
+        events=events,
+        id="id",
+        status="state",
+        statuses={"ä": "accepted"},
+    )
+    (told,) = RestInbound(described, KEY).read(body)
+    assert (told.external_id, told.status) == ("5", "accepted")
+
+
+@pytest.mark.parametrize("body", [b"", b"payload=%7B", b"payload=none", b"\x00=\x00"])
+def test_a_form_without_news_tells_nothing(body: bytes) -> None:
+    described = Inbound(
+        kind="token", header="X-Token", format="form", events="payload", id="id", status="s", statuses={}
+    )
+    assert list(RestInbound(described, KEY).read(body)) == []
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"&".join(b"a=1" for _ in range(1001))])
+def test_what_is_no_form_is_said_to_be_unreadable(body: bytes) -> None:
+    described = Inbound(kind="token", header="X-Token", format="form", id="id", status="s", statuses={})
+    with pytest.raises(ValueError, match=r"decode|number of fields"):
+        RestInbound(described, KEY).read(body)

@@ -54,6 +54,7 @@ class Call(Section):
     omit_null: bool = False  # what would be null in the body's tables is left out
     format: Literal["json", "form", "multipart", "binary"] = "json"  # the last two send the picture itself
     file_field: str = "file"  # of `multipart`: which field the picture is
+    json_fields: Sequence[str] = ()  # fields of the body that are sent as JSON in a text
     answers: Format = "json"
     success: Statuses = tuple(range(200, 300))  # statuses of it
     expect: Expression | None = None  # must be there, and neither false nor empty, in the answer

@@ -64,8 +64,18 @@ def _value_of(element: ET.Element, depth: int) -> Json:
     return {**told, "text": text} if text and "text" not in told else told
 
 
+def _told_in(value: str) -> Json:
+    """A field's text, or what it says where it is a table or an array in JSON."""
+    if value.lstrip()[:1] not in {"{", "["}:
+        return value
+    try:
+        return cast("Json", msgspec.json.decode(value))
+    except msgspec.MsgspecError:
+        return value
+
+
 def _fields_of(text: str) -> dict[str, Json]:
     fields: dict[str, list[Json]] = {}
     for name, value in parse_qsl(text, keep_blank_values=True, strict_parsing=True, max_num_fields=_MOST_FIELDS):
-        fields.setdefault(name, []).append(value)
+        fields.setdefault(name, []).append(_told_in(value))
     return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}

@@ -70,6 +70,8 @@ def _body(call: Call, values: Values, headers: dict[str, str]) -> bytes:
     filled = fill(cast("Json", call.body), values)
     if call.omit_null:
         filled = _without_nulls(filled)
+    if isinstance(filled, Mapping):
+        filled = {name: _as_json(value) if name in call.json_fields else value for name, value in filled.items()}
     if call.format == "form":
         headers.setdefault("content-type", "application/x-www-form-urlencoded")
         return urlencode([field for name, value in _fields(filled) for field in _repeated(name, value)]).encode()
@@ -92,6 +94,10 @@ def _repeated(name: str, value: Json) -> Iterator[tuple[str, str]]:
     """A field for each of several values."""
     for each in value if isinstance(value, list) else [value]:
         yield name, as_text(each)
+
+
+def _as_json(value: Json) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _without_nulls(filled: Json) -> Json:
