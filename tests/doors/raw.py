@@ -132,7 +132,7 @@ class RawClient:
 
     async def read(self) -> Answer:
         """The next packet; fails after a while, and when the server has closed."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             first = (await self._reader.readexactly(1))[0]
             size = shift = 0
             while True:

@@ -17,7 +17,7 @@ from tests.services.grafana import metric_names, sql_queries
 
 Open = Callable[..., Window]
 
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=120_000)
 
 
 @pytest.fixture

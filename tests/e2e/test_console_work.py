@@ -13,7 +13,7 @@ from tests.services.console import PASSWORD, ConsoleWorld
 
 Open = Callable[[str], Window]
 
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=120_000)
 JUDGED_MS = 180_000.0
 """A backtest has the least priority of all that runs on a machine."""
 

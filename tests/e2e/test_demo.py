@@ -95,12 +95,12 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
             start_new_session=True,
         )
         note = folder / "state" / "gateway.json"
-        assert wait_until(note.exists, 60)
+        assert wait_until(note.exists, 300)
         gateway = int(json.loads(note.read_text())["pid"])
         data = Path(json.loads((folder / "state" / "database" / "connection.json").read_text())["data"])
         database = int((data / "postmaster.pid").read_text().split()[0])
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+        assert process.wait(300) == 130
     assert not Path(f"/proc/{gateway}").exists()
     assert not Path(f"/proc/{database}").exists()
 

@@ -11,8 +11,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.database.postmaster import wait_until
 from tests.services.gateway import CARELOOP, GatewayProcess
+from tests.services.patience import PATIENCE_S
 
-PATIENCE_S = 60.0
 GOOD = b'{"ts": "2026-03-01T00:00:00Z", "metrics": {"battery": 50}}'
 IMPOSSIBLE = b'{"metrics": {"battery": 4000}}'
 

@@ -23,9 +23,8 @@ from gateway.database.postmaster import wait_until
 from tests.services.crm import SECRET, Crm
 from tests.services.gateway import GatewayProcess, run_careloop
 from tests.services.mosquitto import Mosquitto
+from tests.services.patience import PATIENCE_S
 from tests.services.publisher import Publisher, connected
-
-PATIENCE_S = 60.0
 
 
 def add_device(gateway: GatewayProcess, device_id: str, *options: str) -> str:

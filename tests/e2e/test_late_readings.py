@@ -7,9 +7,9 @@ from collections.abc import Callable
 from gateway.database.postmaster import wait_until
 from tests.services.crm import Crm
 from tests.services.gateway import GatewayProcess
+from tests.services.patience import PATIENCE_S
 from tests.services.publisher import Publisher, connected
 
-PATIENCE_S = 60.0
 HOUR_MS = 3_600_000
 LATE_DAYS = 4
 MORE = """

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from gateway.database.postmaster import wait_until
 from tests.services.gateway import GatewayProcess
+from tests.services.patience import PATIENCE_S
 from tests.services.publisher import Publisher, connected
-
-PATIENCE_S = 60.0
 
 
 def test_the_gateway_rolls_usage_up_by_itself(new_gateway: Callable[[], GatewayProcess]) -> None:

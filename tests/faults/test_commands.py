@@ -10,8 +10,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from gateway.database.postmaster import wait_until
 from tests.services.gateway import GatewayProcess
-
-WITHIN_S = 30.0
+from tests.services.patience import PATIENCE_S
 
 
 class Product:
@@ -43,7 +42,7 @@ class Product:
 
     def say(self, topic: str, payload: str) -> None:
         """Publish something under its own name, and wait until the gateway has it."""
-        self.client.publish(topic, payload, qos=1).wait_for_publish(WITHIN_S)
+        self.client.publish(topic, payload, qos=1).wait_for_publish(PATIENCE_S)
 
     def vanish(self) -> None:
         """Be gone without a word."""
@@ -68,7 +67,7 @@ def state(gateway: GatewayProcess, command_id: str) -> tuple[str, int]:
 
 def becomes(gateway: GatewayProcess, command_id: str, wanted: str) -> bool:
     """Whether a command comes to a state in time."""
-    return bool(wait_until(lambda: state(gateway, command_id)[0] == wanted, WITHIN_S))
+    return bool(wait_until(lambda: state(gateway, command_id)[0] == wanted, PATIENCE_S))
 
 
 def issue(gateway: GatewayProcess, device_id: str, **body: object) -> httpx.Response:
@@ -85,7 +84,7 @@ def test_a_command_outlives_its_device_and_its_gateway(gateway: GatewayProcess) 
     gateway.kill()
     gateway.start()
     deaf = Product(gateway, "wm-1", password, answer=None)
-    assert wait_until(lambda: bool(deaf.heard), WITHIN_S)
+    assert wait_until(lambda: bool(deaf.heard), PATIENCE_S)
     command_id, told, expires_in_s = deaf.heard[0]
     assert (command_id, told["name"], told["data"]) == ("c-1", "self_test", {})
     assert expires_in_s is not None
@@ -112,7 +111,7 @@ def test_one_of_a_kind_is_pending_and_a_device_answers_for_itself_only(gateway: 
     assert issue(gateway, "wm-1", name="fly").status_code == 422
     assert issue(gateway, "wm-9", name="self_test").status_code == 404
     other = Product(gateway, "wm-2", second)
-    assert wait_until(other.client.is_connected, WITHIN_S)
+    assert wait_until(other.client.is_connected, PATIENCE_S)
     event = {"code": "command.ack", "data": {"command_id": "c-1", "answer": "done"}}
     other.say("devices/wm-2/commands/c-1/ack", "done")
     other.say("devices/wm-2/events", json.dumps(event))
@@ -137,9 +136,9 @@ def test_what_is_too_old_or_unanswered_is_given_up(new_gateway: Callable[[], Gat
     assert issue(gateway, "wm-1", name="close_valve", command_id="old", expires_s=0.5).status_code == 201
     assert becomes(gateway, "old", "expired")
     mute = Product(gateway, "wm-1", password, answer=None)
-    assert wait_until(mute.client.is_connected, WITHIN_S)
+    assert wait_until(mute.client.is_connected, PATIENCE_S)
     assert issue(gateway, "wm-1", name="self_test", command_id="mute").status_code == 201
     assert becomes(gateway, "mute", "unanswered")
-    assert wait_until(lambda: bool(mute.heard), WITHIN_S)
+    assert wait_until(lambda: bool(mute.heard), PATIENCE_S)
     assert [each[0] for each in mute.heard] == ["mute"]
     mute.vanish()

@@ -13,9 +13,9 @@ from gateway.database.postmaster import wait_until
 from tests.services.boilers import HOT, start_boilers
 from tests.services.crm import Crm
 from tests.services.gateway import GatewayProcess
+from tests.services.patience import PATIENCE_S
 from tests.services.publisher import Publisher, connected
 
-PATIENCE_S = 60.0
 DEVICES = 6
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from gateway.database.embedded import EmbeddedPostgres
 from gateway.database.postmaster import wait_until
+from tests.services.patience import PATIENCE_S
 
 KILLS = 5
-PATIENCE_S = 30.0
 
 
 class Writer(threading.Thread):

@@ -66,7 +66,7 @@ def own_postgres(service_folder: Path) -> Iterator[EmbeddedPostgres]:
 def kill(postgres: EmbeddedPostgres) -> None:
     assert postgres.pid is not None
     os.kill(postgres.pid, signal.SIGKILL)
-    assert wait_until(lambda: postgres.pid is None, 30.0)
+    assert wait_until(lambda: postgres.pid is None, 120.0)
 
 
 async def test_a_database_killed_in_the_flow_loses_and_doubles_nothing(own_postgres: EmbeddedPostgres) -> None:
@@ -148,7 +148,7 @@ async def test_a_gateway_that_lost_ownership_commits_nothing(plain_database_url:
     await rig.rows("UPDATE ingest_fence SET fence = fence + 1 RETURNING fence")
     rig.pipeline.submit([rig.packet("k1", reading(1, celsius=21))])
     with pytest.raises(OwnershipLostError):
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 120)
     assert await rig.rows("SELECT count(*) FROM reading_kettle") == [(1,)]
     assert len(rig.door.settled) == 1
     assert not rig.pipeline.healthy
@@ -168,7 +168,7 @@ async def test_a_gateway_that_lost_ownership_writes_no_order_either(
     await rig.rows("UPDATE ingest_fence SET fence = fence + 1 RETURNING fence")
     monkeypatch.setattr(rig.pipeline.order, "_flush_at_s", 0.0)
     with pytest.raises(OwnershipLostError):
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 120)
     assert await rig.rows("SELECT missing FROM device_order") == [(0,)]
 
 
@@ -217,7 +217,7 @@ async def test_doors_hold_back_while_the_database_is_away_and_nothing_is_lost(pl
             assert not resumed.is_set()
             assert len(rig.door.settled) == 1
             proxy.unblock()
-            await asyncio.wait_for(resumed.wait(), 30)
+            await asyncio.wait_for(resumed.wait(), 120)
             await rig.until(lambda: len(rig.door.settled) == sent)
     assert await rig.rows("SELECT count(*) FROM reading_kettle") == [(sent,)]
     assert [token for token, _ in rig.door.settled] == list(range(1, sent + 1))

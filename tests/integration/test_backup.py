@@ -17,9 +17,8 @@ from gateway.database.unprivileged import wheel_programs
 from tests.services.boilers import HOT, WELL, start_boilers
 from tests.services.crm import Crm
 from tests.services.gateway import GatewayProcess
+from tests.services.patience import PATIENCE_S
 from tests.services.publisher import Publisher, connected
-
-PATIENCE_S = 40.0
 
 
 def run(program: str, url: str, *arguments: str | Path) -> None:

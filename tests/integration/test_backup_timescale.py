@@ -6,10 +6,11 @@ from collections.abc import Callable
 import psycopg
 
 from gateway.database.postmaster import wait_until
-from tests.integration.test_backup import HOT, PATIENCE_S, WELL, run, send, stored_ms
+from tests.integration.test_backup import HOT, WELL, run, send, stored_ms
 from tests.services.boilers import start_boilers
 from tests.services.crm import Crm
 from tests.services.gateway import GatewayProcess
+from tests.services.patience import PATIENCE_S
 from tests.services.postgres import DatabaseServer
 
 DAY_MS = 86_400_000

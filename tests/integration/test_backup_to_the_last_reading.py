@@ -15,10 +15,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from gateway.database.embedded import EmbeddedPostgres
 from gateway.database.postmaster import wait_until
 from gateway.database.unprivileged import account_for, wheel_programs
-from tests.integration.test_backup import HOT, PATIENCE_S, WELL, busy, send, stored_ms
+from tests.integration.test_backup import HOT, WELL, busy, send, stored_ms
 from tests.services.boilers import start_boilers
 from tests.services.crm import Crm
 from tests.services.gateway import GatewayProcess
+from tests.services.patience import PATIENCE_S
 
 WAITS_FOR_THE_LOG = "SELECT sync_state FROM pg_stat_replication WHERE application_name = 'pg_receivewal'"
 

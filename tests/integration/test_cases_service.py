@@ -87,7 +87,7 @@ async def test_a_held_step_leaves_when_its_hour_comes(plain_database_url: str, r
             world.clock.at_s = NOON + 20 * HOUR
             _, outreach = await hear(receiver, 2)
             assert outreach.data["change"] == "outreach"
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(120):
                 while not (contacts := await world.rows("SELECT * FROM owner_contact")):  # noqa: ASYNC110 - nobody calls
                     await asyncio.sleep(0.02)
         (contact,) = contacts

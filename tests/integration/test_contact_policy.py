@@ -427,7 +427,7 @@ async def test_a_no_takes_the_case_before_its_step_as_whoever_closes_the_case_do
             no = asyncio.create_task(_decline(saying, world, step_id))
             await _until_somebody_waits(world)
             await closing.execute("SELECT FROM held_step FOR UPDATE NOWAIT")  # the other has not taken it
-        await asyncio.wait_for(no, 20)
+        await asyncio.wait_for(no, 120)
     assert await steps(world) == [("withdrawn", "declined")]
 
 
@@ -438,7 +438,7 @@ async def _decline(conn: Connection, world: CaseWorld, step_id: str) -> None:
 
 async def _until_somebody_waits(world: CaseWorld) -> None:
     waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not await world.rows(waiting):  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(0.01)
 

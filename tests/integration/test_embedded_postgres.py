@@ -19,8 +19,7 @@ from devices.errors import ConfigError, Retryable
 from gateway.database.embedded import EmbeddedPostgres, read_url
 from gateway.database.postmaster import orphans, running_server, wait_until
 from tests.services.folders import find_free_port
-
-PATIENCE_S = 30.0
+from tests.services.patience import PATIENCE_S
 
 RUN_UNTIL_KILLED = """
 import sys, time

@@ -12,9 +12,8 @@ from gateway.database.postmaster import wait_until
 from tests.services.boilers import HOT, IMPOSSIBLE, start_boilers
 from tests.services.crm import SECRET, Crm
 from tests.services.gateway import GatewayProcess
+from tests.services.patience import PATIENCE_S
 from tests.services.publisher import Publisher, connected
-
-PATIENCE_S = 30.0
 
 
 def lines(gateway: GatewayProcess) -> list[dict[str, Any]]:

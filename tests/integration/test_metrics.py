@@ -16,9 +16,9 @@ from gateway.database.postmaster import wait_until
 from tests.services.boilers import HOT, IMPOSSIBLE, WELL, start_boilers
 from tests.services.crm import Crm
 from tests.services.gateway import GatewayProcess
+from tests.services.patience import PATIENCE_S
 from tests.services.publisher import Publisher, connected
 
-PATIENCE_S = 60.0
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]
 PARSE_OPEN_METRICS = cast("Callable[[str], Iterable[Metric]]", open_metrics.text_string_to_metric_families)  # pyright: ignore[reportUnknownMemberType]
 

@@ -188,7 +188,7 @@ async def test_a_running_gateway_hears_of_changes_when_they_are_committed(plain_
         await listener.execute(f"LISTEN {CHANNEL}".encode())
 
         async def next_payload() -> str:
-            heard = [notice.payload async for notice in listener.notifies(timeout=10, stop_after=1)]
+            heard = [notice.payload async for notice in listener.notifies(timeout=120, stop_after=1)]
             assert len(heard) == 1
             return heard[0]
 

@@ -40,7 +40,7 @@ def only(whim: str) -> Misbehaviour:
 def opened(server: SandboxServer, number: int = 1) -> httpx.Response:
     data: dict[str, object] = {"case_id": f"case_{number}", "version": 1, "state": "open", "alarms": []}
     body = json.dumps({"type": "case.opened", "data": data}).encode()
-    return httpx.post(server.url, content=body, headers=sign(SECRET, f"msg_{number}", time.time(), body), timeout=5)
+    return httpx.post(server.url, content=body, headers=sign(SECRET, f"msg_{number}", time.time(), body), timeout=60)
 
 
 def test_a_well_behaved_sandbox_answers_with_the_record_it_made() -> None:

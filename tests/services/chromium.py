@@ -15,7 +15,7 @@ from scripts.provision import ProvisionError
 from scripts.provision_chromium import provision
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-WAIT_MS = 30_000.0
+WAIT_MS = 120_000.0
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 SERIOUS = {"serious", "critical"}
 

@@ -22,12 +22,13 @@ from simulators.fleet.clocks import WorldClock
 from tests.services.boilers import HOT, PROFILE, WELL
 from tests.services.gateway import GatewayProcess
 from tests.services.oidc import Provider, serve_provider
+from tests.services.patience import PATIENCE_S
 from tests.services.publisher import Publisher, connected
 
 SECRET = new_secret(np.random.default_rng(1))
 PASSWORD = "a kettle on a long shelf"
+WITHIN_S = PATIENCE_S
 ROLES = {"vera": "viewer", "aldo": "agent", "olga": "operator", "anna": "admin"}
-WITHIN_S = 30.0
 REFUSED_S = 3.0
 BOILERS = 16
 OBEYS = """what_to_say = "Please open the window, and ring us."
@@ -68,7 +69,7 @@ class ConsoleWorld:
         publisher = Publisher(device_id, f"pass-{device_id.rpartition('-')[2]}-word")
         with connected(publisher, self.gateway.port) as client:
             sent = client.publish(f"devices/{device_id}/telemetry", b"{", qos=1)
-            sent.wait_for_publish(WITHIN_S)
+            sent.wait_for_publish(PATIENCE_S)
 
     def may_connect(self, device_id: str, password: str) -> bool:
         """Whether a device is let in with a password."""
@@ -94,7 +95,7 @@ class ConsoleWorld:
         with connected(publisher, self.gateway.port) as client:
             now_ms = int(time.time() * 1000)
             publisher.publish(client, [now_ms - 2000 + 1000 * step for step in range(3)], temperature=temperature)
-            assert wait_until(lambda: len(publisher.acknowledged) > 0, WITHIN_S)
+            assert wait_until(lambda: len(publisher.acknowledged) > 0, PATIENCE_S)
 
     def case_of(self, device_id: str, state: str) -> dict[str, Any]:
         """The device's case, once it is in a state."""
@@ -104,12 +105,12 @@ class ConsoleWorld:
             found[:] = self.gateway.ask("/v1/cases", device_id=device_id, state=state)["items"]
             return bool(found)
 
-        assert wait_until(is_there, WITHIN_S), f"{device_id} has no case that is {state}"
+        assert wait_until(is_there, PATIENCE_S), f"{device_id} has no case that is {state}"
         return found[0]
 
     def record_of(self, case_id: str) -> str:
         """What the CRM calls a case, once it has it."""
-        assert wait_until(lambda: self.crm.sandbox.book.of_case(case_id) is not None, WITHIN_S)
+        assert wait_until(lambda: self.crm.sandbox.book.of_case(case_id) is not None, PATIENCE_S)
         record = self.crm.sandbox.book.of_case(case_id)
         assert record is not None
         return record.number

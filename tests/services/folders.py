@@ -1,15 +1,19 @@
 """Folders and ports for services, and tidying up after runs that were killed."""
 
 import os
+import random
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from gateway.database.embedded import EmbeddedPostgres
+
+LOWEST_PORT = 15_000
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +44,20 @@ def free_port() -> int:
 
 
 def find_free_port() -> int:
-    """A TCP port on the loopback address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on the loopback address that nobody listens on.
+
+    It is not one of those that the system gives to connections and to whoever asks for any port: between now and its
+    use, or while a broker is away, nobody comes by it unasked.
+    """
+    while True:
+        port = random.SystemRandom().randrange(LOWEST_PORT, max(_lowest_given_out(), 2 * LOWEST_PORT))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def _lowest_given_out() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        return 32768

@@ -19,8 +19,8 @@ from gateway.database.embedded import EmbeddedPostgres, read_url
 from gateway.database.postmaster import wait_until
 from tests.services.postgres import SHARED_SERVER, migrate_apart
 
-START_TIMEOUT_S = 90.0
-STOP_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 120.0
 CARELOOP = Path(sys.executable).with_name("careloop")
 
 
@@ -78,7 +78,7 @@ class GatewayProcess:
     def ask(self, path: str, **params: str | int) -> Any:
         """What its API answers."""
         headers = {"Authorization": f"Bearer {self.address['api_token']}"}
-        answer = httpx.get(f"{self.address['api_url']}{path}", params=params, headers=headers, timeout=30)
+        answer = httpx.get(f"{self.address['api_url']}{path}", params=params, headers=headers, timeout=60)
         answer.raise_for_status()
         return answer.json()
 
@@ -123,7 +123,7 @@ class GatewayProcess:
     def _has_open_doors(self) -> bool:
         """Whether each door takes readings: a broker keeps nothing for a gateway that has not subscribed yet."""
         try:
-            checks = httpx.get(f"{self.address['api_url']}/readyz", timeout=30).json()["checks"]
+            checks = httpx.get(f"{self.address['api_url']}/readyz", timeout=60).json()["checks"]
         except httpx.TransportError:  # it died meanwhile: its log says why
             return False
         return all(checks[door]["ok"] for door in ("listen", "subscribe") if door in checks)
@@ -131,7 +131,7 @@ class GatewayProcess:
 
 def run_careloop(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     """Run one careloop command to its end."""
-    return subprocess.run([CARELOOP, *arguments], capture_output=True, text=True, timeout=90, check=False)
+    return subprocess.run([CARELOOP, *arguments], capture_output=True, text=True, timeout=300, check=False)
 
 
 def _copy_database(prepared: Path, folder: Path) -> None:

@@ -15,7 +15,7 @@ from gateway.database.postmaster import wait_until
 from gateway.database.provisioned import Provisioned
 from tests.services.folders import find_free_port
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)

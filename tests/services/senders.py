@@ -14,9 +14,9 @@ import pytest
 
 from gateway.database.provisioned import cache_folder
 from scripts.senders import provide
+from tests.services.patience import PATIENCE_S
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "senders"
-PATIENCE_S = 30.0
 
 
 class Sender:

@@ -66,7 +66,7 @@ class Kitchen:
     async def look(self) -> None:
         """Look until something is taken."""
         self.ahead.look()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while not self.ahead.has_taken:  # noqa: ASYNC110 - nobody tells of it
                 await asyncio.sleep(0)
 

@@ -203,7 +203,7 @@ async def test_taps_tell_watchers_of_their_device_only() -> None:
     await asyncio.sleep(0)
     sent = Packets([Bunch(Door(), Route.TELEMETRY, device, "t", "json", 1.0, [0], [b"xyz"]) for device in ("d2", "d1")])
     taps.tell(sent, [Verdict(stored=1), Verdict(quarantined=1, reason=QuarantineReason.MALFORMED, detail="no")])
-    fate = await asyncio.wait_for(waiting, 30)
+    fate = await asyncio.wait_for(waiting, 120)
     assert (fate.device_id, fate.payload_bytes, fate.quarantined, fate.reason) == ("d1", 3, 1, "malformed")
     await fates.aclose()
     taps.tell(sent, [Verdict(), Verdict()])  # nobody watches any more
@@ -216,7 +216,7 @@ async def test_taps_find_a_device_among_others() -> None:
     await asyncio.sleep(0)
     mixed = Mixed(Door(), Route.TELEMETRY, ["d2", "d1"], ["t2", "t1"], "json", 1.0, [7, 8], [b"", b"xyz"])
     taps.tell(Packets([mixed]), [Verdict(), Verdict(stored=1)])
-    fate = await asyncio.wait_for(waiting, 30)
+    fate = await asyncio.wait_for(waiting, 120)
     assert (fate.topic, fate.payload_bytes, fate.stored) == ("t1", 3, 1)
     await fates.aclose()
 

@@ -78,7 +78,7 @@ class Subscriber:
         self._granted = False
         client.connect("127.0.0.1", self._port, 60)
         client.loop_start()
-        wait_for(lambda: self._granted, 10)
+        wait_for(lambda: self._granted, 120)
         try:
             yield
         finally:

@@ -9,8 +9,7 @@ from typing import Protocol
 from gateway.database.embedded import EmbeddedPostgres, read_url
 from gateway.database.postmaster import running_server
 from tests.ledger.sender import wait_for
-
-PATIENCE_S = 60.0
+from tests.services.patience import PATIENCE_S
 
 
 class Database(Protocol):

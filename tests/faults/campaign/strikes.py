@@ -14,8 +14,7 @@ from tests.faults.campaign.disk import limited
 from tests.faults.campaign.world import World, signal_all
 from tests.ledger.sender import wait_for
 from tests.ledger.wire import Wire
-
-PATIENCE_S: Final = 30.0
+from tests.services.patience import PATIENCE_S
 
 
 @dataclass(slots=True)

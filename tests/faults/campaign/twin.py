@@ -15,13 +15,13 @@ from psycopg.conninfo import make_conninfo
 from tests.faults.campaign.world import PASSWORD, PROBE, Gateway, World
 from tests.ledger.audit import Row, find_tables, read_rows
 from tests.services.folders import find_free_port
+from tests.services.patience import PATIENCE_S
 
 Devices = Sequence[Mapping[str, Any]]
 Rows = list[tuple[Any, ...]]
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 PACKET = 60  # readings
-PATIENCE_S = 60.0
 
 SETTINGS = """
 [state]

@@ -11,8 +11,8 @@ from devices.ids import partition_of
 from gateway.database.postmaster import wait_until
 from tests.services.gateway import GatewayProcess
 from tests.services.mosquitto import Mosquitto
+from tests.services.patience import PATIENCE_S
 
-PATIENCE_S = 30.0
 TS_S = 1_760_000_000
 SETTINGS = """
 [[routes]]

@@ -7,9 +7,9 @@ from typing import Any
 from gateway.database.postmaster import wait_until
 from tests.services.gateway import GatewayProcess
 from tests.services.mosquitto import Mosquitto
+from tests.services.patience import PATIENCE_S
 from tests.services.senders import Sender
 
-PATIENCE_S = 30.0
 PROGRAM = ("thingsboard", "thingsboard_device.py")
 TS_MS = 1_760_000_000_000
 

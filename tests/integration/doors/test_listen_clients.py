@@ -156,7 +156,7 @@ async def test_aiomqtt_publishes_and_receives(intake: HeldIntake, version: int) 
         await client.publish("devices/d1/status", "online", qos=0, retain=True)
         await client.subscribe("devices/d1/commands/+", qos=1)
         assert door.send_command("d1", "c-1", b"wake")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             message = await anext(aiter(client.messages))
         assert (str(message.topic), message.payload) == ("devices/d1/commands/c-1", b"wake")
         await eventually(lambda: len(intake.packets) == 21)

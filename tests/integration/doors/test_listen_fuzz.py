@@ -19,8 +19,7 @@ from tests.doors import raw
 from tests.doors.door import listening
 from tests.doors.hostile import conversations
 from tests.doors.intake import HeldIntake
-
-PATIENCE_S = 30
+from tests.services.patience import PATIENCE_S
 
 
 @dataclass

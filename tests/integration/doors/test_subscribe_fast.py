@@ -84,10 +84,10 @@ async def test_acknowledgements_leave_joined_and_in_order_after_their_commit(int
         await eventually(lambda: len(intake.packets) == 7)
         assert subscription.stats.acknowledged == 0
         intake.settle(2)
-        await asyncio.wait_for(first.wait(), 30)
+        await asyncio.wait_for(first.wait(), 120)
         assert subscription.stats.acknowledged == 2
         intake.settle()
-        await asyncio.wait_for(rest.wait(), 30)
+        await asyncio.wait_for(rest.wait(), 120)
     assert found == [[9, 3], [65_535, 4, 12, 13]]
 
 
@@ -122,7 +122,7 @@ async def test_the_brokers_keep_alive_counts_instead_of_ours(intake: HeldIntake,
         await forever(guest)
 
     async with scripted(serve) as port, subscribed(intake, port, engine="fast", keep_alive=keep_alive):
-        await asyncio.wait_for(pinged.wait(), 30)
+        await asyncio.wait_for(pinged.wait(), 120)
 
 
 async def test_a_broker_that_answers_no_pings_is_lost(intake: HeldIntake) -> None:
