@@ -12,7 +12,7 @@ ARGS ?=
 .PHONY: help
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  ARGS="..." is passed on to demo, test, faults and bench.'
+	@echo '  ARGS="..." is passed on to demo, test, faults, bench and sanitize.'
 
 .PHONY: demo
 demo: $(RUNTIME) ## from a simulated fleet to a closed case, everything embedded; then the scorecard
@@ -52,6 +52,10 @@ bench: $(RUNTIME) provision ## the benchmarks, each beside its baselines, as rat
 .PHONY: faults
 faults: $(DEV) provision ## kill -9, full disks, dead networks under load, a proof each round (docs/durability.md)
 	$(BIN)/python -m tests.faults.campaign $(ARGS)
+
+.PHONY: sanitize
+sanitize: $(DEV) ## the compiled loops under the address and undefined-behaviour sanitizers (docs/detection.md)
+	@$(BIN)/python scripts/sanitize.py $(ARGS)
 
 .PHONY: docs
 docs: $(DEV) ## the documentation as a site, in artifacts/site

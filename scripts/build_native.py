@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,14 +51,14 @@ def build_all() -> bool:
     return all(made)
 
 
-def build(folder: Path, target: Path) -> bool:
-    """Compile the sources in a folder; False where that is not possible."""
-    compiler = _find_compiler()
+def build(folder: Path, target: Path, more: Sequence[str] = ()) -> bool:
+    """Compile the sources in a folder, with these options besides; False where that is not possible."""
+    compiler = find_compiler()
     if os.environ.get("CARELOOP_NO_NATIVE") or not compiler:
         return False
     fresh = target.with_suffix(f".{os.getpid()}.tmp")  # put in place at once: a running gateway keeps the old one
     sources = [str(path) for path in sorted(folder.glob("*.c"))]
-    command = [*compiler, *FLAGS, f'-DSOURCES="{fingerprint(folder)}"', "-o", str(fresh), *sources, "-lm"]
+    command = [*compiler, *FLAGS, *more, f'-DSOURCES="{fingerprint(folder)}"', "-o", str(fresh), *sources, "-lm"]
     try:
         made = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
         if made.returncode:
@@ -72,7 +73,7 @@ def build(folder: Path, target: Path) -> bool:
     return True
 
 
-def _find_compiler() -> list[str]:
+def find_compiler() -> list[str]:
     """The command, with the options that `CC` may give it; empty if there is none."""
     found = (shutil.which(name) for name in ("cc", "gcc", "clang"))
     return shlex.split(os.environ.get("CC", "")) or [path for path in found if path][:1]

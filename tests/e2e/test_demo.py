@@ -105,12 +105,12 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
     assert not Path(f"/proc/{database}").exists()
 
 
-def test_it_ends_in_a_console_whose_inbox_has_cases_to_approve(tmp_path: Path, database_url: str) -> None:
+def test_it_ends_in_a_console_whose_inbox_has_cases_to_approve(tmp_path: Path, plain_database_url: str) -> None:
     with subprocess.Popen(
         [CARELOOP, "demo", "--devices", "24", "--days", "3", "--serve", "--folder", tmp_path / "demo"],
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"CARELOOP_DATABASE__URL": database_url},
+        env=os.environ | {"CARELOOP_DATABASE__URL": plain_database_url},
     ) as process:
         try:
             url, name, password = _signing_in(process)
@@ -127,7 +127,7 @@ def test_it_ends_in_a_console_whose_inbox_has_cases_to_approve(tmp_path: Path, d
                 assert browser.get("/scorecard").status_code == 200
         finally:
             process.terminate()
-    actors = query(database_url, "SELECT DISTINCT actor FROM case_transition WHERE actor LIKE 'person:%'")
+    actors = query(plain_database_url, "SELECT DISTINCT actor FROM case_transition WHERE actor LIKE 'person:%'")
     assert actors == [("person:demo",)]
 
 

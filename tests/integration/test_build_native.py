@@ -1,8 +1,11 @@
 """The detectors' loops are compiled where that is possible, and nothing breaks where it is not."""
 
 import ctypes
+import os
 import runpy
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -15,7 +18,8 @@ from gateway.detect.native import FOLDER
 from gateway.detect.settings import DetectSettings
 from gateway.doors.mqtt import native as parser
 
-SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "build_native.py"))
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+SCRIPT = runpy.run_path(str(SCRIPTS / "build_native.py"))
 BUILD = cast("Callable[[Path, Path], bool]", SCRIPT["build"])
 
 
@@ -74,3 +78,11 @@ def test_without_a_compiler_nothing_is_built(sources: Path, monkeypatch: pytest.
 
 def test_an_engine_runs_without_the_loops() -> None:
     assert not Engine({}, DetectSettings(), compiled=False).is_compiled
+
+
+@pytest.mark.parametrize("compiler", ["/no/such/compiler", "/bin/true"])
+def test_without_sanitizers_there_is_nothing_to_run_and_nothing_wrong(compiler: str) -> None:
+    command = [sys.executable, SCRIPTS / "sanitize.py"]
+    done = subprocess.run(command, env=os.environ | {"CC": compiler}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "skipped" in done.stdout
