@@ -147,16 +147,20 @@ class OwnersAlarm:
 
     alarm_id: str
     device_id: str
+    model: str | None
     watch: str
+    metric: str | None
     severity: str
     state: str
+    started_at: datetime
     raised_at: datetime
     ended_at: datetime | None
     text: str | None
 
 
 _ALARMS_OF_OWNER: Final[LiteralString] = """
-SELECT a.alarm_id, a.device_id, a.watch, a.severity, a.state, a.raised_at, a.ended_at, a.explanation ->> 'text' AS text
+SELECT a.alarm_id, a.device_id, s.model, a.watch, a.metric, a.severity, a.state, a.started_at, a.raised_at, a.ended_at,
+       a.explanation ->> 'text' AS text
   FROM ownership o JOIN asset s USING (asset_id) JOIN alarm a ON a.device_id = s.device_id
  WHERE o.tenant_id = %(tenant_id)s AND o.owner_ref = %(owner_ref)s AND a.tenant_id = %(tenant_id)s
    AND a.raised_at >= o.since AND (o.until IS NULL OR a.raised_at < o.until)

@@ -156,7 +156,9 @@ class Desk:
             tallies = await read_tallies(conn, person.tenant_id)
         live = sum(tallies.cases.get(str(state), 0) for state in LIVE)
         badges = {"cases": live, "deliveries": tallies.outbox.get("dead", 0)}
-        return self.renderer.page(request, person, template, {"badges": badges, **context})
+        return self.renderer.page(
+            request, person, template, {"badges": badges, "named": self.products(request), **context}
+        )
 
 
 class Refused(HTTPException):

@@ -1,6 +1,6 @@
 """What the console's pages ask the database beyond what the API asks: read only, on the caller's connection."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, LiteralString
@@ -180,6 +180,31 @@ async def list_records(conn: Connection, tenant_id: str, case_id: str) -> list[R
     """What each CRM knows of a case."""
     async with conn.cursor(row_factory=class_row(RecordRow)) as cursor:
         return await (await cursor.execute(_RECORDS, [tenant_id, case_id])).fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class CaseName:
+    """What a case is called, and whose product it is about."""
+
+    case_id: str
+    title: str
+    problem: str
+    device_id: str
+    model: str | None
+
+
+_CASE_NAMES: Final[LiteralString] = """
+SELECT c.case_id, c.title, c.problem, c.device_id, d.model
+FROM service_case c LEFT JOIN device d ON d.device_id = c.device_id
+WHERE c.tenant_id = %s AND c.case_id = ANY(%s)
+"""
+
+
+async def name_cases(conn: Connection, tenant_id: str, case_ids: Collection[str]) -> dict[str, CaseName]:
+    """What these cases are called, by their ids."""
+    async with conn.cursor(row_factory=class_row(CaseName)) as cursor:
+        found = await (await cursor.execute(_CASE_NAMES, [tenant_id, list(case_ids)])).fetchall()
+    return {each.case_id: each for each in found}
 
 
 @dataclass(frozen=True, slots=True)

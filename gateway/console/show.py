@@ -3,7 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 from markupsafe import Markup, escape
@@ -18,6 +18,7 @@ SOON_S: Final = 4 * HOUR_S
 MANY: Final = 1000.0
 """Values from here on need no decimals."""
 FEW: Final = 0.001
+MOST_TEXT: Final = 100
 
 _MONTHS: Final = {
     "en": ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
@@ -45,7 +46,7 @@ class Shown:
         text = f"{self.day(moment)}{year} {moment:%H:%M} UTC"
         return Markup('<time datetime="{}" data-local>{}</time>').format(moment.isoformat(), text)
 
-    def day(self, moment: datetime) -> str:
+    def day(self, moment: date) -> str:
         """A day of some year, in UTC."""
         return f"{moment.day} {_MONTHS.get(self.words.language, _MONTHS['en'])[moment.month - 1]}"
 
@@ -60,15 +61,9 @@ class Shown:
 
         return Markup(_MOMENT.sub(put, str(escape(text))))  # noqa: S704 - escaped right here
 
-    def date(self, iso: str | None) -> str:
-        """A day that is written as `2026-07-17`."""
-        if not iso:
-            return "—"
-        try:
-            day = datetime.fromisoformat(iso)
-        except ValueError:
-            return iso
-        return f"{self.day(day)} {day.year}"
+    def date(self, day: date | None) -> str:
+        """A day, with its year."""
+        return "—" if day is None else f"{self.day(day)} {day.year}"
 
     def ago(self, at: Instant) -> Markup | str:
         """How long ago an instant was."""
@@ -117,6 +112,14 @@ class Shown:
             return f"{value:.1e}"
         text = self.words.number(value, max(0, 2 - math.floor(math.log10(abs(value)))))
         return text.rstrip("0").rstrip(".,")
+
+    def value(self, value: object) -> str:
+        """What a device told, whatever it is."""
+        if value is None:
+            return ""
+        if isinstance(value, bool):
+            return self.words.say("yes") if value else self.words.say("no")
+        return self.number(value) if isinstance(value, int | float) else str(value)[:MOST_TEXT]
 
     def percent(self, value: float | None) -> str:
         """A share."""

@@ -215,6 +215,18 @@ def test_language_and_colours_are_remembered(open_: Open, console_world: Console
     expect(window.page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
+def test_a_page_that_hears_of_nothing_any_more_says_so(open_: Open, console_world: ConsoleWorld) -> None:
+    del console_world
+    window = open_("vera")
+    window.wait_live()
+    lost = window.page.locator("#lost")
+    expect(lost).to_be_hidden()
+    window.page.evaluate("stream.dispatchEvent(new Event('error'))")
+    expect(lost).to_contain_text("No connection")
+    window.page.evaluate("stream.dispatchEvent(new Event('open'))")
+    expect(lost).to_be_hidden()
+
+
 def test_every_panel_of_grafana_has_something_to_show(console_world: ConsoleWorld) -> None:
     first, second, third = (console_world.heat() for _ in range(3))
     console_world.babble(first)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from crm_sync.wording.catalogue import load_wordings
 from devices.profiles import load_profiles
+from gateway.console.pages.deliveries import pretty
 from gateway.console.products import Product, Products
 from gateway.console.show import Shown
 from gateway.console.words import load_words
@@ -55,10 +56,14 @@ def test_moments_in_a_sentence_are_the_readers_or_say_that_they_are_utc() -> Non
     assert str(shown.moments("since 09:45 UTC")) == "since 09:45 UTC"
 
 
-def test_days_of_another_year_say_which() -> None:
+def test_a_day_says_its_year() -> None:
     shown = Shown(WORDS["it"], BEGAN.timestamp())
-    assert shown.date("2026-07-17") == "17 lug 2026"
-    assert (shown.date(None), shown.date("next week")) == ("—", "next week")
+    assert (shown.date(BEGAN.date()), shown.date(None)) == ("16 nov 2026", "—")
+
+
+def test_what_a_device_told_is_shown_as_it_is() -> None:
+    shown = Shown(WORDS["it"], BEGAN.timestamp())
+    assert [shown.value(each) for each in (True, 1234.5, "hot", None)] == ["sì", "1.234", "hot", ""]
 
 
 def test_a_moment_within_a_sentence_stays_one() -> None:
@@ -67,3 +72,8 @@ def test_a_moment_within_a_sentence_stays_one() -> None:
     assert said == f"being looked at until {shown.when(BEGAN)}"
     assert hasattr(said, "__html__")
     assert "&lt;" in WORDS["en"].say("until {when}, {who}", when=shown.when(BEGAN), who="<b>")
+
+
+def test_what_was_sent_is_laid_out_where_it_is_json_and_left_alone_where_not() -> None:
+    assert pretty('{"a":{"b":"è"}}') == '{\n  "a": {\n    "b": "è"\n  }\n}'
+    assert (pretty("<html>"), pretty(None)) == ("<html>", "")

@@ -71,14 +71,30 @@ async function refresh() {
   }
 }
 
+// Who looks at a page that hears of nothing any more must see that; a moment's break is none.
+const LOST_MS = 4000;
+function showLost(isLost) {
+  const bar = document.getElementById("lost");
+  clearTimeout(showLost.timer);
+  if (bar && isLost) { showLost.timer = setTimeout(() => { bar.hidden = false; }, LOST_MS); } else if (bar) { bar.hidden = true; }
+}
+
 let stream = null;
 function listen() {
   const topics = document.body.dataset.topics;
   if (!topics || stream) { return; }
   stream = new EventSource(`/live?topics=${encodeURIComponent(topics)}`);
   stream.addEventListener("changed", refresh);
-  stream.addEventListener("open", () => { root.dataset.live = "on"; });
-  stream.addEventListener("error", () => { root.dataset.live = "off"; });
+  stream.addEventListener("open", () => {
+    if (root.dataset.live === "off") { refresh(); } // what happened meanwhile
+    root.dataset.live = "on";
+    showLost(false);
+  });
+  stream.addEventListener("error", (event) => {
+    root.dataset.live = "off";
+    if (event.target.readyState === EventSource.CLOSED) { refresh(); } // signed out, perhaps
+    showLost(true);
+  });
 }
 // A browser has few connections to one place: a page that nobody sees gives its own back.
 document.addEventListener("visibilitychange", () => {

@@ -30,6 +30,8 @@ SPANS: Final[Mapping[str, float]] = {"7": 7 * DAY_S, "30": 30 * DAY_S, "90": 90 
 MOST_VALUE: Final = 100
 MOST_EXAMPLES: Final = 10
 PREFIX: Final = "p."
+OF_THE_METRIC: Final = "kind"
+"""A parameter that follows from the metric: nobody turns it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,8 @@ def knobs_of(profile: Profile, watch: Watch, settings: DetectSettings) -> list[K
     usual = {each.name: each.default for each in detector.parameters} | dict(detector.defaults(metric, settings))
     knobs: list[Knob] = []
     for parameter in detector.parameters:
+        if parameter.name == OF_THE_METRIC:
+            continue
         given = watch.parameters.get(parameter.name)
         counts = usual[parameter.name]
         unsaid = "" if math.isnan(counts) else f"{counts:g}" + (" s" if parameter.span else "")

@@ -1,5 +1,6 @@
 """Messages to CRMs: how far they came, what was answered, which endpoint is in trouble, and another try."""
 
+import json
 from datetime import UTC, date, datetime, time
 from http import HTTPStatus
 from time import time as now_s
@@ -11,6 +12,7 @@ from crm_sync.delivery.records import DeliveryFilter, MessageState, get_delivery
 from crm_sync.delivery.replay import Replayed, replay, resume_endpoint
 from crm_sync.delivery.replay_range import MOST, PER_MINUTE, DeadLetters, count_dead, replay_range
 from gateway.console.parts import Desk, done
+from gateway.console.queries import name_cases
 from gateway.people.audit import record
 from gateway.people.model import Role
 
@@ -52,6 +54,8 @@ def deliveries_router(desk: Desk) -> APIRouter:
             page = await list_deliveries(conn, person.tenant_id, which, cursor=cursor, limit=SIZE)
             endpoints = await list_endpoints(conn, person.tenant_id)
             dead = await count_dead(conn, person.tenant_id, which) if which.state == "dead" else None
+            cases = await name_cases(conn, person.tenant_id, {each.case_id for each in page.items})
+        products = desk.products(request)
         return await desk.page(
             request,
             person,
@@ -63,6 +67,8 @@ def deliveries_router(desk: Desk) -> APIRouter:
             dead=dead,
             at_once=MOST,
             per_minute=PER_MINUTE,
+            cases=cases,
+            titles={each.case_id: products.of(each.model).case(each.problem, each.title) for each in cases.values()},
         )
 
     @router.get("/deliveries/{message_id}")
@@ -74,10 +80,18 @@ def deliveries_router(desk: Desk) -> APIRouter:
         if found is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, "message")
         await desk.parts.people.note(person, "delivery.read", message_id)
-        return await desk.page(request, person, "delivery.html", message=found.summary, detail=found)
+        return await desk.page(request, person, "delivery.html", message=found.summary, detail=found, pretty=pretty)
 
     _add_replays(router, desk)
     return router
+
+
+def pretty(text: str | None) -> str:
+    """A body as people can read it: JSON with a line for each of its parts, all else as it is."""
+    try:
+        return json.dumps(json.loads(text or ""), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text or ""
 
 
 def _add_replays(router: APIRouter, desk: Desk) -> None:

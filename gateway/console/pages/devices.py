@@ -23,6 +23,7 @@ from gateway.console.pages.captures import captured
 from gateway.console.pages.commands import offered_by
 from gateway.console.parts import Connection, Desk
 from gateway.console.readable import readable
+from gateway.console.products import Product
 from gateway.console.said import say_order
 from gateway.console.series import Stretch, metrics_of, read_metrics
 from gateway.console.show import DAY_S, Shown
@@ -38,6 +39,7 @@ RANGES: Final[Mapping[str, float]] = {"1": DAY_S, "14": 14 * DAY_S, "90": 90 * D
 USUAL_RANGE: Final = "14"
 NEWEST: Final = 12
 MOST_CREDENTIALS: Final = 20
+MOST_COLUMNS: Final = 30
 
 
 def devices_router(desk: Desk) -> APIRouter:
@@ -97,11 +99,16 @@ async def show_device(
         held = [each.table for each in context["held"]]
         metrics = metrics_of(held, rows[0]["model"])
         found = await read_metrics(conn, held, metrics, stretch)
-    charts = _charts(metrics, found, units, shown)
+    product = desk.products(request).of(rows[0]["model"])
+    charts = _charts(metrics, found, product, shown)
     order = context["order"]
-    wording = desk.wordings.of(shown.words.language)
     context["alarms"] = [
-        {**alarm, "says": wording.phrase(str(alarm["explanation"].get("text") or ""))} for alarm in context["alarms"]
+        {
+            **alarm,
+            "title": product.watch(alarm["watch"]),
+            "says": product.said(alarm["metric"], str(alarm["explanation"].get("text") or "")),
+        }
+        for alarm in context["alarms"]
     ]
     battery = _battery(metrics, context["readings"], found)
     await desk.parts.people.note(person, "device.read", device_id, {"owner": rows[0]["owner_ref"]})
@@ -117,6 +124,9 @@ async def show_device(
         ranges=list(RANGES),
         offered=offered_by(profile),
         told=told,
+        product=product.title(rows[0]["model"]),
+        columns=_columns(metrics, context["readings"], product, units),
+        said=shown.value,
         gaps_and_clock=None if order is None else say_order(order, shown),
         **({} if told is None else {"at": f"/devices/{device_id}"}),
         **context,
@@ -194,10 +204,18 @@ async def _newest(
             "received_at": row.received_at,
             "seq": row.seq,
             "metrics": row.metrics or {},
-            "text": msgspec.json.encode(row.metrics).decode(),
         }
         for row in await list_readings(conn, held, asked)
     ]
+
+
+def _columns(
+    metrics: Sequence[str], readings: Sequence[Mapping[str, Any]], product: Product, units: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """The metrics that the newest readings tell of, those of the model first, with what they are called."""
+    told = dict.fromkeys(name for reading in readings for name in reading["metrics"])
+    ordered = [*(name for name in metrics if name in told), *(name for name in told if name not in metrics)]
+    return [(name, f"{product.metric(name)} {units.get(name, '')}".strip()) for name in ordered[:MOST_COLUMNS]]
 
 
 async def _refused(conn: Connection, tenant_id: str, device_id: str) -> list[dict[str, Any]]:
@@ -206,12 +224,13 @@ async def _refused(conn: Connection, tenant_id: str, device_id: str) -> list[dic
 
 
 def _charts(
-    metrics: Sequence[str], found: Mapping[str, tuple[Floats, Floats]], units: Mapping[str, str], shown: Shown
+    metrics: Sequence[str], found: Mapping[str, tuple[Floats, Floats]], product: Product, shown: Shown
 ) -> list[Drawn]:
+    units = units_of(product.written)
     charts: list[Drawn] = []
     for metric in sorted(metrics, key=lambda name: "battery" not in name):  # what every device lives on comes first
         if metric in found and len(found[metric][0]) and len(charts) < MOST_CHARTS:
             ts, values = found[metric]
-            title = metric.replace("_", " ")
+            title = product.metric(metric)
             charts.append(draw_series(Series(f"metric-{len(charts)}", title, units.get(metric, ""), ts, values), shown))
     return charts

@@ -1,6 +1,5 @@
 """One view of an owner: products, alarms, cases, contacts and grants. No name, no address: those stay in the CRM."""
 
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, cast, get_args
 from urllib.parse import quote
@@ -45,7 +44,6 @@ def owner_router(desk: Desk) -> APIRouter:
             grants = await grants_of(conn, person.tenant_id, owner_ref)
             alarms = await alarms_of_owner(conn, person.tenant_id, owner_ref)
             standing = await standing_of(conn, person.tenant_id, owner_ref, shown.now_s)
-        wording = desk.wordings.of(shown.words.language)
         return await desk.page(
             request,
             person,
@@ -55,7 +53,8 @@ def owner_router(desk: Desk) -> APIRouter:
             cases=cases.items,
             steps=steps,
             grants=grants,
-            alarms=[replace(each, text=each.text and wording.phrase(each.text)) for each in alarms],
+            alarms=alarms,
+            models={each.device_id: each.model for each in products},
             standing=standing,
             hold_kinds=get_args(HoldKind),
             answer=say_owner(owner_ref, decisions, steps, standing, shown),
