@@ -113,6 +113,9 @@ class CaseFilter:
     state: CaseState | None = None
     device_id: str | None = None
     owner_ref: str | None = None
+    severity: str | None = None
+    team: str | None = None
+    assignee: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,9 @@ SELECT * FROM service_case
    AND (%(state)s::text IS NULL OR state = %(state)s)
    AND (%(device_id)s::text IS NULL OR device_id = %(device_id)s)
    AND (%(owner_ref)s::text IS NULL OR owner_ref = %(owner_ref)s)
+   AND (%(severity)s::text IS NULL OR severity = %(severity)s)
+   AND (%(team)s::text IS NULL OR team = %(team)s)
+   AND (%(assignee)s::text IS NULL OR assignee = %(assignee)s)
    AND (%(cursor)s::text IS NULL
         OR number < (SELECT number FROM service_case WHERE case_id = %(cursor)s))
  ORDER BY number DESC
@@ -156,6 +162,9 @@ async def list_cases(conn: Connection, tenant_id: str, which: CaseFilter, cursor
         "state": which.state,
         "device_id": which.device_id,
         "owner_ref": which.owner_ref,
+        "severity": which.severity,
+        "team": which.team,
+        "assignee": which.assignee,
         "cursor": cursor,
         "limit": limit + 1,
     }

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from crm_sync.cases.quiet_queries import Quiet, put_quiet
 from devices.clock import Clock, to_datetime
 from devices.errors import CareloopError
+from devices.profiles.model import Severity
 from gateway.api.fields import Behalf, Instant, Name, Why
 from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor
 from gateway.api.queries import Connection, Row, acknowledge_alarm, list_alarms
@@ -94,6 +95,8 @@ def alarms_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIRou
         request: Request,
         state: AlarmState | None = None,
         device_id: Name | None = None,
+        watch: Name | None = None,
+        severity: Severity | None = None,
         since: Annotated[Instant | None, Query(description="Raised at or after this moment.")] = None,
         cursor: Cursor = None,
         limit: Limit = 100,
@@ -101,7 +104,8 @@ def alarms_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIRou
         """Alarms, newest first."""
         before = decode_cursor(cursor, int, str) or [None, None]
         await people_of(request).note(who, "alarm.list", device_id or "", {"state": state})
-        asked = {"state": state, "device_id": device_id, "since": since, "limit": limit + 1}
+        asked: dict[str, object] = {"state": state, "device_id": device_id, "watch": watch, "severity": severity}
+        asked |= {"since": since, "limit": limit + 1}
         rows, last = cut(await fetch(who, {**asked, "before_us": before[0], "before_id": before[1]}), limit)
         end = None if last is None else encode_cursor(last["raised_us"], last["alarm_id"])
         return Page(items=[Alarm.model_validate(row) for row in rows], next=end)

@@ -104,12 +104,15 @@ def cases_router(pool: AsyncConnectionPool[Connection], clock: Clock, wording: W
         state: CaseState | None = None,
         device_id: Name | None = None,
         owner_ref: Name | None = None,
+        severity: Severity | None = None,
+        team: Name | None = None,
+        assignee: Name | None = None,
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> Response:
         """Cases, newest first."""
         after = decode_cursor(cursor, str)
-        which = CaseFilter(state=state, device_id=device_id, owner_ref=owner_ref)
+        which = CaseFilter(state, device_id, owner_ref, severity, team, assignee)
         async with pool.connection() as conn:
             page = await list_cases(conn, who.tenant_id, which, str(after[0]) if after else None, limit)
         await people_of(request).note(who, "case.list", owner_ref or device_id or "", {"state": state})

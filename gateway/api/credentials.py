@@ -45,7 +45,7 @@ class Rotation(BaseModel):
     keep_old: bool = True
 
 
-class NewPassword(BaseModel):
+class DevicePassword(BaseModel):
     """A device's new password, shown this once."""
 
     device_id: str
@@ -80,7 +80,7 @@ def credentials_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> A
 
 
 def _add_changes(router: APIRouter, clock: Clock) -> None:
-    @router.post("/devices/{device_id}/credentials", response_model=NewPassword, status_code=HTTPStatus.CREATED)
+    @router.post("/devices/{device_id}/credentials", response_model=DevicePassword, status_code=HTTPStatus.CREATED)
     async def rotate(device_id: Name, asked: Rotation, who: Operator, write: Writing) -> Response:
         """Give a device another password; the answer holds it, this once."""
 
@@ -91,7 +91,7 @@ def _add_changes(router: APIRouter, clock: Clock) -> None:
                 await revoke_credentials(conn, who.tenant_id, device_id, to_datetime(clock.now_s()))
             await add_credentials(conn, who.tenant_id, [(device_id, hash_generated(password))])
             tag = _tag(await _find(conn, who, device_id))
-            return Done(NewPassword(device_id=device_id, password=password), tag, HTTPStatus.CREATED)
+            return Done(DevicePassword(device_id=device_id, password=password), tag, HTTPStatus.CREATED)
 
         act = Act("device.rotate_password", device_id, {"keeps_old": asked.keep_old})
         return await write.run(act, work, keep_answer=False)

@@ -108,11 +108,19 @@ def devices_router(
         return rows[0]
 
     @router.get("/devices")
-    async def devices(who: Viewer, request: Request, cursor: Cursor = None, limit: Limit = 100) -> Page[Device]:
+    async def devices(  # noqa: PLR0917 - each is a query parameter
+        who: Viewer,
+        request: Request,
+        model: Name | None = None,
+        region: Name | None = None,
+        cursor: Cursor = None,
+        limit: Limit = 100,
+    ) -> Page[Device]:
         """Registered devices, by id."""
         after = decode_cursor(cursor, str) or [None]
         async with pool.connection() as conn:
             wanted = {"tenant_id": who.tenant_id, "device_id": None, "after": after[0], "limit": limit + 1}
+            wanted |= {"model": model, "region": region}
             rows, last = cut(await list_devices(conn, wanted), limit)
         await people_of(request).note(who, "device.list", "")
         end = None if last is None else encode_cursor(last["device_id"])

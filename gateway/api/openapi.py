@@ -1,5 +1,7 @@
 """The OpenAPI document: every call with who may make it, every problem and every header that it may answer."""
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -30,6 +32,8 @@ _CALLBACKS: Final = "/v1/callbacks/"
 _OPEN: Final = ("/healthz", "/readyz", "/v1/session/oidc", _CALLBACKS)
 _SIGN_IN: Final = ("/v1/session", "post")
 _METHODS: Final = frozenset({"get", "put", "post", "patch", "delete"})
+_PAGE: Final = re.compile(r"\bPage_(\w+?)_(?=\")|\bPage\[(\w+)\](?=\")")
+"""What a page of something is called in schemas, and in their titles."""
 _WORDS: Final = {"schema": {"type": "string"}}
 _HEADERS: Final[Mapping[int, Json]] = {  # of problems, by status
     401: {"WWW-Authenticate": {"description": "How one signs in.", **_WORDS}},
@@ -49,8 +53,9 @@ def describe(app: FastAPI) -> None:
 
     def document() -> Json:
         if app.openapi_schema is None:
+            said = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
             app.openapi_schema = _complete(
-                get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
+                json.loads(_PAGE.sub(lambda found: f"{found[1] or found[2]}Page", json.dumps(said)))
             )
         return app.openapi_schema
 

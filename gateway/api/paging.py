@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
 import msgspec
 from fastapi import HTTPException, Query
@@ -28,11 +28,6 @@ class Page(BaseModel, Generic[Item]):
 
     items: list[Item]
     next: str | None
-
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """What it is called in the document: `CasePage`."""
-        return f"{params[0].__name__}Page"
 
 
 def cut(found: Sequence[Found], limit: int) -> tuple[Sequence[Found], Found | None]:

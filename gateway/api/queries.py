@@ -27,6 +27,8 @@ LEFT JOIN asset a ON a.device_id = d.device_id
 LEFT JOIN ownership o ON o.asset_id = a.asset_id AND o.until IS NULL
 WHERE d.tenant_id = %(tenant_id)s AND d.revoked_at IS NULL
   AND (%(device_id)s::text IS NULL OR d.device_id = %(device_id)s)
+  AND (%(model)s::text IS NULL OR d.model = %(model)s)
+  AND (%(region)s::text IS NULL OR d.region = %(region)s)
   AND (%(after)s::text IS NULL OR d.device_id > %(after)s)
 ORDER BY d.device_id
 LIMIT %(limit)s
@@ -34,8 +36,8 @@ LIMIT %(limit)s
 
 
 async def list_devices(conn: Connection, wanted: Mapping[str, object]) -> list[Row]:
-    """Registered devices of a tenant, by id."""
-    return await _fetch(conn, LIST_DEVICES, wanted)
+    """Registered devices of a tenant, by id; `model` and `region` may be left out."""
+    return await _fetch(conn, LIST_DEVICES, {"model": None, "region": None, **wanted})
 
 
 TENANT_OF: LiteralString = "SELECT tenant_id FROM device WHERE device_id = %(device_id)s"
@@ -68,6 +70,8 @@ WHERE a.tenant_id = %(tenant_id)s
   AND (%(alarm_id)s::text IS NULL OR a.alarm_id = %(alarm_id)s)
   AND (%(state)s::text IS NULL OR a.state = %(state)s)
   AND (%(device_id)s::text IS NULL OR a.device_id = %(device_id)s)
+  AND (%(watch)s::text IS NULL OR a.watch = %(watch)s)
+  AND (%(severity)s::text IS NULL OR a.severity = %(severity)s)
   AND (%(since)s::timestamptz IS NULL OR a.raised_at >= %(since)s)
   AND (%(before_us)s::bigint IS NULL
        OR (a.raised_at, a.alarm_id) < (to_timestamp(0) + %(before_us)s * interval '1 microsecond', %(before_id)s))
@@ -77,8 +81,8 @@ LIMIT %(limit)s
 
 
 async def list_alarms(conn: Connection, wanted: Mapping[str, object]) -> list[Row]:
-    """Alarms of a tenant, newest first, each with its events."""
-    return await _fetch(conn, LIST_ALARMS, wanted)
+    """Alarms of a tenant, newest first, each with its events; `watch` and `severity` may be left out."""
+    return await _fetch(conn, LIST_ALARMS, {"watch": None, "severity": None, **wanted})
 
 
 EVENTS_OF_ALARMS: LiteralString = """

@@ -153,14 +153,12 @@ def test_every_call_below_v1_says_how_one_signs_in(site: Site) -> None:
 
 
 def test_the_document_names_calls_roles_and_headers_as_they_are(site: Site) -> None:
-    operations = [
-        (path, method, each) for path, item in site.document["paths"].items() for method, each in item.items()
-    ]
+    operations = [(path, *each) for path, item in site.document["paths"].items() for each in item.items()]
     names = [operation["operationId"] for _, _, operation in operations]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", name) for name in names), names
-    tags = {each["name"] for each in site.document["tags"]}
-    assert {tag for _, _, operation in operations for tag in operation["tags"]} == tags
+    assert {tag for _, _, each in operations for tag in each["tags"]} == {tag["name"] for tag in site.document["tags"]}
+    assert [name for name in site.document["components"]["schemas"] if not re.match(r"[A-Za-z]+\b", name)] == []
     for path, method, operation in operations:
         if method != "get" and path.startswith("/v1/") and not path.startswith(("/v1/callbacks/", "/v1/session")):
             assert operation["x-careloop-role"] == role_for(path), path
@@ -205,6 +203,26 @@ def test_the_last_page_is_the_one_without_a_next_even_where_it_is_full(site: Sit
                 assert (len(last["items"]), last["next"]) == (len(items), None), path
                 full += 1
     assert full > 5
+
+
+def test_what_a_list_may_be_filtered_by_is_what_it_then_has(site: Site) -> None:
+    put_real(site, "filtered")
+    tried = set[str]()
+    with site.client() as client:
+        for path, item in site.document["paths"].items():
+            operation = item.get("get", {})
+            names = {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
+            if path == "/v1/audit" or "{" in path or "cursor" not in names:
+                continue
+            items = client.get(path).json()["items"]
+            told = [(name, each[name]) for each in items for name in names & each.keys() if each[name] is not None]
+            for name, value in dict(told).items():
+                found = client.get(path, params={name: value}).json()["items"]
+                assert {each[name] for each in found} == {value}, (path, name)
+                other = client.get(path, params={name: "nothing-like-this"})
+                assert other.status_code == 422 or other.json()["items"] == [], (path, name)
+                tried.add(f"{path} {name}")
+    assert {"/v1/devices model", "/v1/cases severity", "/v1/cases team", "/v1/deliveries endpoint"} <= tried, tried
 
 
 TABLES: Final = (
