@@ -22,8 +22,8 @@ from gateway.console.fleet_queries import events_of, find_devices, firmware_of, 
 from gateway.console.pages.captures import captured
 from gateway.console.pages.commands import offered_by
 from gateway.console.parts import Connection, Desk
-from gateway.console.readable import readable
 from gateway.console.products import Product
+from gateway.console.readable import readable
 from gateway.console.said import say_order
 from gateway.console.series import Stretch, metrics_of, read_metrics
 from gateway.console.show import DAY_S, Shown
