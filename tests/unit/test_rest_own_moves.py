@@ -45,6 +45,13 @@ def test_a_file_that_moves_nothing_puts_nothing() -> None:
     assert put(MessageType.CASE_UPDATED, spec, state="open", change="reopened") == []
 
 
+def test_what_newer_messages_have_overtaken_puts_nothing() -> None:
+    spec = parse_spec(DESK, "desk.toml")
+    late = Delivery("case_a", "msg_a", MessageType.CASE_UPDATED, b"{}", "7", 2, uncertain=False, overtaken=True)
+    values = Values({**dict.fromkeys(FACTS), "state": "open", "change": "reopened"}, spec.maps)
+    assert list(words_put(spec, values, late)) == []
+
+
 def test_a_word_that_no_map_has_was_not_put() -> None:
     spec = parse_spec({**DESK, "maps": {"state": {"resolved": 5}}}, "desk.toml")
     assert put(MessageType.CASE_UPDATED, spec, state="open", change="reopened") == []

@@ -19,7 +19,7 @@ def words_put(spec: Spec, values: Values, delivery: Delivery) -> Sequence[str]:
 
     They are what the file's `status` writes where it says `{state}`; of `create`, what the field of the same name has.
     """
-    if spec.status is None:
+    if spec.status is None or delivery.overtaken:
         return ()
     moving = [*_fields(cast("Json", spec.status.body)), *_fields(cast("Json", dict(spec.status.check)))]
     saying = [(name, text) for name, text in moving if _HOW_IT_STANDS & {root for root, _ in places(text)}]
