@@ -90,7 +90,9 @@ async def api(world: CaseWorld, plain_database_url: str) -> AsyncIterator[httpx.
 
 
 async def test_the_api_shows_watches_and_sets_modes_with_an_audit(api: httpx.AsyncClient) -> None:
-    found = {each["watch"]: each for each in (await api.get("/watches", params={"model": "coffee-machine"})).json()}
+    found = {
+        each["watch"]: each for each in (await api.get("/watches", params={"model": "coffee-machine"})).json()["items"]
+    }
     assert {"boiler-too-hot", "pump-weak", "offline"} <= found.keys()
     assert found["boiler-too-hot"]["precision"] == {
         "right": 0.0, "wrong": 1.0, "mean": 0.0, "low": 0.0, "high": pytest.approx(0.73, abs=0.01),
