@@ -148,7 +148,7 @@ class _Table:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8", "replace").rstrip("\r")
             if not text.strip():
                 continue
-            cells = next(csv.reader([text]))
+            cells = _cells(text)
             if self._columns is None:
                 names = [cell.strip().lower() for cell in cells]
                 if not {"timestamp", "value"} <= set(names):
@@ -162,6 +162,14 @@ class _Table:
             except BadLine as error:
                 timestamp, value = (cells[at] if at < len(cells) else "" for at in self._columns)
                 yield _BadRow(timestamp, value, BadLine(f"line {number}: {error}"))
+
+
+def _cells(text: str) -> list[str]:
+    """The cells of a line; none where it is no line of a table, as in a file that is packed."""
+    try:
+        return next(csv.reader([text]))
+    except csv.Error:
+        return []
 
 
 class _Rows:

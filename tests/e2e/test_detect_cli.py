@@ -172,6 +172,17 @@ def test_a_table_without_the_right_columns_is_named() -> None:
     assert "timestamp" in done.stderr
 
 
+def test_what_is_no_table_is_said_to_be_none() -> None:
+    done = run("--format", "csv", given="\x1f\x08time\rstamp,value\n1,2\n")
+    assert done.returncode == 1
+    assert "timestamp" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = run("--format", "csv", "--scores", given="timestamp,value\n1,\r2\n3,4\n")
+    assert done.returncode == 1
+    assert "line 2" in done.stderr
+    assert "3,4" in done.stdout
+
+
 def test_shipped_profiles_are_found_by_name() -> None:
     done = run("--profile", "coffee-machine", given=line("a", 0, boiler_temperature=130))
     assert told(done.stdout) == [("a", "00:00", "threshold", "raised")]
