@@ -7,6 +7,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
+from gateway.database.postmaster import wait_until
+from gateway.people.model import Role
 from gateway.people.people import digest_of
 from tests.services.chromium import Window, open_window
 from tests.services.console import PASSWORD, ConsoleWorld
@@ -303,6 +305,37 @@ def test_an_owner_is_left_alone_and_seen_whole(of: Open, console_world: ConsoleW
     expect(holds).to_contain_text("wants no letters")
     holds.get_by_role("button", name="Leave them alone no longer").click()
     expect(holds).to_contain_text("Nothing was ordered")
+
+
+def test_no_page_shows_anything_of_another_house_whatever_the_role(console_world: ConsoleWorld) -> None:
+    gateway, device_id = console_world.gateway, console_world.heat()
+    case = console_world.case_of(device_id, "proposed")
+    console_world.babble(device_id)
+    assert wait_until(lambda: bool(gateway.ask("/v1/quarantine", device_id=device_id)["items"]), 30.0)
+    entry = gateway.ask("/v1/quarantine", device_id=device_id)["items"][0]["quarantine_id"]
+    of_one = (
+        *(
+            f"/cases/{case['case_id']}",
+            f"/devices/{device_id}",
+            f"/devices/{device_id}/tail",
+            "/watches/boiler/too-hot",
+        ),
+        *(f"/owners/{case['owner_ref']}", f"/quarantine/{entry}"),
+    )
+    lists = ("/", "/contacts", "/fleet", "/devices", "/watches", "/silences", "/deliveries", "/quarantine", "/journey")
+    for role in Role:
+        gateway.query(
+            "INSERT INTO api_token (tenant_id, name, role, digest, created_at) "
+            "VALUES ('other', %s, %s, %s, now()) RETURNING name",
+            *(f"looks-{role}", role, digest_of(f"clt_looks_{role}")),
+        )
+        headers = {"Authorization": f"Bearer clt_looks_{role}"}
+        with httpx.Client(base_url=console_world.url, headers=headers, timeout=30) as stranger:
+            assert {path: stranger.get(path).status_code for path in of_one} == dict.fromkeys(of_one, 404)
+            for path in lists:
+                page = stranger.get(path)
+                assert page.status_code == 200, path
+                assert not [each for each in (device_id, "person-", case["case_id"]) if each in page.text], (role, path)
 
 
 def test_nobody_writes_below_their_role_without_a_page_of_ours_or_in_anothers_house(
