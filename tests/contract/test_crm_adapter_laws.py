@@ -180,6 +180,20 @@ async def test_a_child_whose_major_case_has_no_record_goes_on_without_it(party: 
         await affair.run_until_settled(joins)
         await must_be_delivered(affair, joins)
         assert affair.crm.count("parent") == 0
+        assert "parent_unknown" in str((await affair.rig.one(joins)).attempts[-1].detail)
+
+
+@readers
+async def test_a_tie_that_is_refused_stops_no_case(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage, account=FALLBACKS.get(party.name, {})) as affair:
+        major = opened("case_m", major=True, owner_ref=None, asset={"model": "coffee-machine"})
+        await affair.tell(major, first := opened())
+        await affair.run()
+        affair.crm.command("parent", Fault.FORBID)
+        await affair.tell(joins := updated(change="joined_major_case", parent="case_m"), over := resolved())
+        await affair.run()
+        await must_be_delivered(affair, first, joins, over)
+        assert "not tied to the record of its major case" in str((await affair.rig.one(joins)).attempts[-1].detail)
 
 
 @everyone

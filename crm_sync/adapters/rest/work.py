@@ -25,7 +25,6 @@ from crm_sync.settings import MessageType
 from devices.clock import to_datetime
 
 _WAITS_FOR_PARENT: Final = 3  # attempts; then the case goes on without the tie
-
 _TRIES_OF_PICTURE: Final = 3
 _PASSING: Final = frozenset({Result.UNKNOWN, Result.RETRYABLE, Result.RATE_LIMITED})
 
@@ -135,15 +134,13 @@ class Work:
         await self._find_contact()
         if self.external_id is None:
             await self._make()
-            await self._tie()
-            return Outcome(Result.OK, "created", await self._show())
+            return Outcome(Result.OK, "created", await self._besides())
         await self._know_record()  # made by an attempt whose end was a failure, or was not heard of
         if self._spec.update is not None:
             await self._tell("update", self._spec.update)
         await self._link()
         await self._check_record()
-        await self._tie()
-        return Outcome(Result.OK, "updated", await self._show())
+        return Outcome(Result.OK, "updated", await self._besides())
 
     async def _make(self) -> None:
         """Make the record, and see that it is there as told, and alone."""
@@ -168,8 +165,7 @@ class Work:
         moves = self._facts["change"] in MOVES
         for step in self._in_order(self._move_on if moves else None):
             await step()
-        await self._tie()
-        return Outcome(Result.OK, "updated", await self._show())
+        return Outcome(Result.OK, "updated", await self._besides())
 
     async def _close(self) -> Outcome:
         """Move the record and say why; a record that is gone, or closed for good, has nothing left to close."""
@@ -218,19 +214,29 @@ class Work:
         if self._spec.link is not None and self._facts["contact_id"] is not None:
             await self._tell("link", self._spec.link)
 
+    async def _besides(self) -> str:
+        """What comes last and stops no case: the tie to a major one, and the picture; gives what hindered them."""
+        try:
+            await self._tie()
+            untied = ""
+        except CallFailed as failed:
+            if failed.outcome.result in _PASSING and self._delivery.attempt <= _WAITS_FOR_PARENT:
+                raise
+            untied = f"not tied to the record of its major case: {failed.outcome.code} {failed.outcome.detail}"[:500]
+        return "; ".join(part for part in (untied, await self._show()) if part)
+
     async def _tie(self) -> None:
-        """Tie the record to that of its major case, or untie it. It comes last: what is new must not wait for it."""
+        """Tie the record to that of its major case, or untie it. Raises CallFailed."""
         call, is_leaving = self._spec.parent, self._facts.get("left") is not None
         if call is None or not (is_leaving or self._facts.get("parent")):
             return
-        if is_leaving and call.leave is None:
-            self._facts["parent_record"] = None
-        elif self._facts["parent_record"] is None:  # the other record is not there yet, or never will be
-            if is_leaving or self._delivery.attempt > _WAITS_FOR_PARENT:
-                return
-            says = "the record of the major case is not there yet"
-            raise CallFailed(Outcome(Result.RETRYABLE, "parent_unknown", f"parent: {says}"))
         leave = call.leave if is_leaving else None
+        if is_leaving and leave is None:
+            self._facts["parent_record"] = None
+        elif self._facts["parent_record"] is None and is_leaving:
+            return
+        elif self._facts["parent_record"] is None:  # not there yet, or never will be
+            raise CallFailed(Outcome(Result.RETRYABLE, "parent_unknown", "parent: the major case has no record"))
         await self._tell("parent", call) if leave is None else await self._tell("parent.leave", leave)
 
     async def _tell(self, name: str, call: Write) -> Reply:
