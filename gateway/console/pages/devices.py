@@ -102,6 +102,7 @@ async def show_device(
     product = desk.products(request).of(rows[0]["model"])
     charts = _charts(metrics, found, product, shown)
     order = context["order"]
+    context["refused"] = [{**entry, "says": shown.words.refused(str(entry["detail"]))} for entry in context["refused"]]
     context["alarms"] = [
         {
             **alarm,

@@ -36,11 +36,12 @@ def quarantine_router(desk: Desk) -> APIRouter:
         async with desk.pool.connection() as conn:
             rows = await list_newest(conn, wanted)
             by_reason = (await read_tallies(conn, person.tenant_id)).quarantined
+        words = desk.renderer.words_of(request)
         return await desk.page(
             request,
             person,
             "quarantine.html",
-            rows=rows[:SIZE],
+            rows=[{**row, "says": words.refused(str(row["detail"]))} for row in rows[:SIZE]],
             next=rows[SIZE - 1]["quarantine_id"] if len(rows) > SIZE else None,
             by_reason=by_reason,
             stages=[str(each) for each in Stage],
@@ -59,7 +60,8 @@ def quarantine_router(desk: Desk) -> APIRouter:
         else:
             await desk.parts.people.note(person, "quarantine.read", str(quarantine_id), device)
             text = readable(found[0].raw)
-        return await desk.page(request, person, "quarantined.html", entry=found[0], text=text)
+        says = desk.renderer.words_of(request).refused(found[0].detail)
+        return await desk.page(request, person, "quarantined.html", entry=found[0], text=text, says=says)
 
     @router.post("/quarantine/{quarantine_id}/replay")
     async def again(request: Request, quarantine_id: int) -> Response:

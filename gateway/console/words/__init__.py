@@ -8,6 +8,8 @@ from typing import Final
 
 from markupsafe import Markup
 
+from gateway.console.words.refused import Sentences, load_sentences, say_refused
+
 ENGLISH: Final = "en"
 LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "it": "Italiano"}
 
@@ -18,6 +20,7 @@ class Words:
 
     language: str = ENGLISH
     catalogue: Mapping[str, str] = field(default_factory=dict[str, str])
+    sentences: Sentences = ()
 
     def say(self, english: str, **values: object) -> str:
         """A text in this language, its ``{name}`` parts filled in."""
@@ -35,6 +38,10 @@ class Words:
         plain = str(code).replace("_", " ")
         return self.catalogue.get(plain, plain)
 
+    def refused(self, detail: str) -> str:
+        """Why a message was refused, as far as there are words for it."""
+        return say_refused(detail, self.sentences)
+
     def number(self, value: float, digits: int = 0) -> str:
         """A number as it is written in this language."""
         text = f"{value:,.{digits}f}"
@@ -50,7 +57,8 @@ def load_words() -> Mapping[str, Words]:
     known: dict[str, Words] = {}
     for language in LANGUAGES:
         catalogue = tomllib.loads(folder.joinpath(f"{language}.toml").read_text("utf-8"))
-        known[language] = Words(language, {str(key): str(value) for key, value in catalogue.items()})
+        words = {str(key): str(value) for key, value in catalogue.items()}
+        known[language] = Words(language, words, load_sentences(folder, language))
     return known
 
 
