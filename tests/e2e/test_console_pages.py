@@ -186,7 +186,7 @@ def test_a_message_that_failed_is_sent_again_and_its_endpoint_resumed(
     monkeypatch.setattr(Message, "read", _understand_nothing)
     console_world.decide(case_id, "approve")
     window.go(f"/deliveries?case_id={case_id}")
-    row = page.locator("[data-row]", has_text="case.opened")
+    row = page.locator("[data-row]", has_text="case opened")
     expect(row).to_contain_text("failed")
     monkeypatch.undo()
     page.set_viewport_size({"width": 390, "height": 844})
@@ -215,7 +215,7 @@ def test_a_message_that_failed_is_sent_again_and_its_endpoint_resumed(
     ranged.get_by_role("button", name="Send one again").click()
     expect(page.locator("body")).to_contain_text("1 are sent again, 0 are left.")
     window.go(f"/deliveries?case_id={other_id}")
-    expect(page.locator("[data-row]", has_text="case.opened")).to_contain_text("delivered")
+    expect(page.locator("[data-row]", has_text="case opened")).to_contain_text("delivered")
     assert "delivery.replay_range" in _acts(console_world)
 
 
