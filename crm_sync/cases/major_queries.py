@@ -143,6 +143,17 @@ async def let_go(conn: Connection, case_id: str, now_s: float) -> None:
     await conn.execute(_LET_GO, [to_datetime(now_s), case_id])
 
 
+_LEAVE_IF_OVER: Final[LiteralString] = """
+UPDATE service_case SET left_major_at = %s
+ WHERE case_id = %s AND left_major_at IS NULL AND parent_id IN (SELECT case_id FROM major_case WHERE is_over)
+"""
+
+
+async def leave_if_over(conn: Connection, case_id: str, now_s: float) -> bool:
+    """Note that a case goes on by itself whose incident ended while it was closed; whether there was one."""
+    return (await conn.execute(_LEAVE_IF_OVER, [to_datetime(now_s), case_id])).rowcount == 1
+
+
 _IS_LEAVING: Final[LiteralString] = """
 SELECT EXISTS (
     SELECT FROM service_case c

@@ -5,7 +5,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from crm_sync.brief import CaseFacts, write_brief, write_ending
-from crm_sync.cases import announce, evidence, hearers, proposals, queries, silent_fix, steps, trusting
+from crm_sync.cases import (
+    announce,
+    evidence,
+    hearers,
+    major_queries,
+    proposals,
+    queries,
+    silent_fix,
+    steps,
+    trusting,
+)
 from crm_sync.cases.announce import News, Suppressed, farewell
 from crm_sync.cases.desk import Arrival, Desk
 from crm_sync.cases.lifecycle import close, move
@@ -291,8 +301,10 @@ async def open_after_fix(conn: Connection, desk: Desk, case: Case, arrival: Arri
 async def _reopen(conn: Connection, desk: Desk, case: Case, arrival: Arrival, admission: Admission) -> Case:
     """Open a resolved case again: to the person who worked on it, a relapse is the same matter."""
     resolved_at_s = case.closed_at_s
+    is_by_itself = await major_queries.leave_if_over(conn, case.case_id, arrival.now_s)
     again = replace(
         case,
+        parent_id=None if is_by_itself else case.parent_id,
         severity=Severity(max(case.severity, arrival.alarm.severity, key=lambda each: each.rank)),
         owner_ref=arrival.subject.owner_ref,
         account_ref=arrival.subject.account_ref,

@@ -159,3 +159,20 @@ async def test_of_many_children_only_the_first_are_told_one_by_one(
     await world.happens(replace(scale("cm-4", severity="major"), event="updated", alarm_id=alarms[3].alarm_id))
     said = (await world.messages())[-1]["data"]
     assert (said["change"], said["parent"]) == ("severity_raised", everyone[3]["parent_id"])
+
+
+async def test_what_comes_back_after_the_incident_is_nobody_elses_child(world: CaseWorld) -> None:
+    await world.grant("email")
+    await world.happens(ill := scale())
+    await befall(world, ill)
+    await world.contact()
+    over_s = NIGHT + HOUR
+    await world.happens(replace(ill, event="cleared", ts_s=over_s, head_ts_s=over_s, recorded_at_s=over_s))
+    await end(world)
+    world.clock.at_s = NIGHT + 2 * HOUR
+    await world.happens(scale(at_s=NIGHT + 2 * HOUR))
+    child = await child_of(world)
+    assert (child["state"], child["relapses"], child["left_major_at"] is not None) == ("open", 1, True)
+    (reopened,) = [each["data"] for each in await world.messages() if each["data"]["change"] == "reopened"]
+    assert "parent" not in reopened
+    assert ("held", None) in await steps(world)
