@@ -1,10 +1,10 @@
 """How careloop talks to CRMs, and when it does not."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import time
 from enum import StrEnum
-from typing import Annotated, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -73,6 +73,8 @@ class EndpointSettings(DeliverySettings):
     types: tuple[MessageType, ...] = DEFAULT_TYPES  # for CRMs: cases alone
     record_link: str = ""  # where people open a record of it: "https://desk.example.com/tickets/{external_id}"
     case_link: str = ""  # where people open our case; usually the console's page, under api.public_url
+    language: str = DEFAULT  # of the lines beside the brief; usually crm.language
+    wording_folder: str = ""  # usually crm.wording_folder
     spec_file: str = ""  # for `rest`: the TOML file that describes the helpdesk; for named CRMs: what differs there
     format: Literal["standard", "cloudevents"] = "standard"  # for `webhook`: Standard Webhooks, or CloudEvents 1.0
     origin: str = ""  # for CloudEvents: the DNS name that the receiver is asked to allow
@@ -122,6 +124,21 @@ class CrmSettings(_Section):
     reconcile: ReconcileSettings = ReconcileSettings()
     inbox_batch: Annotated[int, Field(ge=1, le=1000)] = 200  # alarm notices per transaction
     poll_interval: Annotated[SpanS, Field(gt=0)] = 1.0  # real seconds between looks at an idle inbox
+
+    @model_validator(mode="before")
+    @classmethod
+    def _endpoints_speak_its_language(cls, given: Any) -> Any:
+        match given:
+            case {"endpoints": list() | tuple()}:
+                tree = cast("dict[str, Any]", given)
+                usual = {name: tree[name] for name in ("language", "wording_folder") if name in tree}
+                endpoints: Sequence[Any] = tree["endpoints"]
+                told: list[Any] = [
+                    {**usual, **cast("dict[str, Any]", each)} if isinstance(each, dict) else each for each in endpoints
+                ]
+                return {**tree, "endpoints": told}
+            case _:
+                return given
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "CrmSettings":

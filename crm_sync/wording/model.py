@@ -121,6 +121,21 @@ class CohortAdvice(_Table):
     what_not_to_do: str
 
 
+class Record(_Table):
+    """What a helpdesk's record says besides the brief."""
+
+    next: str
+    next_with: str
+    team: str
+    due: str
+    link: str
+    to_owner: str
+    to_owner_by: str
+    answers: str
+    shortened: str
+    shortened_at: str
+
+
 class FalseAlarm(_Table):
     """Of a case that was taken back."""
 
@@ -157,6 +172,8 @@ class Words(_Table):
     cohort: Cohort
     cohort_advice: Mapping[str, CohortAdvice]
     false_alarm: FalseAlarm
+    record: Record
+    actions: Mapping[str, str]
     endings: Mapping[Resolution, str]
     tried: Mapping[str, str]
     phrases: tuple[Phrase, ...] = ()

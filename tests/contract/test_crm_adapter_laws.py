@@ -108,7 +108,7 @@ async def test_a_record_says_what_is_next_which_team_and_until_when(party: Party
         await affair.run()
         await must_be_delivered(affair, first)
         (record,) = affair.records()
-        assert "Next: part or visit, valve.\nTeam service, due 2026-09-01T10:00:00Z." in record.text
+        assert "Next: a part or a visit, valve.\nTeam: service. Due: 2026-09-01T10:00:00Z." in record.text
         assert "https://care.example.com/cases/case_a" in record.text
 
 

@@ -10,9 +10,11 @@ from crm_sync.adapters.rest.caller import Caller, Reply
 from crm_sync.adapters.rest.calls import Call
 from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.spec import parse_spec
+from crm_sync.adapters.rest.story import Story
 from crm_sync.adapters.rest.template import Values
 from crm_sync.adapters.rest.work import Work
 from crm_sync.settings import MessageType
+from crm_sync.wording.catalogue import load_wordings
 from devices.errors import ConfigError
 
 NOTE = {
@@ -49,7 +51,7 @@ async def test_a_note_whose_name_was_not_told_is_found_and_tied_and_not_made_aga
 
     async def tell(attempt: int) -> None:
         told = Delivery("case_a", "msg_1", MessageType.CASE_UPDATED, b"{}", "7", attempt, uncertain=attempt > 1)
-        await Work(parse_spec(SPEC, "desk.toml"), cast("Caller", desk), told).do()
+        await Work(parse_spec(SPEC, "desk.toml"), cast("Caller", desk), told, Story(load_wordings().of().words)).do()
 
     with pytest.raises(CallFailed) as raised:
         await tell(1)

@@ -13,9 +13,11 @@ from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.request import weight_of
 from crm_sync.adapters.rest.shorten import cut, whole_sentences
 from crm_sync.adapters.rest.spec import parse_spec
+from crm_sync.adapters.rest.story import Story
 from crm_sync.adapters.rest.template import Values, fill
 from crm_sync.adapters.rest.work import Work
 from crm_sync.settings import MessageType
+from crm_sync.wording.catalogue import load_wordings
 
 LINK = "https://care.example.com/cases/{case_id}"
 SAYS = "(Shortened. The whole case: https://care.example.com/cases/case_a)"
@@ -49,7 +51,7 @@ class Desk:
 async def tell(desk: Desk, spec: dict[str, Any] = SPEC, **data: object) -> str:
     body = msgspec.json.encode({"data": {"state": "open", "team": "service", **data}})
     told = Delivery("case_a", "msg_1", MessageType.CASE_OPENED, body, None, 1, uncertain=False)
-    work = Work(parse_spec(spec, "desk.toml"), cast("Caller", desk), told, case_link=LINK)
+    work = Work(parse_spec(spec, "desk.toml"), cast("Caller", desk), told, Story(load_wordings().of().words, LINK))
     return (await work.do()).code
 
 

@@ -46,6 +46,14 @@ def test_records_lead_to_the_console_where_that_has_a_public_address(tmp_path: P
         assert load_settings(config, without).crm.endpoints[0].case_link == ""
 
 
+def test_records_are_told_in_the_companys_language_unless_their_endpoint_says_otherwise(tmp_path: Path) -> None:
+    config = tmp_path / "careloop.toml"
+    table = f'[[crm.endpoints]]\nname = "{{}}"\nurl = "https://desk.example.com"\nsecret = "whsec_{"QUJD" * 8}"\n'
+    config.write_text(table.format("usual") + table.format("own") + 'language = "en"\n')
+    endpoints = load_settings(config, {"CARELOOP_CRM__LANGUAGE": "it"}).crm.endpoints
+    assert [each.language for each in endpoints] == ["it", "en"]
+
+
 def test_every_fault_is_named_at_once_with_what_was_found(tmp_path: Path) -> None:
     config = tmp_path / "careloop.toml"
     config.write_text('[listen]\nport = 99999\n[batch]\nmax_age = "soon"\n[lisen]\nport = 1\n')

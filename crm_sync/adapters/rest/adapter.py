@@ -30,11 +30,13 @@ from crm_sync.adapters.rest.own_moves import words_put
 from crm_sync.adapters.rest.people import Directory
 from crm_sync.adapters.rest.reading import RestInbound, read_changes, read_contacts, read_tickets
 from crm_sync.adapters.rest.steps import Going, step
+from crm_sync.adapters.rest.story import Story
 from crm_sync.adapters.rest.work import Work
 from crm_sync.endpoints import LEASE_S
 from crm_sync.guard import Resolve, resolve_host
 from crm_sync.owners.told import OwnerNews
 from crm_sync.settings import CASE_TYPES, EndpointSettings, MessageType
+from crm_sync.wording.catalogue import load_wordings
 from devices.errors import ConfigError, Fault, Retryable
 
 _PATIENCE_S: Final = 0.75 * LEASE_S  # for all calls of one delivery: then the lease is still ours
@@ -68,6 +70,8 @@ class RestAdapter:
         self.spec: Final = read_spec(settings, self.own_spec)
         self._settings = settings
         self._real_now_s = real_now_s
+        words = load_wordings(settings.language, settings.wording_folder).of().words
+        self._story = Story(words, settings.case_link)
         self._directory = Directory()
         self._caller = Caller(settings, self.spec, resolve=resolve, real_now_s=real_now_s)
 
@@ -109,9 +113,12 @@ class RestAdapter:
         """Count with others of the same account."""
         self._caller.join(budget)
 
+    def _work(self, delivery: Delivery) -> Work:
+        return Work(self.spec, self._caller, delivery, self._story, self._real_now_s())
+
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Make the calls that a message asks for."""
-        work = Work(self.spec, self._caller, delivery, self._real_now_s(), case_link=self._settings.case_link)
+        work = self._work(delivery)
         try:
             await self._caller.admit()
             async with asyncio.timeout(_PATIENCE_S):
@@ -128,7 +135,7 @@ class RestAdapter:
         look = Delivery(key, "", MessageType.CASE_OPENED, b"{}", None, 1, uncertain=True)
         try:
             await self._caller.admit()
-            return await Work(self.spec, self._caller, look).find()
+            return await self._work(look).find()
         except CallFailed as failed:
             raise _retryable(failed) from failed
 
@@ -136,8 +143,7 @@ class RestAdapter:
         """Hold a record against what would be delivered of a case now; nothing is written. Raises Retryable."""
         try:
             await self._caller.admit(can_wait=True)
-            work = Work(self.spec, self._caller, delivery, case_link=self._settings.case_link)
-            return await work.audit(is_live=is_live)
+            return await self._work(delivery).audit(is_live=is_live)
         except CallFailed as failed:
             raise _retryable(failed) from failed
 
@@ -188,7 +194,7 @@ class RestAdapter:
 
     def examine(self) -> AsyncIterator[Health]:
         """What the file's checks find, one after the other; nothing is written."""
-        return examine(self.spec, self._caller)
+        return examine(self.spec, self._caller, self._story)
 
     async def health(self) -> Health:
         """Make the file's checks."""

@@ -8,6 +8,7 @@ from crm_sync.adapters.rest.caller import Caller
 from crm_sync.adapters.rest.calls import Check
 from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.spec import FACTS, Spec
+from crm_sync.adapters.rest.story import Story
 from crm_sync.adapters.rest.template import Json, Values, as_text, look_up
 from crm_sync.adapters.rest.work import Work
 from crm_sync.settings import MessageType
@@ -22,7 +23,7 @@ _WHY: Final[Mapping[str, str]] = {
 _NOBODYS_KEY: Final = "case_0000000000000000000000"
 
 
-async def examine(spec: Spec, caller: Caller) -> AsyncIterator[Health]:
+async def examine(spec: Spec, caller: Caller, story: Story) -> AsyncIterator[Health]:
     """Everything that can be known without writing."""
     values = Values(dict.fromkeys(FACTS), spec.maps)
     for at, check in enumerate(spec.checks):
@@ -33,7 +34,7 @@ async def examine(spec: Spec, caller: Caller) -> AsyncIterator[Health]:
         else:
             yield _judge(check, answer.body, spec.maps)
     if not spec.checks:
-        yield await _search(spec, caller)
+        yield await _search(spec, caller, story)
     elif unseen := sorted(_maps_of(spec) - {check.hold_map for check in spec.checks}):
         says = f"no check of the file looks at the words of {', '.join(f'maps.{name}' for name in unseen)}"
         yield Health(ok=True, detail=f"{says}: only --write proves some of them")
@@ -54,14 +55,14 @@ def _not_so(check: Check, outcome: Outcome) -> str:
     return f"{check.says}: {told}"[:500]
 
 
-async def _search(spec: Spec, caller: Caller) -> Health:
+async def _search(spec: Spec, caller: Caller, story: Story) -> Health:
     """Where a file has no checks of its own: whether records may be searched for at all."""
     untold = "fields, statuses and the right to write were not looked at, since the file has no [[checks]]"
     if spec.find is None:
         return Health(ok=False, detail=f"nothing was asked, since the file has no find either; {untold}")
     look = Delivery(_NOBODYS_KEY, "", MessageType.CASE_OPENED, b"{}", None, 1, uncertain=True)
     try:
-        await Work(spec, caller, look).find()
+        await Work(spec, caller, look, story).find()
     except CallFailed as failed:
         return Health(ok=False, detail=f"search by a case's key: {failed.outcome.code} {failed.outcome.detail}"[:500])
     return Health(ok=True, detail=f"records may be searched for by a case's key; {untold}")

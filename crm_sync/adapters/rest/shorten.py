@@ -15,11 +15,6 @@ _LISTS: Final = ("alarms", "tried")
 _END_OF_SENTENCE: Final = re.compile(r"[.!?…](?=\s|$)|\n")
 
 
-def where_the_rest_is(case_id: str, link: str) -> str:
-    """What stands at the end of a text that was cut."""
-    return f"(Shortened. The whole case: {link or f'careloop, {case_id}'})"
-
-
 def cut(text: str, most_bytes: int, says: str) -> str:
     """A text that is short enough as it is; else whole sentences of it, and what is to be said of the rest."""
     if len(text.encode()) <= most_bytes:

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, cast
-from urllib.parse import quote
 
 import msgspec
 
@@ -17,9 +16,9 @@ from crm_sync.adapters.rest.picture import name_of_picture
 from crm_sync.adapters.rest.record import called_in, differences
 from crm_sync.adapters.rest.request import weight_of
 from crm_sync.adapters.rest.search import find_records
-from crm_sync.adapters.rest.shorten import MOST_BYTES, shorter, unbroken, where_the_rest_is
+from crm_sync.adapters.rest.shorten import MOST_BYTES, shorter, unbroken
 from crm_sync.adapters.rest.spec import FACTS, Spec
-from crm_sync.adapters.rest.story import write_news, write_todo
+from crm_sync.adapters.rest.story import Story
 from crm_sync.adapters.rest.template import Json, Values, as_text, look_up
 from crm_sync.settings import MessageType
 from devices.clock import to_datetime
@@ -38,22 +37,19 @@ Step = Callable[[], Awaitable[None]]
 class Work:
     """The calls of one delivery. What is done again after a failure is what does no harm twice."""
 
-    def __init__(
-        self, spec: Spec, caller: Caller, delivery: Delivery, now_s: float = 0.0, *, case_link: str = ""
-    ) -> None:
+    def __init__(self, spec: Spec, caller: Caller, delivery: Delivery, story: Story, now_s: float = 0.0) -> None:
         self._spec = spec
         self._caller = caller
         self._delivery = delivery
-        link = case_link.replace("{case_id}", quote(delivery.key, safe=""))
-        self._says_cut = where_the_rest_is(delivery.key, link)
+        self._says_cut = story.of_the_rest(delivery.key)
         told = cast("dict[str, Json]", msgspec.json.decode(delivery.body, type=dict[str, object]).get("data", {}))
         data = unbroken(told, self._says_cut)
         self._facts: dict[str, Json] = {
             **dict.fromkeys(FACTS),
             **data,
-            "news": write_news(data),
-            "todo": write_todo(data, link),
-            "case_link": link or None,
+            "news": story.news(data),
+            "todo": story.todo(delivery.key, data),
+            "case_link": story.link(delivery.key) or None,
             "case_id": delivery.key,
             "message_id": delivery.message_id,
             "external_id": delivery.external_id,
