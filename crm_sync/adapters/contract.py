@@ -31,6 +31,15 @@ class Result(StrEnum):
 ADAPTER_FAILED: Final = "adapter_failed"
 """The code of an adapter's own fault, for which its CRM is not to blame."""
 
+NOT_LISTED: Final = "not_listed_yet"
+"""The code of a create that waits until a look-up can have found an earlier one."""
+
+PARENT_UNKNOWN: Final = "parent_unknown"
+"""The code of a record that waits until its major case has one."""
+
+OURS: Final = frozenset({ADAPTER_FAILED, NOT_LISTED, PARENT_UNKNOWN})
+"""Codes that say nothing of how the CRM is doing."""
+
 DEFAULT_PAUSE_S: Final = 60.0
 """How long an endpoint that says neither when nor how soon is left alone after too many requests."""
 

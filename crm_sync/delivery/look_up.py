@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from crm_sync.adapters.contract import CrmAdapter, Delivery, Limited, NotLetIn, Outcome, Result
+from crm_sync.adapters.contract import NOT_LISTED, CrmAdapter, Delivery, Limited, NotLetIn, Outcome, Result
 from crm_sync.delivery.step import CREATES
 from crm_sync.settings import MessageType
 from devices.errors import Retryable
 
-_NOT_LISTED: Final = "not_listed_yet"
 _MEANS: Final[Mapping[type[Retryable], Result]] = {Limited: Result.RATE_LIMITED, NotLetIn: Result.AUTH}
 _NEAR_S: Final = 0.01  # the wait was as long as it was to be
 
@@ -42,7 +41,7 @@ async def look_up(
         return _found(found, delivery, completes=can.completes)
     wait_s = 0.0 if asked_s is None else asked_s + can.lookup_lag_s - now_s
     if wait_s > _NEAR_S:
-        return Outcome(Result.RETRYABLE, _NOT_LISTED, "what was just made may not be found yet", retry_after_s=wait_s)
+        return Outcome(Result.RETRYABLE, NOT_LISTED, "what was just made may not be found yet", retry_after_s=wait_s)
     return delivery
 
 

@@ -281,15 +281,18 @@ async def standing_of(conn: Connection, tenant_id: str, endpoint: str) -> tuple[
 
 
 _NOTE_NOT_LET_IN = """
-UPDATE endpoint_state SET not_let_in_since = to_timestamp(%s)
- WHERE tenant_id = %s AND endpoint = %s AND not_let_in_since IS NULL
-RETURNING endpoint
+UPDATE endpoint_state e
+   SET failed_attempts = 0,  -- a refusal is no failure to be disabled for
+       not_let_in_since = coalesce(e.not_let_in_since, to_timestamp(%s))
+  FROM endpoint_state before
+ WHERE (e.tenant_id, e.endpoint) = (%s, %s) AND (before.tenant_id, before.endpoint) = (e.tenant_id, e.endpoint)
+RETURNING before.not_let_in_since IS NULL
 """
 
 
 async def note_not_let_in(conn: Connection, tenant_id: str, endpoint: str, now_s: float) -> bool:
     """An endpoint that was just noted to fail refuses who careloop is; whether that is news."""
-    return bool(await _rows(conn, _NOTE_NOT_LET_IN, [now_s, tenant_id, endpoint]))
+    return (await _rows(conn, _NOTE_NOT_LET_IN, [now_s, tenant_id, endpoint]))[0][0]
 
 
 _NOTE_FAILURE = """

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from crm_sync.adapters.contract import ADAPTER_FAILED, Outcome, Result
+from crm_sync.adapters.contract import OURS, Outcome, Result
 from crm_sync.delivery import queries
 from crm_sync.delivery.queries import Claim, Connection
 from crm_sync.delivery.step import Move, Step, next_step, refuses_us, wait_to_be_let_in
@@ -65,7 +65,7 @@ async def settle(
         if claimed.message.type is MessageType.CASE_UPDATED:
             await note_accepted(conn, claimed.message.message_id, settlement.gateway_now_s)
         return Settled(step, kept_lease=True)
-    if outcome.code == ADAPTER_FAILED:  # says nothing of the endpoint
+    if outcome.code in OURS:  # says nothing of the endpoint
         return Settled(step, kept_lease=True)
     failing = await queries.note_failure(conn, tenant_id, name, now_s=now_s, pause_until_s=step.pause_until_s)
     if is_shut_out:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
 
-from crm_sync.adapters.contract import ADAPTER_FAILED, DEFAULT_PAUSE_S, Outcome, Result
+from crm_sync.adapters.contract import DEFAULT_PAUSE_S, NOT_LISTED, OURS, Outcome, Result
 from crm_sync.endpoints import DeliverySettings
 from crm_sync.settings import MessageType
 
@@ -61,6 +61,8 @@ def next_step(
             asked_s = DEFAULT_PAUSE_S if outcome.retry_after_s is None else outcome.retry_after_s
             until_s = now_s + max(asked_s, MIN_PAUSE_S)
             return Step(Move.AGAIN, failures, until_s, pause_until_s=until_s)
+        case Result.RETRYABLE if outcome.code == NOT_LISTED:  # nothing was tried
+            return Step(Move.AGAIN, failures, now_s + (outcome.retry_after_s or MIN_PAUSE_S))
         case _:
             pass
     used_up = failures + 1
@@ -86,7 +88,7 @@ def counts_against_origin(outcome: Outcome) -> bool:
     """Whether an outcome says that the origin is ill, rather than that it dislikes one message or wants fewer."""
     match outcome.result:
         case Result.UNKNOWN | Result.RETRYABLE | Result.AUTH:
-            return outcome.code != ADAPTER_FAILED  # a message that our own code stumbles over must not stop the others
+            return outcome.code not in OURS  # a message that our own code stumbles over must not stop the others
         case Result.PERMANENT:
             return outcome.tries is not None  # about the address, such as 404
         case _:

@@ -153,6 +153,17 @@ async def test_a_look_up_that_our_own_limit_holds_back_uses_up_no_attempt(rig: R
     assert (detail.summary.state, detail.external_id) == ("delivered", "T-7")
 
 
+async def test_waiting_until_it_can_be_found_uses_up_no_attempt(rig: Rig, crm: Crm) -> None:
+    crm.answers = [Outcome(Result.RATE_LIMITED, "http_429", status=429, retry_after_s=1.0)] * 12
+    await rig.enqueue(opened := message("case_a"))
+    await rig.run()
+    for _ in range(12):  # more often than the schedule has attempts
+        await rig.run(later_s=2)
+        assert (await rig.one(opened)).summary.last_code == "not_listed_yet"
+        await rig.run(later_s=40)
+    assert (await rig.one(opened)).external_id == "T-1"
+
+
 async def test_two_records_under_one_key_are_for_a_person(rig: Rig, crm: Crm) -> None:
     crm.answers, crm.holds = [UNKNOWN], ["T-7", "T-8"]
     opened = message("case_a")

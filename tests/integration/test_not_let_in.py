@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from crm_sync.adapters.contract import Capabilities, CrmAdapter, Delivery, Health, Outcome, Result
+from crm_sync.adapters.contract import PARENT_UNKNOWN, Capabilities, CrmAdapter, Delivery, Health, Outcome, Result
 from crm_sync.delivery.breaker import Breaker
 from crm_sync.delivery.channels import Channel
 from crm_sync.delivery.records import EndpointStatus, list_endpoints
@@ -123,3 +123,25 @@ async def test_a_403_follows_the_schedule(rig: Rig, crm: Crm) -> None:
     await rig.run()
     assert await rig.rows("SELECT failures FROM outbox_stream") == [{"failures": 1}]
     assert (await status(rig)).not_let_in_since is None
+
+
+async def test_who_fails_otherwise_after_days_of_refusals_is_not_disabled_for_them(rig: Rig, crm: Crm) -> None:
+    crm.refuses["*"] = REFUSED
+    await rig.enqueue(message("case_a"))
+    await rig.run()
+    for _ in range(24):
+        await rig.run(later_s=6 * 3600)
+    crm.refuses["*"] = Outcome(Result.RETRYABLE, "http_503", status=503)
+    await rig.run(later_s=901)
+    crm.refuses.clear()
+    await rig.run(later_s=901)
+    assert set(await states(rig)) == {"delivered"}
+
+
+async def test_children_that_wait_for_their_major_case_do_not_keep_it_waiting(rig: Rig, crm: Crm) -> None:
+    crm.refuses = {f"case_{at}": Outcome(Result.RETRYABLE, PARENT_UNKNOWN) for at in range(6)}
+    await rig.enqueue(*[message(case_id, MessageType.CASE_UPDATED) for case_id in crm.refuses])
+    await rig.run()
+    await rig.enqueue(message("case_m"))
+    await rig.run()
+    assert sorted(await states(rig)) == ["delivered", *["pending"] * 6]

@@ -7,7 +7,7 @@ from typing import Final, cast
 
 import msgspec
 
-from crm_sync.adapters.contract import Audit, Delivery, Outcome, Result
+from crm_sync.adapters.contract import PARENT_UNKNOWN, Audit, Delivery, Outcome, Result
 from crm_sync.adapters.rest.caller import Caller, Reply
 from crm_sync.adapters.rest.calls import Attachment, FindNote, Note, Read, Status, Write
 from crm_sync.adapters.rest.classify import RECORD_GONE, CallFailed
@@ -232,7 +232,7 @@ class Work:
         elif self._facts["parent_record"] is None and is_leaving:
             return
         elif self._facts["parent_record"] is None:  # not there yet, or never will be
-            raise CallFailed(Outcome(Result.RETRYABLE, "parent_unknown", "parent: the major case has no record"))
+            raise CallFailed(Outcome(Result.RETRYABLE, PARENT_UNKNOWN, "parent: the major case has no record"))
         await self._tell("parent", call) if leave is None else await self._tell("parent.leave", leave)
 
     async def _tell(self, name: str, call: Write) -> Reply:
