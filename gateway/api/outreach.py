@@ -23,7 +23,7 @@ from devices.clock import Clock, to_datetime
 from devices.errors import CareloopError
 from devices.registry.consent import owner_exists
 from gateway.api.fields import Behalf, Instant, Name, Reason, Why
-from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, moment_of
+from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import Connection
 from gateway.api.writes import TAGGED, Act, Done, Write, Writing, tag_of
 from gateway.people.door import Agent, Operator, Viewer, people_of
@@ -105,8 +105,7 @@ def _steps_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock
         key = decode_cursor(cursor, int, str)
         after = step_queries.BEFORE_ALL if key is None else (_moment_of(int(key[0])), str(key[1]))
         async with pool.connection() as conn:
-            found = await step_queries.proposed_steps(conn, who.tenant_id, limit, after=after)
-        last = found[-1] if len(found) == limit else None
+            found, last = cut(await step_queries.proposed_steps(conn, who.tenant_id, limit + 1, after=after), limit)
         end = None if last is None else encode_cursor(_expiry_us(last), last.step_id)
         return Page(items=[_shown(step) for step in found], next=end)
 

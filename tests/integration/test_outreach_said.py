@@ -51,6 +51,7 @@ async def waiting(client: httpx.AsyncClient, **params: int | str) -> list[dict[s
     while True:
         page = (await client.get("/v1/outreach/waiting", params=params)).raise_for_status().json()
         found += page["items"]
+        assert page["items"] or not found, "a full last page says that it is the last"
         if page["next"] is None:
             return found
         params["cursor"] = page["next"]
