@@ -48,11 +48,9 @@ def captures_router(desk: Desk) -> APIRouter:
 
 
 async def captured(desk: Desk, conn: Connection, person: Actor, device_id: str) -> Mapping[str, Any]:
-    """What a page shows of a device's raw messages: nothing to whoever is no operator."""
+    """What a page shows of a device's raw messages: nothing to whoever is no operator; the caller notes the look."""
     if not person.role.may(Role.OPERATOR):
         return {"capture": None, "captured": []}
     found = await list_messages(conn, person.tenant_id, device_id)
-    if found:
-        await desk.parts.people.note(person, "device.raw", device_id)
     shown = [(message, readable(message.payload)) for message in found]
     return {"capture": desk.captures.find(person.tenant_id, device_id), "captured": shown, "minutes": list(SPANS)}

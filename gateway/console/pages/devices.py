@@ -113,6 +113,8 @@ async def show_device(
     ]
     battery = _battery(metrics, context["readings"], found)
     await desk.parts.people.note(person, "device.read", device_id, {"owner": rows[0]["owner_ref"]})
+    if context["captured"]:
+        await desk.parts.people.note(person, "device.raw", device_id)
     return await desk.page(
         request,
         person,
