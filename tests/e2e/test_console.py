@@ -1,19 +1,15 @@
 """The console as people use it: in a real browser, on a real gateway, with a CRM at the other end."""
 
 from collections.abc import Callable, Iterator
-from decimal import Decimal
-from typing import LiteralString, cast
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
-from psycopg import sql
 
 from gateway.database.postmaster import wait_until
 from gateway.people.people import digest_of
 from tests.services.chromium import Window, open_window
 from tests.services.console import PASSWORD, WITHIN_S, ConsoleWorld
-from tests.services.grafana import metric_names, sql_queries
 
 Open = Callable[..., Window]
 
@@ -225,31 +221,3 @@ def test_a_page_that_hears_of_nothing_any_more_says_so(open_: Open, console_worl
     expect(lost).to_contain_text("No connection")
     window.page.evaluate("stream.dispatchEvent(new Event('open'))")
     expect(lost).to_be_hidden()
-
-
-def test_every_panel_of_grafana_has_something_to_show(console_world: ConsoleWorld) -> None:
-    first, second, third = (console_world.heat() for _ in range(3))
-    console_world.babble(first)
-    console_world.case_of(third, "proposed")
-    for device_id in (first, second):
-        case = console_world.case_of(device_id, "proposed")
-        console_world.decide(case["case_id"], "approve" if device_id == first else "decline")
-    console_world.record_of(console_world.case_of(first, "open")["case_id"])
-    console_world.cool(first)
-    console_world.case_of(first, "resolved")
-    asked = list(sql_queries())
-    assert len({query.board for query in asked}) == 3
-    empty = [f"{each.board}: {each.panel}" for each in asked if not console_world.gateway.query(_as_sql(each.text))]
-    assert empty == []
-    for each in sql_queries("nobody"):
-        told = [value for row in console_world.gateway.query(_as_sql(each.text)) for value in row]
-        assert not [value for value in told if isinstance(value, int | float | Decimal) and value], each.panel
-
-
-def test_every_metric_of_grafana_is_told(console_world: ConsoleWorld) -> None:
-    told = httpx.get(f"{console_world.url}/metrics", timeout=30).text
-    assert {name for name in metric_names() if f"\n{name}" not in told} == set()
-
-
-def _as_sql(text: str) -> sql.Composed:
-    return sql.Composed([sql.SQL(cast("LiteralString", text))])

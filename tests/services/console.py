@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
@@ -119,7 +120,13 @@ class ConsoleWorld:
 @pytest.fixture(scope="module")
 def console_world(service_folder: Path, prepared_database: Path) -> Iterator[ConsoleWorld]:
     """A running gateway with people and boilers, for the tests of one file."""
-    gateway = GatewayProcess(Path(mkdtemp(prefix="console-", dir=service_folder)), prepared_database)
+    with open_world(GatewayProcess(Path(mkdtemp(prefix="console-", dir=service_folder)), prepared_database)) as world:
+        yield world
+
+
+@contextmanager
+def open_world(gateway: GatewayProcess) -> Generator[ConsoleWorld]:
+    """Start a gateway with people and boilers, and a CRM; they are gone afterwards."""
     callback: list[str] = []
     plan = SandboxPlan(SECRET, Misbehaviour.none(), NOBODY, seed=1)
     with (

@@ -27,9 +27,13 @@ CARELOOP = Path(sys.executable).with_name("careloop")
 class GatewayProcess:
     """One gateway on a state folder of its own; started again, it goes on where it was."""
 
-    def __init__(self, folder: Path, prepared: Path | None = None) -> None:
-        """`prepared` is the folder of a database to begin with; without one it makes its own, which takes a while."""
+    def __init__(self, folder: Path, prepared: Path | None = None, url: str = "") -> None:
+        """`prepared` is the folder of a database to begin with; without one it makes its own, which takes a while.
+
+        `url` is a database of somebody else's, in place of an embedded one.
+        """
         self.folder = folder
+        self._url = url
         self.config = folder / "careloop.toml"
         self.state = folder / "state"
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,10 +41,10 @@ class GatewayProcess:
             _copy_database(prepared, self.state / "database")
 
     def configure(self, more: str = "") -> None:
-        """Write the settings file: free ports, an embedded database, and whatever the test adds."""
-        self.config.write_text(
-            f'[state]\nfolder = "{self.state}"\n[listen]\nport = 0\n[api]\nport = 0\n[log]\nformat = "json"\n{more}'
-        )
+        """Write the settings file: free ports, its database, and whatever the test adds."""
+        database = f'[database]\nurl = "{self._url}"\n' if self._url else ""
+        doors = "[listen]\nport = 0\n[api]\nport = 0\n"
+        self.config.write_text(f'[state]\nfolder = "{self.state}"\n{database}{doors}[log]\nformat = "json"\n{more}')
 
     def start(self) -> None:
         """Start it, and wait until it takes readings."""
@@ -70,8 +74,8 @@ class GatewayProcess:
 
     @property
     def database_url(self) -> str:
-        """Its embedded database, for a second opinion by SQL."""
-        url = read_url(self.state / "database")
+        """Its database, for a second opinion by SQL."""
+        url = self._url or read_url(self.state / "database")
         assert url is not None
         return url
 
