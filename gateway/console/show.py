@@ -25,7 +25,7 @@ _MONTHS: Final = {
     "it": ("gen", "feb", "mar", "apr", "mag", "giu", "lug", "ago", "set", "ott", "nov", "dic"),
 }
 
-_MOMENT: Final = re.compile(r"(?:\b\d{1,2} [^\W\d_]+ )?\b(\d{2}:\d{2})\b(?! UTC)")
+_MOMENT: Final = re.compile(r"(?:\b(?P<day>\d{1,2}) [^\W\d_]+ (?:\d{4} )?)?\b(?P<time>\d{2}:\d{2})\b(?! UTC)")
 
 Instant = datetime | float | None
 
@@ -51,15 +51,18 @@ class Shown:
         return f"{moment.day} {_MONTHS.get(self.words.language, _MONTHS['en'])[moment.month - 1]}"
 
     def moments(self, text: str, began: Instant = None) -> Markup:
-        """A sentence whose times of day are UTC: that of `began` in the reader's time, any other with its zone."""
+        """A sentence whose times are UTC: the first, where it is `began`, in the reader's, all others with their zone."""
         began_at = None if began is None else _moment(began)
+        said = str(escape(text))
+        first = _MOMENT.search(said)
 
         def put(found: re.Match[str]) -> str:
-            if began_at is not None and found[1] == f"{began_at:%H:%M}":
-                return str(self.when(began_at))
-            return f"{found[0]} UTC"
+            if began_at is None or first is None or found.start() != first.start():
+                return f"{found[0]} UTC"
+            is_began = (int(found["day"] or began_at.day), found["time"]) == (began_at.day, f"{began_at:%H:%M}")
+            return str(self.when(began_at)) if is_began else f"{found[0]} UTC"
 
-        return Markup(_MOMENT.sub(put, str(escape(text))))  # noqa: S704 - escaped right here
+        return Markup(_MOMENT.sub(put, said))  # noqa: S704 - escaped right here
 
     def date(self, day: date | None) -> str:
         """A day, with its year."""

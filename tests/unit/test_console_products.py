@@ -56,6 +56,16 @@ def test_moments_in_a_sentence_are_the_readers_or_say_that_they_are_utc() -> Non
     assert str(shown.moments("since 09:45 UTC")) == "since 09:45 UTC"
 
 
+def test_only_the_moment_at_which_it_began_becomes_the_readers() -> None:
+    shown = Shown(WORDS["en"], BEGAN.timestamp() + 60 * 86_400)
+    began = '<time datetime="2026-11-16T09:45:00+00:00" data-local>16 Nov 2026 09:45 UTC</time>'
+    for day in ("16 November 2026 ", "16 novembre ", ""):
+        told = str(shown.moments(f"since {day}09:45, for the last time 18 November 09:45", BEGAN))
+        assert told == f"since {began}, for the last time 18 November 09:45 UTC"
+    assert str(shown.moments("since 15 November 2026 09:45", BEGAN)) == "since 15 November 2026 09:45 UTC"
+    assert str(shown.moments("since 16 November 09:45, then at 09:45", BEGAN)) == f"since {began}, then at 09:45 UTC"
+
+
 def test_a_day_says_its_year() -> None:
     shown = Shown(WORDS["it"], BEGAN.timestamp())
     assert (shown.date(BEGAN.date()), shown.date(None)) == ("16 nov 2026", "—")
