@@ -62,6 +62,13 @@ def test_what_is_written_otherwise_is_refused(written: Format, body: bytes) -> N
         read_document(written, body)
 
 
+def test_brackets_without_end_are_refused_and_not_gone_into() -> None:
+    brackets = b"[" * 100_000
+    with pytest.raises(ValueError, match="depth"):
+        read_document("json", brackets)
+    assert read_document("form", b"a=" + brackets) == {"a": brackets.decode()}
+
+
 def test_a_call_is_judged_by_what_its_xml_says() -> None:
     call = Listing(path="/tickets", answers="xml", items="tickets.ticket", expect="tickets")
     judge = Judge((), 3)

@@ -29,7 +29,7 @@ def read_document(written: Format, body: bytes) -> Json:
         return _fields_of(text.decode())  # UnicodeDecodeError is a ValueError
     try:
         return cast("Json", msgspec.json.decode(text))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(str(error)) from error
 
 
@@ -70,7 +70,7 @@ def _told_in(value: str) -> Json:
         return value
     try:
         return cast("Json", msgspec.json.decode(value))
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return value
 
 

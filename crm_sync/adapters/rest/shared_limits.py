@@ -79,9 +79,9 @@ class SharedBudget(Budget):
         except _AWAY:
             return alone_s
         if left is None:
-            return 0.0
-        tokens, rests_until_s = left
-        return max(self.bucket.short_s(tokens, can_wait=can_wait), (rests_until_s or 0.0) - now_s, 0.0)
+            return alone_s
+        tokens, rests_until_s = left  # of what went while the database was away, only this process knows
+        return max(self.bucket.short_s(tokens, can_wait=can_wait), (rests_until_s or 0.0) - now_s, alone_s)
 
     async def spend(self, now_s: float) -> None:
         """A request goes."""
