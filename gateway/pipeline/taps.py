@@ -75,8 +75,10 @@ class Taps:
     def tell(self, packets: Packets, verdicts: Sequence[Verdict]) -> None:
         """Hand on what became of packets."""
         if self._sought:
-            for device_id in device_ids_of(packets.pieces).intersection(self._sought):
-                self._found(device_id)
+            # Those of this batch are gone through: of the sought ones there may be a whole fleet.
+            for device_id in device_ids_of(packets.pieces):
+                if device_id in self._sought:
+                    self._found(device_id)
         if not self._watchers:
             return
         for start, piece in zip(packets.starts, packets.pieces, strict=False):

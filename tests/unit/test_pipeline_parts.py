@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -219,6 +219,30 @@ async def test_taps_find_a_device_among_others() -> None:
     fate = await asyncio.wait_for(waiting, 120)
     assert (fate.topic, fate.payload_bytes, fate.stored) == ("t1", 3, 1)
     await fates.aclose()
+
+
+class Wanted(Collection[str]):
+    """Devices that are too many to be gone through with every batch."""
+
+    def __init__(self, device_ids: set[str]) -> None:
+        self._device_ids = device_ids
+
+    def __contains__(self, device_id: object) -> bool:
+        return device_id in self._device_ids
+
+    def __len__(self) -> int:
+        return len(self._device_ids)
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("all of them are gone through")
+
+
+def test_taps_say_who_of_the_sought_is_heard_and_look_at_nobody_else() -> None:
+    taps, heard = Taps(), list[str]()
+    taps.seek(Wanted({"d1", "d3"}), heard.append)
+    sent = Packets([Bunch(Door(), Route.TELEMETRY, device, "t", "json", 1.0, [0], [b"xyz"]) for device in ("d2", "d1")])
+    taps.tell(sent, [Verdict(), Verdict()])
+    assert heard == ["d1"]
 
 
 def test_alarm_ids_name_the_episode() -> None:
