@@ -79,7 +79,9 @@ def main(arguments: Sequence[str]) -> int:
         _copy_to(copy)
         if not all(build((copy / library).parent, copy / library, found.flags) for library in LIBRARIES):
             return 1
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *(arguments or TESTS)]
+        # What the sanitizers report goes past Python, and what is captured so is lost with the process.
+        quiet = ("-p", "no:cacheprovider", "-q", "--capture=sys")
+        command = [sys.executable, "-m", "pytest", *quiet, *(arguments or TESTS)]
         return subprocess.run(
             command, cwd=copy, env={**found.environment, "PYTHONPATH": name}, check=False, timeout=3600
         ).returncode
