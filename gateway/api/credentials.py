@@ -23,7 +23,7 @@ from devices.registry.passwords import (
 from gateway.api.fields import Name
 from gateway.api.paging import Cursor, Limit, Page, page_of
 from gateway.api.queries import Connection, list_devices
-from gateway.api.writes import TAGGED, Act, Done, Write, Writing, tag_of
+from gateway.api.writes import GIVEN_ONCE, TAGGED, Act, Done, Write, Writing, tag_of
 from gateway.people.door import Operator, Viewer, people_of
 from gateway.people.model import Actor
 
@@ -80,7 +80,12 @@ def credentials_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> A
 
 
 def _add_changes(router: APIRouter, clock: Clock) -> None:
-    @router.post("/devices/{device_id}/credentials", response_model=DevicePassword, status_code=HTTPStatus.CREATED)
+    @router.post(
+        "/devices/{device_id}/credentials",
+        response_model=DevicePassword,
+        status_code=HTTPStatus.CREATED,
+        responses=GIVEN_ONCE,
+    )
     async def rotate(device_id: Name, asked: Rotation, who: Operator, write: Writing) -> Response:
         """Give a device another password; the answer holds it, this once."""
 

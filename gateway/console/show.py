@@ -51,7 +51,7 @@ class Shown:
         return f"{moment.day} {_MONTHS.get(self.words.language, _MONTHS['en'])[moment.month - 1]}"
 
     def moments(self, text: str, began: Instant = None) -> Markup:
-        """A sentence whose times are UTC: the first, where it is `began`, in the reader's, all others with their zone."""
+        """A sentence whose times are UTC: the first, where it is `began`, in the reader's, any other with its zone."""
         began_at = None if began is None else _moment(began)
         said = str(escape(text))
         first = _MOMENT.search(said)

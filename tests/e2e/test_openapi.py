@@ -163,6 +163,8 @@ def test_the_document_names_calls_roles_and_headers_as_they_are(site: Site) -> N
         if method != "get" and path.startswith("/v1/") and not path.startswith(("/v1/callbacks/", "/v1/session")):
             assert operation["x-careloop-role"] == role_for(path), path
             assert {"session": [], "csrf": []} in operation["security"], path
+    for path in ("/v1/people", "/v1/people/{name}/password", "/v1/tokens", "/v1/devices/{device_id}/credentials"):
+        assert "204" in site.document["paths"][path]["post"]["responses"], path  # a secret is given once
     with site.client() as client:
         nobody, readings = {"Authorization": "Bearer nobody"}, {"model": "coffee-machine"}
         for path, params, headers in (
