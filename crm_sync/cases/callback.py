@@ -140,7 +140,8 @@ async def _shift(conn: Connection, case: Case, callback: CaseCallback, end: Case
 
 async def _say(conn: Connection, callback: CaseCallback) -> None:
     """An agent's word on whether the fault was real, and the customer's: the watch's track record."""
-    if callback.outcome is None and not callback.customer_said:
+    words = callback.customer_said if await _is_new(conn, callback) else ""  # some tell them again with every change
+    if callback.outcome is None and not words:
         return
     word = Said(
         callback.tenant_id,
@@ -148,7 +149,7 @@ async def _say(conn: Connection, callback: CaseCallback) -> None:
         "agent",
         f"crm:{callback.endpoint}",
         callback.case_id,
-        customer_said=callback.customer_said,
+        customer_said=words,
     )
     await say(conn, word, callback.received_at_s)
 

@@ -62,6 +62,8 @@ async def test_a_callback_tells_it_with_the_outcome_or_without(world: CaseWorld)
     assert await kept(world) == [("true", SOUNDS), ("unclear", "It smells.")]
     await world.call_back(status="resolved", outcome="true", customer_said="Thank you!")
     assert [words for _, words in await kept(world)] == ["Thank you!", SOUNDS, "It smells."]
+    await world.call_back(status="resolved", outcome="false", customer_said="Thank you!")  # only the outcome is new
+    assert [words for _, words in await kept(world)] == ["Thank you!", SOUNDS, "It smells."]
 
 
 async def test_what_was_asked_for_tells_it_though_the_status_stays(world: CaseWorld) -> None:
