@@ -238,7 +238,7 @@ class _Gateway:
                 await _welcome(people, api.url, announce)
                 application = build_api(self._api_parts(people))
                 if settings.console.enabled:
-                    application.mount("/", build_console(self._console_parts(people)))
+                    application.router.default = build_console(self._console_parts(people))
                 api.use(application)
             is_ready = await self._is_ready(stop)
             with collecting_seldom():  # from before a device waits, for the first look takes long

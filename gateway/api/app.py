@@ -32,6 +32,7 @@ from gateway.api.oidc import oidc_router
 from gateway.api.openapi import describe, name_of
 from gateway.api.outreach import outreach_router
 from gateway.api.owners import owners_router
+from gateway.api.parameters import only_known_parameters
 from gateway.api.people import people_router
 from gateway.api.playbooks import playbooks_router
 from gateway.api.problems import install_problems
@@ -74,15 +75,17 @@ class ApiParts:
 def build_api(parts: ApiParts) -> FastAPI:
     """The API over the parts of a running gateway."""
     app = FastAPI(title="careloop", version="1", docs_url=None, redoc_url=None, generate_unique_id_function=name_of)
+    app.router.redirect_slashes = False  # one slash too many is another address, with a console and without one
     install_problems(app)
     app.include_router(health_router(parts.probe))
     install_people(app, parts.people, parts.settings.public_url)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders, is_https=parts.settings.public_url.startswith("https://"))
     app.include_router(metrics_router(parts.scrape, parts.settings))
-    app.include_router(session_router(), prefix="/v1")
+    exactly = Depends(only_known_parameters)
+    app.include_router(session_router(), prefix="/v1", dependencies=[exactly])
     app.include_router(oidc_router(open_oidc(parts.people.settings.oidc, parts.people)), prefix="/v1")
-    guarded = APIRouter(prefix="/v1", dependencies=[Depends(may_call)])
+    guarded = APIRouter(prefix="/v1", dependencies=[Depends(may_call), exactly])
     guarded.include_router(counts_router(parts.pool, parts.pipeline, parts.clock, parts.database))
     guarded.include_router(devices_router(parts.pool, parts.pipeline.taps, parts.is_connected, parts.pipeline.prior_of))
     guarded.include_router(commands_router(parts.pool, parts.commands, parts.clock))

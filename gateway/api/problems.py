@@ -11,11 +11,13 @@ from psycopg import DataError, OperationalError
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from devices.errors import CareloopError, Retryable
 
 MEDIA_TYPE = "application/problem+json"
 
+_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _STATUS: Final[Mapping[str, HTTPStatus]] = {
     "changed_meanwhile": HTTPStatus.PRECONDITION_FAILED,
     "unknown_command": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -49,11 +51,24 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
     return JSONResponse(body, status, headers, MEDIA_TYPE)
 
 
+def _methods_of(app: FastAPI, request: Request) -> list[str]:
+    """What an address may be asked with; its routes know but their own methods each."""
+    path = {"type": "http", "path": request.scope["path"], "root_path": request.scope.get("root_path", "")}
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**path, "method": method})[0] is Match.FULL for route in app.routes)
+    ]
+
+
 def install_problems(app: FastAPI) -> None:
     """Make every error of `app` a problem document."""
 
-    async def on_http_error(_request: Request, error: Exception) -> JSONResponse:
+    async def on_http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = ", ".join(_methods_of(app, request))
+            return problem(error.status_code, f"this address answers {allowed}", {"Allow": allowed})
         return problem(error.status_code, str(error.detail), dict(error.headers or {}))
 
     async def on_bad_request(_request: Request, error: Exception) -> JSONResponse:

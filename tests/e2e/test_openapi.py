@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import httpx
 import jsonschema_rs
@@ -19,6 +20,7 @@ from psycopg import sql
 from schemathesis.core.failures import FailureGroup
 
 from gateway.api.openapi_words import EXAMPLES as BODIES
+from gateway.bench.page_calls import API_CALLS
 from gateway.database.postmaster import wait_until
 from gateway.people.model import Role
 from gateway.people.people import digest_of
@@ -305,13 +307,8 @@ def test_another_tenant_sees_and_changes_nothing_whatever_the_role(site: Site, r
                     continue
                 body = example_of(site.document, operation) if "requestBody" in operation else None
                 asked = re.sub(r"\{(\w+)\}", lambda match: known.get(match[1], "1"), path)
-                params = (
-                    {"model": "coffee-machine"}
-                    if "/export/" in path
-                    else {"which": "all"}
-                    if method == "delete"
-                    else None
-                )
+                given = {"model": "coffee-machine"} if "/export/" in path else {"which": "all"}
+                params = {name: given[name] for name in declared(operation) & given.keys()}
                 answer = client.request(method, asked, json=body, params=params)
                 assert answer.status_code < 500, (method, path, answer.text)
                 if path == "/v1/audit" and answer.is_success:  # their own asking is all that they find there
@@ -371,6 +368,65 @@ def test_no_write_is_let_in_below_its_documented_role(site: Site) -> None:
                     wrong += [(method, path, role, status)] if status != 403 else []
     assert wrong == []
     assert refused > 40
+
+
+LENIENT: Final = ("/healthz", "/readyz", "/metrics", "/v1/callbacks/", "/v1/session/oidc")
+
+
+def test_a_parameter_that_a_call_does_not_have_is_refused_by_name(site: Site) -> None:
+    refused = 0
+    with site.client() as client:
+        for path, item in site.document["paths"].items():
+            for method, operation in item.items():
+                if path.startswith(LENIENT):
+                    continue
+                asked = re.sub(r"\{(\w+)\}", lambda match: site.known.get(match[1], "1"), path)
+                answer = client.request(method, asked, params={"limi": "1", "statt&": "open"})
+                assert answer.status_code == 422, (method, path, answer.text)
+                assert answer.headers["content-type"] == "application/problem+json"
+                wrong, _, has = answer.json()["detail"].partition("; it has ")
+                assert wrong.endswith(": limi, statt&"), wrong
+                assert set(has.split(", ")) == (declared(operation) or {"none at all"}), (method, path)
+                refused += 1
+        assert refused > 70
+        assert client.get("/v1/cases", params={"limit": 1}).status_code == 200
+        for path in ("/healthz", "/metrics"):
+            assert client.get(path, params={"utm_source": "x"}).status_code == 200
+        for path in ("/v1/callbacks/nobody", "/v1/session/oidc", "/v1/session/oidc/callback", "/v1/answers/x"):
+            method = "POST" if "callbacks" in path else "GET"
+            assert "utm_source" not in client.request(method, path, params={"utm_source": "x"}).text, path
+        nobody = client.get("/v1/cases", params={"limi": "1"}, headers={"Authorization": "Bearer nobody"})
+        assert nobody.status_code == 401
+
+
+def test_the_calls_that_we_measure_send_what_the_document_declares(site: Site) -> None:
+    known = {
+        re.sub(r"\{\w+\}", "{}", path): item["get"] for path, item in site.document["paths"].items() if "get" in item
+    }
+    for call in API_CALLS:
+        path, _, query = call.path.partition("?")
+        assert dict(parse_qsl(query)).keys() <= declared(known[re.sub(r"\{\w+\}", "{}", path)]), call
+
+
+def test_a_method_that_an_address_does_not_have_is_405_and_says_which_it_has(site: Site) -> None:
+    with site.client() as client:
+        for path, item in site.document["paths"].items():
+            answer = client.options(re.sub(r"\{\w+\}", "1", path))
+            assert answer.status_code == 405, (path, answer.text)
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert {method.upper() for method in item} <= set(answer.headers["allow"].split(", ")), path
+        assert client.delete("/v1/silences").headers["allow"] == "GET, POST"
+        assert client.put("/v1/cases/1/note").headers["allow"] == "POST"
+        for path in ("/v1/nothing", "/v1/cases/"):
+            unknown = client.get(path)
+            assert (unknown.status_code, unknown.headers["content-type"]) == (404, "application/problem+json")
+        page = client.get("/nothing")  # which is the console's to say
+        assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+
+
+def declared(operation: dict[str, Any]) -> set[str]:
+    """What may stand in the query of a call."""
+    return {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
 
 
 def required_of(document: dict[str, Any], name: str) -> list[str]:
