@@ -98,7 +98,8 @@ async def test_switches_and_holds_over_http(world: CaseWorld, house: House) -> N
         hold = {"kind": "complaint", "why": "letter of 2 March"}
         assert (await client.post("/v1/owners/own-1/holds", json=hold)).status_code == 204
         assert (await client.post("/v1/owners/own-9/holds", json=hold)).status_code == 404
-        shown = (await client.get("/v1/outreach/stopped")).json()
+        read = await client.get("/v1/outreach/stopped")
+        shown, seen = read.json(), {"If-Match": read.headers["ETag"]}
         assert (shown["kill_switch"], shown["switches"][0]["name"]) == (False, "limescale")
         assert (shown["holds"][0]["owner_ref"], shown["holds"][0]["kind"]) == ("own-1", "complaint")
         await world.happens(scale())
@@ -106,7 +107,7 @@ async def test_switches_and_holds_over_http(world: CaseWorld, house: House) -> N
         assert (
             await client.delete("/v1/outreach/stopped/problem/*/limescale", headers={"If-Match": '"x"'})
         ).status_code == 412
-        assert (await client.delete("/v1/outreach/stopped/problem/*/limescale")).status_code == 204
+        assert (await client.delete("/v1/outreach/stopped/problem/*/limescale", headers=seen)).status_code == 204
         assert (await client.delete("/v1/outreach/stopped/problem/*/limescale")).status_code == 404
         assert (await client.delete("/v1/owners/own-1/holds/complaint")).status_code == 204
         assert (await client.delete("/v1/owners/own-1/holds/complaint")).status_code == 404
