@@ -11,7 +11,7 @@ from gateway.database.postmaster import wait_until
 from gateway.people.model import Role
 from gateway.people.people import digest_of
 from tests.services.chromium import Window, open_window
-from tests.services.console import PASSWORD, ConsoleWorld
+from tests.services.console import PASSWORD, WITHIN_S, ConsoleWorld
 
 Open = Callable[[str], Window]
 
@@ -311,7 +311,7 @@ def test_no_page_shows_anything_of_another_house_whatever_the_role(console_world
     gateway, device_id = console_world.gateway, console_world.heat()
     case = console_world.case_of(device_id, "proposed")
     console_world.babble(device_id)
-    assert wait_until(lambda: bool(gateway.ask("/v1/quarantine", device_id=device_id)["items"]), 30.0)
+    assert wait_until(lambda: bool(gateway.ask("/v1/quarantine", device_id=device_id)["items"]), WITHIN_S)
     entry = gateway.ask("/v1/quarantine", device_id=device_id)["items"][0]["quarantine_id"]
     of_one = (
         *(

@@ -75,8 +75,14 @@ async function refresh() {
 const LOST_MS = 4000;
 function showLost(isLost) {
   const bar = document.getElementById("lost");
-  clearTimeout(showLost.timer);
-  if (bar && isLost) { showLost.timer = setTimeout(() => { bar.hidden = false; }, LOST_MS); } else if (bar) { bar.hidden = true; }
+  if (!bar) { return; }
+  if (!isLost) {
+    clearTimeout(showLost.timer);
+    showLost.timer = null;
+    bar.hidden = true;
+  } else {
+    showLost.timer ??= setTimeout(() => { bar.hidden = false; }, LOST_MS); // each try that fails is an error again
+  }
 }
 
 let stream = null;
