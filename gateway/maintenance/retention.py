@@ -46,6 +46,7 @@ _OF_DEVICES: Final = (
     "device_event",
     "device_status",
     "quarantine",
+    "raw_message",
     "reading_fill",
     "device_counter",
     "firmware_history",

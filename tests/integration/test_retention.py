@@ -210,6 +210,13 @@ async def test_what_was_said_of_owners_goes_once_nothing_depends_on_it(plain_dat
     assert await rig.rows("SELECT actor FROM owner_hold") == [("crm:a",)]
 
 
+CAPTURED = """
+INSERT INTO raw_message (tenant_id, device_id, slot, number, received_at, topic, payload, payload_bytes, stored,
+                         duplicates, quarantined)
+VALUES ('default', 'k1', 0, 0, now(), 't', 'x', 1, 1, 0, 0)
+"""
+
+
 @pytest.mark.parametrize("rollups", ["own", "off"])  # off: since a moment ago
 async def test_removed_devices_are_erased_after_their_time(database_url: str, rollups: Rollups) -> None:
     rig = Rig(database_url)
@@ -219,11 +226,19 @@ async def test_removed_devices_are_erased_after_their_time(database_url: str, ro
         await rig.send(rig.packet("k1", b"online", Route.STATUS))
     await maintain(rig)
     async with await rig.connect() as conn:
+        await conn.execute(CAPTURED)
         await conn.execute("UPDATE device SET revoked_at = now() WHERE device_id = 'k1'")
         assert (await maintain(rig, removed_devices=DAY_S)).retired == {}
         await conn.execute("UPDATE device SET revoked_at = revoked_at - interval '2 days' WHERE device_id = 'k1'")
     assert (await maintain(rig, rollups, removed_devices=DAY_S)).retired == {"removed_devices": 1}
-    for table in ("reading_kettle", "usage_hour_kettle", "usage_day_kettle", "quarantine", "device_status"):
+    for table in (
+        "reading_kettle",
+        "usage_hour_kettle",
+        "usage_day_kettle",
+        "quarantine",
+        "device_status",
+        "raw_message",
+    ):
         found = await rig.rows(f"SELECT device_id FROM {table}")  # noqa: S608 - names of ours
         assert ("k1",) not in found, table
     assert await rig.rows("SELECT device_id FROM usage_day_kettle") == [("k2",)]
