@@ -50,3 +50,9 @@ def test_every_sentence_has_italian_words() -> None:
 def test_what_is_filled_in_is_said_in_italian_too(detail: str, italian: str) -> None:
     assert ITALIAN.refused(detail) == italian
     assert ENGLISH.refused(detail) == detail
+
+
+def test_what_is_too_long_to_be_a_sentence_of_ours_is_not_looked_through() -> None:
+    assert ITALIAN.refused("the number 7") == "il numero 7"
+    endless = f"the number {'7' * 100_000}"
+    assert ITALIAN.refused(endless) == endless

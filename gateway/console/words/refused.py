@@ -11,6 +11,7 @@ Sentences = Sequence[tuple[re.Pattern[str], str]]
 
 _PART: Final = re.compile(r"\{(\w)\}")
 _MOST_NESTED: Final = 3
+_LONGEST: Final = 2000  # letters; what is longer is nobody's sentence, and takes long to be looked through
 
 
 def load_sentences(folder: Traversable, language: str) -> Sentences:
@@ -23,7 +24,7 @@ def load_sentences(folder: Traversable, language: str) -> Sentences:
 
 def say_refused(detail: str, sentences: Sentences, nested: int = _MOST_NESTED) -> str:
     """A detail of an entry in quarantine; a sentence that nobody has translated stays as it is."""
-    for pattern, told in sentences if nested else ():
+    for pattern, told in sentences if nested and len(detail) <= _LONGEST else ():
         found = pattern.fullmatch(detail)
         if found is not None:
             parts = {name: say_refused(part, sentences, nested - 1) for name, part in found.groupdict().items()}
