@@ -37,7 +37,10 @@ NOT_LISTED: Final = "not_listed_yet"
 PARENT_UNKNOWN: Final = "parent_unknown"
 """The code of a record that waits until its major case has one."""
 
-OURS: Final = frozenset({ADAPTER_FAILED, NOT_LISTED, PARENT_UNKNOWN})
+SEVERAL_RECORDS: Final = "several_records"
+"""The code of a case that has more than one record: for a person, or one of them is kept at the next attempt."""
+
+OURS: Final = frozenset({ADAPTER_FAILED, NOT_LISTED, PARENT_UNKNOWN, SEVERAL_RECORDS})
 """Codes that say nothing of how the CRM is doing."""
 
 DEFAULT_PAUSE_S: Final = 60.0
@@ -95,6 +98,9 @@ class Capabilities:
     lookup_lag_s: float = 0.0  # how long "not found" means nothing after a create
     max_in_flight: int = 8
     completes: bool = False  # delivering to a record that was found mends what it lacks
+    unites: bool = (
+        False  # of several records that were found the first is kept, and delivering to it puts away the others
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +166,7 @@ class RecordChange:
     version: int | None = None  # rises with each change on the CRM's side
     customer_said: str = ""  # of the fault, in an agent's words
     word: str = field(default="", compare=False)  # the CRM's own, of which `status` is the meaning
+    may_be_duplicate: bool = field(default=False, compare=False)  # if it is not the case's known record, it is one
 
 
 @dataclass(frozen=True, slots=True)

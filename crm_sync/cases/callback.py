@@ -42,6 +42,7 @@ class CallbackEffect(StrEnum):
     APPLIED = "applied"
     NO_CHANGE = "no_change"  # the case stands there already, or has ended for another reason
     OLD_VERSION = "old_version"
+    OTHER_RECORD = "other_record"  # a duplicate of the case's record
     UNKNOWN_CASE = "unknown_case"  # or one that this endpoint was never told of
 
 

@@ -4,7 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from crm_sync.adapters.contract import NOT_LISTED, CrmAdapter, Delivery, Limited, NotLetIn, Outcome, Result
+from crm_sync.adapters.contract import (
+    NOT_LISTED,
+    SEVERAL_RECORDS,
+    Capabilities,
+    CrmAdapter,
+    Delivery,
+    Limited,
+    NotLetIn,
+    Outcome,
+    Result,
+)
 from crm_sync.delivery.step import CREATES
 from crm_sync.settings import MessageType
 from devices.errors import Retryable
@@ -38,16 +48,19 @@ async def look_up(
             _MEANS.get(type(error), Result.RETRYABLE), error.reason, error.detail, retry_after_s=error.retry_after_s
         )
     if found:
-        return _found(found, delivery, completes=can.completes)
+        return _found(found, delivery, can)
     wait_s = 0.0 if asked_s is None else asked_s + can.lookup_lag_s - now_s
     if wait_s > _NEAR_S:
         return Outcome(Result.RETRYABLE, NOT_LISTED, "what was just made may not be found yet", retry_after_s=wait_s)
     return delivery
 
 
-def _found(found: Sequence[str], delivery: Delivery, *, completes: bool) -> Outcome | Delivery:
+def _found(found: Sequence[str], delivery: Delivery, can: Capabilities) -> Outcome | Delivery:
     if len(found) > 1:
-        return Outcome(Result.CONFLICT, "several_records", f"{len(found)} records hold this case's key")
-    if completes:  # what came after its making may be missing
+        says = f"{len(found)} records hold this case's key"
+        if can.unites:  # next time: whoever hears of the others must know which one is kept before they are put away
+            return Outcome(Result.RETRYABLE, SEVERAL_RECORDS, says, external_id=found[0])
+        return Outcome(Result.CONFLICT, SEVERAL_RECORDS, says)
+    if can.completes:  # what came after its making may be missing
         return replace(delivery, external_id=found[0])
     return Outcome(Result.OK, "already_there", external_id=found[0])

@@ -22,6 +22,7 @@ class Known:
     is_quiet: bool  # nothing is on its way to that record, or it waits for a person
     put_as: Sequence[str]  # in which words we have put it ourselves, and nobody has moved it since
     is_reopening: bool  # we are just opening it again
+    external_id: str  # what it calls the case's record
 
 
 _FIND: Final[LiteralString] = """
@@ -33,7 +34,8 @@ SELECT x.case_id, x.seen_status, x.seen_outcome,
        EXISTS (SELECT FROM outbox_stream s JOIN outbox_message m ON m.stream_id = s.stream_id AND m.seq = s.head_seq
                 WHERE (s.tenant_id, s.endpoint, s.stream_key) = (x.tenant_id, x.endpoint, x.case_id)
                   AND s.leased_until IS NOT NULL AND m.type = 'case.updated'
-                  AND convert_from(m.body, 'UTF8')::jsonb -> 'data' ->> 'change' = 'reopened')
+                  AND convert_from(m.body, 'UTF8')::jsonb -> 'data' ->> 'change' = 'reopened'),
+       x.external_id
   FROM external_ref x
  WHERE x.tenant_id = %(tenant_id)s AND x.endpoint = %(endpoint)s
    AND (x.case_id = %(case_id)s OR x.external_id = %(external_id)s)

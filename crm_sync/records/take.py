@@ -24,6 +24,8 @@ async def take(
     case_id = change.case_id if known is None else known.case_id
     if case_id is None:
         return CallbackEffect.UNKNOWN_CASE
+    if known is not None and _is_duplicate(known, change):
+        return CallbackEffect.OTHER_RECORD
     if known is not None and await _tells_nothing(conn, known, change):
         return await _see_again(conn, tenant_id, endpoint, known, change)
     callback = CaseCallback(
@@ -52,9 +54,14 @@ async def take_found(
     known = await queries.find(conn, tenant_id, endpoint, change)
     if known is None:
         return CallbackEffect.UNKNOWN_CASE  # another program's record, or one that was never acknowledged to us
-    if not known.is_quiet:
+    if not known.is_quiet and not _is_duplicate(known, change):
         return BUSY
     return await take(conn, tenant_id, endpoint, change, now_s, apply=apply)
+
+
+def _is_duplicate(known: queries.Known, change: RecordChange) -> bool:
+    """Whether it is a second record of the case, which careloop puts away: that says nothing of the case."""
+    return change.may_be_duplicate and change.external_id not in {None, known.external_id}
 
 
 async def _tells_nothing(conn: Connection, known: queries.Known, change: RecordChange) -> bool:

@@ -292,17 +292,17 @@ async def test_a_field_that_is_dropped_is_named_and_mended_without_a_second_reco
 
 
 @everyone
-async def test_a_race_leaves_one_record_or_a_word_for_a_person(party: Party, stage: StageServer) -> None:
+async def test_a_race_leaves_one_record_that_stands(party: Party, stage: StageServer) -> None:
     async with open_affair(party, stage) as affair:
         affair.crm.command("create", Fault.RACE)
-        await affair.tell(first := opened())
-        await affair.run()
-        if party.keeps_one:
-            await must_be_delivered(affair, first)
-            assert len(affair.records()) == 1
-        else:
-            assert await affair.state(first) == ("dead", "several_records")
-            assert (await affair.rig.one(first)).summary.last_result == "conflict"
+        await affair.tell(first := opened(), over := resolved())
+        await affair.run(0, 6)
+        await must_be_delivered(affair, first, over)
+        kept, *others = affair.records()
+        assert kept.status == affair.vendor.word("closed")
+        assert [other.merged_into for other in others] == ([] if party.keeps_one else [kept.number])
+        assert len(notes_of([kept], over)) == (1 if party.reads else 0)
+        assert not any(other.notes for other in others)
 
 
 @everyone

@@ -276,8 +276,12 @@ async def test_a_ticket_that_somebody_removed_needs_no_closing(plain_database_ur
         assert (await rig.one(over)).summary.state == "delivered"
 
 
-async def test_two_tickets_under_one_case_are_for_a_person(plain_database_url: str) -> None:
-    async with open_desk(plain_database_url) as (rig, desk):
+async def test_two_tickets_under_one_case_are_for_a_person_where_none_can_be_put_away(
+    plain_database_url: str, tmp_path: Path
+) -> None:
+    told, without = EXAMPLE.read_text(), tmp_path / "without.toml"
+    without.write_text(told[: told.index("[duplicate]")] + told[told.index("[poll]") :])
+    async with open_desk(plain_database_url, without) as (rig, desk):
         desk.trick(CREATE, commits_then(None))
         await rig.enqueue(opened := case())
         await rig.run()

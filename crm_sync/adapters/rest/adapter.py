@@ -78,7 +78,8 @@ class RestAdapter:
     @classmethod
     def open_inbound(cls, settings: EndpointSettings) -> Inbound | None:
         """The hooks that its file describes; None where it calls back as careloop would. Raises ConfigError."""
-        inbound = read_spec(settings, cls.own_spec).inbound
+        spec = read_spec(settings, cls.own_spec)
+        inbound = spec.inbound
         secret = settings.callback_token.get_secret_value()
         if inbound is None or (cls.own_spec is not None and not secret):
             return None
@@ -89,7 +90,7 @@ class RestAdapter:
         if {secret, previous} & set(inbound.never):
             raise ConfigError([Fault(where, "a secret that everybody knows", "the one of your own account")])
         until_s = None if settings.previous_secret_until is None else settings.previous_secret_until.timestamp()
-        return RestInbound(inbound, secret, previous, until_s)
+        return RestInbound(inbound, secret, previous, until_s, has_duplicates=spec.duplicate is not None)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -97,7 +98,9 @@ class RestAdapter:
         find, most = self.spec.find, min(self._settings.max_in_flight, self.spec.limits.in_flight)
         if find is None:
             return Capabilities(max_in_flight=most)
-        return Capabilities("eventual" if find.lag else "strong", find.lag, most, completes=True)
+        return Capabilities(
+            "eventual" if find.lag else "strong", find.lag, most, completes=True, unites=self.spec.duplicate is not None
+        )
 
     @property
     def account(self) -> str:
@@ -162,7 +165,8 @@ class RestAdapter:
             items, following = await step(self._caller, "poll", poll, self.spec.maps, since_s=since_s, going=going)
         except CallFailed as failed:
             raise _retryable(failed) from failed
-        told = [replace(change, version=None) for change in read_changes(poll, items)]
+        has_duplicates = self.spec.duplicate is not None
+        told = [replace(change, version=None, may_be_duplicate=has_duplicates) for change in read_changes(poll, items)]
         return Answered(told, following, None if following is None else following.since_s)
 
     @property

@@ -181,6 +181,12 @@ class Status(Write):
     check: Mapping[Expression, Any] = {}  # as in `read`, after the move
 
 
+class Duplicate(Write):
+    """Puts away a second record of a case, which a race has made: merges it into {kept_record}, or closes it."""
+
+    done: Expression  # in an item of `find`, or in the record where that is read: found in those that are put away
+
+
 class Check(Call):
     """Something that must be so before the first case is sent: `crm check` asks."""
 

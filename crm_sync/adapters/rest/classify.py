@@ -40,6 +40,9 @@ _ON_A_RECORD: Final = frozenset(
         "end",
     }
 )
+RECORD_CLOSED: Final = "record_closed"
+"""The code of a rule of a file's: the record is closed for good, and moves no more."""
+
 RECORD_GONE: Final = "record_gone"
 """The code of a record that is there no more: somebody removed it, or merged it into another."""
 

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from crm_sync.adapters.contract import Hook, RecordChange
@@ -87,12 +88,21 @@ def read_tickets(tickets: Tickets, items: Sequence[Json], owners: Sequence[str])
 class RestInbound:
     """A helpdesk's own hooks."""
 
-    def __init__(self, inbound: Inbound, secret: str, previous: str = "", until_s: float | None = None) -> None:
+    def __init__(
+        self,
+        inbound: Inbound,
+        secret: str,
+        previous: str = "",
+        until_s: float | None = None,
+        *,
+        has_duplicates: bool = False,
+    ) -> None:
         """`secret` is the token, or the key of signatures; the `previous` one is believed, too, until then."""
         self._inbound = inbound
         self._secret = secret.encode()
         self._previous = previous.encode()
         self._until_s = until_s
+        self._has_duplicates = has_duplicates
 
     def verify(self, hook: Hook, now_s: float) -> str:
         """Believe a hook that bears the token, or a signature over its very bytes. Raises BadSignature."""
@@ -118,7 +128,7 @@ class RestInbound:
 
     def changes(self, events: Sequence[Json]) -> Sequence[RecordChange]:
         """What events tell that are read already."""
-        return read_changes(self._inbound, events)
+        return [replace(each, may_be_duplicate=self._has_duplicates) for each in read_changes(self._inbound, events)]
 
     def _timestamp(self, headers: Mapping[str, str], now_s: float) -> str:
         inbound = self._inbound

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import unquote
 
 from crm_sync.adapters.contract import Outcome, Result
 from crm_sync.adapters.rest.caller import Reply
-from crm_sync.adapters.rest.calls import Find, Making
+from crm_sync.adapters.rest.calls import Find, Making, Status
 from crm_sync.adapters.rest.classify import CallFailed
 from crm_sync.adapters.rest.template import Json, UnknownWord, Values, as_text, fill, is_same, look_up
 
@@ -33,6 +34,15 @@ def differences(wanted: Mapping[str, Json], record: Json, values: Values) -> lis
         if not is_same(there, should):
             found.append((path, f"{path} is {as_text(there)!r}, not {as_text(should)!r}"))
     return found
+
+
+def is_closed(move: Status | None, record: Json, values: Values) -> bool | None:
+    """Whether a record stands where `move` would put it at the end; None where nobody says where that is."""
+    if move is None or not move.check:
+        return None
+    check = move.check
+    ends = [replace(values, facts={**values.facts, "state": state}) for state in ("resolved", "retracted")]
+    return any(not differences(check, record, end) for end in ends)
 
 
 def _filled(template: Json, values: Values) -> Json:

@@ -14,6 +14,7 @@ from crm_sync.adapters.rest.calls import (
     Check,
     Contact,
     Create,
+    Duplicate,
     Expression,
     Find,
     Note,
@@ -38,12 +39,15 @@ FACTS: Final = frozenset(
         *("next_action", "tried"),
         *("major", "cohort", "members", "parent", "left"),  # of the message
         *("message_id", "external_id", "contact_id", "page", "cursor", "offset", "listed"),  # of the call
-        *("parent_record", "attachment_id", "attachment_name"),
+        *("parent_record", "kept_record", "attachment_id", "attachment_name"),
         *("since", "now", "etag", "note_id", "people", "people_ids"),
         *("news", "todo", "case_link"),  # written from the message
     }
 )
 """What places may begin with."""
+
+_MUST_SAY: Final = frozenset({"external_id", "kept_record"})
+_MAY_SAY: Final = _MUST_SAY | {"case_id", "message_id"}
 
 CallName = Literal[
     "create",
@@ -64,6 +68,7 @@ CallName = Literal[
     "attachment.find",
     "attachment.first",
     "attachment.attach",
+    "duplicate",
     "poll",
     "contacts",
     "tickets",
@@ -156,6 +161,7 @@ class Spec(Section):
     attachment: Attachment | None = None
     status: Status | None = None
     end: Status | None = None
+    duplicate: Duplicate | None = None
     poll: Poll | None = None
     contacts: Annotated[tuple[Contacts, ...], BeforeValidator(_several)] = ()
     tickets: Tickets | None = None
@@ -188,6 +194,7 @@ class Spec(Section):
             **self._attachment_calls(),
             "status": self.status,
             "end": self.end,
+            "duplicate": self.duplicate,
             "poll": self.poll,
             **{f"contacts[{at}]": contacts for at, contacts in enumerate(self.contacts)},
             **{f"contacts[{at}].people": contacts.people for at, contacts in enumerate(self.contacts)},
@@ -247,12 +254,23 @@ class Spec(Section):
             named = self.note.id or self.note.id_header or self.note.find
             wrong += [] if named else ["note.id, note.id_header or note.find.id must tell what is to be attached"]
         moves = {"status": self.status, "end": self.end}
+        wrong += [] if self.duplicate is None else self._of_duplicates(self.duplicate)
         wrong += [f"{name}.check wants read" for name, move in moves.items() if move and move.check and not self.read]
         wrong += [
             f"checks[{at}]: hold_map names no table of maps"
             for at, check in enumerate(self.checks)
             if check.hold_map and check.hold_map not in self.maps
         ]
+        return wrong
+
+    def _of_duplicates(self, duplicate: Duplicate) -> list[str]:
+        """What would put away another record than one that is surely of the same case."""
+        wrong: list[str] = []
+        if self.find is None or self.find.key is None:
+            wrong.append("duplicate wants find with key: only what surely bears the case's id is put away")
+        roots = {root for root, _ in duplicate.places()}
+        if not _MUST_SAY <= roots <= _MAY_SAY:
+            wrong.append("duplicate must say {external_id} and {kept_record}, and may say {case_id} and {message_id}")
         return wrong
 
 

@@ -10,10 +10,11 @@ import msgspec
 from crm_sync.adapters.contract import PARENT_UNKNOWN, Audit, Delivery, Outcome, Result
 from crm_sync.adapters.rest.caller import Caller, Reply
 from crm_sync.adapters.rest.calls import Attachment, FindNote, Note, Read, Status, Write
-from crm_sync.adapters.rest.classify import RECORD_GONE, CallFailed
+from crm_sync.adapters.rest.classify import RECORD_CLOSED, RECORD_GONE, CallFailed
+from crm_sync.adapters.rest.duplicates import put_duplicates_away, several
 from crm_sync.adapters.rest.own_moves import MOVES
 from crm_sync.adapters.rest.picture import name_of_picture
-from crm_sync.adapters.rest.record import called_in, differences
+from crm_sync.adapters.rest.record import called_in, differences, is_closed
 from crm_sync.adapters.rest.request import weight_of
 from crm_sync.adapters.rest.search import find_records
 from crm_sync.adapters.rest.shorten import MOST_BYTES, shorter, unbroken
@@ -26,10 +27,6 @@ from devices.clock import to_datetime
 _WAITS_FOR_PARENT: Final = 3  # attempts; then the case goes on without the tie
 _TRIES_OF_PICTURE: Final = 3
 _PASSING: Final = frozenset({Result.UNKNOWN, Result.RETRYABLE, Result.RATE_LIMITED})
-
-RECORD_CLOSED: Final = "record_closed"
-"""The code of a rule of a file's: the record is closed for good, and moves no more."""
-
 
 Step = Callable[[], Awaitable[None]]
 
@@ -115,16 +112,7 @@ class Work:
                 return Audit(0)
             raise
         wrong = [words for _, words in differences(read.check, record, self.values)] if is_live else []
-        return Audit(1, self.external_id, wrong, self._is_closed(record))
-
-    def _is_closed(self, record: Json) -> bool | None:
-        """Whether the record stands where a case that is over would put it; None where nobody says where that is."""
-        move = self._spec.end or self._spec.status
-        if move is None or not move.check:
-            return None
-        check = move.check
-        ends = [replace(self.values, facts={**self._facts, "state": state}) for state in ("resolved", "retracted")]
-        return any(not differences(check, record, end) for end in ends)
+        return Audit(1, self.external_id, wrong, is_closed(self._spec.end or self._spec.status, record, self.values))
 
     async def _open(self) -> Outcome:
         await self._find_contact()
@@ -132,6 +120,7 @@ class Work:
             await self._make()
             return Outcome(Result.OK, "created", await self._besides())
         await self._know_record()  # made by an attempt whose end was a failure, or was not heard of
+        await self._unite()
         if self._spec.update is not None:
             await self._tell("update", self._spec.update)
         await self._link()
@@ -155,6 +144,7 @@ class Work:
 
     async def _update(self) -> Outcome:
         await self._know_record()
+        await self._unite()
         if self._spec.update is not None:
             await self._tell("update", self._spec.update)
             await self._check_record()
@@ -165,16 +155,21 @@ class Work:
 
     async def _close(self) -> Outcome:
         """Move the record and say why; a record that is gone, or closed for good, has nothing left to close."""
-        code = "closed"
-        for step in (self._know_record, *self._in_order(self._end)):
+        code, beside = "closed", None
+        for step in (self._know_record, self._unite, *self._in_order(self._end)):
             try:
                 await step()
             except CallFailed as failed:
+                if step == self._unite:
+                    beside = failed  # a duplicate that stays does not keep the record open
+                    continue
                 code = failed.outcome.code
                 if code == RECORD_GONE:
                     break
                 if code != RECORD_CLOSED:
                     raise
+        if beside is not None:
+            raise beside
         return Outcome(Result.OK, code)
 
     def _in_order(self, move: Step | None) -> Sequence[Step]:
@@ -188,14 +183,15 @@ class Work:
 
     async def _unless_it_stands(self, move: Step) -> None:
         """Make a move again if the record does not stand where it was put. Raises CallFailed."""
-        over = self._spec.end if move == self._end and self._spec.end is not None else self._spec.status
-        if over is not None:
-            try:
-                await self._check(over.check, "status_refused")
-            except CallFailed as failed:
-                if failed.outcome.code != "status_refused":
-                    raise
-                await move()
+        over = (self._spec.end if move == self._end else None) or self._spec.status
+        if over is None:
+            return
+        try:
+            await self._check(over.check, "status_refused")
+        except CallFailed as failed:
+            if failed.outcome.code != "status_refused":
+                raise
+            await move()
 
     async def _end(self) -> None:
         if self._spec.end is not None:
@@ -291,19 +287,22 @@ class Work:
         if self._spec.read is not None and self._spec.read.id is not None:
             await self._read(self._spec.read)
 
+    async def _unite(self) -> None:
+        await put_duplicates_away(self._spec, self._caller, self.values, self._delivery)
+
     def _alone(self, found: Sequence[str]) -> None:
-        """Raises CallFailed where several records bear the case's id."""
+        """Raises CallFailed where several records bear the case's id; of them the oldest is kept, if one can be."""
         if len(found) > 1:
-            raise CallFailed(Outcome(Result.CONFLICT, "several_records", f"{len(found)} records bear the case's id"))
+            if self._spec.duplicate is not None:
+                self._facts["external_id"] = found[0]
+            raise CallFailed(several(self._spec, len(found)))
 
     async def _find_contact(self) -> None:
         contact = self._spec.contact
         if contact is None:
             return
-        found: list[Json] = []
-        if self._facts["owner_ref"] is not None:
-            items = await self._caller.items("contact", contact, self.values)
-            found = [called for item in items if (called := look_up(contact.id, item)) is not None]
+        items = [] if self._facts["owner_ref"] is None else await self._caller.items("contact", contact, self.values)
+        found = [called for item in items if (called := look_up(contact.id, item)) is not None]
         if len(found) == 1:  # with several, any choice could be somebody else's
             self._facts["contact_id"] = found[0]
         elif contact.otherwise:

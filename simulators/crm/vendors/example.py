@@ -49,6 +49,8 @@ class Example:
                 return "note"
             case _:
                 told: dict[str, Any] = asked.json
+                if "duplicate_of" in told.get("fields", ()):
+                    return "duplicate"
                 return "parent" if "parent_id" in told else "status" if "status" in told else "update"
 
     def work(self, asked: Asked) -> Reply:
@@ -119,7 +121,8 @@ class Example:
         if "priority" not in self.drops:
             ticket.priority = told.get("priority", ticket.priority)
         if "key" not in self.drops and "fields" in told:
-            ticket.key = told["fields"]["careloop_case"]
+            ticket.key = told["fields"].get("careloop_case", ticket.key)
+        ticket.merged_into = told.get("fields", {}).get("duplicate_of", ticket.merged_into)
         ticket.changed_s = asked.at_s
         return Reply(200, {"ticket": _shown(ticket)})
 
@@ -153,6 +156,11 @@ def _shown(ticket: Ticket) -> dict[str, Any]:
         "subject": ticket.title,
         "priority": ticket.priority,
         "status": ticket.status,
-        "fields": {"careloop_case": ticket.key, "cause": ticket.outcome, "said": ticket.said},
+        "fields": {
+            "careloop_case": ticket.key,
+            "cause": ticket.outcome,
+            "said": ticket.said,
+            "duplicate_of": ticket.merged_into,
+        },
         "updated_at": instant(ticket.changed_s),
     }

@@ -31,6 +31,7 @@ class Zendesk:
         self.users = {"owner-1": 70}
         self.leaves_out_s = 0.0
         self.problems: set[str] = set()  # tickets of the type problem
+        self.merges: list[tuple[float, str, str, dict[str, Any]]] = []  # asked for when; which one into which; as told
 
     def refuse(self, asked: Asked) -> Reply | None:
         """OAuth's bearer, or agent/token and an API token."""
@@ -57,6 +58,8 @@ class Zendesk:
                 return "poll"
             case ("GET", "tickets", _, "comments.json"):
                 return "note.find"
+            case ("POST", "tickets", _, "merge.json"):
+                return "duplicate"
             case ("GET", "tickets", _):
                 return "read"
             case _:
@@ -64,6 +67,7 @@ class Zendesk:
 
     def work(self, asked: Asked) -> Reply:
         """Answer."""
+        self._merge_what_is_due(asked.at_s)
         match self.kind(asked):
             case "checks":
                 if asked.parts[-1] == "ticket_fields.json":
@@ -122,6 +126,17 @@ class Zendesk:
             self.book.idempotent[key] = (asked.body, reply)
         return reply
 
+    def _merge_what_is_due(self, now_s: float) -> None:
+        """Jobs in the background; one that may not be done fails where nobody sees it."""
+        for at_s, source, target, told in [each for each in self.merges if each[0] < now_s]:
+            self.merges.remove((at_s, source, target, told))
+            one, into = self.book.tickets.get(source), self.book.tickets[target]
+            if one is None or "closed" in {one.status, into.status}:
+                continue
+            self.book.note(into, told["target_comment"], now_s, is_public=told["target_comment_is_public"])
+            self.book.note(one, told["source_comment"], now_s, is_public=told["source_comment_is_public"])
+            one.status, one.merged_into = "closed", target
+
     def _on_ticket(self, asked: Asked) -> Reply:
         ticket = self.book.tickets.get(asked.parts[3].removesuffix(".json"))
         if ticket is None or ticket.removed:
@@ -135,6 +150,12 @@ class Zendesk:
             return Reply(200, {"comments": comments, "next_page": None})
         if asked.method == "GET":
             return Reply(200, {"ticket": _shown(ticket)})
+        if asked.parts[-1] == "merge.json":
+            told = asked.json
+            if not all(isinstance(each, int) for each in told["ids"]):
+                return Reply(400, {"error": "InvalidValue", "description": "ids are numbers"})
+            self.merges += [(asked.at_s, str(each), ticket.number, told) for each in told["ids"]]
+            return Reply(200, {"job_status": {"id": f"job-{len(self.merges)}", "status": "queued"}})
         if ticket.status == "closed":
             says = {"base": [{"description": "Status: closed prevents ticket update"}]}
             return Reply(422, {"error": "RecordInvalid", "details": says})
@@ -224,7 +245,11 @@ def _shown(ticket: Ticket) -> dict[str, Any]:
         "priority": ticket.priority,
         "status": ticket.status,
         "requester_id": ticket.contact,
-        "tags": ["careloop", *([f"careloop_{ticket.outcome}"] if ticket.outcome else [])],
+        "tags": [
+            "careloop",
+            *([f"careloop_{ticket.outcome}"] if ticket.outcome else []),
+            *(["closed_by_merge"] if ticket.merged_into else []),
+        ],
         "via": {"channel": "web"},
         "updated_at": instant(ticket.changed_s),
     }
