@@ -94,7 +94,7 @@ async def test_a_case_becomes_one_ticket_with_notes_and_is_solved(plain_database
             "id": 100,
             "status": "solved",
             "subject": "Dosatrice ferma",
-            "description": 'No steps since Sunday.\n\nTeam wearables.\n\nDevice band-1, serial S"1.\nlast',
+            "description": 'No steps since Sunday.\n\nTeam: wearables.\n\nDevice band-1, serial S"1.\nlast',
             "priority": "urgent",
             "group": "wearables",
             "requester_id": 70,
