@@ -28,7 +28,11 @@ from tests.services.crm_parties import (
     Party,
     StageServer,
     make_vendor,
+    notes_of,
+    open_affair,
     open_channel,
+    opened,
+    resolved,
     settings,
 )
 from tests.services.postgres import DatabaseServer
@@ -189,6 +193,24 @@ async def test_an_answer_that_is_lost_puts_nothing_away_twice(stage: StageServer
         await affair.deliver(6, 40, 400, 4000)
         assert affair.crm.count("duplicate") == 1
         assert [each.status for each in affair.tickets] == ["solved", "open"]
+
+
+@both
+async def test_one_that_comes_later_is_put_away_at_the_end(party: Party, stage: StageServer) -> None:
+    async with open_affair(party, stage) as affair:
+        await affair.tell(first := opened())
+        await affair.run()
+        (record,) = affair.records()
+        number = str(int(record.number) - 50)  # older by its number, but not the one that is known
+        other = affair.vendor.book.tickets[number] = replace(record, number=number, notes=[])
+        await affair.tell(over := resolved())
+        await affair.run()
+        assert record.status == affair.vendor.word("closed")
+        await affair.run(6, 40, 400)
+        assert [(await affair.state(each))[0] for each in (first, over)] == ["delivered"] * 2
+        assert (other.merged_into, record.merged_into) == (record.number, "")
+        assert len(notes_of([record], over)) == 1
+        assert affair.crm.count("duplicate") == 1
 
 
 @pytest.mark.parametrize(
