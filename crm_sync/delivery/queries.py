@@ -271,11 +271,15 @@ async def note_success(conn: Connection, tenant_id: str, endpoint: str) -> None:
 _STANDING = """
 SELECT failing_since IS NOT NULL, extract(epoch FROM not_let_in_since)::float8
   FROM endpoint_state WHERE tenant_id = %s AND endpoint = %s
+   FOR UPDATE
 """
 
 
 async def standing_of(conn: Connection, tenant_id: str, endpoint: str) -> tuple[bool, float | None]:
-    """Whether an endpoint has taken nothing since it last failed, and since when it refuses who careloop is."""
+    """Whether an endpoint has taken nothing since it last failed, and since when it refuses who careloop is.
+
+    It is locked: what others are told of it meanwhile comes after what follows from this, and undoes it.
+    """
     rows = await _rows(conn, _STANDING, [tenant_id, endpoint])
     return (rows[0][0], rows[0][1]) if rows else (False, None)
 
