@@ -181,7 +181,7 @@ class SubscribeSettings(_Section):
     session_expiry: Annotated[SpanS, Field(le=4_294_967_295)] = (
         7 * 86_400.0
     )  # how long the broker keeps our session while we are away
-    receive_maximum: Annotated[int, Field(ge=1, le=65_534)] = 20_000
+    receive_maximum: Annotated[int, Field(ge=1, le=65_534)] = 60_000  # what comes in half a second, and more
     keep_alive: Annotated[SpanS, Field(ge=1, le=65_535)] = 30.0
     connect_timeout: PositiveSpanS = 10.0
     reconnect_min: PositiveSpanS = 0.5
