@@ -51,6 +51,7 @@ class Sender(threading.Thread):
         self._rng = random.Random(seed)
         self._next = dict.fromkeys((device.device_id for device in line.devices), 0)
         self._waiting: dict[int, tuple[Key, ...]] = {}
+        self._is_publishing = False  # or is about to look whether it should: what is counted may not be under way yet
         self._is_connected = False
         self._ending = threading.Event()
         self._going = threading.Event()
@@ -91,7 +92,8 @@ class Sender(threading.Thread):
     @property
     def is_done(self) -> bool:
         """Whether all it has published is acknowledged or given up."""
-        return not self._waiting and not self._forgetting.is_set() and not self._marking.is_set()
+        is_busy = self._is_publishing or self._forgetting.is_set() or self._marking.is_set()
+        return not is_busy and not self._waiting
 
     @property
     def has_more(self) -> bool:
@@ -109,7 +111,9 @@ class Sender(threading.Thread):
                 if not self._is_connected:
                     self._come_back()
                     continue
+                self._is_publishing = True
                 self._publish_due()
+                self._is_publishing = False
                 if self._marking.is_set():
                     self._publish_packet(1)
                     self._marking.clear()
