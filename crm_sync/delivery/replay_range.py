@@ -33,8 +33,7 @@ class DeadLetters:
 class Ranged:
     """What sending a range again did."""
 
-    again: int
-    parked: int  # they wait behind a dead message that is not in the range
+    again: int  # without those that somebody else sent again meanwhile
     left: int  # more than one call takes: for the next one
     lasts_s: float  # until the last of them is due
 
@@ -112,7 +111,7 @@ async def replay_range(
         if before:  # what is new in a stream that lives is not kept waiting
             await conn.execute(_LATER, [now_s + before * gap_s, stream_id, ids])
         before += count
-    return Ranged(again, len(rows) - again, present.count - len(rows), max(before - 1, 0) * gap_s)
+    return Ranged(again, present.count - len(rows), max(before - 1, 0) * gap_s)
 
 
 def _values(tenant_id: str, which: DeliveryFilter, up_to: int | None) -> dict[str, Any]:

@@ -58,7 +58,6 @@ class RangedAnswer(BaseModel):
     """What sending a range again did."""
 
     again: int
-    parked: Annotated[int, Field(description="They wait behind a dead message that is not in the range.")]
     left: Annotated[int, Field(description="More than one call takes: count anew, and ask for the next.")]
     lasts_s: Annotated[float, Field(description="Until the last of them is due.")]
 

@@ -51,7 +51,7 @@ async def delivered(rig: Rig) -> int:
 async def test_it_goes_no_faster_than_was_said_and_in_the_order_of_each_case(rig: Rig) -> None:
     letters = await seen(rig, DeliveryFilter("dead"))
     assert (letters.count, letters.by_endpoint) == (4, {"crm": 4})
-    assert await again(rig, DeliveryFilter("dead"), letters) == Ranged(again=4, parked=0, left=0, lasts_s=30.0)
+    assert await again(rig, DeliveryFilter("dead"), letters) == Ranged(again=4, left=0, lasts_s=30.0)
     await rig.run()
     assert await delivered(rig) == 2  # the first, and what waited behind it
     for count in (3, 4, 5):
@@ -75,7 +75,7 @@ async def test_only_what_was_looked_at_is_sent_again(rig: Rig) -> None:
 async def test_one_call_takes_a_bounded_number(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crm_sync.delivery.replay_range.MOST", 3)
     letters = await seen(rig, DeliveryFilter("dead"))
-    assert await again(rig, DeliveryFilter("dead"), letters) == Ranged(again=3, parked=0, left=1, lasts_s=20.0)
+    assert await again(rig, DeliveryFilter("dead"), letters) == Ranged(again=3, left=1, lasts_s=20.0)
     rest = await seen(rig, DeliveryFilter("dead"))
     assert (await again(rig, DeliveryFilter("dead"), rest)).left == 0
 
