@@ -22,6 +22,7 @@ from gateway.bench.house_queries import FILL, NUMBER_DEVICES
 from gateway.bench.reads import PUT_BATCH
 from gateway.bench.rows import INTERVAL_S, MODEL, PASSWORD, Fleet, readings
 from gateway.database.migrate import migrate
+from gateway.maintenance.in_order import InOrder
 from gateway.maintenance.rollups import OwnRollups
 from gateway.maintenance.sessions import connect
 from gateway.store.readings import copy_readings
@@ -130,6 +131,9 @@ async def _fill_readings(url: str, house: House, say: Say) -> None:
         while await rollups.advance(maintenance):
             slices += 1
             say(f"rolling up: slice {slices}")
+        order, now = InOrder(), to_datetime(house.start_s + DAYS * DAY_S)
+        while await order.advance(maintenance, rollups.models, now):
+            say("putting in order what is rolled up")
     await store.close()
 
 

@@ -16,7 +16,7 @@ from psycopg.rows import TupleRow
 from devices.profiles.model import Profile
 from gateway.maintenance.rollup_columns import FIXED, RollupTables, aggregates, rollup_tables_of
 from gateway.maintenance.rollups import find_rollups, put_rollup
-from gateway.maintenance.sessions import maintaining
+from gateway.maintenance.sessions import maintaining, unhurried
 from gateway.maintenance.settings import MaintenanceSettings, RetentionSettings
 from gateway.store.tables import read_tables
 
@@ -249,14 +249,11 @@ JOIN reading_table t ON t.table_name = c.hypertable_name AND c.hypertable_schema
 WHERE c.is_compressed AND s.last_vacuum IS NULL AND s.last_autovacuum IS NULL
 LIMIT 20
 """
-TAKE_TIME: LiteralString = "SET statement_timeout = 0"
-HURRY: LiteralString = "SET statement_timeout = '300s'"
 VACUUM: LiteralString = "VACUUM (ANALYZE) {chunk}"
 
 
 async def vacuum_compressed(conn: Connection) -> None:
     """Vacuum chunks that have been compressed: until then a query over them takes many times as long."""
     for schema, name in await (await conn.execute(UNVACUUMED)).fetchall():
-        await conn.execute(TAKE_TIME)
-        await conn.execute(sql.SQL(VACUUM).format(chunk=sql.Identifier(schema, name)))
-        await conn.execute(HURRY)
+        async with unhurried(conn):
+            await conn.execute(sql.SQL(VACUUM).format(chunk=sql.Identifier(schema, name)))

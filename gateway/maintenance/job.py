@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import psycopg
@@ -16,6 +17,7 @@ from devices.clock import Clock
 from devices.profiles.model import Profile
 from gateway.database.edition import Edition
 from gateway.maintenance.community import Community
+from gateway.maintenance.in_order import InOrder
 from gateway.maintenance.passing import forget_what_passed
 from gateway.maintenance.retention import Terms, find_due, retire
 from gateway.maintenance.retention_queries import put_mark
@@ -33,6 +35,8 @@ Connection = AsyncConnection[TupleRow]
 MARK_EVERY_S: Final = 3600.0
 RETIRE_EVERY_S: Final = 3600.0
 _HELD_BACK_S: Final = 1.0
+_IN_ORDER_S: Final = 20.0
+"""For so long a round at most moves what is rolled up: what has been stored since is rolled up first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class Maintenance:
         self._is_behind = is_behind
         self._rollups = OwnRollups(upkeep.profiles, time.perf_counter)
         self._community = Community(upkeep.settings, upkeep.retention, upkeep.profiles, upkeep.log)
+        self._in_order = InOrder()
         self._conn: Connection | None = None
         self._retire_at_s = 0.0
 
@@ -87,6 +92,7 @@ class Maintenance:
                 except psycopg.Error as error:  # nothing of what it does may end a gateway that stores
                     self._upkeep.log.exception("maintenance.failed", error=type(error).__name__)
                     self._rollups.forget()
+                    self._in_order.forget()
                     await self.close()
         finally:
             await self.close()
@@ -110,8 +116,7 @@ class Maintenance:
         upkeep = self._upkeep
         async with maintaining(conn):
             batch_seq, _ = await last_batch(conn)
-            now = datetime_of(round(upkeep.clock.now_s() * 1e6))
-            await put_mark(conn, upkeep.tenant_id, now, batch_seq, MARK_EVERY_S)
+            await put_mark(conn, upkeep.tenant_id, self._now, batch_seq, MARK_EVERY_S)
         slices = await self._roll_up(conn)
         retired: dict[str, int] = {}
         if with_retention:
@@ -120,14 +125,14 @@ class Maintenance:
                 retired[due.purpose] = retired.get(due.purpose, 0) + await retire(conn, self.terms, due)
         if retired:
             self._rollups.forget()
+            self._in_order.forget()
         return Done(slices, {purpose: rows for purpose, rows in retired.items() if rows})
 
     @property
     def terms(self) -> Terms:
         """What retention is to do as of now."""
         upkeep = self._upkeep
-        now = datetime_of(round(upkeep.clock.now_s() * 1e6))
-        return Terms(upkeep.tenant_id, upkeep.retention, now, has_columnstore=upkeep.edition.is_community)
+        return Terms(upkeep.tenant_id, upkeep.retention, self._now, has_columnstore=upkeep.edition.is_community)
 
     async def _roll_up(self, conn: Connection) -> int:
         if self._upkeep.edition.is_community:
@@ -141,7 +146,20 @@ class Maintenance:
             started_s = time.perf_counter()
             is_more = await self._rollups.advance(conn)
             await asyncio.sleep((time.perf_counter() - started_s) if is_more else 0)  # half of the time is for others
+        await self._put_in_order(conn)
         return self._rollups.slices - before
+
+    async def _put_in_order(self, conn: Connection) -> None:
+        until_s, is_more = time.perf_counter() + _IN_ORDER_S, True
+        while is_more and time.perf_counter() < until_s:
+            await self._wait_for_ingest()
+            started_s = time.perf_counter()
+            is_more = await self._in_order.advance(conn, self._rollups.models, self._now)
+            await asyncio.sleep((time.perf_counter() - started_s) if is_more else 0)
+
+    @property
+    def _now(self) -> datetime:
+        return datetime_of(round(self._upkeep.clock.now_s() * 1e6))
 
     async def _wait_for_ingest(self) -> None:
         while self._is_behind():  # noqa: ASYNC110 - a queue that is long says nothing when it is short again

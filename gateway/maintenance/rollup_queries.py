@@ -37,7 +37,7 @@ WITH part AS MATERIALIZED (
   ) r
   GROUP BY device_id, bucket
 ), put AS (
-  INSERT INTO {table} AS u ({columns}) SELECT {columns} FROM part ORDER BY bucket, device_id
+  INSERT INTO {table} AS u ({columns}) SELECT {columns} FROM part ORDER BY device_id, bucket
   ON CONFLICT (device_id, bucket) DO UPDATE SET readings = u.readings + excluded.readings, last_ts = excluded.last_ts,
   through_seq = excluded.through_seq{appended}
   WHERE excluded.first_ts > u.last_ts AND u.through_seq <= %(after)s

@@ -6,7 +6,7 @@ the same transaction, so that a crash leaves neither gap nor double.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, LiteralString
@@ -57,6 +57,11 @@ class OwnRollups:
         self._batches: dict[str, int] = {}  # of the next slice, by model
         self._tables: dict[str, RollupTables] = {}
         self._others: frozenset[str] = frozenset()
+
+    @property
+    def models(self) -> Collection[RollupTables]:
+        """What it rolls up, as far as it has looked."""
+        return self._tables.values()
 
     def leave(self, others: AbstractSet[str]) -> None:
         """Leave these models to somebody else."""
@@ -174,7 +179,8 @@ async def find_rollups(conn: Connection) -> list[Rolled]:
 
 
 KEEP_ROLLUPS: LiteralString = """
-UPDATE rollup SET is_kept = true, batch_seq = 0 WHERE NOT is_kept AND model <> ALL (%s::text[])
+UPDATE rollup SET is_kept = true, batch_seq = 0, hours_in_order_to = NULL, days_in_order_to = NULL
+WHERE NOT is_kept AND model <> ALL (%s::text[])
 """
 
 
@@ -232,7 +238,8 @@ async def put_progress(conn: Connection, model: str, batch_seq: int) -> None:
 
 
 RESTART: LiteralString = """
-UPDATE rollup SET batch_seq = 0 WHERE is_kept AND (%(model)s::text IS NULL OR model = %(model)s)
+UPDATE rollup SET batch_seq = 0, hours_in_order_to = NULL, days_in_order_to = NULL
+WHERE is_kept AND (%(model)s::text IS NULL OR model = %(model)s)
 """
 
 

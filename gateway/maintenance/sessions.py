@@ -31,6 +31,20 @@ async def connect(conninfo: str) -> Connection:
     return conn
 
 
+TAKE_TIME: LiteralString = "SET statement_timeout = 0"
+HURRY: LiteralString = "SET statement_timeout = '300s'"
+
+
+@asynccontextmanager
+async def unhurried(conn: Connection) -> AsyncGenerator[None]:
+    """Let a statement that is in nobody's way take as long as it takes."""
+    await conn.execute(TAKE_TIME)
+    try:
+        yield
+    finally:
+        await conn.execute(HURRY)
+
+
 LOCK_MAINTENANCE: LiteralString = (
     "SELECT pg_advisory_xact_lock(hashtextextended('careloop maintenance ' || current_schema(), 0))"
 )
