@@ -16,7 +16,6 @@ from gateway.api.fields import Instant, Name
 from gateway.api.paging import Cursor, Page, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import Connection, list_devices
 from gateway.maintenance.usage import (
-    Statistics,
     Usage,
     UsageTable,
     day_of,
@@ -55,30 +54,8 @@ class UsageBucket(BaseModel):
     metrics: dict[str, MetricUsage]
 
 
-class _Metric(msgspec.Struct):
-    """`MetricUsage`, made to be written fast: a page has thousands."""
-
-    n: int
-    sum: float | None
-    mean: float | None
-    min: float | None
-    max: float | None
-    first: float | None
-    last: float | None
-    rise: float | None
-
-
-class _Bucket(msgspec.Struct):
-    start: datetime
-    model: str
-    readings: int
-    first_ts: datetime
-    last_ts: datetime
-    metrics: dict[str, _Metric]
-
-
 class _Page(msgspec.Struct):
-    items: list[_Bucket]
+    items: list[Usage]  # a `UsageBucket` each
     next: str | None
 
 
@@ -129,7 +106,7 @@ def rollups_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
         found.sort(key=lambda one: (one.start, one.model))
         starts = sorted({one.start for one in found})
         end = starts[limit] if len(starts) > limit else None
-        items = [_shown(one) for one in found if end is None or one.start < end]
+        items = [one for one in found if end is None or one.start < end]
         page = _Page(items, None if end is None else encode_cursor(us_of(end)))
         return Response(msgspec.json.encode(page), media_type="application/json")  # written once, not checked twice
 
@@ -158,19 +135,3 @@ def _zone(name: str) -> ZoneInfo:
 
 def _unknown(zone: str) -> HTTPException:
     return HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"no time zone {zone}")
-
-
-def _shown(usage: Usage) -> _Bucket:
-    return _Bucket(
-        usage.start,
-        usage.model,
-        usage.readings,
-        usage.first_ts,
-        usage.last_ts,
-        {name: _metric(one) for name, one in sorted(usage.metrics.items())},
-    )
-
-
-def _metric(one: Statistics) -> _Metric:
-    n, total, low, high, first, last, rise = one
-    return _Metric(n, total, total / n if total is not None and n else None, low, high, first, last, rise)

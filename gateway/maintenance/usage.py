@@ -4,12 +4,13 @@ In the tables a counter's `rise` is what it rose by within its bucket. Here it i
 before the bucket, so that the rises of any span add up to its rise.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import LiteralString, NamedTuple
+from typing import LiteralString
 from zoneinfo import ZoneInfo
 
+import msgspec
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
@@ -19,11 +20,12 @@ from gateway.maintenance.rollup_columns import STATISTICS, RolledMetric
 Connection = AsyncConnection[TupleRow]
 
 
-class Statistics(NamedTuple):
-    """One metric in one bucket."""
+class Statistics(msgspec.Struct, gc=False):
+    """One metric in one bucket, as the API writes it: a page has thousands, which nobody makes a second time."""
 
     n: int
     sum: float | None
+    mean: float | None
     min: float | None
     max: float | None
     first: float | None
@@ -31,16 +33,15 @@ class Statistics(NamedTuple):
     rise: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a device told in an hour or a day."""
+class Usage(msgspec.Struct, gc=False):
+    """What a device told in an hour or a day that begins at `start`; metrics by their names, in their order."""
 
-    model: str
     start: datetime
+    model: str
     readings: int
     first_ts: datetime
     last_ts: datetime
-    metrics: Mapping[str, Statistics]
+    metrics: dict[str, Statistics]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ async def read_usage(  # noqa: PLR0917 - of what, and from when to when
     values = {"device_id": device_id, "since": since, "until": until, "limit": limit}
     async with conn.cursor(binary=True) as cursor:
         rows = await (await cursor.execute(usage_statement(table, by_day=by_day), values)).fetchall()
-    return await with_steps(conn, table, device_id, [_usage(table, row) for row in rows])
+    return await with_steps(conn, table, device_id, usages(table, rows))
 
 
 def usage_statement(table: UsageTable, *, by_day: bool) -> sql.Composed:
@@ -120,14 +121,33 @@ def fleet_statement(table: UsageTable) -> sql.Composed:
     return sql.SQL(READ_FLEET).format(hour=sql.Identifier(table.hour), **names)
 
 
-def _usage(table: UsageTable, row: TupleRow) -> Usage:
+def usages(table: UsageTable, rows: Sequence[TupleRow]) -> list[Usage]:
+    """Rows of a rollup: what each begins with, and a metric's statistics after another's."""
     width = len(STATISTICS)
-    metrics = {
-        metric: Statistics(*row[4 + width * number : 4 + width * (number + 1)])
-        for number, (metric, _) in enumerate(table.metrics)
-    }
-    told = {metric: one for metric, one in metrics.items() if one.n}
-    return Usage(table.model, row[0], row[1], row[2], row[3], told)
+    places = sorted((metric, 4 + width * number) for number, (metric, _) in enumerate(table.metrics))
+    return [
+        Usage(
+            row[0],
+            table.model,
+            row[1],
+            row[2],
+            row[3],
+            {metric: _statistics(*row[place : place + width]) for metric, place in places if row[place]},
+        )
+        for row in rows
+    ]
+
+
+def _statistics(  # noqa: PLR0917 - in the order of their columns
+    n: int,
+    total: float | None,
+    low: float | None,
+    high: float | None,
+    first: float | None,
+    last: float | None,
+    rise: float | None,
+) -> Statistics:
+    return Statistics(n, total, None if total is None else total / n, low, high, first, last, rise)
 
 
 LAST_OF_HOURS: LiteralString = """
@@ -139,14 +159,11 @@ SELECT {column} FROM {source} WHERE device_id = %s AND ts < %s AND {column} IS N
 
 
 async def with_steps(
-    conn: Connection, table: UsageTable, device_id: str, usage: Sequence[Usage], *, of_readings: bool = False
+    conn: Connection, table: UsageTable, device_id: str, usage: list[Usage], *, of_readings: bool = False
 ) -> list[Usage]:
     """Add to each counter's rise what it rose by since the bucket before."""
     counters = _counters(usage)
-    if not counters:
-        return list(usage)
     query = sql.SQL(LAST_OF_READINGS if of_readings else LAST_OF_HOURS)
-    before: dict[str, float] = {}
     for metric, column in table.metrics:
         if metric in counters:
             statement = query.format(
@@ -157,27 +174,22 @@ async def with_steps(
                 column=sql.Identifier(column),
             )
             row = await (await conn.execute(statement, (device_id, usage[0].start))).fetchone()
-            if row is not None:
-                before[metric] = float(row[0])
-    return add_steps(usage, before)
+            add_steps(usage, metric, None if row is None else float(row[0]))
+    return usage
 
 
 def _counters(usage: Sequence[Usage]) -> set[str]:
     return {metric for one in usage for metric, found in one.metrics.items() if found.rise is not None}
 
 
-def add_steps(usage: Sequence[Usage], before: Mapping[str, float]) -> list[Usage]:
-    """Add to each counter's rise what it rose by since the bucket before, or since the value `before` them all."""
-    last, found = dict(before), list[Usage]()
+def add_steps(usage: Sequence[Usage], metric: str, before: float | None) -> None:
+    """Add to a counter's rise what it rose by since the bucket before, or since the value `before` them all."""
     for one in usage:
-        metrics = dict(one.metrics)
-        for metric, statistics in one.metrics.items():
-            if statistics.rise is not None and statistics.first is not None and statistics.last is not None:
-                rise = statistics.rise + (rise_of(last[metric], statistics.first) if metric in last else 0.0)
-                metrics[metric] = statistics._replace(rise=rise)
-                last[metric] = statistics.last
-        found.append(Usage(one.model, one.start, one.readings, one.first_ts, one.last_ts, metrics))
-    return found
+        found = one.metrics.get(metric)
+        if found is not None and found.rise is not None and found.first is not None and found.last is not None:
+            if before is not None:
+                found.rise += rise_of(before, found.first)
+            before = found.last
 
 
 def rise_of(before: float, value: float) -> float:
@@ -217,7 +229,7 @@ async def read_zone_days(  # noqa: PLR0917 - of what, whose days, and from when 
     values = {"zone": zone.key, "device_id": device_id, "since": hour, "until": until, "limit": limit + 1}
     async with conn.cursor(binary=True) as cursor:
         rows = await (await cursor.execute(statement, values)).fetchall()
-    days = [_usage(table, row) for row in rows]
+    days = usages(table, rows)
     if all(_is_whole(day, zone) for day in days):
         return await with_steps(conn, table, device_id, days[:limit])
     return await _read_days(conn, table, days, zone, device_id, since, until)
@@ -264,4 +276,4 @@ async def _read_days(  # noqa: PLR0917 - of what, whose days, and from when to w
         "limit": len(days) + 1,
     }
     rows = await (await conn.execute(statement, values)).fetchall()
-    return await with_steps(conn, table, device_id, [_usage(table, row) for row in rows], of_readings=True)
+    return await with_steps(conn, table, device_id, usages(table, rows), of_readings=True)
