@@ -2,6 +2,10 @@
 
 A PUBACK has four bytes, so that counting acknowledgements is counting bytes; that they were the right ones, and came
 in the order of their PUBLISHes, is looked at after the clock has stopped.
+
+A broker sends each PUBACK in a segment of its own. Waking for each of them would take as much of the machine as what is
+measured, so that the kernel keeps them until a connection's whole window is acknowledged (socket(7), SO_RCVLOWAT): that
+is one read, and one write of the next window.
 """
 
 import select
@@ -44,10 +48,19 @@ class _Line:
     answers: bytearray = field(default_factory=bytearray)
     sent: int = 0  # bytes
     is_blocked: bool = False
+    wakes_at: int = 1  # bytes of acknowledgements
 
     @property
     def acknowledged(self) -> int:
         return len(self.answers) // _PUBACK_BYTES
+
+    def wake_when(self, acknowledged: int) -> None:
+        """Wake no sooner than so many packets more are acknowledged, or all that are left."""
+        left = len(self.stream.ends) - self.acknowledged
+        wakes_at = max(min(acknowledged, left) * _PUBACK_BYTES, 1)
+        if wakes_at != self.wakes_at:
+            self.wakes_at = wakes_at
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wakes_at)
 
 
 class Senders:
@@ -108,7 +121,9 @@ class Senders:
         return took_s
 
     def _run_freely(self, total: int, window: int) -> None:
+        """Each connection sends a window, and the next one when all of it is acknowledged."""
         for line in self._lines.values():
+            line.wake_when(window)
             self._send(line, window)
         done = 0
         while done < total:
@@ -121,6 +136,7 @@ class Senders:
                 line = self._lines[fd]
                 if events & ~select.EPOLLOUT:
                     done += _receive(line)
+                    line.wake_when(window)
                 self._send(line, line.acknowledged + window)
 
     def _run_paced(self, total: int, window: int, per_s: float) -> None:
