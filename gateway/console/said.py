@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from crm_sync.policy.model import Outcome
 from crm_sync.queries import DecisionView, StepView
 from gateway.console.show import HOUR_S, Shown
 from gateway.console.words import Words
+from gateway.doctor.finding import Finding
 from gateway.order.clocks import AGREE_S
 from gateway.order.words import is_zone
 
@@ -132,3 +134,9 @@ def say_check(says: str, words: Words) -> str:
         said = words.say("has not answered for {seconds} s", seconds=found["seconds"])
         return f"{said} ({words.say(found['why'])})" if found["why"] else said
     return words.say(says)
+
+
+def say_finding(finding: Finding, words: Words) -> Finding:
+    """What the doctor found; parts of the gateway say how they are in words of their own."""
+    says = words.found(finding.says)
+    return replace(finding, says=say_check(says, words) if says == finding.says else says, fix=words.found(finding.fix))

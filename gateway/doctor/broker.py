@@ -115,7 +115,7 @@ def _subscriptions(talk: Talk, filters: Sequence[str]) -> Finding:
     lowered = [name for name, answer in zip(names, answers, strict=True) if not answer.is_failure and answer.value < 1]
     says = f"{len(names)} topics granted at QoS 1"
     if refused or lowered:
-        says = ", ".join([*(f"{name} refused" for name in refused), *(f"{name} at QoS 0 only" for name in lowered)])
+        says = ", ".join([*(f"{name} is refused" for name in refused), *(f"{name} at QoS 0 only" for name in lowered)])
     fix = "let the gateway's user read these topics at QoS 1 (Mosquitto: acl_file; EMQX: Authorization)"
     return judge("broker topics", says, fix, ok=not (refused or lowered))
 

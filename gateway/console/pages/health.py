@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from gateway.api.queries import pipeline_totals
 from gateway.console.attention_queries import count_opened
 from gateway.console.parts import Desk
-from gateway.console.said import say_check
+from gateway.console.said import say_check, say_finding
 from gateway.console.show import Shown
 from gateway.people.audit import record
 from gateway.people.door import at_home
@@ -64,7 +64,8 @@ def health_router(desk: Desk) -> APIRouter:
         at_home(request, person)
         async with desk.pool.connection() as conn:
             await record(conn, person, "doctor.run", "gateway", {})
-        findings = await desk.parts.examine()
+        words = desk.renderer.words_of(request)
+        findings = [say_finding(each, words) for each in await desk.parts.examine()]
         return await desk.page(request, person, "doctor.html", findings=findings)
 
     return router

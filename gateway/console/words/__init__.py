@@ -8,7 +8,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from gateway.console.words.refused import Sentences, load_sentences, say_refused
+from gateway.console.words.sentences import Sentences, load_sentences, say_anew
 
 ENGLISH: Final = "en"
 LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "it": "Italiano"}
@@ -20,7 +20,8 @@ class Words:
 
     language: str = ENGLISH
     catalogue: Mapping[str, str] = field(default_factory=dict[str, str])
-    sentences: Sentences = ()
+    refusals: Sentences = ()
+    findings: Sentences = ()
 
     def say(self, english: str, **values: object) -> str:
         """A text in this language, its ``{name}`` parts filled in."""
@@ -40,7 +41,11 @@ class Words:
 
     def refused(self, detail: str) -> str:
         """Why a message was refused, as far as there are words for it."""
-        return say_refused(detail, self.sentences)
+        return say_anew(detail, self.refusals)
+
+    def found(self, finding: str) -> str:
+        """What the doctor says, as far as there are words for it."""
+        return say_anew(finding, self.findings)
 
     def number(self, value: float, digits: int = 0) -> str:
         """A number as it is written in this language."""
@@ -58,7 +63,8 @@ def load_words() -> Mapping[str, Words]:
     for language in LANGUAGES:
         catalogue = tomllib.loads(folder.joinpath(f"{language}.toml").read_text("utf-8"))
         words = {str(key): str(value) for key, value in catalogue.items()}
-        known[language] = Words(language, words, load_sentences(folder, language))
+        refusals, findings = (load_sentences(folder, of, language) for of in ("refused", "doctor"))
+        known[language] = Words(language, words, refusals, findings)
     return known
 
 

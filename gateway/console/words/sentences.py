@@ -1,4 +1,7 @@
-"""Why a message was refused, in the reader's language: what decoders say in English is recognised by its sentence."""
+"""Sentences that other rooms say in English, in the reader's language: each is recognised by its words.
+
+Why a message was refused, as decoders say it, and what the doctor finds.
+"""
 
 import re
 import tomllib
@@ -14,20 +17,20 @@ _MOST_NESTED: Final = 3
 _LONGEST: Final = 2000  # letters; what is longer is nobody's sentence, and takes long to be looked through
 
 
-def load_sentences(folder: Traversable, language: str) -> Sentences:
-    """Those of a language, the ones with most words of their own first, so that the more exact one is found."""
-    path = folder.joinpath(f"refused_{language}.toml")
+def load_sentences(folder: Traversable, of: str, language: str) -> Sentences:
+    """Those of a room in a language, the ones with most words of their own first: the more exact one is found."""
+    path = folder.joinpath(f"{of}_{language}.toml")
     told = tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
     known = sorted(told.items(), key=lambda pair: -len(_PART.sub("", pair[0])))
     return tuple((_pattern(said), str(instead)) for said, instead in known)
 
 
-def say_refused(detail: str, sentences: Sentences, nested: int = _MOST_NESTED) -> str:
-    """A detail of an entry in quarantine; a sentence that nobody has translated stays as it is."""
+def say_anew(detail: str, sentences: Sentences, nested: int = _MOST_NESTED) -> str:
+    """A sentence in another language, its parts too; one that nobody has translated stays as it is."""
     for pattern, told in sentences if nested and len(detail) <= _LONGEST else ():
         found = pattern.fullmatch(detail)
         if found is not None:
-            parts = {name: say_refused(part, sentences, nested - 1) for name, part in found.groupdict().items()}
+            parts = {name: say_anew(part, sentences, nested - 1) for name, part in found.groupdict().items()}
             return told.format(**parts)
     return detail
 
