@@ -36,6 +36,7 @@ class InboxRow:
     sla_due_at: datetime | None
     relapses: int
     members: int | None  # devices of a major case; None for a product's own
+    taken_up_at: datetime | None
     says: str | None
     kind: str | None  # of its first alarm, as are its metric and beginning
     metric: str | None
@@ -88,6 +89,7 @@ _SHOWN: Final[LiteralString] = """
 SELECT c.case_id, c.title, c.problem, c.severity, c.state, c.resolution, c.device_id, d.model, c.owner_ref, c.team,
        c.assignee, c.opened_at, c.sla_due_at, c.relapses, m.devices AS members,
        a.says, a.kind, a.metric, a.started_at AS began_at,
+       taken.at AS taken_up_at,
        coalesce((SELECT jsonb_agg(jsonb_build_array(e.endpoint, e.state) ORDER BY e.endpoint)
                    FROM case_endpoint e WHERE e.case_id = c.case_id), '[]') AS records
 FROM found f
@@ -96,12 +98,26 @@ LEFT JOIN device d ON d.device_id = c.device_id
 LEFT JOIN major_case m ON m.case_id = c.case_id
 LEFT JOIN LATERAL (SELECT explanation ->> 'text' AS says, kind, metric, started_at FROM case_alarm
                     WHERE case_id = c.case_id ORDER BY started_at LIMIT 1) AS a ON true
-ORDER BY f.place
 """
+# A case that went on after a relapse is in nobody's hands until somebody takes it up again.
+_TAKEN_UP: Final[LiteralString] = """
+LEFT JOIN LATERAL (
+    SELECT t.at FROM case_transition t
+     WHERE t.case_id = c.case_id AND c.state <> 'proposed'
+       AND (t.actor LIKE 'crm:%%' AND t.reason IN ('accepted', 'in_progress', 'waiting')
+            OR t.actor LIKE 'person:%%' AND t.reason = 'assigned' AND c.assignee IS NOT NULL)
+       AND (c.relapses = 0
+            OR t.transition_id > coalesce((SELECT max(r.transition_id) FROM case_transition r
+                                            WHERE r.case_id = c.case_id AND r.to_state = 'open'
+                                              AND r.from_state = 'resolved'), 0))
+     ORDER BY t.transition_id LIMIT 1
+) AS taken ON true
+"""
+_IN_ORDER: Final[LiteralString] = "ORDER BY f.place"
 # Said in so many words as well, for the index in this order is over live cases only.
 _LIVE_ONLY: Final[LiteralString] = "AND c.state IN ('proposed', 'approved', 'open', 'waiting')\n"
-_LIST_URGENT: Final[LiteralString] = _URGENT + _WANTED + _LIVE_ONLY + "ORDER BY place" + _SHOWN
-_LIST_NEWEST: Final[LiteralString] = _NEWEST + _WANTED + "ORDER BY c.number DESC" + _SHOWN
+_LIST_URGENT: Final[LiteralString] = _URGENT + _WANTED + _LIVE_ONLY + "ORDER BY place" + _SHOWN + _TAKEN_UP + _IN_ORDER
+_LIST_NEWEST: Final[LiteralString] = _NEWEST + _WANTED + "ORDER BY c.number DESC" + _SHOWN + _TAKEN_UP + _IN_ORDER
 
 
 async def list_inbox(
@@ -214,17 +230,18 @@ class CaseMore:
     model: str | None
     members: int | None
     incident_id: str | None
+    taken_up_at: datetime | None
 
 
-_CASE_MORE: Final[LiteralString] = """
-SELECT d.model, m.devices AS members, m.incident_id
+_MORE: Final[LiteralString] = """
+SELECT d.model, m.devices AS members, m.incident_id, taken.at AS taken_up_at
 FROM service_case c LEFT JOIN device d ON d.device_id = c.device_id LEFT JOIN major_case m ON m.case_id = c.case_id
-WHERE c.tenant_id = %s AND c.case_id = %s
 """
+_CASE_MORE: Final[LiteralString] = _MORE + _TAKEN_UP + "WHERE c.tenant_id = %s AND c.case_id = %s"
 
 
 async def case_more(conn: Connection, tenant_id: str, case_id: str) -> CaseMore:
     """What else there is to say of a case that exists."""
     async with conn.cursor(row_factory=class_row(CaseMore)) as cursor:
         found = await (await cursor.execute(_CASE_MORE, [tenant_id, case_id])).fetchone()
-    return found or CaseMore(None, None, None)
+    return found or CaseMore(None, None, None, None)

@@ -78,8 +78,13 @@ class Shown:
             text = self.words.say("in {span}", span=self.span(-passed_s))
         return _time(at, text)
 
-    def due(self, at: Instant) -> Markup | str:
-        """How long is left until something is due, or since when it is late; its class says how urgent that is."""
+    def due(self, at: Instant, done_at: Instant = None) -> Markup | str:
+        """How long is left until something is due, or since when it is late; its class says how urgent that is.
+
+        What was done at `done_at` has met its deadline or missed it, and is no longer urgent.
+        """
+        if done_at is not None:
+            return Markup('<span class="due met">{}</span>').format(_time(done_at, self._met(at, done_at)))
         if at is None:
             return Markup('<span class="due none">{}</span>').format(self.words.say("no deadline"))
         left_s = _moment(at).timestamp() - self.now_s
@@ -89,6 +94,14 @@ class Shown:
             kind = "soon" if left_s < SOON_S else "later"
             text = self.words.say("{span} left", span=self.span(left_s))
         return Markup('<span class="due {}">{}</span>').format(kind, _time(at, text))
+
+    def _met(self, at: Instant, done_at: datetime | float) -> str:
+        if at is None:
+            return self.words.say("taken up")
+        late_s = (_moment(done_at) - _moment(at)).total_seconds()
+        if late_s > 0:
+            return self.words.say("taken up {span} late", span=self.span(late_s))
+        return self.words.say("taken up in time")
 
     def span(self, seconds: float | None) -> str:
         """A span of time in its greatest unit, or its greatest two."""

@@ -109,6 +109,40 @@ def test_a_day_at_the_console_by_keyboard_alone(open_: Open, console_world: Cons
     expect(page.locator("[data-part=state]")).to_contain_text("declined")
 
 
+def test_after_a_no_by_key_the_next_case_is_at_hand_and_a_key_held_down_decides_nothing(
+    open_: Open, console_world: ConsoleWorld
+) -> None:
+    first, second = console_world.heat(), console_world.heat()
+    for device_id in (first, second):
+        console_world.case_of(device_id, "proposed")
+    window = open_("aldo")
+    page, keys = window.page, window.page.keyboard
+    window.go("/?show=proposed")
+    keys.press("j")
+    while first not in (page.locator(".row.chosen").text_content() or ""):
+        keys.press("j")
+    held = "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: 'a', repeat: true, bubbles: true}))"
+    page.evaluate(held)
+    keys.press("r")
+    expect(page.get_by_role("dialog")).to_contain_text(first)
+    keys.type("It is being tested")
+    keys.press("Enter")
+    expect(page.locator("[data-row]", has_text=first)).to_have_count(0)
+    expect(page.locator(".row.chosen a").first).to_be_focused()
+    assert console_world.case_of(first, "retracted")["outcome"] == "false"
+    console_world.decide(console_world.case_of(second, "proposed")["case_id"], "approve")
+    console_world.case_of(second, "open")
+    window.go(f"/?q={second}")
+    expect(page.locator("[data-row]")).not_to_contain_text("taken up")
+    keys.press("j")
+    keys.press("m")
+    expect(page.locator("[data-row]")).to_contain_text("taken up")  # red is what nobody looks after
+    expect(page.locator(".row.chosen a").first).to_be_focused()
+    window.go("/?page=99")
+    page.get_by_role("link", name="To its first page").click()
+    expect(page.locator("[data-row]").first).to_be_visible()
+
+
 def test_each_role_may_do_its_own_and_no_more(open_: Open, console_world: ConsoleWorld) -> None:
     device_id = console_world.heat()
     case = console_world.case_of(device_id, "proposed")

@@ -36,7 +36,9 @@ function isBusy(part) {
 
 function putIn(part, fresh) {
   const open = new Set([...part.querySelectorAll("details[open][id]")].map((each) => each.id));
-  const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
+  const at = part.contains(document.activeElement) ? document.activeElement : null;
+  const focused = at?.id || "";
+  const focusedRow = at?.closest("[data-row]")?.dataset.row;
   const before = new Set([...part.querySelectorAll("[data-row]")].map((row) => row.dataset.row));
   part.replaceChildren(...fresh.cloneNode(true).childNodes);
   for (const each of part.querySelectorAll("details[id]")) { each.open = open.has(each.id) || each.open; }
@@ -45,7 +47,9 @@ function putIn(part, fresh) {
   }
   localise(part);
   if (focused) { document.getElementById(focused)?.focus({ preventScroll: true }); }
+  else if (focusedRow) { focusRow(rows().find((row) => row.dataset.row === focusedRow)); }
 }
+function focusRow(row) { row?.querySelector("a")?.focus({ preventScroll: true }); }
 
 async function refresh() {
   if (refreshing) { again = true; return; }
@@ -134,7 +138,7 @@ document.addEventListener("submit", async (event) => {
   tellMoments(form);
   if (form.dataset.stay === undefined) { return; }
   event.preventDefault();
-  choose.acted = form.closest("[data-row]")?.dataset.row;
+  choose.acted = form.closest("[data-row]")?.dataset.row || form.closest("dialog")?.dataset.about;
   const button = event.submitter || form.querySelector("button");
   if (button) { button.disabled = true; }
   try {
@@ -146,6 +150,7 @@ document.addEventListener("submit", async (event) => {
     if (answer.ok) { form.reset(); document.activeElement?.blur?.(); form.closest("dialog")?.close(); }
   } catch { say(document.body.dataset.failed); } finally { if (button) { button.disabled = false; } }
   await refresh();
+  if (document.activeElement === document.body) { focusRow(document.querySelector(".row.chosen")); }
 });
 document.addEventListener("change", (event) => {
   if (event.target.dataset.submit !== undefined) { event.target.form.requestSubmit(); }
@@ -172,7 +177,7 @@ function move(by) {
   if (!all.length) { return; }
   const at = all.findIndex((each) => each.dataset.row === chosen);
   const row = choose(all[Math.max(0, Math.min(all.length - 1, at < 0 ? choose.place || 0 : at + by))].dataset.row);
-  row.querySelector("a")?.focus({ preventScroll: true });
+  focusRow(row);
   row.scrollIntoView({ block: "nearest" });
 }
 function act(key) {
@@ -193,6 +198,7 @@ document.addEventListener("keydown", (event) => {
   const isTyping = at && (["INPUT", "TEXTAREA", "SELECT"].includes(at.tagName) || at.isContentEditable);
   if (event.key === "Escape" && isTyping) { at.blur(); return; }
   const work = KEYS[event.key];
+  if (event.repeat && !["j", "k"].includes(event.key)) { return; } // a key held down decides once
   if (!work || root.dataset.keys === "off" || isTyping || event.ctrlKey || event.metaKey || event.altKey) { return; }
   if (document.querySelector("dialog[open]") || (event.key === "Enter" && at && at !== document.body)) { return; }
   event.preventDefault();
@@ -206,6 +212,7 @@ function openDialog(opener) {
     dialog.querySelector("form").action = opener.dataset.action;
     dialog.querySelector("[data-said]").textContent = opener.dataset.about;
   }
+  dialog.dataset.about = opener.closest("[data-row]")?.dataset.row || "";
   dialog.showModal();
 }
 document.addEventListener("click", (event) => {

@@ -113,6 +113,7 @@ def case_router(desk: Desk) -> APIRouter:
             model=more.model,
             members=more.members,
             incident_id=more.incident_id,
+            taken_up_at=more.taken_up_at,
             alarms=cards,
             people=workers,
             commands=commands,
