@@ -256,4 +256,4 @@ async def vacuum_compressed(conn: Connection) -> None:
     """Vacuum chunks that have been compressed: until then a query over them takes many times as long."""
     for schema, name in await (await conn.execute(UNVACUUMED)).fetchall():
         async with unhurried(conn):
-            await conn.execute(sql.SQL(VACUUM).format(chunk=sql.Identifier(schema, name)))
+            await conn.execute(sql.SQL(VACUUM).format(chunk=sql.Identifier(schema, name)), prepare=False)

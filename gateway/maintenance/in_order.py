@@ -167,6 +167,7 @@ async def vacuum(conn: Connection, shelf: Shelf, start: datetime) -> None:
     partition = sql.Identifier(f"{shelf.table}_{span.suffix}")
     try:
         async with unhurried(conn):
-            await conn.execute(sql.SQL(VACUUM).format(partition=partition))
+            # Never prepared: TimescaleDB (2.19) writes into the statement that the server keeps, and crashes with it.
+            await conn.execute(sql.SQL(VACUUM).format(partition=partition), prepare=False)
     except LockNotAvailable:
         return

@@ -42,7 +42,8 @@ async def unhurried(conn: Connection) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        await conn.execute(HURRY)
+        if not conn.closed:
+            await conn.execute(HURRY)
 
 
 LOCK_MAINTENANCE: LiteralString = (

@@ -10,7 +10,7 @@ from itertools import pairwise
 import psycopg
 import pytest
 
-from gateway.maintenance.in_order import DEVICES_AT_ONCE, InOrder, Shelf
+from gateway.maintenance.in_order import DEVICES_AT_ONCE, InOrder, Shelf, vacuum
 from gateway.maintenance.job import Maintenance
 from gateway.maintenance.rollup_columns import RollupTables, rollup_tables_of
 from gateway.maintenance.rollups import OwnRollups, restart_rollups
@@ -107,6 +107,16 @@ async def test_more_devices_than_are_moved_at_once_all_come_in_order(plain_datab
         found = [row[0] for row in await rig.rows(ON_DISK.format("usage_hour_kettle"))]
     assert len(found) == count + 2
     assert found == sorted(found)
+
+
+async def test_the_same_partition_is_vacuumed_day_after_day(database_url: str) -> None:
+    """Prepared, the statement makes TimescaleDB's server crash at its seventh time."""
+    async with Rig(database_url).running() as rig, await connect(database_url) as conn:
+        await tell_by_the_hour(rig, of_hours=24)
+        (shelf,) = [Shelf(tables, is_daily=False) for tables in await tables_of(conn) if tables.model == "kettle"]
+        for _ in range(12):
+            await vacuum(conn, shelf, datetime(2025, 10, 8, tzinfo=UTC))
+        assert await rig.rows("SELECT count(*) FROM usage_hour_kettle") == [(2,)]
 
 
 async def test_a_column_that_came_meanwhile_keeps_its_values(plain_database_url: str) -> None:
