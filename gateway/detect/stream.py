@@ -11,6 +11,7 @@ import numpy as np
 
 from devices.profiles.model import Profile
 from gateway.detect.arrays import Floats
+from gateway.detect.away import Away
 from gateway.detect.detector import Batch, Detector, load_detectors
 from gateway.detect.engine import Engine
 from gateway.detect.kinds import LearntKind
@@ -111,7 +112,7 @@ class Stream:
 
 
 class Scorer:
-    """Anomaly scores of one series, row by row: those of the record detector."""
+    """Anomaly scores of one series, row by row: news by the record detector, and while it lasts how far it is away."""
 
     def __init__(self, detectors: Mapping[str, Detector] | None = None, *, compiled: bool = True) -> None:
         named = load_detectors() if detectors is None else detectors
@@ -126,13 +127,17 @@ class Scorer:
         loop = self._station.loop((first, first, first, first[:0], first[:0]), DetectSettings())
         self._loop = None if loop is None else LoopsTogether([loop])
         self._newest_s = -np.inf
+        self._away = Away()
 
     def score(self, row: Row) -> float:
         """From 0 to 1, by the rows so far; 0 for a row without a value and for one that is late."""
         if not abs(row.number) <= LARGEST:
             return 0.0
+        late = row.ts_s < self._newest_s
         ts_s, value = np.array([row.ts_s]), np.array([row.number])
-        return self._judge(ts_s, value) if self._loop is None else self._judge_compiled(self._loop, ts_s, value)
+        news = self._judge(ts_s, value) if self._loop is None else self._judge_compiled(self._loop, ts_s, value)
+        self._newest_s = max(self._newest_s, row.ts_s)
+        return 0.0 if late else max(news, self._away.score(row.number))
 
     def _judge_compiled(self, loop: LoopsTogether, ts_s: Floats, value: Floats) -> float:
         scores = np.zeros(1)
@@ -145,7 +150,6 @@ class Scorer:
         station, no = self._station, np.zeros(1, np.bool_)
         assert station.series is not None
         late = ts_s < self._newest_s
-        self._newest_s = max(self._newest_s, float(ts_s[0]))
         state = station.table.rows(self._slot)
         batch = Batch(ts_s, value, late, no, np.zeros(1, np.int64), station.parameters)
         score = float(station.series.judge(state, batch).score[0])
