@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 WIDTH: Final = 880.0
 HEIGHT: Final = 270.0
-LEFT: Final = 56.0
+LEFT: Final = 72.0
 RIGHT: Final = 14.0
 TOP: Final = 26.0
 BOTTOM: Final = 30.0
@@ -333,4 +333,4 @@ def draw_map(
         for column, day in enumerate(days)
     ]
     svg = _svg(key, title, title, parts, 34 + 24.0 * len(cells))
-    return Drawn(key, title, title, svg, columns, rows)
+    return Drawn(key, title, title, svg, columns, rows, kind="map")

@@ -147,7 +147,7 @@ def test_no_page_has_a_serious_fault_of_access_or_is_wider_than_its_screen(  # n
         for path in paths:
             each.go(path)
             expect(each.page.locator("h1")).not_to_be_empty()
-            found += each.inaccessible() + each.too_wide()
+            found += each.inaccessible() + each.too_wide() + each.ill_drawn()
             assert each.page.locator("html").get_attribute("lang") == language
     fresh.context.close()
     window.faults[:] = [each for each in window.faults if "/nowhere" not in each]  # which the browser tells, rightly

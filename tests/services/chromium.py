@@ -17,7 +17,8 @@ from scripts.provision_chromium import provision
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 WAIT_MS = 120_000.0
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
-SERIOUS = {"serious", "critical"}
+SERIOUS = {"moderate", "serious", "critical"}
+LEGIBLE_PX = 9
 
 
 @dataclass
@@ -66,6 +67,17 @@ class Window:
         """The present page, where it has to be scrolled sideways."""
         page = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         return [f"{urlsplit(self.page.url).path} is {page} px wider than its screen"] if page > 0 else []
+
+    def ill_drawn(self) -> list[str]:
+        """Charts of the present page that cannot be read, or that show anything but their newest end."""
+        found = self.page.evaluate(
+            """least => [...document.querySelectorAll('.chart')].filter(each => each.querySelector('text') && (
+                Math.min(...[...each.querySelectorAll('text')].map(t => t.getBoundingClientRect().height)) < least
+                || each.matches('.lines') && each.scrollWidth - each.clientWidth - each.scrollLeft > 2
+               )).map(each => each.ariaLabel)""",
+            LEGIBLE_PX,
+        )
+        return [f"{urlsplit(self.page.url).path} chart {each}" for each in found]
 
 
 @pytest.fixture(scope="module")

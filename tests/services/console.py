@@ -154,7 +154,8 @@ def _start(gateway: GatewayProcess, crm: SandboxServer, provider: Provider) -> N
         "[people]\nrequests_per_s = 1000\nrequests_burst = 10000\n"
         f'[people.oidc]\nissuer = "{provider.issuer}"\nclient_id = "{provider.client_id}"\nallow_http = true\n'
         f'client_secret = "{provider.client_secret}"\nroles = ["desk = agent"]\n'
-        f'[console]\nscorecard = "{gateway.folder / "scorecard.json"}"\n'
+        '[console]\nbanner = "This is a demo: products, people and faults are made up."\n'
+        f'scorecard = "{gateway.folder / "scorecard.json"}"\n'
     )
     gateway.start()
     listed = [

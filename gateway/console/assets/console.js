@@ -21,6 +21,13 @@ function localise(within) {
   }
 }
 
+// What is wider than its place shows its newest end: a chart of time goes from left to right.
+function showNewest(within) {
+  for (const chart of within.querySelectorAll(".chart.lines")) { chart.scrollLeft = chart.scrollWidth; }
+}
+const SIDEWAYS = ".chart, .scroll";
+function sideways(within) { return [...within.querySelectorAll(SIDEWAYS)]; }
+
 // Live: when something changed, the page is asked for again and those of its parts that differ are put in.
 const known = new Map();
 let refreshing = false;
@@ -40,12 +47,15 @@ function putIn(part, fresh) {
   const focused = at?.id || "";
   const focusedRow = at?.closest("[data-row]")?.dataset.row;
   const before = new Set([...part.querySelectorAll("[data-row]")].map((row) => row.dataset.row));
+  const scrolled = new Map(sideways(part).map((each) => [each.ariaLabel, each.scrollLeft]));
   part.replaceChildren(...fresh.cloneNode(true).childNodes);
   for (const each of part.querySelectorAll("details[id]")) { each.open = open.has(each.id) || each.open; }
   for (const row of part.querySelectorAll("[data-row]")) {
     if (before.size && !before.has(row.dataset.row)) { row.classList.add("fresh"); }
   }
   localise(part);
+  showNewest(part);
+  for (const each of sideways(part)) { each.scrollLeft = scrolled.get(each.ariaLabel) ?? each.scrollLeft; }
   if (focused) { document.getElementById(focused)?.focus({ preventScroll: true }); }
   else if (focusedRow) { focusRow(rows().find((row) => row.dataset.row === focusedRow)); }
 }
@@ -228,6 +238,7 @@ document.addEventListener("focusin", (event) => {
 
 for (const part of parts(document)) { known.set(part.dataset.part, part.innerHTML); }
 localise(document);
+showNewest(document);
 listen();
 
 // Something runs that no stream tells of.
