@@ -5,14 +5,19 @@ import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import numpy as np
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from devices.profiles import load_profiles
+from gateway.database.postmaster import wait_until
 from gateway.detect.detector import SeriesDetector
 from gateway.detect.engine import Engine
 from gateway.detect.settings import DetectSettings
@@ -25,20 +30,46 @@ TUTORIALS = ROOT / "docs" / "tutorials"
 PYTHON = Path(sys.executable)
 
 
-def test_the_device_of_the_first_tutorial_is_stored(gateway: GatewayProcess) -> None:
-    added = json.loads(gateway.command("devices", "add", "kettle-1", "--json"))
-    command = [
-        PYTHON,
-        TUTORIALS / "samples/device.py",
-        "127.0.0.1",
-        str(gateway.port),
-        "kettle-1",
-        added["password"],
-        "5",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout.count("stored") == 5, done.stderr
-    assert gateway.ask("/v1/devices/kettle-1")["stored"] == 5
+@contextmanager
+def kettle(gateway: GatewayProcess, password: str, times: int) -> Generator["subprocess.Popen[str]"]:
+    """The sample of the first tutorial while it runs."""
+    where = ["127.0.0.1", str(gateway.port), "kettle-1", password, str(times)]
+    with subprocess.Popen(
+        [PYTHON, TUTORIALS / "samples/device.py", *where], stdout=subprocess.PIPE, text=True
+    ) as sample:
+        try:
+            yield sample
+        finally:
+            sample.kill()
+
+
+def test_the_device_of_the_first_tutorial_is_stored_though_its_connection_breaks(gateway: GatewayProcess) -> None:
+    password = json.loads(gateway.command("devices", "add", "kettle-1", "--json"))["password"]
+    with kettle(gateway, password, 60) as sample:
+        assert sample.stdout is not None
+        said = [next(sample.stdout) for _ in range(5)]
+        log_in("kettle-1", password, gateway.port)  # which takes over, so that the sample is cut off
+        said += sample.stdout
+        assert sample.wait(60) == 0
+    assert [line.split()[0] for line in said] == ["stored"] * 60
+    assert gateway.ask("/v1/devices/kettle-1")["stored"] == 60
+
+
+def test_the_device_of_the_first_tutorial_says_when_its_password_is_wrong(gateway: GatewayProcess) -> None:
+    gateway.command("devices", "add", "kettle-1")
+    with kettle(gateway, "wrong", 1) as sample:
+        assert sample.stdout is not None
+        assert next(sample.stdout).startswith("refused: ")
+
+
+def log_in(device_id: str, password: str, port: int) -> None:
+    """Be that device for a moment."""
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=device_id)
+    client.username_pw_set(device_id, password)
+    client.connect("127.0.0.1", port)
+    wait_until(lambda: client.loop() != mqtt.MQTT_ERR_SUCCESS or client.is_connected(), 30)
+    assert client.is_connected()
+    client.disconnect()
 
 
 def test_the_profile_of_the_tutorial_is_one(tmp_path: Path) -> None:
