@@ -14,6 +14,10 @@ help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  ARGS="..." is passed on to demo, test, faults, bench and sanitize.'
 
+.PHONY: setup dev
+setup: $(RUNTIME) ## make the environment in .venv, and nothing else
+dev: $(DEV) ## the same, with the tools that tests and checks need
+
 .PHONY: demo
 demo: $(RUNTIME) ## from a simulated fleet to a closed case, everything embedded; then the scorecard
 	$(BIN)/careloop demo $(ARGS)

@@ -1,0 +1,106 @@
+"""What the documents print to be copied is of use as it stands: commands have those options, settings are settings."""
+
+import configparser
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from textwrap import dedent
+from typing import NamedTuple
+
+import click
+import pytest
+
+from gateway.settings import Settings, load_settings
+
+ROOT = Path(__file__).parents[2]
+FENCE = re.compile(r"^( *)```(\w*)([^\n]*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+SECRET = "whsec_" + "c2VjcmV0" * 4  # what stands where the documents have dots
+UNTRIED = re.compile(r"\[[^\]\n]*[A-Z│|…-][^\]\n]*\]|…")  # [--limit N] in a synopsis
+
+
+class Block(NamedTuple):
+    """A code block of a page."""
+
+    page: str
+    line: int
+    language: str
+    title: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks() -> Sequence[Block]:
+    """Every code block of the README and of docs/."""
+    pages = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+    return [
+        Block(str(page.relative_to(ROOT)), text.count("\n", 0, found.start()) + 1, found[2], found[3], dedent(found[4]))
+        for page in pages
+        for text in [page.read_text()]
+        for found in FENCE.finditer(text)
+    ]
+
+
+BLOCKS = blocks()
+COMMANDS = [
+    (block, line.strip().split("#", 1)[0])
+    for block in BLOCKS
+    if block.language in {"sh", ""}
+    for line in block.text.splitlines()
+    if re.match(r"\s*(\.venv/bin/)?careloop [a-z]", line)
+]
+
+
+def test_there_are_many_of_them() -> None:
+    assert len(COMMANDS) > 100
+    assert len(BLOCKS) > 120
+
+
+def command_of(words: Sequence[str]) -> click.Command:
+    """The command that such words begin with the name of."""
+    (entry,) = entry_points(group="careloop.commands", name=words[0])
+    command: object = entry.load()
+    for word in words[1:]:
+        if isinstance(command, click.Group):
+            command = command.commands[word]
+    assert isinstance(command, click.Command)
+    return command
+
+
+@pytest.mark.parametrize(("block", "line"), COMMANDS, ids=[f"{block}-{n}" for n, (block, _) in enumerate(COMMANDS)])
+def test_a_printed_command_has_those_options(block: Block, line: str) -> None:
+    del block
+    command = command_of(shlex.split(re.sub(r"[|<>│].*", "", UNTRIED.sub(" ", line)))[1:])
+    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    given = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line))
+    assert given - known == set()
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "toml"], ids=str)
+def test_printed_settings_are_settings(block: Block, tmp_path: Path) -> None:
+    parsed = tomllib.loads(block.text)
+    if not set(parsed) <= set(Settings.model_fields):  # of a profile, a helpdesk's file, a package
+        return
+    (tmp_path / "careloop.toml").write_text(block.text.replace("whsec_…", SECRET))
+    load_settings(tmp_path / "careloop.toml", {})
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "json"], ids=str)
+def test_printed_json_is_json(block: Block) -> None:
+    for text in block.text.splitlines() if "ndjson" in block.title else [block.text]:
+        json.loads(text)
+
+
+def test_the_printed_service_runs_a_command_that_there_is() -> None:
+    (unit,) = (block.text for block in BLOCKS if block.language == "ini")
+    service = configparser.ConfigParser(interpolation=None)
+    service.read_string(unit)
+    assert service["Service"]["KillMode"] == "mixed"  # a signal for the gateway alone
+    program, *rest = shlex.split(service["Service"]["ExecStart"])
+    assert Path(program).name == "careloop"
+    assert command_of(rest).name == "run"
