@@ -80,7 +80,7 @@ class KindScore:
             "watched": self.watched,
             "recall": self.detected_watched / self.watched if self.watched else None,
             "median_time_to_detect_h": _rounded(self.median_time_to_detect_h),
-            "says": "watched" if self.watched else "not watched yet",
+            "says": "watched" if self.watched else "no watch is for it",
         }
 
 

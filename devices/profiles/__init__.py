@@ -86,7 +86,8 @@ def read_profile(name: str, source: _Source) -> Profile:
     try:
         text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Fault(name, str(error), "a readable file in UTF-8")]) from error
+        why = str(getattr(error, "strerror", None) or error)
+        raise ConfigError([Fault(name, why, "a readable file in UTF-8")]) from error
     try:
         fields = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

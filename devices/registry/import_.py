@@ -72,7 +72,8 @@ def _rows(path: Path, faults: list[Fault]) -> Iterator[_Row]:
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets like to write a byte-order mark
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Fault(str(path), str(error), "a readable file in UTF-8")]) from error
+        why = str(getattr(error, "strerror", None) or error)
+        raise ConfigError([Fault(str(path), why, "a readable file in UTF-8")]) from error
     match path.suffix.lower():
         case ".json":
             return _json_rows(path.name, text, faults)

@@ -1,7 +1,6 @@
 """`careloop devices command` and `commands`: a device is told to do something, and what became of it."""
 
 import asyncio
-import getpass
 import json
 from dataclasses import asdict
 from datetime import UTC
@@ -15,7 +14,7 @@ from devices.commands.model import CommandState, CommandView
 from devices.commands.queries import cancel_command, find_command, list_commands
 from devices.errors import CareloopError
 from devices.profiles import load_profiles
-from gateway.cli.noted import note
+from gateway.cli.noted import note, user_name
 from gateway.cli.options import config_option, json_option, print_json, read_settings
 from gateway.commands.issue import Rules, Wish, issue
 from gateway.database.connect import open_database
@@ -33,7 +32,7 @@ LOOK_EVERY_S: Final = 0.2
 )
 @click.option("--command-id", default="", metavar="ID", help="Of your own: asking twice then asks once.")
 @click.option("--wait", "wait_s", type=click.FloatRange(min=0), default=0.0, metavar="S", help="Wait for the answer.")
-@click.option("--by", default=getpass.getuser, show_default="you", help="Who says so; kept.")
+@click.option("--by", default=user_name, show_default="you", help="Who says so; kept.")
 @config_option
 @json_option
 def command(device_id: str, name: str, config: Path | None, *, as_json: bool, data: str, **more: object) -> None:
@@ -100,7 +99,7 @@ def commands(device_id: str, limit: int, cancelled: str | None, config: Path | N
         settings = read_settings(config)
         async with open_database(settings) as conn:
             if cancelled is not None and not await cancel_command(
-                conn, settings.tenant.id, cancelled, f"cancelled by {getpass.getuser()}"
+                conn, settings.tenant.id, cancelled, f"cancelled by {user_name()}"
             ):
                 raise CareloopError("unknown_command", f"{cancelled} is not pending")
             if cancelled is not None:

@@ -48,7 +48,7 @@ def case(case_id: str, config: Path | None, *, as_json: bool) -> None:
     async def ask(conn: Connection, tenant_id: str) -> tuple[Story, tuple[Reached, ...]]:
         view = await get_case(conn, tenant_id, await find_case_id(conn, tenant_id, case_id))
         if view is None:
-            raise CareloopError("unknown_case", case_id)
+            raise CareloopError("unknown_case", f"there is no case {case_id}; the inbox lists them")
         return explain_case(view), await read_episode(conn, tenant_id, view.case.case_id)
 
     story, stages = _ask(config, ask)
@@ -79,7 +79,7 @@ def alarm(alarm_id: str, config: Path | None, *, as_json: bool) -> None:
     async def ask(conn: Connection, tenant_id: str) -> Story:
         found = await get_alarm(conn, tenant_id, alarm_id)
         if found is None:
-            raise CareloopError("unknown_alarm", alarm_id)
+            raise CareloopError("unknown_alarm", f"there is no alarm {alarm_id}")
         return explain_alarm(*found)
 
     _print(_ask(config, ask), as_json=as_json)

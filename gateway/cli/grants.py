@@ -1,7 +1,6 @@
 """`careloop grants`: what owners allow, with its history, and as consent records that other systems read."""
 
 import asyncio
-import getpass
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -21,12 +20,13 @@ from devices.registry.consent import ConsentRecord, owners_with_consents, read_c
 from devices.registry.dpv import Controller, write_record
 from devices.registry.dpv_reading import read_document
 from devices.registry.records import GrantRecord
+from gateway.cli.noted import user_name
 from gateway.cli.options import Instant, config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
 from gateway.people.audit import record_command
 from gateway.settings import Settings, build_clock
 
-_by_option = click.option("--by", default=getpass.getuser, show_default="you", help="Who enters it; kept.")
+_by_option = click.option("--by", default=user_name, show_default="you", help="Who enters it; kept.")
 _source_option = click.option("--source", help="Where the owner said so: app, call, letter.")
 _method_option = click.option("--method", help="How: a box ticked, a signed form, a spoken word.")
 
@@ -173,7 +173,7 @@ def import_command(file: Path, config: Path | None) -> None:
         async with _registry(config) as at, at.conn.transaction():
             records = read_document(document, at.at)
             added = await import_records(at.conn, at.settings.crm, at.tenant_id, records, at.now_s)
-            told = {"records": len(records), "added": added, "by": getpass.getuser()}
+            told = {"records": len(records), "added": added, "by": user_name()}
             await record_command(at.conn, at.tenant_id, "grant.import", file.name, **told)
             return len(records), added
 

@@ -1,7 +1,6 @@
 """`careloop outreach`: a person's yes to a contact, switches that stop contacts, and owners who are left alone."""
 
 import asyncio
-import getpass
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from crm_sync.policy.switches import EVERY, Scope, Switch
 from devices.clock import to_datetime
 from devices.errors import CareloopError
 from devices.registry.consent import owner_exists
+from gateway.cli.noted import user_name
 from gateway.cli.options import Instant, config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
 from gateway.people.audit import record_command
@@ -29,7 +29,7 @@ from gateway.settings import Settings, build_clock
 
 Result = TypeVar("Result")
 
-_by_option = click.option("--by", default=getpass.getuser, show_default="you", help="Who says so; kept.")
+_by_option = click.option("--by", default=user_name, show_default="you", help="Who says so; kept.")
 _why_option = click.option("--why", required=True, help="Kept, and told to whoever asks.")
 _kind_argument = click.argument("kind", type=click.Choice(["do_not_contact", "legal_hold", "complaint"]))
 

@@ -1,7 +1,6 @@
 """`careloop watches`: how far each watch is trusted, and a person's word on that."""
 
 import asyncio
-import getpass
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -28,12 +27,12 @@ from crm_sync.trust.shown import (
 from crm_sync.trust.verdicts import Said, Truth, say
 from devices.errors import CareloopError
 from devices.profiles.model import WatchMode
-from gateway.cli.noted import note
+from gateway.cli.noted import note, user_name
 from gateway.cli.options import config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
 from gateway.settings import build_clock
 
-_by_option = click.option("--by", default=getpass.getuser, show_default="you", help="Who says so; kept.")
+_by_option = click.option("--by", default=user_name, show_default="you", help="Who says so; kept.")
 
 
 @click.group(short_help="How far each watch is trusted.")

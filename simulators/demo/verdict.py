@@ -1,5 +1,8 @@
 """The scorecard as it is printed."""
 
+from collections.abc import Mapping
+from typing import Final
+
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -8,8 +11,14 @@ from rich.text import Text
 from simulators.crm.misbehave import Whim
 from simulators.demo.imitation import Crm
 from simulators.demo.run import Outcome
+from simulators.fleet.faults import FaultKind
 from simulators.scorecard import DetectionScore, SilentScore
 from simulators.words import count
+
+UNWATCHED: Final[Mapping[FaultKind, str]] = {
+    FaultKind.BAD_FIRMWARE: "told of many devices at once: careloop simulate rollout",
+}
+"""Why a kind of fault is not looked for here, where it is not for want of a watch."""
 
 
 def print_scorecard(console: Console, outcome: Outcome, sandbox: Crm) -> None:
@@ -104,7 +113,7 @@ def _kinds(detection: DetectionScore) -> Table:
     rows.add_column("", no_wrap=True)
     for kind, found in detection.by_kind.items():
         soon = "" if found.median_time_to_detect_h is None else f"{found.median_time_to_detect_h:.1f} h"
-        note = "" if found.watched else "not watched yet"
+        note = "" if found.watched else UNWATCHED.get(kind, "no watch of these profiles is for it")
         name = kind.value.replace("_", " ")
         rows.add_row(name, str(found.injected), str(found.detected), soon, note, style="" if found.watched else "dim")
     return rows

@@ -37,7 +37,7 @@ def test_the_scorecard_says_what_sql_says(tmp_path: Path, database_url: str) -> 
     done = run_demo("--devices", "24", "--days", "12", "--report", report, CARELOOP_DATABASE__URL=database_url)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "One fault, from its first reading to its end" in done.stdout
-    assert "not watched yet" in done.stdout
+    assert "no watch of these profiles is for it" in done.stdout
     assert_agrees(json.loads(report.read_text()), database_url)
 
 

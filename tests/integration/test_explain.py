@@ -35,7 +35,10 @@ async def test_a_case_tells_how_it_came_about(world: CaseWorld, plain_database_u
     assert "grant: yes to a case for crm-a (basis contract, purpose service, recipient crm-a)" in said
     assert "grant: no to contacting the owner by email: the grant for service by email is: never asked" in said
     assert "approved → open, by policy: auto" in said
-    assert await explain(plain_database_url, tmp_path, "case", "case_x") == (1, "unknown_case: case_x\n")
+    assert await explain(plain_database_url, tmp_path, "case", "case_x") == (
+        1,
+        "unknown_case: there is no case case_x; the inbox lists them\n",
+    )
 
 
 async def test_a_case_tells_what_a_crm_has_not_taken(world: CaseWorld, plain_database_url: str, tmp_path: Path) -> None:

@@ -39,6 +39,17 @@ def test_every_command_is_in_the_documents() -> None:
             assert set(path.split()) <= words, path
 
 
+def test_every_command_is_in_the_table_of_the_page_for_those_who_run_it() -> None:
+    table = (ROOT / "docs" / "operations.md").read_text().split("## Commands", 1)[1].split("\n## ", 1)[0]
+    for entry in entry_points(group="careloop.commands"):
+        command: object = entry.load()
+        assert isinstance(command, click.Command)
+        rows = "\n".join(row for row in table.splitlines() if row.startswith(f"| `careloop {entry.name}"))
+        assert rows, entry.name
+        for path in _commands(command, entry.name):
+            assert set(path.split()) <= set(re.findall(r"[a-z]+", rows)), path
+
+
 def test_every_dependency_says_why_it_is_there() -> None:
     said = (ROOT / "docs" / "dependencies.md").read_text()
     wanted = re.findall(r'^  "([a-z0-9-]+)', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)

@@ -59,7 +59,7 @@ def test_recall_is_over_watched_faults_and_precision_over_everything_reported() 
     assert result.recall == 0.5
     assert result.precision == pytest.approx(2 / 3)
     assert result.false_alarms_per_device_30d == pytest.approx(0.1)
-    assert result.by_kind[FaultKind.STUCK].as_json()["says"] == "not watched yet"
+    assert result.by_kind[FaultKind.STUCK].as_json()["says"] == "no watch is for it"
     assert result.by_kind[FaultKind.SILENCE].as_json()["recall"] == 0.0
 
 
