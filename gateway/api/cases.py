@@ -147,7 +147,7 @@ def cases_router(pool: AsyncConnectionPool[Connection], clock: Clock, wording: W
 
 
 class Decision(BaseModel):
-    """A person's yes or no."""
+    """A person's yes."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -227,7 +227,7 @@ def _add_decisions(router: APIRouter, clock: Clock, wording: Wording) -> None:
         return await _do(write, who, hand, "approve", work, why=asked.why)
 
     @router.post("/cases/{case_id}/decline", response_model=Case)
-    async def decline(case_id: Name, asked: Decision, who: Agent, write: Writing) -> Response:
+    async def decline(case_id: Name, asked: Rejection, who: Agent, write: Writing) -> Response:
         """Say no to a proposed case, which also says that its alarm was false."""
         hand = Hand(who.tenant_id, case_id, who.signs_as(asked.by), clock.now_s(), wording)
 

@@ -48,6 +48,11 @@ class Place:
         match = _EVENT_ID.fullmatch(text or "")
         return cls(int(match[1]), int(match[2])) if match and int(match[1]) < 2**63 else None
 
+    @classmethod
+    def claimed(cls, text: str | None) -> "Place | None":
+        """Where who comes back says that they were; what is no place of ours is before all that is kept."""
+        return cls.parse(text) or cls(0, 0) if text else None
+
 
 # Of all that is committed, and that nothing still to be committed can come before.
 _END: Final[LiteralString] = """
@@ -126,7 +131,11 @@ class Feed:
                 resumed = after <= place and await is_kept(conn, after)
             place = after if resumed else place
             if not resumed:
-                yield _event("reset", {"says": "too much has changed since: read everything anew"}, str(place))
+                yield _event(
+                    "reset",
+                    {"says": "what has changed since is not known: read everything anew"},
+                    str(place),
+                )
         yield _event("hello", {"heartbeat_s": HEARTBEAT_S}, str(place))
         told_s = asked_s = self.monotonic()
         while True:
@@ -176,19 +185,22 @@ def changes_router(feed: Feed) -> APIRouter:
     async def events(
         request: Request,
         who: Viewer,
-        last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=50)] = None,
+        last_event_id: Annotated[
+            str | None, Header(alias="Last-Event-ID", max_length=50, description="The last event that was seen.")
+        ] = None,
         after: Annotated[str | None, Query(max_length=50, description="As Last-Event-ID.")] = None,
     ) -> StreamingResponse:
         """Changes from now on, or from the last event that was seen, as server-sent events.
 
         The first one is `hello`, with `heartbeat_s`. `case`, `alarm`, `delivery` and `incident` say what has changed
         and its state: `{"kind", "id", "state", "device_id", "case_id", "at"}`; `reset` says that too much has changed
-        since the last event to be told one by one. A comment comes every 15 seconds while nothing changes.
+        since the last event to be told one by one, or that it is none of ours: read everything anew. A comment comes
+        every 15 seconds while nothing changes.
         """
         name = f"{who.tenant_id}/{who}"
         if feed.streams.total() >= MOST_STREAMS or feed.streams[name] >= MOST_OF_ONE:
             raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, "too many streams are open", {"Retry-After": "30"})
-        place = Place.parse(last_event_id or after)
+        place = Place.claimed(last_event_id or after)
 
         async def told() -> AsyncGenerator[bytes]:
             feed.streams[name] += 1

@@ -54,11 +54,19 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
 def _methods_of(app: FastAPI, request: Request) -> list[str]:
     """What an address may be asked with; its routes know but their own methods each."""
     path = {"type": "http", "path": request.scope["path"], "root_path": request.scope.get("root_path", "")}
-    return [
+    found = [
         method
         for method in _METHODS
         if any(route.matches({**path, "method": method})[0] is Match.FULL for route in app.routes)
     ]
+    return sorted({*found, "HEAD"}) if "GET" in found else found
+
+
+def _is_unread(request: Request, error: RequestValidationError) -> bool:
+    """Whether a body was not understood because it says that it is something else than JSON."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_json = media_type == "application/json" or media_type.endswith("+json")
+    return not is_json and any(item["loc"] == ("body",) and item["type"] != "missing" for item in error.errors())
 
 
 def install_problems(app: FastAPI) -> None:
@@ -71,10 +79,16 @@ def install_problems(app: FastAPI) -> None:
             return problem(error.status_code, f"this address answers {allowed}", {"Allow": allowed})
         return problem(error.status_code, str(error.detail), dict(error.headers or {}))
 
-    async def on_bad_request(_request: Request, error: Exception) -> JSONResponse:
+    async def on_bad_request(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
+        if _is_unread(request, error):
+            found = request.headers.get("content-type") or "nothing of the kind"
+            return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a body is application/json, and this says {found}")
         faults = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, faults)
+
+    async def on_trouble_of_ours(_request: Request, _error: Exception) -> JSONResponse:
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong here; the gateway's log says what")
 
     async def on_database_down(_request: Request, _error: Exception) -> JSONResponse:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer", {"Retry-After": "5"})
@@ -87,6 +101,7 @@ def install_problems(app: FastAPI) -> None:
         says = str(error).partition("\n")[0]
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"the database cannot take one of the values: {says}")
 
+    app.add_exception_handler(Exception, on_trouble_of_ours)  # it is raised again afterwards, and logged
     app.add_exception_handler(CareloopError, on_careloop_error)
     app.add_exception_handler(DataError, on_unstorable)
     app.add_exception_handler(HTTPException, on_http_error)

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Generator
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from devices.errors import ConfigError, Fault
 from gateway.api.waiting import build_waiting_api
@@ -18,6 +18,21 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
+
+
+def _only_head(send: Send) -> Send:
+    """Sends what a GET would be answered with, but for its body; a stream ends at once (RFC 9110, 9.3.2)."""
+    is_told = False
+
+    async def send_head(message: Message) -> None:
+        nonlocal is_told
+        if message["type"] == "http.response.start":
+            await send(message)
+        elif not is_told:
+            is_told = True
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return send_head
 
 
 class ApiServer:
@@ -40,6 +55,7 @@ class ApiServer:
             interface="asgi3",
             log_config=None,
             access_log=False,
+            server_header=False,
             lifespan="off",
             timeout_graceful_shutdown=2,
         )
@@ -70,4 +86,7 @@ class ApiServer:
         self._server.should_exit = True
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            await self._app({**scope, "method": "GET"}, receive, _only_head(send))
+        else:
+            await self._app(scope, receive, send)

@@ -182,6 +182,14 @@ def test_an_address_that_cannot_be_meant_is_answered_in_words(open_: Open) -> No
         assert window.context.request.get(f"{window.base_url}{path}").status == 422, path
 
 
+def test_who_tries_too_many_passwords_is_told_when_to_come_back(console_world: ConsoleWorld) -> None:
+    with httpx.Client(base_url=console_world.url, timeout=WITHIN_S) as guesser:
+        answers = [guesser.post("/sign-in", data={"name": "mallory", "password": f"guess {n}"}) for n in range(12)]
+    assert answers[0].status_code == 401
+    assert (answers[-1].status_code, answers[-1].headers["retry-after"]) == (429, "60")
+    assert "Too many tries" in answers[-1].text
+
+
 def test_another_tenants_token_sees_nothing_of_the_whole_process(console_world: ConsoleWorld) -> None:
     console_world.gateway.query(
         "INSERT INTO api_token (tenant_id, name, role, digest, created_at) "

@@ -415,8 +415,11 @@ def test_a_method_that_an_address_does_not_have_is_405_and_says_which_it_has(sit
             assert answer.status_code == 405, (path, answer.text)
             assert answer.headers["content-type"] == "application/problem+json"
             assert {method.upper() for method in item} <= set(answer.headers["allow"].split(", ")), path
-        assert client.delete("/v1/silences").headers["allow"] == "GET, POST"
+        assert client.delete("/v1/silences").headers["allow"] == "GET, HEAD, POST"
         assert client.put("/v1/cases/1/note").headers["allow"] == "POST"
+        for path in ("/healthz", "/v1/devices", "/v1/events"):  # a stream, too, which has only a beginning then
+            head = client.head(path)
+            assert (head.status_code, head.content, head.headers.get("server")) == (200, b"", None), path
         for path in ("/v1/nothing", "/v1/cases/"):
             unknown = client.get(path)
             assert (unknown.status_code, unknown.headers["content-type"]) == (404, "application/problem+json")

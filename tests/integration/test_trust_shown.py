@@ -123,7 +123,8 @@ async def test_a_person_approves_declines_and_judges_over_the_api(api: httpx.Asy
     (case,) = await world.rows("SELECT case_id FROM service_case WHERE state = 'proposed'")
     path = f"/cases/{case['case_id']}"
     assert (await api.post(f"{path}/approve", json={"by": "ada"})).json()["state"] == "approved"
-    assert (await api.post(f"{path}/decline", json={"by": "ada"})).status_code == 409
+    assert (await api.post(f"{path}/decline", json={"by": "ada"})).status_code == 422  # a no needs a reason
+    assert (await api.post(f"{path}/decline", json={"by": "ada", "why": "being tested"})).status_code == 409
     assert (await api.post("/cases/case_nowhere/approve", json={"by": "ada"})).status_code == 404
     (alarm,) = await world.rows("SELECT alarm_id FROM case_alarm WHERE device_id = 'cm-2'")
     word = {"verdict": "true", "by": "ada"}

@@ -36,7 +36,11 @@ def signing_in_router(desk: Desk) -> APIRouter:
         try:
             signed_in = await desk.parts.people.sign_in(name, fields.get("password", ""), address_of(request))
         except SignInRefused as refused:
-            return _sign_in_page(desk, request, back, _told(desk.renderer.words_of(request), refused), name)
+            page = _sign_in_page(desk, request, back, _told(desk.renderer.words_of(request), refused), name)
+            if refused.retry_after_s is not None:
+                page.status_code = HTTPStatus.TOO_MANY_REQUESTS
+                page.headers["Retry-After"] = f"{refused.retry_after_s:.0f}"
+            return page
         answer = RedirectResponse(back, HTTPStatus.SEE_OTHER)
         keep_session(request, answer, signed_in)
         return answer
