@@ -167,7 +167,7 @@ async def vacuum(conn: Connection, shelf: Shelf, start: datetime) -> None:
     partition = sql.Identifier(f"{shelf.table}_{span.suffix}")
     try:
         async with unhurried(conn):
-            # Never prepared: TimescaleDB (2.19) writes into the statement that the server keeps, and crashes with it.
+            # Never prepared: TimescaleDB (2.19) may crash the server over a kept VACUUM that has failed before.
             await conn.execute(sql.SQL(VACUUM).format(partition=partition), prepare=False)
     except LockNotAvailable:
         return
