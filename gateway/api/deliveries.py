@@ -59,7 +59,7 @@ class RangedAnswer(BaseModel):
 
     again: int
     left: Annotated[int, Field(description="More than one call takes: count anew, and ask for the next.")]
-    lasts_s: Annotated[float, Field(description="Until the last of them is due.")]
+    lasts_s: Annotated[float, Field(description="Seconds until the last of them is due.")]
 
 
 class Resumed(BaseModel):

@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from gateway.api.openapi_words import ABOUT, EXAMPLES, FIELDS, TAGS
+from gateway.api.openapi_fields import FIELDS
+from gateway.api.openapi_words import ABOUT, EXAMPLES, TAGS
 from gateway.api.problems import MEDIA_TYPE, Problem
 from gateway.people.door import COOKIE, CSRF_HEADER
 from gateway.people.model import Role
@@ -91,8 +92,7 @@ def _complete(said: Json) -> Json:
         _add_problems(path, method, operation)
         _add_headers(operation)
         for parameter in operation.get("parameters", []):
-            if parameter["name"] in FIELDS:
-                parameter.setdefault("description", FIELDS[parameter["name"]])
+            _tell(parameter, path, parameter["name"])
     _add_words(schemas)
     return said
 
@@ -153,10 +153,16 @@ def _add_headers(operation: Json) -> None:
 def _add_words(schemas: Json) -> None:
     for name, schema in schemas.items():
         for field, known in schema.get("properties", {}).items():
-            if field in FIELDS and "$ref" not in known:
-                known.setdefault("description", FIELDS[field])
+            _tell(known, name, field)
         if name in EXAMPLES:
             schema.setdefault("examples", [dict(EXAMPLES[name])])
+
+
+def _tell(what: Json, of: str, name: str) -> None:
+    """Say what a field of a schema, or a parameter of a path, is, where it does not say it."""
+    told = FIELDS.get(f"{of}.{name}", FIELDS.get(name))
+    if told is not None:
+        what.setdefault("description", told)
 
 
 def _operations(said: Json) -> Iterator[tuple[str, str, Json]]:
