@@ -31,6 +31,7 @@ def check_settings(settings: Settings) -> Mapping[str, Profile]:
     profiles: dict[str, Profile] = {AUTOMATIC.model: AUTOMATIC}
     attempt(lambda: profiles.update(load_profiles(settings.profiles.folders)))
     attempt(lambda: Engine(profiles, settings.detect))
+    faults.extend(_unknown_models(settings, profiles))
     attempt(lambda: server_context(settings.listen.tls))
     if settings.subscribe.enabled:
         attempt(lambda: read_secrets(settings.subscribe))
@@ -41,3 +42,15 @@ def check_settings(settings: Settings) -> Mapping[str, Profile]:
     if faults:
         raise ConfigError(faults)
     return profiles
+
+
+def _unknown_models(settings: Settings, profiles: Mapping[str, Profile]) -> list[Fault]:
+    """Models whose readings would be kept for ever because their name is not that of a profile."""
+    known = ", ".join(sorted(profiles))
+    return [
+        Fault(
+            f"retention.models.{number}.model", one.model or "nothing", f"a product model that has a profile: {known}"
+        )
+        for number, one in enumerate(settings.retention.models)
+        if one.model not in profiles
+    ]

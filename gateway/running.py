@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from devices.errors import ConfigError, Fault
 from gateway.settings import Settings
 
 START_WITHIN_S: Final = 60.0
@@ -36,10 +37,14 @@ def _starting(settings: Settings) -> Path:
 
 
 def announce_start(settings: Settings) -> None:
-    """Say that a gateway is being started."""
+    """Say that a gateway is being started. Raises ConfigError where the state folder cannot be written."""
     path = _starting(settings)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.write_text(str(os.getpid()), "utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_text(str(os.getpid()), "utf-8")
+    except OSError as error:
+        found = f"{path.parent} ({error.strerror})"
+        raise ConfigError([Fault("state.folder", found, "a folder that careloop can write to")]) from error
 
 
 def remember_gateway(settings: Settings, gateway: RunningGateway) -> None:

@@ -15,6 +15,7 @@ def build_routes(settings: Sequence[RouteSettings], codecs: Mapping[str, Codec])
     rules: list[RouteRule] = []
     answers: dict[str, None] = {}
     faults: list[Fault] = []
+    taken: set[str] = set()
     for number, route in enumerate(settings):
         codec = codecs.get(route.codec)
         if codec is None:
@@ -26,6 +27,11 @@ def build_routes(settings: Sequence[RouteSettings], codecs: Mapping[str, Codec])
             allowed = f"a topic pattern such as plant/{{device_id}}/readings; {route.codec} has no topics of its own"
             faults.append(Fault(f"routes.{number}.pattern", "nothing", allowed))
             continue
+        topics = route.pattern.replace("{any}", "+") or f"codec {route.codec}"
+        if topics in taken:
+            allowed = "a pattern of its own: of two that are the same, the second would never be reached"
+            faults.append(Fault(f"routes.{number}.pattern", route.pattern or "nothing, twice", allowed))
+        taken.add(topics)
         kind = Route[route.carries.upper()]
         rules += [
             RouteRule(RoutePattern.parse(pattern, names_device=False), kind, route.codec, route.partition == "checked")

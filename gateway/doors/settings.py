@@ -167,8 +167,8 @@ class SubscribeSettings(_Section):
     """careloop is a client of a broker."""
 
     enabled: bool = False
-    host: str = "127.0.0.1"
-    port: Port = 1883
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[Port, Field(ge=1)] = 1883
     transport: Literal["tcp", "websockets"] = "tcp"
     engine: Literal["auto", "fast", "paho"] = "auto"  # auto: fast for tcp, with TLS or without, paho for WebSockets
     websocket_path: str = "/mqtt"

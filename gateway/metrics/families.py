@@ -146,6 +146,11 @@ def _pipeline(facts: Facts) -> Iterator[Metric]:
         timings.transaction_s,
     )
     yield _histogram(
+        "careloop_batch_commit_seconds",
+        "Of that, from COMMIT to the database's answer: what its disk costs.",
+        timings.commit_s,
+    )
+    yield _histogram(
         "careloop_acknowledgement_seconds",
         "From the receipt of a batch's oldest packet to the batch's acknowledgement; one per batch, gateway's clock.",
         timings.acknowledged_s,

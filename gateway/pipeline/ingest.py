@@ -273,7 +273,7 @@ class Ingest:
 
     def _account(self, written: Written, lag_s: float, took_s: float) -> None:
         self._parts.stats.count(written, lag_s)
-        self._parts.timings.observe(written.told, took_s, lag_s)
+        self._parts.timings.observe(written.told, took_s, self._transactions.commit_s, lag_s)
         self._parts.pace.observe(written.stored, self._loop_s())
         self._parts.log.debug(
             "batch.committed",

@@ -30,10 +30,12 @@ class BatchTimings:
 
     readings: Histogram = field(default_factory=lambda: Histogram(READINGS))
     transaction_s: Histogram = field(default_factory=lambda: Histogram(SECONDS))  # stored, judged and committed
+    commit_s: Histogram = field(default_factory=lambda: Histogram(SECONDS))  # of that, from COMMIT to its answer
     acknowledged_s: Histogram = field(default_factory=lambda: Histogram(SECONDS))  # after the oldest packet's receipt
 
-    def observe(self, readings: int, transaction_s: float, acknowledged_s: float) -> None:
-        """Count a batch; the first span is real, the second on the gateway's clock."""
+    def observe(self, readings: int, transaction_s: float, commit_s: float, acknowledged_s: float) -> None:
+        """Count a batch; the last span is on the gateway's clock, the others are real."""
         self.readings.observe(readings)
         self.transaction_s.observe(transaction_s)
+        self.commit_s.observe(commit_s)
         self.acknowledged_s.observe(acknowledged_s)

@@ -46,6 +46,7 @@ class Transactions:
         self, store: Store, judge: Judge, stats: PipelineStats, log: structlog.typing.FilteringBoundLogger
     ) -> None:
         self.batch_seq = 0  # of the last that was committed
+        self.commit_s = 0.0  # how long its COMMIT took to be answered
         self.trouble: str | None = None  # why the last one failed, in words, until one goes through
         self._store = store
         self._judge = judge
@@ -86,13 +87,16 @@ class Transactions:
         data, and OwnershipLostError.
         """
         pause = Pause()
+        clock_s = asyncio.get_running_loop().time
         while True:
             result: list[_Result] = []
+            worked_s = 0.0
             try:
                 if prepare is not None:
                     await prepare(await self._store.connection())
                 async with self._store.transaction() as conn:
                     result.append(await work(conn))
+                    worked_s = clock_s()
                 break
             except (*LOST_CONNECTION, psycopg.Error) as error:
                 if is_about_data(error):
@@ -107,6 +111,7 @@ class Transactions:
             except BaseException:
                 self._judge.rollback()
                 raise
+        self.commit_s = clock_s() - worked_s
         self._judge.commit()
         self.batch_seq = batch_seq
         self.trouble = None

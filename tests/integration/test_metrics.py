@@ -73,6 +73,9 @@ def test_what_was_done_is_counted_and_nobody_is_named(new_gateway: Callable[[], 
     assert value(found, "careloop_batch_readings_bucket", le="+Inf") == batches
     assert value(found, "careloop_batch_readings_sum") == 13
     assert value(found, "careloop_acknowledgement_seconds_count") == batches
+    assert value(found, "careloop_batch_commit_seconds_count") == batches
+    whole_s = value(found, "careloop_batch_transaction_seconds_sum")
+    assert 0 < value(found, "careloop_batch_commit_seconds_sum") < whole_s
     assert value(found, "careloop_queue_packets_limit") == 50000
     assert value(found, "process_resident_memory_bytes") > 10e6
     assert value(found, "careloop_crm_process_resident_memory_bytes") > 10e6
