@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from textwrap import dedent
@@ -18,6 +18,7 @@ from gateway.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^( *)```(\w*)([^\n]*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`(careloop [a-z][^`]*)`")
 SECRET = "whsec_" + "c2VjcmV0" * 4  # what stands where the documents have dots
 UNTRIED = re.compile(r"\[[^\]\n]*[A-Z│|…-][^\]\n]*\]|…")  # [--limit N] in a synopsis
 
@@ -35,30 +36,29 @@ class Block(NamedTuple):
         return f"{self.page}:{self.line}"
 
 
-def blocks() -> Sequence[Block]:
-    """Every code block of the README and of docs/."""
-    pages = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
-    return [
-        Block(str(page.relative_to(ROOT)), text.count("\n", 0, found.start()) + 1, found[2], found[3], dedent(found[4]))
-        for page in pages
-        for text in [page.read_text()]
-        for found in FENCE.finditer(text)
-    ]
+def blocks() -> Iterator[Block]:
+    """Every code block of the README and of docs/, and what stands in a sentence as a command."""
+    for page in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]:
+        text, name = page.read_text(), str(page.relative_to(ROOT))
+        for found in FENCE.finditer(text):
+            yield Block(name, text.count("\n", 0, found.start()) + 1, found[2], found[3], dedent(found[4]))
+        for found in INLINE.finditer(FENCE.sub("", text)):
+            yield Block(name, 0, "inline", "", " ".join(found[1].split()))
 
 
-BLOCKS = blocks()
+BLOCKS = tuple(blocks())
 COMMANDS = [
     (block, line.strip().split("#", 1)[0])
     for block in BLOCKS
-    if block.language in {"sh", ""}
+    if block.language in {"sh", "", "inline"}
     for line in block.text.splitlines()
     if re.match(r"\s*(\.venv/bin/)?careloop [a-z]", line)
 ]
 
 
 def test_there_are_many_of_them() -> None:
-    assert len(COMMANDS) > 100
-    assert len(BLOCKS) > 120
+    assert len(COMMANDS) > 200
+    assert len([block for block in BLOCKS if block.line]) > 110
 
 
 def command_of(words: Sequence[str]) -> click.Command:
