@@ -156,6 +156,7 @@ def test_no_page_has_a_serious_fault_of_access_or_is_wider_than_its_screen(  # n
 
 def test_a_fault_of_access_would_be_found(window: Window) -> None:
     _dress(window, "light", "en")
+    window.page.set_viewport_size({"width": 1280, "height": 860})
     window.go("/")
     window.page.evaluate("document.querySelector('h1').style.color = '#aaa'")
     window.page.evaluate("document.querySelector('label[for=language]').remove()")
@@ -164,6 +165,35 @@ def test_a_fault_of_access_would_be_found(window: Window) -> None:
     assert "color-contrast" in spoilt
     assert "select-name" in spoilt
     assert "wider than its screen" in spoilt
+
+
+def test_on_a_narrow_screen_the_pages_are_behind_a_button_that_keys_work(window: Window) -> None:
+    _dress(window, "light", "en")
+    page = window.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    window.go("/devices")
+    side = page.locator(".side")
+    folded = side.bounding_box()
+    assert folded is not None
+    assert folded["height"] < 844 / 10
+    fleet, menu = side.get_by_role("link", name="Fleet"), side.get_by_role("button", name="Menu")
+    expect(fleet).to_be_hidden()
+    menu.focus()
+    page.keyboard.press("Enter")
+    expect(menu).to_have_attribute("aria-expanded", "true")
+    expect(fleet).to_be_visible()
+    assert window.inaccessible() + window.too_wide() == []
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    expect(fleet).to_be_hidden()
+    expect(menu).to_be_focused()
+    menu.click()
+    fleet.click()
+    expect(page.locator("h1")).to_have_text("Fleet")
+    expect(fleet).to_be_hidden()
+    page.set_viewport_size({"width": 1280, "height": 860})
+    expect(fleet).to_be_visible()
+    expect(menu).to_be_hidden()
 
 
 def _dress(window: Window, theme: str, language: str) -> None:

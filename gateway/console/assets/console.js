@@ -214,6 +214,17 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   work();
 });
+// On a narrow screen the pages are behind a button.
+const menu = document.querySelector("[data-menu]");
+function unfold(isOpen) {
+  menu.setAttribute("aria-expanded", String(isOpen));
+  menu.parentElement.classList.toggle("open", isOpen);
+}
+menu?.addEventListener("click", () => unfold(menu.getAttribute("aria-expanded") !== "true"));
+menu?.parentElement.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && menu.getAttribute("aria-expanded") === "true") { unfold(false); menu.focus(); }
+});
+
 // A dialog that many rows share is told which of them it is about.
 function openDialog(opener) {
   const dialog = document.getElementById(opener.dataset.opens);
