@@ -23,6 +23,14 @@ class Authenticator(Protocol):
         """Whether `authenticate` would take milliseconds, so that it belongs into a thread."""
         ...
 
+    def credential_of(self, username: str | None, password: bytes | None) -> int | None:
+        """By which credential `authenticate` has just let a device in; None where it was a certificate."""
+        ...
+
+    def stands(self, device_id: str, credential_id: int) -> bool:
+        """Whether a credential is still good for a device."""
+        ...
+
 
 class RegistryAuthenticator:
     """The registry's live credentials, in memory.
@@ -61,6 +69,19 @@ class RegistryAuthenticator:
         if not any(credential.scheme == "scrypt" for credential in self._credentials.get(username, ())):
             return False
         return not self._has_proved(username, password)
+
+    def credential_of(self, username: str | None, password: bytes | None) -> int | None:
+        """By which credential `authenticate` has just let a device in; None where it was a certificate."""
+        if not username or password is None:
+            return None
+        if self._has_proved(username, password):
+            return self._proved[username][0]
+        generated = [one for one in self._credentials.get(username, ()) if one.scheme != "scrypt"]
+        return next((one.credential_id for one in generated if verify(one, password)), None)
+
+    def stands(self, device_id: str, credential_id: int) -> bool:
+        """Whether a credential is still good for a device."""
+        return credential_id in _ids(self._credentials.get(device_id, ()))
 
     def put(self, device_id: str, credentials: Sequence[Credential]) -> bool:
         """Let a device in with exactly these credentials; whether that took one away from it."""

@@ -36,6 +36,14 @@ class OnePassword:
         """As the test has said."""
         return self._slow
 
+    def credential_of(self, username: str | None, password: bytes | None) -> int | None:
+        """The one that there is."""
+        return None if password is None else 1
+
+    def stands(self, device_id: str, credential_id: int) -> bool:
+        """It is gone."""
+        return False
+
 
 @asynccontextmanager
 async def listening(

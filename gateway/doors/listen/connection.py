@@ -67,6 +67,7 @@ class Connection(Flow):
         "_version",
         "_will",
         "_window",
+        "credential_id",
         "network",
         "tick",
     )
@@ -80,6 +81,7 @@ class Connection(Flow):
         self._state = _State.ARRIVED
         self._introduction: Introduction | None = Introduction(door, self, address, introduced)
         self.network = network
+        self.credential_id: int | None = None
         self.tick = 0
         self._known: dict[str, Match] = {}
         self._acknowledgements = Acknowledgements(with_reasons=False)
@@ -149,6 +151,7 @@ class Connection(Flow):
         self._state = _State.OPEN
         self._end_introduction()
         self._device_id = device_id
+        self.credential_id = door.logins.credential_of(connect)
         self._version = connect.version
         self._takes_words = write.has_room_for_words(connect.max_packet_bytes)
         self._will = connect.will

@@ -34,6 +34,7 @@ class Seated(Timed, Protocol):
     """A connection, as the roll and the door see it."""
 
     network: str  # whose limit of connections it counts to
+    credential_id: int | None  # by which its device was let in; None: by a certificate, or not yet
 
     def dismiss(self, code: ReasonCode) -> None:
         """Say goodbye and close."""

@@ -42,6 +42,14 @@ class Logins:
         asyncio.get_running_loop().run_in_executor(self._threads, self.decide, connect, names).add_done_callback(done)
         return True
 
+    def credential_of(self, connect: Connect) -> int | None:
+        """By which credential a device has just been let in; None where it was a certificate."""
+        return self._authenticator.credential_of(connect.username, connect.password)
+
+    def stands(self, device_id: str, credential_id: int | None) -> bool:
+        """Whether what a device was let in by is still good; of a certificate nobody knows."""
+        return credential_id is not None and self._authenticator.stands(device_id, credential_id)
+
     def close(self) -> None:
         """Let no more logins begin."""
         self._threads.shutdown(wait=False, cancel_futures=True)

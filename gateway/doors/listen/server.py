@@ -96,9 +96,9 @@ class ListenDoor:
         return self._door.roll.find(device_id) is not None
 
     def disconnect(self, device_id: str) -> None:
-        """Cut a device off whose credentials were revoked."""
+        """Cut a device off that has lost a credential, unless it was let in by another one."""
         seated = self._door.roll.find(device_id)
-        if seated is not None:
+        if seated is not None and not self._door.logins.stands(device_id, seated.credential_id):
             seated.dismiss(ReasonCode.NOT_AUTHORIZED)
 
     def send_command(self, device_id: str, command_id: str, payload: bytes, expires_in_s: int | None = None) -> bool:

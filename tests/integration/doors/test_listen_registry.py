@@ -9,8 +9,8 @@ import pytest
 import structlog
 from psycopg import AsyncConnection
 
-from devices.credentials import hash_generated
-from devices.registry.passwords import add_credentials, remove_device, revoke_credentials
+from devices.credentials import Hashed, hash_chosen, hash_generated
+from devices.registry.passwords import add_credentials, remove_device, revoke_credentials, revoke_old_credentials
 from devices.registry.queries import Connection, register_device
 from gateway.doors.authenticate import RegistryAuthenticator
 from gateway.pipeline.directory import DeviceDirectory
@@ -110,6 +110,33 @@ async def test_what_changed_while_the_database_was_away_is_caught_up_with(follow
         await add(conn, "d2", "second")
         assert (await conn.execute(cut)).rowcount == 1
     await eventually(lambda: followed.knows("d2", "second"))
+
+
+@pytest.mark.parametrize("renewed", [hash_generated("renewed"), hash_chosen("renewed")], ids=["generated", "chosen"])
+async def test_the_end_of_an_overlap_cuts_only_who_came_with_the_old_password(
+    conn: Connection, plain_database_url: str, renewed: Hashed
+) -> None:
+    followed = Followed(plain_database_url)
+    for device_id in ("d1", "d2"):
+        await add(conn, device_id, "first")
+        await add_credentials(conn, "default", [(device_id, renewed)])
+    await RegistryWatch(DeviceDirectory(), followed.authenticator, followed.lost.append).read_all(conn)
+    async with listening(HeldIntake(), followed.authenticator) as door, RawClient(door.port) as behind:
+        task = asyncio.create_task(followed.follow(door.disconnect))
+        async with RawClient(door.port) as renewing:
+            await behind.log_in(raw.connect(password="first"))
+            await renewing.log_in(raw.connect(username="d2", password="renewed"))
+            for device_id in ("d2", "d1"):
+                await revoke_old_credentials(conn, "default", device_id, NOW)
+            assert [(answer.kind, answer.code) for answer in await behind.read_to_end()] == [(DISCONNECT, 0x87)]
+            assert not followed.knows("d2", "first")
+            renewing.send(raw.PINGREQ)
+            assert (await renewing.read()).kind == PINGRESP
+            await revoke_credentials(conn, "default", "d2", NOW)
+            assert [(answer.kind, answer.code) for answer in await renewing.read_to_end()] == [(DISCONNECT, 0x87)]
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def test_a_revoked_device_loses_its_connection(conn: Connection, plain_database_url: str) -> None:
