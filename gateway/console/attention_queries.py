@@ -132,6 +132,27 @@ async def snoozes_of(
     return {alarm_id: until async for alarm_id, until in await conn.execute(_SNOOZES, values)}
 
 
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What came of an alarm: its case, or why it has none."""
+
+    alarm_id: str
+    case_id: str | None
+    suppressed: str | None
+
+
+_FATES: Final[LiteralString] = """
+SELECT alarm_id, case_id, suppressed FROM case_alarm WHERE tenant_id = %s AND alarm_id = ANY(%s)
+"""
+
+
+async def fates_of(conn: Connection, tenant_id: str, alarm_ids: Sequence[str]) -> Mapping[str, Fate]:
+    """What came of alarms, as far as cases have heard of them."""
+    async with conn.cursor(row_factory=class_row(Fate)) as cursor:
+        rows = await (await cursor.execute(_FATES, [tenant_id, list(alarm_ids)])).fetchall()
+    return {row.alarm_id: row for row in rows}
+
+
 _ALARM_EXISTS: Final[LiteralString] = "SELECT EXISTS (SELECT FROM alarm WHERE tenant_id = %s AND alarm_id = %s)"
 
 

@@ -1,11 +1,17 @@
 """What products, their parts and problems are called, and what is to be done, in the reader's language."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from crm_sync.brief import generic_playbook
 from crm_sync.wording.wording import Wording
 from devices.profiles.model import EVENT_SERIES, Playbook, Profile
+from gateway.detect.words import say_span
+
+_SILENT_FOR: Final = re.compile(r"(?<=^No sign of life for )[^,]+|(?<=^none for )\d.*(?=$)")
+"""How long a silence had lasted when its alarm was raised: nothing comes that would have it told anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +46,9 @@ class Product:
         titles = {} if self.told is None else {watch.name: watch.title for watch in self.told.watches}
         return titles.get(name) or name
 
-    def said(self, metric: str | None, text: str) -> str:
-        """What a detector said of a metric."""
-        told = self.wording.phrase(text)
+    def said(self, metric: str | None, text: str, lasts_s: float | None = None) -> str:
+        """What a detector said of a metric; a silence that goes on is as long as it is by now, `lasts_s`."""
+        told = self.wording.phrase(text if lasts_s is None else _SILENT_FOR.sub(say_span(lasts_s), text))
         name = "" if metric is None else metric.replace("_", " ").capitalize()
         return f"{_capital(self.metric(metric))}{told[len(name) :]}" if metric and told.startswith(name) else told
 

@@ -41,6 +41,7 @@ class InboxRow:
     kind: str | None  # of its first alarm, as are its metric and beginning
     metric: str | None
     began_at: datetime | None
+    goes_on: bool | None
     records: list[list[str]]
 
 
@@ -88,7 +89,7 @@ _SHOWN: Final[LiteralString] = """
 )
 SELECT c.case_id, c.title, c.problem, c.severity, c.state, c.resolution, c.device_id, d.model, c.owner_ref, c.team,
        c.assignee, c.opened_at, c.sla_due_at, c.relapses, m.devices AS members,
-       a.says, a.kind, a.metric, a.started_at AS began_at,
+       a.says, a.kind, a.metric, a.started_at AS began_at, a.goes_on,
        taken.at AS taken_up_at,
        coalesce((SELECT jsonb_agg(jsonb_build_array(e.endpoint, e.state) ORDER BY e.endpoint)
                    FROM case_endpoint e WHERE e.case_id = c.case_id), '[]') AS records
@@ -96,7 +97,8 @@ FROM found f
 JOIN service_case c USING (case_id)
 LEFT JOIN device d ON d.device_id = c.device_id
 LEFT JOIN major_case m ON m.case_id = c.case_id
-LEFT JOIN LATERAL (SELECT explanation ->> 'text' AS says, kind, metric, started_at FROM case_alarm
+LEFT JOIN LATERAL (SELECT explanation ->> 'text' AS says, kind, metric, started_at, state = 'active' AS goes_on
+                     FROM case_alarm
                     WHERE case_id = c.case_id ORDER BY started_at LIMIT 1) AS a ON true
 """
 # A case that went on after a relapse is in nobody's hands until somebody takes it up again.

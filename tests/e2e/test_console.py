@@ -143,6 +143,25 @@ def test_after_a_no_by_key_the_next_case_is_at_hand_and_a_key_held_down_decides_
     expect(page.locator("[data-row]").first).to_be_visible()
 
 
+def test_a_device_page_says_what_came_of_each_alarm(open_: Open, console_world: ConsoleWorld) -> None:
+    device_id = f"boiler-{len(console_world.used)}"
+    no = {"purpose": "service", "recipient": "crm", "state": "revoked"}
+    token = console_world.gateway.address["api_token"]
+    owner = f"/v1/owners/person-{len(console_world.used)}/grants"
+    console_world.as_token(token, "POST", owner, json=no).raise_for_status()
+    assert console_world.heat() == device_id
+    decided = "SELECT alarm_id FROM case_alarm WHERE device_id = %s AND suppressed IS NOT NULL"
+    assert wait_until(lambda: bool(console_world.gateway.query(decided, device_id)), WITHIN_S)
+    window = open_("aldo")
+    window.go(f"/devices/{device_id}")
+    alarms = window.page.locator("[data-part=alarms]")
+    expect(alarms).to_contain_text("No case: no grant")
+    other = console_world.heat()
+    case = console_world.case_of(other, "proposed")
+    window.go(f"/devices/{other}")
+    expect(alarms.get_by_role("link", name="To its case")).to_have_attribute("href", f"/cases/{case['case_id']}")
+
+
 def test_each_role_may_do_its_own_and_no_more(open_: Open, console_world: ConsoleWorld) -> None:
     device_id = console_world.heat()
     case = console_world.case_of(device_id, "proposed")

@@ -40,6 +40,17 @@ def test_what_a_detector_said_names_the_metric_as_people_do() -> None:
     assert italian.metric("event:brew_aborted") == "brew aborted"
 
 
+def test_a_silence_that_goes_on_is_as_long_as_it_is_by_now() -> None:
+    said = "No sign of life for 3 days, since 23 November 16:44; its limit is 3 days"
+    english, italian = (products(language).of("coffee-machine") for language in ("en", "it"))
+    assert english.said(None, said) == said
+    assert english.said(None, said, 9 * 86_400.0) == said.replace("for 3 days", "for 9 days")
+    assert italian.said(None, said, 9 * 86_400.0).startswith("Nessun segno di vita da 9 giorni, dal 23 nov")
+    assert english.said(None, "none for 3 days", 9 * 86_400.0) == "none for 9 days"
+    for other in ("Heard again after 3 days of silence since 09:45", "none in 17 days", "none for pay"):
+        assert english.said(None, other, 9 * 86_400.0) == other
+
+
 def test_a_product_without_a_profile_has_general_advice() -> None:
     unknown: Product = products("en").of("no-such-model")
     assert unknown.title("no-such-model") == "no-such-model"

@@ -226,11 +226,12 @@ async def _cards(
     conn: Connection, view: CaseView, known: Sequence[Known], product: Product, now_s: float
 ) -> list[AlarmCard]:
     snoozes = await snoozes_of(conn, view.case.tenant_id, [each.alarm.alarm_id for each in known], now_s)
-    return [_card(each, view.case.device_id, snoozes, product) for each in known]
+    return [_card(each, view.case.device_id, snoozes, product, now_s) for each in known]
 
 
-def _card(known: Known, device_id: str, snoozes: Mapping[str, datetime], product: Product) -> AlarmCard:
+def _card(known: Known, device_id: str, snoozes: Mapping[str, datetime], product: Product, now_s: float) -> AlarmCard:
     alarm = known.alarm
+    lasts_s = max(now_s - alarm.started_at_s, 0.0) if alarm.state == "active" else None
     return AlarmCard(
         alarm_id=alarm.alarm_id,
         device_id=device_id,
@@ -240,9 +241,9 @@ def _card(known: Known, device_id: str, snoozes: Mapping[str, datetime], product
         metric=None if alarm.metric is None else product.metric(alarm.metric),
         severity=alarm.severity,
         state=alarm.state,
-        text=product.said(alarm.metric, alarm.text),
+        text=product.said(alarm.metric, alarm.text, lasts_s),
         expected=product.wording.phrase(alarm.expected),
-        observed=product.wording.phrase(alarm.observed),
+        observed=product.said(None, alarm.observed, lasts_s if alarm.kind == "silence" else None),
         started_at_s=alarm.started_at_s,
         acknowledged_at=known.acknowledged_at,
         acknowledged_by=known.acknowledged_by,

@@ -15,7 +15,7 @@ from devices.registry.queries import count_devices
 from gateway.api.device_queries import Held, find_held, list_readings, summarise_device
 from gateway.api.device_queries import Stretch as Between
 from gateway.api.queries import list_alarms, list_devices
-from gateway.console.attention_queries import snoozes_of
+from gateway.console.attention_queries import fates_of, snoozes_of
 from gateway.console.chart import Drawn, Floats, Series, draw_series
 from gateway.console.command_queries import commands_of
 from gateway.console.fleet_queries import events_of, find_devices, firmware_of, has_device
@@ -107,7 +107,11 @@ async def show_device(
         {
             **alarm,
             "title": product.watch(alarm["watch"]),
-            "says": product.said(alarm["metric"], str(alarm["explanation"].get("text") or "")),
+            "says": product.said(
+                alarm["metric"],
+                str(alarm["explanation"].get("text") or ""),
+                shown.now_s - alarm["started_at"].timestamp() if alarm["state"] == "active" else None,
+            ),
         }
         for alarm in context["alarms"]
     ]
@@ -178,7 +182,9 @@ async def _all_of(conn: Connection, tenant_id: str, device_id: str, now_s: float
     held = await find_held(conn, device_id)
     summary = await summarise_device(conn, held, tenant_id, device_id)
     alarms = await list_alarms(conn, {**asked, "tenant_id": tenant_id, "device_id": device_id, "limit": NEWEST})
-    snoozes = await snoozes_of(conn, tenant_id, [alarm["alarm_id"] for alarm in alarms], now_s)
+    alarm_ids = [alarm["alarm_id"] for alarm in alarms]
+    snoozes = await snoozes_of(conn, tenant_id, alarm_ids, now_s)
+    fates = await fates_of(conn, tenant_id, alarm_ids)
     return {
         "held": held,
         "summary": summary,
@@ -186,7 +192,10 @@ async def _all_of(conn: Connection, tenant_id: str, device_id: str, now_s: float
         "firmwares": await firmware_of(conn, tenant_id, device_id),
         "credentials": (await list_credentials(conn, tenant_id, device_id))[: -MOST_CREDENTIALS - 1 : -1],
         "events": await events_of(conn, tenant_id, device_id),
-        "alarms": [{**alarm, "snoozed_until": snoozes.get(alarm["alarm_id"])} for alarm in alarms],
+        "alarms": [
+            {**alarm, "snoozed_until": snoozes.get(alarm["alarm_id"]), "fate": fates.get(alarm["alarm_id"])}
+            for alarm in alarms
+        ],
         "commands": await commands_of(conn, tenant_id, device_id),
         "cases": (await list_cases(conn, tenant_id, CaseFilter(device_id=device_id), None, NEWEST)).items,
         "refused": await _refused(conn, tenant_id, device_id),

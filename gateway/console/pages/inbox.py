@@ -84,7 +84,7 @@ def inbox_router(desk: Desk) -> APIRouter:
             request,
             person,
             "inbox.html",
-            rows=[_shown(row, products) for row in rows],
+            rows=[_shown(row, products, desk.now_s()) for row in rows],
             total=counts[tab] if total is None else total,
             page=number,
             size=SIZE,
@@ -110,10 +110,11 @@ class Shown:
     advice: str
 
 
-def _shown(row: InboxRow, products: Products) -> Shown:
+def _shown(row: InboxRow, products: Products, now_s: float) -> Shown:
     product = products.of(row.model)
     advice = "" if row.members is not None else product.advice(row.problem, row.kind or "").what_to_say
-    says = row.says and product.said(row.metric, row.says)
+    lasts_s = now_s - row.began_at.timestamp() if row.goes_on and row.began_at else None
+    says = row.says and product.said(row.metric, row.says, lasts_s)
     return Shown(row, product.case(row.problem, row.title), product.title(row.model), says, advice)
 
 
