@@ -19,6 +19,7 @@ from gateway.pictures.album import Album
 from gateway.pictures.canvas import check_name, save
 
 CHUNK_BYTES: Final = 1 << 18
+EARLY_S: Final = 6 * 3600.0  # a file may hold minutes of a machine's life; a gateway's devices stay for years
 
 _Numbered = list[tuple[int, bytes]]
 
@@ -53,7 +54,7 @@ def detect(*, file: Path, format_: str | None, profile: str | None, scores: bool
     if scores:
         take: Callable[[_Numbered], list[BadLine]] = _ScoredRows().take
     else:
-        stream = Stream(_find_profile(profile), DetectSettings(silence_grace=0.0))
+        stream = Stream(_find_profile(profile), DetectSettings(silence_grace=0.0, decline_early=EARLY_S))
         device = file.stem if str(file) != "-" else "stdin"
         take = _Rows(stream, device, album).take if is_csv else _Lines(stream, album).take
     with click.open_file(str(file), "rb") as source:

@@ -1,9 +1,9 @@
 """Slow decline: of use, and of levels that drift away from their own early life.
 
-A series steps once an hour at most, so that a minute's cadence and a day's are judged alike. A *level* keeps a slow
-mean of its own past, a fast one of the present, and its spread. The distance of the two means, in standard errors, is
-the series' share of its device's evidence. How much neighbours resemble each other widens that error, and lengthens the
-time until the series is known: rhythms and moods are no drift.
+A series steps once an hour at most, so that a minute's cadence and a day's are judged alike (of its first hours see
+`early`). A *level* keeps a slow mean of its own past, a fast one of the present, and its spread. The distance of the
+two means, in standard errors, is the series' share of its device's evidence. How much neighbours resemble each other
+widens that error, and lengthens the time until the series is known: rhythms and moods are no drift.
 
 Of an amount the level is the logarithm of a day's use, were the whole day covered, and it steps once a day; what counts
 is how far it falls. A day of which little was heard says nothing.
@@ -22,6 +22,7 @@ from devices.profiles.model import Metric
 from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.detector import Batch, Findings, Moment, Parameter, Part, Parts, Words
 from gateway.detect.drift import LEVEL, NO_SHARE, TINY, error_of, step, wide
+from gateway.detect.early import follow_early
 from gateway.detect.falling_use import explain_use, judge_use
 from gateway.detect.kinds import LearntKind, tell_kind
 from gateway.detect.model import Kind
@@ -84,6 +85,7 @@ class Decline:
         Parameter("sure", default=3.3, minimum=1.0),  # and in standard errors
         Parameter("lasting", default=10 * 86_400.0, minimum=0.0, span=True),  # so long has it declined
         Parameter("kind", minimum=0.0, maximum=4.0),  # a LearntKind; else it is learnt
+        Parameter("early", default=0.0, minimum=0.0, span=True),  # every reading is a step in a series' first hours
     )
     evidence_points: Final = 0
     fewest_parts: int = FEWEST
@@ -94,8 +96,7 @@ class Decline:
 
     def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
         """A profiled metric's kind need not be learnt."""
-        del settings
-        return {"kind": tell_kind(metric)}
+        return {"kind": tell_kind(metric), "early": settings.decline_early}
 
     def check(self, parameters: Mapping[str, float]) -> str | None:
         """Any combination is fine."""
@@ -109,7 +110,9 @@ class Decline:
         kind = np.where(np.isnan(told), state["kind"], told)
         amounts = ~batch.late & (kind <= LearntKind.COUNTER)
         hour = np.floor(batch.ts_s / HOUR_S).astype(np.float32)
-        levels = ~batch.late & ~amounts & (kind != LearntKind.STATE) & (hour != state["hour"])
+        levels = ~batch.late & ~amounts & (kind != LearntKind.STATE)
+        is_early = follow_early(state, batch, levels)
+        levels &= hour != state["hour"]
         found = Findings(
             np.zeros(count, bool),
             np.zeros(count, bool),
@@ -124,9 +127,9 @@ class Decline:
         chosen = np.flatnonzero(levels)
         if len(chosen):
             some = state.at(chosen)
-            some["hour"] = hour[chosen]
-            _judge_level(some, batch, chosen, found)
-            _settle(some, told[chosen])
+            some["hour"] = np.where(is_early[chosen], some["hour"], hour[chosen])
+            _judge_level(some, batch, (chosen, is_early[chosen]), found)
+            _settle(some, told[chosen], is_early[chosen])
             some.flush()
         return found
 
@@ -134,8 +137,9 @@ class Decline:
         """Judge devices by the shares of all their series, once an hour."""
         count = len(state)
         hour = np.floor(batch.ts_s / HOUR_S).astype(np.float32)
+        is_early = follow_early(state, batch, ~batch.late)
         steps = ~batch.late & (hour != state["hour"])
-        state["hour"] = np.where(steps, hour, state["hour"])
+        state["hour"] = np.where(steps & ~is_early, hour, state["hour"])
         share = wide(parts.rows, "share")
         levels = np.bincount(parts.owner, share >= 0, minlength=count)
         total = np.bincount(parts.owner, np.maximum(share, 0.0), minlength=count)
@@ -198,8 +202,9 @@ def _say_drift(part: Part) -> str:
     return f"{say_metric(part.metric)} {now}, was {then}"
 
 
-def _judge_level(state: Rows, batch: Batch, chosen: Indices, found: Findings) -> None:
-    """Step levels, and note what is found of them."""
+def _judge_level(state: Rows, batch: Batch, which: tuple[Indices, Mask], found: Findings) -> None:
+    """Step levels, and note what is found of them; `which` also says whether they are in their first hours."""
+    chosen, is_early = which
     assert found.judged is not None
     assert found.began_s is not None
     drifted = state["share"] > 0
@@ -232,14 +237,15 @@ def _judge_level(state: Rows, batch: Batch, chosen: Indices, found: Findings) ->
     moves = np.flatnonzero(drifted | (state["share"] > 0))
     if len(moves):
         at = chosen[moves]
-        found.began_s[at], is_new = _follow(state.at(moves), batch.ts_s[at], shift[moves] * usual[moves])
+        most = np.where(is_early[moves], np.inf, MOST_RECORD * (shift[moves] * usual[moves]))
+        found.began_s[at], is_new = _follow(state.at(moves), batch.ts_s[at], most)
         found.breach[at] &= is_new
 
 
-def _settle(state: Rows, told: Floats) -> None:
-    """What is often zero, or hardly ever falls, is an amount, and starts anew as one."""
+def _settle(state: Rows, told: Floats, is_early: Mask) -> None:
+    """What is often zero, or hardly ever falls, is an amount, and starts anew as one, once its first hours are over."""
     count, zeros, falls = wide(state, "count"), wide(state, "zeros"), wide(state, "falls")
-    ripe = np.isnan(told) & (state["kind"] == LearntKind.UNSETTLED) & (count >= TO_SETTLE)
+    ripe = np.isnan(told) & ~is_early & (state["kind"] == LearntKind.UNSETTLED) & (count >= TO_SETTLE)
     often, counter = zeros >= SOME_ZEROS * count, (falls <= FEWEST_FALLS * count) & (state["spread"] > 0)
     level = count >= STEPS_ALONE
     kinds = [LearntKind.COUNTER, LearntKind.DELTA, LearntKind.LEVEL]
@@ -255,12 +261,15 @@ def _settle(state: Rows, told: Floats) -> None:
         some.flush()
 
 
-def _follow(state: Rows, ts_s: Floats, bar: Floats) -> tuple[Floats, Mask]:
-    """When each drift began, and whether it has come further than any before. What has ended becomes the record."""
+def _follow(state: Rows, ts_s: Floats, most: Floats) -> tuple[Floats, Mask]:
+    """When each drift began, and whether it has come further than any before. What has ended becomes the record.
+
+    A record is `most` at most; without a bound in a series' first hours, for machines switch on and off.
+    """
     far, drifts, peak = np.abs(wide(state, "fast")), state["share"] > 0, wide(state, "peak")
     record = wide(state, "record")
     is_new = far > MARGIN * record
-    closed = np.maximum(FADED * record, np.minimum(peak, MOST_RECORD * bar))
+    closed = np.maximum(np.where(np.isinf(most), record, FADED * record), np.minimum(peak, most))
     since_s = np.fmin(state["since_s"], ts_s)
     state["record"] = np.where(drifts, record, closed)
     state["peak"] = np.where(drifts, np.maximum(peak, far), 0.0)

@@ -86,15 +86,17 @@ def saved(engine: Engine) -> list[bytes]:
     is_backlog=st.booleans(),
     cuts=st.lists(st.integers(1, 399), max_size=8),
     undone=st.sets(st.integers(0, 8)),
+    early_s=st.sampled_from([0.0, 100 * DAY_S]),
 )
 def test_compiled_or_not_makes_no_difference(
-    profile: Profile, seed: int, is_backlog: bool, cuts: list[int], undone: set[int]
+    *, profile: Profile, seed: int, is_backlog: bool, cuts: list[int], undone: set[int], early_s: float
 ) -> None:
     lines = backlog(seed, 400) if is_backlog else readings(seed, devices=5, count=400)
     alive_s = np.maximum.accumulate([line.ts_s for line in lines]).tolist()
     edges = [0, *sorted(set(cuts)), len(lines)]
     batches = [with_metrics(lines[start:end], profile, alive_s[start:end]) for start, end in pairwise(edges)]
-    compiled, plain = Engine({}, SETTINGS), Engine({}, SETTINGS, compiled=False)
+    chosen = SETTINGS.model_copy(update={"decline_early": early_s})
+    compiled, plain = Engine({}, chosen), Engine({}, chosen, compiled=False)
     told = lived(compiled, batches, undone)
     assert told == lived(plain, batches, undone)
     assert saved(compiled) == saved(plain)

@@ -5,7 +5,7 @@
 
 enum { REGIMES = EPISODE + 1, DRIFT, DAY };
 enum { IN_REGIMES = 5, MOST_REGIMES = 7, MOST_VISITS = 100 };
-enum { EVIDENCE = PARAMETERS, SHIFT, FALL, SURE, LASTING_S, TOLD_KIND };
+enum { EVIDENCE = PARAMETERS, SHIFT, FALL, SURE, LASTING_S, TOLD_KIND, EARLY_S };
 
 typedef struct { double fast, memory, young; bool heeds_likeness; } pace_t;
 
@@ -129,11 +129,11 @@ static void doubt_regimes(lane_t *lane, const sample_t *sample, decline_t *state
 typedef struct { double began_s; bool is_new; } drifting_t;
 
 /* When the drift began, and whether it has come further than any before. What has ended becomes the record. */
-static drifting_t follow(const decline_t *state, drift_t *drift, double ts_s, double bar) {
+static drifting_t follow(const decline_t *state, drift_t *drift, double ts_s, double largest) {
     double far = fabs((double)state->fast), record = (double)drift->record, peak = (double)drift->peak;
     bool drifts = state->share > 0.0f;
     drifting_t found = {least(ts_s, drift->since_s), far > 1.3 * record};
-    if (!drifts) drift->record = (float)most(0.97 * record, least(1.5 * bar, peak));
+    if (!drifts) drift->record = (float)most(largest == INFINITY ? record : 0.97 * record, least(largest, peak));
     drift->peak = drifts ? (float)most(peak, far) : 0.0f;
     drift->since_s = drifts ? found.began_s : NAN;
     return found;
@@ -159,12 +159,36 @@ static bool is_firing(const lane_t *lane, const sample_t *sample) {
     return sample->firing || is_alarmed(lane, sample->seat, offsetof(decline_t, phase));
 }
 
+/* gateway/detect/early.py: whether the series is in its first hours, in which it steps with every reading. */
+static bool follow_early(lane_t *lane, const sample_t *sample, decline_t *state, bool firing) {
+    double early = sample->parameters[EARLY_S], hours = sample->ts_s / HOUR_S;
+    if (!(early > 0.0 && sample->ts_s >= 0.0)) return false;
+    if (is_nan(state->hour)) state->hour = (float)(-1.0 - hours);
+    double begun = (double)state->hour;
+    if (!(begun < 0.0)) return false;
+    if (firing || hours + begun + 1.0 < early / HOUR_S) return true;
+    state->hour = NAN;
+    if (state->count > 100.0f) {
+        state->count = state->fast = state->spread = state->jitter = state->falls = 0.0f;
+        state->zeros = state->zeros < 0.0f ? state->zeros : 0.0f;
+        state->share = -1.0f;
+        if (state->kind == (float)IN_REGIMES) {
+            regimes_t *regimes = KEEP_ROW(regimes_t, lane, REGIMES, sample->slot);
+            state->kind = UNSETTLED;
+            regimes->width = 0.0f;
+            for (int k = 0; k < MOST_REGIMES; k++) regimes->visits[k] = 0;
+        }
+    }
+    return false;
+}
+
 static finding_t judge_level(lane_t *lane, const sample_t *sample, decline_t *state) {
     finding_t found = {.judged = true, .tells_began = true, .began_s = sample->ts_s};
     double value = sample->value, shift = sample->parameters[SHIFT];
     bool drifted = state->share > 0.0f, in_regimes = state->kind == (float)IN_REGIMES;
     state->zeros = value < 0.0 ? -INFINITY : state->zeros + (float)(value == 0.0);
     bool firing = is_firing(lane, sample);
+    bool early = sample->parameters[EARLY_S] > 0.0 && sample->ts_s >= 0.0 && state->hour < 0.0f;
     if (in_regimes) value = out_of_regime(lane, sample, state, firing);
     double last = state->count == 0.0f ? value : state->last;
     state->falls += value < last;
@@ -178,11 +202,11 @@ static finding_t judge_level(lane_t *lane, const sample_t *sample, decline_t *st
     found.calm = !known || far < 0.5 * shift;
     found.score = known ? far / (far + shift) : 0.0;
     bool moves = drifted || state->share > 0.0f;
-    bool settles = is_nan(sample->parameters[TOLD_KIND]) && state->kind == UNSETTLED && state->count >= 48.0f;
+    bool settles = is_nan(sample->parameters[TOLD_KIND]) && !early && state->kind == UNSETTLED && state->count >= 48.0f;
     if (!moves && !settles) return found;
     drift_t *drift = KEEP_ROW(drift_t, lane, DRIFT, sample->slot);
     if (moves) {
-        drifting_t drifting = follow(state, drift, sample->ts_s, shift * (double)state->spread);
+        drifting_t drifting = follow(state, drift, sample->ts_s, early ? INFINITY : 1.5 * (shift * (double)state->spread));
         found.began_s = drifting.began_s;
         found.breach = found.breach && drifting.is_new;
     }
@@ -254,8 +278,10 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     if (sample->late || found.dismissed) return found;
     if (kind <= COUNTER) return judge_use(lane, sample, state, kind);
     float hour = (float)sample->hour;
-    if (hour == state->hour) return found;
-    state->hour = hour;
+    if (!follow_early(lane, sample, state, is_firing(lane, sample))) {
+        if (hour == state->hour) return found;
+        state->hour = hour;
+    }
     return judge_level(lane, sample, state);
 }
 
@@ -304,8 +330,11 @@ static finding_t combine(lane_t *lane, const sample_t *sample) {
     decline_t *state = sample->state;
     finding_t found = {0};
     float hour = (float)sample->hour;
-    if (sample->late || hour == state->hour) return found;
-    state->hour = hour;
+    if (sample->late) return found;
+    if (!follow_early(lane, sample, state, sample->firing)) {
+        if (hour == state->hour) return found;
+        state->hour = hour;
+    }
     sums_t sums = add_up(lane, sample);
     learn_swing(state, &sums);
     double together = most((double)state->spread, 1.0);

@@ -1,0 +1,82 @@
+"""Recordings that last minutes, and machines whose time is a number of cycles, are judged reading by reading."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from devices.profiles import AUTOMATIC
+from gateway.cli.detect import EARLY_S, detect
+from gateway.detect.engine import Engine
+from gateway.detect.model import AlarmChange, Kind, Samples
+from gateway.detect.settings import DetectSettings
+from tests.detect.stories import HOUR_S, Floats
+
+METRICS = ("current", "flow", "setting")
+
+
+def pump(count: int = 1100, valve_s: int | None = 600) -> Floats:
+    """Current, flow and a setting of a pump; from `valve_s` on its valve closes by a third within twenty readings."""
+    rng = np.random.default_rng(3)
+    closing = np.zeros(count) if valve_s is None else np.clip((np.arange(count) - valve_s) / 20.0, 0.0, 1.0)
+    flow = 32.0 + rng.normal(0.0, 0.5, count) - 10.0 * closing
+    return np.column_stack([1.3 + rng.normal(0.0, 0.2, count), flow, np.full(count, 3.0)])
+
+
+def told(values: Floats, every_s: float = 1.0, *, early_s: float = EARLY_S, compiled: bool = True) -> list[AlarmChange]:
+    ts_s = np.arange(len(values), dtype=np.float64) * np.float64(every_s)
+    samples = Samples(AUTOMATIC, ("a",), np.zeros(len(values), np.int32), ts_s, ts_s, METRICS, values)
+    return Engine({}, DetectSettings(decline_early=early_s), compiled=compiled).judge([samples])
+
+
+@pytest.mark.parametrize("every_s", [0.001, 1.0, 10.0])
+def test_a_valve_that_closes_is_told_within_some_readings(every_s: float) -> None:
+    changes = told(pump(), every_s)
+    assert {change.metric for change in changes} == {"flow"}
+    assert changes[0].kind is Kind.DECLINE
+    assert 600 * every_s < changes[0].ts_s < 640 * every_s
+    assert told(pump(valve_s=None), every_s) == []
+
+
+def test_a_gateway_goes_by_hours() -> None:
+    assert told(pump(), early_s=0.0) == []
+    hourly = told(pump(), HOUR_S, early_s=0.0)
+    assert hourly
+    assert told(pump(), HOUR_S) == hourly
+
+
+@pytest.mark.parametrize("every_s", [1.0, 60.0])
+def test_compiled_or_not_is_the_same(every_s: float) -> None:
+    assert told(pump(), every_s) == told(pump(), every_s, compiled=False)
+
+
+def test_what_was_learnt_in_minutes_is_not_held_against_hours() -> None:
+    """A day's rhythm would be a drift, were its hours compared with the seconds of the beginning."""
+    minutes = np.arange(4 * 1440)
+    values = pump(len(minutes), valve_s=None)
+    values += 2.0 * np.sin(2 * np.pi * (minutes / 1440.0))[:, None] * np.array([0.2, 0.5, 0.0])
+    late = [change for change in told(values, 60.0) if change.event == "raised" and change.ts_s > 2 * EARLY_S]
+    assert late == []
+
+
+def test_a_machine_that_switches_on_and_off_is_told_of_a_few_times_only() -> None:
+    rng = np.random.default_rng(6)
+    is_on = np.repeat(np.arange(40) % 2 == 1, 60)
+    values = pump(len(is_on), valve_s=None)
+    values[:, 0] = np.where(is_on, 5.0, 0.2) + rng.normal(0.0, 0.05, len(is_on))
+    assert len([change for change in told(values, 5.0) if change.event == "raised"]) <= 3
+
+
+def test_cycles_may_be_the_time(tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"device": "pump", "ts": cycle, "metrics": dict(zip(METRICS, values, strict=True))})
+        for cycle, values in enumerate(pump().tolist(), 1)
+    ]
+    file = tmp_path / "cycles.ndjson"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    result = CliRunner().invoke(detect, [str(file)])
+    alarm = json.loads(result.stdout.splitlines()[0])
+    assert (alarm["state"], alarm["metric"]) == ("raised", "flow")
+    assert "1970-01-01T00:00:00.6" in alarm["ts"]
