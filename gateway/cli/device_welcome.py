@@ -32,10 +32,18 @@ def welcome(settings: Settings, device_id: str, password: str, profile: Profile 
     host = (running and running.listen_host) or settings.listen.host
     port = (running and running.listen_port) or settings.listen.port
     tls = settings.listen.tls.enabled
-    command = ["mosquitto_pub", "-h", host, "-p", str(port), "-u", device_id, "-P", password, "-i", device_id]
+    there = _address(host, tls=tls)
+    command = ["mosquitto_pub", "-h", there, "-p", str(port), "-u", device_id, "-P", password, "-i", device_id]
     command += ["--cafile", "YOUR-CA.pem"] if tls else []
     command += ["-q", "1", "-t", topic, "-m", json.dumps({"metrics": _first_metrics(profile)})]
     return Welcome(device_id, device_id, password, host, port, tls=tls, topic=topic, try_it=shlex.join(command))
+
+
+def _address(host: str, *, tls: bool) -> str:
+    """Where to connect to: not all addresses at once, and with TLS by the name that the certificate has."""
+    if host not in {"0.0.0.0", "::"}:  # noqa: S104  # compared with, not bound to
+        return host
+    return "YOUR-GATEWAY" if tls else "127.0.0.1"
 
 
 def _first_metrics(profile: Profile | None) -> dict[str, float]:
