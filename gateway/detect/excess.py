@@ -57,6 +57,8 @@ DRAIN_EVIDENCE: Final = 0.6
 RISE: Final = 0.3  # least excess, as a share of what is expected
 DRAIN_RISE: Final = 0.6  # a day out on the road takes half as much again
 ALONE: Final = 2.0  # times the evidence, without a companion
+OFTEN: Final = 4.0  # typical uses a day: of what is used more seldom, a few uses on end are no surge…
+SELDOM: Final = 3.0  # …and this many times the evidence at most is asked for
 
 
 class Step:
@@ -106,7 +108,8 @@ class Step:
         before = wide(state, "surge")
         normal = _or_else(told["swings"], np.where(drains, DRAIN_SWINGS, SWINGS))
         surge = np.where(known, np.maximum(before + (swings - normal) * weight, 0.0), before)
-        bar = _or_else(told["evidence"], np.where(drains, DRAIN_EVIDENCE, np.where(has, EVIDENCE, ALONE * EVIDENCE)))
+        amounts = np.where(has, EVIDENCE, ALONE * EVIDENCE) * self._seldom(whole)
+        bar = _or_else(told["evidence"], np.where(drains, DRAIN_EVIDENCE, amounts))
         rise = _or_else(told["rise"], np.where(drains, DRAIN_RISE, RISE))
         ripe = days > told["habit"]
         surge = np.where(ripe, surge, np.minimum(surge, DOUBTED * bar))
@@ -124,6 +127,11 @@ class Step:
         self._close(there)
         began_s = np.where(np.isfinite(run), run, self._hour) * HOUR_S
         return breach, calm, score, began_s
+
+    def _seldom(self, whole: Floats) -> Floats:
+        """How many times the evidence is asked for, where a day sees a few uses only."""
+        times = OFTEN * wide(self._state, "typical") / np.where(whole > 0, whole, 1.0)
+        return np.sqrt(np.minimum(np.maximum(times, 1.0), SELDOM * SELDOM))
 
     def _is_told_of(self) -> Mask:
         """Whether another amount's surge is up or was lately, where those of a device are one alarm."""

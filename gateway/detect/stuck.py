@@ -2,8 +2,13 @@
 
 How likely a run of identical values is, is told by how often this series repeats itself: what is measured finely hardly
 ever does, a coarse gauge often. A run must be unlikelier than chance, last, and be longer than every run before it, by
-a margin; much longer where it is at the value at which this series rests. Zeros are no run (a thing that is not used),
-and neither is what hardly ever falls (a counter at rest) or repeats itself most of the time (a state).
+a margin. Zeros are no run (a thing that is not used), and neither is what hardly ever falls (a counter at rest) or
+repeats itself most of the time (a state).
+
+Many series have a value at which they rest: the calories of a body that lies still, sixty minutes of sitting in an
+hour. It is found as the value that has most of the repetitions. A run at it says little, and is judged by the runs at
+it before; what is said of all other values is learnt without it. Where it has not shown that value yet, the device's
+other metrics tell: while one of them is at zero and others change, the device lies somewhere, and is not stuck.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +17,14 @@ from typing import Final
 import numpy as np
 
 from devices.profiles.model import Metric
-from gateway.detect.arrays import Floats, Indices
+from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.detector import Batch, Findings, Moment, Parameter, Words
 from gateway.detect.exact import exp2_of, log_of
 from gateway.detect.groups import rarely
 from gateway.detect.kinds import LearntKind, tell_kind
 from gateway.detect.model import Kind
 from gateway.detect.settings import DetectSettings
-from gateway.detect.table import Field, Rows
+from gateway.detect.table import Field, Numeric, Rows
 from gateway.detect.words import say_instant, say_metric, say_number, say_quantity, say_span
 
 RATE: Final = 0.01  # of what is learnt, per sample
@@ -32,15 +37,19 @@ MARGIN: Final = 1.5  # over the longest run so far
 FADED: Final = 0.97  # what remains of the longest run when another ends
 MOST_RECORD: Final = 1.5  # times the run that would have raised an alarm
 TELLING: Final = 2.0  # repetitions that make a run one
-LONG: Final = 0.5  # of the longest run: its value is one at which the series rests
-PATIENCE: Final = 4.0  # times as long a run at that value
+SETTLED: Final = 4.0  # repetitions more than at all other values together: the series rests at this one
+MOST_RESTED: Final = 500.0  # that are counted, so that another value can take its place
+PATIENCE: Final = 10.0  # times as long a run at that value, or one that goes with others' rest
+AS_LONG: Final = 0.5  # of a run: another that is not as long is none
+LATELY_S: Final = 3 * 3600.0  # metrics that were heard of within this time tell how a device is
+REST_MARGIN: Final = 2.0  # over the longest run at it so far
 
 
 class Stuck:
     """The likelihood of a run of identical values, by the series' own habit of repeating itself."""
 
     name: Final = "stuck"
-    version: Final = 1
+    version: Final = 2
     kind: Final = Kind.STUCK
     fields: Sequence[Field] = (
         Field("last", initial=np.nan),  # value
@@ -51,8 +60,10 @@ class Stuck:
             "run",
             (
                 Field("since_s", initial=np.nan, group="run"),  # first repetition of the present run
-                Field("rest", initial=np.nan, group="run"),  # value at which it stood still for about as long as ever
-                Field("record", "f4", group="run"),  # longest run so far, fading
+                Field("rest", "f4", np.nan, group="run"),  # value that has most of the repetitions
+                Field("rested", "f4", group="run"),  # how many more than all others
+                Field("rests", "f4", group="run"),  # longest run at it, fading
+                Field("record", "f4", group="run"),  # longest other run so far, fading
             ),
         ),
     )
@@ -63,6 +74,7 @@ class Stuck:
         Parameter("kind", minimum=0.0, maximum=4.0),  # a LearntKind; else it is learnt
     )
     evidence_points: Final = 0
+    looks_around: Final = True
 
     def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
         """A profile tells counters and states, which are never stuck."""
@@ -73,6 +85,10 @@ class Stuck:
         """Any combination is fine."""
         del parameters
         return None
+
+    def migrate(self, version: int, saved: Mapping[str, Numeric]) -> Mapping[str, Numeric] | None:
+        """Version 1 had one record for all values, and no more than a guess at where the series rests."""
+        return {name: field for name, field in saved.items() if name != "rest"} if version == 1 else None
 
     def judge(self, state: Rows, batch: Batch) -> Findings:
         """Count repetitions. Late samples, and zeros after zeros, say nothing."""
@@ -91,18 +107,25 @@ class Stuck:
         touched = np.flatnonzero(same | (changed & (run > 0)))
         repeats = state["repeats"].astype(np.float64)
         breach, score, began_s = np.zeros(len(state), bool), np.zeros(len(state)), batch.ts_s.copy()
+        rests = np.zeros(len(state), bool)
         if len(touched):
             some = state.at(touched)
-            bar = _bar(some, repeats[touched], _at(batch, "unlikely", touched), _at(batch, "times", touched))
-            bar = np.where(last[touched] == some["rest"], PATIENCE * bar, bar)
-            began_s[touched] = _follow(some, batch.ts_s[touched], (run[touched], last[touched]), bar)
+            rests[touched] = (last[touched].astype(np.float32) == some["rest"]) & (some["rested"] >= SETTLED)
+            told_of = _at(batch, "unlikely", touched), _at(batch, "times", touched)
+            bar = _bar(some, repeats[touched], told_of, rests[touched])
+            ended = run[touched], last[touched], rests[touched]
+            began_s[touched] = _follow(some, batch.ts_s[touched], ended, bar)
             lasts = batch.ts_s[touched] - began_s[touched] >= _at(batch, "lasting", touched)
             usual = (repeats[touched] > MOST_SHARE) | (falls[touched] < FEW_FALLS)
             length = some["run"].astype(np.float64)
-            breach[touched] = (length >= bar) & lasts & ~usual
+            wrong = (length >= bar) & lasts & ~usual
+            new = np.flatnonzero(wrong & ~batch.firing[touched] & ~rests[touched])
+            new = new[length[new] < PATIENCE * bar[new]]
+            wrong[new[_others_rest(batch, some.index[new], touched[new], length[new])]] = False
+            breach[touched] = wrong
             score[touched] = length / (length + bar)
         # A run counts once it is over: while it lasts, it must not become what is usual.
-        repeats = np.where(changed, 1.0 - (1.0 - repeats) * exp2_of(run * LOG2_REST), repeats)
+        repeats = np.where(changed & ~rests, 1.0 - (1.0 - repeats) * exp2_of(run * LOG2_REST), repeats)
         state["repeats"] = np.where(changed, repeats + RATE * (0.0 - repeats), repeats)
         return Findings(breach, changed, score, judged=counts, began_s=began_s, dismissed=resting)
 
@@ -126,20 +149,48 @@ def _at(batch: Batch, name: str, chosen: Indices) -> Floats:
     return np.broadcast_to(batch.parameter(name), len(batch.ts_s))[chosen]
 
 
-def _bar(state: Rows, repeats: Floats, unlikely: Floats, times: Floats) -> Floats:
-    """How many repetitions are too many."""
+def _bar(state: Rows, repeats: Floats, told: tuple[Floats, Floats], rests: Mask) -> Floats:
+    """How many repetitions are too many; `told` are the parameters `unlikely` and `times`."""
+    unlikely, times = told
     per_repetition = -log_of(np.maximum(np.minimum(repeats, 0.99), LEAST_SHARE))
-    return np.maximum(np.maximum(unlikely / per_repetition, times), MARGIN * state["record"].astype(np.float64))
+    chance = np.maximum(unlikely / per_repetition, times)
+    longest, record = state["rests"].astype(np.float64), state["record"].astype(np.float64)
+    least = np.where(rests, REST_MARGIN * longest, MARGIN * record)
+    return np.maximum(np.where(rests, PATIENCE * chance, chance), least)
 
 
-def _follow(state: Rows, ts_s: Floats, ended: tuple[Floats, Floats], bar: Floats) -> Floats:
-    """When each run began. What has ended, so many repetitions of a value, becomes the record."""
-    (run, value), record = ended, state["record"].astype(np.float64)
-    runs = (state["run"] > 0) | (run < TELLING)
-    state["rest"] = np.where(~runs & (run >= LONG * record), value, state["rest"])
+def _others_rest(batch: Batch, own: Indices, chosen: Indices, length: Floats) -> Mask:
+    """Whether a device's other metrics are mostly at zero, and not all the rest of them is stuck as well, [chosen]."""
+    if batch.peers is None or not len(chosen):
+        return np.zeros(len(chosen), np.bool_)
+    slots = batch.peers.slots[chosen]
+    others = (slots >= 0) & (slots != own[:, None])
+    row, column = np.nonzero(others)
+    its = batch.peers.rows(slots[row, column])
+    zero, runs = its["last"] == 0, its["run"] >= AS_LONG * length[row]
+    here = its["newest_s"] >= batch.ts_s[chosen][row] - LATELY_S
+    kinds = here & zero, here & ~zero & ~runs, here & ~zero & runs
+    idle, change, stand = (np.bincount(row, weights=each, minlength=len(chosen)) for each in kinds)
+    held: Mask = (idle > 0) & (idle >= change) & ((change > 0) | (stand == 0))
+    return held
+
+
+def _follow(state: Rows, ts_s: Floats, ended: tuple[Floats, Floats, Mask], bar: Floats) -> Floats:
+    """When each run began. What has ended, so many repetitions of a value, becomes the record, and may be its rest."""
+    run, value, rests = ended
+    runs = (state["run"] > 0) | (run < 1.0)
+    same = value.astype(np.float32) == state["rest"]
+    rested = state["rested"].astype(np.float64)
+    rested = np.where(same, np.minimum(rested + run, MOST_RESTED), rested - run)
+    other = ~runs & (rested < 0)
+    state["rest"] = np.where(other, value, state["rest"])
+    state["rested"] = np.where(runs, state["rested"], np.abs(rested))
     since_s = np.fmin(state["since_s"], ts_s)
-    closed = np.maximum(FADED * record, np.minimum(run, MOST_RECORD * bar))
-    state["record"] = np.where(runs, record, closed)
+    for name, its in (("rests", rests), ("record", ~rests)):
+        record = state[name].astype(np.float64)
+        closed = np.maximum(FADED * record, np.minimum(run, MOST_RECORD * bar))
+        state[name] = np.where(~runs & its & (run >= TELLING), closed, record)
+    state["rests"] = np.where(other, 0.0, state["rests"])
     state["since_s"] = np.where(state["run"] > 0, since_s, np.nan)
     state.flush()
     return since_s

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from gateway.detect.model import AlarmChange
+from devices.profiles import AUTOMATIC
+from gateway.detect.lines import Line
+from gateway.detect.model import AlarmChange, Kind
+from gateway.detect.settings import DetectSettings
+from gateway.detect.stream import Stream
+from gateway.detect.stuck import Stuck
 from tests.detect.stories import HOUR_S, START_S, Floats, engine_for, habit, hours, judge, profile_of
 
 
@@ -74,3 +79,66 @@ def test_one_that_moves_again_is_told_as_over() -> None:
     values = pulse(600)
     values[400:430] = 66.6
     assert [change.event for change in found(values) if change.event != "updated"] == ["raised", "cleared"]
+
+
+def calories(days: int, seed: int = 1) -> Floats:
+    """Whole calories of each hour: what a body at rest needs, and what the steps of the day add."""
+    return np.round(71.4 + 0.05 * habit(days, seed), 1)
+
+
+def test_a_weekend_at_what_a_body_needs_at_rest_is_not_stuck() -> None:
+    values = calories(40)
+    values[30 * 24 + 18 : 32 * 24 + 9] = 71.4
+    assert found(values) == []
+
+
+def test_a_body_that_rests_every_night_may_still_be_stuck_elsewhere() -> None:
+    values = calories(40)
+    values[10 * 24 + 18 : 12 * 24 + 9] = 71.4  # a long rest is no measure of what is said of other values
+    values[30 * 24 + 12 :] = 103.7
+    changes = found(values)
+    assert [change.event for change in changes][:1] == ["raised"]
+    assert changes[0].ts_s <= START_S + (30 * 24 + 12 + 14) * HOUR_S
+
+
+def stuck_of(metrics: dict[str, Floats]) -> list[tuple[str, str | None, float]]:
+    """What a stream tells of standing still, of a device without a profile: event, metric and hour."""
+    rows = enumerate(zip(*metrics.values(), strict=True))
+    lines = [
+        Line("a", START_S + HOUR_S * i, {name: float(of) for name, of in zip(metrics, row, strict=True)})
+        for i, row in rows
+    ]
+    changes = Stream(AUTOMATIC, DetectSettings()).take(lines)
+    found = [change for change in changes if change.kind is Kind.STUCK and change.event == "raised"]
+    return [(change.event, change.metric, (change.ts_s - START_S) / HOUR_S) for change in found]
+
+
+def worn(days: int) -> dict[str, Floats]:
+    """A wearable whose owner never sits for a whole hour, until it lies on a table."""
+    steps = np.round(habit(days)).astype(np.float64)
+    rest = 57 - steps / 60 + np.random.default_rng(5).normal(size=len(steps))
+    sitting = np.minimum(np.round(rest, 1), 59.9).astype(np.float64)
+    battery = (100.0 - np.arange(len(steps)) % 100).astype(np.float64)
+    return {"steps": steps, "walked": (steps * 0.7).astype(np.float64), "sitting": sitting, "battery": battery}
+
+
+def test_what_stands_still_while_the_others_rest_lies_on_a_table() -> None:
+    metrics = worn(30)
+    away = slice(25 * 24 + 9, 26 * 24 + 5)
+    for name, rests in {"steps": 0.0, "walked": 0.0, "sitting": 60.0}.items():
+        metrics[name][away] = rests
+    assert stuck_of(metrics) == []
+
+
+def test_what_stands_still_while_the_others_go_on_is_stuck() -> None:
+    metrics = worn(30)
+    metrics["sitting"][25 * 24 + 9 :] = 60.0
+    told = stuck_of(metrics)
+    assert [(event, metric) for event, metric, _ in told] == [("raised", "sitting")]
+    assert told[0][2] <= 25 * 24 + 9 + 24
+
+
+def test_state_of_version_one_goes_on_without_its_guess_at_a_rest() -> None:
+    saved = {"run": np.ones(1), "rest": np.ones(1), "record": np.ones(1)}
+    assert set(Stuck().migrate(1, saved) or {}) == {"run", "record"}
+    assert Stuck().migrate(3, saved) is None

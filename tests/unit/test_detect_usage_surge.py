@@ -259,3 +259,12 @@ def test_an_hour_of_exercise_now_and_then_is_no_surge() -> None:
         else:
             minutes[24 * day + int(rng.integers(8, 20))] = float(rng.integers(0, 4))
     assert [change for change in device({"steps": steps, "minutes": minutes}) if change.metric == "minutes"] == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_four_of_what_comes_once_in_two_days_are_no_surge(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    use = np.where(rng.random(60 * 24) < 1 / 48, 1.0, 0.0)
+    day = 40 * 24
+    use[[day + 9, day + 33, day + 40, day + 60]] = 1.0
+    assert run(use) == []

@@ -51,7 +51,8 @@
 #define STUCK_HOT(ONE, MANY) \
     ONE(double, newest_s) ONE(double, last) ONE(float, phase) ONE(float, run) ONE(float, repeats) ONE(float, falls)
 
-#define STILL_GROUP(ONE, MANY) ONE(double, since_s) ONE(double, rest) ONE(float, record)
+#define STILL_GROUP(ONE, MANY) \
+    ONE(double, since_s) ONE(float, rest) ONE(float, rested) ONE(float, rests) ONE(float, record)
 
 #define DAY_GROUP(ONE, MANY) ONE(float, use) ONE(float, covered)
 

@@ -8,22 +8,47 @@ enum { UNLIKELY = PARAMETERS, TIMES, LASTING_S, TOLD_KIND };
 static const double RATE = 0.01;
 static const double LOG2_REST = -0.014499569695115089;
 
+/* Whether this is the value at which the series rests. */
+INLINE bool is_rest(const still_t *still, double value) { return (float)value == still->rest && still->rested >= 4.0f; }
+
 /* How many repetitions are too many. */
-static double bar_of(const still_t *still, double repeats, const double *p) {
-    double per_repetition = -log_of(most(least(repeats, 0.99), 0.01));
-    return most(most(p[UNLIKELY] / per_repetition, p[TIMES]), 1.5 * (double)still->record);
+static double bar_of(const still_t *still, double repeats, bool rests, const double *p) {
+    double per_repetition = -log_of(most(least(repeats, 0.99), 0.01)), chance = most(p[UNLIKELY] / per_repetition, p[TIMES]);
+    return rests ? most(10.0 * chance, 2.0 * (double)still->rests) : most(chance, 1.5 * (double)still->record);
 }
 
-/* When the run began. What has ended becomes the record. */
-static double follow(const stuck_t *state, still_t *still, double ts_s, double run, double value, double bar) {
-    double began_s = least(ts_s, still->since_s), record = (double)still->record;
+/* When the run began. What has ended becomes the record, and its value may be the one at which the series rests. */
+static double follow(const stuck_t *state, still_t *still, double ts_s, double run, double value, bool rests, double bar) {
+    double began_s = least(ts_s, still->since_s), rested = (double)still->rested;
     bool runs = state->run > 0.0f;
-    if (!runs && run >= 2.0) {
-        if (run >= 0.5 * record) still->rest = value;
-        still->record = (float)most(0.97 * record, least(1.5 * bar, run));
+    if (!runs && run >= 1.0) {
+        rested = (float)value == still->rest ? least(rested + run, 500.0) : rested - run;
+        float *record = rests ? &still->rests : &still->record;
+        if (run >= 2.0) *record = (float)most(0.97 * (double)*record, least(1.5 * bar, run));
+        if (rested < 0.0) {
+            still->rest = (float)value;
+            still->rests = 0.0f;
+        }
+        still->rested = (float)(rested < 0.0 ? -rested : rested);
     }
     still->since_s = runs ? began_s : NAN;
     return began_s;
+}
+
+/* Whether other metrics of the device are mostly at zero, and not all the rest of them is stuck as well. */
+static bool others_rest(const lane_t *lane, const sample_t *sample, double length) {
+    int64_t idle = 0, change = 0, stand = 0;
+    for (int64_t k = 0; k < lane->parts; k++) {
+        int64_t slot = lane->slots[sample->seat * lane->columns + lane->part[k]];
+        if (slot < 0 || slot == sample->slot) continue;
+        const stuck_t *other = row_of(lane, HOT, slot);
+        if (!(other->newest_s >= sample->ts_s - 3.0 * HOUR_S)) continue;
+        bool zero = other->last == 0.0, runs = (double)other->run >= 0.5 * length;
+        idle += zero;
+        stand += !zero && runs;
+        change += !zero && !runs;
+    }
+    return idle && idle >= change && (change || !stand);
 }
 
 INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
@@ -42,18 +67,20 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     found.judged = found.tells_began = true;
     found.calm = !same;
     found.began_s = sample->ts_s;
+    bool rests = false;
     if (same || run > 0.0) {
         still_t *still = KEEP_ROW(still_t, lane, STILL, sample->slot);
-        double bar = bar_of(still, repeats, p), length = (double)state->run;
-        if (last == still->rest) bar = 4.0 * bar;
-        found.began_s = follow(state, still, sample->ts_s, run, last, bar);
+        rests = is_rest(still, last);
+        double bar = bar_of(still, repeats, rests, p), length = (double)state->run;
+        found.began_s = follow(state, still, sample->ts_s, run, last, rests, bar);
         bool lasts = sample->ts_s - found.began_s >= p[LASTING_S];
         found.breach = length >= bar && lasts && !(repeats > 0.6 || falls < 0.05);
+        if (found.breach && !sample->firing && !rests && length < 10.0 * bar) found.breach = !others_rest(lane, sample, length);
         found.score = length / (length + bar);
     }
     if (same) return found;
     /* A run counts once it is over: while it lasts, it must not become what is usual. */
-    repeats = 1.0 - (1.0 - repeats) * (run > 0.0 ? exp2_of(run * LOG2_REST) : 1.0);
+    repeats = 1.0 - (1.0 - repeats) * (run > 0.0 && !rests ? exp2_of(run * LOG2_REST) : 1.0);
     state->repeats = (float)(repeats + RATE * (0.0 - repeats));
     return found;
 }

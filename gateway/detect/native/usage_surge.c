@@ -250,7 +250,9 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, dou
     double swings = within_both(excess / width, 2.5);
     double before = (double)state->surge, normal = or_else(p[NORMAL], kind == DRAIN ? 1.5 : 1.1);
     double surge = known ? most(before + (swings - normal) * hour.weight, 0.0) : before;
-    double bar = or_else(p[MOST_EVIDENCE], kind == DRAIN ? 0.6 : hour.has ? 1.7 : 2.0 * 1.7);
+    double seldom = 4.0 * (double)state->typical / (hour.whole > 0.0 ? hour.whole : 1.0);
+    double amounts = (hour.has ? 1.7 : 2.0 * 1.7) * sqrt(least(most(seldom, 1.0), 9.0));
+    double bar = or_else(p[MOST_EVIDENCE], kind == DRAIN ? 0.6 : amounts);
     double rise = or_else(p[RISE], kind == DRAIN ? 0.6 : 0.3);
     bool ripe = (double)state->days > p[HABIT_DAYS];
     if (!ripe) surge = least(surge, 0.5 * bar);
