@@ -52,7 +52,7 @@ def bench(context: click.Context) -> None:
 
 @bench.command(short_help="Readings stored per second, beside its peers.")
 @click.option(
-    "--seconds", default=2.0, show_default=True, help="Size of a round: what lasts so long at 100,000 a second."
+    "--seconds", default=4.0, show_default=True, help="Size of a round: what lasts so long at 100,000 a second."
 )
 @click.option("--rounds", default=3, show_default=True, help="How often everybody takes a turn, after warming up.")
 @click.option("--connections", default=1000, show_default=True, help="Devices that send, each on its own connection.")
