@@ -71,7 +71,7 @@ class Ahead:
         return min((at_s for at_s in waiting if at_s is not None), default=None)
 
     def look(self) -> None:
-        """Take a batch and decode it, as soon as one waits, or half a one to which no more comes.
+        """Take a batch and decode it, as soon as one waits, or enough to which no more comes.
 
         For when the database has its work to do. What is in a dialect waits for its turn, for it may lean on what has
         been stored of earlier messages; and so do devices that have to be looked up.
@@ -80,8 +80,8 @@ class Ahead:
             return
         queue, waited = self._queue, self._waited
         self._look_no_more()
-        if not queue.has_half_a_batch:
-            queue.when_half(self.look)
+        if not queue.is_worth_a_batch:
+            queue.when_worth_it(self.look)
             return
         if queue.packets > waited and not queue.has_a_batch:
             self._waited = queue.packets
@@ -93,7 +93,7 @@ class Ahead:
         self._early = _Early(pieces, _oldest_s(pieces), batch, self._sources.devices.changes)
 
     def _look_no_more(self) -> None:
-        self._queue.when_half(None)
+        self._queue.when_worth_it(None)
         self._waited = 0
         if self._again is not None:
             self._again.cancel()

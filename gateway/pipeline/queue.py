@@ -47,7 +47,7 @@ class PacketQueue:
         self._mixed: list[Mixed] = []  # not in lanes yet, and later than whatever of their origins is
         self._mixing: set[int] = set()  # whose it is
         self._waiting_doors: list[Callable[[], None]] = []
-        self._on_half: Callable[[], None] | None = None
+        self._when_worth_it: Callable[[], None] | None = None
         self._arrived = asyncio.Event()
         self._ripe = asyncio.Event()
         self._since_s = 0.0  # when the oldest packet began to wait, on the loop's clock
@@ -74,9 +74,9 @@ class PacketQueue:
             self._since_s = asyncio.get_running_loop().time()
         if self.has_a_batch:
             self._ripe.set()
-        if self._on_half is not None and self.has_half_a_batch:
-            asyncio.get_running_loop().call_soon(self._on_half)
-            self._on_half = None
+        if self._when_worth_it is not None and self.is_worth_a_batch:
+            asyncio.get_running_loop().call_soon(self._when_worth_it)
+            self._when_worth_it = None
         return not self.is_full
 
     def _append(self, bunch: Bunch) -> None:
@@ -105,13 +105,17 @@ class PacketQueue:
         return self.packets >= self._settings.max_readings
 
     @property
-    def has_half_a_batch(self) -> bool:
-        """Whether so much waits that it is worth a batch of its own."""
-        return 2 * self.packets >= self._settings.max_readings
+    def is_worth_a_batch(self) -> bool:
+        """Whether so much waits that it is worth one although the database is busy.
 
-    def when_half(self, call: Callable[[], None] | None) -> None:
-        """Call once, soon after half a batch waits; None takes that back."""
-        self._on_half = call
+        Half a batch is: devices at a door of ours send no more until they are answered. Those of a broker do, so that
+        there the batch is left to grow, and what a commit costs is shared by as many as may be.
+        """
+        return (1 if self._mixed and not self._lanes else 2) * self.packets >= self._settings.max_readings
+
+    def when_worth_it(self, call: Callable[[], None] | None) -> None:
+        """Call once, soon after so much waits that it is worth a batch; None takes that back."""
+        self._when_worth_it = call
 
     @property
     def is_full(self) -> bool:

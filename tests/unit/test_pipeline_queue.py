@@ -181,6 +181,22 @@ async def test_waiting_ends_with_a_full_batch_or_with_its_age() -> None:
     assert await asyncio.wait_for(young.wait(600), 120)
 
 
+async def test_half_a_batch_is_worth_one_to_devices_that_wait_for_it_and_a_whole_one_to_a_broker() -> None:
+    door = Door(keeps_order=False)
+    ours, brokers = PacketQueue(settings(max_readings=4)), PacketQueue(settings(max_readings=4))
+    told = asyncio.Event()
+    brokers.when_worth_it(told.set)
+
+    ours.put(packets(door, 2))
+    brokers.put([mixed(door, "a", "b")])
+    assert ours.is_worth_a_batch
+    assert not brokers.is_worth_a_batch
+    brokers.put([mixed(door, "c", "d")])
+    assert brokers.is_worth_a_batch
+    async with asyncio.timeout(60):
+        await told.wait()
+
+
 def test_a_batch_grows_older_while_many_keep_coming() -> None:
     assert is_worth_waiting(1000, 40_000, 0.025, 0.025)
     assert not is_worth_waiting(50, 2000, 0.025, 0.025), "few"
