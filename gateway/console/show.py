@@ -64,6 +64,10 @@ class Shown:
 
         return Markup(_MOMENT.sub(put, said))  # noqa: S704 - escaped right here
 
+    def has_passed(self, day: date | None) -> bool:
+        """Whether a day, where there is one, is over."""
+        return day is not None and day < to_datetime(self.now_s).date()
+
     def date(self, day: date | None) -> str:
         """A day, with its year."""
         return "—" if day is None else f"{self.day(day)} {day.year}"

@@ -154,6 +154,14 @@ def test_no_page_has_a_serious_fault_of_access_or_is_wider_than_its_screen(  # n
     assert found == []
 
 
+def test_on_a_narrow_screen_a_list_shows_what_is_wrong_before_what_a_device_is(window: Window) -> None:
+    window.page.set_viewport_size(NARROW)  # pyright: ignore[reportArgumentType]
+    window.go("/devices")
+    for column in ("alarms", "cases"):
+        expect(window.page.get_by_role("columnheader", name=column)).to_be_in_viewport(ratio=1)
+    window.page.set_viewport_size(WIDE)  # pyright: ignore[reportArgumentType]
+
+
 def test_a_fault_of_access_would_be_found(window: Window) -> None:
     _dress(window, "light", "en")
     window.page.set_viewport_size({"width": 1280, "height": 860})

@@ -1,7 +1,10 @@
-"""How a deadline is shown: urgent until somebody has acted, and then met or missed."""
+"""How a deadline is shown: urgent until somebody has acted, and then met or missed; and what has passed."""
+
+from datetime import date
 
 import pytest
 
+from gateway.console.pages.backtests import say_duration
 from gateway.console.show import DAY_S, HOUR_S, Shown
 from gateway.console.words import load_words
 
@@ -25,3 +28,14 @@ def test_what_has_been_taken_up_is_late_no_longer(
     shown = str(Shown(load_words()["en"], NOW_S).due(due_s, done_s))
     assert f">{says}<" in shown
     assert f'class="due {kind}"' in shown
+
+
+def test_a_warranty_has_passed_after_its_last_day() -> None:
+    shown = Shown(load_words()["en"], NOW_S)  # 15 January 2027
+    days = (date(2027, 1, 14), date(2027, 1, 15), None)
+    assert [shown.has_passed(day) for day in days] == [True, False, False]
+
+
+def test_a_span_is_offered_as_one_may_write_it() -> None:
+    spans = (32_400.0, 259_200.0, 60.0, 90.0, 0.0, 0.5)
+    assert [say_duration(span) for span in spans] == ["9h", "3d", "1m", "90s", "0s", "0.5s"]

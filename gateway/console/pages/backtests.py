@@ -133,9 +133,16 @@ def knobs_of(profile: Profile, watch: Watch, settings: DetectSettings) -> list[K
             continue
         given = watch.parameters.get(parameter.name)
         counts = usual[parameter.name]
-        unsaid = "" if math.isnan(counts) else f"{counts:g}" + (" s" if parameter.span else "")
+        unsaid = "" if not math.isfinite(counts) else say_duration(counts) if parameter.span else f"{counts:g}"
         knobs.append(Knob(parameter.name, "" if given is None else str(given), unsaid))
     return sorted(knobs, key=lambda knob: (not knob.given, knob.name))
+
+
+def say_duration(seconds: float) -> str:
+    """A span of time as one may write it into a field: `9h`."""
+    sizes = ((86_400, "d"), (3600, "h"), (60, "m"))
+    size, unit = next(((size, unit) for size, unit in sizes if seconds and seconds % size == 0), (1, "s"))
+    return f"{seconds / size:g}{unit}"
 
 
 def _changed(watch: Watch, fields: Mapping[str, str]) -> Watch:
