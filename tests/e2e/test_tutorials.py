@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from collections.abc import Generator
 from contextlib import contextmanager
 from html import unescape
@@ -23,7 +24,7 @@ from gateway.detect.engine import Engine
 from gateway.detect.settings import DetectSettings
 from gateway.settings import load_settings
 from tests.detect.stories import Story, hours, judge, profile_of
-from tests.services.gateway import GatewayProcess
+from tests.services.gateway import GatewayProcess, run_careloop
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIALS = ROOT / "docs" / "tutorials"
@@ -72,15 +73,35 @@ def log_in(device_id: str, password: str, port: int) -> None:
     client.disconnect()
 
 
+def printed(page: str, title: str) -> str:
+    """The block of a tutorial that bears this title."""
+    found = re.search(rf'```\w+ title="{re.escape(title)}"\n(.*?)```', (TUTORIALS / page).read_text(), re.DOTALL)
+    assert found is not None
+    return dedent(found[1])
+
+
 def test_the_profile_of_the_tutorial_is_one(tmp_path: Path) -> None:
-    text = re.search(
-        r'```toml title="profiles/kettle.toml"\n(.*?)```', (TUTORIALS / "profile.md").read_text(), re.DOTALL
-    )
-    assert text is not None
-    (tmp_path / "kettle.toml").write_text(text[1])
+    (tmp_path / "kettle.toml").write_text(printed("profile.md", "profiles/kettle.toml"))
     kettle = load_profiles((tmp_path,))["kettle"]
     assert [watch.name for watch in kettle.watches] == ["too-hot", "used-less", "gone-quiet"]
     assert kettle.playbooks[0].problem == kettle.watches[0].problem
+
+
+def test_that_profile_tells_of_the_printed_readings_what_the_tutorial_says(tmp_path: Path) -> None:
+    (tmp_path / "kettle.toml").write_text(printed("profile.md", "profiles/kettle.toml"))
+    (tmp_path / "hot.ndjson").write_text(printed("profile.md", "hot.ndjson"))
+    done = run_careloop("detect", "--profile", tmp_path / "kettle.toml", tmp_path / "hot.ndjson")
+    (told,) = map(json.loads, done.stdout.splitlines())
+    assert told["state"] == "raised"
+    assert f"*{told['explanation']}*" in (TUTORIALS / "profile.md").read_text()
+
+
+def test_the_package_of_the_detectors_tutorial_registers_it() -> None:
+    package = tomllib.loads(printed("detector.md", "my-detector/pyproject.toml"))["project"]
+    assert {"name", "version"} <= set(package)  # without them pip refuses it
+    ((name, where),) = package["entry-points"]["careloop.detectors"].items()
+    assert f"my-detector/{where.split(':')[0].replace('.', '/')}.py" in (TUTORIALS / "detector.md").read_text()
+    assert tomllib.loads(printed("detector.md", "profiles/kettle.toml"))["watches"][0]["detector"] == name
 
 
 def test_the_detector_of_the_tutorial_tells_of_a_jump() -> None:
@@ -117,9 +138,7 @@ def text_of(page: Path) -> str:
 
 
 def test_the_settings_that_let_the_board_in_are_settings(tmp_path: Path) -> None:
-    text = re.search(r'```toml title="careloop.toml"\n(.*?)```', (TUTORIALS / "device.md").read_text(), re.DOTALL)
-    assert text is not None
-    (tmp_path / "careloop.toml").write_text(dedent(text[1]))
+    (tmp_path / "careloop.toml").write_text(printed("device.md", "careloop.toml"))
     listen = load_settings(tmp_path / "careloop.toml", {}).listen
     assert Path(listen.tls.certificate).name == "gateway.pem"
     assert Path(listen.tls.key).name == "gateway.key"
