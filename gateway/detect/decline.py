@@ -171,8 +171,9 @@ class Decline:
             return Words(text, expected, observed, window_s, evidence)
         times = f"{say_number(abs(fast) / spread)} times as far as it usually varies" if spread > 0 else "far"
         way = "up" if fast > 0 else "down"
+        when = f"since {since} ({say_span(window_s)})" if window_s > 0 else "lately"
         text = (
-            f"{name} has drifted {way} to {observed} since {since} ({say_span(window_s)}): its "
+            f"{name} has drifted {way} to {observed} {when}: its "
             f"own level was {say_quantity(slow, unit)}, and this is {times}"
         )
         return Words(text, expected, observed, window_s, evidence)

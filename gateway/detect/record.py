@@ -20,7 +20,7 @@ from gateway.detect.kinds import KIND_FIELDS, LearntKind, difference, learn_kind
 from gateway.detect.model import Kind
 from gateway.detect.settings import DetectSettings
 from gateway.detect.table import Field, Numeric, Rows
-from gateway.detect.words import say_metric, say_quantity
+from gateway.detect.words import say_metric, say_number, say_quantity, say_span
 
 SLOW: Final = 0.002  # of the slow mean towards each sample
 HOURLY: Final = 0.03
@@ -151,9 +151,13 @@ class Record:
             return Words(f"{now} within what this device has shown before", expected, observed, window_s)
         observed = say_quantity(seen if moment.event == "raised" or counts else moment.value, unit)
         now = f"{name} rose by {observed}" if counts else f"{name} {observed}"
-        return Words(
-            f"{now}: {SAYINGS[int(state['feature'][0])]}; expected was {expected}", expected, observed, window_s
+        off = (max(seen - high, low - seen) / (high - low)) if high > low else 0.0
+        unusual = f", and this is out by {say_number(off)} times that range" if off > 0 else ""
+        text = (
+            f"{now}: {SAYINGS[int(state['feature'][0])]}; expected was {expected}, by {say_span(window_s)} of its own "
+            f"past{unusual}"
         )
+        return Words(text, expected, observed, window_s)
 
     def _follow_kind(self, state: Rows, batch: Batch) -> Floats:
         """The series' kinds; one that turns out to be of amounts starts anew, on their square roots."""

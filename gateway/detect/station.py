@@ -28,6 +28,7 @@ from gateway.detect.native import Kernel
 from gateway.detect.native.compiled import Compiled, LaneLoop
 from gateway.detect.settings import DetectSettings
 from gateway.detect.table import Field, Journal, Rows, Table
+from gateway.detect.words import unit_of
 
 OWNER_FIELDS: Final[Sequence[Field]] = (
     Field("device", "i4", -1, group=OWNER),  # the device's slot; -1 for a slot given back
@@ -107,7 +108,7 @@ class Station:
                 model=profile.model,
                 watch=watch.name,
                 metric=watch.series,
-                unit=metric.unit if metric else "1",
+                unit=metric.unit if metric else unit_of(watch.metric),
                 problem=profile.problem_of(watch),
                 severity=watch.severity,
                 parameters=parameters,

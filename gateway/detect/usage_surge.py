@@ -144,8 +144,8 @@ class UsageSurge:
             text = f"{name}: {what} is as usual again, {say_number(times)} times the habit; it was more since {since}"
             return Words(text, f"about {a_day}", now, window_s, evidence)
         text = (
-            f"{name}: {what} has been {say_number(times)} times this device's habit of {a_day}, since {since} "
-            f"({say_span(window_s)})"
+            f"{name}: {what} has lately been {say_number(times)} times this device's habit of {a_day}; "
+            f"it has been more since {since} ({say_span(window_s)})"
         )
         if moment.beside and usual > 0:
             other = say_number(beside / usual)

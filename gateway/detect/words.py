@@ -19,10 +19,28 @@ _UNITS: Final = {
     "um": "µm",
     "us": "µs",
 }
-_UNIT_WORDS: Final = re.compile(
-    r"[_ ](?:celsius|fahrenheit|percent|pct|bar|volts?|v|amps?|watts?|kwh|wh|hz|rpm|ml|kg|km|kmh|bpm|deg_c|c|s|ms|db)$",
-    re.IGNORECASE,
-)
+_NAMED: Final = {  # UCUM of what names end in
+    **dict.fromkeys(("celsius", "deg_c", "c"), "Cel"),
+    "fahrenheit": "[degF]",
+    **dict.fromkeys(("percent", "pct"), "%"),
+    "bar": "bar",
+    **dict.fromkeys(("volt", "volts", "v"), "V"),
+    **dict.fromkeys(("amp", "amps"), "A"),
+    **dict.fromkeys(("watt", "watts"), "W"),
+    "kwh": "kW.h",
+    "wh": "W.h",
+    "hz": "Hz",
+    "rpm": "rpm",
+    "ml": "mL",
+    "kg": "kg",
+    "km": "km",
+    "kmh": "km/h",
+    "bpm": "bpm",
+    "s": "s",
+    "ms": "ms",
+    "db": "dB",
+}
+_UNIT_WORDS: Final = re.compile(rf"[_ ](?:{'|'.join(_NAMED)})$", re.IGNORECASE)
 
 _MOST_DECIMALS: Final = 6
 _NEEDS_NO_DECIMAL: Final = 10
@@ -35,6 +53,12 @@ def say_metric(name: str) -> str:
     plain = _UNIT_WORDS.sub("", name) or name
     plain = re.sub(r"[_.\-]+", " ", plain).strip()
     return plain[:1].upper() + plain[1:]
+
+
+def unit_of(metric: str | None) -> str:
+    """The UCUM unit that a metric's name ends in, which `say_metric` leaves out; `1` where it names none."""
+    found = _UNIT_WORDS.search(metric or "")
+    return "1" if found is None else _NAMED[found[0][1:].lower()]
 
 
 def say_number(value: float) -> str:

@@ -14,6 +14,11 @@ Shots: no use since 20 May 02:00 (7.8 days), where some is expected within 3.6 d
 the device is known as kettle-2.1 now, no longer as v1.5; whether the trouble since 3 May 14:05 is over cannot be \
 told, for it is not watched any more
 Shots rose by 1,200: unlike itself at this time of day; expected was 2.5 to 4
+Boiler 98.3 °C: unlike itself at this time of day; expected was 71.6 to 74.2 °C, by 55 days of its own past, and this is \
+out by 9.3 times that range
+Errors: its use has lately been 12.1 times this device's habit of 3.93 a day; it has been more since 3 May 14:05 \
+(33 hours); going by Shots, 1.1 times the habit was to be expected
+Flow has drifted down to 57.7 lately: its own level was 68.6, and this is 3.06 times as far as it usually varies
 5 of 8 metrics of this device have drifted away from their own past since 3 May 14:05, together more than chance does: \
 Temperature 12.5 °C, was 11 °C; Pressure -2.5 bar, was 3.1 bar
 """
@@ -27,6 +32,11 @@ Shots: nessun uso dal 20 maggio 02:00 (7,8 giorni), dove se ne aspetta entro 3,6
 il dispositivo ora è noto come kettle-2.1, non più come v1.5; se il guasto dal 3 maggio 14:05 sia finito non si può \
 dire, perché non lo si sorveglia più
 Shots in aumento di 1.200: diverso dal solito a quest'ora; ci si aspettava da 2,5 a 4
+Boiler 98,3 °C: diverso dal solito a quest'ora; ci si aspettava da 71,6 a 74,2 °C, dopo 55 giorni di vita, e ne è \
+fuori di 9,3 volte quell'intervallo
+Errors: l'uso è ultimamente 12,1 volte l'abitudine di questo dispositivo (3,93 al giorno); è di più \
+dal 3 maggio 14:05 (33 ore); stando a Shots, c'era da aspettarsi 1,1 volte l'abitudine
+Flow è scesa ultimamente a 57,7: il suo livello era 68,6, e questo è 3,06 volte quanto varia di solito
 5 misure su 8 di questo dispositivo si sono allontanate dal loro passato dal 3 maggio 14:05, insieme più di quanto \
 faccia il caso: Temperature 12,5 °C, era 11 °C; Pressure -2,5 bar, era 3,1 bar
 """

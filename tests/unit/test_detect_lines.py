@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gateway.detect.lines import BadLine, parse_line, parse_row, say_line, say_ts
-from gateway.detect.words import say_instant, say_metric, say_number, say_quantity, say_span, thin_out
+from gateway.detect.words import say_instant, say_metric, say_number, say_quantity, say_span, thin_out, unit_of
 from tests.detect.stories import START_S, engine_for, judge, stories
 
 
@@ -111,3 +111,13 @@ def test_thinned_points_keep_their_ends() -> None:
     assert len(thin) == 100
     assert (thin[0], thin[-1]) == (points[0], points[-1])
     assert thin_out(points[:7]) == tuple(points[:7])
+
+
+def test_a_unit_that_a_name_ends_in_goes_with_the_number() -> None:
+    assert [unit_of(name) for name in ("boiler_temperature_celsius", "battery_percent", "supply_v", "steps")] == [
+        "Cel",
+        "%",
+        "V",
+        "1",
+    ]
+    assert unit_of(None) == "1"
