@@ -14,8 +14,8 @@ Shots: no use since 20 May 02:00 (7.8 days), where some is expected within 3.6 d
 the device is known as kettle-2.1 now, no longer as v1.5; whether the trouble since 3 May 14:05 is over cannot be \
 told, for it is not watched any more
 Shots rose by 1,200: unlike itself at this time of day; expected was 2.5 to 4
-Boiler 98.3 °C: unlike itself at this time of day; expected was 71.6 to 74.2 °C, by 55 days of its own past, and this is \
-out by 9.3 times that range
+Boiler 98.3 °C: unlike itself at this time of day; expected was 71.6 to 74.2 °C, by 55 days of its own past, and this \
+is out by 9.3 times that range
 Errors: its use has lately been 12.1 times this device's habit of 3.93 a day; it has been more since 3 May 14:05 \
 (33 hours); going by Shots, 1.1 times the habit was to be expected
 Flow has drifted down to 57.7 lately: its own level was 68.6, and this is 3.06 times as far as it usually varies
