@@ -23,6 +23,7 @@ from gateway.api.app import ApiParts, build_api
 from gateway.api.server import ApiServer
 from gateway.api.token import resolve_token
 from gateway.backtest.jobs import Backtests, Ground
+from gateway.captures.captures import Captures
 from gateway.check import check_settings
 from gateway.commands.broker import BrokerWay
 from gateway.commands.issue import Rules
@@ -236,9 +237,10 @@ class _Gateway:
                     self._ground.database.pool, settings.tenant.id, settings.people, resolve_token(settings)
                 )
                 await _welcome(people, api.url, announce)
-                application = build_api(self._api_parts(people))
+                parts = self._api_parts(people)
+                application = build_api(parts)
                 if settings.console.enabled:
-                    application.router.default = build_console(self._console_parts(people))
+                    application.router.default = build_console(self._console_parts(parts))
                 api.use(application)
             is_ready = await self._is_ready(stop)
             with collecting_seldom():  # from before a device waits, for the first look takes long
@@ -333,10 +335,12 @@ class _Gateway:
             database=self._ground.database.edition.describe(),
             controller=self._ground.settings.tenant.controller,
             commands=Rules(self._ground.settings.tenant.id, self._ground.profiles, self._ground.settings.commands),
+            captures=Captures(self._ground.database.pool, self._pipeline.taps, self._ground.clock),
         )
 
-    def _console_parts(self, people: People) -> ConsoleParts:
-        ground, api = self._ground, self._api_parts(people)
+    def _console_parts(self, api: ApiParts) -> ConsoleParts:
+        ground = self._ground
+        desk = Desk(api.crm, ground.profiles, api.trust, load_wordings(api.crm.language, api.crm.wording_folder))
         return ConsoleParts(
             pool=api.pool,
             clock=api.clock,
@@ -347,18 +351,15 @@ class _Gateway:
             probe=api.probe,
             is_connected=api.is_connected,
             database=api.database,
-            people=people,
+            people=api.people,
             public_url=api.settings.public_url,
             settings=ground.settings.console,
             examine=partial(examine, ground.settings),
             commands=api.commands,
             backtests=Backtests(api.clock.now_s),
-            history=Ground(ground.database.url, self._backtest_desk(api), ground.settings.detect),
+            history=Ground(ground.database.url, desk, ground.settings.detect),
+            captures=api.captures,
         )
-
-    def _backtest_desk(self, api: ApiParts) -> Desk:
-        wordings = load_wordings(api.crm.language, api.crm.wording_folder)
-        return Desk(api.crm, self._ground.profiles, api.trust, wordings)
 
     def _metric_sources(self) -> MetricSources:
         ground = self._ground

@@ -31,7 +31,9 @@ class Explanation(BaseModel):
     text: Annotated[str, Field(description="The whole of it in a sentence; its times of day are UTC.")] = ""
     expected: str = ""
     observed: str = ""
-    window_s: Annotated[float | None, Field(description="How much of the device's time was looked at, in seconds.")] = None
+    window_s: Annotated[float | None, Field(description="How much of the device's time was looked at, in seconds.")] = (
+        None
+    )
     evidence: Annotated[
         list[tuple[float, float | None]], Field(description="Pairs of epoch seconds, in device time, and value.")
     ] = []

@@ -13,6 +13,7 @@ from devices.clock import Clock
 from gateway.api.alarms import alarms_router
 from gateway.api.answers import answers_router
 from gateway.api.callbacks import callbacks_router
+from gateway.api.captures import captures_router
 from gateway.api.cases import cases_router
 from gateway.api.changes import Feed, changes_router
 from gateway.api.clock import clock_router
@@ -42,6 +43,7 @@ from gateway.api.rollups import rollups_router
 from gateway.api.session import session_router
 from gateway.api.silences import silences_router
 from gateway.api.watches import watches_router
+from gateway.captures.captures import Captures
 from gateway.commands.issue import Rules
 from gateway.people.door import install_people, may_call
 from gateway.people.headers import SecurityHeaders
@@ -70,6 +72,7 @@ class ApiParts:
     database: str  # the edition, in words
     controller: str  # who answers for the data, by name
     commands: Rules
+    captures: Captures
 
 
 def build_api(parts: ApiParts) -> FastAPI:
@@ -90,6 +93,7 @@ def build_api(parts: ApiParts) -> FastAPI:
     guarded.include_router(devices_router(parts.pool, parts.pipeline.taps, parts.is_connected, parts.pipeline.prior_of))
     guarded.include_router(commands_router(parts.pool, parts.commands, parts.clock))
     guarded.include_router(credentials_router(parts.pool, parts.clock))
+    guarded.include_router(captures_router(parts.pool, parts.captures))
     guarded.include_router(rollups_router(parts.pool))
     guarded.include_router(alarms_router(parts.pool, parts.clock))
     guarded.include_router(

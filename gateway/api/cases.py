@@ -132,14 +132,19 @@ def cases_router(pool: AsyncConnectionPool[Connection], clock: Clock, wording: W
         return _shown(view)
 
     @router.get("/cases/{case_id}/journey")
-    async def journey(case_id: Name, who: Viewer, request: Request) -> list[Reached]:
+    async def journey(
+        case_id: Name, who: Viewer, request: Request, cursor: Cursor = None, limit: Limit = 100
+    ) -> Page[Reached]:
         """When a case reached each stage of the journey, from the first sign to the proof that it is gone."""
+        after = decode_cursor(cursor, int)
+        start = max(int(after[0]), 0) if after else 0
         async with pool.connection() as conn:
             stages = await read_episode(conn, who.tenant_id, case_id)
         if not stages:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"no case {case_id}")
         await people_of(request).note(who, "case.read", case_id)
-        return list(stages)
+        end = start + limit
+        return Page(items=list(stages[start:end]), next=encode_cursor(end) if end < len(stages) else None)
 
     _add_decisions(router, clock, wording)
     _add_work(router, clock, wording)

@@ -49,6 +49,7 @@ TAGS: Final[Mapping[str, str]] = {
 EXAMPLES: Final[Mapping[str, Mapping[str, object]]] = {
     "Acknowledging": {"undo": False},
     "Assignment": {"team": "Coffee repair", "assignee": "ada", "why": "knows this machine"},
+    "CaptureAsked": {"minutes": 15},
     "CommandRequest": {"name": "restart", "data": {}, "expires_s": 3600},
     "Decision": {"why": "seen on the chart"},
     "Ending": {"outcome": "true", "why": "the heating element was replaced"},

@@ -7,7 +7,8 @@ A capture is over with its time or with the gateway; what it kept is let go afte
 
 import asyncio
 from collections import deque
-from contextlib import aclosing, suppress
+from collections.abc import Generator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +21,7 @@ from gateway.captures.queries import MOST_MESSAGES, Connection, RawMessage, keep
 from gateway.pipeline.taps import PacketFate, Taps
 
 MOST_AT_ONCE: Final = 20
+"""Devices of one tenant."""
 _WRITE_EVERY_S: Final = 0.5
 
 
@@ -50,16 +52,24 @@ class Captures:
         """The capture of a device that goes on, if one does."""
         return self._going_on.get((tenant_id, device_id))
 
-    def start(self, tenant_id: str, device_id: str, by: str, seconds: float) -> Capture:
-        """Keep what a device sends from now on. Raises CareloopError where that is done, or of as many as may be."""
+    @contextmanager
+    def booked(self, tenant_id: str, device_id: str, by: str, seconds: float) -> Generator[Capture]:
+        """Room for a capture, which begins when the caller is through, and not at all where the caller fails.
+
+        Raises CareloopError where the device's messages are being kept already, or those of as many as may be.
+        """
         if self.find(tenant_id, device_id) is not None:
             raise CareloopError("captured_already", f"messages of {device_id} are being kept already")
-        if len(self._going_on) >= MOST_AT_ONCE:
+        if sum(tenant == tenant_id for tenant, _ in self._going_on) >= MOST_AT_ONCE:
             raise CareloopError("busy", f"messages of {MOST_AT_ONCE} devices are being kept; end one of them first")
         capture = Capture(tenant_id, device_id, by, self._clock.now_s() + seconds)
         self._going_on[tenant_id, device_id] = capture
+        try:
+            yield capture
+        except BaseException:
+            del self._going_on[tenant_id, device_id]
+            raise
         capture.work = asyncio.create_task(self._follow(capture), name=f"capture {device_id}")
-        return capture
 
     async def stop(self, tenant_id: str, device_id: str) -> bool:
         """End a capture; what was heard until now is kept. False where none goes on."""

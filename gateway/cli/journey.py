@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, cast
 
 import click
+from click.formatting import wrap_text as wrap
 from psycopg import errors
 
 from crm_sync.journey.model import GROUPINGS, GroupBy, HoldOut, Journey, Leg, Span, Stage
@@ -22,6 +23,10 @@ from gateway.settings import build_clock
 
 DEFAULT_DAYS: Final = 30
 BAR: Final = 24
+WIDTH: Final = 100
+"""Columns that a line has at most, however many stages there are."""
+_GROUP: Final = 20
+_COUNT: Final = len("999,999")
 
 STAGES: Final[Mapping[Stage, str]] = {
     Stage.OPENED: "cases",
@@ -60,7 +65,7 @@ def journey(
     if as_json:
         print_json(asdict(found))
         return
-    _print(found)
+    print_journey(found)
 
 
 async def _read(config: Path | None, since: datetime | None, until: datetime | None, group_by: GroupBy) -> Journey:
@@ -75,7 +80,8 @@ async def _read(config: Path | None, since: datetime | None, until: datetime | N
         raise CareloopError("not_migrated", "the database has no tables yet; run `careloop migrate`") from error
 
 
-def _print(found: Journey) -> None:
+def print_journey(found: Journey) -> None:
+    """What a terminal shows of a period."""
     click.echo(f"{_day(found.since)} to {_day(found.until)}: {found.alarms:,} alarms")
     _print_reasons("without a case", found.without_case)
     click.echo()
@@ -88,13 +94,14 @@ def _print(found: Journey) -> None:
         click.echo()
         _print_groups(found.groups)
     click.echo()
-    click.echo(say_effect(found.hold_out))
+    click.echo(wrap(say_effect(found.hold_out), WIDTH))
 
 
 def _print_reasons(what: str, reasons: Mapping[str, int]) -> None:
     if reasons:
         said = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in reasons.items())
-        click.echo(f"{what:>28}  {sum(reasons.values()):>7,}  {said}")
+        first, rest = f"{what:>28}  {sum(reasons.values()):>7,}  ", " " * 39
+        click.echo(wrap(said, WIDTH, initial_indent=first, subsequent_indent=rest))
 
 
 def _print_funnel(leg: Leg) -> None:
@@ -114,9 +121,11 @@ def _print_spans(leg: Leg) -> None:
 
 def _print_groups(groups: Sequence[Leg]) -> None:
     """Each group's stages, then each group's spans: how many, half within, nine in ten within."""
-    click.echo(f"{'':>28}  " + "  ".join(f"{_short(name):>12}" for name in STAGES.values()))
+    heads = {stage: _short(name).rjust(_COUNT) for stage, name in STAGES.items()}
+    click.echo("  ".join([" " * _GROUP, *heads.values()]))
     for leg in groups:
-        click.echo(f"{leg.name[:28]:>28}  " + "  ".join(f"{leg.stages[stage]:>12,}" for stage in STAGES))
+        counts = (f"{leg.stages[stage]:>{len(head)},}" for stage, head in heads.items())
+        click.echo("  ".join([leg.name[:_GROUP].rjust(_GROUP), *counts]))
     for kind, name in SPANS.items():
         if any(leg.spans[kind].cases for leg in groups):
             click.echo(f"{name}:")
@@ -145,7 +154,7 @@ def say_effect(found: HoldOut) -> str:
 
 def _short(name: str) -> str:
     """A stage's name as it fits above a column."""
-    return name.partition(",")[0][:12].strip()
+    return name.partition(",")[0]
 
 
 def _span(seconds: float | None) -> str:

@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 
 from crm_sync.wording.catalogue import load_wordings
 from gateway.api.problems import problem
-from gateway.captures.captures import Captures
 from gateway.console.live import Pulse
 from gateway.console.pages.backtests import backtests_router
 from gateway.console.pages.captures import captures_router
@@ -70,8 +69,7 @@ def build_console(parts: ConsoleParts) -> FastAPI:
     """The console over the parts of a running gateway; it answers everything that no other application does."""
     assets = load_assets()
     wordings = load_wordings(parts.crm.language, parts.crm.wording_folder)
-    captures = Captures(parts.pool, parts.pipeline.taps, parts.clock)
-    desk = Desk(parts, Renderer(parts.clock, assets, parts.settings), Pulse(parts.pool), wordings, captures)
+    desk = Desk(parts, Renderer(parts.clock, assets, parts.settings), Pulse(parts.pool), wordings)
     app = FastAPI(title="careloop", docs_url=None, redoc_url=None, openapi_url=None)
     install_people(app, parts.people, parts.public_url)
     for make in ROUTERS:

@@ -66,6 +66,7 @@ class ConsoleParts:
     commands: Rules
     backtests: Backtests
     history: Ground
+    captures: Captures
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,6 @@ class Desk:
     renderer: Renderer
     pulse: Pulse
     wordings: Wordings
-    captures: Captures
     streams: Counter[str] = field(default_factory=Counter[str])  # that are open, by person
 
     @property

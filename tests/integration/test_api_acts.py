@@ -315,3 +315,16 @@ async def test_what_is_wrong_with_a_product_is_shown_of_its_present_owner_only(h
     async with world.pool.connection() as conn:
         shown = [await products_of(conn, "default", owner) for owner in ("own-1", "own-2")]
     assert [[each.alarms for each in products] for products in shown] == [[0], [1]]
+
+
+async def test_a_case_s_journey_comes_in_pages(house: House) -> None:
+    async with house.client() as client:
+        case, _ = await the_case(client)
+        path = f"/v1/cases/{case['case_id']}/journey"
+        whole = (await client.get(path)).json()
+        assert whole["next"] is None
+        assert len(whole["items"]) > 3
+        first = (await client.get(path, params={"limit": 3})).json()
+        rest = (await client.get(path, params={"cursor": first["next"]})).json()
+        assert first["items"] + rest["items"] == whole["items"]
+        assert (await client.get("/v1/cases/nowhere/journey")).status_code == 404

@@ -1,6 +1,7 @@
 """Raw messages of one device are kept because somebody asked: the newest hundred, until it is over."""
 
 import asyncio
+import base64
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import cast
 
@@ -10,10 +11,14 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from devices.errors import CareloopError
-from gateway.captures.captures import MOST_AT_ONCE, Captures
+from devices.registry.queries import register_device
+from gateway.api.captures import captures_router
+from gateway.captures.captures import MOST_AT_ONCE, Capture, Captures
 from gateway.captures.queries import MOST_MESSAGES, list_messages
 from gateway.maintenance.passing import forget_what_passed
+from gateway.people.model import Role
 from gateway.pipeline.taps import PacketFate, Taps
+from tests.services.people import open_house
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 WITHIN_S = 30.0
@@ -55,6 +60,12 @@ async def pool(plain_database_url: str) -> AsyncIterator[Pool]:
         yield cast("Pool", opened)
 
 
+def start(captures: Captures, device_id: str, seconds: float, tenant_id: str = "default") -> Capture:
+    """A capture that has begun."""
+    with captures.booked(tenant_id, device_id, "olga", seconds) as capture:
+        return capture
+
+
 async def numbers(pool: Pool) -> list[int]:
     async with pool.connection() as conn:
         return [message.number for message in await list_messages(conn, "default", "d1")]
@@ -63,7 +74,7 @@ async def numbers(pool: Pool) -> list[int]:
 async def test_the_newest_hundred_are_kept_until_it_is_stopped_and_forgotten_after_a_day(pool: Pool) -> None:
     said = Said(250)
     captures = Captures(pool, cast("Taps", said), Hands())
-    captures.start("default", "d1", "olga", 300.0)
+    start(captures, "d1", 300.0)
     async with asyncio.timeout(WITHIN_S):
         await said.is_told.wait()
         assert await captures.stop("default", "d1")
@@ -84,15 +95,66 @@ async def test_the_newest_hundred_are_kept_until_it_is_stopped_and_forgotten_aft
 async def test_it_is_over_with_its_time_and_there_is_room_for_so_many_only(pool: Pool) -> None:
     clock, said = Hands(), Said(3)
     captures = Captures(pool, cast("Taps", said), clock)
-    first = captures.start("default", "d1", "olga", 60.0)
+    first = start(captures, "d1", 60.0)
     with pytest.raises(CareloopError, match="already"):
-        captures.start("default", "d1", "olga", 60.0)
-    others = [captures.start("default", f"other-{number}", "olga", 60.0) for number in range(MOST_AT_ONCE - 1)]
+        start(captures, "d1", 60.0)
+    others = [start(captures, f"other-{number}", 60.0) for number in range(MOST_AT_ONCE - 1)]
     with pytest.raises(CareloopError, match="end one of them"):
-        captures.start("default", "one-more", "olga", 60.0)
+        start(captures, "one-more", 60.0)
+    foreign = start(captures, "d1", 60.0, "another")  # whose room is its own
     async with asyncio.timeout(WITHIN_S):
         await said.is_told.wait()
         clock.at_s += 61.0
-        await asyncio.gather(*(each.work for each in (first, *others) if each.work is not None))
+        await asyncio.gather(*(each.work for each in (first, foreign, *others) if each.work is not None))
     assert captures.find("default", "other-0") is None
     assert await numbers(pool) == [2, 1, 0]
+
+
+async def test_what_is_booked_begins_when_its_caller_is_through_and_not_where_that_fails(pool: Pool) -> None:
+    captures = Captures(pool, cast("Taps", Said(1)), Hands())
+
+    def fail() -> None:
+        with captures.booked("default", "d1", "olga", 60.0) as booked:
+            assert captures.find("default", "d1") is booked
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert captures.find("default", "d1") is None
+    with captures.booked("default", "d1", "olga", 60.0) as capture:
+        assert capture.work is None
+    assert capture.work is not None
+    assert await captures.stop("default", "d1")
+
+
+async def test_over_the_api_messages_are_kept_looked_at_and_it_is_ended(pool: Pool, plain_database_url: str) -> None:
+    said = Said(3)
+    captures = Captures(pool, cast("Taps", said), Hands())
+    async with open_house(plain_database_url, lambda pool: [captures_router(pool, captures)]) as house:
+        async with pool.connection() as conn:
+            await register_device(conn, "default", "d1", None, "add")
+        path = "/v1/devices/d1/capture"
+        async with house.client(await house.token(Role.AGENT)) as agent:
+            assert (await agent.post(path, json={})).status_code == 403
+            assert (await agent.get("/v1/devices/d1/captured")).status_code == 403
+        async with house.client(await house.token(Role.OPERATOR)) as client:
+            assert (await client.get(path)).status_code == 404
+            assert (await client.post("/v1/devices/nobody/capture", json={})).status_code == 404
+            key = {"Idempotency-Key": "k1"}
+            begun = await client.post(path, json={"minutes": 5}, headers=key)
+            assert (begun.status_code, begun.json()["device_id"]) == (201, "d1")
+            again = await client.post(path, json={"minutes": 5}, headers=key)
+            assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
+            assert (await client.post(path, json={})).status_code == 409
+            assert (await client.get(path)).json() == begun.json()
+            async with asyncio.timeout(WITHIN_S):
+                await said.is_told.wait()
+            assert (await client.delete(path)).status_code == 204
+            assert (await client.delete(path)).status_code == 404
+            first = (await client.get("/v1/devices/d1/captured", params={"limit": 2})).json()
+            rest = (await client.get("/v1/devices/d1/captured", params={"cursor": first["next"]})).json()
+        assert [each["number"] for each in first["items"] + rest["items"]] == [2, 1, 0]
+        assert base64.b64decode(rest["items"][0]["payload"]) == b"\x000"
+        assert rest["next"] is None
+        acts = {what for (what,) in await house.rows("SELECT what FROM audit")}
+    assert acts >= {"device.capture", "device.capture_stop", "device.raw"}

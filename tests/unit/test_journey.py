@@ -1,10 +1,13 @@
 """Whether contact helped, by the numbers of a textbook."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from crm_sync.journey.hold_out import Followed, compare
-from crm_sync.journey.model import Compared, HoldOut
-from gateway.cli.journey import say_effect
+from crm_sync.journey.model import Compared, HoldOut, Journey, Leg, Span, SpanTimes, Stage
+from crm_sync.trust.precision import Precision
+from gateway.cli.journey import WIDTH, print_journey, say_effect
 
 
 def sides(told: tuple[int, int], held: tuple[int, int], compared: Compared = "contact") -> HoldOut:
@@ -50,3 +53,18 @@ def test_where_owners_went_without_a_case_that_is_what_is_compared() -> None:
     found = compare(rows)
     assert (found.compared, found.verdict, found.contacted.outcomes, found.held_out.right) == ("case", "shown", 100, 9)
     assert say_effect(found).startswith("Effect of a case: +55%")
+
+
+def test_no_line_is_wider_than_a_hundred_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    most = dict.fromkeys(Stage, 123_456)
+    took = dict.fromkeys(Span, SpanTimes(123_456, 86_400.0 * 400, 86_400.0 * 4000))
+    legs = [Leg(f"a product model with a very long name, number {number}", most, took) for number in range(3)]
+    reasons = {f"for_a_reason_of_many_words_{number}": 12_345 for number in range(9)}
+    side = Precision(120.0, 30.0, 0.8, 0.7, 0.9)
+    hold_out = HoldOut("case", "open", 20, 30, side, side, 0.1, -0.1, 0.3)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    print_journey(Journey(start, start, 999_999, reasons, reasons, 99_999, legs[0], tuple(legs), hold_out))
+    said = capsys.readouterr().out
+    assert max(len(line) for line in said.splitlines()) <= WIDTH
+    assert "123,456" in said
+    assert all(reason.replace("_", " ").split()[-1] in said for reason in reasons)

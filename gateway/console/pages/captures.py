@@ -1,6 +1,7 @@
 """Raw messages of a device: an operator has them kept for a while; nobody else sees them."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -28,17 +29,19 @@ def captures_router(desk: Desk) -> APIRouter:
         person, fields = await desk.write(request, Role.OPERATOR)
         at_home(request, person)  # whose gateway hears the devices
         seconds = seconds_of(fields, "minutes", SPANS)
-        async with desk.decided(person, "device.capture", device_id, minutes=fields["minutes"]) as conn:
-            if not await has_device(conn, person.tenant_id, device_id):
-                raise HTTPException(HTTPStatus.NOT_FOUND, "device")
-            await drop_messages(conn, person.tenant_id, device_id)
-            desk.captures.start(person.tenant_id, device_id, person.signs_as(), seconds)
+        with ExitStack() as booked:  # begins when all of it is on record
+            async with desk.decided(person, "device.capture", device_id, minutes=fields["minutes"]) as conn:
+                if not await has_device(conn, person.tenant_id, device_id):
+                    raise HTTPException(HTTPStatus.NOT_FOUND, "device")
+                await drop_messages(conn, person.tenant_id, device_id)
+                captures = desk.parts.captures
+                booked.enter_context(captures.booked(person.tenant_id, device_id, person.signs_as(), seconds))
         return done(request, f"/devices/{device_id}")
 
     @router.post("/devices/{device_id}/capture/stop")
     async def stop(request: Request, device_id: str) -> Response:
         person, _ = await desk.write(request, Role.OPERATOR)
-        if not await desk.captures.stop(person.tenant_id, device_id):
+        if not await desk.parts.captures.stop(person.tenant_id, device_id):
             raise HTTPException(HTTPStatus.CONFLICT, "it is over")
         async with desk.decided(person, "device.capture_stop", device_id):
             pass
@@ -53,4 +56,4 @@ async def captured(desk: Desk, conn: Connection, person: Actor, device_id: str) 
         return {"capture": None, "captured": []}
     found = await list_messages(conn, person.tenant_id, device_id)
     shown = [(message, readable(message.payload)) for message in found]
-    return {"capture": desk.captures.find(person.tenant_id, device_id), "captured": shown, "minutes": list(SPANS)}
+    return {"capture": desk.parts.captures.find(person.tenant_id, device_id), "captured": shown, "minutes": list(SPANS)}
