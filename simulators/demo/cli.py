@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from types import FrameType
 
@@ -165,8 +164,7 @@ def _serve(console: Console, stage: Stage, cast: FleetCast | ReplayCast) -> None
         f"  try    curl -H 'Authorization: Bearer {address.api_token}' {address.api_url}/v1/cases", soft_wrap=True
     )
     console.print(f"  MQTT   {address.listen_host}:{address.listen_port}")
-    while stage.gateway.running:
-        time.sleep(0.5)
+    stage.stay()
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -32,6 +32,7 @@ from simulators.reckoning import reckon_cases, reckon_delivery, reckon_silent, s
 from simulators.scorecard import Scorecard, match, score
 
 LOOK_EVERY_S: Final = 0.5
+STOP_WITHIN_S: Final = 10.0
 DRAIN_WITHIN_S: Final = 90.0
 SETTLED_S: Final = 0.4  # an answer to one message may make the next
 HELD_AFTER_S: Final = 4.0  # a message that nobody tries to send for so long waits for its owner's morning
@@ -126,6 +127,8 @@ class Stage:
             )
         )
         self._driver: Driver | None = None
+        self._fleet: threading.Thread | None = None
+        self._failure: Exception | None = None  # of the fleet
         self._api: ApiClient | None = None
         self.hand: ClockHand | None = None
 
@@ -153,6 +156,8 @@ class Stage:
     def __exit__(self, *_exception: object) -> None:
         if self._driver is not None:
             self._driver.stop.set()
+        if self._fleet is not None:  # it speaks to the gateway, which is about to go
+            self._fleet.join(STOP_WITHIN_S)
         if self._api is not None:
             self._api.close()
         self._crm.__exit__()
@@ -180,32 +185,34 @@ class Stage:
         driver = self._driver
         if driver is None:
             raise GatewayAway("the gateway is not open yet")
-        failures: list[Exception] = []
-
-        def drive() -> None:
-            try:
-                driver.run()
-            except Exception as error:  # noqa: BLE001  # handed to the thread that shows it
-                failures.append(error)
-
         began = time.monotonic()
-        thread = threading.Thread(target=drive, name="fleet", daemon=True)
-        thread.start()
+        thread = self._start(driver)
         while thread.is_alive():
             thread.join(LOOK_EVERY_S)
             if not self.gateway.running:
                 driver.stop.set()
                 raise GatewayAway(f"the gateway ended\n{self.gateway.last_words()}")
             progress.show(driver.now_s, Standing.of(self.api.counts()), "devices report")
-        if failures:
-            raise failures[0]
+        if self._failure is not None:
+            raise self._failure
         return time.monotonic() - began
 
-    def live_on(self, who: Cast, progress: Progress) -> Driver:
-        """Let every watch ask first, live a few days until cases wait for a yes, and go on at a humane speed.
+    def _start(self, driver: Driver) -> threading.Thread:
+        """Let a thread of its own run it; what fails there is kept for the thread that shows it."""
 
-        Returns the driver, which another thread runs; `stop` ends it.
-        """
+        def drive() -> None:
+            try:
+                driver.run()
+            except Exception as error:  # noqa: BLE001  # handed to the thread that shows it
+                self._failure = error
+
+        self._driver = driver
+        self._fleet = threading.Thread(target=drive, name="fleet", daemon=True)
+        self._fleet.start()
+        return self._fleet
+
+    def live_on(self, who: Cast, progress: Progress) -> None:
+        """Let every watch ask first, live a few days until cases wait for a yes, and go on at a humane speed."""
         self._ask_first()
         world, address = who.world, self.gateway.address
         target = Target(address.listen_host, address.listen_port)
@@ -216,10 +223,15 @@ class Stage:
         self.play(progress)
         self.drain(progress)
         rest = Span(span.end_s, (world.span.end_s - span.end_s) / DAY_S)
-        driver = Driver(world, target, HUMANE, self.ledger, self._reach, span=rest, there=soon.there)
-        self._driver = driver
-        threading.Thread(target=driver.run, name="fleet", daemon=True).start()
-        return driver
+        self._start(Driver(world, target, HUMANE, self.ledger, self._reach, span=rest, there=soon.there))
+
+    def stay(self) -> None:
+        """Until somebody stops the demo. Raises what ended the fleet or, as GatewayAway, that the gateway ended."""
+        while self.gateway.running:
+            if self._failure is not None:
+                raise self._failure
+            time.sleep(LOOK_EVERY_S)
+        raise GatewayAway(f"the gateway ended\n{self.gateway.last_words()}")
 
     def _ask_first(self) -> None:
         for watch in self.api.pages("/v1/watches"):

@@ -109,6 +109,7 @@ def test_it_ends_in_a_console_whose_inbox_has_cases_to_approve(tmp_path: Path, p
     with subprocess.Popen(
         [CARELOOP, "demo", "--devices", "24", "--days", "3", "--serve", "--folder", tmp_path / "demo"],
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         env=os.environ | {"CARELOOP_DATABASE__URL": plain_database_url},
     ) as process:
@@ -127,6 +128,9 @@ def test_it_ends_in_a_console_whose_inbox_has_cases_to_approve(tmp_path: Path, p
                 assert browser.get("/scorecard").status_code == 200
         finally:
             process.terminate()
+        assert process.stdout is not None
+        assert "Traceback" not in process.stdout.read()  # the fleet has stopped before the gateway did
+        assert process.wait(300) == 130
     actors = query(plain_database_url, "SELECT DISTINCT actor FROM case_transition WHERE actor LIKE 'person:%'")
     assert actors == [("person:demo",)]
 
