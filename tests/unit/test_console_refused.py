@@ -38,6 +38,10 @@ def test_every_sentence_has_italian_words() -> None:
     ("detail", "italian"),
     [
         ("t is 900.0; physically it lies in [-20.0, 200.0]", "t è 900.0; fisicamente sta tra -20.0 e 200.0"),
+        ("ts 9 is 7 s beyond what is allowed; clock 9 min ahead (from 2 looks, not yet sure)",
+         "ts 9 è 7 s oltre il consentito; orologio avanti di 9 min (da 2 sguardi, non ancora sicuro)"),
+        ("clock 15 min ahead; it went 92 s back on 19 May 2026",
+         "orologio avanti di 15 min; è tornato indietro di 92 s il 19 maggio 2026"),
         ("t is stored as 1.0 for this time; told as 2.0",
          "t per questo momento è memorizzato come 1.0; comunicato come 2.0"),
         ("record 3: 'v' is a string, not a number", "record 3: 'v' è una stringa, non un numero"),

@@ -13,7 +13,7 @@ Sentences = Sequence[tuple[re.Pattern[str], str]]
 """What is said in English, with its parts, and what is said instead."""
 
 _PART: Final = re.compile(r"\{(\w)\}")
-_MOST_NESTED: Final = 3
+_MOST_NESTED: Final = 5  # a reason, its device's clock, when that was set, and the month
 _LONGEST: Final = 2000  # letters; what is longer is nobody's sentence, and takes long to be looked through
 
 
