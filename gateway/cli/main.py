@@ -34,7 +34,11 @@ def _registered() -> dict[str, EntryPoint]:
     return {found.name: found for found in entry_points(group="careloop.commands")}
 
 
-@click.group(cls=EntryPointGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=EntryPointGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Begin with `careloop demo` to see it, `careloop run` to use it; `careloop doctor` says what is amiss.",
+)
 @click.version_option(version("careloop"), prog_name="careloop")
 def careloop() -> None:
     """Connected products tell the CRM that their owner will soon need help."""

@@ -17,6 +17,7 @@ import numpy as np
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from devices.payloads.model import Readings
 from devices.profiles import load_profiles
 from gateway.database.postmaster import wait_until
 from gateway.detect.detector import SeriesDetector
@@ -135,6 +136,20 @@ def test_the_site_is_built_without_a_broken_link_and_loads_nothing_from_elsewher
 def text_of(page: Path) -> str:
     """What a page of the built site says, without its markup."""
     return unescape(re.sub(r"<[^>]+>", "", page.read_text()))
+
+
+def test_what_the_board_says_is_a_reading_and_fits_into_its_buffers() -> None:
+    sketch = (TUTORIALS / "samples/esp32.ino").read_text()
+    form = re.search(r'snprintf\(text, sizeof text, "(.*)",', sketch)
+    room, packet = re.search(r"char text\[(\d+)\]", sketch), re.search(r"MQTTClient mqtt\((\d+)\)", sketch)
+    assert form is not None
+    assert room is not None
+    assert packet is not None
+    plain = form[1].replace('\\"', '"').replace("%lld", "%d").replace("%lu", "%d")
+    longest = plain % (9_999_999_999_999, 2**32 - 1, -327.6, -127)
+    assert Readings.validate_json(longest)
+    assert len(longest) < int(room[1])
+    assert len(longest) + len("devices//telemetry") + 64 + 16 < int(packet[1])  # an id may have 64 characters
 
 
 def test_the_settings_that_let_the_board_in_are_settings(tmp_path: Path) -> None:
