@@ -227,6 +227,8 @@ class Translation(_Strict):
     title: str = ""
     metrics: dict[str, str] = {}  # their titles
     watches: dict[Slug, str] = {}
+    watch_descriptions: dict[Slug, str] = {}
+    commands: dict[str, str] = {}  # what each does
     playbooks: dict[Slug, PlaybookWords] = {}  # by problem
 
 
@@ -279,6 +281,8 @@ class Profile(_Strict):
             strange_to = {
                 "metrics": words.metrics.keys() - self.metrics.keys(),
                 "watches": words.watches.keys() - {watch.name for watch in self.watches},
+                "watch_descriptions": words.watch_descriptions.keys() - {watch.name for watch in self.watches},
+                "commands": words.commands.keys() - self.commands.keys(),
                 "playbooks": words.playbooks.keys() - problems,
             }
             for table, strange in strange_to.items():
@@ -294,9 +298,13 @@ class Profile(_Strict):
             return self
         playbooks = tuple(_retold(playbook, words.playbooks.get(playbook.problem)) for playbook in self.playbooks)
         metrics = {name: _titled(metric, words.metrics.get(name)) for name, metric in self.metrics.items()}
-        watches = tuple(_titled(watch, words.watches.get(watch.name)) for watch in self.watches)
-        told = {"title": words.title or self.title, "playbooks": playbooks, "metrics": metrics, "watches": watches}
-        return self.model_copy(update=told)
+        watches = tuple(
+            _described(_titled(watch, words.watches.get(watch.name)), words.watch_descriptions.get(watch.name))
+            for watch in self.watches
+        )
+        commands = {name: _described(command, words.commands.get(name)) for name, command in self.commands.items()}
+        things = {"playbooks": playbooks, "metrics": metrics, "watches": watches, "commands": commands}
+        return self.model_copy(update={"title": words.title or self.title, **things})
 
     def _check_commands(self) -> None:
         for playbook in self.playbooks:
@@ -331,6 +339,13 @@ Titled = TypeVar("Titled", Metric, Watch)
 
 def _titled(thing: Titled, title: str | None) -> Titled:
     return thing.model_copy(update={"title": title}) if title else thing
+
+
+Described = TypeVar("Described", Watch, Command)
+
+
+def _described(thing: Described, description: str | None) -> Described:
+    return thing.model_copy(update={"description": description}) if description else thing
 
 
 def _retold(playbook: Playbook, words: PlaybookWords | None) -> Playbook:

@@ -63,7 +63,12 @@ def test_a_profile_has_all_its_words_in_italian(profile: Profile) -> None:
     assert words.title
     assert set(words.metrics) == set(profile.metrics)
     assert set(words.watches) == {watch.name for watch in profile.watches}
-    for playbook, retold in zip(profile.playbooks, profile.in_language("it-CH").playbooks, strict=True):
+    told = profile.in_language("it-CH")
+    for watch, named in zip(profile.watches, told.watches, strict=True):
+        assert (not watch.description) == (named.description == watch.description), watch.name
+    for name, command in profile.commands.items():
+        assert (not command.description) == (told.commands[name].description == command.description), name
+    for playbook, retold in zip(profile.playbooks, told.playbooks, strict=True):
         for name in ("title", "likely_cause", "what_to_say", "what_not_to_do"):
             assert getattr(retold, name) != getattr(playbook, name), (playbook.problem, name)
 

@@ -117,7 +117,7 @@ def case_router(desk: Desk) -> APIRouter:
             alarms=cards,
             people=workers,
             commands=commands,
-            offered=offered_by(desk.parts.profiles.get(more.model or "")),
+            offered=offered_by(product.told),
             records=records,
             stages=stages,
             links={each.name: each.record_link for each in desk.parts.crm.endpoints},

@@ -94,8 +94,7 @@ async def show_device(
         last = context["summary"].last_ts
         last_s = shown.now_s if last is None else last.timestamp()
         stretch = Stretch(device_id, last_s - RANGES.get(days, RANGES[USUAL_RANGE]), last_s + 1)
-        profile = desk.parts.profiles.get(rows[0]["model"] or "")
-        units = units_of(profile)
+        units = units_of(desk.parts.profiles.get(rows[0]["model"] or ""))
         held = [each.table for each in context["held"]]
         metrics = metrics_of(held, rows[0]["model"])
         found = await read_metrics(conn, held, metrics, stretch)
@@ -129,7 +128,7 @@ async def show_device(
         battery=None if battery is None else f"{shown.number(battery[1])} {units.get(battery[0], '')}".strip(),
         days=days if days in RANGES else USUAL_RANGE,
         ranges=list(RANGES),
-        offered=offered_by(profile),
+        offered=offered_by(product.told),
         told=told,
         product=product.title(rows[0]["model"]),
         columns=_columns(metrics, context["readings"], product, units),

@@ -45,6 +45,7 @@ def watches_router(desk: Desk) -> APIRouter:
             customers_said = await customers_of(conn, key)
         profile = desk.parts.profiles.get(model)
         declared = watch_of(profile, watch)
+        told = watch_of(desk.products(request).of(model).told, watch)
         knobs = knobs_of(profile, declared, desk.parts.history.detect) if profile and declared else []
         return await desk.page(
             request,
@@ -54,6 +55,7 @@ def watches_router(desk: Desk) -> APIRouter:
             audit=audit,
             customers_said=customers_said,
             declared=declared,
+            about=told.description if told else "",
             modes=[str(each) for each in WatchMode],
             severities=[str(each) for each in Severity],
             knobs=knobs,
