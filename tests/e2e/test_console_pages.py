@@ -226,6 +226,9 @@ def test_a_message_that_failed_is_sent_again_and_its_endpoint_resumed(
     window.go(f"/deliveries?case_id={case_id}")
     row = page.locator("[data-row]", has_text="case opened")
     expect(row).to_contain_text("failed")
+    page.get_by_role("link", name="By case").click()
+    expect(page.locator("[data-part=streams]")).to_contain_text("waits for a person")
+    assert window.inaccessible() + window.too_wide() == []
     monkeypatch.undo()
     page.set_viewport_size({"width": 390, "height": 844})
     window.go("/deliveries")

@@ -11,6 +11,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from crm_sync.delivery.records import DeliveryFilter, MessageState, get_delivery, list_deliveries, list_endpoints
 from crm_sync.delivery.replay import Replayed, replay, resume_endpoint
 from crm_sync.delivery.replay_range import MOST, PER_MINUTE, DeadLetters, count_dead, replay_range
+from crm_sync.delivery.streams import list_streams
 from gateway.console.parts import Desk, done
 from gateway.console.queries import name_cases
 from gateway.people.audit import record
@@ -70,6 +71,18 @@ def deliveries_router(desk: Desk) -> APIRouter:
             cases=cases,
             titles={each.case_id: products.of(each.model).case(each.problem, each.title) for each in cases.values()},
         )
+
+    @router.get("/deliveries/streams")
+    async def streams(request: Request, case_id: str = "", endpoint: str = "", cursor: int | None = None) -> Response:
+        person = await desk.enter(request)
+        await desk.parts.people.note(person, "delivery.list", case_id[:MOST_SUBJECT])
+        async with desk.pool.connection() as conn:
+            page = await list_streams(conn, person.tenant_id, case_id or None, endpoint or None, cursor)
+            cases = await name_cases(conn, person.tenant_id, {each.case_id for each in page.items})
+        products = desk.products(request)
+        titles = {each.case_id: products.of(each.model).case(each.problem, each.title) for each in cases.values()}
+        context = {"streams": page.items, "next": page.next, "cases": cases, "titles": titles}
+        return await desk.page(request, person, "streams.html", **context)
 
     @router.get("/deliveries/{message_id}")
     async def delivery(request: Request, message_id: str) -> Response:
