@@ -102,6 +102,7 @@ PAGES: Final = (
     Call("incident", "/fleet/incidents/{incident}"),
     Call("deliveries", "/deliveries"),
     Call("deliveries that are dead", "/deliveries?state=dead"),
+    Call("deliveries by case", "/deliveries/streams"),
     Call("delivery", "/deliveries/{message}"),
     Call("quarantine", "/quarantine"),
     Call("quarantine by reason", "/quarantine?reason=conflict"),
