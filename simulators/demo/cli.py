@@ -158,12 +158,12 @@ def _serve(console: Console, stage: Stage, cast: FleetCast | ReplayCast) -> None
     console.print("\nThe console is open; Ctrl-C ends the demo.", style="bold")
     console.print(f"  console   {address.api_url}/", soft_wrap=True)
     console.print(f"  sign in   as {GUEST} with the password {password}", highlight=False)
-    console.print(f"  API    {address.api_url}/v1/counts")
-    console.print(f"  token  {address.api_token}")
+    console.print(f"  API       {address.api_url}/v1/counts")
+    console.print(f"  token     {address.api_token}")
     console.print(
-        f"  try    curl -H 'Authorization: Bearer {address.api_token}' {address.api_url}/v1/cases", soft_wrap=True
+        f"  try       curl -H 'Authorization: Bearer {address.api_token}' {address.api_url}/v1/cases", soft_wrap=True
     )
-    console.print(f"  MQTT   {address.listen_host}:{address.listen_port}")
+    console.print(f"  MQTT      {address.listen_host}:{address.listen_port}")
     stage.stay()
 
 

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import click
 import pytest
 
+from devices.profiles import load_profiles
+from gateway.backtest.proposal import propose_watches
 from gateway.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -104,3 +106,9 @@ def test_the_printed_service_runs_a_command_that_there_is() -> None:
     program, *rest = shlex.split(service["Service"]["ExecStart"])
     assert Path(program).name == "careloop"
     assert command_of(rest).name == "run"
+
+
+def test_the_printed_watches_are_of_a_product_that_comes_along(tmp_path: Path) -> None:
+    (printed,) = (block for block in BLOCKS if block.page == "docs/detection.md" and block.language == "toml")
+    (tmp_path / "hotter.toml").write_text(printed.text)
+    assert len(propose_watches(load_profiles(()), tmp_path / "hotter.toml").says) == 2
