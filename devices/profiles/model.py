@@ -98,6 +98,7 @@ class Event(_Strict):
     """Something that a product says happened, by code."""
 
     severity: Severity = Severity.INFO
+    title: str = ""  # as people call it; default: its code
     description: str = ""
 
 
@@ -226,6 +227,7 @@ class Translation(_Strict):
 
     title: str = ""
     metrics: dict[str, str] = {}  # their titles
+    events: dict[str, str] = {}  # by code
     watches: dict[Slug, str] = {}
     watch_descriptions: dict[Slug, str] = {}
     commands: dict[str, str] = {}  # what each does
@@ -280,6 +282,7 @@ class Profile(_Strict):
         for language, words in self.translations.items():
             strange_to = {
                 "metrics": words.metrics.keys() - self.metrics.keys(),
+                "events": words.events.keys() - self.events.keys(),
                 "watches": words.watches.keys() - {watch.name for watch in self.watches},
                 "watch_descriptions": words.watch_descriptions.keys() - {watch.name for watch in self.watches},
                 "commands": words.commands.keys() - self.commands.keys(),
@@ -298,12 +301,19 @@ class Profile(_Strict):
             return self
         playbooks = tuple(_retold(playbook, words.playbooks.get(playbook.problem)) for playbook in self.playbooks)
         metrics = {name: _titled(metric, words.metrics.get(name)) for name, metric in self.metrics.items()}
+        events = {code: _titled(event, words.events.get(code)) for code, event in self.events.items()}
         watches = tuple(
             _described(_titled(watch, words.watches.get(watch.name)), words.watch_descriptions.get(watch.name))
             for watch in self.watches
         )
         commands = {name: _described(command, words.commands.get(name)) for name, command in self.commands.items()}
-        things = {"playbooks": playbooks, "metrics": metrics, "watches": watches, "commands": commands}
+        things = {
+            "playbooks": playbooks,
+            "metrics": metrics,
+            "events": events,
+            "watches": watches,
+            "commands": commands,
+        }
         return self.model_copy(update={"title": words.title or self.title, **things})
 
     def _check_commands(self) -> None:
@@ -334,7 +344,7 @@ class Profile(_Strict):
         return self.metrics[watch.metric].function or watch.metric.replace("_", "-").lower()
 
 
-Titled = TypeVar("Titled", Metric, Watch)
+Titled = TypeVar("Titled", Metric, Event, Watch)
 
 
 def _titled(thing: Titled, title: str | None) -> Titled:

@@ -8,7 +8,7 @@ from typing import Final
 from crm_sync.brief import generic_playbook
 from crm_sync.wording.wording import Wording
 from devices.profiles.model import EVENT_SERIES, Playbook, Profile
-from gateway.detect.words import say_span
+from gateway.detect.words import say_metric, say_span
 
 _SILENT_FOR: Final = re.compile(r"(?<=^No sign of life for )[^,]+|(?<=^none for )\d.*(?=$)")
 """How long a silence had lasted when its alarm was raised: nothing comes that would have it told anew."""
@@ -38,8 +38,18 @@ class Product:
 
     def metric(self, name: str) -> str:
         """What a metric, or the events of a code, are called."""
+        if name.startswith(EVENT_SERIES):
+            return self.event(name.removeprefix(EVENT_SERIES))
         known = None if self.told is None else self.told.metrics.get(name)
-        return (known.title if known else "") or name.removeprefix(EVENT_SERIES).replace("_", " ")
+        return (known.title if known else "") or name.replace("_", " ")
+
+    def event(self, code: str) -> str:
+        """What the events of a code are called."""
+        return self._event_title(code) or code.replace("_", " ")
+
+    def _event_title(self, code: str) -> str:
+        known = None if self.told is None else self.told.events.get(code)
+        return "" if known is None else known.title
 
     def watch(self, name: str) -> str:
         """What a watch is called."""
@@ -49,8 +59,19 @@ class Product:
     def said(self, metric: str | None, text: str, lasts_s: float | None = None) -> str:
         """What a detector said of a metric; a silence that goes on is as long as it is by now, `lasts_s`."""
         told = self.wording.phrase(text if lasts_s is None else _SILENT_FOR.sub(say_span(lasts_s), text))
-        name = "" if metric is None else metric.replace("_", " ").capitalize()
-        return f"{_capital(self.metric(metric))}{told[len(name) :]}" if metric and told.startswith(name) else told
+        for name in self._spoken(metric):
+            if told.startswith(name):
+                return f"{_capital(self.metric(metric or ''))}{told[len(name) :]}"
+        return told
+
+    def _spoken(self, metric: str | None) -> tuple[str, ...]:
+        """How detectors begin a sentence about a metric, or about the events of a code that has a title."""
+        if metric is None:
+            return ()
+        if not metric.startswith(EVENT_SERIES):
+            return (metric.replace("_", " ").capitalize(),)
+        code = metric.removeprefix(EVENT_SERIES)
+        return (say_metric(metric), f"Event {code}") if self._event_title(code) else ()  # as it was said once
 
     def case(self, problem: str, title: str) -> str:
         """The title of a case, which was written in the company's language; one that no profile has stays as it is."""

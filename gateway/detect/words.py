@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from devices.profiles.model import EVENT_SERIES
+from devices.profiles.model import EVENT_SERIES, EVERY_EVENT
 
 _UNITS: Final = {
     "1": "",
@@ -47,9 +47,11 @@ _NEEDS_NO_DECIMAL: Final = 10
 
 
 def say_metric(name: str) -> str:
-    """`boiler_temperature_celsius` as `Boiler temperature`; the events of a code as `Event E17`."""
+    """`boiler_temperature_celsius` as `Boiler temperature`; events as `Event E17` and `Event brew aborted`."""
+    if name == EVERY_EVENT:
+        return "Any event"
     if name.startswith(EVENT_SERIES):
-        return f"Event {name.removeprefix(EVENT_SERIES)}"
+        return f"Event {name.removeprefix(EVENT_SERIES).replace('_', ' ')}"
     plain = _UNIT_WORDS.sub("", name) or name
     plain = re.sub(r"[_.\-]+", " ", plain).strip()
     return plain[:1].upper() + plain[1:]

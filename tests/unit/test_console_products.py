@@ -8,6 +8,7 @@ from gateway.console.pages.deliveries import pretty
 from gateway.console.products import Product, Products
 from gateway.console.show import Shown
 from gateway.console.words import load_words
+from gateway.detect.words import say_metric
 
 PROFILES = load_profiles()
 WORDS = load_words()
@@ -38,6 +39,32 @@ def test_what_a_detector_said_names_the_metric_as_people_do() -> None:
     assert italian.said("steps", said).startswith("Case temperature")  # the sentence is not about that one
     assert italian.watch("battery-too-hot") == "Batteria troppo calda"
     assert italian.metric("event:brew_aborted") == "brew aborted"
+
+
+def test_what_a_detector_said_names_an_event_as_its_profile_does_and_else_by_its_code_in_words() -> None:
+    said = "Event brew aborted has come 6 times since 10:00 (2 hours)"
+    english, italian = (products(language).of("coffee-machine") for language in ("en", "it"))
+    assert english.said("event:brew_aborted", said) == "Brew broken off has come 6 times since 10:00 (2 hours)"
+    assert italian.said("event:brew_aborted", said).startswith("Erogazione interrotta è venuto 6 volte")
+    before = said.replace("brew aborted", "brew_aborted")
+    assert english.said("event:brew_aborted", before).startswith("Brew broken off has come")
+    unknown = say_metric("event:pump_ran_dry")
+    assert unknown == "Event pump ran dry"
+    assert english.said("event:pump_ran_dry", f"{unknown} has come 3 times") == "Event pump ran dry has come 3 times"
+    assert (english.event("descaling_due"), italian.event("descaling_due")) == (
+        "Descaling due",
+        "Decalcificazione richiesta",
+    )
+    assert italian.event("pump_ran_dry") == "pump ran dry"
+    assert say_metric("event:*") == "Any event"
+
+
+def test_every_event_of_every_profile_has_a_title_in_both_languages() -> None:
+    for profile in PROFILES.values():
+        told = profile.in_language("it")
+        for code, event in profile.events.items():
+            assert event.title, (profile.model, code)
+            assert told.events[code].title not in {"", event.title}, (profile.model, code)
 
 
 def test_a_silence_that_goes_on_is_as_long_as_it_is_by_now() -> None:

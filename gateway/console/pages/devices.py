@@ -133,6 +133,7 @@ async def show_device(
         product=product.title(rows[0]["model"]),
         columns=_columns(metrics, context["readings"], product, units),
         said=shown.value,
+        called=product.event,
         gaps_and_clock=None if order is None else say_order(order, shown),
         **({} if told is None else {"at": f"/devices/{device_id}"}),
         **context,
