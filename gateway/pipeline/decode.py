@@ -49,15 +49,33 @@ def decode_batch(
 
 
 class _Seats(dict[str, _Seat]):
-    """Of the devices of a batch, where their payloads go; found out once for each."""
+    """Of the devices of a batch, where their payloads go; found out once for each: in a large fleet, once a packet."""
 
-    def __init__(self, find: Callable[[str], _Seat]) -> None:
+    def __init__(self, sources: Sources, together_of: Callable[[Device], Together | None]) -> None:
         super().__init__()
-        self._find = find
+        self._find = sources.devices.get
+        self._is_apart = sources.decoders.is_apart
+        self._together_of = together_of
+        self._by_model: dict[str | None, tuple[Together | None, dict[str, int]]] = {}  # with the indices given so far
 
     def __missing__(self, device_id: str) -> _Seat:
-        seat = self[device_id] = self._find(device_id)
+        """With whose payloads those of a device are decoded, and its index there; None: by themselves."""
+        seat: _Seat = (None, -1)
+        device = self._find(device_id)
+        if device is not None and not self._is_apart(device_id):
+            try:
+                together, index_of = self._by_model[device.model]
+            except KeyError:
+                together, index_of = self._begin(device)
+            if together is not None:
+                seat = together, index_of.setdefault(device_id, len(index_of))
+        self[device_id] = seat
         return seat
+
+    def _begin(self, device: Device) -> tuple[Together | None, dict[str, int]]:
+        together = self._together_of(device)
+        found = self._by_model[device.model] = (together, {} if together is None else together.columns.index_of)
+        return found
 
 
 class _Decoding:
@@ -106,7 +124,7 @@ class _Decoding:
             return
         seats = self._seats.get(mixed.codec)
         if seats is None:
-            seats = self._seats[mixed.codec] = _Seats(partial(self._seat, mixed.codec))
+            seats = self._seats[mixed.codec] = _Seats(self._sources, partial(self._together_of, mixed.codec))
         togethers, devices = zip(*map(seats.__getitem__, mixed.device_ids), strict=True)
         its_together = togethers[0]
         if (
@@ -130,14 +148,6 @@ class _Decoding:
                 self.take(start + place, one_of(mixed, place))
         for together, places in places_of.items():
             together.add_some(start, mixed, places, devices)
-
-    def _seat(self, codec: str, device_id: str) -> _Seat:
-        """With whose payloads those of a device are decoded, and its index there; None: by themselves."""
-        device = self._devices.get(device_id)
-        if device is None or self._sources.decoders.is_apart(device_id):
-            return None, -1
-        together = self._together_of(codec, device)
-        return together, -1 if together is None else together.index(device_id)
 
     def _together_of(self, codec: str, device: Device) -> Together | None:
         key = (codec, device.model)
