@@ -46,7 +46,7 @@ def metric_watches(metric: str) -> Sequence[Watch]:
             problem=slug,
             severity=Severity.MAJOR,
             # Soon where it stops, sure where it only falls; and one alarm, whatever a device counts.
-            parameters={"lull": 1.6, "drop": 0.35, "days": 4, "margin": 1.5, "alone": 1},
+            parameters={"lull": 1.8, "drop": 0.35, "days": 4, "margin": 1.5, "alone": 1},
         ),
         Watch(
             name=f"usage-surge-{slug}",

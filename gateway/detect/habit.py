@@ -103,6 +103,18 @@ def recent_days(state: Rows) -> tuple[tuple[float, float], ...]:
     return (*(point for point in past if np.isfinite(point[1])), (today * 24 * HOUR_S, float(state["day_use"][0])))
 
 
+def likeness(mine: Numbers, its: Numbers) -> Floats:
+    """How much habits, [n, 24] each, rise and fall over the day together.
+
+    The square of their correlation, 0 where it is negative.
+    """
+    mine, its = np.nan_to_num(mine.astype(np.float64)), np.nan_to_num(its.astype(np.float64))
+    up, beside = mine - (_sum(mine) / 24.0)[:, None], its - (_sum(its) / 24.0)[:, None]
+    both, squares, its_squares = _sum(up * beside), _sum(up * up), _sum(beside * beside)
+    told = both > 0
+    return np.where(told, both * both / np.where(told, squares * its_squares, 1.0), 0.0)
+
+
 def _turn_day(state: Rows, day: Floats, turned: Mask) -> None:
     """Close the days that were being added up, and open others."""
     some, opened = state.at(turned), day[turned]

@@ -18,7 +18,7 @@ from gateway.detect.detector import Batch, Findings, Moment, Parameter, Words
 from gateway.detect.episodes import Phase
 from gateway.detect.exact import exp2_of, exp_of, log_of
 from gateway.detect.groups import rarely
-from gateway.detect.habit import HABIT_FIELDS, HOUR_S, RIPE_DAYS, Hours, add_late, expect, learn, recent_days
+from gateway.detect.habit import HABIT_FIELDS, HOUR_S, RIPE_DAYS, Hours, add_late, expect, learn, likeness, recent_days
 from gateway.detect.kinds import KIND_FIELDS, LearntKind, difference, learn_kind
 from gateway.detect.lull import LULL_FIELDS, bar_of, end_lull, follow, nats_of_lull
 from gateway.detect.model import Kind
@@ -34,7 +34,9 @@ SLOW: Final = 0.1  # pace of the habit while the alarm is up: or the fault becom
 DOUBTFUL: Final = 0.3  # pace while a deficit is well on its way
 ECHO_H: Final = 48.0  # so long after one metric's drop is over, another's is still the same trouble
 LATE_HOURS: Final = 48  # older readings than that no longer change the judgement
-ALONE: Final = 2.0  # times the bar, where most other amounts of the device go on as ever
+ALONE: Final = 2.0  # times the bar, where most other amounts of the device go on as ever…
+UNLIKE: Final = 4.0  # …and none of those has a habit like this one's: who does not sleep with it still wears it
+ALIKE: Final = 0.4  # least square of the correlation of two habits over the day
 GOES_ON: Final = 0.5  # of a day without use: a lull that is shorter is none
 KNOWN_DAYS: Final = 4.0
 LITTLE: Final = 0.4  # of the least deficit
@@ -247,11 +249,10 @@ class _Run:
         short = ripe & (deficit > bar) & (self._chance(run_use, run_usual) >= batch.parameter("uses"))
         share = np.subtract(1.0, 0.8 * np.asarray(batch.parameter("drop")))  # 0.6 of the habit for half of it
         back = (hours.use > 0) & (recent_use >= share * recent_usual)
-        alone = np.flatnonzero((short | lull.breach) & ~batch.firing)
-        alone = alone[self._goes_alone(alone)]
-        none = lull.breach
-        short[alone] &= deficit[alone] > ALONE * bar[alone]
-        none[alone] &= lull.nats[alone] > ALONE * lull.bar[alone]
+        some = np.flatnonzero((short | lull.breach) & ~batch.firing)
+        times, none = self._times(some), lull.breach
+        short[some] &= deficit[some] > times * bar[some]
+        none[some] &= lull.nats[some] > times * lull.bar[some]
         told_of = self._is_told_of()
         calm = batch.firing & back
         wrong = (short | none) & ~back
@@ -279,11 +280,11 @@ class _Run:
             self._state["told_hour"] = told_hour
         return alone & (hour - told_hour < ECHO_H)
 
-    def _goes_alone(self, chosen: Indices) -> Mask:
-        """Whether most other amounts of the devices go on as ever, where a device's drops are one alarm, [chosen]."""
+    def _times(self, chosen: Indices) -> Floats:
+        """How many times the bar is asked for: more where most other amounts of the devices go on as ever, [chosen]."""
         peers, told = self._batch.peers, np.broadcast_to(self._batch.parameter("alone"), len(self._usual))[chosen]
         if peers is None or not len(chosen):
-            return np.zeros(len(chosen), np.bool_)
+            return np.ones(len(chosen))
         slots = peers.slots[chosen]
         others = (slots >= 0) & (slots != self._state.index[chosen][:, None])
         row, column = np.nonzero(others)
@@ -292,7 +293,10 @@ class _Run:
         little = LITTLE * np.broadcast_to(self._batch.parameter("days"), len(self._usual))[chosen][row]
         goes_on = (nats_of_lull(its) < GOES_ON * its["daily_nats"].astype(np.float64)) & (its["deficit"] < little)
         vote = np.where(counts, np.where(goes_on, 1.0, -1.0), 0.0)
-        return (told == 1.0) & (np.bincount(row, weights=vote, minlength=len(chosen)) > 0)
+        alike = likeness(self._state.at(chosen[row]).vector("usual"), its.vector("usual")) >= ALIKE
+        known = np.bincount(row, weights=counts & goes_on & alike, minlength=len(chosen)) > 0
+        alone = (told == 1.0) & (np.bincount(row, weights=vote, minlength=len(chosen)) > 0)
+        return np.where(alone, np.where(known, ALONE, UNLIKE), 1.0)
 
     def _recent(self, use: Floats, usual: Floats, scale: Floats) -> tuple[Floats, Floats]:
         """Use and usual use of late, fading with usual use: a night does not make anything forgotten."""

@@ -245,6 +245,17 @@ def test_what_stops_while_most_else_goes_on_is_told_of_later() -> None:
     assert soon + 0.9 < later < soon + 3
 
 
+def test_what_has_a_day_of_its_own_is_waited_for_longer() -> None:
+    """Sleep that is not tracked any more says less than steps that stop while distances are covered."""
+    naps = habit(60, seed=2)
+    naps[24 * 30 :] = 0
+    others = {"steps": habit(60), "minutes": np.round(habit(60) / 60)}
+    [(_, metric, soon)] = told_of({"naps": naps, **others})
+    [(_, its, later)] = told_of({"naps": np.roll(naps, 12), **others})
+    assert metric == its == "naps"
+    assert later > soon + 2
+
+
 def test_a_night_without_what_is_counted_by_night_is_no_drop() -> None:
     """Where few nights are covered, one that is says as much as more than a day usually does."""
     count = 24 * 40

@@ -114,9 +114,29 @@ static bool is_told_of(const lane_t *lane, const sample_t *sample, double hour) 
     return hour - (double)state->told_hour < 48.0;
 }
 
-/* Whether most other amounts of the device are used as ever. */
-static bool is_alone(const lane_t *lane, const sample_t *sample) {
+/* How much two habits rise and fall over the day together: the square of their correlation, 0 where it is negative. */
+static double likeness(const float *mine, const float *its) {
+    double own = 0.0, other = 0.0, both = 0.0, squares = 0.0, its_squares = 0.0;
+    for (int k = 0; k < 24; k++) {
+        own = own + or_zero((double)mine[k]);
+        other = other + or_zero((double)its[k]);
+    }
+    own = own / 24.0;
+    other = other / 24.0;
+    for (int k = 0; k < 24; k++) {
+        double up = or_zero((double)mine[k]) - own, beside = or_zero((double)its[k]) - other;
+        both = both + up * beside;
+        squares = squares + up * up;
+        its_squares = its_squares + beside * beside;
+    }
+    return both > 0.0 ? both * both / (squares * its_squares) : 0.0;
+}
+
+/* How many times the bar is asked for: more where most other amounts of the device are used as ever. */
+static double times_of(const lane_t *lane, const sample_t *sample) {
     int64_t used = 0, idle = 0;
+    bool alike = false;
+    const float *own = row_of(lane, USUAL, sample->slot);
     for (int64_t k = 0; k < lane->parts; k++) {
         int64_t slot = lane->slots[sample->seat * lane->columns + lane->part[k]];
         if (slot < 0 || slot == sample->slot) continue;
@@ -127,10 +147,14 @@ static bool is_alone(const lane_t *lane, const sample_t *sample) {
         if (!(habit->days >= 4.0f && habit->per_day > 0.0)) continue;
         double nats = (double)lull->lull + least((double)lull->missing, 2.0 * (double)lull->lull);
         const run_t *run = row_of(lane, RUN, slot);
-        if (nats < 0.5 * (double)lull->daily_nats && run->deficit < 0.4 * sample->parameters[DAYS]) used++;
-        else idle++;
+        if (nats < 0.5 * (double)lull->daily_nats && run->deficit < 0.4 * sample->parameters[DAYS]) {
+            used++;
+            alike = alike || likeness(own, row_of(lane, USUAL, slot)) >= 0.4;
+        } else {
+            idle++;
+        }
     }
-    return used > idle;
+    return used > idle ? alike ? 2.0 : 4.0 : 1.0;
 }
 
 /* The judgement of a completed hour: one step of the deficit. */
@@ -162,9 +186,10 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, hours_t hours)
         follow_lull(lane, CHANCES, sample->slot, hours.hour, hours.use, age, factor, p[LULL_DAYS], sample->firing);
     bool back = hours.use > 0.0 && run->recent_use >= (1.0 - 0.8 * p[DROP]) * run->recent_usual;
     bool is_short = ripe && deficit > bar && chance(habit, run->run_use, run->run_usual) >= p[USES];
-    if ((is_short || lull.breach) && !sample->firing && p[ALONE] == 1.0 && is_alone(lane, sample)) {
-        lull.breach = lull.breach && lull.nats > 2.0 * lull.bar;
-        is_short = is_short && deficit > 2.0 * bar;
+    if ((is_short || lull.breach) && !sample->firing && p[ALONE] == 1.0) {
+        double times = times_of(lane, sample);
+        lull.breach = lull.breach && lull.nats > times * lull.bar;
+        is_short = is_short && deficit > times * bar;
     }
     bool calm = sample->firing && back, wrong = (is_short || lull.breach) && !back;
     bool told_of = p[ALONE] == 1.0 && is_told_of(lane, sample, hours.hour);
