@@ -143,6 +143,32 @@ def test_after_a_no_by_key_the_next_case_is_at_hand_and_a_key_held_down_decides_
     expect(page.locator("[data-row]").first).to_be_visible()
 
 
+def test_who_decides_on_a_page_that_is_out_of_date_is_told_so_and_nothing_happens(
+    open_: Open, console_world: ConsoleWorld
+) -> None:
+    device_id = console_world.heat()
+    case_id = console_world.case_of(device_id, "proposed")["case_id"]
+    window = open_("aldo")
+    window.go(f"/cases/{case_id}")
+    page = window.page
+    fields = {name: page.locator(f"[name={name}]").first.get_attribute("value") or "" for name in ("csrf", "seen")}
+    window.wait_live()
+    page.keyboard.press("a")
+    page.get_by_role("button", name="Resolve").click()  # which the page had not when it came
+    expect(page.get_by_role("dialog")).to_contain_text("Was the fault real?")
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    console_world.case_of(device_id, "open")
+    url = f"{window.base_url}/cases/{case_id}"
+    late = window.context.request.post(f"{url}/decline", form={**fields, "why": "seen on an old page"})
+    assert late.status == 409
+    assert "Somebody was faster" in late.text()
+    page.keyboard.press("m")
+    expect(page.locator("[data-part=product]")).to_contain_text("aldo")
+    assert window.context.request.post(f"{url}/assign", form={**fields, "to": "olga"}).status == 409
+    case = console_world.case_of(device_id, "open")
+    assert (case["assignee"], case["outcome"]) == ("aldo", None)
+
+
 def test_a_device_page_says_what_came_of_each_alarm(open_: Open, console_world: ConsoleWorld) -> None:
     device_id = f"boiler-{len(console_world.used)}"
     no = {"purpose": "service", "recipient": "crm", "state": "revoked"}

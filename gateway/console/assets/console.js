@@ -157,7 +157,8 @@ document.addEventListener("submit", async (event) => {
     });
     const told = answer.headers.get("X-Careloop-Says");
     say(told ? decodeURIComponent(told) : answer.ok ? form.dataset.stay : document.body.dataset.failed);
-    if (answer.ok) { form.reset(); document.activeElement?.blur?.(); form.closest("dialog")?.close(); }
+    if (answer.ok) { form.reset(); }
+    if (answer.ok || answer.status === 409) { document.activeElement?.blur?.(); form.closest("dialog")?.close(); }
   } catch { say(document.body.dataset.failed); } finally { if (button) { button.disabled = false; } }
   await refresh();
   if (document.activeElement === document.body) { focusRow(document.querySelector(".row.chosen")); }
@@ -232,6 +233,7 @@ function openDialog(opener) {
   if (opener.dataset.action) {
     dialog.querySelector("form").action = opener.dataset.action;
     dialog.querySelector("[data-said]").textContent = opener.dataset.about;
+    dialog.querySelector("[name=seen]").value = opener.dataset.seen;
   }
   dialog.dataset.about = opener.closest("[data-row]")?.dataset.row || "";
   dialog.showModal();

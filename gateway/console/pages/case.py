@@ -11,7 +11,9 @@ from markupsafe import Markup
 
 from crm_sync.cases import by_hand, proposals
 from crm_sync.cases.by_hand import Hand
+from crm_sync.cases.queries import lock_case
 from crm_sync.journey.episode import read_episode
+from crm_sync.model import CaseState
 from crm_sync.playbooks.shown import ActionView
 from crm_sync.queries import CaseView, get_case
 from crm_sync.trust.verdicts import Truth
@@ -109,6 +111,7 @@ def case_router(desk: Desk) -> APIRouter:
             product=product.title(more.model),
             advice=_advice(view, product) if more.members is None else None,
             assignee=view.case.assignee,
+            seen=seen_of(view.case.state, view.case.assignee),
             is_live=view.case.state.is_live,
             model=more.model,
             members=more.members,
@@ -136,8 +139,9 @@ def case_router(desk: Desk) -> APIRouter:
 def _add_decisions(router: APIRouter, desk: Desk) -> None:
     @router.post("/cases/{case_id}/approve")
     async def approve(request: Request, case_id: str) -> Response:
-        person, _ = await desk.write(request, Role.AGENT)
+        person, fields = await desk.write(request, Role.AGENT)
         async with desk.decided(person, "case.approve", case_id) as conn:
+            await _as_seen(conn, person, case_id, fields)
             await proposals.approve(conn, person.tenant_id, case_id, person.signs_as(), desk.now_s())
         return done(request, f"/cases/{case_id}")
 
@@ -146,6 +150,7 @@ def _add_decisions(router: APIRouter, desk: Desk) -> None:
         person, fields = await desk.write(request, Role.AGENT)
         why = needed_text(fields, "why")
         async with desk.decided(person, "case.reject", case_id, why=why) as conn:
+            await _as_seen(conn, person, case_id, fields)
             await by_hand.reject(conn, _hand(desk, person, case_id), why)
         return done(request, f"/cases/{case_id}")
 
@@ -154,6 +159,7 @@ def _add_decisions(router: APIRouter, desk: Desk) -> None:
         person, fields = await desk.write(request, Role.AGENT)
         to = text_of(fields, "to", MOST_NAME) or None
         async with desk.decided(person, "case.assign", case_id, assignee=to) as conn:
+            await _as_seen(conn, person, case_id, fields, is_for_whom=True)
             if to not in {None, person.name, *await list_workers(conn, person.tenant_id)}:
                 raise unusable("to")
             await by_hand.assign(conn, _hand(desk, person, case_id), team=None, assignee=to)
@@ -177,6 +183,7 @@ def _add_decisions(router: APIRouter, desk: Desk) -> None:
         if outcome not in {"true", "false", "unclear"}:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "outcome")
         async with desk.decided(person, "case.resolve", case_id, outcome=outcome, why=why) as conn:
+            await _as_seen(conn, person, case_id, fields)
             await by_hand.resolve(conn, _hand(desk, person, case_id), cast("Truth", outcome), why, customer)
         return done(request, f"/cases/{case_id}")
 
@@ -185,8 +192,27 @@ def _add_decisions(router: APIRouter, desk: Desk) -> None:
         person, fields = await desk.write(request, Role.AGENT)
         why = needed_text(fields, "why")
         async with desk.decided(person, "case.retract", case_id, why=why) as conn:
+            await _as_seen(conn, person, case_id, fields)
             await by_hand.retract(conn, _hand(desk, person, case_id), why)
         return done(request, f"/cases/{case_id}")
+
+
+def seen_of(state: CaseState, assignee: str | None) -> str:
+    """What whoever decides has seen of a case: how far it is, and whose."""
+    stage = "proposed" if state == CaseState.PROPOSED else "live" if state.is_live else "ended"
+    return f"{stage}/{assignee or ''}"
+
+
+async def _as_seen(
+    conn: Connection, person: Actor, case_id: str, fields: Mapping[str, str], *, is_for_whom: bool = False
+) -> None:
+    """That a case still stands as the page showed it that the form was on. Raises HTTPException 409."""
+    case, seen = await lock_case(conn, case_id), fields.get("seen")
+    if case is None or case.tenant_id != person.tenant_id or seen is None:
+        return  # whether there is such a case is said by what is done next
+    before, now = seen.partition("/"), seen_of(case.state, case.assignee).partition("/")
+    if before[0] != now[0] or (is_for_whom and before[2] != now[2]):
+        raise HTTPException(HTTPStatus.CONFLICT, "case")
 
 
 def _hand(desk: Desk, person: Actor, case_id: str) -> Hand:

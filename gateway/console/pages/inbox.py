@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from crm_sync.model import CaseState
 from devices.profiles.model import Severity
 from gateway.console.attention_queries import count_contacts, list_workers
+from gateway.console.pages.case import seen_of
 from gateway.console.parts import Connection, Desk
 from gateway.console.products import Products
 from gateway.console.queries import LIVE, InboxFilter, InboxRow, count_inbox, list_inbox, list_teams
@@ -108,6 +109,7 @@ class Shown:
     product: str
     says: str | None
     advice: str
+    seen: str
 
 
 def _shown(row: InboxRow, products: Products, now_s: float) -> Shown:
@@ -115,7 +117,8 @@ def _shown(row: InboxRow, products: Products, now_s: float) -> Shown:
     advice = "" if row.members is not None else product.advice(row.problem, row.kind or "").what_to_say
     lasts_s = now_s - row.began_at.timestamp() if row.goes_on and row.began_at else None
     says = row.says and product.said(row.metric, row.says, lasts_s)
-    return Shown(row, product.case(row.problem, row.title), product.title(row.model), says, advice)
+    seen = seen_of(CaseState(row.state), row.assignee)
+    return Shown(row, product.case(row.problem, row.title), product.title(row.model), says, advice, seen)
 
 
 def records_in_words(words: Words, records: Sequence[Sequence[str]]) -> str:
