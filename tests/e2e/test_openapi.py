@@ -331,7 +331,8 @@ AGENTS: Final = (
     "/v1/alarms/", "/v1/cases/", "/v1/devices/{device_id}/commands", "/v1/owners/", "/v1/outreach/{step_id}/",
 )  # fmt: skip
 OPERATORS: Final = (
-    "/v1/clock", "/v1/deliveries/", "/v1/devices/{device_id}/credentials", "/v1/endpoints/", "/v1/outreach/stopped",
+    "/v1/clock", "/v1/deliveries/", "/v1/devices/{device_id}/capture", "/v1/devices/{device_id}/credentials",
+    "/v1/endpoints/", "/v1/outreach/stopped",
     "/v1/quarantine/", "/v1/silences", "/v1/watches/",
 )  # fmt: skip
 ADMINS: Final = ("/v1/people", "/v1/tokens")
