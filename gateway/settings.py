@@ -1,5 +1,6 @@
 """careloop's settings: commented defaults in the package, then the user's TOML, then ``CARELOOP_*`` variables."""
 
+import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -287,15 +288,25 @@ def _faults(error: ValidationError, origins: Mapping[str, str]) -> list[Fault]:
     for item in error.errors():
         name = ".".join(str(part) for part in item["loc"]) or "settings"
         found = "nothing" if item["type"] == "missing" else _shown(item["input"])
+        if item["type"] == "extra_forbidden" and isinstance(item["input"], dict):
+            found = "a table of that name"
         origin = origins.get(name) or next((at for key, at in origins.items() if key.startswith(f"{name}.")), None)
-        faults.append(Fault(name, f"{found} ({origin})" if origin else found, _allowed(item["type"], item["msg"])))
+        allowed = _meant(name, origins) if item["type"] == "extra_forbidden" else _allowed(item["msg"])
+        faults.append(Fault(name, f"{found} ({origin})" if origin else found, allowed))
     return faults
 
 
-def _allowed(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "no setting of that name; `careloop config show` lists them all"
+def _allowed(message: str) -> str:
     return message.removeprefix("Value error, ").removeprefix("Input should be ")
+
+
+def _meant(name: str, origins: Mapping[str, str]) -> str:
+    """What to say of a name that is none: the one that looks most like it, where one does."""
+    depth = name.count(".") + 1
+    known = {".".join(each.split(".")[:depth]) for each, origin in origins.items() if origin == "default"}
+    close = difflib.get_close_matches(name, known, 1, 0.8)
+    meant = f", perhaps {close[0]}" if close else ""
+    return f"no setting of that name{meant}; `careloop config show` lists them all"
 
 
 def _shown(value: object) -> str:

@@ -59,7 +59,12 @@ class Since(click.ParamType[float]):
         """A span counts back from the end."""
         with suppress(ValueError):
             return -float(str(parse_span_s(value)))
-        return Instant().convert(value, param, ctx).timestamp()
+        try:
+            return Instant().convert(value, param, ctx).timestamp()
+        except click.BadParameter:
+            self.fail(
+                f"{value!r} is neither an instant such as 2026-03-01T12:00:00Z nor a span such as 30d", param, ctx
+            )
 
 
 @click.command(short_help="Judge stored history again, with changed watches.")

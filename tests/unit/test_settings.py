@@ -65,6 +65,26 @@ def test_every_fault_is_named_at_once_with_what_was_found(tmp_path: Path) -> Non
     assert str(config) in faults["listen.port"].found
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "found", "meant"),
+    [
+        ("[lisen]\nport = 1883", "lisen", "a table of that name", "perhaps listen"),
+        ("[listen]\nprot = 1883", "listen.prot", "1883", "perhaps listen.port"),
+        ("[listen]\nbanana = 1", "listen.banana", "1", "no setting of that name; "),
+    ],
+)
+def test_a_name_that_is_none_is_told_with_the_one_that_was_meant(
+    text: str, name: str, found: str, meant: str, tmp_path: Path
+) -> None:
+    (tmp_path / "careloop.toml").write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        load_settings(tmp_path / "careloop.toml", {})
+    (fault,) = raised.value.faults
+    assert fault.setting == name
+    assert fault.found.startswith(found)
+    assert meant in fault.allowed
+
+
 def test_a_file_that_is_no_toml_or_not_there_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.toml"
     broken.write_text("[listen\n")
