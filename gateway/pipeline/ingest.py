@@ -115,6 +115,8 @@ class Ingest:
         self._busy_since_s: float | None = None
         self._housekeeping_at_s = self._replays_at_s = self._fleet_at_s = self._fleet_loop_s = self._partings_at_s = 0.0
         self._checkpoint_at_s = self._loop_s() + settings.ingest.checkpoint_every
+        if recovered.batches:  # soon: who is killed again and again must not have more to judge with each start
+            self._checkpoint_at_s = self._loop_s()
         parts.pace.begin(self._loop_s())
         self._moment(None)  # the grace after the outage that a start is begins now
 

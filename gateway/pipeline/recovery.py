@@ -42,7 +42,8 @@ from gateway.store.rows import EventRow, Fill, Readings, ReadingTable
 Connection = AsyncConnection[TupleRow]
 
 _WINDOW: Final = 50
-"""Batches that are read at once."""
+_WINDOW_ROWS: Final = 100_000
+"""Batches that are read at once, and what they may have stored together: a row takes a kilobyte as it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Recovered:
 
     batch_seq: int
     healthy_s: float
+    batches: int  # that had to be judged again
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,11 @@ class Recovery:
                 self._engine.adopt(prior)
         fills = await read_fills(conn, floors.lowest)
         readings = 0
-        for start in range(0, len(marks), _WINDOW):
-            readings += await self._replay(conn, marks[start : start + _WINDOW], fills, floors)
+        for window in windows(marks):
+            readings += await self._replay(conn, window, fills, floors)
         batch_seq, healthy_s = await last_batch(conn)
         self._log.info("detect.recovered", batch_seq=batch_seq, batches=len(marks), readings=readings)
-        return Recovered(batch_seq, healthy_s)
+        return Recovered(batch_seq, healthy_s, len(marks))
 
     async def _restore(self, conn: Connection) -> _Floors:
         floors: dict[int, int] = {}
@@ -162,6 +164,18 @@ class Recovery:
         """What profiles the devices have that sent events: some may never have sent anything else."""
         for device in await find_devices(conn, sorted(device_ids - self._profile_of.keys())):
             self._profile_of[device.device_id] = profile_of(self._profiles, device)
+
+
+def windows(marks: Sequence[BatchMark]) -> Iterator[Sequence[BatchMark]]:
+    """Batches one after the other, as many at once as memory is meant for; at least one, however large."""
+    start = rows = 0
+    for at, mark in enumerate(marks):
+        if at - start == _WINDOW or (at > start and rows + mark.rows > _WINDOW_ROWS):
+            yield marks[start:at]
+            start, rows = at, 0
+        rows += mark.rows
+    if marks:
+        yield marks[start:]
 
 
 def _told(

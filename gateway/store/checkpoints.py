@@ -82,10 +82,11 @@ class BatchMark:
     kind: Literal["ingest", "timer", "rejudge", "forget", "prior"]
     alive_s: float
     now_s: float
+    rows: int  # readings, events and statuses that it stored
 
 
 READ_MARKS: LiteralString = """
-SELECT batch_seq, kind, alive_s, now_s FROM batch WHERE batch_seq > %s ORDER BY batch_seq
+SELECT batch_seq, kind, alive_s, now_s, stored + events FROM batch WHERE batch_seq > %s ORDER BY batch_seq
 """
 
 

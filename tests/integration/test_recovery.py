@@ -152,6 +152,20 @@ async def test_batches_that_every_checkpoint_includes_are_pruned(database_url: s
     assert await rig.rows("SELECT DISTINCT batch_seq FROM detector_checkpoint") == [(5,)]
 
 
+async def test_what_a_start_has_judged_again_the_next_one_need_not(database_url: str) -> None:
+    rig = Rig(database_url, settings=settings())
+    for at_s in (0, 60):
+        rig = Rig(database_url, settings=settings())
+        await rig.prepare()
+        task = asyncio.create_task(rig.pipeline.run())
+        await rig.until(lambda rig=rig: rig.pipeline.healthy, task)
+        if at_s:
+            await rig.until_rows("SELECT DISTINCT batch_seq FROM detector_checkpoint", [(1,)])
+        await rig.tell("k1", reading(at_s, celsius=20))
+        await crash(rig, task)
+    assert len(rig.recorder.told()["k1"]) == 2
+
+
 async def test_the_last_moment_of_9999_is_judged_again_wherever_the_server_lives(plain_database_url: str) -> None:
     eternal = PipelineSettings(ingest=IngestSettings.model_validate({"far_future": "4000000d"}))
     rig = Rig(plain_database_url, settings=eternal)
