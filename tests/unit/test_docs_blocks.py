@@ -19,6 +19,7 @@ from gateway.backtest.proposal import propose_watches
 from gateway.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))
 FENCE = re.compile(r"^( *)```(\w*)([^\n]*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(careloop [a-z][^`]*)`")
 SECRET = "whsec_" + "c2VjcmV0" * 4  # what stands where the documents have dots
@@ -40,7 +41,7 @@ class Block(NamedTuple):
 
 def blocks() -> Iterator[Block]:
     """Every code block of the README and of docs/, and what stands in a sentence as a command."""
-    for page in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]:
+    for page in PAGES:
         text, name = page.read_text(), str(page.relative_to(ROOT))
         for found in FENCE.finditer(text):
             yield Block(name, text.count("\n", 0, found.start()) + 1, found[2], found[3], dedent(found[4]))
@@ -112,3 +113,10 @@ def test_the_printed_watches_are_of_a_product_that_comes_along(tmp_path: Path) -
     (printed,) = (block for block in BLOCKS if block.page == "docs/detection.md" and block.language == "toml")
     (tmp_path / "hotter.toml").write_text(printed.text)
     assert len(propose_watches(load_profiles(()), tmp_path / "hotter.toml").says) == 2
+
+
+def test_every_target_of_make_that_is_named_is_one() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(), re.MULTILINE)}
+    assert {"setup", "demo", "test"} <= named
+    assert named - targets == set()
