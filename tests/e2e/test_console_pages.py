@@ -155,6 +155,7 @@ def test_no_page_has_a_serious_fault_of_access_or_is_wider_than_its_screen(  # n
 
 
 def test_on_a_narrow_screen_a_list_shows_what_is_wrong_before_what_a_device_is(window: Window) -> None:
+    _dress(window, "light", "en")
     window.page.set_viewport_size(NARROW)  # pyright: ignore[reportArgumentType]
     window.go("/devices")
     for column in ("alarms", "cases"):
