@@ -1,5 +1,6 @@
 """The demo's live display; where there is no terminal, a line now and then."""
 
+import math
 import time
 from typing import Final, Protocol, Self
 
@@ -76,7 +77,8 @@ class LiveProgress:
         rows = Table.grid(padding=(0, 2))
         rows.add_column(style="dim", justify="right")
         rows.add_column()
-        when = Text(f"{to_datetime(now_s):%a %d %b %Y %H:%M} UTC   day {int(day) + 1} of {self._span.days:g}")
+        begun = max(1, math.ceil(day))
+        when = Text(f"{to_datetime(now_s):%a %d %b %Y %H:%M} UTC   day {begun} of {self._span.days:g}")
         rows.add_row("simulated", when)
         rows.add_row("", ProgressBar(total=self._span.days, completed=day, width=48))
         rows.add_row(
@@ -85,9 +87,8 @@ class LiveProgress:
         rows.add_row("quarantine", f"{standing.quarantined:,}")
         rows.add_row("alarms", _named(dict(standing.alarms)))
         rows.add_row("cases", _named(dict(standing.cases)))
-        rows.add_row(
-            "CRM", f"{count(len(book.records), 'record')} · {self._sandbox.requests:,} requests{self._trouble()}"
-        )
+        asked = count(self._sandbox.requests, "request")
+        rows.add_row("CRM", f"{count(len(book.records), 'record')} · {asked}{self._trouble()}")
         rows.add_row("now", doing)
         return Group(Text(self._title, style="bold"), rows)
 

@@ -260,7 +260,8 @@ class Stage:
             ):
                 return len(waiting)
             on_the_way = standing.waiting_inbox + len(waiting)
-            doing = f"{on_the_way} message{'s are' if on_the_way != 1 else ' is'} on the way to the CRM"
+            on_their_way = f"{on_the_way} message{'s are' if on_the_way != 1 else ' is'} on the way to the CRM"
+            doing = on_their_way if on_the_way else "the CRM has heard of everything"
             progress.show(self.clock.now_s(), standing, doing)
             time.sleep(0.15)
         return len(waiting)
