@@ -32,7 +32,7 @@ from gateway.detect.table import Field, Numeric, Rows
 from gateway.detect.words import say_instant, say_metric, say_number, say_quantity, say_span
 
 HOUR_S: Final = 3600.0
-OLD: Final = 400.0  # steps from which on a device is not expected to wander any further
+OLD: Final = 250.0  # steps from which on a device is not expected to wander any further
 CHANCE: Final = 1.0  # standard errors that are nobody's drift
 MOST: Final = 3.0  # a series' largest share
 GRAIN: Final = 256.0  # shares are whole parts of it, so that their sum has no order
@@ -79,7 +79,7 @@ class Decline:
         *REGIME_FIELDS,
     )
     parameters: Sequence[Parameter] = (
-        Parameter("evidence", default=1.85, minimum=0.1),  # of all series of a device together
+        Parameter("evidence", default=1.7, minimum=0.1),  # of all series of a device together
         Parameter("shift", default=3.0, minimum=1.0),  # of one level, in spreads
         Parameter("fall", default=0.25, minimum=0.05, maximum=0.95),  # of use, by this share of the usual
         Parameter("sure", default=3.3, minimum=1.0),  # and in standard errors
@@ -147,8 +147,8 @@ class Decline:
         together = np.maximum(wide(state, "spread"), 1.0)
         evidence = total / together / np.sqrt(levels / together + PRIOR)
         state["fast"] = np.where(steps, evidence, state["fast"])
-        # What nobody controls wanders, and the further the longer it has been watched.
-        bar = batch.parameter("evidence") * np.sqrt(np.clip(wide(state, "count"), LEVEL.memory, OLD) / LEVEL.memory)
+        # What nobody controls wanders, the further the longer it has been watched; wear is quick beside a life.
+        bar = batch.parameter("evidence") * (np.clip(wide(state, "count"), LEVEL.memory, OLD) / LEVEL.memory)
         known = (levels >= FEWEST) & (state["count"] >= LEVEL.young)
         breach = steps & known & (evidence >= bar)
         calm = steps & ~(known & (evidence >= EASY * bar))

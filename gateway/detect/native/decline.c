@@ -338,7 +338,7 @@ static finding_t combine(lane_t *lane, const sample_t *sample) {
     sums_t sums = add_up(lane, sample);
     learn_swing(state, &sums);
     double together = most((double)state->spread, 1.0);
-    double bar = sample->parameters[EVIDENCE] * sqrt(least(most((double)state->count, LEVEL_PACE.memory), 400.0) / LEVEL_PACE.memory);
+    double bar = sample->parameters[EVIDENCE] * (least(most((double)state->count, LEVEL_PACE.memory), 250.0) / LEVEL_PACE.memory);
     double evidence = sums.total / together / sqrt(sums.levels / together + 6.0);
     state->fast = (float)evidence;
     bool known = sums.levels >= (double)FEWEST && state->count >= (float)LEVEL_PACE.young;
