@@ -229,6 +229,7 @@ def test_a_message_that_failed_is_sent_again_and_its_endpoint_resumed(
     expect(row).to_contain_text("failed")
     page.get_by_role("link", name="By case").click()
     expect(page.locator("[data-part=streams]")).to_contain_text("waits for a person")
+    expect(page.locator("[data-part=streams]").get_by_role("button", name="Send it again")).to_have_count(1)
     assert window.inaccessible() + window.too_wide() == []
     monkeypatch.undo()
     page.set_viewport_size({"width": 390, "height": 844})
