@@ -223,8 +223,8 @@ class _Stage:
         return node_red.NodeRed(self._bench, pid, its_broker, database)
 
     def _gateway(self, stack: ExitStack, name: str, url: str, more: Mapping[str, Mapping[str, object]]) -> Gateway:
-        api = {"port": 0}
-        sections = {"database": {"url": url}, "api": api, **more}
+        housekeeping = {"every": "1d"}  # or its minute would fall into the turn of somebody else
+        sections = {"database": {"url": url}, "api": {"port": 0}, "maintenance": housekeeping, **more}
         return stack.enter_context(gateway(self._folder, name.replace(" ", "-"), sections))
 
     def _registered(self, name: str, idle: int) -> str:
