@@ -27,7 +27,7 @@ from gateway.detect.native import (
 from gateway.detect.table import Table
 
 FIRST_JOURNAL: Final = 1 << 16  # bytes
-BOUND: Final = 6  # numbers that a loop keeps of each watch at hand
+BOUND: Final = 7  # numbers that a loop keeps of each watch at hand
 ORIGIN: Final = 8  # bytes beside those of a slot that the journal keeps
 
 

@@ -285,13 +285,17 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     return judge_level(lane, sample, state);
 }
 
-/* A level, and a device, steps once an hour. */
+/* A level, and a device, steps once an hour; use is added up meanwhile. */
 INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset, const reading_t *reading, double value) {
     const decline_t *state = hot;
     if ((float)reading->hour != state->hour) return false;
     double told = watch->parameters[TOLD_KIND], kind = is_nan(told) ? (double)state->kind : told;
-    if (watch->metric >= 0 && (kind == STATE || kind == COUNTER || (kind == DELTA && value != 0.0))) return false;
+    if (watch->metric >= 0 && (kind == STATE || kind == COUNTER || (kind == DELTA && !(value >= 0.0)))) return false;
     keep_part(lane, HOT, offset, sizeof state->newest_s);
+    if (watch->metric < 0 || kind != DELTA) return true;
+    day_t *day = KEEP_ROW(day_t, lane, DAY, reading->slots[watch->column]);
+    float use = (float)((double)day->use + value);
+    day->use = value == 0.0 ? day->use : use; /* either way, since nobody can tell beforehand which */
     return true;
 }
 

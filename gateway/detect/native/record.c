@@ -66,11 +66,11 @@ static record_seen_t measure(lane_t *lane, const sample_t *sample, const record_
     return seen;
 }
 
-/* Shrink a range a little, then let in what was just seen, or a step towards it. */
-INLINE void widen(record_t *state, int k, float feature, float floor, float pace, float rate) {
-    float low = state->low[k], high = state->high[k], width = high - low;
-    float step = 0.5f * pace * mostf(floor, width), kept = feature;
-    if (width > 0.0f && state->count >= WARM_UP) {
+/* Shrink a range a little, then let in what was just seen, or a step towards it; no `floor` for what is within. */
+INLINE void widen(record_t *state, int k, float feature, const float *floor, float pace, float rate) {
+    float low = state->low[k], high = state->high[k], width = high - low, kept = feature;
+    if (floor && width > 0.0f && state->count >= WARM_UP) {
+        float step = 0.5f * pace * mostf(*floor, width);
         kept = low - step > kept ? low - step : kept; /* NaN stays NaN */
         kept = high + step < kept ? high + step : kept;
     }
@@ -89,22 +89,41 @@ INLINE float steady_of(const float *before, float distance) {
     return mostf(leastf(distance, before[0]), leastf(mostf(distance, before[0]), before[1]));
 }
 
+typedef struct { float of[FEATURES], distance; double hourly, slow; } features_t;
+
+INLINE features_t features_of(const record_t *state, double slow, double hourly, double value) {
+    float distance = (float)(value - slow);
+    return (features_t){{(float)(value - hourly), steady_of(state->before, distance)}, distance, hourly, slow};
+}
+
+/* Take a value into what is known; without a `floor`, one within both ranges. */
+INLINE void learn(record_t *state, float *cell, const features_t *seen, double value, double pace, bool amount, const float *floor) {
+    float rate = mostf(0.002f, 1.0f / (state->count + 1.0f));
+    state->slow = seen->slow + pace * (double)rate * (value - seen->slow);
+    state->before[1] = state->before[0];
+    state->before[0] = seen->distance;
+    *cell = (float)(is_nan(seen->hourly) ? value : seen->hourly + pace * 0.03 * (value - seen->hourly));
+    /* An amount of nothing says nothing of how large amounts are. */
+    rate = amount && value == 0.0 ? 0.0f : 0.5f * (0.0004f + 1.0f / (state->count + 10.0f));
+    for (int k = 0; k < FEATURES; k++) widen(state, k, seen->of[k], floor, (float)pace, rate);
+    state->count = leastf(1e6f, state->count + 1.0f);
+}
+
 /* One step of both features: the score, and whether the value was within both ranges. */
 INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, double value, double pace, bool amount, bool *inside) {
     bool first = state->count == 0.0f;
     double slow = first ? value : state->slow;
     if (first) begin(lane, sample);
     float *cell = keep_cell(lane, HOURLY, sample->slot, sample->hour_of_day);
-    double hourly = (double)*cell;
-    float distance = (float)(value - slow);
-    float features[FEATURES] = {(float)(value - hourly), steady_of(state->before, distance)};
+    features_t seen_by = features_of(state, slow, (double)*cell, value);
+    const float *features = seen_by.of;
     float floor = (float)(0.02 * fabs(slow)), unrest = state->unrest * 0.999f, bar = state->bar * 0.985f;
     /* Of what is used seldom, three uses on end are no wonder: their median counts by how far single ones go. */
     if (amount) floor = mostf(floor, 0.25f * (state->high[0] - state->low[0]));
     double score = 0.0;
     *inside = !(state->count >= WARM_UP && (leaves(state, 0, features[0]) || leaves(state, 1, features[1])));
     if (!*inside) {
-        double bases[FEATURES] = {hourly, slow};
+        double bases[FEATURES] = {seen_by.hourly, slow};
         record_seen_t seen = measure(lane, sample, state, features, floor, bases, value);
         *inside = seen.raw == 0.0f;
         score = seen.score;
@@ -113,15 +132,7 @@ INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, do
     }
     state->unrest = unrest;
     state->bar = bar;
-    float rate = mostf(0.002f, 1.0f / (state->count + 1.0f));
-    state->slow = slow + pace * (double)rate * (value - slow);
-    state->before[1] = state->before[0];
-    state->before[0] = distance;
-    *cell = (float)(is_nan(hourly) ? value : hourly + pace * 0.03 * (value - hourly));
-    /* An amount of nothing says nothing of how large amounts are. */
-    rate = amount && value == 0.0 ? 0.0f : 0.5f * (0.0004f + 1.0f / (state->count + 10.0f));
-    for (int k = 0; k < FEATURES; k++) widen(state, k, features[k], floor, (float)pace, rate);
-    state->count = leastf(1e6f, state->count + 1.0f);
+    learn(state, cell, &seen_by, value, pace, amount, &floor);
     return score;
 }
 
@@ -154,6 +165,26 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     return found;
 }
 
+/* A value within both ranges, or of a series that is young, whose kind is known. */
+INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset, const reading_t *reading, double value) {
+    record_t *state = hot;
+    bool amount = state->kind == DELTA;
+    if (!(amount || state->kind == LEVEL) || !is_nan(watch->parameters[TOLD_KIND]) || lane->scores) return false;
+    if (state->phase != IDLE || state->count == 0.0f) return false;
+    double used = amount ? root_of(value) : value;
+    int64_t slot = reading->slots[watch->column];
+    float *cell = (float *)row_of(lane, HOURLY, slot) + reading->hour_of_day;
+    features_t seen = features_of(state, state->slow, (double)*cell, used);
+    if (state->count >= WARM_UP && (leaves(state, 0, seen.of[0]) || leaves(state, 1, seen.of[1]))) return false;
+    keep_part(lane, HOT, offset, sizeof *state);
+    remember(lane, slot, reading->ts_s, value, &state->recent);
+    keep_cell(lane, HOURLY, slot, reading->hour_of_day);
+    state->unrest = state->unrest * 0.999f;
+    state->bar = state->bar * 0.985f;
+    learn(state, cell, &seen, used, 1.0, amount, NULL);
+    return true;
+}
+
 EXPORT void fetch_record(const lane_t *lane, const reading_t *reading, int64_t slot, const void *hot) {
     const record_t *state = hot;
     ask_for((float *)row_of(lane, HOURLY, slot) + reading->hour_of_day);
@@ -165,9 +196,14 @@ static const detector_t RECORD = {
     .phase_at = offsetof(record_t, phase),
     .recent_at = offsetof(record_t, recent),
     .remembers = true,
+    .brief = brief,
     .judge = judge,
 };
 
-EXPORT FOR_EACH_PROCESSOR int32_t judge_record(lane_t *lane, const reading_t *reading, int64_t first) {
+static NEVER_INLINE int32_t judge_slowly(lane_t *lane, const reading_t *reading, int64_t first) {
     return judge_all(lane, reading, first, &RECORD);
+}
+
+EXPORT FOR_EACH_PROCESSOR int32_t judge_record(lane_t *lane, const reading_t *reading, int64_t first) {
+    return judge_briefly(lane, reading, first, &RECORD, judge_slowly);
 }

@@ -20,6 +20,7 @@ enum { NOTHING, RAISED, UPDATED, CLEARED };        /* Step */
 enum { DELTA, COUNTER, LEVEL, STATE, UNSETTLED };  /* gateway/detect/kinds.py: LearntKind */
 enum { WATCH_FOR, WATCH_KEEP, PARAMETERS };        /* the first two parameters of every watch */
 enum { HOT, EPISODE, RECENT };                     /* the first groups of every detector of series */
+enum { LINE = 64 };                                /* bytes that memory comes in */
 enum { OUT_OF_ROOM = 1, UNOPENED = 2, TOLD = 4, DISMISSED = 8 };
 
 static const double LARGEST = 1e30;
@@ -47,12 +48,13 @@ typedef struct {
 } reading_t;
 
 /* A watch of a lane, with what is asked of it at every reading. */
-typedef struct {
+typedef struct watch_t {
     uint8_t *hot; /* the group of that name */
     int64_t width;
     const double *parameters;
     int64_t column, metric; /* the latter is -1 for one that stands for the device; these come last */
     const struct lane_t *lane;
+    struct watch_t *beyond; /* the next one whose state is on another line of memory, or NULL */
 } watch_t;
 
 typedef struct lane_t {
@@ -105,17 +107,10 @@ typedef struct {
     double score, began_s;
 } finding_t;
 
-/* Have memory at hand when its turn comes: in the second cache, for which a processor can ask for more at a time than
- * for the first. A function that does only this must not look as if it did nothing. */
+/* Have memory at hand when its turn comes. A function that does only this must not look as if it did nothing. */
 INLINE void ask_for(const void *memory) {
     __asm__ volatile("" : : "r"(memory));
-    __builtin_prefetch(memory, 0, 2);
-}
-
-/* Have what is at hand in the first cache, to be changed next. */
-INLINE void draw_near(const void *memory) {
-    __asm__ volatile("" : : "r"(memory));
-    __builtin_prefetch(memory, 1);
+    __builtin_prefetch(memory);
 }
 
 /* The same of a row that may lie across two lines. */
@@ -186,14 +181,14 @@ INLINE int64_t place_of(float recent, int64_t points) {
     return place >= 0 && place < points ? place : 0;
 }
 
-INLINE void remember(lane_t *lane, int group, const sample_t *sample, float *recent) {
+INLINE void remember(lane_t *lane, int64_t slot, double ts_s, double value, float *recent) {
     int64_t points = lane->evidence_points;
-    int64_t offset = sample->slot * lane->groups[group].width + place_of(*recent, points) * (int64_t)sizeof(uint64_t);
-    keep_part(lane, group, offset, (int32_t)sizeof(uint64_t));
-    double ts_s = sample->ts_s < 0.0 ? 0.0 : sample->ts_s > LAST_SECOND ? LAST_SECOND : sample->ts_s;
+    int64_t offset = slot * lane->groups[RECENT].width + place_of(*recent, points) * (int64_t)sizeof(uint64_t);
+    keep_part(lane, RECENT, offset, (int32_t)sizeof(uint64_t));
+    ts_s = ts_s < 0.0 ? 0.0 : ts_s > LAST_SECOND ? LAST_SECOND : ts_s;
     union { uint32_t parts[2]; float values[2]; } pair = {.parts = {(uint32_t)ts_s, 0}};
-    pair.values[1] = (float)sample->value;
-    memcpy(lane->groups[group].slots + offset, &pair, sizeof pair);
+    pair.values[1] = (float)value;
+    memcpy(lane->groups[RECENT].slots + offset, &pair, sizeof pair);
     *recent = *recent + 1.0f < (float)(2 * points) ? *recent + 1.0f : (float)points;
 }
 
@@ -322,7 +317,7 @@ INLINE int32_t judge_all(lane_t *lane, const reading_t *reading, int64_t first, 
         };
         keep_part(lane, HOT, slot * watch->width, detector->size);
         *newest_s = most(*newest_s, sample.ts_s);
-        if (detector->remembers) remember(lane, RECENT, &sample, (float *)(hot + detector->recent_at));
+        if (detector->remembers) remember(lane, slot, sample.ts_s, value, (float *)(hot + detector->recent_at));
         finding_t found = whole ? detector->combine(lane, &sample) : detector->judge(lane, &sample);
         if (lane->scores) lane->scores[reading->number] = found.score;
         bool moves = found.judged && !sample.late && (found.breach || *phase > IDLE);

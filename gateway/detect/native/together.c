@@ -34,7 +34,7 @@ EXPORT void begin_together(together_t *call) {
     call->sample = call->at = call->which = 0;
 }
 
-enum { NEXT = 3, SOON = 16, SOONER = 32, SOONEST = 48 }; /* readings ahead whose memory is asked for */
+enum { SOON = 10, SOONER = 20, SOONEST = 40 }; /* readings ahead whose memory is asked for */
 
 typedef struct { double from_s, until_s, hour; int64_t hour_of_day; } hour_clock_t;
 
@@ -63,6 +63,19 @@ static void bind_watches(lane_t *lane) {
         };
 }
 
+enum { FEW = 64 }; /* watches that are compared with each other */
+
+/* Ask only once for a line of memory that is of several watches, as the first slots show it. */
+static void find_lines(const together_t *call) {
+    watch_t *end = call->bound + call->watches, *last = call->bound;
+    for (watch_t *watch = call->bound + 1; watch < end; watch++) {
+        bool known = false;
+        for (const watch_t *other = call->bound; call->watches <= FEW && other && !known; other = other->beyond)
+            known = (uintptr_t)other->hot / LINE == (uintptr_t)watch->hot / LINE && other->metric == watch->metric;
+        if (!known) last = last->beyond = watch;
+    }
+}
+
 /* The state that a watch has of the device whose slots these are. */
 INLINE const void *hot_of(const watch_t *watch, const int32_t *slots) {
     int64_t slot = slots[watch->column];
@@ -75,12 +88,8 @@ INLINE void fetch(const together_t *call, hour_clock_t *clock, int64_t i) {
     if (i + SOONEST >= call->samples) return;
     ask_for(call->slots + call->seats[i + SOONEST] * call->columns);
     const int32_t *sooner = call->slots + call->seats[i + SOONER] * call->columns;
-    const int32_t *next = call->slots + call->seats[i + NEXT] * call->columns;
     const watch_t *end = call->bound + call->watches;
-    for (const watch_t *watch = call->bound; watch < end; watch++) {
-        ask_for(hot_of(watch, sooner));
-        draw_near(hot_of(watch, next));
-    }
+    for (const watch_t *watch = call->bound; watch; watch = watch->beyond) ask_for(hot_of(watch, sooner));
     reading_t reading = {.slots = call->slots + call->seats[i + SOON] * call->columns};
     tell_hour(clock, call->ts_s[i + SOON], &reading);
     for (const watch_t *watch = call->bound; watch < end; watch++) {
@@ -107,6 +116,7 @@ EXPORT FOR_EACH_PROCESSOR int32_t judge_together(together_t *call) {
     int64_t at = call->at, which = call->which, checked = call->sample, short_of;
     hour_clock_t clock = {.from_s = 1.0}, clock_ahead = clock;
     for (int64_t k = 0; k < call->lanes; k++) bind_watches(call->lane[k]);
+    find_lines(call);
     for (int64_t i = call->sample; i < call->samples; i++, at = 0) {
         if (i == checked) {
             int64_t readings = room(call, &short_of);
