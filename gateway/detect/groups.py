@@ -17,6 +17,8 @@ NO_ROW: Final = -1
 ROW_NUMBERS: Final = 3  # that loops know of the rows of rare groups
 WORTH_TIDYING: Final = 8  # one row of so many that nobody uses
 LOOKED_AT: Final = 256  # rows, before all of them are
+MORE: Final = 32  # slots in use are more by one part of so many whenever there are too few of them…
+FEWEST_MORE: Final = 64  # …but at least by so many
 
 Array = npt.NDArray[Any]  # of whichever type the field has
 Bytes = npt.NDArray[np.uint8]
@@ -77,18 +79,12 @@ class Group:
             place = self.places[field.name]
             self._initial.view(field.dtype)[place.first : place.end] = field.initial
         self.shelf: Shelf | None = None
-        self.slots = self._fresh(FIRST_CAPACITY)
+        self.slots: Bytes = np.empty((0, self.width), np.uint8)
+        self.place_in(self._fresh(FIRST_CAPACITY), FIRST_CAPACITY)
 
     def _fresh(self, capacity: int) -> Bytes:
         # Where a slot starts on a cache line, it takes no more lines than it must.
-        return self._filled(memory_of(capacity * self.width).reshape(capacity, self.width))
-
-    def _filled(self, slots: Bytes) -> Bytes:
-        """Memory for slots, all of them in their initial state; whoever knows where the old one was looks again."""
-        self._moves.count += 1
-        self.address = slots.ctypes.data
-        slots[:] = self._initial
-        return slots
+        return rows_of(memory_of(capacity * self.width), self.width)
 
     @property
     def stride(self) -> int:
@@ -99,26 +95,34 @@ class Group:
         """Make room for so many slots."""
         if capacity <= len(self.slots):
             return
-        capacity = max(capacity, 2 * len(self.slots))
         if self.shelf is not None:
             self.shelf.grow(capacity)
+        elif capacity <= len(self._room):
+            self.stretch(with_more(capacity, len(self.slots), len(self._room)))
         else:
-            self.move(self._fresh(capacity))
+            room = self._fresh(max(capacity, 2 * len(self.slots)))
+            self.place_in(room, with_more(capacity, len(self.slots), len(room)))
 
-    def place_in(self, slots: Bytes) -> None:
-        """Keep the slots in this memory from now on, [capacity, width]."""
-        self.move(self._filled(slots))
+    def place_in(self, room: Bytes, capacity: int) -> None:
+        """Keep so many slots in this memory from now on, [slots there is room for, width]; new ones are as initially.
 
-    def move(self, slots: Bytes) -> None:
-        """Take what the slots hold along to memory that is as `_filled` gives it."""
-        kept = min(len(self.slots), len(slots))
-        slots[:kept] = self.slots[:kept]
-        self.slots = slots
+        Whoever knows where the old memory was looks again.
+        """
+        kept = self.slots[:capacity]
+        self._moves.count += 1
+        self._room, self.slots, self.address = room, room[: len(kept)], room.ctypes.data
+        self.slots[:] = kept
+        self.stretch(capacity)
+
+    def stretch(self, capacity: int) -> None:
+        """Have so many slots in the memory that there is; nothing moves."""
+        self._room[len(self.slots) : capacity] = self._initial
+        self.slots = self._room[:capacity]
 
     def leave_shelf(self) -> None:
         """Have memory of its own again."""
         self.shelf = None
-        self.move(self._fresh(len(self.slots)))
+        self.place_in(self._fresh(len(self.slots)), len(self.slots))
 
     def reset(self, index: Indices) -> None:
         """Put slots into their initial state."""
@@ -217,7 +221,7 @@ class RowIndex:
 
     def count(self) -> None:
         """Note how many rows there are as things stand."""
-        self._memory[2] = len(self.groups[0].slots)
+        self._memory[2] = min(len(group.slots) for group in self.groups)
 
     def of(self, index: Indices) -> Indices:
         """The rows of slots, NO_ROW for none."""
@@ -282,9 +286,9 @@ class RareGroup(Group):
 
     def compact(self, rows: Indices) -> None:
         """Keep these rows only, in this order."""
-        kept = self.slots[rows]
-        self.slots = self._fresh(max(FIRST_CAPACITY, len(rows) + len(rows) // 4))
-        self.slots[: len(rows)] = kept
+        capacity = max(FIRST_CAPACITY, len(rows) + len(rows) // 4)
+        self.slots = self.slots[rows]
+        self.place_in(self._fresh(capacity), capacity)
 
     def reset(self, index: Indices) -> None:
         """Put slots into their initial state."""
@@ -321,6 +325,16 @@ class RareGroup(Group):
         """What so many slots take in memory, with the rows that are used."""
         index = slots * self.index.rows.itemsize if self.index.groups[0] is self else 0
         return index + self.index.used * self.width
+
+
+def rows_of(memory: Bytes, width: int) -> Bytes:
+    """Memory as rows, as many as there is room for."""
+    return memory[: len(memory) // width * width].reshape(-1, width)
+
+
+def with_more(capacity: int, slots: int, room: int) -> int:
+    """For how many slots to have memory that is written to: a few more than are needed, as far as there is room."""
+    return min(max(capacity, slots + max(slots // MORE, FEWEST_MORE)), room)
 
 
 def _padded(width: int, *, is_hot: bool) -> int:

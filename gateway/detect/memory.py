@@ -10,22 +10,35 @@ import numpy.typing as npt
 CACHE_LINE: Final = 64  # bytes
 LARGE_PAGE: Final = 1 << 21
 WORTH_PAGES: Final = 1 << 20  # below this, pages of the usual size are as good
+ROOM: Final = 16  # times the addresses that are needed now…
+LEAST_ROOM: Final = 1 << 28  # …but at least so many
 
 Bytes = npt.NDArray[np.uint8]
 
 
 def memory_of(size: int) -> Bytes:
-    """So many bytes, whatever is in them, beginning on a cache line.
+    """At least so many bytes, whatever is in them, beginning on a cache line.
 
     What is touched at random costs a look-up of its page as well as of itself; on pages of two megabytes the processor
-    knows them all.
+    knows them all. Of what is large there is more, to grow into: addresses, which take memory once they are written to.
     """
     if size < WORTH_PAGES or not hasattr(mmap, "MADV_HUGEPAGE"):
         return _aligned(np.empty(size + CACHE_LINE, np.uint8), CACHE_LINE, size)
-    pages = mmap.mmap(-1, size + LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    room = max(LEAST_ROOM, ROOM * size)
+    try:
+        pages = pages_of(room)
+    except (OSError, ValueError):  # addresses are limited, too
+        room = size
+        pages = pages_of(room)
     with suppress(OSError):  # of a kernel without them
         pages.madvise(mmap.MADV_HUGEPAGE)
-    return _aligned(np.frombuffer(pages, np.uint8), LARGE_PAGE, size)
+    return _aligned(np.frombuffer(pages, np.uint8), LARGE_PAGE, room)
+
+
+def pages_of(size: int) -> mmap.mmap:
+    """Pages of memory of one's own; raises OSError."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+    return mmap.mmap(-1, size + LARGE_PAGE, flags=flags)
 
 
 def _aligned(memory: Bytes, boundary: int, size: int) -> Bytes:

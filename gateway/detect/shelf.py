@@ -9,7 +9,7 @@ speed depends on it: a table whose slots go other ways works as well.
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.detect.groups import HOT, OWNER, Group, RareGroup
+from gateway.detect.groups import HOT, OWNER, Group, RareGroup, rows_of, with_more
 from gateway.detect.memory import CACHE_LINE, memory_of
 from gateway.detect.table import Table
 
@@ -30,14 +30,22 @@ class Shelf:
             end += group.width
         self._width = -(-end // CACHE_LINE) * CACHE_LINE
         self._padding = self._width - end
-        self.grow(max(len(group.slots) for group in self._places))
+        self._slots = self._room = 0
+        self.grow(max(table.count for table in tables))
 
     def grow(self, capacity: int) -> None:
         """Make room for so many slots, for all groups in it."""
-        rows = memory_of(capacity * self._width).reshape(capacity, self._width)
-        for group, place in self._places.items():
-            group.place_in(rows[:, place : place + group.width])
-            group.shelf = self
+        if capacity > self._room:
+            rows = rows_of(memory_of(max(capacity, 2 * self._slots) * self._width), self._width)
+            self._room = len(rows)
+            self._slots = with_more(capacity, self._slots, self._room)
+            for group, place in self._places.items():
+                group.place_in(rows[:, place : place + group.width], self._slots)
+                group.shelf = self
+        elif capacity > self._slots:
+            self._slots = with_more(capacity, self._slots, self._room)
+            for group in self._places:
+                group.stretch(self._slots)
 
     def bytes_for(self, group: Group, slots: int) -> int:
         """What a group of so many slots takes of it; the first one bears what no group has."""

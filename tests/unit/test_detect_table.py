@@ -1,7 +1,11 @@
 """The state of many series: growth, undoing, and slots that are given back."""
 
-import numpy as np
+import mmap
 
+import numpy as np
+import pytest
+
+from gateway.detect import memory
 from gateway.detect.groups import rarely
 from gateway.detect.table import Field, Journal, Table
 from gateway.detect.waves import waves
@@ -38,6 +42,33 @@ def test_slots_begin_in_their_initial_state_and_survive_growth() -> None:
     assert np.isnan(state["cold"]).all()
     assert np.isinf(state.lanes("low")).all()
     assert np.isnan(state.vector("hours")).all()
+
+
+def test_large_tables_grow_where_they_are() -> None:
+    table, _ = filled(50_000)
+    hours = table.groups["hours, apart"]
+    before = hours.address
+    more = table.allocate(50_000)
+    assert hours.address == before
+    assert len(hours.slots) < 110_000  # and little is written to that nobody uses
+    assert table.column("level")[:50_000].tolist() == list(range(50_000))
+    assert set(table.rows(more)["count"]) == {2.0}
+
+
+def test_where_addresses_are_short_tables_grow_by_moving(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = memory.pages_of
+    most = 1 << 25
+
+    def short(size: int) -> mmap.mmap:
+        if size > most:
+            raise OSError(12, "Cannot allocate memory")
+        return pages(size)
+
+    monkeypatch.setattr(memory, "pages_of", short)
+    table, _ = filled(20_000)
+    more = table.allocate(40_000)
+    assert table.column("level")[:20_000].tolist() == list(range(20_000))
+    assert set(table.rows(more)["count"]) == {2.0}
 
 
 def test_what_was_read_stays_what_it_was_and_what_is_read_again_is_what_was_written() -> None:
