@@ -102,7 +102,13 @@ class PacketQueue:
     @property
     def has_a_batch(self) -> bool:
         """Whether as much waits as a batch may hold."""
-        return self.packets >= self._settings.max_readings
+        return self._batches >= 1
+
+    @property
+    def _batches(self) -> float:
+        """How many batches wait, by packets or by bytes."""
+        room = self._settings.max_readings
+        return max(self.packets / room, self.bytes / (room * _BYTES_PER_READING))
 
     @property
     def is_worth_a_batch(self) -> bool:
@@ -111,7 +117,7 @@ class PacketQueue:
         Half a batch is: devices at a door of ours send no more until they are answered. Those of a broker do, so that
         there the batch is left to grow, and what a commit costs is shared by as many as may be.
         """
-        return (1 if self._mixed and not self._lanes else 2) * self.packets >= self._settings.max_readings
+        return self._batches >= (1.0 if self._mixed and not self._lanes else 0.5)
 
     def when_worth_it(self, call: Callable[[], None] | None) -> None:
         """Call once, soon after so much waits that it is worth a batch; None takes that back."""

@@ -197,6 +197,17 @@ async def test_half_a_batch_is_worth_one_to_devices_that_wait_for_it_and_a_whole
         await told.wait()
 
 
+async def test_a_batch_is_full_by_bytes_too_and_then_waits_for_nothing() -> None:
+    queue = PacketQueue(settings(max_readings=4, max_age=60.0))
+    queue.put(packets(Door(), 1, 3 * 512))
+    assert queue.is_worth_a_batch
+    assert not queue.has_a_batch
+    queue.put(packets(Door(), 1, 512))
+    assert queue.has_a_batch
+    async with asyncio.timeout(30):
+        assert await queue.wait(0)
+
+
 def test_a_batch_grows_older_while_many_keep_coming() -> None:
     assert is_worth_waiting(1000, 40_000, 0.025, 0.025)
     assert not is_worth_waiting(50, 2000, 0.025, 0.025), "few"
