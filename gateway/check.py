@@ -31,7 +31,7 @@ def check_settings(settings: Settings) -> Mapping[str, Profile]:
     profiles: dict[str, Profile] = {AUTOMATIC.model: AUTOMATIC}
     attempt(lambda: profiles.update(load_profiles(settings.profiles.folders)))
     attempt(lambda: Engine(profiles, settings.detect))
-    faults.extend(_unknown_models(settings, profiles))
+    faults.extend(_nameless_models(settings))
     attempt(lambda: server_context(settings.listen.tls))
     if settings.subscribe.enabled:
         attempt(lambda: read_secrets(settings.subscribe))
@@ -44,13 +44,10 @@ def check_settings(settings: Settings) -> Mapping[str, Profile]:
     return profiles
 
 
-def _unknown_models(settings: Settings, profiles: Mapping[str, Profile]) -> list[Fault]:
-    """Models whose readings would be kept for ever because their name is not that of a profile."""
-    known = ", ".join(sorted(profiles))
+def _nameless_models(settings: Settings) -> list[Fault]:
+    """One of a name that no profile bears may be a product that is no longer made, whose readings are still there."""
     return [
-        Fault(
-            f"retention.models.{number}.model", one.model or "nothing", f"a product model that has a profile: {known}"
-        )
+        Fault(f"retention.models.{number}.model", "nothing", "the name of a product model")
         for number, one in enumerate(settings.retention.models)
-        if one.model not in profiles
+        if not one.model
     ]

@@ -28,6 +28,7 @@ from gateway.store.editions import lift_limits
 from gateway.store.ownership import read_fence
 from gateway.store.queries import last_batch
 from gateway.store.store import LOST_CONNECTION
+from gateway.store.tables import read_tables
 from gateway.store.times import datetime_of
 
 Connection = AsyncConnection[TupleRow]
@@ -79,6 +80,7 @@ class Maintenance:
         self._in_order = InOrder()
         self._conn: Connection | None = None
         self._retire_at_s = 0.0
+        self._has_named = False  # the models of [[retention.models]] that are none
 
     async def run(self) -> None:
         """Work until cancelled; what keeps it from working is told, and tried again."""
@@ -120,6 +122,7 @@ class Maintenance:
         slices = await self._roll_up(conn)
         retired: dict[str, int] = {}
         if with_retention:
+            await self._name_strangers(conn)
             for due in await find_due(conn, self.terms):
                 await self._wait_for_ingest()
                 retired[due.purpose] = retired.get(due.purpose, 0) + await retire(conn, self.terms, due)
@@ -127,6 +130,14 @@ class Maintenance:
             self._rollups.forget()
             self._in_order.forget()
         return Done(slices, {purpose: rows for purpose, rows in retired.items() if rows})
+
+    async def _name_strangers(self, conn: Connection) -> None:
+        if self._has_named:
+            return
+        self._has_named = True
+        known = {*self._upkeep.profiles, *(table.model for table in await read_tables(conn))}
+        for model in self._upkeep.retention.strangers(known):
+            self._upkeep.log.warning("retention.unknown_model", model=model)
 
     @property
     def terms(self) -> Terms:

@@ -1,5 +1,6 @@
 """The settings of maintenance: whether usage is rolled up, and how long what is kept."""
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -51,6 +52,10 @@ class RetentionSettings(_Section):
                     message = f"{name}{where} must be kept at least as long as the readings that it is made from"
                     raise ValueError(message)
         return self
+
+    def strangers(self, known: Collection[str]) -> list[str]:
+        """Models of which nothing is stored, and of which nothing will be: misspelt, probably."""
+        return [one.model for one in self.models if one.model not in known]
 
     def of(self, model: str | None) -> ModelRetention:
         """What holds for a product model."""

@@ -6,6 +6,7 @@ import pytest
 
 from devices.errors import ConfigError
 from gateway.check import check_settings
+from gateway.maintenance.settings import ModelRetention
 from gateway.running import announce_start
 from gateway.settings import load_settings
 
@@ -19,21 +20,22 @@ def faults_of(tmp_path: Path, text: str) -> dict[str, str]:
     return {fault.setting: fault.found for fault in caught.value.faults}
 
 
-def test_retention_of_a_model_that_no_profile_knows(tmp_path: Path) -> None:
+def test_retention_of_a_model_without_a_name_but_not_of_one_whose_profile_is_gone(tmp_path: Path) -> None:
     text = """
         [[retention.models]]
         model = "fitness-band"
         readings = "90d"
         [[retention.models]]
-        model = "fitnes-band"
+        model = "band-of-2019"
         readings = "90d"
         [[retention.models]]
         readings = "90d"
     """
-    assert faults_of(tmp_path, text) == {
-        "retention.models.1.model": "fitnes-band",
-        "retention.models.2.model": "nothing",
-    }
+    assert faults_of(tmp_path, text) == {"retention.models.2.model": "nothing"}
+    two_models = load_settings(None, {}).retention.model_copy(
+        update={"models": (ModelRetention(model="band-of-2019"), ModelRetention(model="fitnes-band"))}
+    )
+    assert two_models.strangers({"fitness-band", "band-of-2019"}) == ["fitnes-band"]
 
 
 def test_a_route_that_could_never_be_reached(tmp_path: Path) -> None:
