@@ -21,15 +21,14 @@ class _Server(uvicorn.Server):
 
 
 def _only_head(send: Send) -> Send:
-    """Sends what a GET would be answered with, but for its body; a stream ends at once (RFC 9110, 9.3.2)."""
-    is_told = False
+    """Sends what a GET would be answered with, but for its body (RFC 9110, 9.3.2).
+
+    It is over with its head: a stream may say its first word much later, and holds up the next request till then.
+    """
 
     async def send_head(message: Message) -> None:
-        nonlocal is_told
         if message["type"] == "http.response.start":
             await send(message)
-        elif not is_told:
-            is_told = True
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     return send_head
