@@ -57,8 +57,11 @@ class Product:
         return titles.get(name) or name
 
     def said(self, metric: str | None, text: str, lasts_s: float | None = None) -> str:
-        """What a detector said of a metric; a silence that goes on is as long as it is by now, `lasts_s`."""
-        told = self.wording.phrase(text if lasts_s is None else _SILENT_FOR.sub(say_span(lasts_s), text))
+        """What a detector said of a metric; a silence that goes on is as long as it is by now, `lasts_s`.
+
+        Where that is nothing, the device's clock is ahead, and it is as long as it was when that was said.
+        """
+        told = self.wording.phrase(_SILENT_FOR.sub(say_span(lasts_s), text) if lasts_s and lasts_s > 0 else text)
         for name in self._spoken(metric):
             if told.startswith(name):
                 return f"{_capital(self.metric(metric or ''))}{told[len(name) :]}"

@@ -74,6 +74,7 @@ def test_a_silence_that_goes_on_is_as_long_as_it_is_by_now() -> None:
     assert english.said(None, said, 9 * 86_400.0) == said.replace("for 3 days", "for 9 days")
     assert italian.said(None, said, 9 * 86_400.0).startswith("Nessun segno di vita da 9 giorni, dal 23 nov")
     assert english.said(None, "none for 3 days", 9 * 86_400.0) == "none for 9 days"
+    assert [english.said(None, said, ahead_s) for ahead_s in (0.0, -3600.0)] == [said, said]  # its clock is ahead
     for other in ("Heard again after 3 days of silence since 09:45", "none in 17 days", "none for pay"):
         assert english.said(None, other, 9 * 86_400.0) == other
 
