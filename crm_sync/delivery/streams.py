@@ -14,7 +14,7 @@ Waits = Literal["nothing", "person", "endpoint_off", "endpoint_paused", "answer"
 """What the head of a stream waits for; what is behind it waits for the head."""
 
 MOST_MESSAGES: Final = 20
-"""Of one stream, from its head on; those of a single case's from its beginning on."""
+"""Of one stream, from its head on; of a single case's its last ones, from its head on where that is further back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,9 @@ async def list_streams(  # noqa: PLR0917 - whose, which, and which page
 async def _messages(conn: Connection, streams: Sequence[_Row], *, from_head: bool) -> list[StreamMessage]:
     values = {
         "streams": [row.stream_id for row in streams],
-        "since": [row.head_seq if from_head else max(row.last_seq - MOST_MESSAGES + 1, 0) for row in streams],
+        "since": [
+            row.head_seq if from_head else min(row.head_seq, row.last_seq - MOST_MESSAGES + 1) for row in streams
+        ],
         "most": MOST_MESSAGES,
     }
     async with conn.cursor(row_factory=class_row(StreamMessage)) as rows:

@@ -81,5 +81,8 @@ async def test_streams_come_in_pages_of_one_tenant_and_long_ones_are_cut(rig: Ri
     assert found == [f"case_{number}" for number in range(4, -1, -1)]
     waiting = (await streams(rig))[-1]
     assert (len(waiting.messages), waiting.waiting) == (MOST_MESSAGES, MOST_MESSAGES + 4)
-    (whole,) = await streams(rig, "case_0")
-    assert whole.messages[-1].seq == MOST_MESSAGES + 4
+    (whole,) = await streams(rig, "case_0")  # what the others wait for is among those shown
+    assert (whole.messages[0].seq, len(whole.messages)) == (whole.head_seq, MOST_MESSAGES)
+    await rig.run()
+    (told,) = await streams(rig, "case_0")
+    assert (told.waits, told.messages[0].seq, told.messages[-1].seq) == ("nothing", 5, MOST_MESSAGES + 4)
