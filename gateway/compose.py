@@ -233,9 +233,8 @@ class _Gateway:
             outer.append(tasks.create_task(self._metrics.watch(), name="metrics"))
             outer.append(tasks.create_task(self._maintenance().run(), name="maintenance"))
             if api is not None:
-                people = People(
-                    self._ground.database.pool, settings.tenant.id, settings.people, resolve_token(settings)
-                )
+                pool = self._ground.database.pool
+                people = People(pool, settings.tenant.id, settings.people, resolve_token(settings))
                 await _welcome(people, api.url, announce)
                 parts = self._api_parts(people)
                 application = build_api(parts)
@@ -389,8 +388,7 @@ class _Gateway:
 
 async def _welcome(people: People, url: str, announce: Callable[[str], None]) -> None:
     """At the first start, say how the first admin gets in; there is no default password."""
-    password = await people.welcome()
-    if password is not None:
+    if (password := await people.welcome()) is not None:
         announce(f"sign in   {url} as {FIRST_ADMIN}, within a week, with the one-time password {password}")
 
 
