@@ -39,6 +39,7 @@ ENVIRONMENT_PREFIX: Final = "CARELOOP_"
 _PASSWORD: Final = re.compile(r"(?<=://)([^/@]*):[^/@]*@")
 _QUERY: Final = re.compile(r"(?<=[\w/])\?\S+=\S*")
 _SHOWN_CHARACTERS: Final = 60
+_SECRET: Final = re.compile("(password|secret|token|key)$")
 
 Tree = dict[str, object]
 ExpandedPath = Annotated[Path, AfterValidator(Path.expanduser)]
@@ -287,13 +288,19 @@ def _faults(error: ValidationError, origins: Mapping[str, str]) -> list[Fault]:
     faults: list[Fault] = []
     for item in error.errors():
         name = ".".join(str(part) for part in item["loc"]) or "settings"
-        found = "nothing" if item["type"] == "missing" else _shown(item["input"])
-        if item["type"] == "extra_forbidden" and isinstance(item["input"], dict):
-            found = "a table of that name"
+        found = _found(item["type"], name, item["input"])
         origin = origins.get(name) or next((at for key, at in origins.items() if key.startswith(f"{name}.")), None)
         allowed = _meant(name, origins) if item["type"] == "extra_forbidden" else _allowed(item["msg"])
         faults.append(Fault(name, f"{found} ({origin})" if origin else found, allowed))
     return faults
+
+
+def _found(kind: str, name: str, value: object) -> str:
+    if kind == "missing":
+        return "nothing"
+    if kind == "extra_forbidden" and isinstance(value, dict | list | str):  # which may be a password, under any name
+        return f"a {'text' if isinstance(value, str) else 'list' if isinstance(value, list) else 'table'} of that name"
+    return "a value that is not shown" if _SECRET.search(name) else _shown(value)
 
 
 def _allowed(message: str) -> str:

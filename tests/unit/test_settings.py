@@ -1,5 +1,6 @@
 """Settings: three layers, every fault at once, and defaults that the shipped file says in full."""
 
+import re
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -83,6 +84,24 @@ def test_a_name_that_is_none_is_told_with_the_one_that_was_meant(
     assert fault.setting == name
     assert fault.found.startswith(found)
     assert meant in fault.allowed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[subscribe]\npassord = "hunter2"',
+        "[subscribe]\npassword = 2222",
+        '[api]\ntoken = ["hunter2"]',
+        '[[crm.endpoints]]\nname = "a"\nurl = "https://a.example.com"\nsecrt = "hunter2"',
+        '[[crm.endpoints]]\nname = "a"\nurl = "https://a.example.com"\nsecret = "hunter2"',
+    ],
+)
+def test_no_fault_says_what_may_be_a_secret(text: str, tmp_path: Path) -> None:
+    (tmp_path / "careloop.toml").write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        load_settings(tmp_path / "careloop.toml", {})
+    assert raised.value.faults
+    assert not re.search("hunter2|2222", f"{raised.value} {raised.value.faults}")
 
 
 def test_a_file_that_is_no_toml_or_not_there_is_named(tmp_path: Path) -> None:
