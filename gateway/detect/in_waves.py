@@ -86,7 +86,11 @@ class InWaves:
         each: Mask = np.eye(len(of_device), dtype=np.bool_)
         # One after the other, where a series is judged beside others of its device.
         for watches in (*(each if lane.station.looks_around else [~of_device]), of_device):
-            reading, which = np.nonzero((slots >= 0) & watches)
+            judged = (slots >= 0) & watches
+            if watches is of_device and judged.any():
+                has_begun = lane.station.table.column("newest_s")[np.maximum(slots, 0)] > -np.inf
+                judged &= has_begun | roster.has_parts(lane, wave.seats)[:, np.newaxis]
+            reading, which = np.nonzero(judged)
             if len(reading):
                 some = slots[reading, which]
                 self._judge_slots(roster, lane, wave, (reading, which, some, values[reading, which]), told)

@@ -164,6 +164,12 @@ class Roster:
         slots = self.slots.take(seats, axis=0)[:, lane.parts]
         return Peers(slots.astype(np.int64), lane.codes, lane.station.table)
 
+    def has_parts(self, lane: Lane, seats: Indices) -> Mask:
+        """Whether devices have been heard by enough series to be watched as a whole; opened are such that were not."""
+        slots = self.slots.take(seats, axis=0)[:, lane.parts]
+        heard = (slots > UNSEEN) & (lane.station.table.column("newest_s")[np.maximum(slots, 0)] > -np.inf)
+        return np.count_nonzero(heard, axis=1) >= lane.station.fewest_parts
+
     def alarmed(self, lane: Lane, seats: Indices) -> Mask:
         """Whether an alarm of a lane's watches over the whole device is up."""
         slots = self.slots.take(seats, axis=0)[:, lane.columns[lane.metrics < 0]]

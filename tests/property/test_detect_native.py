@@ -136,6 +136,24 @@ def test_where_the_state_lies_makes_no_difference(profile: Profile, monkeypatch:
         assert compiled.take_out(device_id) == plain.take_out(device_id)
 
 
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_a_device_is_watched_as_a_whole_from_the_reading_on_that_brings_enough_series(*, is_compiled: bool) -> None:
+    """Not from the first one on of a batch that has such a reading; and a turn that is undone leaves nothing of it."""
+    few = [Line("device-0", 1.7e9 + 60 * at, {"turns": at % 7.0, "steps": at % 5.0}) for at in range(100)]
+    lines = [*few, *(replace(line, ts_s=line.ts_s - 30 * HOUR_S, metrics={"heat": 1.0, "turns": 0.5}) for line in few)]
+    chosen = SETTINGS.model_copy(update={"decline_early": 100 * DAY_S})
+    states: list[list[bytes]] = []
+    for size in (1, 150, len(lines)):
+        batches = [
+            with_metrics(lines[at : at + size], AUTOMATIC, [1.7e9 + 6000.0] * len(lines[at : at + size]))
+            for at in range(0, len(lines), size)
+        ]
+        engine = Engine({}, chosen, compiled=is_compiled)
+        lived(engine, batches, {0})
+        states.append(saved(engine))
+    assert states[0] == states[1] == states[2]
+
+
 def test_the_bound_on_metrics_is_the_same() -> None:
     few = DetectSettings(metrics_per_device=2)
     lines = backlog(1, 300)

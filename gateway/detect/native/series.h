@@ -267,11 +267,14 @@ INLINE bool concerns(const lane_t *lane, const double *values, int64_t j) {
     return false;
 }
 
-/* Whether a device has so many series. */
+/* Whether so many of a device's series were heard by now; more may have been opened, for readings to come. */
 INLINE bool has_parts(const lane_t *lane, const int32_t *slots, int64_t fewest) {
     if (lane->parts < fewest) return false;
     int64_t count = 0;
-    for (int64_t k = 0; k < lane->parts; k++) count += slots[lane->part[k]] >= 0;
+    for (int64_t k = 0; k < lane->parts; k++) {
+        int32_t slot = slots[lane->part[k]];
+        count += slot >= 0 && *(double *)row_of(lane, HOT, slot) > -INFINITY;
+    }
     return count >= fewest;
 }
 
@@ -297,6 +300,7 @@ INLINE int32_t judge_all(lane_t *lane, const reading_t *reading, int64_t first, 
         if (slot < 0) return halt(lane, reading, j, UNOPENED);
         uint8_t *hot = watch->hot + slot * watch->width;
         double *newest_s = (double *)hot;
+        if (whole && !(*newest_s > -INFINITY) && !has_parts(lane, reading->slots, detector->fewest_parts)) continue;
         float *phase = (float *)(hot + detector->phase_at);
         bool late = reading->ts_s < *newest_s;
         if (detector->brief && !late && detector->brief(lane, watch, hot, slot * watch->width, reading, value)) {
