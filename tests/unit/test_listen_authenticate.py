@@ -107,3 +107,27 @@ def test_a_password_that_was_proved_is_worth_nothing_once_it_is_revoked(
     monkeypatch.undo()
     assert authenticator.authenticate("d2", b"horse", "", ()) is None
     assert authenticator.authenticate("d2", b"renewed", "", ()) == "d2"
+
+
+def test_who_came_in_by_the_newer_of_two_passwords_stays_when_the_older_one_is_taken_away(
+    authenticator: RegistryAuthenticator, chosen: Hashed
+) -> None:
+    generated, by_hand = credential("d1", hash_generated("new"), 7), credential("d1", chosen, 8)
+    authenticator.put("d1", [credential("d1", hash_generated("secret")), generated, by_hand])
+    came_by: dict[bytes, int | None] = {}
+    for word in (b"secret", b"new", b"horse"):
+        assert authenticator.authenticate("d1", word, "", ()) == "d1"
+        came_by[word] = authenticator.credential_of("d1", word)
+    assert came_by == {b"secret": 1, b"new": 7, b"horse": 8}
+
+    assert authenticator.put("d1", [generated, by_hand])
+    assert [authenticator.stands("d1", number) for number in (1, 7, 8)] == [False, True, True]
+    assert not authenticator.stands("d2", 7)  # another device's
+    authenticator.remove("d1")
+    assert not authenticator.stands("d1", 7)
+
+
+def test_nobody_knows_by_which_password_a_certificate_came_in(authenticator: RegistryAuthenticator) -> None:
+    assert authenticator.credential_of(None, None) is None
+    assert authenticator.credential_of("d1", None) is None
+    assert authenticator.credential_of("d2", b"horse") is None  # not proved
