@@ -143,6 +143,28 @@ def test_after_a_no_by_key_the_next_case_is_at_hand_and_a_key_held_down_decides_
     expect(page.locator("[data-row]").first).to_be_visible()
 
 
+def test_a_row_that_somebody_elses_work_takes_away_leaves_no_other_one_chosen(
+    open_: Open, console_world: ConsoleWorld
+) -> None:
+    first, second = console_world.heat(), console_world.heat()
+    case_id = console_world.case_of(first, "proposed")["case_id"]
+    console_world.case_of(second, "proposed")
+    window = open_("aldo")
+    page, keys = window.page, window.page.keyboard
+    window.go("/?show=proposed")
+    window.wait_live()
+    keys.press("j")
+    while first not in (page.locator(".row.chosen").text_content() or ""):
+        keys.press("j")
+    keys.press("m")  # which leaves it where it is
+    assert wait_until(lambda: page.evaluate("choose.acted === null"), WITHIN_S)
+    assert first in (page.locator(".row.chosen").text_content() or "")
+    console_world.decide(case_id, "approve")
+    expect(page.locator("[data-row]", has_text=first)).to_have_count(0)
+    expect(page.locator("[data-row]", has_text=second)).to_have_count(1)
+    expect(page.locator(".row.chosen")).to_have_count(0)
+
+
 def test_who_decides_on_a_page_that_is_out_of_date_is_told_so_and_nothing_happens(
     open_: Open, console_world: ConsoleWorld
 ) -> None:

@@ -30,7 +30,7 @@ function sideways(within) { return [...within.querySelectorAll(SIDEWAYS)]; }
 
 // Live: when something changed, the page is asked for again and those of its parts that differ are put in.
 const known = new Map();
-let refreshing = false;
+let refreshing = null;
 let again = false;
 
 function parts(page) { return page.querySelectorAll("[data-part]"); }
@@ -61,9 +61,16 @@ function putIn(part, fresh) {
 }
 function focusRow(row) { row?.querySelector("a")?.focus({ preventScroll: true }); }
 
-async function refresh() {
-  if (refreshing) { again = true; return; }
-  refreshing = true;
+// Whoever waits for it sees what was there when it was asked for, though it was under way already.
+function refresh() {
+  if (refreshing) { again = true; } else { refreshing = refreshInTurn(); }
+  return refreshing;
+}
+async function refreshInTurn() {
+  do { again = false; await readAnew(); } while (again);
+  refreshing = null;
+}
+async function readAnew() {
   try {
     const answer = await fetch(location.href, { headers: { "X-Careloop-Live": "1" } });
     if (answer.redirected && new URL(answer.url).pathname === "/sign-in") { location.assign(answer.url); return; }
@@ -79,10 +86,7 @@ async function refresh() {
     }
     choose(chosen);
     root.dataset.refreshed = String(Number(root.dataset.refreshed || 0) + 1);
-  } catch { /* the gateway is away for a moment; the stream tells when it is back */ } finally {
-    refreshing = false;
-    if (again) { again = false; refresh(); }
-  }
+  } catch { /* the gateway is away for a moment; the stream tells when it is back */ }
 }
 
 // Who looks at a page that hears of nothing any more must see that; a moment's break is none.
@@ -148,7 +152,8 @@ document.addEventListener("submit", async (event) => {
   tellMoments(form);
   if (form.dataset.stay === undefined) { return; }
   event.preventDefault();
-  choose.acted = form.closest("[data-row]")?.dataset.row || form.closest("dialog")?.dataset.about;
+  const acted = form.closest("[data-row]")?.dataset.row || form.closest("dialog")?.dataset.about;
+  choose.acted = acted;
   const button = event.submitter || form.querySelector("button");
   if (button) { button.disabled = true; }
   try {
@@ -162,6 +167,7 @@ document.addEventListener("submit", async (event) => {
   } catch { say(document.body.dataset.failed); } finally { if (button) { button.disabled = false; } }
   await refresh();
   if (document.activeElement === document.body) { focusRow(document.querySelector(".row.chosen")); }
+  if (choose.acted === acted) { choose.acted = null; } // if it goes from here on, that is somebody else's work
 });
 document.addEventListener("change", (event) => {
   if (event.target.dataset.submit !== undefined) { event.target.form.requestSubmit(); }
