@@ -83,7 +83,7 @@ class ConsoleWorld:
     def decide(self, case_id: str, what: str) -> None:
         """Say yes or no over the API."""
         self.as_token(
-            self.gateway.address["api_token"], "POST", f"/v1/cases/{case_id}/{what}", json={}
+            self.gateway.address["api_token"], "POST", f"/v1/cases/{case_id}/{what}", json={"why": "seen"}
         ).raise_for_status()
 
     def as_token(self, token: str, method: str, path: str, **what: Any) -> httpx.Response:
