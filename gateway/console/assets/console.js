@@ -166,7 +166,7 @@ document.addEventListener("submit", async (event) => {
     if (answer.ok || answer.status === 409) { document.activeElement?.blur?.(); form.closest("dialog")?.close(); }
   } catch { say(document.body.dataset.failed); } finally { if (button) { button.disabled = false; } }
   await refresh();
-  if (document.activeElement === document.body) { focusRow(document.querySelector(".row.chosen")); }
+  if (document.activeElement === document.body) { focusRow(document.querySelector("[data-row].chosen")); }
   if (choose.acted === acted) { choose.acted = null; } // if it goes from here on, that is somebody else's work
 });
 document.addEventListener("change", (event) => {
