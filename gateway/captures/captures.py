@@ -87,6 +87,7 @@ class Captures:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(capture.is_over.wait(), _WRITE_EVERY_S)
                 await self._write(capture)
+            await self._write(capture)  # what came while it was written
         finally:
             listener.cancel()
             with suppress(asyncio.CancelledError):

@@ -2,7 +2,8 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -14,7 +15,7 @@ from devices.errors import CareloopError
 from devices.registry.queries import register_device
 from gateway.api.captures import captures_router
 from gateway.captures.captures import MOST_AT_ONCE, Capture, Captures
-from gateway.captures.queries import MOST_MESSAGES, list_messages
+from gateway.captures.queries import MOST_MESSAGES, Connection, RawMessage, keep_messages, list_messages
 from gateway.maintenance.passing import forget_what_passed
 from gateway.people.model import Role
 from gateway.pipeline.taps import PacketFate, Taps
@@ -90,6 +91,25 @@ async def test_the_newest_hundred_are_kept_until_it_is_stopped_and_forgotten_aft
         await conn.execute("UPDATE raw_message SET kept_at = kept_at - interval '25 hours'")
         await forget_what_passed(conn)
     assert await numbers(pool) == []
+
+
+async def test_what_comes_while_the_last_of_it_is_written_is_kept_too(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captures = Captures(pool, cast("Taps", Said(1)), Hands())
+    capture = start(captures, "d1", 300.0)
+
+    async def write(conn: Connection, tenant_id: str, device_id: str, messages: Sequence[RawMessage]) -> None:
+        await keep_messages(conn, tenant_id, device_id, messages)
+        if not capture.is_over.is_set():
+            capture.is_over.set()
+            capture.heard.append(replace(messages[-1], number=1))
+
+    monkeypatch.setattr("gateway.captures.captures.keep_messages", write)
+    async with asyncio.timeout(WITHIN_S):
+        assert capture.work is not None
+        await capture.work
+    assert await numbers(pool) == [1, 0]
 
 
 async def test_it_is_over_with_its_time_and_there_is_room_for_so_many_only(pool: Pool) -> None:
