@@ -1,6 +1,8 @@
 """The state of many series: growth, undoing, and slots that are given back."""
 
 import mmap
+import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,7 +46,11 @@ def test_slots_begin_in_their_initial_state_and_survive_growth() -> None:
     assert np.isnan(state.vector("hours")).all()
 
 
-def test_large_tables_grow_where_they_are() -> None:
+def test_large_tables_grow_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def yes() -> bool:
+        return True
+
+    monkeypatch.setattr(memory, "are_addresses_free", yes)
     table, _ = filled(50_000)
     hours = table.groups["hours, apart"]
     before = hours.address
@@ -53,6 +59,27 @@ def test_large_tables_grow_where_they_are() -> None:
     assert len(hours.slots) < 110_000  # and little is written to that nobody uses
     assert table.column("level")[:50_000].tolist() == list(range(50_000))
     assert set(table.rows(more)["count"]) == {2.0}
+
+
+@pytest.mark.parametrize(
+    ("limit", "overcommit", "most"),
+    [
+        (1 << 33, "0\n", 1 << 22),
+        (resource.RLIM_INFINITY, "2\n", 1 << 22),
+        (resource.RLIM_INFINITY, "0\n", memory.LEAST_ROOM),
+    ],
+)
+def test_no_more_addresses_than_are_needed_are_taken_where_they_are_few_or_count_as_memory(
+    limit: int, overcommit: str, most: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def getrlimit(_: int) -> tuple[int, int]:
+        return limit, limit
+
+    told = tmp_path / "overcommit_memory"
+    told.write_text(overcommit, "ascii")
+    monkeypatch.setattr(memory, "OVERCOMMIT", told)
+    monkeypatch.setattr(resource, "getrlimit", getrlimit)
+    assert len(memory.memory_of(1 << 22)) == most
 
 
 def test_where_addresses_are_short_tables_grow_by_moving(monkeypatch: pytest.MonkeyPatch) -> None:
