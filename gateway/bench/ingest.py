@@ -23,7 +23,7 @@ from gateway.bench.load import window_of
 from gateway.bench.ours import Bench, Listen, Subscribe
 from gateway.bench.peers import MosquittoSub, MosquittoSubCopy, RawCopy, null_sink
 from gateway.bench.rows import INTERVAL_S, METRICS, MODEL, Fleet, readings
-from gateway.bench.services import Gateway, broker, database_server, gateway, work_folder
+from gateway.bench.services import Broker, Gateway, broker, database_server, gateway, work_folder
 from gateway.bench.stage import new_database, registered
 from gateway.database.edition import detect_edition
 from gateway.database.embedded import EmbeddedPostgres
@@ -201,11 +201,9 @@ class _Stage:
     def _at_the_broker(self, stack: ExitStack, programs: Provisioned) -> Iterator[Contestant]:
         ours = stack.enter_context(broker(self._folder, "our-broker", programs))
         theirs = stack.enter_context(broker(self._folder, "their-broker", programs))
-        url = self._registered("subscribe", 0)
-        subscribe = {"enabled": True, "port": ours.port, "protocol": "3.1.1"}  # as mosquitto_sub speaks by itself
-        running = self._gateway(stack, "subscribe", url, {"listen": {"enabled": False}, "subscribe": subscribe})
-        ours.wait_for_subscription(1)
-        yield Subscribe(self._bench, running, ours, self._connect(stack, url))
+        yield self._subscribe(stack, "subscribe", ours, {"protocol": "3.1.1"})  # as mosquitto_sub speaks by itself
+        mqtt5 = stack.enter_context(broker(self._folder, "mqtt5-broker", programs))
+        yield self._subscribe(stack, "subscribe_mqtt5", mqtt5, {"protocol": "5"})
         yield MosquittoSub(self._bench, programs.mosquitto_sub, theirs)
         lines_url = new_database(self._server, "lines")
         lines = self._connect(stack, lines_url)
@@ -213,6 +211,13 @@ class _Stage:
         yield MosquittoSubCopy(self._bench, programs.mosquitto_sub, theirs, lines, lines_url)
         if self._plan.node_red is not None:
             yield self._node_red(stack, self._plan.node_red, programs)
+
+    def _subscribe(self, stack: ExitStack, name: str, its_broker: Broker, more: Mapping[str, object]) -> Contestant:
+        url = self._registered(name, 0)
+        subscribe = {"enabled": True, "port": its_broker.port, **more}
+        running = self._gateway(stack, name, url, {"listen": {"enabled": False}, "subscribe": subscribe})
+        its_broker.wait_for_subscription(1)
+        return Subscribe(self._bench, running, its_broker, self._connect(stack, url), name)
 
     def _node_red(self, stack: ExitStack, program: Path, programs: Provisioned) -> Contestant:
         url = new_database(self._server, "node_red")

@@ -15,7 +15,8 @@ from gateway.bench.latency import LatencyFigures
 
 _WHO = {
     "listen": "careloop, listen",
-    "subscribe": "careloop, subscribe",
+    "subscribe": "careloop, subscribe over MQTT 3.1.1",
+    "subscribe_mqtt5": "careloop, subscribe over MQTT 5",
     "mosquitto_sub": "mosquitto_sub, receiving only",
     "mosquitto_sub_copy": "mosquitto_sub piped into COPY",
     "raw_copy": "raw COPY of buffers made before",

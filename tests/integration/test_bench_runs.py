@@ -43,6 +43,7 @@ def test_ingest_measures_everybody_who_is_there(provisioned: Provisioned) -> Non
         "raw_copy",
         "null_sink",
         "subscribe",
+        "subscribe_mqtt5",
         "mosquitto_sub",
         "mosquitto_sub_copy",
     ]
