@@ -142,12 +142,12 @@ async def test_a_full_pipeline_stops_the_reading_until_there_is_room(
 async def test_while_the_pipeline_is_full_for_long_the_connection_stays(
     mosquitto: Mosquitto, intake: HeldIntake, engine: str
 ) -> None:
-    async with subscribed(intake, mosquitto.port, engine=engine, keep_alive=1) as subscription:
+    async with subscribed(intake, mosquitto.port, engine=engine, keep_alive=3) as subscription:
         intake.is_full = True
         publish(mosquitto, "1")
         await eventually(lambda: intake.held)
         pings = mosquitto.log.count("Received PINGREQ from careloop-gateway")
-        await eventually(lambda: mosquitto.log.count("Received PINGREQ from careloop-gateway") >= pings + 3)
+        await eventually(lambda: mosquitto.log.count("Received PINGREQ from careloop-gateway") >= pings + 2)
         assert (subscription.healthy, subscription.stats.lost) == (True, 0)
         intake.make_room()
         intake.settle()
