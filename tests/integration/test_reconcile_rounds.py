@@ -10,11 +10,8 @@ import structlog
 
 from crm_sync.adapters.contract import Polled
 from crm_sync.delivery.channels import Channel
-from crm_sync.delivery.deliverer import Deliverer, RealTime
-from crm_sync.records.polling import Polling
 from crm_sync.records.reconcile import Disagreement
 from crm_sync.records.rounds import Round, Rounds
-from crm_sync.send_check import SendCheck
 from crm_sync.settings import ReconcileSettings
 from crm_sync.stats import CrmStats
 from simulators.crm.server import AppServer
@@ -45,17 +42,7 @@ class Desk:
 
     async def deliver(self) -> None:
         """Send what is due."""
-        engine = Deliverer(
-            "default",
-            [self.channel],
-            self.world.pool,
-            SendCheck(self.world.desk).may_send,
-            clock=self.world.clock,
-            log=structlog.get_logger(),
-            real_time=RealTime(lambda: self.now, lambda: 0.5),
-        )
-        while await engine.deliver_due():
-            await engine.drain(20)
+        await self.world.send_due(self.channel, lambda: self.now)
 
     async def go(self, **more: Any) -> Round:
         """One round, by whoever went the one before."""
@@ -159,15 +146,7 @@ async def test_changes_that_polling_finds_and_no_hook_told_are_noticed(desk: Des
     await desk.go()
     assert desk.stats.hooks_missed == {"crm": 0.0}
     desk.ticket.status, desk.ticket.changed_s = "pending", desk.now - 30
-    polling = Polling(
-        "default",
-        [channel],
-        desk.world.pool,
-        apply=desk.world.apply,
-        clock=desk.world.clock,
-        log=structlog.get_logger(),
-        real_now_s=lambda: desk.now,
-    )
+    polling = desk.world.polling(channel, lambda: desk.now)
     assert isinstance(channel.adapter, Polled)
     assert await polling.ask("crm", channel.adapter) == {"applied": 1}
     with structlog.testing.capture_logs() as logs:

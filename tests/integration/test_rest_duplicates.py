@@ -7,16 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from crm_sync.adapters import load_adapters, open_inbound
 from crm_sync.adapters.rest.adapter import RestAdapter
 from crm_sync.adapters.rest.spec import parse_spec, read_table
 from crm_sync.callbacks import receive
 from crm_sync.delivery.channels import Channel
-from crm_sync.delivery.deliverer import Deliverer, RealTime
-from crm_sync.records.polling import Polling
-from crm_sync.send_check import SendCheck
 from devices.errors import ConfigError
 from simulators.crm.vendors.desk import Ticket
 from simulators.crm.vendors.sandbox import Fault, VendorSandbox
@@ -35,6 +31,7 @@ from tests.services.crm_parties import (
     resolved,
     settings,
 )
+from tests.services.delivery_rig import Hands
 from tests.services.postgres import DatabaseServer
 
 TWO = [party for party in PARTIES if party.name in {"example", "zendesk"}]
@@ -48,24 +45,13 @@ def stage(plain_server: DatabaseServer) -> Iterator[StageServer]:
 
 
 @dataclass
-class Now:
-    """Real time, as a test has it."""
-
-    at_s: float = 1_800_000_000.0
-
-    def read(self) -> float:
-        """What it is."""
-        return self.at_s
-
-
-@dataclass
 class Affair:
     """A gateway's case, and a CRM that makes two of one."""
 
     world: CaseWorld
     crm: VendorSandbox
     channel: Channel
-    now: Now
+    now: Hands
 
     @property
     def tickets(self) -> list[Ticket]:
@@ -75,22 +61,12 @@ class Affair:
     async def deliver(self, *later_s: float) -> None:
         """Send what is due, each time somewhat later."""
         for each in later_s or (0.0,):
-            self.now.at_s += each
-            engine = Deliverer(
-                "default",
-                [self.channel],
-                self.world.pool,
-                SendCheck(self.world.desk).may_send,
-                clock=self.world.clock,
-                log=structlog.get_logger(),
-                real_time=RealTime(self.now.read, lambda: 0.5),
-            )
-            while await engine.deliver_due():
-                await engine.drain(20)
+            self.now.now_s += each
+            await self.world.send_due(self.channel, self.now.read)
 
     async def hook(self, ticket: Ticket) -> str | None:
         """The CRM tells of a ticket; what came of it."""
-        hook = self.crm.vendor.hook([ticket], self.now.at_s, HOOK_KEY)
+        hook = self.crm.vendor.hook([ticket], self.now.now_s, HOOK_KEY)
         endpoint = self.channel.settings
         answer = await receive(
             self.world.pool,
@@ -107,18 +83,10 @@ class Affair:
 
     async def poll(self) -> dict[str, int]:
         """Ask once; what came of each record."""
-        self.now.at_s += 400
+        self.now.now_s += 400
         adapter = self.channel.adapter
         assert isinstance(adapter, RestAdapter)
-        polling = Polling(
-            "default",
-            [self.channel],
-            self.world.pool,
-            apply=self.world.apply,
-            clock=self.world.clock,
-            log=structlog.get_logger(),
-            real_now_s=self.now.read,
-        )
+        polling = self.world.polling(self.channel, self.now.read)
         return dict(await polling.ask("crm", adapter))
 
     async def state(self) -> str:
@@ -131,7 +99,7 @@ class Affair:
 async def open_race(party: Party, server: StageServer, url: str, **more: Any) -> AsyncGenerator[Affair]:
     """A case is opened, and the CRM makes two records of it; the second is a ticket 50 numbers later."""
     vendor = make_vendor(party)
-    now = Now()
+    now = Hands()
     crm = server.stage.crm = VendorSandbox(vendor, now_s=now.read)
     endpoint = settings(party, server.origin, **more)
     channel = open_channel(endpoint, now.read)
@@ -164,13 +132,13 @@ async def test_one_open_record_stays_of_a_race_and_its_case_lives(
         notes = len(other.notes), len(first.notes)
         assert await affair.hook(other) in {"other_record", "no_news"}
         working = replace(
-            other, status=affair.crm.vendor.word("waiting"), merged_into="", changed_s=affair.now.at_s + 1
+            other, status=affair.crm.vendor.word("waiting"), merged_into="", changed_s=affair.now.now_s + 1
         )
         assert await affair.hook(working) == "other_record"
         assert set(await affair.poll()) <= {"other_record", "no_change"}
         assert await affair.state() == "open"
         assert await affair.world.rows("SELECT external_id FROM external_ref") == [{"external_id": first.number}]
-        resolution = replace(first, status=affair.crm.vendor.word("closed"), changed_s=affair.now.at_s)
+        resolution = replace(first, status=affair.crm.vendor.word("closed"), changed_s=affair.now.now_s)
         await affair.deliver(40)
         assert (len(other.notes), len(first.notes)) == notes
         assert await affair.hook(resolution) == "applied"

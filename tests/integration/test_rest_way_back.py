@@ -11,36 +11,21 @@ from pathlib import Path
 
 import httpx
 import pytest
-import structlog
 
 from crm_sync.adapters.rest.adapter import RestAdapter
 from crm_sync.adapters.rest.spec import FACTS
 from crm_sync.callbacks import CallbackAnswer, receive
 from crm_sync.delivery.breaker import Breaker
 from crm_sync.delivery.channels import Channel
-from crm_sync.delivery.deliverer import Deliverer, RealTime
-from crm_sync.records.polling import Polling
 from crm_sync.records.reconcile import Disagreement, Drift, Reconciliation
-from crm_sync.send_check import SendCheck
 from devices.errors import Retryable
 from tests.integration.test_rest_adapter import EXAMPLE, settings
 from tests.services.case_world import HOUR, NOON, CaseWorld, notice, open_world
+from tests.services.delivery_rig import START_S, Hands
 from tests.services.gateway import run_careloop
 from tests.services.helpdesk import TOKEN, Helpdesk, refuses
 
 KEY = "a key that two sides know"
-REAL_S = 1_800_000_000.0
-
-
-@dataclass
-class Now:
-    """Real time, as a test has it."""
-
-    real_s: float = REAL_S
-
-    def read(self) -> float:
-        """What it is."""
-        return self.real_s
 
 
 @dataclass
@@ -51,33 +36,15 @@ class Desk:
     helpdesk: Helpdesk
     channel: Channel
     adapter: RestAdapter
-    now: Now
+    now: Hands
 
     async def deliver(self) -> None:
         """Send what is due."""
-        engine = Deliverer(
-            "default",
-            [self.channel],
-            self.world.pool,
-            SendCheck(self.world.desk).may_send,
-            clock=self.world.clock,
-            log=structlog.get_logger(),
-            real_time=RealTime(self.now.read, lambda: 0.5),
-        )
-        while await engine.deliver_due():
-            await engine.drain(20)
+        await self.world.send_due(self.channel, self.now.read)
 
     async def poll(self) -> dict[str, int]:
         """Ask once; what came of each record."""
-        polling = Polling(
-            "default",
-            [self.channel],
-            self.world.pool,
-            apply=self.world.apply,
-            clock=self.world.clock,
-            log=structlog.get_logger(),
-            real_now_s=self.now.read,
-        )
+        polling = self.world.polling(self.channel, self.now.read)
         return dict(await polling.ask("crm", self.adapter))
 
     async def hook(
@@ -85,7 +52,7 @@ class Desk:
     ) -> CallbackAnswer:
         """The helpdesk tells of a ticket."""
         body = json.dumps({"ticket": dict(ticket)}).encode()
-        timestamp = str(int(self.now.real_s if at_s is None else at_s))
+        timestamp = str(int(self.now.now_s if at_s is None else at_s))
         signature = hmac.digest(key.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hex()
         headers = {"X-Helpdesk-Signature": f"sha256={signature}", "X-Helpdesk-Timestamp": timestamp}
         if delivery:
@@ -124,7 +91,7 @@ async def open_desk(url: str, spec: Path = EXAMPLE) -> AsyncGenerator[Desk]:
     async with Helpdesk() as helpdesk:
         endpoint = settings(helpdesk, spec, callback_token=KEY)
         async with open_world(url, endpoints=(endpoint,)) as world:
-            now = Now()
+            now = Hands()
             adapter = RestAdapter(endpoint, real_now_s=now.read)
             desk = Desk(world, helpdesk, Channel(endpoint, adapter, Breaker(endpoint.breaker)), adapter, now)
             try:
@@ -202,8 +169,8 @@ async def test_what_is_not_signed_by_those_who_know_the_key_is_refused(plain_dat
     async with open_desk(plain_database_url) as desk:
         solved = {"id": 100, "status": "solved", "updated_at": 5}
         assert (await desk.hook(solved, key="another")).status == 401
-        assert await desk.hook(solved, at_s=REAL_S - 301) == CallbackAnswer(401, "too_old")
-        assert await desk.hook(solved, at_s=REAL_S + 301) == CallbackAnswer(401, "too_new")
+        assert await desk.hook(solved, at_s=START_S - 301) == CallbackAnswer(401, "too_old")
+        assert await desk.hook(solved, at_s=START_S + 301) == CallbackAnswer(401, "too_new")
         assert await desk.state() == ("open", None)
 
 
@@ -311,7 +278,7 @@ async def test_its_own_limit_makes_a_comparison_wait_and_not_fail(plain_database
 
         async def sleep(seconds: float) -> None:
             slept.append(seconds)
-            desk.now.real_s += seconds
+            desk.now.now_s += seconds
 
         work = Reconciliation(desk.world.pool, "default", "crm", desk.adapter, sleep)
         for _ in range(6):

@@ -1,7 +1,7 @@
 """A small world for tests of cases: a real database, one owner's product, a clock that stands still until told."""
 
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -18,12 +18,15 @@ from pydantic import SecretStr
 from crm_sync.cases import step_queries, steps
 from crm_sync.cases.callback import ApplyCallback, CaseCallback, apply_callback
 from crm_sync.cases.desk import Desk
+from crm_sync.delivery.channels import Channel
+from crm_sync.delivery.deliverer import Deliverer, RealTime
 from crm_sync.inbox import AlarmExplanation, AlarmNotice, put_alarms
 from crm_sync.inbox_worker import InboxWorker
 from crm_sync.outbox import QueuedMessage
 from crm_sync.owner_link import link_keys
 from crm_sync.policy.contacts import note_accepted
 from crm_sync.policy.model import SendDecision, Verdict
+from crm_sync.records.polling import Polling
 from crm_sync.send_check import SendCheck
 from crm_sync.settings import CrmSettings, EndpointSettings, MessageType
 from crm_sync.trust.rules import TrustRules
@@ -132,6 +135,32 @@ class CaseWorld:
             self.clock.at_s = max(self.clock.at_s, each.recorded_at_s)
             await self.put(each)
             await self.work()
+
+    async def send_due(self, channel: Channel, real_s: Callable[[], float]) -> None:
+        """Send a CRM what is due to it; `real_s` is real time."""
+        engine = Deliverer(
+            "default",
+            [channel],
+            self.pool,
+            SendCheck(self.desk).may_send,
+            clock=self.clock,
+            log=structlog.get_logger(),
+            real_time=RealTime(real_s, lambda: 0.5),
+        )
+        while await engine.deliver_due():
+            await engine.drain(20)
+
+    def polling(self, channel: Channel, real_s: Callable[[], float]) -> Polling:
+        """What asks a CRM how its records stand; `real_s` is real time."""
+        return Polling(
+            "default",
+            [channel],
+            self.pool,
+            apply=self.apply,
+            clock=self.clock,
+            log=structlog.get_logger(),
+            real_now_s=real_s,
+        )
 
     async def release_steps(self) -> None:
         """Send the held steps whose hour has come."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
-import structlog
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
@@ -24,9 +23,7 @@ from crm_sync.adapters.contract import CrmAdapter
 from crm_sync.callbacks import CallbackAnswer, receive
 from crm_sync.delivery.breaker import Breaker
 from crm_sync.delivery.channels import Channel
-from crm_sync.delivery.deliverer import Deliverer, RealTime
 from crm_sync.outbox import OutboxMessage
-from crm_sync.send_check import SendCheck
 from crm_sync.settings import EndpointSettings, MessageType
 from simulators.crm.server import AppServer
 from simulators.crm.vendors import VENDORS
@@ -298,17 +295,7 @@ async def open_told(party: Party, server: StageServer, database_url: str, now_s:
         async with open_world(database_url, endpoints=(endpoint,)) as world:
             await world.grant("crm")
             await world.happens(notice())
-            engine = Deliverer(
-                "default",
-                [channel],
-                world.pool,
-                SendCheck(world.desk).may_send,
-                clock=world.clock,
-                log=structlog.get_logger(),
-                real_time=RealTime(lambda: now_s, lambda: 0.5),
-            )
-            while await engine.deliver_due():
-                await engine.drain(20)
+            await world.send_due(channel, lambda: now_s)
             yield Told(world, crm.vendor, endpoint, now_s)
     finally:
         await channel.adapter.close()
