@@ -20,6 +20,7 @@ pytest_plugins = (
     "tests.services.mqttjs",
     "tests.services.gateway",
     "tests.services.crm",
+    "tests.services.receiver",
     "tests.services.senders",
     "tests.services.django_helpdesk",
     "tests.services.roundup",

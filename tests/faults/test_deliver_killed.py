@@ -3,11 +3,9 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from crm_sync.endpoints import LEASE_S
 from crm_sync.settings import MessageType
@@ -26,12 +24,6 @@ async def work(database_url, url):
 
 asyncio.run(work(*sys.argv[1:]))
 """
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as receiver:
-        yield receiver
 
 
 async def test_kill_9_while_a_case_is_being_sent_leaves_one_message_under_one_id(

@@ -21,12 +21,6 @@ MINUTE, HOUR = 60.0, 3600.0
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 async def rig(plain_database_url: str, receiver: Receiver) -> AsyncIterator[Rig]:
     async with open_rig(plain_database_url, endpoint(receiver.url)) as rig:
         yield rig

@@ -23,12 +23,6 @@ def settings(receiver: Receiver) -> EndpointSettings:
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 async def rig(plain_database_url: str, receiver: Receiver) -> AsyncIterator[Rig]:
     async with open_rig(plain_database_url, settings(receiver)) as rig:
         yield rig

@@ -18,12 +18,6 @@ UPDATED = MessageType.CASE_UPDATED
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 async def rig(plain_database_url: str, receiver: Receiver) -> AsyncIterator[Rig]:
     settings = endpoint(receiver.url, timeout=20)
     async with open_rig(plain_database_url, settings) as rig:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import cast
 
 import msgspec
+import pytest
 
 from tests.services.http_by_hand import HttpByHand, Request
 
@@ -118,3 +119,10 @@ class Receiver(HttpByHand):
         finally:
             self.in_flight -= 1
         return True
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver of the test's own."""
+    async with Receiver() as found:
+        yield found
