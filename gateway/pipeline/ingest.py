@@ -156,9 +156,9 @@ class Ingest:
         taken, batch = await self._ahead.next(self._meet)
         oldest_s = taken.oldest_s
         moment = self._moment(oldest_s)
-        begun_s = self._loop_s()
+        begun_s = self._transactions.timer()
         written = await self._writer.write(batch, moment)
-        took_s = self._loop_s() - begun_s
+        took_s = self._transactions.timer() - begun_s
         self._ahead.settled()
         self._answers.owe(partial(self._settle, taken, written), is_more_waiting=self._ahead.has_taken)
         self._dialects.committed(taken.expanded)
