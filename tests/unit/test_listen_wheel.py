@@ -110,6 +110,18 @@ def test_a_loop_that_was_held_up_catches_up(clock: Clock) -> None:
     assert all(len(one.due_at_s) == 1 for one in timed)
 
 
+def test_after_a_standstill_nobody_is_due_before_what_came_meanwhile_was_read(clock: Clock) -> None:
+    wheel, heard, silent = Wheel(), Timed(clock), Timed(clock)
+    wheel.put(heard, 1.5)
+    wheel.put(silent, 1.5)
+    clock.move(0.75)
+    clock.move(60, step_s=60)
+    assert silent.due_at_s == []
+    wheel.put(heard, 1.5)  # its ping lay in the socket
+    clock.move(0.25)
+    assert (len(silent.due_at_s), heard.due_at_s) == (1, [])
+
+
 def test_a_stopped_wheel_calls_nobody(clock: Clock) -> None:
     wheel, timed = Wheel(), Timed(clock)
     wheel.put(timed, 1)

@@ -4,6 +4,7 @@ import asyncio
 from typing import Final, Protocol
 
 TICK_S: Final = 0.25
+_LATE: Final = 2  # ticks; a loop that turns later than that has stood still
 _NONE: Final = 0
 
 
@@ -18,11 +19,15 @@ class Timed(Protocol):
 
 
 class Wheel:
-    """Calls each `due` within a tick of its deadline; ten thousand deadlines cost one timer of the event loop."""
+    """Calls each `due` within a tick of its deadline; ten thousand deadlines cost one timer of the event loop.
+
+    After a standstill of the whole process it is a tick later, so that what came meanwhile is read first.
+    """
 
     def __init__(self) -> None:
         self._slots: dict[int, set[Timed]] = {}
         self._turned = 0
+        self._has_waited = False
         self._timer: asyncio.TimerHandle | None = None
 
     def put(self, timed: Timed, in_s: float) -> None:
@@ -56,6 +61,12 @@ class Wheel:
     def _turn(self) -> None:
         loop = asyncio.get_running_loop()
         now = int(loop.time() / TICK_S)
+        if now - self._turned > _LATE and not self._has_waited:
+            # The loop stood still: what came meanwhile lies in the sockets, and is read before anybody is called late.
+            self._has_waited = True
+            self._timer = loop.call_later(TICK_S, self._turn)
+            return
+        self._has_waited = False
         passed = range(self._turned + 1, now + 1)
         self._turned = now
         late = passed if len(passed) < len(self._slots) else sorted(tick for tick in self._slots if tick <= now)
