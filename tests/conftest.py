@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Tests start hundreds of processes. Where bytecode is not kept, each compiles all of careloop and its libraries anew,
 # which is more work than the rest of its start; it is kept apart from the sources, so that nothing appears beside them.
@@ -30,7 +30,7 @@ pytest_plugins = (
 
 # How long an example takes says more of the machine than of the code. The examples are the same in every run, so that a
 # change that is refused is at fault itself; `make test ARGS="--hypothesis-profile=wander tests/property"` seeks others.
-settings.register_profile("wander", parent=settings(), deadline=None)
+settings.register_profile("wander", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("house", parent=settings.get_profile("wander"), derandomize=True)
 settings.load_profile("house")
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.intake import Origin, Packet, Piece, Verdict
 from gateway.pipeline.packets import Packets
+from tests.services.patience import PATIENCE_S
 
 STORED = Verdict(stored=1)
 
@@ -57,7 +58,7 @@ class HeldIntake:
         return [packet.payload for packet in self.packets]
 
 
-async def eventually(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+async def eventually(condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
     """Return as soon as `condition` holds; fail the test when it does not in time."""
     try:
         async with asyncio.timeout(timeout_s):

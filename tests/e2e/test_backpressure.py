@@ -13,6 +13,7 @@ from devices.registry.queries import register_device
 from tests.doors import raw
 from tests.doors.raw import PUBACK, RawClient
 from tests.services.gateway import GatewayProcess
+from tests.services.patience import PATIENCE_S
 
 DEVICES, MESSAGES, SIZE = 12, 300, 20_000
 QUEUE_BYTES = 4_000_000
@@ -67,7 +68,7 @@ async def test_memory_is_bounded_while_the_database_stands_still(new_gateway: Ca
         answers = [asyncio.create_task(acknowledged(client)) for client in clients]
         await asyncio.sleep(0)
         assert not any(answer.done() for answer in answers)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         assert await asyncio.gather(*answers) == [MESSAGES] * DEVICES
     assert DEVICES * MESSAGES * SIZE > 10 * QUEUE_BYTES
     assert most - before < QUEUE_BYTES + SLACK_BYTES

@@ -14,7 +14,7 @@ HOUR_MS = 3_600_000
 LATE_DAYS = 4
 MORE = """
 [order]
-rejudge_after = "1s"
+rejudge_after = "3s"
 rejudge_every = "1s"
 [crm.quiet_hours]
 start = 00:00:00

@@ -11,6 +11,7 @@ from psycopg import sql
 from gateway.database.postmaster import wait_until
 from tests.services.folders import find_free_port
 from tests.services.gateway import CARELOOP, GatewayProcess
+from tests.services.patience import PATIENCE_S
 
 
 def test_a_killed_gateway_comes_back_to_a_fleet_that_sends_again_what_it_did_not_acknowledge(
@@ -22,11 +23,11 @@ def test_a_killed_gateway_comes_back_to_a_fleet_that_sends_again_what_it_did_not
     command = [CARELOOP, "simulate", "fleet", "--devices", "40", "--days", "12", "--registry", tmp_path / "fleet.json"]
     fleet = subprocess.Popen([*command, "--config", gateway.config], stdout=subprocess.PIPE, text=True)
     for share in (1500, 5000):
-        assert wait_until(lambda share=share: gateway.ask("/v1/counts")["readings"]["stored"] > share, 90)
+        assert wait_until(lambda share=share: gateway.ask("/v1/counts")["readings"]["stored"] > share, PATIENCE_S)
         assert fleet.poll() is None  # it is still at it
         gateway.kill()
         gateway.start()
-    said, _ = fleet.communicate(timeout=120)
+    said, _ = fleet.communicate(timeout=2 * PATIENCE_S)
     assert fleet.returncode == 0, said
     (distinct,) = re.findall(r"\(([\d,]+) distinct\)", said)
 

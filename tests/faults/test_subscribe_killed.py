@@ -11,6 +11,7 @@ from tests.doors import raw
 from tests.doors.intake import HeldIntake, eventually
 from tests.doors.subscription import TELEMETRY, publish, subscribed
 from tests.services.mosquitto import Mosquitto
+from tests.services.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -48,7 +49,7 @@ async def test_what_a_killed_client_had_not_settled_comes_again(mosquitto: Mosqu
         sys.executable, "-c", CLIENT, str(mosquitto.port), engine, cwd=ROOT, stdout=subprocess.PIPE
     )
     assert client.stdout is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while b"received" not in await client.stdout.readline():
             pass
     await eventually(lambda: mosquitto.log.count("Received PUBACK from careloop-gateway") == 10)
@@ -106,7 +107,7 @@ class SlowQueue:
         for number in range(1, self._messages + 1):
             writer.write(raw.publish(TELEMETRY, b"%d" % number, number))
             await writer.drain()
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.22)
         body = subscribe[:2] + b"\0" + b"\1" * self._count_filters(subscribe)
         writer.write(raw.packet(0x90, body))
         while await reader.read(4096):
@@ -133,6 +134,6 @@ async def test_a_long_queue_before_the_brokers_answer_does_not_end_the_connectio
     server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        async with subscribed(intake, port, engine=engine, connect_timeout=2):
+        async with subscribed(intake, port, engine=engine, connect_timeout=5):
             assert broker.connections == 1
     assert intake.payloads == [b"%d" % number for number in range(1, 26)]

@@ -68,6 +68,10 @@ class Proxy:
         except OSError:
             writer.close()
             return
+        if self._is_blocked:  # meanwhile
+            writer.close()
+            up_writer.close()
+            return
         down = asyncio.create_task(_pump(up_reader, writer))
         self._writers.add(writer)
         try:

@@ -24,9 +24,9 @@ from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.settings import BatchSettings, IngestSettings, PipelineSettings
 from gateway.store.store import Store
 from tests.ingest.recorder import RecordingEngine
+from tests.services.patience import PATIENCE_S
 
 NOW_S = 1_760_000_000.0
-DEADLINE_S = 60.0
 
 KETTLE = Profile(
     model="kettle",
@@ -144,7 +144,7 @@ class Rig:
 
     async def until(self, is_true: Callable[[], bool], task: asyncio.Task[None] | None = None) -> None:
         """Wait for a condition."""
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not is_true():
                 if task is not None and task.done():
                     await task
@@ -152,7 +152,7 @@ class Rig:
 
     async def until_rows(self, query: str, expected: list[TupleRow]) -> None:
         """Wait for a query to have a result."""
-        async with asyncio.timeout(DEADLINE_S), await self.connect() as conn:
+        async with asyncio.timeout(PATIENCE_S), await self.connect() as conn:
             while await (await conn.execute(query.encode())).fetchall() != expected:  # noqa: ASYNC110 - the database does not call us
                 await asyncio.sleep(0.01)
 
@@ -196,7 +196,7 @@ async def crash(rig: Rig, task: asyncio.Task[None]) -> None:
     for work in ended:
         work.cancel()
     if ended:
-        await asyncio.wait(ended, timeout=DEADLINE_S)
+        await asyncio.wait(ended, timeout=PATIENCE_S)
     await rig.store.close()
     task.cancel()
     with suppress(asyncio.CancelledError):

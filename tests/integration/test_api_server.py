@@ -9,13 +9,12 @@ from fastapi.responses import StreamingResponse
 
 from gateway.api.server import ApiServer
 from gateway.settings import ApiSettings
-
-WITHIN_S = 30.0
+from tests.services.patience import PATIENCE_S
 
 
 def _client(url: str) -> httpx.AsyncClient:
     """Somebody whose requests follow one another on one connection."""
-    return httpx.AsyncClient(base_url=url, limits=httpx.Limits(max_connections=1), timeout=WITHIN_S)
+    return httpx.AsyncClient(base_url=url, limits=httpx.Limits(max_connections=1), timeout=PATIENCE_S)
 
 
 async def test_the_head_of_a_stream_that_says_nothing_yet_is_over_at_once() -> None:
@@ -39,7 +38,7 @@ async def test_the_head_of_a_stream_that_says_nothing_yet_is_over_at_once() -> N
     server = ApiServer(ApiSettings(port=0))
     server.use(app)
     task = asyncio.create_task(server.run())
-    async with asyncio.timeout(WITHIN_S), _client(server.url) as client:
+    async with asyncio.timeout(PATIENCE_S), _client(server.url) as client:
         head = await client.head("/stream")
         assert (head.status_code, head.content) == (200, b"")
         known = await client.head("/said")

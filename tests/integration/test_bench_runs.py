@@ -11,7 +11,9 @@ from click.testing import CliRunner
 from gateway.bench.cli import bench
 from gateway.bench.ingest import IngestPlan, run_ingest
 from gateway.bench.latency import LatencyPlan, run_latency
+from gateway.database.postmaster import wait_until
 from gateway.database.provisioned import Provisioned
+from tests.services.patience import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +25,14 @@ def leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, service_folder: Path)
     yield
     assert list(folder.iterdir()) == []
     folder.rmdir()
-    left = [
-        process.cmdline()
-        for process in psutil.process_iter(["cmdline"])
-        if str(folder) in " ".join(process.info["cmdline"] or ())
-    ]
-    assert left == []
+    left: list[list[str]] = []
+
+    def is_all_gone() -> bool:  # a child outlives its killed parent by a moment
+        named = (list[str](process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
+        left[:] = [words for words in named if str(folder) in " ".join(words)]
+        return not left
+
+    assert wait_until(is_all_gone, PATIENCE_S), left
 
 
 def test_ingest_measures_everybody_who_is_there(provisioned: Provisioned) -> None:

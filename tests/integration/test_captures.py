@@ -19,10 +19,10 @@ from gateway.captures.queries import MOST_MESSAGES, Connection, RawMessage, keep
 from gateway.maintenance.passing import forget_what_passed
 from gateway.people.model import Role
 from gateway.pipeline.taps import PacketFate, Taps
+from tests.services.patience import PATIENCE_S
 from tests.services.people import open_house
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
-WITHIN_S = 30.0
 
 
 class Hands:
@@ -76,7 +76,7 @@ async def test_the_newest_hundred_are_kept_until_it_is_stopped_and_forgotten_aft
     said = Said(250)
     captures = Captures(pool, cast("Taps", said), Hands())
     start(captures, "d1", 300.0)
-    async with asyncio.timeout(WITHIN_S):
+    async with asyncio.timeout(PATIENCE_S):
         await said.is_told.wait()
         assert await captures.stop("default", "d1")
     assert await numbers(pool) == list(range(249, 149, -1))
@@ -106,7 +106,7 @@ async def test_what_comes_while_the_last_of_it_is_written_is_kept_too(
             capture.heard.append(replace(messages[-1], number=1))
 
     monkeypatch.setattr("gateway.captures.captures.keep_messages", write)
-    async with asyncio.timeout(WITHIN_S):
+    async with asyncio.timeout(PATIENCE_S):
         assert capture.work is not None
         await capture.work
     assert await numbers(pool) == [1, 0]
@@ -122,7 +122,7 @@ async def test_it_is_over_with_its_time_and_there_is_room_for_so_many_only(pool:
     with pytest.raises(CareloopError, match="end one of them"):
         start(captures, "one-more", 60.0)
     foreign = start(captures, "d1", 60.0, "another")  # whose room is its own
-    async with asyncio.timeout(WITHIN_S):
+    async with asyncio.timeout(PATIENCE_S):
         await said.is_told.wait()
         clock.at_s += 61.0
         await asyncio.gather(*(each.work for each in (first, foreign, *others) if each.work is not None))
@@ -167,7 +167,7 @@ async def test_over_the_api_messages_are_kept_looked_at_and_it_is_ended(pool: Po
             assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
             assert (await client.post(path, json={})).status_code == 409
             assert (await client.get(path)).json() == begun.json()
-            async with asyncio.timeout(WITHIN_S):
+            async with asyncio.timeout(PATIENCE_S):
                 await said.is_told.wait()
             assert (await client.delete(path)).status_code == 204
             assert (await client.delete(path)).status_code == 404

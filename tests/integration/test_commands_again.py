@@ -23,8 +23,8 @@ from gateway.pipeline.taps import Taps
 from tests.ingest.rig import Door, HandClock
 from tests.integration.test_commands_broker import settings
 from tests.services.mosquitto import Mosquitto
+from tests.services.patience import PATIENCE_S
 
-WITHIN_S = 30.0
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 REST = NewCommand("c-1", "default", "d-1", "rest", "person:ann", HandClock().at_s, HandClock().at_s + 86_400)
 
@@ -56,7 +56,7 @@ class House:
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait for something."""
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not is_so():  # noqa: ASYNC110 - nobody tells us
                 await asyncio.sleep(0.01)
 
@@ -68,7 +68,7 @@ class House:
 
     async def until_tries(self, wanted: int) -> None:
         """Wait until it was handed over so often, and that is written down."""
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             while await self.tries() != wanted:  # noqa: ASYNC110 - nobody tells us
                 await asyncio.sleep(0.01)
 
@@ -122,7 +122,7 @@ async def test_who_had_no_session_at_the_broker_gets_the_command_when_it_is_hear
             await device.subscribe("devices/d-1/commands/+", qos=1)
             house.at_s = AGAIN_S
             house.hear()
-            async with asyncio.timeout(WITHIN_S):
+            async with asyncio.timeout(PATIENCE_S):
                 message = await anext(aiter(device.messages))
         assert str(message.topic) == "devices/d-1/commands/c-1"
 

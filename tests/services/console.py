@@ -11,7 +11,9 @@ from typing import Any
 
 import httpx
 import numpy as np
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.database.postmaster import wait_until
 from gateway.people import passwords
@@ -30,7 +32,6 @@ SECRET = new_secret(np.random.default_rng(1))
 PASSWORD = "a kettle on a long shelf"
 WITHIN_S = PATIENCE_S
 ROLES = {"vera": "viewer", "aldo": "agent", "olga": "operator", "anna": "admin"}
-REFUSED_S = 3.0
 BOILERS = 16
 OBEYS = """what_to_say = "Please open the window, and ring us."
 actions = [{ kind = "self_help_message", channel = "email", template = "boiler-window" }]
@@ -74,11 +75,20 @@ class ConsoleWorld:
 
     def may_connect(self, device_id: str, password: str) -> bool:
         """Whether a device is let in with a password."""
+        answers: list[bool] = []
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=device_id, protocol=paho.MQTTv5, reconnect_on_failure=False
+        )
+        client.username_pw_set(device_id, password)
+        client.on_connect = lambda _client, _data, _flags, code, _said: answers.append(not code.is_failure)
+        client.connect("127.0.0.1", self.gateway.port)
+        client.loop_start()
         try:
-            with connected(Publisher(device_id, password), self.gateway.port) as client:
-                return wait_until(client.is_connected, REFUSED_S)
-        except OSError:
-            return False
+            assert wait_until(lambda: bool(answers), PATIENCE_S)
+        finally:
+            client.disconnect()
+            client.loop_stop()
+        return answers[0]
 
     def decide(self, case_id: str, what: str) -> None:
         """Say yes or no over the API."""
@@ -95,7 +105,7 @@ class ConsoleWorld:
         publisher = Publisher(f"boiler-{number}", f"pass-{number}-word")
         with connected(publisher, self.gateway.port) as client:
             now_ms = int(time.time() * 1000)
-            publisher.publish(client, [now_ms - 2000 + 1000 * step for step in range(3)], temperature=temperature)
+            publisher.publish(client, [now_ms - 20 + 10 * step for step in range(3)], temperature=temperature)
             assert wait_until(lambda: len(publisher.acknowledged) > 0, PATIENCE_S)
 
     def case_of(self, device_id: str, state: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tests.services.http_by_hand import HttpByHand, Request
+from tests.services.patience import PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class Receiver(HttpByHand):
 
     async def hears(self, count: int) -> None:
         """Wait until so many requests have come."""
-        async with asyncio.timeout(60), self._changed:
+        async with asyncio.timeout(PATIENCE_S), self._changed:
             await self._changed.wait_for(lambda: len(self.heard) >= count)
 
     async def answer(self, request: Request, writer: asyncio.StreamWriter) -> bool:

@@ -30,6 +30,7 @@ class Sender:
         )
         self._lines: queue.Queue[bytes] = queue.Queue()
         self.heard: list[dict[str, Any]] = []
+        self._unasked: list[dict[str, Any]] = []  # what it said while somebody waited for something else
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
@@ -49,7 +50,10 @@ class Sender:
         self._process.stdin.flush()
 
     def until(self, is_it: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The next thing that it says of which this holds."""
+        """The next thing that it says of which this holds; it may have said it by now."""
+        for at, said in enumerate(self._unasked):
+            if is_it(said):
+                return self._unasked.pop(at)
         deadline_s = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -59,6 +63,7 @@ class Sender:
             self.heard.append(said)
             if is_it(said):
                 return said
+            self._unasked.append(said)
 
     def end(self) -> None:
         """End it without a word to anybody."""

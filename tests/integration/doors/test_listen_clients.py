@@ -131,10 +131,10 @@ async def test_paho_receives_its_commands_only(door: ListenDoor, version: int) -
 
 @VERSIONS
 async def test_paho_stays_while_it_pings(door: ListenDoor, version: int) -> None:
-    with PahoDevice(version).running(door.port, keep_alive=1) as device:
+    with PahoDevice(version).running(door.port, keep_alive=3) as device:
         await eventually(lambda: device.connected)
         silent = PahoDevice(version, username="d2", client_id="silent")
-        with silent.running(door.port, keep_alive=1):
+        with silent.running(door.port, keep_alive=3):
             await eventually(lambda: silent.connected)
             threading.Thread(target=silent.client.loop_stop).start()  # reads and pings no more
             await eventually(lambda: door.stats.timeouts == 1)

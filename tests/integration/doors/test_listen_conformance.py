@@ -142,9 +142,9 @@ async def test_a_device_that_comes_again_takes_over(door: ListenDoor, client: Cl
 
 @by("mqttjs 5")
 async def test_a_device_that_pings_stays(door: ListenDoor, device: Device) -> None:
-    await device.connect(door.port, Introduction(keep_alive=1))
+    await device.connect(door.port, Introduction(keep_alive=3))
     silent = PahoClient(4)
-    await silent.connect(door.port, Introduction(username="d2", client_id="silent", keep_alive=1))
+    await silent.connect(door.port, Introduction(username="d2", client_id="silent", keep_alive=3))
     silent._client.loop_stop()  # pyright: ignore[reportPrivateUsage] - reads and pings no more
     await eventually(lambda: door.stats.timeouts == 1)
     assert door.is_connected("d1")

@@ -14,6 +14,7 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.database.postmaster import wait_until
 from gateway.doors.listen.server import ListenDoor
 from tests.doors import raw
 from tests.doors.door import listening
@@ -100,12 +101,12 @@ def test_the_door_serves_others_whatever_one_says(opened: Open, data: bytes, cut
 
 
 def test_nobody_is_remembered_who_has_gone(opened: Open) -> None:
-    deadline = threading.Event()
-    for _ in range(1000):
-        if len(opened.door._door.connections) == 1:  # pyright: ignore[reportPrivateUsage] - what must not grow
-            break
-        deadline.wait(0.01)
+    with _connected(opened.door) as hostile, suppress(ConnectionError):
+        hostile.sendall(raw.connect() + b"\xff")
+        while hostile.recv(4096):
+            pass
+    stays = opened.door._door.connections  # pyright: ignore[reportPrivateUsage] - what must not grow
+    assert wait_until(lambda: len(stays) == opened.door.stats.connections == 1, PATIENCE_S)
     stats = opened.door.stats
-    assert len(opened.door._door.connections) == stats.connections == 1  # pyright: ignore[reportPrivateUsage]
     assert (stats.waiting, stats.half_open) == (0, 0)
     assert stats.violations

@@ -389,11 +389,11 @@ async def test_a_keep_alive_that_is_missed_ends_the_connection(
 
 async def test_time_in_which_we_did_not_listen_is_nobodys_silence(intake: HeldIntake) -> None:
     async with listening(intake) as door, RawClient(door.port) as client, RawClient(door.port) as silent:
-        await client.log_in(raw.connect(keep_alive=1))
+        await client.log_in(raw.connect(keep_alive=2))
         intake.is_full = True
         client.send(raw.publish())
         await eventually(lambda: door.stats.held)
-        await silent.log_in(raw.connect(username="d2", keep_alive=1))  # measures more than the keep-alive of the first
+        await silent.log_in(raw.connect(username="d2", keep_alive=2))  # measures more than the keep-alive of the first
         assert [answer.code for answer in await silent.read_to_end()] == [0x8D]
         client.send(raw.PINGREQ)
         intake.make_room()

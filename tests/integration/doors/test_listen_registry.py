@@ -104,7 +104,7 @@ async def test_a_new_password_in_place_of_the_old_one(followed: Followed, conn: 
 async def test_what_changed_while_the_database_was_away_is_caught_up_with(followed: Followed, conn: Connection) -> None:
     cut = """
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid()
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
     """
     async with conn.transaction():
         await add(conn, "d2", "second")

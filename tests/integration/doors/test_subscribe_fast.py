@@ -165,12 +165,12 @@ async def test_what_was_queued_may_come_before_the_answer_to_subscribe(intake: H
         subscribe = await guest.read()
         for packet_id in range(1, 41):
             guest.send(raw.publish(TELEMETRY, b"%d" % packet_id, packet_id))
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(0.09)
         guest.send(suback(subscribe, 4))
         await guest.pubacks(40)
         await forever(guest)
 
-    async with scripted(serve) as port, started(intake, port, connect_timeout=1) as subscription:
+    async with scripted(serve) as port, started(intake, port, connect_timeout=3) as subscription:
         await eventually(lambda: subscription.healthy)
         assert (subscription.stats.lost, len(intake.packets)) == (0, 40)
         intake.settle()
@@ -251,7 +251,7 @@ async def test_no_more_is_fetched_while_twice_the_receive_maximum_is_unsettled(i
             await guest.pubacks(5)
             await forever(guest)
 
-    async with scripted(serve) as port, started(intake, port, receive_maximum=5, keep_alive=1) as subscription:
+    async with scripted(serve) as port, started(intake, port, receive_maximum=5, keep_alive=3) as subscription:
         await eventually(lambda: subscription.stats.lost == 2)
         assert (guests, subscription.stats.unsettled, subscription.healthy) == (2, 10, False)
         intake.settle()

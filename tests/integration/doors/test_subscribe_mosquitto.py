@@ -158,7 +158,7 @@ async def test_a_broker_that_dies_while_the_pipeline_is_full_is_noticed(
 ) -> None:
     async with (
         proxied(mosquitto.port) as proxy,
-        subscribed(intake, proxy.port, engine=engine, keep_alive=1) as subscription,
+        subscribed(intake, proxy.port, engine=engine, keep_alive=3) as subscription,
     ):
         intake.is_full = True
         publish(mosquitto, "1")
