@@ -1,17 +1,13 @@
 """The lines that `careloop detect` reads and writes."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
+from gateway.detect.instants import BadTime, Instants
 from gateway.detect.model import AlarmChange
-
-EARLIEST_S: Final = -62_135_596_800.0  # the year 1
-LATEST_S: Final = 253_402_300_799.0  # the year 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +22,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a series; its texts are given back as they came."""
+    """One value of a series."""
 
-    timestamp: str
-    value: str
     ts_s: float
     number: float  # NaN for an empty value
 
@@ -49,8 +43,11 @@ _decoder: Final = msgspec.json.Decoder(_WireLine)
 _encoder: Final = msgspec.json.Encoder()
 
 
-def parse_line(line: bytes) -> Line:
-    """A line of NDJSON: ``{"device", "ts": RFC 3339 or epoch milliseconds, "metrics" or "event"}``. Raises BadLine."""
+def parse_line(line: bytes, instants: Instants | None = None) -> Line:
+    """A line of NDJSON: ``{"device", "ts": RFC 3339 or a number, "metrics" or "event"}``. Raises BadLine.
+
+    `instants` are those of its file; without them a number is epoch milliseconds.
+    """
     try:
         wire = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -60,41 +57,11 @@ def parse_line(line: bytes) -> Line:
     if wire.metrics is None and not wire.event:
         raise BadLine("neither `metrics` nor `event`")
     metrics = {name: float(value) for name, value in (wire.metrics or {}).items() if value is not None}
-    return Line(wire.device, _instant_s(wire.ts), metrics, wire.event or None)
-
-
-def parse_row(cells: Sequence[str], timestamp: int, value: int) -> Row:
-    """A row of CSV, by the columns of its timestamp and its value. Raises BadLine."""
-    if len(cells) <= max(timestamp, value):
-        raise BadLine(f"{len(cells)} columns, where {max(timestamp, value) + 1} are needed")
-    text = cells[value].strip()
     try:
-        number = float(text) if text else math.nan
-    except ValueError as error:
-        raise BadLine(f"value {text!r} is not a number") from error
-    return Row(cells[timestamp], cells[value], _instant_s(_parse_instant(cells[timestamp].strip())), number)
-
-
-def _parse_instant(text: str) -> datetime | float:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError as error:
-        raise BadLine(f"timestamp {text!r} is neither RFC 3339 nor epoch milliseconds") from error
-
-
-def _instant_s(instant: datetime | float) -> float:
-    """Epoch seconds; a time that names no zone is taken as UTC."""
-    if isinstance(instant, datetime):
-        zoned = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
-        return zoned.timestamp()
-    seconds = instant / 1000.0
-    if not EARLIEST_S <= seconds <= LATEST_S:
-        raise BadLine(f"time {instant!r} is not epoch milliseconds of the years 1 to 9999")
-    return seconds
+        ts_s = (instants or Instants("ms")).of(wire.ts)
+    except BadTime as error:
+        raise BadLine(str(error)) from error
+    return Line(wire.device, ts_s, metrics, wire.event or None)
 
 
 def say_line(change: AlarmChange) -> bytes:

@@ -1,10 +1,12 @@
 """`careloop detect` as its users run it."""
 
 import csv
+import gzip
 import io
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -158,6 +160,8 @@ def test_a_series_is_one_device_named_after_its_file(tmp_path: Path) -> None:
         ["--profile", "missing.toml"],
         ["--scores", "--format", "csv", "--profile", "e-bike"],
         ["missing.ndjson"],
+        ["--time", "when"],
+        ["--scores", "--format", "csv", "--sort"],
     ],
 )
 def test_options_that_cannot_be_used_are_refused(arguments: list[str]) -> None:
@@ -167,9 +171,51 @@ def test_options_that_cannot_be_used_are_refused(arguments: list[str]) -> None:
 
 
 def test_a_table_without_the_right_columns_is_named() -> None:
-    done = run("--format", "csv", given="time,temperature\n1,2\n")
+    done = run("--format", "csv", given="when,temperature\n1,2\n")
     assert done.returncode == 1
     assert "timestamp" in done.stderr
+
+
+def test_a_table_of_a_public_set_is_read_as_it_is(tmp_path: Path) -> None:
+    story = stories()["record"]
+    rows = [
+        f"{datetime.fromtimestamp(ts_s, UTC):%d.%m.%Y %H:%M};{str(value).replace('.', ',')};{number % 7};0,0"
+        for number, (ts_s, value) in enumerate(zip(story.ts_s, story.values, strict=True))
+    ]
+    path = tmp_path / "press.csv.gz"
+    path.write_bytes(gzip.compress("\r\n".join(["datetime;Pressure;Current;anomaly", *rows]).encode("utf-8-sig")))
+    done = run(str(path))
+    assert (done.returncode, {(device, kind) for device, _, kind, _ in told(done.stdout)}) == (0, {("press", "record")})
+    assert {json.loads(text)["metric"] for text in done.stdout.splitlines()} == {"Pressure"}
+    assert "judged: Pressure, Current" in done.stderr
+    assert "labels, no measurements: anomaly" in done.stderr
+    scored = run("--scores", str(path)).stdout.splitlines()
+    assert scored[0] == "datetime;Pressure;Current;anomaly;anomaly_score"
+    scores = [float(text.rpartition(";")[2]) for text in scored[1:]]
+    plain = [f"{int(ts_s)},{value}" for ts_s, value in zip(story.ts_s, story.values, strict=True)]
+    alone = run("--scores", "--format", "csv", given="\n".join(["timestamp,value", *plain])).stdout.splitlines()
+    assert scores.index(max(scores)) == [float(text.rpartition(",")[2]) for text in alone[1:]].index(max(scores))
+
+
+def test_what_would_be_read_otherwise_than_meant_is_said() -> None:
+    story = stories()["record"]
+    rows = [f"{int(ts_s)},{value}" for ts_s, value in zip(story.ts_s, story.values, strict=True)]
+    in_order = run("--format", "csv", given="\n".join(["timestamp,value", *rows]))
+    assert "taken as seconds since 1970" in in_order.stderr
+    assert {kind for _, _, kind, _ in told(in_order.stdout)} == {"record"}
+    backwards = "\n".join(["timestamp,value", *reversed(rows)])
+    late = run("--format", "csv", given=backwards)
+    assert late.stdout == ""
+    assert f"{len(rows) - 1:,} of {len(rows):,} lines are older" in late.stderr
+    assert run("--format", "csv", "--sort", given=backwards).stdout == in_order.stdout
+    for given, arguments in (("", []), ("timestamp,value\n", ["--format", "csv"])):
+        nothing = run(*arguments, given=given)
+        assert (nothing.returncode, nothing.stdout) == (0, "")
+        assert "holds no readings" in nothing.stderr
+    many = run("--format", "csv", given="timestamp,value\n" + "01/02/2026,1\n" * 50)
+    assert many.returncode == 1
+    assert len(many.stderr.splitlines()) == 22
+    assert "30 further lines" in many.stderr
 
 
 def test_what_is_no_table_is_said_to_be_none() -> None:

@@ -16,7 +16,7 @@ def _flow(count: int = 1100) -> Floats:
 
 def _scores(values: Floats) -> Floats:
     scorer = Scorer()
-    return np.array([scorer.score(Row("", "", float(at), float(value))) for at, value in enumerate(values)])
+    return np.array([scorer.score(Row(float(at), float(value))) for at, value in enumerate(values)])
 
 
 def _away(values: Floats) -> Floats:
@@ -64,6 +64,6 @@ def test_what_never_changed_and_then_does_is_away() -> None:
 def test_a_late_row_says_and_teaches_nothing() -> None:
     flow, scorer, without = _flow(400), Scorer(), Scorer()
     for at, value in enumerate(flow):
-        given = scorer.score(Row("", "", float(at), float(value)))
-        assert scorer.score(Row("", "", float(at) - 50.0, 1000.0)) == 0.0
-        assert given == without.score(Row("", "", float(at), float(value)))
+        given = scorer.score(Row(float(at), float(value)))
+        assert scorer.score(Row(float(at) - 50.0, 1000.0)) == 0.0
+        assert given == without.score(Row(float(at), float(value)))

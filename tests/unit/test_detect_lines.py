@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.detect.lines import BadLine, parse_line, parse_row, say_line, say_ts
+from gateway.detect.lines import BadLine, parse_line, say_line, say_ts
 from gateway.detect.words import say_instant, say_metric, say_number, say_quantity, say_span, thin_out, unit_of
 from tests.detect.stories import START_S, engine_for, judge, stories
 
@@ -34,15 +34,6 @@ def test_a_line_takes_both_kinds_of_time_and_drops_what_is_absent() -> None:
 def test_a_line_that_cannot_be_read_says_why(text: bytes) -> None:
     with pytest.raises(BadLine, match=r"."):
         parse_line(text)
-
-
-def test_a_row_may_be_empty_but_not_nonsense() -> None:
-    row = parse_row(["2024-03-04 00:00:00", "7"], 0, 1)
-    assert (row.ts_s, row.number, row.timestamp, row.value) == (START_S, 7.0, "2024-03-04 00:00:00", "7")
-    assert parse_row(["1709510400000", ""], 0, 1).number != parse_row(["1709510400000", ""], 0, 1).number  # NaN
-    for cells in (["2024-03-04"], ["then", "1"], ["2024-03-04", "much"]):
-        with pytest.raises(BadLine):
-            parse_row(cells, 0, 1)
 
 
 def test_an_event_is_a_line_that_a_machine_can_read() -> None:

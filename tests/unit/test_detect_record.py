@@ -38,7 +38,7 @@ def run(values: Floats, every_s: float = 900.0, profile: Profile = PROFILE) -> l
 
 def scores(values: Floats, every_s: float = 900.0) -> Floats:
     scorer = Scorer()
-    rows = [Row("", "", START_S + every_s * number, float(value)) for number, value in enumerate(values)]
+    rows = [Row(START_S + every_s * number, float(value)) for number, value in enumerate(values)]
     return np.array([scorer.score(row) for row in rows])
 
 
@@ -133,9 +133,9 @@ def test_a_use_after_weeks_without_one_is_no_record() -> None:
 def test_late_values_are_not_scored() -> None:
     scorer = Scorer()
     for number, value in enumerate(daily(600)):
-        scorer.score(Row("", "", START_S + 900.0 * number, float(value)))
-    assert scorer.score(Row("", "", START_S, 1e6)) == 0
-    assert scorer.score(Row("", "", START_S + 900.0 * 600, 1e3)) > 0.8
+        scorer.score(Row(START_S + 900.0 * number, float(value)))
+    assert scorer.score(Row(START_S, 1e6)) == 0
+    assert scorer.score(Row(START_S + 900.0 * 600, 1e3)) > 0.8
 
 
 def learnt(values: Floats) -> list[AlarmChange]:

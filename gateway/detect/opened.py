@@ -1,0 +1,71 @@
+"""A file or a pipe as lines with their numbers, whatever it is packed in or written with."""
+
+import codecs
+import gzip
+import io
+from collections.abc import Iterator
+from typing import BinaryIO, Final, cast
+
+from devices.errors import CareloopError
+
+CHUNK_BYTES: Final = 1 << 18
+_GZIP: Final = b"\x1f\x8b"
+_WIDE: Final = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+Numbered = list[tuple[int, bytes]]
+
+
+def read_chunks(source: BinaryIO) -> Iterator[Numbered]:
+    """Lines with their numbers, as many at a time as are there: a pipe is read as it fills.
+
+    Raises CareloopError where what is packed is damaged.
+    """
+    number, rest = 0, b""
+    try:
+        for data in _unpacked(source):
+            *whole, rest = (rest + data).split(b"\n")
+            yield [(number + at, line) for at, line in enumerate(whole, 1)]
+            number += len(whole)
+    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        raise CareloopError("damaged", f"after line {number}: {error}") from error
+    if rest:
+        yield [(number + 1, rest)]
+
+
+def _unpacked(source: BinaryIO) -> Iterator[bytes]:
+    """Its bytes as UTF-8: unpacked where it is packed by gzip, and rewritten where it begins like UTF-16."""
+    first = _read(source)
+    if first.startswith(_GZIP):
+        source = cast("BinaryIO", gzip.GzipFile(fileobj=_Begun(first, source)))
+        first = _read(source)
+    encoding = _WIDE.get(first[:2])
+    decoder = None if encoding is None else codecs.getincrementaldecoder(encoding)()
+    data = first
+    while data:
+        yield data if decoder is None else decoder.decode(data).encode()
+        data = _read(source)
+    if decoder is not None:
+        decoder.decode(b"", final=True)
+
+
+def _read(source: BinaryIO) -> bytes:
+    return getattr(source, "read1", source.read)(CHUNK_BYTES)
+
+
+class _Begun(io.RawIOBase):
+    """A source whose first bytes were read already."""
+
+    def __init__(self, first: bytes, rest: BinaryIO) -> None:
+        super().__init__()
+        self._first = first
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        if not self._first:
+            return self._rest.read(size)
+        size = len(self._first) if size < 0 else size
+        given, self._first = self._first[:size], self._first[size:]
+        return given

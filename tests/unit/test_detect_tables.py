@@ -1,0 +1,148 @@
+"""Tables and times as people's files have them."""
+
+import gzip
+import io
+from pathlib import PurePath
+
+import pytest
+
+from devices.errors import CareloopError
+from gateway.detect.instants import BadTime, Instants
+from gateway.detect.lines import parse_line
+from gateway.detect.opened import read_chunks
+from gateway.detect.tables import Asked, Table, TableRow, device_of
+
+DAY_S = 1_767_225_600.0  # 1 January 2026
+
+
+def rows_of(text: str, asked: Asked | None = None, form: str | None = None) -> tuple[list[TableRow], list[str]]:
+    """The rows of a table, and what was said of it."""
+    table = Table(asked or Asked("m"), Instants(form))
+    lines = [(number, line.encode()) for number, line in enumerate(text.split("\n"), 1)]
+    return list(table.rows(lines)), table.take_notes()
+
+
+def metrics_of(text: str) -> list[dict[str, float]]:
+    """What was measured, row by row."""
+    return [{} if row.line is None else row.line.metrics for row in rows_of(text)[0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("1767225600", None),
+        ("1767225600.0", None),
+        ("1767225600000", None),
+        ("1767225600000000", None),
+        ("1767225600000000000", None),
+        ("2026-01-01", None),
+        ("20260101", None),
+        ("2026-01-01 00:00:00", None),
+        ("2026-01-01T01:00:00+01:00", None),
+        ("2026-01-01 00:00:00 UTC", None),
+        ("01.01.2026 00:00", None),
+        ("2026/01/01", None),
+        ("12/31/25 16 -0800", "%m/%d/%y %H %z"),
+        ("490896", "h"),
+        ("20454", "d"),
+    ],
+)
+def test_a_time_is_what_people_mean_by_it(text: str, form: str | None) -> None:
+    assert Instants(form).read(text) == pytest.approx(DAY_S)
+
+
+def test_what_a_number_counts_is_decided_by_the_first_one_and_said() -> None:
+    instants = Instants()
+    assert [instants.read(text) for text in ("1", "2.5", "1767225600000", "20260101")] == [
+        0.001,
+        0.0025,
+        DAY_S,
+        20260.101,
+    ]
+    (note,) = instants.take_notes()
+    assert "milliseconds" in note
+    assert instants.take_notes() == []
+    seconds = Instants()
+    assert parse_line(b'{"device":"a","ts":1767225600,"metrics":{"x":1}}', seconds).ts_s == DAY_S
+    assert seconds.read("12") == 12.0
+    assert "seconds since 1970" in seconds.take_notes()[0]
+    assert parse_line(b'{"device":"a","ts":1767225600,"metrics":{"x":1}}').ts_s == 1_767_225.6
+
+
+@pytest.mark.parametrize("text", ["yesterday", "", "1e300", "01/02/2026", "2026-13-01", "1_000", "nan", "inf"])
+def test_a_time_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(BadTime):
+        Instants().read(text)
+    with pytest.raises(BadTime):
+        Instants("%Y").read("01/2026")
+
+
+def test_each_column_is_a_series_but_for_labels_and_texts() -> None:
+    rows, notes = rows_of("Time,unit,Heat,note,anomaly,amps\n2026-01-01,a,1.5,ok,0,2\n2026-01-02,b,,7,1,true\n")
+    assert [(row.line.device, row.line.metrics) for row in rows if row.line] == [
+        ("a", {"Heat": 1.5, "amps": 2.0}),
+        ("b", {"amps": 1.0}),
+    ]
+    assert len(notes) == 3
+    assert "of each 'unit': Heat, note, amps" in notes[0]
+    assert "anomaly" in notes[1]
+    assert "'note' holds text" in notes[2]
+
+
+def test_a_plain_series_is_told_by_nobody() -> None:
+    rows, notes = rows_of("\ufeff Timestamp ,Value,label\r\n\n2026-01-01,7,x\r\n2026-01-02,\r\n")
+    assert [row.line and row.line.metrics for row in rows] == [{"value": 7.0}, {}]
+    assert notes == []
+
+
+def test_numbers_are_those_of_the_country() -> None:
+    assert metrics_of("time;x;y\n2026-01-01;1.234,5;-0,25\n2026-01-02;1.5;,5") == [
+        {"x": 1234.5, "y": -0.25},
+        {"x": 1.5, "y": 0.5},
+    ]
+    assert metrics_of('time,x,y\n2026-01-01,"7",N/A\n') == [{"x": 7.0}]
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_of_the_row_counts() -> None:
+    told = "2026-01-01,1,2 2026-01-02,much,3 2026-01-03,4,5,6 then,1,2 2026-01-04,inf,1_0 2026-01-05,1,2,,"
+    rows, _ = rows_of("\n".join(["time,x,y", *told.split()]))
+    assert [row.line and row.line.metrics for row in rows] == [
+        {"x": 1.0, "y": 2.0},
+        {"y": 3.0},
+        None,
+        None,
+        {},
+        {"x": 1.0, "y": 2.0},
+    ]
+    assert [str(row.fault)[:6] for row in rows if row.fault] == ["line 3", "line 4", "line 5", "line 6"]
+
+
+def test_columns_may_be_named_and_must_be_there() -> None:
+    rows, _ = rows_of("a,b,c\n2026-01-01,press,3\n", Asked("m", time="A", device="b"))
+    assert [(row.line.device, row.line.metrics) for row in rows if row.line] == [("press", {"c": 3.0})]
+    rows, notes = rows_of("2026-01-01,3\n2026-01-02,4\n")
+    assert [row.line and row.line.metrics for row in rows] == [{"value": 3.0}, {"value": 4.0}]
+    assert "names no columns" in notes[0]
+    for text, asked in (
+        ("a,b\n1,2", Asked("m")),
+        ("time,anomaly\n1,2", Asked("m")),
+        ("time,x\n1,2", Asked("m", device="y")),
+    ):
+        with pytest.raises(CareloopError, match="column"):
+            rows_of(text, asked)
+
+
+def test_what_is_packed_or_wide_is_read_all_the_same() -> None:
+    text = "timestamp,value\n" + "".join(f"{number},{number}\n" for number in range(20_000))
+    plain = list(read_chunks(io.BytesIO(text.encode())))
+    for packed in (gzip.compress(text.encode()), text.encode("utf-16"), gzip.compress(text.encode("utf-16"))):
+        lines = [line for chunk in read_chunks(io.BytesIO(packed)) for line in chunk]
+        assert lines == [line for chunk in plain for line in chunk]
+    with pytest.raises(CareloopError, match="damaged"):
+        list(read_chunks(io.BytesIO(gzip.compress(text.encode())[:-4000])))
+    assert list(read_chunks(io.BytesIO(b""))) == []
+    assert [device_of(PurePath(name)) for name in ("boiler.csv.gz", "a/unit 3.v2.csv", "x.ndjson")] == [
+        "boiler",
+        "unit 3.v2",
+        "x",
+    ]
