@@ -312,25 +312,30 @@ def draw_bars(key: str, title: str, counts: Mapping[str, float], shown: Shown) -
 def draw_map(
     key: str, title: str, days: Sequence[datetime], cells: Mapping[str, Sequence[float | None]], shown: Shown
 ) -> Drawn:
-    """Shares from 0 to 1 as colours: a row for each name, a column for each day; None where nothing is known."""
-    left, size = 190.0, min(26.0, (WIDTH - 210) / max(len(days), 1))
+    """Shares from 0 to 1 as colours: a row for each name, a column for each day; None where nothing is known.
+
+    Names stand above their rows, so that the whole of it fits a narrow screen and no name is scrolled away.
+    """
+    size, row, top = WIDTH / max(len(days), 1), 62.0, 36.0
     parts: list[str] = []
     for place, (name, shares) in enumerate(cells.items()):
-        y = 26 + place * 24.0
-        parts.append(f'<text x="{left - 8:.0f}" y="{y + 15:.0f}" text-anchor="end">{escape(name[:26])}</text>')
+        y = top + place * row
+        parts.append(f'<text x="0" y="{y + 26:.0f}">{escape(name[:48])}</text>')
         for column, share in enumerate(shares):
             level = bisect(LEVELS, share or 0.0)
             told = f"{name}, {days[column]:%Y-%m-%d}: {shown.percent(share)}"
-            box = f'x="{left + column * size:.1f}" y="{y:.0f}" width="{size - 2:.1f}" height="20"'
+            box = f'x="{column * size:.1f}" y="{y + 34:.0f}" width="{size - 2:.1f}" height="22"'
             parts.append(f'<rect class="cell{level}" {box}><title>{escape(told)}</title></rect>')
+    # Counted from the newest, whose name ends where its column does; the oldest that would not fit have none.
     parts += [
-        f'<text x="{left + column * size:.1f}" y="16">{escape(shown.day(days[column]))}</text>'
-        for column in range(0, len(days), max(1, len(days) // 8))
+        f'<text x="{(column + 1) * size:.1f}" y="24" text-anchor="end">{escape(shown.day(days[column]))}</text>'
+        for column in range(len(days) - 1, -1, -math.ceil(len(days) / 6))
+        if column + 1 >= len(days) / 8
     ]
     columns = [shown.words.say("day"), *cells]
     rows = [
         (f"{day:%Y-%m-%d}", *(shown.percent(shares[column]) for shares in cells.values()))
         for column, day in enumerate(days)
     ]
-    svg = _svg(key, title, title, parts, 34 + 24.0 * len(cells))
+    svg = _svg(key, title, title, parts, top + row * len(cells))
     return Drawn(key, title, title, svg, columns, rows, kind="map")

@@ -154,12 +154,15 @@ def test_no_page_has_a_serious_fault_of_access_or_is_wider_than_its_screen(  # n
     assert found == []
 
 
-def test_on_a_narrow_screen_a_list_shows_what_is_wrong_before_what_a_device_is(window: Window) -> None:
+def test_on_a_narrow_screen_a_list_shows_what_is_wrong_first(window: Window, places: Mapping[str, str]) -> None:
+    assert places  # there is something in each list
     _dress(window, "light", "en")
     window.page.set_viewport_size(NARROW)  # pyright: ignore[reportArgumentType]
     window.go("/devices")
     for column in ("alarms", "cases"):
         expect(window.page.get_by_role("columnheader", name=column)).to_be_in_viewport(ratio=1)
+    window.go("/deliveries")
+    expect(window.page.get_by_role("columnheader", name="state")).to_be_in_viewport(ratio=1)
     window.page.set_viewport_size(WIDE)  # pyright: ignore[reportArgumentType]
 
 
