@@ -152,7 +152,7 @@ async def _vacuum(conn: Connection) -> Finding:
 
 
 def _schema(waiting: list[str]) -> Finding:
-    says = f"{len(waiting)} migrations wait: {', '.join(waiting)}" if waiting else "up to date"
+    says = f"wait to be applied: {', '.join(waiting)}" if waiting else "up to date"
     return judge("schema", says, "run `careloop migrate`, or start the gateway", ok=not waiting)
 
 
@@ -160,7 +160,7 @@ async def _contents(conn: Connection, settings: Settings) -> list[Finding]:
     """What has gathered in the tables and waits for a person."""
     since = datetime.now(UTC) - timedelta(days=1)
     quarantine = await queries.quarantine_state(conn, settings.tenant.id, since)
-    says = f"{quarantine.rows:,} payloads, {quarantine.of_late:,} of them from the last day"
+    says = f"payloads: {quarantine.rows:,}, from the last day: {quarantine.of_late:,}"
     if quarantine.most is not None:
         says += f", mostly {quarantine.most}"
     fix = f"`careloop quarantine list --reason {quarantine.most}` shows them; replay them after the fix"
@@ -170,7 +170,7 @@ async def _contents(conn: Connection, settings: Settings) -> list[Finding]:
         judge("quarantine", says, fix, ok=not grows),
         judge(
             "dead letters",
-            f"{outreach.dead} messages that no CRM took, {outreach.parked} alarm notices that could not be worked",
+            f"messages that no CRM took: {outreach.dead}, alarm notices that could not be worked: {outreach.parked}",
             "`careloop deliveries list --state dead` shows why; `careloop deliveries replay` tries again",
             ok=outreach.dead + outreach.parked == 0,
         ),

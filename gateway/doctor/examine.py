@@ -54,7 +54,7 @@ def _profiles(settings: Settings) -> Finding:
         profiles = load_profiles(settings.profiles.folders)
     except CareloopError as error:
         return Finding("profiles", ok=False, says=str(error), fix="correct the profile that is named")
-    return Finding("profiles", ok=True, says=f"{len(profiles)} product models: {', '.join(sorted(profiles))}")
+    return Finding("profiles", ok=True, says=f"product models: {', '.join(sorted(profiles))}")
 
 
 def _gateway(settings: Settings) -> list[Finding]:

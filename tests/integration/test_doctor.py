@@ -90,7 +90,7 @@ async def test_what_waits_for_a_person_is_told(plain_database_url: str) -> None:
     with psycopg.connect(plain_database_url) as conn:
         conn.execute(FILL)
     found = await database(plain_database_url)
-    assert found["quarantine"].says == "9 payloads, 9 of them from the last day, mostly far_future"
+    assert found["quarantine"].says == "payloads: 9, from the last day: 9, mostly far_future"
     assert not found["quarantine"].ok
     assert "--reason far_future" in found["quarantine"].fix
     assert not found["dead letters"].ok
