@@ -18,7 +18,7 @@ from simulators.budget.cli import budget
 from simulators.connect import Where, where_options
 from simulators.crm.agent import AgentHabits
 from simulators.crm.misbehave import Misbehaviour
-from simulators.crm.sandbox import Handled
+from simulators.crm.sandbox import RECORDS, Handled
 from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
 from simulators.crm.vendors.serve import FLAVOURS, VendorPlan, run_vendor
 from simulators.demo.casts import span_until_today
@@ -194,7 +194,7 @@ def crm(  # noqa: PLR0917 - each is an option of the command
     habits = _at_speed(AgentHabits(), agent_speed)
     plan = SandboxPlan(secret, whims, habits, seed, host, port)
     with make_sandbox(plan, SystemClock(), lambda: callback_url, _teller(console)) as server:
-        console.print(f"listening  {server.url}\nsecret     {secret}")
+        console.print(f"listening  {server.url}\nsecret     {secret}\nrecords    {server.origin}{RECORDS}")
         console.print(f"callbacks  {callback_url or 'none: give --callback-url'}")
         try:
             while True:

@@ -17,7 +17,7 @@ import pytest
 from gateway.database.postmaster import wait_until
 from simulators.crm.agent import AgentHabits
 from simulators.crm.misbehave import Misbehaviour
-from simulators.crm.sandbox import SandboxServer
+from simulators.crm.sandbox import RECORDS, SandboxServer
 from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
 from simulators.crm.signature import fault_in, sign
 from simulators.fleet.clocks import WorldClock
@@ -51,6 +51,9 @@ def test_a_well_behaved_sandbox_answers_with_the_record_it_made() -> None:
         assert (answer.status_code, answer.json()) == (200, {"id": "CRM-1001"})
         assert opened(server).json() == {"id": "CRM-1001"}
         assert len(server.sandbox.book.records) == 1
+        kept = httpx.get(f"{server.origin}{RECORDS}").json()["records"]
+        assert [(each["number"], each["case_id"], each["state"]) for each in kept] == [("CRM-1001", "case_1", "open")]
+        assert (server.sandbox.requests, server.sandbox.bad_signatures) == (2, 0)  # to look is no message
 
 
 def test_what_is_not_signed_is_refused_and_leaves_nothing() -> None:
