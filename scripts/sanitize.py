@@ -1,6 +1,6 @@
 """Run the tests of the compiled loops under the address and undefined-behaviour sanitizers.
 
-    python scripts/sanitize.py [options of pytest]
+    python scripts/sanitize.py [tests, in place of those below] [options of pytest]
 
 It works on a copy of the packages and the tests: the libraries of this checkout stay as they are. A compiler without
 the sanitizers, or none, is told, and is no failure.
@@ -81,10 +81,16 @@ def main(arguments: Sequence[str]) -> int:
             return 1
         # What the sanitizers report goes past Python, and what is captured so is lost with the process.
         quiet = ("-p", "no:cacheprovider", "-q", "--capture=sys")
-        command = [sys.executable, "-m", "pytest", *quiet, *(arguments or TESTS)]
+        command = [sys.executable, "-m", "pytest", *quiet, *_chosen(arguments)]
         return subprocess.run(
             command, cwd=copy, env={**found.environment, "PYTHONPATH": name}, check=False, timeout=3600
         ).returncode
+
+
+def _chosen(arguments: Sequence[str]) -> list[str]:
+    """What pytest is told: options are added to the tests, and only tests that are named replace them."""
+    is_named = any((ROOT / each.split("::")[0]).exists() for each in arguments if not each.startswith("-"))
+    return [*arguments] if is_named else [*TESTS, *arguments]
 
 
 def _find() -> Sanitizers | None:
