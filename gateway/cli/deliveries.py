@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import cast, get_args
 
 import click
-from psycopg import errors
 from rich.console import Console
 
 from crm_sync.delivery.queries import Connection
@@ -187,11 +186,8 @@ def resume(endpoint: str, config: Path | None) -> None:
 async def _outbox(config: Path | None) -> AsyncGenerator[tuple[Connection, str]]:
     """A connection, and the tenant whose messages these are."""
     settings = read_settings(config)
-    try:
-        async with open_database(settings) as conn:
-            yield conn, settings.tenant.id
-    except errors.UndefinedTable as error:
-        raise CareloopError("schema_missing", "the database has no outbox yet; `careloop migrate` makes it") from error
+    async with open_database(settings) as conn:
+        yield conn, settings.tenant.id
 
 
 async def _all_ids(conn: Connection, tenant_id: str, which: DeliveryFilter) -> Sequence[str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final, cast
 
 import click
-from psycopg import errors
 
 from devices.commands.model import CommandState, CommandView
 from devices.commands.queries import cancel_command, find_command, list_commands
@@ -64,26 +63,21 @@ def command(device_id: str, name: str, config: Path | None, *, as_json: bool, da
 async def _issue(config: Path | None, wish: Wish, wait_s: float) -> CommandView:
     settings = read_settings(config)
     rules = Rules(settings.tenant.id, load_profiles(settings.profiles.folders), settings.commands)
-    try:
-        async with open_database(settings) as conn:
-            view, _ = await issue(conn, rules, wish, build_clock(settings.clock).now_s())
-            told = {"name": wish.name, "command": view.command_id, "by": wish.person}
-            await note(conn, rules.tenant_id, "device.command", wish.device_id, **told)
-            await conn.commit()
-            if wait_s:
-                try:
-                    async with asyncio.timeout(wait_s):
-                        while CommandState(view.state).is_pending:
-                            await asyncio.sleep(LOOK_EVERY_S)
-                            view = await find_command(conn, rules.tenant_id, view.command_id) or view
-                            await conn.commit()
-                except TimeoutError:
-                    pass
-            return view
-    except errors.UndefinedTable as error:
-        raise CareloopError(
-            "schema_missing", "the database knows no commands yet; `careloop migrate` makes it"
-        ) from error
+    async with open_database(settings) as conn:
+        view, _ = await issue(conn, rules, wish, build_clock(settings.clock).now_s())
+        told = {"name": wish.name, "command": view.command_id, "by": wish.person}
+        await note(conn, rules.tenant_id, "device.command", wish.device_id, **told)
+        await conn.commit()
+        if wait_s:
+            try:
+                async with asyncio.timeout(wait_s):
+                    while CommandState(view.state).is_pending:
+                        await asyncio.sleep(LOOK_EVERY_S)
+                        view = await find_command(conn, rules.tenant_id, view.command_id) or view
+                        await conn.commit()
+            except TimeoutError:
+                pass
+        return view
 
 
 @click.command(short_help="What a device was told, and what came of it.")

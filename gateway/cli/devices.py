@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from psycopg import errors
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
@@ -92,12 +91,8 @@ class _Registry:
 async def _registry(config: Path | None) -> AsyncGenerator[_Registry]:
     settings = read_settings(config)
     at = to_datetime(build_clock(settings.clock).now_s())
-    try:
-        async with open_database(settings) as conn:
-            yield _Registry(conn, settings, at)
-    except errors.UndefinedTable as error:
-        detail = "the database has no registry yet; `careloop migrate` makes it"
-        raise CareloopError("schema_missing", detail) from error
+    async with open_database(settings) as conn:
+        yield _Registry(conn, settings, at)
 
 
 @devices.command()

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from psycopg import AsyncConnection, errors
+from psycopg import AsyncConnection
 from pydantic import ValidationError
 
 from crm_sync.owners.consents import Word, import_records, record_word, withdraw_all
 from devices.clock import to_datetime
-from devices.errors import CareloopError, ConfigError, Fault
+from devices.errors import ConfigError, Fault
 from devices.registry.consent import ConsentRecord, owners_with_consents, read_consents
 from devices.registry.dpv import Controller, write_record
 from devices.registry.dpv_reading import read_document
@@ -203,11 +203,8 @@ class _At:
 @asynccontextmanager
 async def _registry(config: Path | None) -> AsyncGenerator[_At]:
     settings = read_settings(config)
-    try:
-        async with open_database(settings) as conn:
-            yield _At(conn, settings, build_clock(settings.clock).now_s())
-    except (errors.UndefinedTable, errors.UndefinedColumn) as error:
-        raise CareloopError("schema_missing", "the database is older than this; `careloop migrate` mends it") from error
+    async with open_database(settings) as conn:
+        yield _At(conn, settings, build_clock(settings.clock).now_s())
 
 
 async def _owners(at: _At, owner_ref: str | None) -> AsyncGenerator[str]:

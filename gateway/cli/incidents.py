@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 import click
-from psycopg import errors
 
 from devices.errors import CareloopError
 from gateway.cli.options import config_option, json_option, print_json, read_settings
@@ -105,7 +104,4 @@ def _read(config: Path | None, work: Callable[[Connection, str], Awaitable[Found
         async with open_database(settings) as conn:
             return await work(conn, settings.tenant.id)
 
-    try:
-        return asyncio.run(read())
-    except errors.UndefinedTable as error:
-        raise CareloopError("not_migrated", "the database has no tables yet; run `careloop migrate`") from error
+    return asyncio.run(read())

@@ -9,13 +9,11 @@ from typing import Final, cast
 
 import click
 from click.formatting import wrap_text as wrap
-from psycopg import errors
 
 from crm_sync.journey.model import GROUPINGS, GroupBy, HoldOut, Journey, Leg, Span, Stage
 from crm_sync.journey.queries import Period
 from crm_sync.journey.report import read_journey
 from devices.clock import to_datetime
-from devices.errors import CareloopError
 from gateway.cli.options import Instant, config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
 from gateway.detect.words import say_span
@@ -70,14 +68,11 @@ def journey(
 
 async def _read(config: Path | None, since: datetime | None, until: datetime | None, group_by: GroupBy) -> Journey:
     settings = read_settings(config)
-    try:
-        async with open_database(settings) as conn:
-            now = to_datetime(build_clock(settings.clock).now_s())
-            end = until or now
-            period = Period(settings.tenant.id, since or end - timedelta(days=DEFAULT_DAYS), end)
-            return await read_journey(conn, period, now, group_by)
-    except errors.UndefinedTable as error:
-        raise CareloopError("not_migrated", "the database has no tables yet; run `careloop migrate`") from error
+    async with open_database(settings) as conn:
+        now = to_datetime(build_clock(settings.clock).now_s())
+        end = until or now
+        period = Period(settings.tenant.id, since or end - timedelta(days=DEFAULT_DAYS), end)
+        return await read_journey(conn, period, now, group_by)
 
 
 def print_journey(found: Journey) -> None:

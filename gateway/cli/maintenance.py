@@ -16,7 +16,7 @@ from devices.errors import CareloopError
 from devices.profiles import load_profiles
 from gateway.cli.noted import note
 from gateway.cli.options import config_option, json_option, read_settings
-from gateway.database.connect import open_database, reachable_url
+from gateway.database.connect import SCHEMA_MISSING, open_database, reachable_url
 from gateway.database.edition import detect_edition
 from gateway.maintenance.job import Done, Maintenance, Upkeep
 from gateway.maintenance.retention import Due, find_due
@@ -92,12 +92,9 @@ def rebuild(model: str | None, config: Path | None) -> None:
 
 
 async def _plan(settings: Settings) -> _Plan:
-    try:
-        async with open_database(settings) as conn:
-            due = await find_due(conn, (await _maintenance(settings, conn)).terms)
-            return _Plan(due, await find_rollups(conn), (await last_batch(conn))[0])
-    except UndefinedTable as error:
-        raise _no_schema() from error
+    async with open_database(settings) as conn:
+        due = await find_due(conn, (await _maintenance(settings, conn)).terms)
+        return _Plan(due, await find_rollups(conn), (await last_batch(conn))[0])
 
 
 async def _run(settings: Settings) -> Done:
@@ -108,7 +105,7 @@ async def _run(settings: Settings) -> Done:
         try:
             return await work.work(conn, with_retention=True)
         except UndefinedTable as error:
-            raise _no_schema() from error
+            raise CareloopError("schema_missing", SCHEMA_MISSING) from error
 
 
 async def _rebuild(settings: Settings, model: str | None) -> int:
@@ -131,9 +128,3 @@ async def _maintenance(settings: Settings, conn: AsyncConnection[TupleRow]) -> M
         structlog.get_logger(),
     )
     return Maintenance(upkeep)
-
-
-def _no_schema() -> CareloopError:
-    return CareloopError(
-        "schema_missing", "the database has no tables of careloop's yet; `careloop migrate` makes them"
-    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from psycopg import AsyncConnection, errors
+from psycopg import AsyncConnection
 
 from crm_sync import stopping
 from crm_sync.cases import step_approvals, step_queries
@@ -237,11 +237,8 @@ class _At:
 @asynccontextmanager
 async def _open(config: Path | None) -> AsyncGenerator[_At]:
     settings = read_settings(config)
-    try:
-        async with open_database(settings) as conn, conn.transaction():
-            yield _At(conn, settings, build_clock(settings.clock).now_s())
-    except (errors.UndefinedTable, errors.UndefinedColumn) as error:
-        raise CareloopError("schema_missing", "the database is older than this; `careloop migrate` mends it") from error
+    async with open_database(settings) as conn, conn.transaction():
+        yield _At(conn, settings, build_clock(settings.clock).now_s())
 
 
 def _run(config: Path | None, work: Callable[[_At], Awaitable[Result]]) -> Result:

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-from psycopg import errors
 
-from devices.errors import CareloopError
 from gateway.cli.options import config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
 from gateway.people.administer import Office
@@ -36,12 +34,7 @@ def at_office(config: Path | None, work: Callable[[Office], Awaitable[Found]]) -
 
             return await work(Office(conn, tenant_id, datetime.now(UTC), keep))
 
-    try:
-        return asyncio.run(do())
-    except errors.UndefinedTable as error:
-        raise CareloopError(
-            "not_migrated", "the database has no tables for this yet; run `careloop migrate`"
-        ) from error
+    return asyncio.run(do())
 
 
 @click.group(short_help="Who may sign in, and what they may do.")

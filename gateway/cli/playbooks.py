@@ -5,10 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from psycopg import errors
 
 from crm_sync.playbooks.shown import RateView, list_rates
-from devices.errors import CareloopError
 from devices.profiles import load_profiles
 from gateway.cli.options import config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
@@ -32,10 +30,7 @@ def list_(model: str | None, config: Path | None, *, as_json: bool) -> None:
             profiles = load_profiles(settings.profiles.folders)
             return await list_rates(conn, settings.tenant.id, profiles, model)
 
-    try:
-        found = asyncio.run(read())
-    except errors.UndefinedTable as error:
-        raise CareloopError("schema_missing", "the database knows no playbooks; run `careloop migrate`") from error
+    found = asyncio.run(read())
     if as_json:
         print_json([asdict(each) for each in found])
         return

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-from psycopg import errors
 
 from devices.errors import CareloopError, QuarantineReason
 from gateway.cli.noted import note
@@ -208,13 +207,8 @@ async def _read(config: Path | None, wanted: Wanted) -> list[Entry]:
 @asynccontextmanager
 async def _database(config: Path | None) -> AsyncGenerator[tuple[Connection, str]]:
     settings = read_settings(config)
-    try:
-        async with open_database(settings) as conn:
-            yield conn, settings.tenant.id
-    except errors.UndefinedTable as error:
-        raise CareloopError(
-            "schema_missing", "the database has no quarantine yet; `careloop migrate` makes it"
-        ) from error
+    async with open_database(settings) as conn:
+        yield conn, settings.tenant.id
 
 
 def _as_json(entry: Entry) -> dict[str, object]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from psycopg import AsyncConnection, errors
+from psycopg import AsyncConnection
 
 from crm_sync.trust.precision import Precision
 from crm_sync.trust.queries import ModeSet, WatchKey, find_episode, set_mode
@@ -149,11 +149,8 @@ class _At:
 async def _trust(config: Path | None) -> AsyncGenerator[_At]:
     settings = read_settings(config)
     rules = TrustRules(settings.budget, settings.trust)
-    try:
-        async with open_database(settings) as conn:
-            yield _At(conn, settings.tenant.id, rules, build_clock(settings.clock).now_s())
-    except errors.UndefinedTable as error:
-        raise CareloopError("schema_missing", "the database knows no trust yet; `careloop migrate` makes it") from error
+    async with open_database(settings) as conn:
+        yield _At(conn, settings.tenant.id, rules, build_clock(settings.clock).now_s())
 
 
 def _unknown(model: str, watch: str) -> CareloopError:

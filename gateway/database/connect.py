@@ -5,19 +5,22 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg.rows import TupleRow
 
-from devices.errors import ConfigError, Fault, Retryable
+from devices.errors import CareloopError, ConfigError, Fault, Retryable
 from gateway.database.embedded import EmbeddedPostgres, read_url
 from gateway.database.provisioned import TIMESCALEDB_SETTINGS, cache_folder, find_provisioned
 from gateway.running import wait_for_gateway
 from gateway.settings import DatabaseSettings, Settings
 
 CONNECT_TIMEOUT_S = 10
+SCHEMA_MISSING: Final = "the database has no tables for this yet; `careloop migrate` makes them"
 
 
 def embedded_folder(settings: Settings) -> Path:
@@ -87,7 +90,10 @@ def reachable_url(settings: Settings) -> str:
 
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncGenerator[AsyncConnection[TupleRow]]:
-    """A connection for one command; committed when the block ends well. Raises ConfigError, Retryable."""
+    """A connection for one command; committed when the block ends well.
+
+    Raises ConfigError, Retryable, and CareloopError where the block asks for what only `careloop migrate` makes.
+    """
     if is_embedded(settings):
         await asyncio.to_thread(wait_for_gateway, settings)
     url = reachable_url(settings)
@@ -96,4 +102,7 @@ async def open_database(settings: Settings) -> AsyncGenerator[AsyncConnection[Tu
     except psycopg.OperationalError as error:
         raise Retryable("database_unreachable", str(error).strip()) from error
     async with connection:
-        yield connection
+        try:
+            yield connection
+        except (UndefinedTable, UndefinedColumn) as error:
+            raise CareloopError("schema_missing", SCHEMA_MISSING) from error

@@ -145,13 +145,6 @@ def test_a_faulty_file_changes_nothing(config: Path, tmp_path: Path) -> None:
     assert ask(config, "list") == []
 
 
-def test_a_database_without_a_schema_says_what_to_do(tmp_path: Path, plain_url: str) -> None:
-    path = tmp_path / "careloop.toml"
-    path.write_text(f"[database]\nurl = {json.dumps(plain_url)}\n")
-    with pytest.raises(CareloopError, match="careloop migrate"):
-        call(path, "list")
-
-
 def test_following_needs_a_running_gateway(config: Path) -> None:
     with pytest.raises(Retryable, match="no gateway"):
         call(config, "tail", "band-1")
