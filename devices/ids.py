@@ -2,10 +2,7 @@
 
 import re
 import zlib
-from typing import Final, NewType
-
-DeviceId = NewType("DeviceId", str)
-TenantId = NewType("TenantId", str)
+from typing import Final
 
 PARTITIONS: Final = 64
 """Number of partitions, fixed when the schema is created."""

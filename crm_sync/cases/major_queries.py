@@ -168,15 +168,6 @@ async def is_leaving(conn: Connection, case_id: str, endpoint: str, since: datet
     return await (await conn.execute(_IS_LEAVING, [endpoint, case_id, since])).fetchone() == (True,)
 
 
-_PARENT_OF: Final[LiteralString] = "SELECT parent_id FROM service_case WHERE case_id = %s"
-
-
-async def parent_of(conn: Connection, case_id: str) -> str | None:
-    """The major case that a case is a child of."""
-    row = await (await conn.execute(_PARENT_OF, [case_id])).fetchone()
-    return None if row is None else row[0]
-
-
 _HOLD: Final[LiteralString] = """
 INSERT INTO held_alarm (alarm_id, tenant_id, notice, until_at) VALUES (%s, %s, %s::jsonb, %s) ON CONFLICT DO NOTHING
 """

@@ -29,11 +29,6 @@ class Quiet:
     watch: str | None = None
     problem: str | None = None
 
-    @property
-    def is_about_everything(self) -> bool:
-        """Whether it names nothing at all."""
-        return not any((self.alarm_id, self.device_id, self.model, self.region, self.watch, self.problem))
-
 
 @dataclass(frozen=True, slots=True)
 class QuietView(Quiet):

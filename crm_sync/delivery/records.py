@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, cast
 
 import msgspec
 from psycopg.rows import class_row, tuple_row
@@ -208,20 +208,6 @@ def _masked(told: object) -> object:
             for name, value in fields.items()
         }
     return [_masked(each) for each in cast("list[object]", told)] if isinstance(told, list) else told
-
-
-_COUNT = """
-SELECT state, count(*) FROM outbox_message WHERE tenant_id = %s GROUP BY state
-"""
-
-
-async def count_outbox(conn: Connection, tenant_id: str) -> dict[MessageState, int]:
-    """How many messages are in each state; every state is named."""
-    counts: dict[MessageState, int] = dict.fromkeys(get_args(MessageState), 0)
-    async with conn.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_COUNT, [tenant_id])
-        counts.update(dict(await cursor.fetchall()))
-    return counts
 
 
 # From one name to the next by the index: there are few, and a stream for each case.

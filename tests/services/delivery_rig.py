@@ -1,6 +1,5 @@
 """A delivery engine with a clock that tests turn, over a real database."""
 
-import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -154,8 +153,3 @@ async def open_rig(
         yield Rig(pool, channels, hands)
         for adapter in adapters:
             await adapter.close()
-
-
-def shuffled(messages: Sequence[OutboxMessage], seed: int) -> list[OutboxMessage]:
-    """The messages in some other order."""
-    return random.Random(seed).sample(messages, len(messages))

@@ -128,12 +128,6 @@ def plain_url(plain_server: DatabaseServer) -> str:
     return plain_server.url
 
 
-@pytest.fixture(scope="session")
-def timescale_url(timescale_server: DatabaseServer) -> str:
-    """A TimescaleDB server; the database it names is shared, empty, and without the extension."""
-    return timescale_server.url
-
-
 @pytest.fixture
 def plain_database_url(plain_server: DatabaseServer) -> Iterator[str]:
     """A fresh migrated database on plain PostgreSQL."""

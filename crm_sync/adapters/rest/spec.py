@@ -76,9 +76,6 @@ CallName = Literal[
 ]
 
 
-AuthKind = Literal["none", "bearer", "basic", "header", "parameter", "login", "client_credentials", "jwt_bearer"]
-
-
 class Auth(Section):
     """How careloop shows who it is; secrets stand in the endpoint's settings."""
 

@@ -50,11 +50,6 @@ class Framing(Generic[Other]):
         self._topics: dict[bytes, str] = {}
         self._dead = False
 
-    @property
-    def is_midway(self) -> bool:
-        """Whether a packet has begun and not yet ended."""
-        return bool(self._held)
-
     def feed(self, data: bytes) -> list[Publishes | Violation | Other]:
         """The packets that are complete now, in order."""
         if self._dead:

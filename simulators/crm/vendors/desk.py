@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.policy import HTTP
-from typing import Any, Final, Protocol, cast
-
-JSON_BODY: Final = b"application/json"
+from typing import Any, Protocol, cast
 
 
 @dataclass(frozen=True, slots=True)

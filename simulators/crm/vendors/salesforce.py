@@ -38,7 +38,6 @@ class Salesforce:
         self.drops: set[str] = set()
         self.lacks: set[str] = set()
         self.contacts = {"owner-1": "003000000000301AAA"}
-        self.is_unique = True  # whether the org holds the external id to be
 
     def refuse(self, asked: Asked) -> Reply | None:
         """A session that was granted."""
