@@ -9,11 +9,13 @@ from typing import Final
 import numpy as np
 
 from devices.profiles.model import Profile
+from gateway.backtest.departures import Departure
 from gateway.backtest.pieces import Piece, Pieces, Told
 from gateway.backtest.windows import Window
 from gateway.detect.acquainting import Acquainting
 from gateway.detect.engine import Engine
 from gateway.detect.model import AlarmChange, Samples
+from gateway.pipeline.departed import taken_back
 from gateway.pipeline.samples import NO_EVENTS, events_of, samples_of
 from gateway.store.history import TimeBase
 from gateway.store.rows import Floats
@@ -37,6 +39,7 @@ class Decided:
     change: AlarmChange
     at_s: float
     head_ts_s: float  # the newest device time known of its device by then
+    because: str = ""  # why an alarm is taken back that nothing refutes
 
 
 class Replay:
@@ -55,10 +58,12 @@ class Replay:
         self._stood_s = 0.0  # for so long the healthy clock stood still
         self._pauses: deque[float] = deque(maxlen=PAUSES[1])
         self._profile_of: dict[str, Profile] = {}  # of devices with readings
+        self._open: dict[str, dict[tuple[str, float], AlarmChange]] = {}  # alarms that are up, by device
         self.heads: dict[str, float] = {}
 
     def take(self, window: Window) -> Iterator[Decided]:
         """Judge a window; what is decided, in order."""
+        yield from self._part(window.departures)
         pieces = Pieces(window, self._base, self._clock_s)
         moments = pieces.moments
         present = {device_id for part in window.parts for device_id in part.readings.device_ids}
@@ -76,6 +81,15 @@ class Replay:
             self._clock_s = piece.until_s
             start = int(np.searchsorted(moments, piece.until_s, side="right"))
         self._stood_s = float(stood_s[-1]) if len(stood_s) else self._stood_s
+
+    def _part(self, departures: Sequence[Departure]) -> Iterator[Decided]:
+        """Forget devices that were removed or changed hands, and take their alarms back."""
+        for each in departures:
+            self._engine.forget(each.device_id)
+            for change in self._open.pop(each.device_id, {}).values():
+                said = taken_back(change.explanation, each.why)
+                ended = replace(change, event="retracted", score=0.0, explanation=said)
+                yield replace(self._decided(ended, each.at_s), because=str(each.why))
 
     def pass_time(self, until_s: float) -> Iterator[Decided]:
         """Let the clock go on to a moment, though nothing comes."""
@@ -132,6 +146,11 @@ class Replay:
                 self.heads[device_id] = max(ts_s, self.heads.get(device_id, ts_s))
 
     def _decided(self, change: AlarmChange, at_s: float) -> Decided:
+        its, key = self._open.setdefault(change.device_id, {}), (change.watch, change.started_at_s)
+        if change.event in {"cleared", "retracted"}:
+            its.pop(key, None)
+        else:
+            its[key] = change
         return Decided(change, at_s, self.heads.get(change.device_id, change.ts_s))
 
 

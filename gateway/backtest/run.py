@@ -14,6 +14,7 @@ from devices.profiles.model import Profile
 from gateway.alarms import alarm_id_of, notice_of
 from gateway.backtest.apart import set_apart
 from gateway.backtest.crm_side import CrmSide
+from gateway.backtest.departures import list_departures
 from gateway.backtest.outcomes import AlarmLog, Outcome
 from gateway.backtest.queries import list_alarms, list_cases, list_contacts, list_refusals
 from gateway.backtest.replay import Decided, Replay
@@ -99,7 +100,9 @@ async def _replay(
 ) -> None:
     total, done = sum(extent.readings for extent in extents), 0
     progress(done, total)
-    async with aclosing(read_windows(reader, extents, _with_warm_up(plan))) as windows:
+    wanted = _with_warm_up(plan)
+    departures = await list_departures(reader, plan.tenant_id, wanted) if wanted.base is TimeBase.RECEIVED else []
+    async with aclosing(read_windows(reader, extents, wanted, departures)) as windows:
         async for window in windows:
             for side in sides:
                 await side.take(window)
@@ -138,7 +141,8 @@ class _Side:
     def _notice(self, decided: Decided) -> AlarmNotice:
         change = decided.change
         alarm_id = alarm_id_of(change.device_id, change.watch, change.started_at_s)
-        return notice_of(change, alarm_id, self._tenant_id, decided.head_ts_s, decided.at_s)
+        notice = notice_of(change, alarm_id, self._tenant_id, decided.head_ts_s, decided.at_s)
+        return replace(notice, because=decided.because)
 
     async def outcome(self, plan: Plan) -> Outcome:
         """What the span came to."""

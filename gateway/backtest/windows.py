@@ -1,12 +1,14 @@
 """History window after window, each about as large as the one before: months pass through a few megabytes."""
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Final
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from gateway.backtest.departures import Departure
 from gateway.store.history import Extent, Part, TimeBase, Wanted, read_part, read_told
 from gateway.store.rows import EventRow
 
@@ -20,10 +22,14 @@ MOST_GROWTH: Final = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Some of history: readings by product model, and events, each in the order in which they became known."""
+    """Some of history: readings by product model, and events, each in the order in which they became known.
+
+    Before all of them the devices in `departures` were forgotten.
+    """
 
     parts: Sequence[Part]
     events: Sequence[EventRow]
+    departures: Sequence[Departure] = ()
 
     @property
     def readings(self) -> int:
@@ -31,14 +37,34 @@ class Window:
         return sum(len(part.readings) for part in self.parts)
 
 
-async def read_windows(conn: Connection, extents: Sequence[Extent], wanted: Wanted) -> AsyncGenerator[Window]:
-    """Everything that is wanted, once, in order."""
-    if not extents:
-        return
-    place, last = min(extent.first for extent in extents), max(extent.last for extent in extents)
+async def read_windows(
+    conn: Connection, extents: Sequence[Extent], wanted: Wanted, departures: Sequence[Departure] = ()
+) -> AsyncGenerator[Window]:
+    """Everything that is wanted, once, in order; `departures` are in the order of their batches."""
+    place, last = min((each.first for each in extents), default=0), max((each.last for each in extents), default=-1)
+    gone: list[Departure] = []
+    for batch_seq, together in groupby(departures, key=lambda each: each.batch_seq):
+        if batch_seq > place:
+            end = min(batch_seq, last + 1)
+            async for window in _read_between(conn, extents, wanted, (place, end)):
+                yield replace(window, departures=gone)
+                gone = []
+            place = end
+        gone += together
+    async for window in _read_between(conn, extents, wanted, (place, last + 1)):
+        yield replace(window, departures=gone)
+        gone = []
+    if gone:
+        yield Window((), (), gone)
+
+
+async def _read_between(
+    conn: Connection, extents: Sequence[Extent], wanted: Wanted, places: tuple[int, int]
+) -> AsyncGenerator[Window]:
+    place, stop = places
     width = FIRST_WIDTH[wanted.base]
-    while place <= last:
-        end = min(place + width, last + 1)
+    while place < stop:
+        end = min(place + width, stop)
         parts = [
             await read_part(conn, extent.table, place, end, wanted)
             for extent in extents

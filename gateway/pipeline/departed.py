@@ -51,14 +51,15 @@ async def take_back(conn: Connection, whys: Mapping[str, Why]) -> tuple[Sequence
             started_at_s=started_at.timestamp(),
             ts_s=max(decided_ts, started_at).timestamp(),
             score=0.0,
-            explanation=_taken_back(msgspec.json.decode(explanation, type=Explanation), whys[device_id]),
+            explanation=taken_back(msgspec.json.decode(explanation, type=Explanation), whys[device_id]),
         )
         for _, device_id, watch, kind, metric, problem, severity, started_at, decided_ts, explanation in rows
     ]
     return changes, {row[1]: row[0] for row in rows}
 
 
-def _taken_back(said: Explanation, why: Why) -> Explanation:
+def taken_back(said: Explanation, why: Why) -> Explanation:
+    """What is said of an open alarm whose device is forgotten."""
     text = f"Taken back: {SAYS[why]}. Whether it is over is not known; it said: {said.text}"
     return replace(said, text=text, observed="nothing any more", score=0.0)
 

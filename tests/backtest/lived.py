@@ -1,7 +1,7 @@
 """A short history that was lived through the real pipeline, detectors and cases, hour by hour on a clock of its own."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -77,8 +77,15 @@ def crm_settings() -> CrmSettings:
     return CrmSettings(endpoints=(endpoint(),))
 
 
-async def live(url: str, folder: Path) -> None:
-    """Live the history: every reading arrives in its hour, silences are judged, and cases are worked."""
+Act = Callable[[Rig], Awaitable[None]]
+NO_ACTS: Final[Mapping[int, Act]] = {}
+
+
+async def live(url: str, folder: Path, acts: Mapping[int, Act] = NO_ACTS) -> None:
+    """Live the history: every reading arrives in its hour, silences are judged, and cases are worked.
+
+    `acts` happen before the readings of their hour.
+    """
     profiles = profiles_in(folder)
     await register(url, folder)
     settings = PipelineSettings(
@@ -92,6 +99,9 @@ async def live(url: str, folder: Path) -> None:
         worker = InboxWorker(desk, pool, rig.clock, structlog.get_logger(), real_s=lambda: 0.0)
         for hour in range(DAYS * 24):
             rig.clock.at_s = BEGIN_S + hour * HOUR_S
+            if hour in acts:
+                await acts[hour](rig)
+                await worker.work_batch()
             told = {device: celsius(device, hour) for device in DEVICES}
             ts_ms = round(rig.clock.at_s * 1000)
             await rig.send(

@@ -9,13 +9,18 @@ from psycopg import AsyncConnection
 
 from crm_sync.cases.desk import Desk
 from crm_sync.trust.rules import TrustRules
+from devices.clock import to_datetime
+from devices.registry.entries import enter
+from devices.registry.passwords import remove_device
+from devices.registry.records import DeviceRecord, OwnerRecord
 from gateway.backtest.apart import crm_tables, set_apart, set_moment
 from gateway.backtest.compare import compare
 from gateway.backtest.proposal import propose_watches
 from gateway.backtest.run import Plan, Report, run_backtest
 from gateway.detect.settings import DetectSettings
 from gateway.store.history import TimeBase, Wanted
-from tests.backtest.lived import BEGIN_S, DAYS, HOUR_S, crm_settings, live, profiles_in, register
+from tests.backtest.lived import BEGIN_S, DAYS, HOT_DAY, HOUR_S, SILENT_DAY, crm_settings, live, profiles_in, register
+from tests.ingest.rig import Rig
 
 CHANGED = """
 model = "boiler"
@@ -83,6 +88,39 @@ async def test_a_history_judged_again_as_it_was_comes_to_what_happened(database_
     assert (change.alarms.gone, change.cases.gone) == ([], [])
     assert [(contact.channel, contact.people) for contact in report.proposed.contacts] == [("email", 1)]
     assert report.installed.contacts == []
+
+
+async def _sell_b1(rig: Rig) -> None:
+    """The boiler that overheats gets another owner, and goes on overheating."""
+    async with await rig.connect() as conn, conn.transaction():
+        sold = DeviceRecord(device_id="b1", owner=OwnerRecord(owner_ref="buyer", time_zone="Europe/Berlin"))
+        await enter(conn, [sold], tenant_id="default", source="import", at=to_datetime(rig.clock.at_s))
+    await rig.until_rows("SELECT device_id FROM forgotten_device", [("b1",)])
+
+
+async def _remove_b3(rig: Rig) -> None:
+    """The boiler that is silent is taken out of service."""
+    async with await rig.connect() as conn, conn.transaction():
+        assert await remove_device(conn, "default", "b3", to_datetime(rig.clock.at_s))
+    await rig.until_rows("SELECT count(*) FROM forgotten_device", [(2,)])
+
+
+async def test_a_product_that_changed_hands_or_was_removed_is_judged_as_it_was(
+    plain_database_url: str, tmp_path: Path
+) -> None:
+    await live(plain_database_url, tmp_path, {HOT_DAY * 24 + 6: _sell_b1, SILENT_DAY * 24 + 20: _remove_b3})
+    report = await backtest(plan_of(plain_database_url, tmp_path, changed=False))
+    told = [(alarm.device_id, alarm.watch, alarm.state) for alarm in report.happened.alarms]
+    assert told == [
+        ("b1", "too-hot", "retracted"),
+        ("b1", "too-hot", "cleared"),
+        ("b3", "silence", "retracted"),
+    ]
+    assert [(alarm.device_id, alarm.watch, alarm.state) for alarm in report.installed.alarms] == told
+    found = compare(report.happened, report.installed)
+    assert (len(found.alarms.same), found.alarms.new, found.alarms.gone) == (3, [], [])
+    cases = [(case.asset_id, case.state, case.resolution) for case in report.happened.cases]
+    assert sorted((case.asset_id, case.state, case.resolution) for case in report.installed.cases) == sorted(cases)
 
 
 async def test_by_device_time_imported_history_comes_to_the_same(plain_database_url: str, tmp_path: Path) -> None:
