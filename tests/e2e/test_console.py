@@ -252,8 +252,10 @@ def test_an_address_that_cannot_be_meant_is_answered_in_words(open_: Open) -> No
 def test_who_tries_too_many_passwords_is_told_when_to_come_back(console_world: ConsoleWorld) -> None:
     elsewhere = httpx.HTTPTransport(local_address="127.0.0.2")  # which does not hold up the others
     with httpx.Client(base_url=console_world.url, timeout=WITHIN_S, transport=elsewhere) as guesser:
-        answers = [guesser.post("/sign-in", data={"name": "mallory", "password": f"guess {n}"}) for n in range(12)]
-    assert answers[0].status_code == 401
+        answers = [guesser.post("/sign-in", data={"name": "mallory", "password": "guess 0"})]
+        while answers[-1].status_code == 401 and len(answers) < 40:  # a slow guesser is granted one more now and then
+            answers.append(guesser.post("/sign-in", data={"name": "mallory", "password": f"guess {len(answers)}"}))
+    assert len(answers) > 10
     assert (answers[-1].status_code, answers[-1].headers["retry-after"]) == (429, "60")
     assert "Too many tries" in answers[-1].text
 

@@ -8,7 +8,7 @@ from tests.faults.campaign.rounds import Rounds
 from tests.faults.campaign.world import World
 from tests.ledger.sender import wait_for
 
-DELIVERED_S = 90.0
+DELIVERED_S = 180.0  # of which a killed gateway's leases take a minute
 
 WAITING: LiteralString = """
 SELECT (SELECT count(*) FROM inbox WHERE state <> 'done')

@@ -15,7 +15,7 @@ from tests.ledger.book import Book, Key, Told
 from tests.ledger.sender import Line, Sender, wait_for
 
 DRAIN_S: Final = 120.0
-ILLNESS_S: Final = 60.0
+ILLNESS_S: Final = 120.0
 MARK_S: Final = 20.0  # for a marker to come through; then another is sent, for a killed broker may have lost it
 FORGETFUL: Final = 0.15  # the share of connections whose device loses its memory in a round
 

@@ -34,8 +34,8 @@ from tests.ledger.witness import Witness
 from tests.services.folders import find_free_port
 
 CARELOOP = Path(sys.executable).with_name("careloop")
-START_S = 60.0
-STOP_S = 40.0
+START_S = 120.0
+STOP_S = 120.0
 EMBEDDED = "embedded"
 PASSWORD = secrets.token_hex(20)
 DATABASE_SETTINGS = {"max_connections": "30", "shared_buffers": "64MB", "max_wal_size": "256MB"}
