@@ -63,6 +63,11 @@ class Scope(msgspec.Struct):
         """Devices in the scope."""
         return sum(self.devices.values())
 
+    @property
+    def signs(self) -> int:
+        """Devices that fell silent or out of use in the run."""
+        return sum(self.affected.values())
+
     def advance(self, now_s: float) -> None:
         """Let time pass without a sign."""
         days = max(now_s - self.at_s, 0.0) / DAY_S
@@ -84,7 +89,7 @@ class Scope(msgspec.Struct):
 
     def start_over(self, now_s: float) -> None:
         """Begin a new run; of the one before, what was usual is remembered as usual life."""
-        self.seen += min(sum(self.affected.values()), 1.0 + UNUSUAL * self.expected)
+        self.seen += min(self.signs, 1.0 + UNUSUAL * self.expected)
         self.since_s, self.expected, self.affected = now_s, 0.0, {}
         self.log_m = [0.0] * len(RATIOS)
 
@@ -93,18 +98,16 @@ class Scope(msgspec.Struct):
 
     def is_suspected(self, share: float, smallest: int) -> bool:
         """Whether more devices are affected than a coincidence explains."""
-        affected = sum(self.affected.values())
         least = max(SUSPICIOUS, max(smallest, share * self.size) / 4, UNUSUAL * self.expected)
-        return self.size >= smallest and affected >= least
+        return self.size >= smallest and self.signs >= least
 
     def judge(self, name: str, share: float, smallest: int) -> Dip | None:
         """The dip that there is, if there is one."""
-        affected = sum(self.affected.values())
         log_e = sequential.mixed(np.array(self.log_m))
-        is_many = affected >= max(smallest, share * self.size)
+        is_many = self.signs >= max(smallest, share * self.size)
         if not is_many or log_e < np.log(FALSE_ONCE_IN) or not self._is_spread(name, share, smallest):
             return None
-        return Dip(name, self.since_s, log_e, affected, self.size, self.expected, dict(self.affected))
+        return Dip(name, self.since_s, log_e, self.signs, self.size, self.expected, dict(self.affected))
 
     def _is_spread(self, name: str, share: float, smallest: int) -> bool:
         """Whether more than one model is affected, where there is more than one: else it is that model's matter."""
@@ -112,3 +115,19 @@ class Scope(msgspec.Struct):
         if name.startswith("model:") or len(large) < 2:  # noqa: PLR2004 - a model and another
             return True
         return sum(self.affected.get(model, 0) >= share / 2 * self.devices[model] for model in large) > 1
+
+
+def is_of_one_region(scopes: Mapping[str, Scope], share: float, smallest: int) -> bool:
+    """Whether what befell the whole fleet befell one region of several, which dips by itself: then it is its own."""
+    whole = scopes["*"]
+    regions = {name: scope for name, scope in scopes.items() if name.startswith("region:")}
+    hit = [name for name, scope in regions.items() if _is_hit(scope.signs, scope.size, share)]
+    if len(hit) != 1 or regions[hit[0]].judge(hit[0], share, smallest) is None:
+        return False
+    # Who is in no region, or in one of the others, is well.
+    signs, size = whole.signs - regions[hit[0]].signs, whole.size - regions[hit[0]].size
+    return size >= smallest and not _is_hit(signs, size, share)
+
+
+def _is_hit(signs: int, size: int, share: float) -> bool:
+    return signs > 0 and signs >= share / 2 * size

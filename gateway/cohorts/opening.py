@@ -9,7 +9,7 @@ from crm_sync.incidents import Finding, IncidentEvent, IncidentNotice
 from devices.profiles.model import Severity
 from gateway.cohorts import incidents, words
 from gateway.cohorts.comparison import DAY_S, Comparison, Verdict
-from gateway.cohorts.dips import KINDS, Dip
+from gateway.cohorts.dips import KINDS, Dip, is_of_one_region
 from gateway.cohorts.incidents import Incident, IncidentKind, incident_id_of
 from gateway.cohorts.queries import Connection, drop_affected, take_census
 from gateway.cohorts.settings import FleetSettings
@@ -37,10 +37,10 @@ class Opening:
             for comparison in state.comparisons
             for verdict in comparison.verdicts(self.settings.alpha, self.settings.smallest)
         ]
-        scopes = turn.dips.scopes
+        scopes, limits = turn.dips.scopes, (self.settings.dip_share, self.settings.smallest)
         for name in sorted(scopes, key=_rank):
-            dip = scopes[name].judge(name, self.settings.dip_share, self.settings.smallest)
-            if dip is not None:
+            dip = scopes[name].judge(name, *limits)
+            if dip is not None and not (name == "*" and is_of_one_region(scopes, *limits)):
                 found.append(await self._dip(conn, turn, dip))
                 for scope in scopes.values():  # its signs are explained, in whatever scope they count
                     scope.start_over(turn.now.now_s)
