@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import structlog
 from hypothesis import HealthCheck, settings
 
 # Tests start hundreds of processes. Where bytecode is not kept, each compiles all of careloop and its libraries anew,
@@ -33,6 +34,11 @@ pytest_plugins = (
 settings.register_profile("wander", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("house", parent=settings.get_profile("wander"), derandomize=True)
 settings.load_profile("house")
+
+# Tracebacks as careloop writes them: those that structlog draws by default, with every local variable, take up to a
+# second each where a frame holds much.
+_NO_LOCALS = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _NO_LOCALS])
 
 WORKERS_PER_CORE = 2
 WORKER_BYTES = 2 << 30  # with two database servers, a gateway and its database, and a browser

@@ -13,6 +13,7 @@ from gateway.settings import LogSettings
 @pytest.mark.parametrize("kind", ["json", "console"])
 @pytest.mark.parametrize("foreign", [True, False])
 def test_a_traceback_shows_no_variables(kind: str, capsys: pytest.CaptureFixture[str], *, foreign: bool) -> None:
+    before = structlog.get_config()
     configure_logs(LogSettings.model_validate({"format": kind}))
     password = "terces-yrev"[::-1]  # not as it stands: source lines are shown
     try:
@@ -30,5 +31,5 @@ def test_a_traceback_shows_no_variables(kind: str, capsys: pytest.CaptureFixture
         if kind == "json":
             assert json.loads(said.strip().splitlines()[-1])["level"] == "error"
     finally:
-        structlog.reset_defaults()
+        structlog.configure(**before)
         logging.getLogger().handlers.clear()
