@@ -147,6 +147,6 @@ class Intake(Protocol):
         """Take packets, always; False asks the door to stop reading until `when_ready` calls back."""
         ...
 
-    def when_ready(self, resume: Callable[[], None]) -> None:
-        """Call `resume` once, in the event loop, when there is room again."""
+    def when_ready(self, resume: Callable[[], None], *, little: bool = False) -> None:
+        """Call `resume` once, in the event loop, when there is room again; for a `little`, as soon as there is any."""
         ...

@@ -4,6 +4,7 @@ More lenient than JSON, so that one reading with NaN in it does not spoil the ar
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -26,17 +27,36 @@ def elements(payload: bytes) -> list[Element]:
 
     Raises Rejected (malformed) where the payload is not UTF-8, not JSON, or nested beyond all reason.
     """
-    try:
-        return _Scanner(payload.decode()).elements()
-    except UnicodeDecodeError as error:
-        raise Rejected(QuarantineReason.MALFORMED, f"not UTF-8 at byte {error.start}") from error
-    except json.JSONDecodeError as error:
-        raise Rejected(
-            QuarantineReason.MALFORMED,
-            f"not JSON at character {error.pos}: {error.msg}",
-        ) from error
-    except RecursionError as error:
-        raise Rejected(QuarantineReason.MALFORMED, "nested too deeply") from error
+    return list(Walk(payload))
+
+
+class Walk:
+    """The elements of a payload one after the other, as far as somebody wants to go; a payload is walked through once.
+
+    A step raises what `elements` does, so that only who has come to the end knows that all of it is well.
+    """
+
+    def __init__(self, payload: bytes) -> None:
+        self._payload = payload
+        self._scanner: _Scanner | None = None
+
+    def __iter__(self) -> Iterator[Element]:
+        try:
+            self._scanner = _Scanner(self._payload.decode())
+            yield from self._scanner.elements()
+        except UnicodeDecodeError as error:
+            raise Rejected(QuarantineReason.MALFORMED, f"not UTF-8 at byte {error.start}") from error
+        except json.JSONDecodeError as error:
+            raise Rejected(
+                QuarantineReason.MALFORMED,
+                f"not JSON at character {error.pos}: {error.msg}",
+            ) from error
+        except RecursionError as error:
+            raise Rejected(QuarantineReason.MALFORMED, "nested too deeply") from error
+
+    def last_and_rest(self) -> bytes:
+        """The bytes of the element of an array that was given last and of all that follow it, as an array."""
+        return b"" if self._scanner is None else b"[" + self._scanner.last_and_rest()
 
 
 def _parse_int(text: str) -> int | float:
@@ -47,19 +67,24 @@ class _Scanner:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._start = 0  # of the last element
         self._decoder = json.JSONDecoder(parse_int=_parse_int)
 
-    def elements(self) -> list[Element]:
+    def elements(self) -> Iterator[Element]:
         if not self._take("["):
-            return self._end([self._element()])
-        if self._take("]"):
-            return self._end([])
-        found = [self._element()]
-        while self._take(","):
-            found.append(self._element())
-        if not self._take("]"):
-            raise self._error("expected , or ]")
-        return self._end(found)
+            yield self._element()
+        elif not self._take("]"):
+            yield self._element()
+            while self._take(","):
+                yield self._element()
+            if not self._take("]"):
+                raise self._error("expected , or ]")
+        self._take("")
+        if self._at != len(self._text):
+            raise self._error("more text after the end")
+
+    def last_and_rest(self) -> bytes:
+        return self._text[self._start :].encode()
 
     def _take(self, mark: str) -> bool:
         """Step over blanks, and over `mark` where it comes next."""
@@ -72,15 +97,9 @@ class _Scanner:
 
     def _element(self) -> Element:
         self._take("")
-        start = self._at
-        value, self._at = cast("tuple[object, int]", self._decoder.raw_decode(self._text, start))
-        return Element(self._text[start : self._at].encode(), value)
-
-    def _end(self, found: list[Element]) -> list[Element]:
-        self._take("")
-        if self._at != len(self._text):
-            raise self._error("more text after the end")
-        return found
+        self._start = self._at
+        value, self._at = cast("tuple[object, int]", self._decoder.raw_decode(self._text, self._start))
+        return Element(self._text[self._start : self._at].encode(), value)
 
     def _error(self, message: str) -> json.JSONDecodeError:
         return json.JSONDecodeError(message, self._text, self._at)

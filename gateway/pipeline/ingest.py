@@ -169,7 +169,9 @@ class Ingest:
 
     def _settle(self, taken: Taken, written: Written) -> None:
         verdicts = verdicts_of(written)
-        settle(taken.pieces, taken.expanded.verdicts_of_messages(verdicts))
+        of_messages = taken.expanded.verdicts_of_messages(verdicts)
+        self._parts.queue.learn(taken.pieces, of_messages)
+        settle(taken.pieces, of_messages)
         self._parts.taps.tell(written.batch.packets, verdicts)
 
     async def keep_house(self) -> None:

@@ -98,9 +98,9 @@ class Pipeline:
         """Take packets, always; False asks the door to stop reading until `when_ready` calls back."""
         return self._queue.put(pieces)
 
-    def when_ready(self, resume: Callable[[], None]) -> None:
-        """Call `resume` once, in the event loop, when there is room again."""
-        self._queue.when_ready(resume)
+    def when_ready(self, resume: Callable[[], None], *, little: bool = False) -> None:
+        """Call `resume` once, in the event loop, when there is room again; for a `little`, as soon as there is any."""
+        self._queue.when_ready(resume, little=little)
 
     @property
     def healthy(self) -> bool:

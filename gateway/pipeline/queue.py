@@ -2,30 +2,36 @@
 
 Each connection of the listen door has a lane of its own, and each device of a subscription. A batch takes a turn from
 every lane that has something, in rounds: a device in a storm fills what the others leave free and no more, and its
-backlog is spread over batches rather than filling some. What comes mixed, of many devices, stays together and in the
-order of arrival as long as a batch can take everything or nobody has more waiting than a turn; else it goes into their
-lanes. Within a lane the order of arrival stands, which is the order per device for as long as it keeps to one
-connection. What is told in a dialect may be about several devices, one in need of the other: of a subscription, it has
-one lane together.
+backlog is spread over batches rather than filling some. Turns and batches are measured by what packets cost, not by
+their number (see `Costs`). A lane that cannot pay for its next packet saves its turns up (deficit round robin), and who
+has just come goes before those who have had a turn and wait for another. What comes mixed, of many devices, stays
+together and in the order of arrival as long as a batch can take everything or nobody has more waiting than a turn; else
+it goes into their lanes. Within a lane the order of arrival stands, which is the order per device for as long as it
+keeps to one connection. What is told in a dialect may be about several devices, one in need of the other: of a
+subscription, it has one lane together.
 """
 
 import asyncio
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from typing import Final
 
-from gateway.intake import Bunch, Mixed, Piece
+from gateway.intake import Bunch, Mixed, Piece, Verdict
+from gateway.pipeline.costs import Costs
 from gateway.pipeline.packets import unmixed
 from gateway.pipeline.settings import BatchSettings
 
 _LOW_WATER: Final = 0.5  # of the bounds; below it the doors read again
 _BYTES_PER_READING: Final = 512  # bounds a batch of packets that each hold many readings
 _LEAST_TURN: Final = 32
-"""Packets that a lane may give in a turn however many others wait: answering a device costs as much for one as for
-many."""
+"""What the packets may cost that a lane gives in a turn, however many others wait: answering a device costs as much for
+one as for many."""
+_NEWCOMERS: Final = 0.75
+"""Of a batch: what is left to lanes that have had a turn already, however many others come anew."""
 _FAR_MORE: Final = 4.0  # than each of the others has waiting
 _LOOK: Final = 0.25  # of a batch's age: how often it is looked whether many keep coming
 _MANY: Final = 100
@@ -34,6 +40,7 @@ _PATIENCE: Final = 4.0
 """How many times its age a batch may grow old while many keep coming."""
 
 _Lane = list[Bunch]
+_Key = tuple[int, str]  # the origin's identity and the device
 
 
 class PacketQueue:
@@ -43,10 +50,14 @@ class PacketQueue:
         """`in_order` are codecs whose packets keep their order across devices."""
         self._settings = settings
         self._in_order = frozenset(in_order)
-        self._lanes: dict[tuple[int, str], _Lane] = {}  # by the origin's identity and the device; never an empty one
+        self._costs = Costs()
+        self._lanes: dict[_Key, _Lane] = {}  # never an empty one
+        self._saved: dict[_Key, float] = {}  # of lanes that have had a turn and wait for another
+        self._may_be_dear = False  # something that waits
         self._mixed: list[Mixed] = []  # not in lanes yet, and later than whatever of their origins is
         self._mixing: set[int] = set()  # whose it is
         self._waiting_doors: list[Callable[[], None]] = []
+        self._waiting_with_little: list[Callable[[], None]] = []
         self._when_worth_it: Callable[[], None] | None = None
         self._arrived = asyncio.Event()
         self._ripe = asyncio.Event()
@@ -67,8 +78,10 @@ class PacketQueue:
             else:
                 self._mixed.append(piece)
                 self._mixing.add(id(piece.origin))
+            size = _bytes_of(piece)
             self.packets += len(piece.tokens)
-            self.bytes += _bytes_of(piece)
+            self.bytes += size
+            self._may_be_dear = self._may_be_dear or self._costs.may_be_dear(piece, size)
         if pieces and not self._arrived.is_set():
             self._arrived.set()
             self._since_s = asyncio.get_running_loop().time()
@@ -132,12 +145,12 @@ class PacketQueue:
         """What waits, in no order."""
         return chain(chain.from_iterable(self._lanes.values()), self._mixed)
 
-    def when_ready(self, resume: Callable[[], None]) -> None:
-        """Call `resume` once there is room again; at once, but not from within, when there is."""
-        if self._has_room():
+    def when_ready(self, resume: Callable[[], None], *, little: bool = False) -> None:
+        """Call `resume` once there is room again, any at all for a `little`; at once, but not from within, when so."""
+        if self._has_room() or (little and not self.is_full):
             asyncio.get_running_loop().call_soon(resume)
         else:
-            self._waiting_doors.append(resume)
+            (self._waiting_with_little if little else self._waiting_doors).append(resume)
 
     def oldest_received_s(self) -> float | None:
         """Receipt time of the oldest packet that waits, on the gateway's clock."""
@@ -164,21 +177,27 @@ class PacketQueue:
     def _age_s(self) -> float:
         return asyncio.get_running_loop().time() - self._since_s
 
+    def learn(self, pieces: Sequence[Piece], verdicts: Sequence[Verdict]) -> None:
+        """What became of packets that were taken."""
+        self._costs.learn(pieces, verdicts)
+
     def take(self) -> list[Piece]:
         """A batch's worth of packets, a turn from each lane in rounds."""
         room, room_bytes = self._settings.max_readings, self._settings.max_readings * _BYTES_PER_READING
         lanes = self._lanes
-        if self.packets <= room and self.bytes <= room_bytes:
+        if self.packets <= room and self.bytes <= room_bytes and not self._may_be_dear:
             taken: list[Piece] = list(chain(chain.from_iterable(lanes.values()), self._mixed))
             lanes.clear()
+            self._saved.clear()
             self._mixed.clear()
             self._mixing.clear()
             self.packets = self.bytes = 0
         else:
-            taken = self._take_first(room, room_bytes)
+            taken = [] if self._may_be_dear else self._take_first(room, room_bytes)
             if not taken:
                 self._spread()
                 taken = self._take_turns(room, room_bytes)
+            self._may_be_dear = self._may_be_dear and self.packets > 0
         self._settle_marks()
         self._wake_doors()
         return taken
@@ -202,35 +221,53 @@ class PacketQueue:
         return taken
 
     def _take_turns(self, room: int, room_bytes: int) -> list[Piece]:
-        lanes = self._lanes
-        turn = max(room // max(len(lanes), 1), _LEAST_TURN)
-        taken: list[Piece] = []
-        while room > 0 and room_bytes > 0 and lanes:
-            key = next(iter(lanes))
-            lane = lanes.pop(key)
-            left = min(turn, room)
-            whole = 0
-            for bunch in lane:
-                if left <= 0 or room_bytes <= 0:
-                    break
-                count = _fitting(bunch, left, room_bytes)
-                if count == len(bunch.tokens):
-                    part = bunch
-                    whole += 1
-                else:
-                    part, lane[whole] = _cut(bunch, count)
-                size = _bytes_of(part)
-                taken.append(part)
-                left -= count
-                room -= count
-                room_bytes -= size
-                self.packets -= count
-                self.bytes -= size
-                if part is not bunch:
-                    break
-            if whole < len(lane):
-                lanes[key] = lane[whole:]  # to the end of the round
-        return taken
+        lanes, saved = self._lanes, self._saved
+        left = _Left(max(room // max(len(lanes), 1), _LEAST_TURN), room, room_bytes)
+        for key in [key for key in lanes if key not in saved]:
+            if left.cost <= room * (1 - _NEWCOMERS) or left.size <= 0:
+                break
+            self._take_turn(key, left)
+        waited = 0  # turns in a row that were saved up
+        while left.cost > 0 and left.size > 0 and lanes:
+            before = len(left.taken)
+            self._take_turn(next(iter(lanes)), left)
+            waited = waited + 1 if len(left.taken) == before else 0
+            if lanes and waited == len(lanes):
+                self._give_turns(left.turn)
+                waited = 0
+        self.packets -= sum([len(piece.tokens) for piece in left.taken])
+        self.bytes -= room_bytes - left.size
+        return [*left.taken]
+
+    def _take_turn(self, key: _Key, left: "_Left") -> None:
+        """Take of a lane what it can pay for; if something stays, it goes to the end of the round."""
+        lane = self._lanes.pop(key)
+        pays = self._saved.pop(key, 0.0) + left.turn
+        whole = 0
+        for bunch in lane:
+            if left.cost <= 0 or left.size <= 0:
+                break
+            costs = list(accumulate(self._costs.of(bunch, int(pays) + 1)))
+            count = _fitting(bunch, bisect_right(costs, min(pays, max(left.cost, costs[0]))), left.size)
+            if not count:
+                break
+            pays -= costs[count - 1]
+            if count < len(bunch.tokens):
+                part, lane[whole] = _cut(bunch, count)
+                left.take(part, costs[count - 1])
+                break
+            left.take(bunch, costs[count - 1])
+            whole += 1
+        if whole < len(lane):
+            self._lanes[key] = lane[whole:]
+            self._saved[key] = pays
+
+    def _give_turns(self, turn: float) -> None:
+        """Let so many rounds go by at once that somebody can pay, where nobody could in a whole one."""
+        lacking = min([self._costs.of(lane[0], 1)[0] - self._saved[key] for key, lane in self._lanes.items()])
+        rounds = max(lacking / turn - 1.0, 0.0)
+        for key in self._lanes:
+            self._saved[key] += rounds * turn
 
     def _settle_marks(self) -> None:
         self._since_s = asyncio.get_running_loop().time()
@@ -246,10 +283,28 @@ class PacketQueue:
         )
 
     def _wake_doors(self) -> None:
+        doors: list[Callable[[], None]] = []
+        if self._waiting_with_little and not self.is_full:
+            doors, self._waiting_with_little = self._waiting_with_little, []
         if self._waiting_doors and self._has_room():
-            doors, self._waiting_doors = self._waiting_doors, []
-            for resume in doors:
-                asyncio.get_running_loop().call_soon(resume)
+            doors, self._waiting_doors = doors + self._waiting_doors, []
+        for resume in doors:
+            asyncio.get_running_loop().call_soon(resume)
+
+
+@dataclass(slots=True)
+class _Left:
+    """What room there is in a batch that is being made, and what it has."""
+
+    turn: float
+    cost: float
+    size: int
+    taken: list[Bunch] = field(default_factory=list[Bunch])
+
+    def take(self, bunch: Bunch, cost: float) -> None:
+        self.taken.append(bunch)
+        self.cost -= cost
+        self.size -= _bytes_of(bunch)
 
 
 def is_worth_waiting(packets: int, came_per_s: float, age_s: float, max_age_s: float) -> bool:

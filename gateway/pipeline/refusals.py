@@ -1,12 +1,17 @@
 """What goes into quarantine of a packet, and its bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Final
 
 from devices.errors import QuarantineReason, Rejected
-from devices.payloads.elements import elements
+from devices.payloads.elements import Element, Walk
 from gateway.intake import Packet, Route
 from gateway.pipeline.sources import Sources
 from gateway.store.rows import QuarantineRow
+
+_SEVERAL: Final = 2  # elements; a payload with one is quarantined as it came
 
 
 def quarantine_row(  # noqa: PLR0917 - where it came from, what it is, and why
@@ -38,18 +43,16 @@ class RawElements:
 
     def __init__(self, packets: Sequence[Packet]) -> None:
         self._packets = packets
-        self._found: dict[int, list[bytes]] = {}
+        self._found: dict[int, tuple[list[bytes], Iterator[Element]]] = {}  # as far as was asked for, and the rest
 
     def raw(self, index: int, element: int) -> bytes:
         """One element of a packet, where its codec's payloads can be taken apart; else the whole payload."""
         packet = self._packets[index]
         if packet.codec != "json" or packet.route not in {Route.TELEMETRY, Route.EVENTS}:
             return packet.payload
-        found = self._found.get(index)
-        if found is None:
-            try:
-                found = [piece.raw for piece in elements(packet.payload)]
-            except Rejected:
-                found = []
-            self._found[index] = found
-        return found[element] if len(found) > 1 else packet.payload
+        if index not in self._found:
+            self._found[index] = [], iter(Walk(packet.payload))
+        found, rest = self._found[index]
+        with suppress(Rejected):
+            found += [piece.raw for piece in islice(rest, max(element + 1, _SEVERAL) - len(found))]
+        return found[element] if len(found) >= max(element + 1, _SEVERAL) else packet.payload

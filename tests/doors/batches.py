@@ -28,9 +28,9 @@ class QueuedIntake:
         self.largest = max(self.largest, self.queue.bytes)
         return has_room
 
-    def when_ready(self, resume: Callable[[], None]) -> None:
+    def when_ready(self, resume: Callable[[], None], *, little: bool = False) -> None:
         """Call `resume` when there is room again."""
-        self.queue.when_ready(resume)
+        self.queue.when_ready(resume, little=little)
 
     def store_a_batch(self) -> int:
         """Store one batch, and settle it; how many packets it had."""

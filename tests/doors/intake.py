@@ -31,8 +31,9 @@ class HeldIntake:
             asyncio.get_running_loop().call_soon(self.settle)
         return not self.is_full
 
-    def when_ready(self, resume: Callable[[], None]) -> None:
+    def when_ready(self, resume: Callable[[], None], *, little: bool = False) -> None:
         """Remember whom to call in `make_room`."""
+        del little
         self._resumes.append(resume)
 
     def settle(self, count: int | None = None, verdict: Verdict | None = None) -> None:

@@ -193,14 +193,17 @@ def test_a_bad_element_costs_only_itself() -> None:
 
 
 def test_thousands_of_bad_elements_share_a_place() -> None:
-    payload = b"[" + b",".join(b"%d" % number for number in range(5000)) + b',{"metrics": {"n": 1}}]'
+    good = b'{"metrics": {"n": 1}}'
+    payload = b"[" + b",".join([good, *(b"%d" % number for number in range(5000)), good]) + b"]"
     found = CODEC.decode_readings(payload)
     bad = [one for one in found if isinstance(one, Bad)]
     assert len(bad) == 1000
     assert [one for one in found if isinstance(one, DecodedReading)] == [DecodedReading(None, None, None, {"n": 1.0})]
     assert [number for one in bad[:-1] for number in [json.loads(one.raw)]] == list(range(999))
-    assert json.loads(bad[-1].raw) == list(range(999, 5000))
-    assert "4000 more" in bad[-1].detail
+    assert json.loads(bad[-1].raw) == [*range(999, 5000), json.loads(good)], "what follows is not looked at, but kept"
+    assert "all that follows" in bad[-1].detail
+    again = CODEC.decode_readings(bad[-1].raw)
+    assert json.loads([one for one in again if isinstance(one, Bad)][-1].raw)[0] == 1998, "a replay looks at the next"
 
 
 def test_an_array_that_breaks_off_is_bad_as_a_whole() -> None:

@@ -5,7 +5,8 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.intake import Bunch, Mixed, Packet, Route
+from devices.errors import QuarantineReason
+from gateway.intake import Bunch, Mixed, Packet, Route, Verdict
 from gateway.pipeline.packets import Packets
 from gateway.pipeline.queue import PacketQueue, is_worth_waiting
 from gateway.pipeline.settings import BatchSettings
@@ -157,8 +158,8 @@ async def test_bytes_are_bounded_too() -> None:
     assert not queue.put(packets(door, 3, size=4000))
     assert len(queue.take()) == 1  # more than a batch's worth of bytes in one packet
     several = PacketQueue(settings(max_readings=20))
-    several.put([bunch(door, 10, size=4000)])
-    assert [len(taken(several)) for _ in range(4)] == [3, 3, 3, 1]
+    several.put([bunch(door, 30, size=1000)])
+    assert [len(taken(several)) for _ in range(3)] == [11, 11, 8]
 
 
 async def test_with_room_a_door_is_called_back_at_once_but_not_from_within() -> None:
@@ -216,7 +217,34 @@ def test_a_batch_grows_older_while_many_keep_coming() -> None:
     assert not is_worth_waiting(1000, 0.0, 0.0, 0.0), "nobody is to wait"
 
 
-sizes = st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(0, 900), min_size=1, max_size=30)), max_size=20)
+async def test_a_dear_devices_backlog_leaves_room_for_who_comes_later() -> None:
+    queue, storm, calm = PacketQueue(settings(max_readings=100)), Door(), Door()
+    first = bunch(storm, 10, device_id="storm")
+    queue.learn([first], [Verdict(quarantined=1, reason=QuarantineReason.MALFORMED)] * 10)
+    queue.put([bunch(storm, 90, device_id="storm")])
+    assert len(taken(queue)) < 20, "they look like 90 readings, and cost more than 500"
+    queue.put([bunch(calm, 3, device_id="calm")])
+    assert [packet.device_id for packet in taken(queue)][:3] == ["calm"] * 3
+    assert {packet.device_id for packet in taken(queue)} == {"storm"}
+
+
+async def test_many_large_packets_do_not_keep_a_newcomer_waiting() -> None:
+    array = b"[" + b",".join([b'{"metrics":{"n":1}}'] * 100) + b"]"
+    queue, storms, calm = PacketQueue(settings(max_readings=100)), [Door() for _ in range(20)], Door()
+    for number, door in enumerate(storms):
+        tokens = [door.next_token() for _ in range(10)]
+        queue.put([Bunch(door, Route.TELEMETRY, f"s{number}", "t", "json", 0.0, tokens, [array] * 10)])
+    served: list[object] = []
+    for turn in range(40):
+        queue.put([bunch(calm, 1, device_id="calm")])
+        batch = taken(queue)
+        assert batch[0].device_id == "calm", turn
+        assert len(batch) <= 2
+        served += [packet.device_id for packet in batch[1:]]
+    assert [served.count(f"s{number}") for number in range(20)] == [2] * 20, "and all storms alike"
+
+
+sizes = st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(0, 3000), min_size=1, max_size=30)), max_size=20)
 
 
 @given(sizes, st.integers(1, 40), st.booleans())
@@ -230,6 +258,7 @@ async def test_any_mixture_comes_out_once_and_in_order(
         tokens = [door.next_token() for _ in payload_sizes]
         payloads = [bytes(size) for size in payload_sizes]
         queue.put([Bunch(door, Route.TELEMETRY, device_id, "t", "json", 0.0, tokens, payloads)])
+        queue.learn([bunch(Door(), 1, device_id=device_id)], [Verdict(quarantined=number % 3)])
         expected.setdefault(door if keeps_order else device_id, []).extend(tokens)
     found: dict[object, list[int]] = {}
     while queue.packets:

@@ -8,7 +8,7 @@ from typing import Final, cast
 from gateway.doors.listen.acknowledge import Acknowledgements
 from gateway.doors.listen.admit import Admission
 from gateway.doors.listen.commands import Commands
-from gateway.doors.listen.context import DoorContext
+from gateway.doors.listen.context import LARGEST_SHARE, DoorContext
 from gateway.doors.listen.flow import Flow
 from gateway.doors.listen.introduce import Introduction
 from gateway.doors.listen.subscriptions import Subscriptions
@@ -64,6 +64,7 @@ class Connection(Flow):
         "_subscriptions",
         "_takes_words",
         "_transport",
+        "_unsettled_bytes",
         "_version",
         "_will",
         "_window",
@@ -86,6 +87,7 @@ class Connection(Flow):
         self._known: dict[str, Match] = {}
         self._acknowledgements = Acknowledgements(with_reasons=False)
         self._window = door.settings.receive_maximum
+        self._unsettled_bytes = 0
         self._alive_s = 0.0  # 1.5 times the keep-alive; 0: none
         self._device_id = ""
         self._version = 0
@@ -234,9 +236,11 @@ class Connection(Flow):
         for bunch in bunches:
             tokens = bunch.tokens
             counters.published += len(tokens)
-            counters.published_bytes += sum(map(len, bunch.payloads))
+            size = sum(map(len, bunch.payloads))
+            counters.published_bytes += size
+            self._unsettled_bytes += size
             acknowledgements.submitted(len(tokens), len(tokens) - tokens.count(0))
-        if acknowledgements.unsettled > self._window:
+        if acknowledgements.unsettled > self._window or self._unsettled_bytes > LARGEST_SHARE:
             self.hold(Hold.WINDOW)
         self.hand_on(bunches)
 
@@ -271,6 +275,8 @@ class Connection(Flow):
         """Acknowledge packets whose transaction has committed."""
         acknowledgements = self._acknowledgements
         answer = acknowledgements.settle(tokens, verdicts)
+        left = acknowledgements.unsettled
+        self._unsettled_bytes = left and self._unsettled_bytes * left // (left + len(tokens))  # about so many
         counters = self._door.counters
         if not isinstance(verdicts, Alike) or verdicts.verdict.quarantined:
             counters.quarantined += sum([verdict.quarantined > 0 for verdict in verdicts])
@@ -280,9 +286,9 @@ class Connection(Flow):
             counters.acknowledged += len(tokens) - tokens.count(0)
             self._transport.write(answer)
         if self._reading.is_held:
-            if acknowledgements.unsettled <= self._window // 2:
+            if left <= self._window // 2 and self._unsettled_bytes <= LARGEST_SHARE // 2:
                 self.release(Hold.WINDOW)
-            if Hold.STOPPING in self._reading and not acknowledgements.unsettled:
+            if Hold.STOPPING in self._reading and not left:
                 self.dismiss(ReasonCode.SERVER_SHUTTING_DOWN)
 
     def send_command(self, command_id: str, payload: bytes, expires_in_s: int | None = None) -> bool:

@@ -26,6 +26,9 @@ _MOST_KEPT: Final = 32 * 1024 * 1024
 _LITTLE: Final = 8 * 1024
 """Bytes of some packets, as a device brings that is well; one in a storm brings a whole read."""
 
+LARGEST_SHARE: Final = 4 * 1024 * 1024
+"""Bytes of its payloads that one connection may have unsettled, before it is not read: a sixteenth of the queue."""
+
 _PER_PACKET: Final = 100
 """Bytes that a packet takes beside its payload."""
 
@@ -114,8 +117,9 @@ class Valve:
     """Whether the pipeline has room, and who waits for it.
 
     While there is none, what a connection brings is kept with it, and it is not read any further: it keeps one read's
-    worth at most, which is forgotten with it, for its device sends again what was not acknowledged. Who brings nothing
-    is read, so that its pings are answered. When all of them together keep too much, nobody is read.
+    worth at most, which is forgotten with it, for its device sends again what was not acknowledged. Who keeps little
+    hands it on with the next batch that leaves, the others when much has left. Who brings nothing is read, so that its
+    pings are answered. When all of them together keep too much, nobody is read.
     """
 
     def __init__(self, intake: Intake, connections: Collection[Seated]) -> None:
@@ -124,6 +128,7 @@ class Valve:
         self._with_little: dict[Seated, int] = {}  # the bytes that each keeps, in the order of their coming
         self._with_much: dict[Seated, int] = {}
         self._kept = 0
+        self._asks_for_little = False
         self.is_shut = False
 
     def wait(self, connection: Seated, kept: Sequence[Bunch] = ()) -> None:
@@ -134,6 +139,7 @@ class Valve:
         payloads = [payload for bunch in kept for payload in bunch.payloads]
         size = sum(map(len, payloads)) + _PER_PACKET * len(payloads) + self.leave(connection)
         (self._with_little if size <= _LITTLE else self._with_much)[connection] = size
+        self._ask_for_little()
         had_room, self._kept = self._kept <= _MOST_KEPT, self._kept + size
         if had_room and self._kept > _MOST_KEPT:
             for other in self._connections:
@@ -150,6 +156,20 @@ class Valve:
         size = self._with_little.pop(connection, 0) + self._with_much.pop(connection, 0)
         self._kept -= size
         return size
+
+    def _ask_for_little(self) -> None:
+        if self._with_little and not self._asks_for_little:
+            self._asks_for_little = True
+            self._intake.when_ready(self._let_little_on, little=True)
+
+    def _let_little_on(self) -> None:
+        """There is some room: for those who keep little, as far as it goes."""
+        self._asks_for_little = False
+        for connection in [*self._with_little] if self.is_shut else ():
+            if self._asks_for_little:  # as one does that has filled it
+                break
+            self._go_on(connection)
+        self._ask_for_little()
 
     def _open(self) -> None:
         """Let those go on who keep little, as far as there is room, and one who keeps much in any case."""

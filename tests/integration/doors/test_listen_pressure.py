@@ -91,6 +91,36 @@ async def test_a_storm_does_not_starve_a_device_that_says_little(storms: int) ->
             await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("storms", [2, 30])
+async def test_huge_arrays_do_not_keep_a_device_waiting_that_says_little(storms: int) -> None:
+    """Not even while they fill the queue: its message is in the first batch or the second after its coming."""
+    array = b"[" + b",".join([b'{"metrics":{"n":1}}'] * 1000) + b"]"
+    intake = QueuedIntake(max_readings=5000, queue_bytes=1_000_000)
+    async with listening(intake) as door, AsyncExitStack() as stack:
+        for number in range(storms):
+            name = f"s{number:02}"
+            storm = await stack.enter_async_context(RawClient(door.port))
+            await storm.log_in(raw.connect(4, username=name, client_id=name))
+            topic = f"devices/{name}/telemetry"
+            storm.send(*(raw.publish(topic, array, packet_id, version=4) for packet_id in range(1, 101)))
+        quiet = await stack.enter_async_context(RawClient(door.port))
+        await quiet.log_in(raw.connect(username="quiet"))
+        await eventually(lambda: intake.queue.is_full)
+        for turn in range(1, 6):
+            assert intake.queue.packets > 20
+            heard = door.stats.published
+            quiet.send(raw.publish("devices/quiet/telemetry", b"%d" % turn, turn))
+            await eventually(lambda: door.stats.published > heard)  # noqa: B023 - awaited within the turn
+            before, answer = intake.batches, asyncio.create_task(quiet.read())
+            while not answer.done():
+                assert intake.batches - before < 20, "the storm would take 20 batches and more to be stored"
+                intake.store_a_batch()
+                for _ in range(20):  # for the door to hand on what it has, and for the answer to arrive
+                    await asyncio.sleep(0)
+            assert ((await answer).kind, (await answer).packet_id) == (PUBACK, turn)
+            assert intake.waited["quiet"] <= 2
+
+
 async def test_what_a_device_that_does_not_read_is_sent_is_bounded() -> None:
     async with listening(HeldIntake()) as door, RawClient(door.port) as client:
         await client.log_in(raw.connect())
