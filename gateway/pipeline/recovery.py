@@ -30,6 +30,7 @@ from gateway.store.checkpoints import (
     BatchMark,
     LoggedFill,
     fills_by_batch,
+    read_added,
     read_checkpoints,
     read_events,
     read_fills,
@@ -104,10 +105,9 @@ class Recovery:
         for prior in self._priors.values():
             if prior.number < first:  # also where its batch was pruned
                 self._engine.adopt(prior)
-        fills = await read_fills(conn, floors.lowest)
         readings = 0
         for window in windows(marks):
-            readings += await self._replay(conn, window, fills, floors)
+            readings += await self._replay(conn, window, floors)
         batch_seq, healthy_s = await last_batch(conn)
         self._log.info("detect.recovered", batch_seq=batch_seq, batches=len(marks), readings=readings)
         return Recovered(batch_seq, healthy_s, len(marks))
@@ -128,14 +128,12 @@ class Recovery:
         # A partition without a checkpoint had no state when the others were written.
         return _Floors(floors, max((checkpoint.batch_seq for checkpoint in checkpoints), default=0))
 
-    async def _replay(
-        self, conn: Connection, marks: Sequence[BatchMark], fills: Sequence[LoggedFill], floors: _Floors
-    ) -> int:
+    async def _replay(self, conn: Connection, marks: Sequence[BatchMark], floors: _Floors) -> int:
         after, until = marks[0].batch_seq - 1, marks[-1].batch_seq
-        stored = [_as_first_stored(await read_batches(conn, table, after, until), fills) for table in self._tables]
+        stored = [await _read_as_first_stored(conn, table, after, until) for table in self._tables]
         events = await read_events(conn, after, until)
         await self._look_up(conn, {event.device_id for told in events.values() for event in told})
-        grouped = fills_by_batch(fills)
+        grouped = fills_by_batch(await read_fills(conn, after, until))
         forgotten = await read_forgotten(conn, after, until)
         asides, rejudged = await read_aside(conn, after, until), await read_rejudged(conn, after, until)
         for mark in marks:
@@ -207,11 +205,12 @@ def _events_above(events: Sequence[EventRow], floors: _Floors, mark: BatchMark) 
     return (event for event in events if floors.of(event.device_id) < mark.batch_seq)
 
 
-def _as_first_stored(part: ReadBack, fills: Sequence[LoggedFill]) -> ReadBack:
+async def _read_as_first_stored(conn: Connection, table: ReadingTable, after: int, until: int) -> ReadBack:
     """The readings as their own batch stored them, without what later batches added."""
+    part = await read_batches(conn, table, after, until)
     readings = part.readings
-    added = [fill for fill in fills if fill.model == readings.table.model]
-    if not added or not len(readings):
+    added = await read_added(conn, table, after, until) if len(readings) else ()
+    if not added:
         return part
     places: list[tuple[int, int]] = list(zip(readings.device.tolist(), readings.ts_us.tolist(), strict=True))
     position_of = {(readings.device_ids[device], ts_us): position for position, (device, ts_us) in enumerate(places)}

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, LiteralString
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
 from gateway.store.ownership import hold_fence
-from gateway.store.rows import EventRow, Extra, floats_of
+from gateway.store.rows import EventRow, Extra, ReadingTable, floats_of
 from gateway.store.times import us_of
 
 Connection = AsyncConnection[TupleRow]
@@ -82,11 +82,11 @@ class BatchMark:
     kind: Literal["ingest", "timer", "rejudge", "forget", "prior"]
     alive_s: float
     now_s: float
-    rows: int  # readings, events and statuses that it stored
+    rows: int  # readings, events and statuses that it stored, and readings that it completed
 
 
 READ_MARKS: LiteralString = """
-SELECT batch_seq, kind, alive_s, now_s, stored + events FROM batch WHERE batch_seq > %s ORDER BY batch_seq
+SELECT batch_seq, kind, alive_s, now_s, stored + events + filled FROM batch WHERE batch_seq > %s ORDER BY batch_seq
 """
 
 
@@ -128,14 +128,38 @@ class LoggedFill:
 
 
 READ_FILLS: LiteralString = """
-SELECT batch_seq, batch_row, model, device_id, ts, metrics FROM reading_fill WHERE batch_seq > %s
+SELECT batch_seq, batch_row, model, device_id, ts, metrics FROM reading_fill
+WHERE batch_seq > %(after)s AND batch_seq <= %(until)s
 ORDER BY batch_seq, batch_row
 """
 
 
-async def read_fills(conn: Connection, after: int) -> list[LoggedFill]:
-    """What completed stored readings after a batch, in order."""
-    rows = await (await conn.execute(READ_FILLS, (after,))).fetchall()
+async def read_fills(conn: Connection, after: int, until: int) -> list[LoggedFill]:
+    """With what the batches after one and up to another have completed stored readings, in order."""
+    rows = await (await conn.execute(READ_FILLS, {"after": after, "until": until})).fetchall()
+    return _fills(rows)
+
+
+HAS_FILLS: LiteralString = "SELECT EXISTS (SELECT FROM reading_fill WHERE batch_seq > %s AND model = %s)"
+
+READ_ADDED: LiteralString = """
+SELECT added.batch_seq, added.batch_row, added.model, added.device_id, added.ts, added.metrics
+FROM reading_fill AS added JOIN {table} AS stored ON stored.device_id = added.device_id AND stored.ts = added.ts
+WHERE added.model = %(model)s AND added.batch_seq > %(after)s
+      AND stored.batch_seq > %(after)s AND stored.batch_seq <= %(until)s
+"""
+
+
+async def read_added(conn: Connection, table: ReadingTable, after: int, until: int) -> list[LoggedFill]:
+    """With what any batch has completed the readings that those after one and up to another have stored."""
+    if await (await conn.execute(HAS_FILLS, (after, table.model))).fetchone() == (False,):
+        return []
+    statement = sql.SQL(READ_ADDED).format(table=sql.Identifier(table.name))
+    wanted = {"model": table.model, "after": after, "until": until}
+    return _fills(await (await conn.execute(statement, wanted)).fetchall())
+
+
+def _fills(rows: Sequence[TupleRow]) -> list[LoggedFill]:
     return [
         LoggedFill(seq, row, model, device, us_of(ts), floats_of(metrics))
         for seq, row, model, device, ts, metrics in rows

@@ -83,7 +83,11 @@ async def run_with_crashes(
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_state_after_crashes_is_that_of_a_run_without(two_urls: tuple[str, str], seed: int) -> None:
+async def test_state_after_crashes_is_that_of_a_run_without(
+    two_urls: tuple[str, str], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if seed % 2:  # what completed a reading is often in another window than the reading, before it was judged again
+        monkeypatch.setattr("gateway.pipeline.recovery._WINDOW", 2)
     told = messages(seed, 60)
     without = await run_with_crashes(two_urls[0], told, [], 3600.0)
     after = [[12], [4, 24, 40], [32, 36], [56]][seed]
