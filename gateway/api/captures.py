@@ -1,6 +1,8 @@
 """Raw messages of one device, kept because an operator wants to look at them, as the API does it."""
 
+import asyncio
 import base64
+from collections.abc import Coroutine
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import datetime
@@ -54,9 +56,10 @@ class CapturedMessage(BaseModel):
     reason: str | None
 
 
-def captures_router(pool: AsyncConnectionPool[Connection], captures: Captures) -> APIRouter:
+def captures_router(pool: AsyncConnectionPool[Connection], captures: Captures) -> APIRouter:  # noqa: C901 - its calls
     """``/devices/{device_id}/capture`` and ``/devices/{device_id}/captured``."""
     router = APIRouter(tags=["devices"])
+    to_the_end = ToTheEnd()
 
     @router.get("/devices/{device_id}/capture")
     async def capture(device_id: Name, who: Operator, request: Request) -> CaptureShown:
@@ -73,27 +76,41 @@ def captures_router(pool: AsyncConnectionPool[Connection], captures: Captures) -
     ) -> Response:
         """Keep the newest hundred messages of a device from now on; those of the capture before are let go."""
         at_home(request, who)
-        with ExitStack() as booked:  # begins when all of it is on record
+        booked = ExitStack()  # begins when all of it is on record
 
-            async def work(conn: Connection) -> Done:
-                await _know(conn, who.tenant_id, device_id)
-                await drop_messages(conn, who.tenant_id, device_id)
-                begun = captures.booked(who.tenant_id, device_id, who.signs_as(), asked.minutes * _MINUTE_S)
-                return Done(_shown(booked.enter_context(begun)), status=HTTPStatus.CREATED)
+        async def work(conn: Connection) -> Done:
+            await _know(conn, who.tenant_id, device_id)
+            await drop_messages(conn, who.tenant_id, device_id)
+            begun = captures.booked(who.tenant_id, device_id, who.signs_as(), asked.minutes * _MINUTE_S)
+            return Done(_shown(booked.enter_context(begun)), status=HTTPStatus.CREATED)
 
-            return await write.run(Act("device.capture", device_id, {"minutes": asked.minutes}), work)
+        async def begin() -> Response:
+            with booked:
+                return await write.run(Act("device.capture", device_id, {"minutes": asked.minutes}), work)
+
+        return await to_the_end(begin())
 
     @router.delete("/devices/{device_id}/capture", status_code=HTTPStatus.NO_CONTENT)
     async def end_capture(device_id: Name, who: Operator, request: Request, write: Writing) -> Response:
         """End it before its time; what was kept stays for a day."""
         at_home(request, who)
 
+        ended: list[Capture] = []  # none where it is the answer of before that is given again
+
         async def work(_: Connection) -> Done:
-            if not await captures.stop(who.tenant_id, device_id):
+            found = captures.find(who.tenant_id, device_id)
+            if found is None:
                 raise HTTPException(HTTPStatus.NOT_FOUND, f"no messages of {device_id} are being kept")
+            ended.append(found)
             return Done(None, status=HTTPStatus.NO_CONTENT)
 
-        return await write.run(Act("device.capture_stop", device_id), work)
+        async def end() -> Response:
+            answer = await write.run(Act("device.capture_stop", device_id), work)
+            for capture in ended:  # whose last messages want a connection, of which this one has been given back
+                await captures.end(capture)
+            return answer
+
+        return await to_the_end(end())
 
     @router.get("/devices/{device_id}/captured")
     async def captured(
@@ -111,6 +128,25 @@ def captures_router(pool: AsyncConnectionPool[Connection], captures: Captures) -
         return Page(items=[_message(each) for each in rest[:limit]], next=end)
 
     return router
+
+
+class ToTheEnd:
+    """Does what was begun although its client goes away: what is on record as done is not left undone."""
+
+    def __init__(self) -> None:
+        self._under_way: set[asyncio.Task[Response]] = set()
+
+    async def __call__(self, work: Coroutine[None, None, Response]) -> Response:
+        """Do it, and give its answer to whoever is still there."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    def _done(self, task: asyncio.Task[Response]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # which the client would have been told, where there is none any more
 
 
 async def _know(conn: Connection, tenant_id: str, device_id: str) -> None:

@@ -72,13 +72,21 @@ class Captures:
         capture.work = asyncio.create_task(self._follow(capture), name=f"capture {device_id}")
 
     async def stop(self, tenant_id: str, device_id: str) -> bool:
-        """End a capture; what was heard until now is kept. False where none goes on."""
+        """End a capture; what was heard until now is kept. False where none goes on.
+
+        Takes a connection of the pool: whoever holds one meanwhile may wait for himself.
+        """
         capture = self._going_on.get((tenant_id, device_id))
         if capture is None or capture.work is None:
             return False
-        capture.is_over.set()
-        await asyncio.wait([capture.work])
+        await self.end(capture)
         return True
+
+    async def end(self, capture: Capture) -> None:
+        """The same, of one that was found; does nothing where it is over already, or has not begun."""
+        capture.is_over.set()
+        if capture.work is not None:
+            await asyncio.wait([capture.work])
 
     async def _follow(self, capture: Capture) -> None:
         listener = asyncio.create_task(self._listen(capture), name=f"captured {capture.device_id}")

@@ -4,9 +4,10 @@ import asyncio
 import base64
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import pytest
+from fastapi import APIRouter
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
@@ -17,6 +18,7 @@ from gateway.api.captures import captures_router
 from gateway.captures.captures import MOST_AT_ONCE, Capture, Captures
 from gateway.captures.queries import MOST_MESSAGES, Connection, RawMessage, keep_messages, list_messages
 from gateway.maintenance.passing import forget_what_passed
+from gateway.people.audit import record
 from gateway.people.model import Role
 from gateway.pipeline.taps import PacketFate, Taps
 from tests.services.patience import PATIENCE_S
@@ -178,3 +180,55 @@ async def test_over_the_api_messages_are_kept_looked_at_and_it_is_ended(pool: Po
         assert rest["next"] is None
         acts = {what for (what,) in await house.rows("SELECT what FROM audit")}
     assert acts >= {"device.capture", "device.capture_stop", "device.raw"}
+
+
+async def test_as_many_are_ended_at_once_as_there_are_connections_and_each_keeps_its_last_messages(
+    plain_database_url: str,
+) -> None:
+    said, pools = Said(3), list[Pool]()
+
+    def routers(pool: Pool) -> list[APIRouter]:
+        pools.append(pool)
+        return [captures_router(pool, Captures(pool, cast("Taps", said), Hands()))]
+
+    async with open_house(plain_database_url, routers) as house:
+        names = [f"d{number}" for number in range(pools[0].max_size)]
+        async with pools[0].connection() as conn:
+            for name in names:
+                await register_device(conn, "default", name, None, "add")
+        async with house.client(await house.token(Role.OPERATOR)) as client, asyncio.timeout(WITHIN_S):
+            for name in names:
+                assert (await client.post(f"/v1/devices/{name}/capture", json={})).status_code == 201
+            await said.is_told.wait()
+            answers = await asyncio.gather(*(client.delete(f"/v1/devices/{name}/capture") for name in names))
+            assert {answer.status_code for answer in answers} == {204}
+            for name in names:
+                kept = (await client.get(f"/v1/devices/{name}/captured")).json()["items"]
+                assert [each["number"] for each in kept] == [2, 1, 0]
+
+
+async def test_what_is_on_record_is_done_although_its_client_has_gone(
+    pool: Pool, plain_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captures, is_recording, may_go_on = Captures(pool, cast("Taps", Said(1)), Hands()), asyncio.Event(), asyncio.Event()
+
+    async def record_late(*told: Any) -> None:
+        is_recording.set()
+        await may_go_on.wait()
+        await record(*told)
+
+    async with open_house(plain_database_url, lambda pool: [captures_router(pool, captures)]) as house:
+        async with pool.connection() as conn:
+            await register_device(conn, "default", "d1", None, "add")
+        client = house.client(await house.token(Role.OPERATOR))
+        monkeypatch.setattr("gateway.api.writes.record", record_late)
+        async with client, asyncio.timeout(WITHIN_S):
+            begun = asyncio.create_task(client.post("/v1/devices/d1/capture", json={}))
+            await is_recording.wait()
+            begun.cancel()
+            await asyncio.wait([begun])
+            may_go_on.set()
+            while (found := captures.find("default", "d1")) is None or found.work is None:  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.01)
+        assert await captures.stop("default", "d1")
+        assert await house.rows("SELECT what FROM audit WHERE what = 'device.capture'") == [("device.capture",)]
