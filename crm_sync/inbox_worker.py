@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from enum import Enum
 from typing import Final
 
 import structlog
@@ -24,6 +25,14 @@ WORK_AT_MOST_S: Final = 0.1
 
 Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
+
+
+class _Fate(Enum):
+    """What became of a notice in a transaction."""
+
+    DONE = "done"
+    BEGUN = "begun"  # it stays the first in the inbox, and is worked on in the next transaction
+    PARKED = "parked"
 
 
 class InboxWorker:
@@ -51,7 +60,7 @@ class InboxWorker:
         self._real_s = real_s
 
     async def work_batch(self) -> int:
-        """Work the next notices in one transaction; returns how many, 0 where another has the turn.
+        """Work the next notices in one transaction; returns how many, begun ones too, 0 where another has the turn.
 
         A notice that fails by itself is parked with its error. Raises psycopg.OperationalError where the
         batch as a whole is to be tried again.
@@ -64,30 +73,31 @@ class InboxWorker:
                 return 0
             endings = await inbox.last_endings(conn, [row.alarm_id for row in rows])
             now_s, begun_s = self._clock.now_s(), self._real_s()
-            done: list[int] = []
-            parked: list[int] = []
+            fates: dict[_Fate, list[int]] = {fate: [] for fate in _Fate}
             for row in rows:
                 has_ended = endings.get(row.alarm_id, 0) > row.inbox_id
-                (done if await self._work(conn, row, now_s, has_ended=has_ended) else parked).append(row.inbox_id)
-                if self._real_s() - begun_s > WORK_AT_MOST_S:
+                fate = await self._work(conn, row, now_s, has_ended=has_ended)
+                fates[fate].append(row.inbox_id)
+                if fate is _Fate.BEGUN or self._real_s() - begun_s > WORK_AT_MOST_S:
                     break
+            done, parked = fates[_Fate.DONE], fates[_Fate.PARKED]
             await inbox.finish(conn, done, to_datetime(now_s))
         self._stats.count_notices(len(done), len(parked))
         self._log.info("inbox.worked", notices=len(done), parked=len(parked))
-        return len(done) + len(parked)
+        return sum(map(len, fates.values()))
 
-    async def _work(self, conn: Connection, row: InboxRow, now_s: float, *, has_ended: bool) -> bool:
-        """Work one notice behind a savepoint; False if it had to be parked."""
+    async def _work(self, conn: Connection, row: InboxRow, now_s: float, *, has_ended: bool) -> _Fate:
+        """Work one notice behind a savepoint."""
         try:
             async with conn.transaction():
                 if row.alarm_id.startswith(PREFIX):
-                    await take_incident(conn, self._desk, decode_incident(row.raw), now_s)
-                else:
-                    await take_notice(conn, self._desk, decode_notice(row.raw), now_s, has_ended=has_ended)
+                    is_done = await take_incident(conn, self._desk, decode_incident(row.raw), now_s)
+                    return _Fate.DONE if is_done else _Fate.BEGUN
+                await take_notice(conn, self._desk, decode_notice(row.raw), now_s, has_ended=has_ended)
         except Exception as error:
             if concerns_all(error):
                 raise
             self._log.exception("inbox.parked", inbox_id=row.inbox_id, device_id=row.device_id, alarm_id=row.alarm_id)
             await inbox.park(conn, row.inbox_id, f"{type(error).__name__}: {error}"[:2000], to_datetime(now_s))
-            return False
-        return True
+            return _Fate.PARKED
+        return _Fate.DONE

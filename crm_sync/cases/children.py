@@ -38,19 +38,26 @@ async def adopt(conn: Connection, major: Major, case: Case, now_s: float) -> Non
         await announce.tell(conn, replace(case, parent_id=major.case_id), subject, news, now_s)
 
 
-async def let_go(conn: Connection, major: Major, now_s: float) -> None:
-    """Let the children that are live still go on by themselves: the incident is over, and their own trouble is not.
+LEAVE_AT_ONCE: Final = 50
+"""Children that leave in a transaction: each takes some milliseconds, and its messages are sent from the commit on."""
 
+
+async def let_go(conn: Connection, major: Major, now_s: float) -> bool:
+    """Let children that are live still go on by themselves: the incident is over, and their own trouble is not.
+
+    Some at a time; True when none is left, so that whoever is interrupted goes on where it was.
     What was planned for their owners is asked about anew, every gate of it. CRMs hear of it before they hear that the
     major case is over: some close what is tied to a record together with it.
     """
-    for case_id in await major_queries.children_of(conn, major.case_id):
+    leaving = await major_queries.children_of(conn, major.case_id, LEAVE_AT_ONCE)
+    for case_id in leaving:
         case = await cases.lock_case(conn, case_id)
+        await major_queries.let_go(conn, case_id, now_s)
         if case is None or not case.state.is_live:
             continue
-        await major_queries.let_go(conn, case_id, now_s)
         await observe(conn, case, Transition(None, case.state, "fleet", LEFT_MAJOR_CASE, major.case_id), now_s)
         await step_queries.plan_anew(conn, case_id, Reason.INCIDENT, now_s)
         subject = await find_subject(conn, case.tenant_id, case.device_id)
         left = replace(case, parent_id=major.case_id)
         await announce.tell(conn, left, subject, News(MessageType.CASE_UPDATED, LEFT_MAJOR_CASE), now_s)
+    return len(leaving) < LEAVE_AT_ONCE

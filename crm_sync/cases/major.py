@@ -19,19 +19,18 @@ from crm_sync.settings import MessageType
 from devices.profiles.model import Severity
 
 
-async def take_incident(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: float) -> None:
-    """Work one notice of an incident in the caller's transaction."""
+async def take_incident(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: float) -> bool:
+    """Work one notice of an incident in the caller's transaction; False where it is to be worked on in the next one."""
     major = await major_queries.find_major(conn, notice.incident_id)
     if notice.event == "ended":
-        if major is not None:
-            await _end(conn, desk, major, notice, now_s)
-        return
+        return major is None or await _end(conn, desk, major, notice, now_s)
     if major is None:
         major = await _open(conn, desk, notice, now_s)
     elif (notice.problems, notice.model, notice.region) != (tuple(major.problems), major.model, major.region):
         major = await _grow(conn, desk, major, notice, now_s)
     if major is not None:
         await _claim(conn, major, notice, now_s)
+    return True
 
 
 def _subject(notice: IncidentNotice) -> Subject:
@@ -146,10 +145,14 @@ async def tell_growth(conn: Connection, major: Major, now_s: float) -> None:
     await announce.tell(conn, case, subject, News(MessageType.CASE_UPDATED, "more_devices"), now_s)
 
 
-async def _end(conn: Connection, desk: Desk, major: Major, notice: IncidentNotice, now_s: float) -> None:
-    """Resolve the major case; children that are ill still go on, and who has no case but trouble still gets one."""
+async def _end(conn: Connection, desk: Desk, major: Major, notice: IncidentNotice, now_s: float) -> bool:
+    """Resolve the major case; children that are ill still go on, and who has no case but trouble still gets one.
+
+    False while there are more of these children than leave at once: it is resolved when they have gone.
+    """
     await major_queries.end_major(conn, major.incident_id)
-    await children.let_go(conn, major, now_s)
+    if not await children.let_go(conn, major, now_s):
+        return False
     case = await cases.lock_case(conn, major.case_id)
     if case is not None and case.state.is_live:
         subject = _subject(notice)
@@ -158,3 +161,4 @@ async def _end(conn: Connection, desk: Desk, major: Major, notice: IncidentNotic
         closed = await close(conn, ended, Resolution.RECOVERED_IN_TELEMETRY, by, now_s)
         await announce.tell(conn, closed, subject, farewell(closed), now_s)
     await major_queries.leave_over(conn, major.incident_id)
+    return True

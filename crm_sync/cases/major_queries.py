@@ -127,12 +127,13 @@ async def count_children(conn: Connection, case_id: str) -> int:
 
 _CHILDREN_OF: Final[LiteralString] = """
 SELECT case_id FROM service_case WHERE parent_id = %s AND left_major_at IS NULL AND closed_at IS NULL ORDER BY number
+ LIMIT %s
 """
 
 
-async def children_of(conn: Connection, case_id: str) -> list[str]:
-    """The live children of a major case, the oldest first."""
-    return [row[0] async for row in await conn.execute(_CHILDREN_OF, [case_id])]
+async def children_of(conn: Connection, case_id: str, limit: int) -> list[str]:
+    """The first of the live children of a major case, the oldest first."""
+    return [row[0] async for row in await conn.execute(_CHILDREN_OF, [case_id, limit])]
 
 
 _LET_GO: Final[LiteralString] = "UPDATE service_case SET left_major_at = %s WHERE case_id = %s"

@@ -88,6 +88,7 @@ SELECT s.stream_id, s.endpoint, s.stream_key AS case_id, s.state, s.head_seq, s.
 """
 _WAITING: Final[LiteralString] = "s.head_seq < s.next_seq"
 _OF_CASE: Final[LiteralString] = "s.stream_key = %(case_id)s"
+CASES_STREAMS: Final[LiteralString] = _STREAMS.format(which=_OF_CASE)
 
 _MESSAGES: Final[LiteralString] = """
 SELECT m.stream_id, m.seq, m.message_id, m.type, m.state, m.reason, m.created_at,
@@ -115,7 +116,7 @@ async def list_streams(  # noqa: PLR0917 - whose, which, and which page
     limit: int = 50,
 ) -> StreamPage:
     """A page of the streams in which something waits, the newest first; of one case all, done or not."""
-    query = _STREAMS.format(which=_WAITING if case_id is None else _OF_CASE)
+    query = _STREAMS.format(which=_WAITING) if case_id is None else CASES_STREAMS
     values = {"tenant_id": tenant_id, "case_id": case_id, "endpoint": endpoint, "below": cursor, "limit": limit + 1}
     async with conn.cursor(row_factory=class_row(_Row)) as rows:
         found = await (await rows.execute(query, values)).fetchall()

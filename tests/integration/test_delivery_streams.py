@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from crm_sync.delivery.replay import replay
-from crm_sync.delivery.streams import MOST_MESSAGES, Stream, list_streams
+from crm_sync.delivery.streams import CASES_STREAMS, MOST_MESSAGES, Stream, list_streams
 from crm_sync.settings import MessageType
 from tests.services.delivery_rig import Rig, endpoint, message, open_rig
 from tests.services.receiver import Receiver, reply
@@ -80,3 +80,17 @@ async def test_streams_come_in_pages_of_one_tenant_and_long_ones_are_cut(rig: Ri
     await rig.run()
     (told,) = await streams(rig, "case_0")
     assert (told.waits, told.messages[0].seq, told.messages[-1].seq) == ("nothing", 5, MOST_MESSAGES + 4)
+
+
+async def test_a_cases_streams_are_found_among_those_of_all_that_ever_were(rig: Rig) -> None:
+    many = """
+        INSERT INTO outbox_stream (tenant_id, endpoint, stream_key)
+        SELECT 'default', 'crm', 'case_' || n FROM generate_series(1, 20000) AS n RETURNING 1
+    """
+    assert len(await rig.rows(many)) == 20_000
+    async with rig.pool.connection() as conn:
+        await conn.execute("ANALYZE outbox_stream")
+        values = {"tenant_id": "default", "case_id": "case_7", "endpoint": None, "below": None, "limit": 51}
+        plan = await conn.execute(b"EXPLAIN " + CASES_STREAMS.encode(), values)
+        assert "outbox_stream_of_case" in str(await plan.fetchall())
+    assert [each.case_id for each in await streams(rig, "case_7")] == ["case_7"]

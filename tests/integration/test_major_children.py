@@ -121,6 +121,27 @@ async def test_who_is_ill_still_when_it_is_over_leaves_and_is_asked_about_anew(w
     assert (await world.messages())[-1]["data"]["change"] == "outreach"
 
 
+async def test_many_children_leave_some_at_a_time_however_often_it_is_interrupted(
+    world: CaseWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "LEAVE_AT_ONCE", 2)
+    ill = [scale(f"cm-{number}") for number in range(1, 6)]
+    await world.happens(*ill)
+    await befall(world, *ill)
+    left = "SELECT count(*)::int AS n FROM service_case WHERE left_major_at IS NOT NULL"
+    major = "SELECT state FROM service_case WHERE asset_id = 'inc_1'"
+    async with world.pool.connection() as conn:
+        await put_incidents(conn, [replace(INCIDENT, event="ended", ending="it is over", alarms=9, going_on=1)])
+    told: list[tuple[int, str]] = []
+    worker = world.worker()
+    while await worker.work_batch():
+        ((gone,), (state,)) = [tuple(row.values()) for query in (left, major) for row in await world.rows(query)]
+        told.append((gone, state))
+    assert told == [(2, "open"), (4, "open"), (5, "resolved")], "and it is resolved when the last has left"
+    (moves,) = await world.rows("SELECT count(*)::int AS n FROM case_transition WHERE reason = 'left_major_case'")
+    assert moves["n"] == 5
+
+
 async def test_a_child_that_left_may_be_taken_by_the_next_incident(world: CaseWorld) -> None:
     await world.happens(ill := scale())
     await befall(world, ill)
