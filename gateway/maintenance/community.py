@@ -5,7 +5,8 @@ added: an aggregate cannot be widened, and making it anew would roll up all of h
 for a limited time, careloop's own rollups are used here too, for an aggregate forgets what its readings were.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, LiteralString
 
 import psycopg
@@ -14,8 +15,8 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
 from devices.profiles.model import Profile
-from gateway.maintenance.rollup_columns import FIXED, RollupTables, aggregates, rollup_tables_of
-from gateway.maintenance.rollups import find_rollups, put_rollup
+from gateway.maintenance.rollup_columns import FIXED, RolledMetric, RollupTables, aggregates, rollup_tables_of
+from gateway.maintenance.rollups import put_rollup
 from gateway.maintenance.sessions import maintaining, unhurried
 from gateway.maintenance.settings import MaintenanceSettings, RetentionSettings
 from gateway.store.tables import read_tables
@@ -91,16 +92,11 @@ class Community:
         if await kind_of(conn, tables.hour) in {"r", "p"}:
             message = "careloop's own rollups are there already, and go on"
             raise psycopg.errors.DuplicateTable(message)
-        existing = {rolled.model: rolled.columns for rolled in await find_rollups(conn)}
-        known = existing.get(tables.model, 0)
-        if tables.model in existing and known == len(tables.metrics):
-            return
         for name, (width, every) in zip((tables.hour, tables.day), SPANS, strict=True):
-            for statement in aggregate_statements(tables, f"{name}_{known}", known, width, every):
-                await conn.execute(statement)
+            await make_aggregates(conn, tables, name, width, every)
         async with maintaining(conn):
             for name in (tables.hour, tables.day):
-                await conn.execute(view_statement(name, await find_generations(conn, name)))
+                await put_view(conn, name)
             await put_rollup(conn, tables)
             await leave_rollup(conn, tables.model)
 
@@ -128,17 +124,52 @@ SELECT add_continuous_aggregate_policy({literal}, start_offset => NULL, end_offs
 """
 
 
-def aggregate_statements(
-    tables: RollupTables, name: str, known: int, width: str, every: str
-) -> tuple[sql.Composed, sql.Composed]:
-    """A continuous aggregate over the metrics from `known` on, and its policy; neither may be in a transaction."""
-    named = {"name": sql.Identifier(name), "literal": sql.Literal(name), "source": sql.Identifier(tables.source)}
-    spans = {"width": sql.Literal(width), "every": sql.Literal(every)}
-    statistics = aggregates(tables.metrics[known:], of_table=True)
-    return (
-        sql.SQL(CREATE_AGGREGATE).format(**named, **spans, aggregates=statistics),
-        sql.SQL(ADD_REFRESH_POLICY).format(**named, **spans),
+def aggregate_statement(source: str, name: str, metrics: Sequence[RolledMetric], width: str) -> sql.Composed:
+    """A continuous aggregate over some of the metrics; may not be in a transaction."""
+    names = {"name": sql.Identifier(name), "source": sql.Identifier(source), "width": sql.Literal(width)}
+    return sql.SQL(CREATE_AGGREGATE).format(**names, aggregates=aggregates(metrics, of_table=True))
+
+
+def policy_statement(name: str, width: str, every: str) -> sql.Composed:
+    """What has a continuous aggregate refreshed; one that is refreshed already stays as it is."""
+    return sql.SQL(ADD_REFRESH_POLICY).format(
+        literal=sql.Literal(name), width=sql.Literal(width), every=sql.Literal(every)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One continuous aggregate of a rollup: the first has every row, each later one the metrics that were new."""
+
+    view: str
+    columns: Sequence[str]
+
+
+def unrolled(metrics: Iterable[RolledMetric], generations: Iterable[Generation]) -> list[RolledMetric]:
+    """The metrics that no continuous aggregate has yet."""
+    rolled = {column for generation in generations for column in generation.columns}
+    return [metric for metric in metrics if f"{metric.column}_n" not in rolled]
+
+
+def next_view(name: str, generations: Sequence[Generation]) -> str:
+    """What a rollup's next continuous aggregate is called, so that it comes last."""
+    numbers = [int(generation.view.rpartition("_")[2]) for generation in generations]
+    return f"{name}_{max(numbers, default=-1) + 1}"
+
+
+async def make_aggregates(conn: Connection, tables: RollupTables, name: str, width: str, every: str) -> None:
+    """See to it that every metric is in a continuous aggregate of a rollup, and that each of these has its policy.
+
+    Each statement is a transaction of its own: after a crash in between, the next call makes what is missing.
+    """
+    generations = await find_generations(conn, name)
+    missing = unrolled(tables.metrics, generations)
+    if missing or not generations:
+        view = next_view(name, generations)
+        await conn.execute(aggregate_statement(tables.source, view, missing, width))
+        generations = await find_generations(conn, name)
+    for generation in generations:
+        await conn.execute(policy_statement(generation.view, width, every))
 
 
 FIND_GENERATIONS: LiteralString = """
@@ -150,28 +181,45 @@ GROUP BY c.view_name ORDER BY length(c.view_name), c.view_name
 """
 
 
-async def find_generations(conn: Connection, name: str) -> list[tuple[str, list[str]]]:
-    """The continuous aggregates of a rollup in the order in which they were made, each with its columns."""
-    return [(view, columns) for view, columns in await (await conn.execute(FIND_GENERATIONS, (name,))).fetchall()]
+async def find_generations(conn: Connection, name: str) -> list[Generation]:
+    """The continuous aggregates of a rollup, in the order in which they were made."""
+    return [Generation(*row) for row in await (await conn.execute(FIND_GENERATIONS, (name,))).fetchall()]
 
 
 CREATE_VIEW: LiteralString = "CREATE OR REPLACE VIEW {name} AS SELECT {columns} FROM {first}{others}"
 JOIN_GENERATION: LiteralString = " LEFT JOIN {view} USING (device_id, bucket)"
 
 
-def view_statement(name: str, generations: list[tuple[str, list[str]]]) -> sql.Composed:
-    """The rollup as a view over its continuous aggregates: the first has every row, the others further columns."""
-    (first, _), *others = generations
-    columns = [sql.Identifier(first, column) for column in FIXED]
-    for view, its_columns in generations:
-        columns += [sql.Identifier(view, column) for column in its_columns if column not in FIXED]
-    joins = [sql.SQL(JOIN_GENERATION).format(view=sql.Identifier(view)) for view, _ in others]
+def view_columns(generations: Sequence[Generation]) -> list[tuple[str, str]]:
+    """The columns of a rollup, each with the continuous aggregate that it comes from."""
+    first, *_ = generations
+    statistics = [(one.view, column) for one in generations for column in one.columns if column not in FIXED]
+    return [*((first.view, column) for column in FIXED), *statistics]
+
+
+def view_statement(name: str, generations: Sequence[Generation]) -> sql.Composed:
+    """The rollup as a view over its continuous aggregates."""
+    first, *others = generations
+    joins = [sql.SQL(JOIN_GENERATION).format(view=sql.Identifier(other.view)) for other in others]
     return sql.SQL(CREATE_VIEW).format(
         name=sql.Identifier(name),
-        columns=sql.SQL(", ").join(columns),
-        first=sql.Identifier(first),
+        columns=sql.SQL(", ").join(sql.Identifier(*column) for column in view_columns(generations)),
+        first=sql.Identifier(first.view),
         others=sql.SQL("").join(joins),
     )
+
+
+COLUMNS: LiteralString = """
+SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+
+
+async def put_view(conn: Connection, name: str) -> None:
+    """Have the rollup show what its continuous aggregates have; where it does, nobody who reads it is disturbed."""
+    generations = await find_generations(conn, name)
+    found = await (await conn.execute(COLUMNS, (sql.Identifier(name).as_string(conn),))).fetchall()
+    if [column for (column,) in found] != [column for _, column in view_columns(generations)]:
+        await conn.execute(view_statement(name, generations))
 
 
 DROP_VIEW: LiteralString = "DROP VIEW {view}"
@@ -184,8 +232,8 @@ async def drop_aggregates(conn: Connection, tables: RollupTables) -> None:
     for name in (tables.hour, tables.day):
         if await kind_of(conn, name) == "v":
             await conn.execute(sql.SQL(DROP_VIEW).format(view=sql.Identifier(name)))
-            for view, _ in await find_generations(conn, name):
-                await conn.execute(sql.SQL(DROP_AGGREGATE).format(view=sql.Identifier(view)))
+            for generation in await find_generations(conn, name):
+                await conn.execute(sql.SQL(DROP_AGGREGATE).format(view=sql.Identifier(generation.view)))
             await conn.execute(FORGET_ROLLUP, (tables.model,))
 
 

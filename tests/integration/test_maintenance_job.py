@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 from structlog.testing import capture_logs
 
 from gateway.database.edition import detect_edition
-from gateway.maintenance.community import Community, aggregate_statements, leave_rollup, view_statement
+from gateway.maintenance.community import Community, Generation, aggregate_statement, leave_rollup, view_statement
 from gateway.maintenance.job import Maintenance, Upkeep
 from gateway.maintenance.rollup_columns import rollup_tables_of
 from gateway.maintenance.rollups import OwnRollups, put_rollup
@@ -66,6 +66,23 @@ async def test_usage_is_the_same_on_every_edition(database_url: str) -> None:
     assert hours == days == fixed + [f"{metric}_{each}" for metric in ("celsius", "boils") for each in statistics]
 
 
+async def test_metrics_that_get_a_column_later_are_rolled_up_on_every_edition(database_url: str) -> None:
+    """Devices without a profile begin with no metric that has a column."""
+    async with Rig(database_url).running() as rig, await connect(database_url) as conn:
+        upkeep = await upkeep_of(rig, conn)
+        job = Maintenance(upkeep)
+        await rig.tell("a1", reading(-200_000.0, ohms=1))
+        await job.work(conn, with_retention=True)
+        for metric, since_s in (("volts", -190_000.0), ("amps", -150_000.0)):
+            await rig.tell("a1", *(reading(since_s + at, **{metric: 4}) for at in range(1000)))
+            await rig.until(lambda metric=metric: metric in rig.store.tables["automatic"].metrics)
+            await Maintenance(upkeep).work(conn, with_retention=True)
+        await job.work(conn, with_retention=True)
+        rolled = "SELECT sum(readings), sum(volts_n), sum(amps_n), sum(amps_sum) FROM "
+        for name in ("usage_hour_automatic", "usage_day_automatic"):
+            assert await rig.rows(rolled + name) == [(2001, 1000, 1000, 4000.0)]
+
+
 async def test_a_refusal_is_told_and_done_without(timescale_database_url: str) -> None:
     """The Apache edition has the functions of the Community edition, and refuses each."""
     async with Rig(timescale_database_url).running() as rig, await connect(timescale_database_url) as conn:
@@ -91,14 +108,13 @@ async def test_a_continuous_aggregate_says_what_careloops_own_rollup_says(timesc
         await rig.tell("k2", reading(0, celsius=20), reading(1, boils=1))
         tables = rollup_tables_of(next(one for one in await read_tables(conn) if one.model == "kettle"), PROFILES)
         for name, width in ((tables.hour, "1 hour"), (tables.day, "1 day")):
-            generations: list[tuple[str, list[str]]] = []
-            for known in (0, 1):
-                create, _ = aggregate_statements(tables, f"{name}_{known}", known, width, width)
+            generations: list[Generation] = []
+            for number, metric in enumerate(tables.metrics):
+                create = aggregate_statement(tables.source, f"{name}_{number}", [metric], width)
                 _, _, query = create.as_string(conn).partition(" AS\n")
-                view = sql.Identifier(f"{name}_{known}").as_string(conn)
+                view = sql.Identifier(f"{name}_{number}").as_string(conn)
                 await conn.execute(f"CREATE VIEW {view} AS {query.replace('WITH NO DATA', '')}".encode())
-                generations.append((f"{name}_{known}", (await rig.rows(COLUMNS, f"{name}_{known}"))[0][0]))
-            generations[0] = (generations[0][0], [one for one in generations[0][1] if not one.startswith("boils")])
+                generations.append(Generation(f"{name}_{number}", (await rig.rows(COLUMNS, f"{name}_{number}"))[0][0]))
             await conn.execute(view_statement(name, generations))
         await put_rollup(conn, tables)
         await leave_rollup(conn, "kettle")  # careloop's own job has no part in it
