@@ -196,7 +196,7 @@ async def test_as_many_are_ended_at_once_as_there_are_connections_and_each_keeps
         async with pools[0].connection() as conn:
             for name in names:
                 await register_device(conn, "default", name, None, "add")
-        async with house.client(await house.token(Role.OPERATOR)) as client, asyncio.timeout(WITHIN_S):
+        async with house.client(await house.token(Role.OPERATOR)) as client, asyncio.timeout(PATIENCE_S):
             for name in names:
                 assert (await client.post(f"/v1/devices/{name}/capture", json={})).status_code == 201
             await said.is_told.wait()
@@ -222,7 +222,7 @@ async def test_what_is_on_record_is_done_although_its_client_has_gone(
             await register_device(conn, "default", "d1", None, "add")
         client = house.client(await house.token(Role.OPERATOR))
         monkeypatch.setattr("gateway.api.writes.record", record_late)
-        async with client, asyncio.timeout(WITHIN_S):
+        async with client, asyncio.timeout(PATIENCE_S):
             begun = asyncio.create_task(client.post("/v1/devices/d1/capture", json={}))
             await is_recording.wait()
             begun.cancel()
