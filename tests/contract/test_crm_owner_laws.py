@@ -33,7 +33,7 @@ class Office:
     async def does(self, what: str, **told: Any) -> Any:
         """Somebody does something, a minute after the last."""
         self.at_s += 60
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
             answer = (await http.post(f"{self.origin}/sandbox/{what}", json=told)).raise_for_status()
         return answer.json() if answer.content else None
 

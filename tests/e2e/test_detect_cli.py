@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.detect.stories import START_S, habit, stories
+from tests.services.patience import PATIENCE_S
 
 COMMAND = [sys.executable, "-c", "from gateway.cli.main import main; main()", "detect"]
 TOML = """
@@ -35,7 +36,9 @@ parameters = { after = "2h" }
 
 
 def run(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], input=given, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [*COMMAND, *arguments], input=given, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
 
 
 def line(device: str, hour: float, **metrics: float) -> str:
@@ -103,7 +106,7 @@ def test_a_pipe_sees_an_event_before_the_input_ends(kettle: str) -> None:
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["state"] == "cleared"
         process.stdin.close()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_lines_that_cannot_be_read_are_named_and_the_rest_goes_on(kettle: str) -> None:

@@ -26,6 +26,7 @@ from gateway.people.model import Role
 from gateway.people.people import digest_of
 from tests.services.case_world import notice, open_world
 from tests.services.gateway import GatewayProcess
+from tests.services.patience import PATIENCE_S
 
 ENDLESS: Final = ("/v1/events", "/v1/devices/{device_id}/tail")
 LIBRARY: Final[Any] = schemathesis  # whose types say less than its documents
@@ -60,7 +61,7 @@ def site(service_folder: Path, prepared_database: Path) -> Iterator[Site]:
     try:
         gateway.start()
         asyncio.run(put_a_case(gateway.database_url))
-        assert wait_until(lambda: bool(gateway.query("SELECT FROM service_case")), 90)
+        assert wait_until(lambda: bool(gateway.query("SELECT FROM service_case")), PATIENCE_S)
         url, token = gateway.address["api_url"], gateway.address["api_token"]
         ((case_id, device_id),) = gateway.query("SELECT case_id, device_id FROM service_case")
         known = {"case_id": case_id, "device_id": device_id, "owner_ref": "own-1", "watch": "boiler-too-hot"}

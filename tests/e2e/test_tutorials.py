@@ -26,6 +26,7 @@ from gateway.detect.settings import DetectSettings
 from gateway.settings import load_settings
 from tests.detect.stories import Story, hours, judge, profile_of
 from tests.services.gateway import GatewayProcess, run_careloop
+from tests.services.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIALS = ROOT / "docs" / "tutorials"
@@ -52,7 +53,7 @@ def test_the_device_of_the_first_tutorial_is_stored_though_its_connection_breaks
         said = [next(sample.stdout) for _ in range(5)]
         log_in("kettle-1", password, gateway.port)  # which takes over, so that the sample is cut off
         said += sample.stdout
-        assert sample.wait(60) == 0
+        assert sample.wait(PATIENCE_S) == 0
     assert [line.split()[0] for line in said] == ["stored"] * 60
     assert gateway.ask("/v1/devices/kettle-1")["stored"] == 60
 

@@ -28,7 +28,7 @@ def say(**facts):
 def connect(told):
     client = KINDS[told["kind"]]("127.0.0.1", told["port"], told.get("username"), told.get("password"))
     client.connect()  # its callback is set after the connection is begun, and may come too late
-    until_s = time.monotonic() + told.get("patience_s", 20)
+    until_s = time.monotonic() + told.get("patience_s", 60)
     while not client.is_connected() and time.monotonic() < until_s:
         time.sleep(0.05)
     say(connected=client.is_connected())
@@ -49,7 +49,7 @@ def ask(client):
         answered.set()
 
     client.request_attributes(["a"], ["b"], take)
-    say(answered=answered.wait(10), answer=answers)
+    say(answered=answered.wait(60), answer=answers)
 
 
 def main():

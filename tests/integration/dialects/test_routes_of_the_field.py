@@ -35,7 +35,7 @@ partition = "checked"
 def publish(broker: Mosquitto, topic: str, payload: bytes) -> None:
     """By the broker's own client, at QoS 1."""
     command = [broker.binaries.mosquitto_pub, "-h", broker.host, "-p", str(broker.port), "-q", "1", "-t", topic, "-s"]
-    subprocess.run(command, input=payload, check=True, timeout=20)
+    subprocess.run(command, input=payload, check=True, timeout=60)
 
 
 def metrics(gateway: GatewayProcess) -> dict[str, float]:
