@@ -27,6 +27,7 @@ from crm_sync.trust.bar import bar_now
 from crm_sync.trust.belief import Belief, Cell
 from crm_sync.trust.budget import Accounts, Exemption, Ruling, book, pass_time, rule
 from crm_sync.trust.budget_queries import Budget
+from crm_sync.trust.definitions import follow
 from crm_sync.trust.gate import Known, exemption, is_stated, weigh
 from crm_sync.trust.history import less
 from crm_sync.trust.models import trusted_model
@@ -99,7 +100,7 @@ class Keeper:
         if self._looked_s is not None and now_s - self._looked_s < LOOK_EVERY_S:
             return Kept()
         if self._looked_s is None:
-            await queries.add_watches(conn, trusting.watch_modes(self._desk, self._tenant_id), now_s)
+            await follow(conn, trusting.stated_watches(self._desk, self._tenant_id), now_s)
         self._looked_s = now_s
         await self._count(conn, rules, now_s)
         if not rules.budget.enabled:

@@ -7,6 +7,7 @@ from crm_sync.cases.queries import Connection
 from crm_sync.model import AlarmState, Case, CaseAlarm, Resolution, Subject
 from crm_sync.policy.model import GateAnswer
 from crm_sync.trust import gate, queries, verdicts
+from crm_sync.trust.definitions import Stated
 from crm_sync.trust.gate import Question, Room, is_stated
 from crm_sync.trust.history import Sighting, place
 from crm_sync.trust.models import AUTOMATIC, trusted_model
@@ -84,10 +85,10 @@ async def confidence_of(
     return precision, None if episode is None else episode.score
 
 
-def watch_modes(desk: Desk, tenant_id: str) -> dict[WatchKey, WatchMode]:
-    """Every watch that a profile names, and the mode in which it begins."""
+def stated_watches(desk: Desk, tenant_id: str) -> dict[WatchKey, Stated]:
+    """Every watch that a profile names, and what it says of it."""
     return {
-        WatchKey(tenant_id, model, watch.name): watch.mode
+        WatchKey(tenant_id, model, watch.name): Stated.by(watch, ours=profile.automatic)
         for model, profile in desk.profiles.items()
         for watch in profile.watches
     }

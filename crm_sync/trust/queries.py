@@ -358,8 +358,11 @@ async def cells_of(
 _OUTCOMES: Final[LiteralString] = """
 SELECT coalesce(sum(weight) FILTER (WHERE verdict = 'true'), 0) AS were_true,
        coalesce(sum(weight) FILTER (WHERE verdict = 'false'), 0) AS were_false
-  FROM watch_episode
+  FROM watch_episode e
  WHERE (tenant_id, model, watch) = (%s, %s, %s) AND verdict IS NOT NULL AND verdict_at > %s
+   AND NOT EXISTS (SELECT FROM watch_trust t
+                    WHERE (t.tenant_id, t.model, t.watch) = (e.tenant_id, e.model, e.watch)
+                      AND e.placed_at < t.changed_at)
 """
 
 

@@ -84,7 +84,7 @@ SELECT t.*, coalesce(said.were_true, 0) AS were_true, coalesce(said.were_false, 
               sum(weight) FILTER (WHERE verdict = 'false') AS were_false
          FROM watch_episode e
         WHERE (e.tenant_id, e.model, e.watch) = (t.tenant_id, t.model, t.watch)
-          AND e.verdict IS NOT NULL AND e.verdict_at > %(since)s) AS said ON true
+          AND e.verdict IS NOT NULL AND e.verdict_at > %(since)s AND e.placed_at >= t.changed_at) AS said ON true
   LEFT JOIN LATERAL (
        SELECT sum((standing + were_true + were_false) * power(
                   2, -greatest(0, extract(epoch FROM %(now)s - as_of))::double precision / %(half)s)) AS episodes

@@ -69,7 +69,7 @@ async def has_said(conn: Connection, case_id: str, customer_said: str) -> bool:
 
 
 _WAITING: Final[LiteralString] = """
-SELECT verdict_id, tenant_id, case_id, alarm_id, verdict, weight, source, actor
+SELECT verdict_id, tenant_id, case_id, alarm_id, verdict, weight, source, actor, coalesce(customer_said, '')
   FROM case_verdict WHERE settled_at IS NULL ORDER BY verdict_id LIMIT %s
 """
 
@@ -82,8 +82,8 @@ async def settle_verdicts(conn: Connection, rules: TrustRules, log: Log, now_s: 
     What cannot take effect is logged, and not tried again: it must not hold up what others said.
     """
     rows = await (await conn.execute(_WAITING, [limit])).fetchall()
-    for verdict_id, tenant_id, case_id, alarm_id, verdict, weight, source, actor in rows:
-        said = Said(tenant_id, verdict, source, actor, case_id, alarm_id, weight)
+    for verdict_id, tenant_id, case_id, alarm_id, verdict, weight, source, actor, customer_said in rows:
+        said = Said(tenant_id, verdict, source, actor, case_id, alarm_id, weight, customer_said)
         settle_it = partial(_settle, conn, rules, said, now_s)
         await attempt(conn, log, "trust.verdict_failed", settle_it, verdict_id=verdict_id, case_id=case_id)
         await conn.execute(_SETTLED, [to_datetime(now_s), verdict_id])
@@ -91,27 +91,35 @@ async def settle_verdicts(conn: Connection, rules: TrustRules, log: Log, now_s: 
 
 
 async def _settle(conn: Connection, rules: TrustRules, said: Said, now_s: float) -> None:
-    if said.verdict == "unclear":
-        return  # kept, and nothing follows
     if said.case_id is not None:
         episodes = await queries.episodes_of_case(conn, said.case_id)
     else:
         found = await queries.find_episode(conn, str(said.alarm_id))
         episodes = [] if found is None else [found]
     for episode in episodes:
-        if episode.key.tenant_id != said.tenant_id or history.has_said_more(episode, said.source):
+        judged = _judged(episode, said)
+        if judged is None:
             continue
-        if (episode.verdict, episode.source) == (said.verdict, said.source):
-            continue  # said once already
-        judged = replace(episode, verdict=said.verdict, weight=said.weight, source=said.source)
         await history.judge(conn, episode, judged, now_s, rules.budget.memory)
         await _settle_cost(conn, rules, judged, now_s)
-        await _teach(conn, rules, judged, now_s)
+        await _teach(conn, rules, episode, judged, now_s)
+
+
+def _judged(episode: Episode, said: Said) -> Episode | None:
+    """What is known of an episode after a word on it; None where nothing follows."""
+    if episode.key.tenant_id != said.tenant_id or history.has_said_more(episode, said.source):
+        return None
+    if said.verdict != "unclear":
+        judged = replace(episode, verdict=said.verdict, weight=said.weight, source=said.source)
+        return None if (episode.verdict, episode.source) == (said.verdict, said.source) else judged
+    # Who does not know takes back what they said before, unless they only passed a customer's words on.
+    is_taken_back = episode.source == said.source and not said.customer_said
+    return replace(episode, verdict=None, weight=0.0, source=None) if is_taken_back else None
 
 
 async def _settle_cost(conn: Connection, rules: TrustRules, judged: Episode, now_s: float) -> None:
     """Correct what the case of an alarm was booked with; a weak word corrects it in part."""
-    if judged.case_id is None or judged.cost is None:
+    if judged.case_id is None or judged.cost is None or judged.verdict is None:
         return
     budget = await budget_queries.lock_budget(conn, judged.key.tenant_id)
     if budget is None:
@@ -123,14 +131,17 @@ async def _settle_cost(conn: Connection, rules: TrustRules, judged: Episode, now
     await queries.book_episode(conn, judged.alarm_id, judged.case_id, cost)
 
 
-async def _teach(conn: Connection, rules: TrustRules, judged: Episode, now_s: float) -> None:
+async def _teach(conn: Connection, rules: TrustRules, before: Episode, judged: Episode, now_s: float) -> None:
     """Move the watch's bar, and its mode if the rule says so."""
     settings, key = rules.trust, judged.key
     standing = await queries.find_standing(conn, key)
     if standing is None:
         return
-    was_false = 1.0 if judged.verdict == "false" else 0.0
-    bar = moved(bar_now(standing.bar, standing.bar_at_s, now_s, settings), was_false, judged.weight, settings)
+    bar = bar_now(standing.bar, standing.bar_at_s, now_s, settings)
+    if before.verdict == "false":  # corrected: what it has raised is taken off
+        bar = moved(bar, 0.0, before.weight, settings)
+    if judged.verdict is not None:
+        bar = moved(bar, 1.0 if judged.verdict == "false" else 0.0, judged.weight, settings)
     await queries.set_bar(conn, key, bar, now_s)
     if standing.held or not settings.rules:
         return
