@@ -20,6 +20,7 @@ class Round:
     block: Block
     streams: list[Stream]
     copies: list[bytes]  # COPY buffers of a batch each
+    wakes_after: int | None = None  # packets of a device that are acknowledged before it sends on; None: half a window
 
     def __len__(self) -> int:
         return len(self.block)

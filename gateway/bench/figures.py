@@ -1,7 +1,7 @@
 """The benchmarks' figures, as they are handed to machines."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -17,6 +17,7 @@ class Rates:
     mosquitto_sub_copy: float | None
     raw_copy: float
     node_red: float | None
+    subscribe_mqtt5: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Ratios:
     listen_over_node_red: float | None
     subscribe_over_mosquitto_sub: float | None
     fleet_1m_over_10k: float | None
+    subscribe_mqtt5_over_mosquitto_sub: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class IngestFigures:
     readings_per_s: Rates
     ratios: Ratios
     cpu_us_per_reading: ProcessorTime
+    rounds: Mapping[str, Mapping[str, Sequence[float]]]
+    """Readings a second of every round, by contestant and by how many acknowledgements woke a device."""
 
 
 Series = Mapping[str, list[float]]

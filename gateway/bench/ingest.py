@@ -19,7 +19,7 @@ from devices.profiles import load_profiles
 from gateway.bench import node_red, packets, queries
 from gateway.bench.contest import Contestant, Result, Round
 from gateway.bench.figures import IngestFigures, ProcessorTime, Rates, Ratios, middle, ratio
-from gateway.bench.load import window_of
+from gateway.bench.load import half_of, window_of
 from gateway.bench.ours import Bench, Listen, Subscribe
 from gateway.bench.peers import MosquittoSub, MosquittoSubCopy, RawCopy, null_sink
 from gateway.bench.rows import INTERVAL_S, METRICS, MODEL, Fleet, readings
@@ -37,6 +37,11 @@ from gateway.store.tables import ReadingTables
 NOMINAL_PER_S: Final = 100_000
 """Readings per second of `--seconds` in a round: about what a broker hands on, so that nobody is done in a moment, of
 which the way of the first and the last batch would be much, and nobody waits for long."""
+
+EACH: Final = 1
+BOTH_WAYS: Final = ("subscribe", "subscribe_mqtt5", "mosquitto_sub", "mosquitto_sub_copy")
+"""Who takes each round twice: from devices that are woken when half of their window is acknowledged, and from devices
+that are woken by each acknowledgement. What a broker can hand on depends on it, and for each of them in another way."""
 
 COPY_BATCH: Final = 5000
 FLEETS: Final = (10_000, 100_000, 1_000_000)
@@ -63,15 +68,20 @@ class IngestPlan:
         return max(int(self.seconds * NOMINAL_PER_S / self.connections), 1)
 
 
+Ways = Mapping[int, list[Result]]
+"""A contestant's rounds, by how many packets of a device are acknowledged before it sends on."""
+
+
 @dataclass(frozen=True, slots=True)
 class IngestReport:
     """Everything that was measured."""
 
     plan: IngestPlan
     database: str
-    results: Mapping[str, list[Result]]  # by contestant, round by round
+    results: Mapping[str, list[Result]]  # by contestant, round by round; of two ways those that it does better in
     fleets: Mapping[int, list[Result]] = field(default_factory=dict[int, list[Result]])
     batches: Mapping[int, list[Result]] = field(default_factory=dict[int, list[Result]])
+    ways: Mapping[str, Ways] = field(default_factory=dict[str, Ways])  # everything, by contestant
 
     @property
     def per_s(self) -> Mapping[str, list[float]]:
@@ -97,6 +107,7 @@ class IngestReport:
                 mosquitto_sub_copy=middle(per_s, "mosquitto_sub_copy"),
                 raw_copy=middle(per_s, "raw_copy") or 0.0,
                 node_red=middle(per_s, "node_red"),
+                subscribe_mqtt5=middle(per_s, "subscribe_mqtt5"),
             ),
             Ratios(
                 listen_over_mosquitto_sub_copy=ratio(per_s, "listen", "mosquitto_sub_copy"),
@@ -104,23 +115,41 @@ class IngestReport:
                 listen_over_node_red=ratio(per_s, "listen", "node_red"),
                 subscribe_over_mosquitto_sub=ratio(per_s, "subscribe", "mosquitto_sub"),
                 fleet_1m_over_10k=ratio(per_s, f"fleet {FLEETS[-1]}", f"fleet {FLEETS[0]}"),
+                subscribe_mqtt5_over_mosquitto_sub=ratio(per_s, "subscribe_mqtt5", "mosquitto_sub"),
             ),
             ProcessorTime(
                 gateway=self.cpu_us("listen", "gateway") or 0.0,
                 database=self.cpu_us("listen", "database") or 0.0,
                 broker=self.cpu_us("subscribe", "broker"),
             ),
+            {name: {str(way): rounded(results) for way, results in ways.items()} for name, ways in self.ways.items()},
         )
+
+    def wakes_after(self, name: str) -> int | None:
+        """In which of two ways a contestant did better: packets acknowledged that wake a device; None of only one."""
+        ways = self.ways.get(name, {})
+        return next((way for way, its in ways.items() if its is self.results[name] and len(ways) > 1), None)
 
 
 def run_ingest(plan: IngestPlan, programs: Provisioned | None, say: Callable[[str], None]) -> IngestReport:
     """Measure. Raises Retryable when something does not start, or somebody loses a reading."""
     with work_folder() as folder, database_server(folder, programs) as server:
         stage = _Stage(plan, folder, server, say)
-        results = stage.contest(programs)
+        ways = stage.contest(programs)
         fleets = stage.sweep("registered devices", plan.fleets, stage.fleet_of)
         batches = stage.sweep("readings in a batch at most", plan.batches, stage.batches_of)
-        return IngestReport(plan, stage.database, results, fleets, batches)
+        results = {name: better(its_ways) for name, its_ways in ways.items()}
+        return IngestReport(plan, stage.database, results, fleets, batches, ways)
+
+
+def rounded(results: Sequence[Result]) -> list[float]:
+    """Readings a second, as machines are given them."""
+    return [round(result.per_s, 1) for result in results]
+
+
+def better(ways: Ways) -> list[Result]:
+    """The rounds in the way in which the median rate is higher."""
+    return max(ways.values(), key=lambda results: median(result.per_s for result in results))
 
 
 class _Stage:
@@ -131,13 +160,13 @@ class _Stage:
         self._folder = folder
         self._server = server
         self._say = say
-        self._fleet = Fleet(plan.connections, int(time.time()) - (plan.rounds + 1) * plan.per_device * INTERVAL_S)
+        self._fleet = Fleet(plan.connections, int(time.time()) - 2 * (plan.rounds + 1) * plan.per_device * INTERVAL_S)
         assert server.pid is not None
         self._bench = Bench(server.pid, window_of(plan.in_flight, plan.connections))
         self._shelf = new_database(server, "shelf")
         self.database, self._table = asyncio.run(_shelf(self._shelf, self._fleet.start_s))
 
-    def contest(self, programs: Provisioned | None) -> Mapping[str, list[Result]]:
+    def contest(self, programs: Provisioned | None) -> Mapping[str, Ways]:
         """All contestants, round by round."""
         with ExitStack() as stack:
             contestants: list[Contestant] = [self._listen(stack, "listen", 0, {})]
@@ -157,7 +186,7 @@ class _Stage:
             self._say(f"setting up: {', '.join(f'{size:,}' for size in sizes)} {what}")
             contestants = {str(size): build(stack, size) for size in sizes}
             results = self._rounds(list(contestants.values()))
-            return {size: results[contestants[str(size)].name] for size in sizes}
+            return {size: better(results[contestants[str(size)].name]) for size in sizes}
 
     def fleet_of(self, stack: ExitStack, size: int) -> Contestant:
         """A gateway that knows this many devices."""
@@ -167,30 +196,36 @@ class _Stage:
         """A gateway whose batches are no larger than this."""
         return self._listen(stack, f"batch {size}", 0, {"batch": {"max_readings": size}})
 
-    def _rounds(self, contestants: Sequence[Contestant]) -> dict[str, list[Result]]:
-        results: dict[str, list[Result]] = {contestant.name: [] for contestant in contestants}
+    def _rounds(self, contestants: Sequence[Contestant]) -> dict[str, dict[int, list[Result]]]:
+        results: dict[str, dict[int, list[Result]]] = {contestant.name: {} for contestant in contestants}
         order = deque(contestants)
+        half = half_of(self._bench.window)
         with psycopg.connect(self._server.url, autocommit=True) as maintenance:
             for number in range(self._plan.rounds + 1):
-                given = self._round(number, warming_up=number == 0)
-                for contestant in order:
-                    queries.checkpoint(maintenance)
-                    result = contestant.take(given)
-                    if number:  # the first one warms up
-                        results[contestant.name].append(result)
-                        self._say(f"round {number}: {contestant.name} {result.per_s:,.0f} readings/s")
+                for way, wakes_after in enumerate((half, EACH)):
+                    turns = [contestant for contestant in order if way == 0 or contestant.name in BOTH_WAYS]
+                    if not turns:
+                        continue
+                    given = self._round(number, way, wakes_after)
+                    for contestant in turns:
+                        queries.checkpoint(maintenance)
+                        result = contestant.take(given)
+                        if number:  # the first one warms up
+                            results[contestant.name].setdefault(wakes_after, []).append(result)
+                            self._say(f"round {number}: {contestant.name} {result.per_s:,.0f} readings/s")
                 order.rotate(1)
         return results
 
-    def _round(self, number: int, *, warming_up: bool) -> Round:
+    def _round(self, number: int, way: int, wakes_after: int) -> Round:
+        """Rows of their own for each way, for what came before is not stored again."""
         per_device = self._plan.per_device
-        block = self._fleet.block(number * per_device, per_device)
-        if warming_up:
+        block = self._fleet.block((2 * number + way) * per_device, per_device)
+        if number == 0:
             block = block.first(self._fleet.senders * max(per_device // 4, 1))
         whole = readings(self._fleet, block, self._table)
         cuts = range(0, len(block), COPY_BATCH)
         copies = [encode_readings(whole.take(np.arange(at, min(at + COPY_BATCH, len(block)))), at) for at in cuts]
-        return Round(number, block, packets.streams(self._fleet, block), copies)
+        return Round(number, block, packets.streams(self._fleet, block), copies, wakes_after)
 
     def _listen(self, stack: ExitStack, name: str, idle: int, more: Mapping[str, Mapping[str, object]]) -> Contestant:
         url = self._registered(name.replace(" ", "_"), idle)

@@ -3,9 +3,10 @@
 A PUBACK has four bytes, so that counting acknowledgements is counting bytes; that they were the right ones, and came
 in the order of their PUBLISHes, is looked at after the clock has stopped.
 
-A broker sends each PUBACK in a segment of its own. Waking for each of them would take as much of the machine as what is
-measured, so that the kernel keeps them until half of a connection's window is acknowledged (socket(7), SO_RCVLOWAT):
-that is one read, and one write of the next half. Were it the whole window, a broker would have to wait for it.
+A broker sends each PUBACK in a segment of its own. Waking for each of them takes as much of the machine as what is
+measured, so that the kernel may keep them until some of a connection's window is acknowledged (socket(7), SO_RCVLOWAT),
+by default half of it: that is one read, and one write of the next half. Were it the whole window, a broker would have
+to wait for it.
 """
 
 import select
@@ -29,6 +30,11 @@ _CONNECT_BURST: Final = 100
 def window_of(in_flight: int, connections: int) -> int:
     """Packets that each connection may have unacknowledged, where all together may have so many."""
     return max(in_flight // connections, 1)
+
+
+def half_of(window: int) -> int:
+    """Half of a window's packets, or a bit more."""
+    return (window + 1) // 2
 
 
 class LoadFailed(Retryable):
@@ -102,17 +108,18 @@ class Senders:
             line.socket.close()
         self._poll.close()
 
-    def run(self, window: int, per_s: float | None = None) -> float:
+    def run(self, window: int, per_s: float | None = None, *, wakes_after: int | None = None) -> float:
         """Send everything, each connection with up to `window` packets unacknowledged; the seconds that it took.
 
-        `per_s` bounds the rate of all together. Raises LoadFailed when acknowledgements are wrong, or missing.
+        `per_s` bounds the rate of all together; without one, a connection sends on when `wakes_after` packets more are
+        acknowledged, None for half a window. Raises LoadFailed when acknowledgements are wrong, or missing.
         """
         total = sum(len(line.stream.ends) for line in self._lines.values())
         start_s = time.perf_counter()
         for line in self._lines.values():
             self._poll.register(line.socket.fileno(), select.EPOLLIN)
         if per_s is None:
-            self._run_freely(total, window)
+            self._run_freely(total, window, wakes_after or half_of(window))
         else:
             self._run_paced(total, window, per_s)
         took_s = time.perf_counter() - start_s
@@ -120,11 +127,10 @@ class Senders:
             _check(line)
         return took_s
 
-    def _run_freely(self, total: int, window: int) -> None:
-        """Each connection sends a window, and as much again whenever half of it is acknowledged."""
-        half = (window + 1) // 2
+    def _run_freely(self, total: int, window: int, wakes_after: int) -> None:
+        """Each connection sends a window, and as much again as is acknowledged whenever that is `wakes_after`."""
         for line in self._lines.values():
-            line.wake_when(half)
+            line.wake_when(wakes_after)
             self._send(line, window)
         done = 0
         while done < total:
@@ -137,7 +143,7 @@ class Senders:
                 line = self._lines[fd]
                 if events & ~select.EPOLLOUT:
                     done += _receive(line)
-                    line.wake_when(half)
+                    line.wake_when(wakes_after)
                 self._send(line, line.acknowledged + window)
 
     def _run_paced(self, total: int, window: int, per_s: float) -> None:

@@ -52,9 +52,11 @@ class NodeRed:
                     "broker": lambda: own_s(broker_pid),
                 }
             )
-            senders.run(self.bench.window)
+            senders.run(self.bench.window, wakes_after=given.wakes_after)
             wait_for_rows(lambda: count_rows(self.database, TABLE), len(given), _LOOK_S)
-            return meter.result(len(given))
+            result = meter.result(len(given))
+        self.broker.rest()
+        return result
 
 
 def find_node_red() -> Path | None:

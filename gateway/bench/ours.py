@@ -45,7 +45,7 @@ class Listen:
         pid = self.gateway.process.pid
         with Senders("127.0.0.1", self.gateway.listen_port, given.streams) as senders:
             meter = Meter({"gateway": lambda: own_s(pid), "database": self.bench.database_s})
-            senders.run(self.bench.window)
+            senders.run(self.bench.window, wakes_after=given.wakes_after)
             result = meter.result(len(given))
         kept = stored(self.database) - before
         if kept != len(given):
@@ -75,9 +75,11 @@ class Subscribe:
                     "broker": lambda: own_s(broker_pid),
                 }
             )
-            senders.run(self.bench.window)
+            senders.run(self.bench.window, wakes_after=given.wakes_after)
             wait_for_rows(lambda: stored(self.database) - before, len(given))
-            return meter.result(len(given))
+            result = meter.result(len(given))
+        self.broker.rest()
+        return result
 
 
 def wait_for_rows(count: Callable[[], int], wanted: int, look_s: float = _LOOK_S) -> None:

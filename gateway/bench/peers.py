@@ -45,7 +45,7 @@ class NullSink:
         """Send a round to nobody."""
         with Senders("127.0.0.1", self.port, given.streams) as senders:
             meter = Meter({"client": lambda: own_s(self.process.pid)})
-            senders.run(self.bench.window)
+            senders.run(self.bench.window, wakes_after=given.wakes_after)
             return meter.result(len(given))
 
 
@@ -131,9 +131,11 @@ def _publish(bench: Bench, broker: Broker, given: Round, clients: Sequence["subp
     """Publish a round, and wait until the clients have ended, which they do when they have all of it."""
     with Senders("127.0.0.1", broker.port, given.streams) as senders:
         meter = Meter({"broker": lambda: own_s(broker.process.pid), "database": bench.database_s})
-        senders.run(bench.window)
+        senders.run(bench.window, wakes_after=given.wakes_after)
         used_s = sum(_wait(client) for client in clients)
-        return meter.result(len(given), {"client": used_s})
+        result = meter.result(len(given), {"client": used_s})
+    broker.rest()
+    return result
 
 
 def _subscriber(program: Path, broker: Broker, count: int, output: int) -> "subprocess.Popen[bytes]":

@@ -35,16 +35,18 @@ def show_ingest(report: IngestReport, console: Console) -> None:
         f"\n{report.database}; {plan.rounds} rounds of {count:,} readings of 8 metrics, one a message, QoS 1, "
         f"from {plan.connections:,} connected devices; medians\n"
     )
-    table = Table("", "readings/s", *_PARTS, box=None, header_style="bold", pad_edge=False)
+    table = Table("", "readings/s", *_PARTS, "woken by", box=None, header_style="bold", pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
     for name, what in _WHO.items():
         results = report.results.get(name)
         if results:
-            table.add_row(what, _rate(results), *(_cpu(report.cpu_us(name, part)) for part in _PARTS))
+            parts = (_cpu(report.cpu_us(name, part)) for part in _PARTS)
+            table.add_row(what, _rate(results), *parts, _words_of(report.wakes_after(name)))
     console.print(table)
     console.print(
         "[dim]Right of the rate: processor microseconds per reading; the generator is the benchmark's own.\n"
+        "Woken by: after how many acknowledgements a device sends on, of two numbers the one that suits better.\n"
         "careloop validates, stores once, judges with every watch, and acknowledges after the commit; nobody else does."
         f"{_on_the_generator(report)}[/]\n"
     )
@@ -120,7 +122,8 @@ def _show_ratios(report: IngestReport, console: Console) -> None:
         ("listen / mosquitto_sub piped into COPY", ratios.listen_over_mosquitto_sub_copy, 2.5),
         ("listen / raw COPY", ratios.listen_over_raw_copy, 0.4),
         ("listen / Node-RED", ratios.listen_over_node_red, 6.0),
-        ("subscribe / mosquitto_sub receiving only", ratios.subscribe_over_mosquitto_sub, 0.95),
+        ("subscribe (MQTT 3.1.1) / mosquitto_sub receiving only", ratios.subscribe_over_mosquitto_sub, 0.95),
+        ("subscribe (MQTT 5) / mosquitto_sub receiving only", ratios.subscribe_mqtt5_over_mosquitto_sub, 0.95),
         ("1,000,000 registered devices / 10,000", ratios.fleet_1m_over_10k, 0.8),
     ):
         if found is None:
@@ -143,6 +146,10 @@ def _show_sweep(what: str, sizes: Mapping[int, Sequence[Result]], console: Conso
 
 def _rate(results: Sequence[Result]) -> str:
     return f"{median(result.per_s for result in results):,.0f}"
+
+
+def _words_of(wakes_after: int | None) -> str:
+    return "" if wakes_after is None else f"{wakes_after}"
 
 
 def _cpu(microseconds: float | None) -> str:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from devices.errors import Retryable
+from gateway.bench.processor_time import main_thread_s
 from gateway.database.embedded import EmbeddedPostgres
 from gateway.database.postmaster import wait_until
 from gateway.database.provisioned import TIMESCALEDB_SETTINGS, Provisioned
@@ -22,6 +24,8 @@ from gateway.database.provisioned import TIMESCALEDB_SETTINGS, Provisioned
 READY_TIMEOUT_S: Final = 180.0
 _STOP_TIMEOUT_S: Final = 60.0
 _LAST_WORDS: Final = 2000
+_LOOK_S: Final = 0.1
+_AT_REST_S: Final = 0.001  # of processor time between two looks
 
 
 @contextmanager
@@ -98,6 +102,17 @@ class Broker:
     def subscriptions(self) -> int:
         """How many times clients have subscribed to telemetry."""
         return self.log.read_text().count(" 1 devices/+/telemetry")
+
+    def rest(self) -> None:
+        """Wait until it works no more, or for as long as anybody is waited for.
+
+        It reads one acknowledgement a pass, so that behind a client that acknowledges faster it has many left when the
+        last message has long come. They would fall into the turn of whoever is next.
+        """
+        deadline_s, before_s = time.monotonic() + READY_TIMEOUT_S, -1.0
+        while (used_s := main_thread_s(self.process.pid)) - before_s > _AT_REST_S and time.monotonic() < deadline_s:
+            before_s = used_s
+            time.sleep(_LOOK_S)
 
 
 _BROKER: Final = """listener {port} 127.0.0.1

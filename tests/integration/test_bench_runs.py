@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.bench.cli import bench
-from gateway.bench.ingest import IngestPlan, run_ingest
+from gateway.bench.ingest import BOTH_WAYS, IngestPlan, run_ingest
 from gateway.bench.latency import LatencyPlan, run_latency
 from gateway.database.postmaster import wait_until
 from gateway.database.provisioned import Provisioned
@@ -57,6 +57,7 @@ def test_ingest_measures_everybody_who_is_there(provisioned: Provisioned) -> Non
     rates = report.per_s
     assert figures["ratios"]["listen_over_raw_copy"] == round(rates["listen"][0] / rates["raw_copy"][0], 3)
     assert figures["cpu_us_per_reading"]["gateway"] is not None
+    assert {name for name, ways in figures["rounds"].items() if len(ways) > 1} == set(BOTH_WAYS)
     assert list(report.fleets) == [10, 20]
     assert list(report.batches) == [50]
     assert any("listen" in line for line in said)

@@ -20,7 +20,7 @@ from devices.payloads.json import JsonCodec
 from devices.profiles import load_profiles
 from gateway.bench import contest, detect, packets, processor_time
 from gateway.bench.figures import write_json
-from gateway.bench.ingest import IngestPlan, IngestReport
+from gateway.bench.ingest import EACH, IngestPlan, IngestReport, better
 from gateway.bench.load import LoadFailed, Senders, acknowledgements
 from gateway.bench.plot import draw
 from gateway.bench.report import show_ingest
@@ -180,6 +180,7 @@ def test_ratios_are_those_of_the_rounds_and_absent_peers_are_null(tmp_path: Path
             "mosquitto_sub_copy": pytest.approx(41_666.7),
             "raw_copy": 200_000.0,
             "node_red": None,
+            "subscribe_mqtt5": None,
         },
         "ratios": {
             "listen_over_mosquitto_sub_copy": 2.0,
@@ -187,9 +188,24 @@ def test_ratios_are_those_of_the_rounds_and_absent_peers_are_null(tmp_path: Path
             "listen_over_node_red": None,
             "subscribe_over_mosquitto_sub": None,
             "fleet_1m_over_10k": 0.8,
+            "subscribe_mqtt5_over_mosquitto_sub": None,
         },
         "cpu_us_per_reading": {"gateway": 5.0, "database": 3.0, "broker": None},
+        "rounds": {},
     }
+
+
+def test_of_two_ways_the_one_in_which_a_contestant_does_better_is_its_figure_and_every_round_is_told() -> None:
+    by_half = {"subscribe": [result(0.01), result(0.01)], "mosquitto_sub": [result(0.02), result(0.02)]}
+    by_each = {"subscribe": [result(0.02), result(0.005)], "mosquitto_sub": [result(0.01), result(0.02)]}
+    ways = {name: {10: by_half[name], EACH: by_each[name]} for name in by_half} | {"listen": {10: [result(0.01)] * 2}}
+    results = {name: better(its_ways) for name, its_ways in ways.items()}
+    report = IngestReport(IngestPlan(), "a database", results, ways=ways)
+
+    assert report.figures.rounds["subscribe"] == {"10": [100_000.0, 100_000.0], "1": [50_000.0, 200_000.0]}
+    assert [report.wakes_after(name) for name in ways] == [EACH, EACH, None]
+    assert report.figures.readings_per_s.mosquitto_sub == 75_000.0
+    assert report.figures.ratios.subscribe_over_mosquitto_sub == 2.25
 
 
 @pytest.mark.parametrize(
