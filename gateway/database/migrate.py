@@ -10,14 +10,15 @@ A migration is a file `migrations/NNNN_name.sql` in a package. Its first line ma
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import resources
 from typing import LiteralString
 
 from psycopg import AsyncConnection, DatabaseError, OperationalError
+from psycopg.errors import DuplicateObject, DuplicateTable, InsufficientPrivilege
 from psycopg.rows import TupleRow
 
 from devices.errors import ConfigError, Fault, Retryable
@@ -67,15 +68,31 @@ async def migrate(conninfo: str, migrations: Sequence[Migration] | None = None) 
     known = read_migrations() if migrations is None else migrations
     async with _session(conninfo) as conn, _only_one_at_a_time(conn):
         has_timescaledb = await create_extension(conn)
-        await create_ledger(conn)
-        todo = _pending(known, await applied_checksums(conn), has_timescaledb=has_timescaledb)
+        with _in_words("the table schema_migration"):
+            await create_ledger(conn)
+            applied = await applied_checksums(conn)
+        todo = _pending(known, applied, has_timescaledb=has_timescaledb)
         for migration in todo:
-            try:
+            with _in_words(f"the migration {migration.label}"):
                 await _apply(conn, migration)
-            except DatabaseError as error:
-                error.add_note(f"while applying the migration {migration.label}")
-                raise
     return [migration.label for migration in todo]
+
+
+@contextmanager
+def _in_words(what: str) -> Generator[None]:
+    """Say what a database does not allow, and what does not fit there; other errors get a note."""
+    try:
+        yield
+    except InsufficientPrivilege as error:
+        found = f"a role without the rights for it ({error.diag.message_primary}, at {what})"
+        allowed = "the owner of careloop's tables, with CREATE on their schema"
+        raise ConfigError([Fault("database.url", found, allowed)]) from error
+    except (DuplicateTable, DuplicateObject) as error:
+        found = f"a schema with something of another application's ({error.diag.message_primary}, at {what})"
+        raise ConfigError([Fault("database.url", found, "a database, or a schema, of careloop's own")]) from error
+    except DatabaseError as error:
+        error.add_note(f"while applying {what}")
+        raise
 
 
 async def pending(conninfo: str, migrations: Sequence[Migration] | None = None) -> list[str]:

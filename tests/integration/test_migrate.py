@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 from devices.errors import ConfigError, Retryable
 from gateway.database.edition import EditionKind, detect_edition
 from gateway.database.migrate import Migration, migrate, pending, read_migrations
+from tests.services.postgres import DatabaseServer
 
 
 def migration(version: int, text: str, package: str = "devices") -> Migration:
@@ -54,6 +55,26 @@ async def test_a_failing_file_leaves_nothing_of_itself(empty_database_url: str) 
     assert await rows(empty_database_url, "SELECT to_regclass('half')") == [(None,)]
     assert await pending(empty_database_url, [A, B]) == ["devices/0002_test"]
     assert await migrate(empty_database_url, [A, B]) == ["devices/0002_test"]
+
+
+async def test_what_a_role_may_not_do_is_said_in_a_sentence(plain_server: DatabaseServer) -> None:
+    with plain_server.fresh_database(is_empty=True) as url:
+        other_role = f"{url}?options=-c%20role%3Dpg_monitor"
+        with pytest.raises(
+            ConfigError, match=r"database\.url: found a role without .*\(permission denied for schema public"
+        ):
+            await migrate(other_role, [A])
+        await migrate(url, [A])
+        with pytest.raises(ConfigError, match="permission denied for table schema_migration"):
+            await migrate(other_role, [A])
+
+
+async def test_a_schema_of_another_application_is_left_alone(empty_database_url: str) -> None:
+    await migrate(empty_database_url, [A])
+    foreign = r'found .* another application.*"a" already exists, at the migration crm_sync/0001'
+    with pytest.raises(ConfigError, match=foreign):
+        await migrate(empty_database_url, [A, migration(1, "CREATE TABLE a (x text)", "crm_sync")])
+    assert await rows(empty_database_url, "SELECT n FROM a") == [(1,)]
 
 
 async def test_ten_at_once_apply_each_file_once(empty_database_url: str) -> None:
