@@ -15,8 +15,13 @@ from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
 async def absorbs(conn: Connection, arrival: Arrival) -> bool:
     """Whether an active alarm that needs a case opens none: its incident's major case speaks for it, or it waits."""
     notice = arrival.notice
+    incident_id = notice.incident_id
+    if incident_id is None and notice.is_renewed:  # an incident may have claimed it since it was told of
+        incident_id = await major_queries.incident_of(conn, notice.alarm_id)
+    if incident_id is not None and await _joins(conn, incident_id, arrival):
+        return True
     if notice.incident_id is not None:
-        return await _joins(conn, notice.incident_id, arrival)
+        return False
     if notice.hold_until_s is not None and not arrival.has_ended:
         return await _waits(conn, arrival, notice.hold_until_s)
     if notice.severity == "critical":  # it has grown graver while it waited

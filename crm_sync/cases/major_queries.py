@@ -195,6 +195,15 @@ async def is_held(conn: Connection, alarm_id: str) -> bool:
     return await (await conn.execute(_IS_HELD, [alarm_id])).fetchone() == (True,)
 
 
+_INCIDENT_OF: Final[LiteralString] = "SELECT incident_id FROM case_alarm WHERE alarm_id = %s"
+
+
+async def incident_of(conn: Connection, alarm_id: str) -> str | None:
+    """The incident that an alarm is part of, or was."""
+    row = await (await conn.execute(_INCIDENT_OF, [alarm_id])).fetchone()
+    return None if row is None else row[0]
+
+
 # Of an alarm that more is to be told of, the inbox is worked first: it may be over.
 _TAKE_DUE: Final[LiteralString] = """
 WITH due AS (

@@ -245,6 +245,28 @@ async def test_who_waited_for_the_cohort_gets_a_case_when_nothing_comes_of_it(pl
         assert len(await world.cases(major=False)) == 2
 
 
+async def test_who_waits_no_more_just_as_the_incident_is_told_is_its_member(plain_database_url: str) -> None:
+    async with fleet(plain_database_url) as world, world.running():
+        await roll_out(world, 60)
+        await fall_ill(world, *([device] for device in world.kettles[:3]))
+        world.later(60.0)
+        ill = {"firmware": "2.0", **reading(world.at_s, celsius=HIGH + 1)}
+        await world.rig.send(*(world.rig.packet(device, ill) for device in world.kettles[3:40]))
+        assert [row[-1] for row in await world.rig.rows(INCIDENTS)] == ["open"]  # and its notice waits to be worked
+        world.later(2 * HOUR_S)
+        async with world.world.pool.connection() as conn, conn.transaction():
+            assert await release_due(conn, NOW_S + world.at_s) == 2
+        await world.work()
+        ((parent,),) = await world.rig.rows(
+            "SELECT DISTINCT parent_id IS NOT NULL FROM service_case WHERE device_id ^@ 'k'"
+        )
+        assert parent
+        assert (len(await world.cases(major=True)), len(await world.cases(major=False))) == (1, 1)
+        assert await world.rig.rows("SELECT DISTINCT suppressed FROM case_alarm WHERE case_id IS NULL") == [
+            ("incident",)
+        ]
+
+
 async def test_when_it_is_over_the_major_case_is_resolved_and_who_is_left_gets_a_case(plain_database_url: str) -> None:
     async with fleet(plain_database_url) as world, world.running():
         await roll_out(world, 60)
