@@ -63,11 +63,12 @@ async def migrate(conninfo: str, migrations: Sequence[Migration] | None = None) 
     """Apply what is pending, in order, and return its labels; a second caller waits, and finds nothing left to do.
 
     Creates the TimescaleDB extension first, where the database has it. Raises ConfigError when the database does
-    not fit these files, Retryable when it cannot be reached.
+    not fit, Retryable when it cannot be reached.
     """
     known = read_migrations() if migrations is None else migrations
     async with _session(conninfo) as conn, _only_one_at_a_time(conn):
         has_timescaledb = await create_extension(conn)
+        await require_functions(conn)
         with _in_words("the table schema_migration"):
             await create_ledger(conn)
             applied = await applied_checksums(conn)
@@ -99,7 +100,9 @@ async def pending(conninfo: str, migrations: Sequence[Migration] | None = None) 
     """The labels of what `migrate` would apply; changes nothing. Raises as `migrate` does."""
     known = read_migrations() if migrations is None else migrations
     async with _session(conninfo) as conn:
-        applied = await applied_checksums(conn) if await has_ledger(conn) else {}
+        await require_functions(conn)
+        with _in_words("the table schema_migration"):
+            applied = await applied_checksums(conn) if await has_ledger(conn) else {}
         has_timescaledb = await can_create_extension(conn)
         return [migration.label for migration in _pending(known, applied, has_timescaledb=has_timescaledb)]
 
@@ -159,6 +162,21 @@ async def _session(conninfo: str) -> AsyncGenerator[AsyncConnection[TupleRow]]:
         raise Retryable("database_unreachable", str(error)) from error
     async with conn:
         yield conn
+
+
+HIDDEN_EXTENSION = """
+SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+WHERE e.extname = 'timescaledb' AND n.nspname <> ALL (current_schemas(true))
+"""
+
+
+async def require_functions(conn: AsyncConnection[TupleRow]) -> None:
+    """See to it that TimescaleDB's functions are found without their schema's name. Raises ConfigError."""
+    schema = await _one(conn, HIDDEN_EXTENSION)
+    if schema is not None:
+        found = f"a search_path without {schema}, the schema in which TimescaleDB is"
+        allowed = f"one that ends with it: ALTER ROLE … SET search_path = …, {schema}"
+        raise ConfigError([Fault("database.url", found, allowed)])
 
 
 # Tried again and again rather than waited for: a session that waits for a lock holds a snapshot, for which CREATE INDEX

@@ -10,7 +10,7 @@ from typing import Final
 import psycopg
 from psycopg import AsyncConnection
 
-from devices.errors import CareloopError
+from devices.errors import CareloopError, ConfigError
 from gateway.database.connect import embedded_folder, is_embedded, reachable_url
 from gateway.database.edition import EditionKind, can_create_extension, detect_edition
 from gateway.database.embedded import read_url
@@ -44,9 +44,9 @@ async def examine_database(settings: Settings) -> list[Finding]:
             findings = [await _edition(conn)]
             findings += _server(await _asked(conn), settings)
             findings += [await _answers(conn), await _disk(conn), await _vacuum(conn)]
-            waiting = await pending(url)
-            findings.append(_schema(waiting))
-            if not waiting:
+            schema = await _schema(url)
+            findings.append(schema)
+            if schema.ok:
                 findings += await _contents(conn, settings)
     except (CareloopError, psycopg.Error) as error:
         says = " ".join(str(error).split())
@@ -151,7 +151,12 @@ async def _vacuum(conn: Connection) -> Finding:
     return judge("database vacuum", says or "autovacuum keeps up", fix, ok=not neglected)
 
 
-def _schema(waiting: list[str]) -> Finding:
+async def _schema(url: str) -> Finding:
+    try:
+        waiting = await pending(url)
+    except ConfigError as error:
+        (fault, *_) = error.faults
+        return Finding("schema", ok=False, says=fault.found, fix=fault.allowed)
     says = f"wait to be applied: {', '.join(waiting)}" if waiting else "up to date"
     return judge("schema", says, "run `careloop migrate`, or start the gateway", ok=not waiting)
 

@@ -58,6 +58,17 @@ async def test_a_database_without_our_schema_and_one_that_is_not_there_are_told(
     assert "terces" not in nowhere["database"].says
 
 
+async def test_a_schema_that_does_not_fit_is_told_beside_the_rest(plain_database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(plain_database_url) as conn:
+        await conn.execute("UPDATE schema_migration SET version = 9999 WHERE (package, version) = ('gateway', 1)")
+    found = await database(plain_database_url)
+    assert found["database answers"].says
+    assert (found["schema"].ok, found["schema"].says) == (
+        False,
+        "a schema whose gateway migration 9999 this careloop does not know",
+    )
+
+
 async def test_a_server_without_autovacuum_and_with_few_connections_is_told(service_folder: Path) -> None:
     settings = {"autovacuum": "off", "max_connections": "12"}
     with EmbeddedPostgres(service_folder / "neglected", settings=settings) as server:

@@ -29,7 +29,8 @@ HYPERTABLE = migration(
 
 async def rows(url: str, query: str) -> list[TupleRow]:
     async with await AsyncConnection.connect(url) as conn:
-        return await (await conn.execute(query.encode())).fetchall()
+        cursor = await conn.execute(query.encode())
+        return await cursor.fetchall() if cursor.description else []
 
 
 async def test_applies_what_is_pending_once(empty_database_url: str) -> None:
@@ -109,6 +110,21 @@ async def test_hypertables_wait_for_timescaledb(empty_database_url: str) -> None
     expected = ["gateway/0004_test"] if edition.kind is EditionKind.TIMESCALEDB else []
     assert applied == ["devices/0001_test", *expected]
     assert await migrate(empty_database_url, [A, HYPERTABLE]) == []
+
+
+async def test_timescaledb_in_a_schema_that_is_not_searched_is_told(timescale_server: DatabaseServer) -> None:
+    """As where a company's database has the extension in `public`, and careloop a schema of its own."""
+    with timescale_server.fresh_database(is_empty=True) as url:
+        await rows(url, "CREATE EXTENSION timescaledb")
+        await rows(url, "CREATE SCHEMA own")
+        for ask in (migrate, pending):
+            with pytest.raises(ConfigError, match="a search_path without public, the schema in which TimescaleDB is"):
+                await ask(f"{url}?options=-c%20search_path%3Down", [A, HYPERTABLE])
+        assert await migrate(f"{url}?options=-c%20search_path%3Down%2Cpublic", [A, HYPERTABLE]) == [
+            "devices/0001_test",
+            "gateway/0004_test",
+        ]
+        assert await rows(url, "SELECT n FROM own.a") == [(1,)]
 
 
 async def test_an_unreachable_database_may_come_back(free_port: int) -> None:
