@@ -3,7 +3,7 @@
 What lies in the folder:
 
     lock              held by the careloop process that runs the database; its text is that process's id
-    connection.json   port, password and data folder; mode 0600, so that only this user's commands can connect
+    connection.json   port, password and data folder (see `connection_file`); mode 0600, for this user's commands only
     data/             the PostgreSQL cluster (as root possibly elsewhere, see `unprivileged.data_folder`)
     start.log         what PostgreSQL said until its own log took over; that one is in data/log, a file a weekday
 
@@ -13,7 +13,6 @@ starts: its sessions may hold locks for clients that are gone.
 """
 
 import fcntl
-import json
 import os
 import secrets
 import shutil
@@ -23,14 +22,25 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Self
 
 import psycopg
 
-from devices.errors import ConfigError, Fault, Retryable
+from devices.errors import Retryable
+from gateway.database.connection_file import (
+    DATABASE,
+    HOST,
+    USER,
+    Connection,
+    claim,
+    disclaim,
+    read_connection,
+    unusable,
+    write_connection,
+)
 from gateway.database.postmaster import (
     POLL_S,
     ServerLog,
@@ -44,12 +54,6 @@ from gateway.database.postmaster import (
     wait_until,
 )
 from gateway.database.unprivileged import Account, account_for, data_folder, wheel_programs
-
-USER = "careloop"
-DATABASE = "careloop"
-HOST = "127.0.0.1"
-SETTING = "state.folder"
-"""The setting that errors name: the database is kept below it."""
 
 STOP_TIMEOUT_S = 30.0
 PORT_ATTEMPTS = 10
@@ -80,20 +84,6 @@ SERVER_SETTINGS: Mapping[str, str] = MappingProxyType(
         "log_checkpoints": "off",
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """What connection.json holds: all that is needed to connect to the database of a folder."""
-
-    data: str
-    port: int
-    password: str
-
-    @property
-    def url(self) -> str:
-        """The connection as libpq and psycopg take it."""
-        return f"postgresql://{USER}:{self.password}@{HOST}:{self.port}/{DATABASE}"
 
 
 class EmbeddedPostgres:
@@ -146,7 +136,7 @@ class EmbeddedPostgres:
     @property
     def data(self) -> Path:
         """The PostgreSQL data folder."""
-        saved = _read_connection(self.folder)
+        saved = read_connection(self.folder)
         return Path(saved.data) if saved else data_folder(self.folder, account_for(self.folder / "data"))
 
     def start(self, *, at_its_port: bool = False) -> str:
@@ -180,7 +170,9 @@ class EmbeddedPostgres:
     def remove(self) -> None:
         """Stop the server and delete the folder with everything in it, wherever the data was kept."""
         self.stop()
-        shutil.rmtree(self.data, ignore_errors=True)
+        data = self.data
+        shutil.rmtree(data, ignore_errors=True)
+        disclaim(data)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _take_lock(self) -> None:
@@ -190,14 +182,14 @@ class EmbeddedPostgres:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = (self.folder / "lock").open("a+")
         except OSError as error:
-            raise _unusable(f"{self.folder}: {error.strerror}", "a folder that careloop can write to") from error
+            raise unusable(f"{self.folder}: {error.strerror}", "a folder that careloop can write to") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
             lock.close()
-            raise _unusable(
+            raise unusable(
                 f"{self.folder}, whose database is run by another careloop (process {holder})",
                 "a folder of its own for each gateway; or stop the other one first",
             ) from error
@@ -210,7 +202,7 @@ class EmbeddedPostgres:
         account = account_for(self.data)
         programs = self._programs or wheel_programs(account)
         if account is not None and not account.runs(programs / "postgres"):
-            raise _unusable(
+            raise unusable(
                 f"PostgreSQL's programs in {programs}, which its account {account.name} cannot reach",
                 "programs in a folder that everybody may enter",
             )
@@ -230,16 +222,17 @@ class EmbeddedPostgres:
         else:
             raise Retryable("database_not_starting", "others were always faster to take a free port")
         _ensure_database(connection)
-        _write_connection(self.folder, connection)
+        write_connection(self.folder, connection)
+        claim(data, self.folder)
         return connection
 
     def _cluster(self, programs: Path, account: Account | None) -> Connection:
         """What connection.json says, or a new cluster. A port of 0 says that no server has run on it yet."""
-        connection = _read_connection(self.folder)
+        connection = read_connection(self.folder)
         if connection is None:
             data = data_folder(self.folder, account)
             if data.exists():
-                raise _unusable(
+                raise unusable(
                     f"{data}, a database without {self.folder / 'connection.json'}, which holds its password",
                     "the folder with that file restored from a backup; or a new folder",
                 )
@@ -247,7 +240,7 @@ class EmbeddedPostgres:
         data = Path(connection.data)
         if not data.exists():
             if connection.port != 0:
-                raise _unusable(
+                raise unusable(
                     f"{self.folder}, whose database {data} is gone",
                     "the folder restored from a backup; or a new folder",
                 )
@@ -267,7 +260,7 @@ class EmbeddedPostgres:
         connection = Connection(str(data), 0, secrets.token_urlsafe(24))
         try:
             _initdb(programs, workplace, connection.password, account)
-            _write_connection(self.folder, connection)
+            write_connection(self.folder, connection)
             (workplace / "cluster").rename(data)
         finally:
             shutil.rmtree(workplace, ignore_errors=True)
@@ -299,29 +292,10 @@ class EmbeddedPostgres:
 
 def read_url(folder: Path) -> str | None:
     """Where to connect to the database of a folder, for another process of the same user; None when it does not run."""
-    connection = _read_connection(folder)
+    connection = read_connection(folder)
     if connection is None or running_server(Path(connection.data)) is None:
         return None
     return connection.url
-
-
-def _read_connection(folder: Path) -> Connection | None:
-    try:
-        return Connection(**json.loads((folder / "connection.json").read_text()))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as error:
-        raise _unusable(f"{folder / 'connection.json'}: {error}", "the file as careloop wrote it") from error
-
-
-def _write_connection(folder: Path, connection: Connection) -> None:
-    unfinished = folder / "connection.json.new"
-    unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(asdict(connection), file)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(folder / "connection.json")
 
 
 def _initdb(programs: Path, workplace: Path, password: str, account: Account | None) -> None:
@@ -365,7 +339,7 @@ def _check_version(data: Path, programs: Path) -> None:
     said = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True, check=True)
     present = said.stdout.split()[2].partition(".")[0]
     if made_by != present:
-        raise _unusable(
+        raise unusable(
             f"{data}, made by PostgreSQL {made_by}, while this careloop brings PostgreSQL {present}",
             f"a folder made by PostgreSQL {present}; pg_dump from the old version moves the data",
         )
@@ -393,7 +367,3 @@ def _ensure_database(connection: Connection) -> None:
 def replace_database(url: str, database: str) -> str:
     """The same server's URL with another database."""
     return f"{url.rpartition('/')[0]}/{database}"
-
-
-def _unusable(found: str, allowed: str) -> ConfigError:
-    return ConfigError([Fault(SETTING, found, allowed)])

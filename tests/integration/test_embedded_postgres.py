@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from devices.errors import ConfigError, Retryable
+from gateway.database.connection_file import Connection, claim, read_connection, write_connection
 from gateway.database.embedded import EmbeddedPostgres, read_url
 from gateway.database.postmaster import orphans, running_server, wait_until
 from tests.services.folders import find_free_port
@@ -293,3 +294,44 @@ def test_a_terminals_interrupt_does_not_reach_the_server(postgres: EmbeddedPostg
     postgres.start()
     assert postgres.pid is not None
     assert os.getsid(postgres.pid) != os.getsid(0)
+
+
+def test_a_folder_that_was_copied_with_its_data_is_a_database_of_its_own(postgres: EmbeddedPostgres) -> None:
+    query(postgres.start(), "CREATE TABLE whose AS SELECT 'both' AS name")
+    postgres.stop()
+    copied = postgres.folder.with_name("copy")
+    shutil.copytree(postgres.folder, copied, copy_function=shutil.copy2)
+    if os.geteuid() == 0:  # who copies as root says whose it is, as cp -a does
+        owner = postgres.data.stat()
+        for path in [copied / "data", *(copied / "data").rglob("*")]:
+            os.chown(path, owner.st_uid, owner.st_gid)
+    with EmbeddedPostgres(copied) as copy:
+        assert copy.data == copied / "data"
+        assert read_url(postgres.folder) is None, "the original does not run"
+        query(copy.url, "UPDATE whose SET name = 'copy'")
+        assert query(postgres.start(), "SELECT name FROM whose") == "both"
+        assert query(copy.url, "SELECT name FROM whose") == "copy"
+
+
+def test_a_copy_without_the_data_does_not_open_the_original(tmp_path: Path) -> None:
+    original, copied, data = tmp_path / "original", tmp_path / "copy", tmp_path / "elsewhere"
+    for folder in (original, copied, data):
+        folder.mkdir()
+    write_connection(original, Connection(str(data), 5432, "secret"))
+    claim(data, original)
+    shutil.copy(original / "connection.json", copied)
+    assert read_connection(original) == Connection(str(data), 5432, "secret")
+    for look in (lambda: read_url(copied), EmbeddedPostgres(copied).start):
+        with pytest.raises(ConfigError, match=f"a copy of {original} without its data"):
+            look()
+    shutil.rmtree(original)  # so that the folder was moved
+    assert read_connection(copied) == Connection(str(data), 5432, "secret")
+
+
+def test_a_copy_of_the_file_alone_does_not_open_the_original_either(tmp_path: Path) -> None:
+    (tmp_path / "original" / "data").mkdir(parents=True)
+    (tmp_path / "copy").mkdir()
+    write_connection(tmp_path / "original", Connection(str(tmp_path / "original" / "data"), 5432, "secret"))
+    shutil.copy(tmp_path / "original" / "connection.json", tmp_path / "copy")
+    with pytest.raises(ConfigError, match="a copy of"):
+        read_connection(tmp_path / "copy")
