@@ -12,7 +12,7 @@ from devices.errors import QuarantineReason
 from devices.payloads import Bad, Codec
 from devices.payloads.columnar import ABSENT
 from devices.registry.model import Device, FirmwareSeen
-from gateway.intake import Bunch, Mixed, Packet, Piece, Route
+from gateway.intake import Bunch, Kept, Mixed, Packet, Piece, Route
 from gateway.pipeline.batch import Batch
 from gateway.pipeline.columns import Columns, Part
 from gateway.pipeline.packets import Packets, one_of, unmixed
@@ -25,6 +25,7 @@ from gateway.store.rows import MAX_TS_US, MIN_TS_US, NO_SEQ, EventRow, Longs, Qu
 from gateway.store.times import datetime_of
 
 _NO_ROUTE: Final = "no route knows this topic, or its device id is not 1 to 64 of A-Z a-z 0-9 _ -"
+_RETAINED: Final = "retained by the broker, and without a ts: nobody knows of when it is"
 _BEYOND: Final = "ts is not from 1970 to 9999"
 _Decoded = TypeVar("_Decoded")
 _Seat = tuple[Together | None, int]
@@ -41,6 +42,8 @@ def decode_batch(
     packets = Packets(pieces)
     decoding = _Decoding(sources, packets, round((now_s + sources.settings.ingest.far_future) * 1e6), refused or {})
     for start, piece in zip(packets.starts, pieces, strict=False):
+        if isinstance(piece.origin, Kept):
+            decoding.kept.update(range(start, start + len(piece.tokens)))
         if isinstance(piece, Mixed):
             decoding.take_mixed(start, piece)
         else:
@@ -102,6 +105,7 @@ class _Decoding:
         self._refused: list[QuarantineRow] = []
         self._firmware: list[FirmwareSeen] = []
         self._raws = RawElements(packets)
+        self.kept: set[int] = set()  # numbers of packets of which nobody knows when they were sent
 
     def take(self, start: int, bunch: Bunch) -> None:
         """Take a bunch, whose first packet has the number `start`."""
@@ -263,6 +267,10 @@ class _Decoding:
             return
         received_us = round(packet.received_s * 1e6)
         ts_us = told.ts_us
+        if ts_us is None and index in self.kept and packet.route is Route.EVENTS:
+            raw = self._raws.raw(index, element)
+            self._refuse(index, raw, QuarantineReason.BAD_TIMESTAMP, _RETAINED)
+            return
         if ts_us is None:
             ts_us = received_us = self._sources.receipt_times.next_us(packet.device_id, received_us)
         elif not MIN_TS_US <= ts_us <= min(self._latest_us, MAX_TS_US):
@@ -343,9 +351,15 @@ class _Decoding:
         ts_us, received_us = readings.ts_us, readings.received_us
         clockless = np.flatnonzero(ts_us == ABSENT).tolist()
         received_us = received_us + (ts_us == received_us)
+        keep = np.ones(len(ts_us), np.bool_)
         if clockless:
             ts_us = ts_us.copy()
             for position in clockless:
+                if self.kept and (index := int(readings.packet[position])) in self.kept:
+                    keep[position] = False
+                    raw = self._raws.raw(index, int(readings.element[position]))
+                    self._refuse(index, raw, QuarantineReason.BAD_TIMESTAMP, _RETAINED)
+                    continue
                 ts_us[position] = received_us[position] = self._sources.receipt_times.next_us(
                     readings.device_id(position), int(received_us[position])
                 )
@@ -355,7 +369,8 @@ class _Decoding:
             device = self._devices.get(device_id) if known is None or known[0] != told else None
             if device is not None:
                 self._note_firmware(device, told, int(ts_us[position]), int(readings.received_us[position]))
-        return replace(readings, ts_us=ts_us, received_us=received_us)
+        timed = replace(readings, ts_us=ts_us, received_us=received_us)
+        return timed if keep.all() else timed.take(keep)
 
     def _first_rows(self, whole: Iterable[Readings]) -> Longs:
         """The arrival position of each packet's first element, int64[packets]: a place for every element told."""

@@ -1,7 +1,7 @@
 """Readings go in through the pipeline and are stored once, judged once and acknowledged after that."""
 
 from devices.errors import QuarantineReason
-from gateway.intake import Route
+from gateway.intake import Kept, Route, Verdict
 from tests.ingest.rig import NOW_S, Rig, reading
 
 
@@ -38,6 +38,36 @@ async def test_absent_metrics_fill_in_and_different_values_are_a_conflict(databa
     assert rows == [(20.5, 3.0, {"ph": 7.0})]
     assert quarantine == [("k1", "conflict", "celsius is stored as 20.5 for this time; told as 99.0")]
     assert [entry[2] for entry in rig.recorder.told()["k1"]] == [{"celsius": 20.5}, {"boils": 3.0}]
+
+
+async def test_what_a_broker_had_kept_without_a_time_is_of_no_known_moment(database_url: str) -> None:
+    verdicts: list[Verdict] = []
+    async with Rig(database_url, devices={"k1": "kettle", "a1": None}).running() as rig:
+        for _ in range(2):  # as at each start
+            verdicts = await rig.send(
+                *(
+                    bunch._replace(origin=Kept(bunch.origin))
+                    for bunch in (
+                        rig.packet("k1", {"metrics": {"boils": 3}}),
+                        rig.packet("k1", [reading(0, boils=3), {"metrics": {"boils": 4}}]),
+                        rig.packet("a1", {"code": "boiled_dry"}, Route.EVENTS),
+                        rig.packet("a1", b"online", Route.STATUS),
+                    )
+                )
+            )
+        rig.clock.at_s += 60
+        await rig.tell("k1", {"metrics": {"boils": 3}})
+        boils = await rig.rows("SELECT boils, ts = received_at FROM reading_kettle ORDER BY ts")
+        kept = await rig.rows("SELECT device_id, reason, raw, seen FROM quarantine ORDER BY device_id, raw")
+        events = await rig.rows("SELECT count(*) FROM device_event")
+    assert [(verdict.quarantined, verdict.duplicates) for verdict in verdicts] == [(1, 0), (1, 1), (1, 0), (0, 0)]
+    assert sorted(boils) == [(3.0, False), (3.0, True)], "with a time once, and what is of now"
+    assert kept == [
+        ("a1", "bad_timestamp", b'{"code": "boiled_dry"}', 2),
+        ("k1", "bad_timestamp", b'{"metrics": {"boils": 3}}', 2),
+        ("k1", "bad_timestamp", b'{"metrics": {"boils": 4}}', 2),
+    ]
+    assert events == [(0,)]
 
 
 async def test_alarms_reach_the_crm_side_in_the_same_transaction(database_url: str) -> None:

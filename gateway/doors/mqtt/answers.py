@@ -7,7 +7,7 @@ from typing import Final
 from gateway.doors.mqtt import properties
 from gateway.doors.mqtt.codes import MQTT_5, PacketType, Property, ReasonCode
 from gateway.doors.mqtt.fields import Fields, malformed, protocol_error
-from gateway.doors.mqtt.packets import Messages, Publishes, Violation
+from gateway.doors.mqtt.packets import Messages, Publishes, Retained, Violation
 
 _SERVER_UNAVAILABLE: Final = 0x88
 _SAID_BY_BROKERS: Final = {
@@ -71,7 +71,7 @@ class Dismissal:
 
 
 Answer = Connack | Suback | Pingresp | Dismissal
-FromBroker = Messages | Publishes | Answer | Violation
+FromBroker = Messages | Retained | Publishes | Answer | Violation
 
 
 def say(code: int, detail: str = "") -> str:

@@ -17,7 +17,8 @@ class Cut(NamedTuple):
 def cut_publishes(data: bytes, end: int, version: int) -> Cut:
     """Cut plain PUBLISHes out of a read of `end` bytes, up to the first packet that is none, or not whole.
 
-    Plain is a PUBLISH at QoS 0 or 1 that is not sent again, has a topic and no properties, and is as it should be.
+    Plain is a PUBLISH at QoS 0 or 1 that is neither sent again nor retained, has a topic and no properties, and is as
+    it should be.
     """
     topics: list[bytes] = []
     packet_ids: list[int] = []
@@ -27,7 +28,7 @@ def cut_publishes(data: bytes, end: int, version: int) -> Cut:
     while end - position >= 4:
         first, start, size = data[position], position + 2, data[position + 1]
         qos = first >> 1 & 3
-        if first >> 4 != 3 or first & 8 or qos > 1:
+        if first >> 4 != 3 or first & 9 or qos > 1:
             break
         if size > 0x7F:
             high = data[start]

@@ -17,6 +17,14 @@ class Publishes(NamedTuple):
     payloads: list[bytes]
 
 
+class Retained(NamedTuple):
+    """A message that a broker had kept, and gives to whoever subscribes."""
+
+    topic: str
+    packet_id: int  # 0 at QoS 0
+    payload: bytes
+
+
 class Messages(NamedTuple):
     """Messages on any topics that follow each other, at least one; every list has an entry for each."""
 

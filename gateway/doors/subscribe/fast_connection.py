@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -12,7 +13,7 @@ from gateway.doors.mqtt.answers import Answer, Connack, Dismissal, FromBroker, P
 from gateway.doors.mqtt.broker_stream import BrokerStream
 from gateway.doors.mqtt.codes import MQTT_5, ReasonCode
 from gateway.doors.mqtt.native import CutMixed
-from gateway.doors.mqtt.packets import Messages, Publishes, Violation
+from gateway.doors.mqtt.packets import Messages, Publishes, Retained, Violation
 from gateway.doors.reading import Hold, Reading
 from gateway.doors.settings import SubscribeSettings
 from gateway.doors.sparing import Log
@@ -20,7 +21,7 @@ from gateway.doors.subscribe.in_order import InOrder
 from gateway.doors.subscribe.low_water import LowWater
 from gateway.doors.subscribe.retry import BrokerLost
 from gateway.doors.subscribe.topics import RememberedTopics
-from gateway.intake import Intake, Mixed, Verdict
+from gateway.intake import Intake, Kept, Mixed, Verdict
 
 _LINGER_S: Final = 2.0
 """How long the broker may take to read our last words."""
@@ -93,6 +94,7 @@ class FastConnection(asyncio.Protocol):
         self._unanswered = 0  # pings since anything was heard
         self._unsettled = 0  # of this connection
         self._order = InOrder()
+        self._kept = Kept(self)  # of what the broker had kept
         self._has_answered = False
         self._has_moved = False  # since the patience timer looked
         self._is_full = False
@@ -154,33 +156,41 @@ class FastConnection(asyncio.Protocol):
         topics: list[str] = []
         packet_ids: list[int] = []
         payloads: list[bytes] = []
+        kept: set[int] = set()  # which of them the broker had kept
         others: list[Answer | Violation] = []
         for packet in packets:
             if isinstance(packet, Messages | Publishes):
                 topics += packet.topics if isinstance(packet, Messages) else repeat(packet.topic, len(packet.payloads))
                 packet_ids += packet.packet_ids
                 payloads += packet.payloads
+            elif isinstance(packet, Retained):
+                kept.add(len(topics))
+                topics.append(packet.topic)
+                packet_ids.append(packet.packet_id)
+                payloads.append(packet.payload)
             else:
                 others.append(packet)
         if topics:
-            self._submit(topics, packet_ids, payloads)
+            self._submit(topics, packet_ids, payloads, kept)
         for other in others:
             if not self.ended.done():
                 self._answer(other)
 
-    def _pieces(self, topics: list[str], packet_ids: list[int], payloads: list[bytes]) -> list[Mixed]:
+    def _pieces(
+        self, topics: list[str], packet_ids: list[int], payloads: list[bytes], kept: AbstractSet[int]
+    ) -> list[Mixed]:
         """Messages one after the other, in as few pieces as what they carry allows."""
         routes, device_ids, codecs = zip(*self._context.topics.match_all(topics), strict=True)
         received_s = self._context.now_s()
         count = len(topics)
-        if routes.count(routes[0]) == codecs.count(codecs[0]) == count:
+        if not kept and routes.count(routes[0]) == codecs.count(codecs[0]) == count:
             return [Mixed(self, routes[0], device_ids, topics, codecs[0], received_s, packet_ids, payloads)]
-        kinds = list(zip(routes, codecs, strict=True))
+        kinds = [(*kind, at in kept) for at, kind in enumerate(zip(routes, codecs, strict=True))]
         ends = [end for end in range(1, count) if kinds[end] != kinds[end - 1]]
         cuts = [slice(at, end) for at, end in zip([0, *ends], [*ends, count], strict=True)]
         return [
             Mixed(
-                self,
+                self._kept if cut.start in kept else self,
                 routes[cut.start],
                 device_ids[cut],
                 topics[cut],
@@ -192,7 +202,7 @@ class FastConnection(asyncio.Protocol):
             for cut in cuts
         ]
 
-    def _submit(self, topics: list[str], packet_ids: list[int], payloads: list[bytes]) -> None:
+    def _submit(self, topics: list[str], packet_ids: list[int], payloads: list[bytes], kept: AbstractSet[int]) -> None:
         counters, stream = self._counters, self._stream
         self._has_moved = True
         counters.received += len(packet_ids)
@@ -203,7 +213,7 @@ class FastConnection(asyncio.Protocol):
         self._idle.clear()
         if self._context.is_much_unsettled:
             self._reading.hold(Hold.WINDOW)
-        if not self._context.intake.submit(self._pieces(topics, packet_ids, payloads)) and not self._is_full:
+        if not self._context.intake.submit(self._pieces(topics, packet_ids, payloads, kept)) and not self._is_full:
             self._is_full = True
             self._context.intake.when_ready(self._have_room)
             if self.is_subscribed:

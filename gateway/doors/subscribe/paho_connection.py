@@ -19,7 +19,7 @@ from gateway.doors.routes import Match
 from gateway.doors.settings import SubscribeSettings
 from gateway.doors.subscribe.in_order import InOrder
 from gateway.doors.subscribe.retry import BrokerLost
-from gateway.intake import Bunch, Verdict
+from gateway.intake import Bunch, Kept, Verdict
 
 _MOST_PACKETS: Final = 500
 """Packets read in one go, before anything else is looked after."""
@@ -58,6 +58,7 @@ class BrokerConnection:
         self._settled: deque[int] = deque()
         self._answers: deque[tuple[str, bytes]] = deque()
         self._order = InOrder()
+        self._kept = Kept(self)  # of what the broker had kept
         self._received: list[Bunch] = []
         self._received_s = 0.0
         self._ended = ""
@@ -205,7 +206,8 @@ class BrokerConnection:
             self._order.received((token,))
         self.redelivered += message.dup
         tokens, payloads = [token], [bytes(message.payload)]
-        self._received.append(Bunch(self, route, device_id, topic, codec, self._received_s, tokens, payloads))
+        origin = self._kept if message.retain else self
+        self._received.append(Bunch(origin, route, device_id, topic, codec, self._received_s, tokens, payloads))
 
     def _on_disconnect(
         self, _client: Client, _data: object, flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from devices.errors import ConfigError
-from gateway.intake import Route
+from gateway.intake import Kept, Route
 from tests.doors import raw
 from tests.doors.intake import HeldIntake, eventually
 from tests.doors.proxy import proxied
@@ -191,6 +191,23 @@ async def test_retained_messages_come_once(mosquitto: Mosquitto, engine: str) ->
             await eventually(lambda: b"{}" in intake.payloads)  # noqa: B023
             again = subscription.stats.redelivered  # by a broker that was stopped before it read our acknowledgement
             assert intake.payloads == [b"online"] * (1 + again) + [b"{}"]
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_what_the_broker_had_kept_is_told_from_what_is_of_now(
+    mosquitto: Mosquitto, engine: str, protocol: str
+) -> None:
+    intake = HeldIntake(at_once=True)
+    for qos in ("0", "1"):
+        publish(mosquitto, "kept", topic=f"devices/d{qos}/telemetry", more=("-r", "-q", qos))
+    async with subscribed(intake, mosquitto.port, engine=engine, protocol=protocol) as subscription:
+        await eventually(lambda: len(intake.packets) == 2)
+        publish(mosquitto, "now", topic="devices/d1/telemetry", more=("-r",))
+        await eventually(lambda: len(intake.packets) == 3)
+        await eventually(lambda: subscription.stats.unsettled == 0)
+        assert subscription.stats.acknowledged == 2
+    found = sorted((packet.device_id, packet.payload, isinstance(packet.origin, Kept)) for packet in intake.packets)
+    assert found == [("d0", b"kept", True), ("d1", b"kept", True), ("d1", b"now", False)]
 
 
 async def test_an_older_broker_is_spoken_to_in_3_1_1(mosquitto: Mosquitto, engine: str) -> None:

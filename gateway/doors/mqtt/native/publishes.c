@@ -36,6 +36,7 @@ typedef struct {
 static int find(const uint8_t *data, ptrdiff_t at, ptrdiff_t end, const Kind *kind, Place *place) {
     if (end - at < 4) return 0;
     const int qos = data[at] >> 1 & 3;
+    if (data[at] & 1 && !kind->may_be_again) return 0; /* kept by a broker: not of now */
     if (data[at] >> 4 != 3 || qos > 1 || (data[at] & 8 && !(kind->may_be_again && qos))) return 0;
     ptrdiff_t start = at + 2, size = data[at + 1];
     if (size > 0x7f) {
