@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 
 import psycopg
 import pytest
@@ -296,21 +297,22 @@ def test_a_terminals_interrupt_does_not_reach_the_server(postgres: EmbeddedPostg
     assert os.getsid(postgres.pid) != os.getsid(0)
 
 
-def test_a_folder_that_was_copied_with_its_data_is_a_database_of_its_own(postgres: EmbeddedPostgres) -> None:
-    query(postgres.start(), "CREATE TABLE whose AS SELECT 'both' AS name")
-    postgres.stop()
-    copied = postgres.folder.with_name("copy")
-    shutil.copytree(postgres.folder, copied, copy_function=shutil.copy2)
-    if os.geteuid() == 0:  # who copies as root says whose it is, as cp -a does
-        owner = postgres.data.stat()
-        for path in [copied / "data", *(copied / "data").rglob("*")]:
-            os.chown(path, owner.st_uid, owner.st_gid)
-    with EmbeddedPostgres(copied) as copy:
-        assert copy.data == copied / "data"
-        assert read_url(postgres.folder) is None, "the original does not run"
-        query(copy.url, "UPDATE whose SET name = 'copy'")
-        assert query(postgres.start(), "SELECT name FROM whose") == "both"
+def test_a_folder_that_was_copied_with_its_data_is_a_database_of_its_own(service_folder: Path) -> None:
+    folder = Path(mkdtemp(prefix="copied-", dir=service_folder))
+    folder.chmod(0o711)  # so that the data lies within, whoever runs this
+    original, copy = EmbeddedPostgres(folder / "original"), EmbeddedPostgres(folder / "copy")
+    try:
+        query(original.start(), "CREATE TABLE whose AS SELECT 'both' AS name")
+        original.stop()
+        assert original.data == original.folder / "data"
+        subprocess.run(["/bin/cp", "-a", original.folder, copy.folder], check=True, timeout=PATIENCE_S)
+        query(copy.start(), "UPDATE whose SET name = 'copy'")
+        assert read_url(original.folder) is None, "it does not run"
+        assert query(original.start(), "SELECT name FROM whose") == "both"
         assert query(copy.url, "SELECT name FROM whose") == "copy"
+    finally:
+        copy.remove()
+        original.remove()
 
 
 def test_a_copy_without_the_data_does_not_open_the_original(tmp_path: Path) -> None:
