@@ -112,12 +112,7 @@ class DeliverySettings(_Section):
     @field_validator("secret", "previous_secret", "callback_secret")
     @classmethod
     def _is_a_secret(cls, secret: SecretStr) -> SecretStr:
-        if secret.get_secret_value():
-            try:
-                parse_secret(secret.get_secret_value())
-            except ValueError as error:
-                raise fault("a text that is none", str(error)) from None
-        return secret
+        return must_be_a_secret(secret)
 
     @model_validator(mode="after")
     def _may_be_reached(self) -> "DeliverySettings":
@@ -140,6 +135,16 @@ class DeliverySettings(_Section):
             if given.get_secret_value() and file:
                 raise fault(f"both {name} and {name}_file", "exactly one of them", name)
         return self
+
+
+def must_be_a_secret(secret: SecretStr) -> SecretStr:
+    """The secret, where it is left out or one that signs; else the fault of its setting, which does not show it."""
+    if secret.get_secret_value():
+        try:
+            parse_secret(secret.get_secret_value())
+        except ValueError as error:
+            raise fault("a text that is none", str(error)) from None
+    return secret
 
 
 def fault(found: str, allowed: str, *field: str) -> ValidationError:

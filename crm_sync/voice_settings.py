@@ -4,8 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from crm_sync.endpoints import fault
-from crm_sync.signing import parse_secret
+from crm_sync.endpoints import fault, must_be_a_secret
 from devices.profiles.model import SpanS
 
 
@@ -24,12 +23,7 @@ class VoiceSettings(BaseModel):
     @field_validator("secret", "previous_secret")
     @classmethod
     def _is_a_secret(cls, secret: SecretStr) -> SecretStr:
-        if secret.get_secret_value():
-            try:
-                parse_secret(secret.get_secret_value())
-            except ValueError as error:
-                raise fault("a text that is none", str(error)) from None
-        return secret
+        return must_be_a_secret(secret)
 
     @field_validator("base_url")
     @classmethod

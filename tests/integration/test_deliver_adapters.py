@@ -8,7 +8,6 @@ import pytest
 from crm_sync.adapters.contract import (
     OWN_LIMIT,
     Capabilities,
-    CrmAdapter,
     Delivery,
     Health,
     Limited,
@@ -16,12 +15,10 @@ from crm_sync.adapters.contract import (
     Outcome,
     Result,
 )
-from crm_sync.delivery.breaker import Breaker
-from crm_sync.delivery.channels import Channel
 from crm_sync.delivery.replay import replay
 from crm_sync.settings import MessageType
 from devices.errors import Retryable
-from tests.services.delivery_rig import Rig, endpoint, message, open_rig
+from tests.services.delivery_rig import Rig, message, open_rig_of
 
 UNKNOWN = Outcome(Result.UNKNOWN, "timeout")
 OK = Outcome(Result.OK, "created", external_id="T-1")
@@ -69,10 +66,7 @@ def crm() -> Crm:
 
 @pytest.fixture
 async def rig(plain_database_url: str, crm: Crm) -> AsyncIterator[Rig]:
-    settings = endpoint("http://127.0.0.1:9/never-called")
-    async with open_rig(plain_database_url) as rig:
-        adapter: CrmAdapter = crm
-        rig.channels.append(Channel(settings, adapter, Breaker(settings.breaker)))
+    async with open_rig_of(plain_database_url, crm) as rig:
         yield rig
 
 

@@ -5,12 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from crm_sync.adapters.contract import PARENT_UNKNOWN, Capabilities, CrmAdapter, Delivery, Health, Outcome, Result
-from crm_sync.delivery.breaker import Breaker
-from crm_sync.delivery.channels import Channel
+from crm_sync.adapters.contract import PARENT_UNKNOWN, Capabilities, Delivery, Health, Outcome, Result
 from crm_sync.delivery.records import EndpointStatus, list_endpoints
 from crm_sync.settings import MessageType
-from tests.services.delivery_rig import Rig, endpoint, message, open_rig
+from tests.services.delivery_rig import Rig, message, open_rig_of
 
 REFUSED = Outcome(Result.AUTH, "http_401", status=401)
 NO_TOKEN = Outcome(Result.AUTH, "no_token", status=400)
@@ -51,10 +49,7 @@ def crm() -> Crm:
 
 @pytest.fixture
 async def rig(plain_database_url: str, crm: Crm) -> AsyncIterator[Rig]:
-    settings = endpoint("http://127.0.0.1:9/never-called")
-    async with open_rig(plain_database_url) as rig:
-        adapter: CrmAdapter = crm
-        rig.channels.append(Channel(settings, adapter, Breaker(settings.breaker)))
+    async with open_rig_of(plain_database_url, crm) as rig:
         yield rig
 
 

@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from crm_sync.adapters.contract import CrmAdapter
 from crm_sync.adapters.webhook import WebhookAdapter
 from crm_sync.delivery.breaker import Breaker
 from crm_sync.delivery.channels import Channel
@@ -153,3 +154,12 @@ async def open_rig(
         yield Rig(pool, channels, hands)
         for adapter in adapters:
             await adapter.close()
+
+
+@asynccontextmanager
+async def open_rig_of(database_url: str, adapter: CrmAdapter) -> AsyncGenerator[Rig]:
+    """A rig whose one channel is an adapter of the test's own; nothing is sent to anybody."""
+    settings = endpoint("http://127.0.0.1:9/never-called")
+    async with open_rig(database_url) as rig:
+        rig.channels.append(Channel(settings, adapter, Breaker(settings.breaker)))
+        yield rig
