@@ -19,7 +19,7 @@ from crm_sync.policy.hold_out import is_held_out
 from crm_sync.policy.model import Reason, SendDecision, Verdict
 from crm_sync.policy.switches import EVERY, Switch, release, throw
 from devices.errors import CareloopError
-from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, notice, open_world
+from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, notice, open_world, scale
 
 SEND = SendDecision(Verdict.SEND)
 AT = datetime.fromtimestamp(NOON, UTC)
@@ -30,12 +30,6 @@ async def world(plain_database_url: str) -> AsyncIterator[CaseWorld]:
     async with open_world(plain_database_url) as opened:
         await opened.grant("email")
         yield opened
-
-
-def scale(at_s: float = NOON, **changes: Any) -> Any:
-    """Limescale, for which the playbook has a message to the owner by email."""
-    values = {"watch": "heats-slowly", "problem": "limescale", "metric": "heat_up_time", "severity": "minor"}
-    return notice(at_s=at_s, **(values | changes))
 
 
 def brewing(at_s: float = NOON, **changes: Any) -> Any:

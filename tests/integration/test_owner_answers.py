@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from crm_sync.settings import CrmSettings
 from gateway.api.answers import answers_router
-from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, endpoint, notice, open_world
+from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, endpoint, open_world, scale
 
 SECRET = f"whsec_{base64.b64encode(bytes(32)).decode()}"
 VOICE = {"base_url": "https://care.example.com", "secret": SECRET}
@@ -22,11 +22,6 @@ async def world(plain_database_url: str) -> AsyncIterator[CaseWorld]:
     async with open_world(plain_database_url, voice=VOICE, outreach={"caps": [], "debounce": 0}) as opened:
         await opened.grant("email")
         yield opened
-
-
-def scale(at_s: float = NOON, **changes: Any) -> Any:
-    values = {"watch": "heats-slowly", "problem": "limescale", "metric": "heat_up_time", "severity": "minor"}
-    return notice(at_s=at_s, **(values | changes))
 
 
 async def link(world: CaseWorld) -> str:

@@ -21,7 +21,7 @@ from crm_sync.owners.told import Contacted, HumanCase, LeaveAlone, OwnerNews
 from crm_sync.records.owner_polling import OwnerPolling
 from crm_sync.settings import EndpointSettings
 from crm_sync.signing import parse_secret, sign
-from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, endpoint, notice, open_world
+from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, endpoint, open_world, scale
 from tests.services.people import wording
 
 REAL_S = 1_800_000_000.0
@@ -33,11 +33,6 @@ async def world(plain_database_url: str) -> AsyncIterator[CaseWorld]:
     async with open_world(plain_database_url) as opened:
         await opened.grant("email")
         yield opened
-
-
-def scale(at_s: float = NOON, **changes: Any) -> Any:
-    values = {"watch": "heats-slowly", "problem": "limescale", "metric": "heat_up_time", "severity": "minor"}
-    return notice(at_s=at_s, **(values | changes))
 
 
 async def call(world: CaseWorld, type_: str, /, *, message_id: str = "", **data: Any) -> CallbackAnswer:

@@ -2,12 +2,11 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
 from crm_sync.policy.model import Reason, SendDecision, Verdict
-from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, endpoint, notice, open_world
+from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, endpoint, open_world, scale
 
 NIGHT = NOON + 10 * HOUR  # 22:00 in Berlin
 SEND = SendDecision(Verdict.SEND)
@@ -17,12 +16,6 @@ SEND = SendDecision(Verdict.SEND)
 async def world(plain_database_url: str) -> AsyncIterator[CaseWorld]:
     async with open_world(plain_database_url) as opened:
         yield opened
-
-
-def scale(at_s: float = NOON, **changes: Any) -> Any:
-    """Limescale, for which the playbook has a message to the owner by email."""
-    values = {"watch": "heats-slowly", "problem": "limescale", "metric": "heat_up_time", "severity": "minor"}
-    return notice(at_s=at_s, **(values | changes))
 
 
 async def steps(world: CaseWorld) -> list[tuple[str, str | None]]:

@@ -90,6 +90,12 @@ def notice(**changes: Any) -> AlarmNotice:
     return replace(plain, **changes)
 
 
+def scale(at_s: float = NOON, **changes: Any) -> AlarmNotice:
+    """Limescale, for which the playbook has a message to the owner by email."""
+    values = {"watch": "heats-slowly", "problem": "limescale", "metric": "heat_up_time", "severity": "minor"}
+    return notice(at_s=at_s, **(values | changes))
+
+
 @dataclass
 class CaseWorld:
     """What a test of cases does and looks at."""
