@@ -34,7 +34,8 @@ EXPORT void begin_together(together_t *call) {
     call->sample = call->at = call->which = 0;
 }
 
-enum { SOON = 10, SOONER = 20, SOONEST = 40 }; /* readings ahead whose memory is asked for */
+/* Readings ahead whose memory is asked for: far enough that it is there in time, near enough that it still is. */
+enum { SOON = 3, SOONER = 6, SOONEST = 20 };
 
 typedef struct { double from_s, until_s, hour; int64_t hour_of_day; } hour_clock_t;
 
