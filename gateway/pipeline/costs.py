@@ -45,6 +45,10 @@ class Costs:
             return not self._times.keys().isdisjoint(piece.device_ids)
         return piece.device_id in self._times
 
+    def is_dear(self, device_id: str) -> bool:
+        """Whether a device's last packets cost far more than they looked."""
+        return self._times.get(device_id, 1.0) > _DEAR
+
     def of(self, bunch: Bunch, first: int) -> Sequence[float]:
         """What each of the first packets is expected to cost; at least 1."""
         times = self._times.get(bunch.device_id)

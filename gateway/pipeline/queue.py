@@ -32,6 +32,8 @@ _LEAST_TURN: Final = 32
 one as for many."""
 _NEWCOMERS: Final = 0.75
 """Of a batch: what is left to lanes that have had a turn already, however many others come anew."""
+_DEAR_SHARE: Final = 0.25
+"""Of a batch: what devices may use together whose packets cost far more than they look, so that nobody waits long."""
 _FAR_MORE: Final = 4.0  # than each of the others has waiting
 _LOOK: Final = 0.25  # of a batch's age: how often it is looked whether many keep coming
 _MANY: Final = 100
@@ -222,7 +224,7 @@ class PacketQueue:
 
     def _take_turns(self, room: int, room_bytes: int) -> list[Piece]:
         lanes, saved = self._lanes, self._saved
-        left = _Left(max(room // max(len(lanes), 1), _LEAST_TURN), room, room_bytes)
+        left = _Left(max(room // max(len(lanes), 1), _LEAST_TURN), room, room * _DEAR_SHARE, room_bytes)
         for key in [key for key in lanes if key not in saved]:
             if left.cost <= room * (1 - _NEWCOMERS) or left.size <= 0:
                 break
@@ -233,6 +235,8 @@ class PacketQueue:
             self._take_turn(next(iter(lanes)), left)
             waited = waited + 1 if len(left.taken) == before else 0
             if lanes and waited == len(lanes):
+                if left.dear <= 0 and all(self._costs.is_dear(lane[0].device_id) for lane in lanes.values()):
+                    break
                 self._give_turns(left.turn)
                 waited = 0
         self.packets -= sum([len(piece.tokens) for piece in left.taken])
@@ -245,18 +249,20 @@ class PacketQueue:
         pays = self._saved.pop(key, 0.0) + left.turn
         whole = 0
         for bunch in lane:
-            if left.cost <= 0 or left.size <= 0:
+            is_dear = self._costs.is_dear(bunch.device_id)
+            room = min(left.cost, left.dear) if is_dear else left.cost
+            if room <= 0 or left.size <= 0:
                 break
             costs = list(accumulate(self._costs.of(bunch, int(pays) + 1)))
-            count = _fitting(bunch, bisect_right(costs, min(pays, max(left.cost, costs[0]))), left.size)
+            count = _fitting(bunch, bisect_right(costs, min(pays, max(room, costs[0]))), left.size)
             if not count:
                 break
             pays -= costs[count - 1]
             if count < len(bunch.tokens):
                 part, lane[whole] = _cut(bunch, count)
-                left.take(part, costs[count - 1])
+                left.take(part, costs[count - 1], is_dear=is_dear)
                 break
-            left.take(bunch, costs[count - 1])
+            left.take(bunch, costs[count - 1], is_dear=is_dear)
             whole += 1
         if whole < len(lane):
             self._lanes[key] = lane[whole:]
@@ -298,12 +304,14 @@ class _Left:
 
     turn: float
     cost: float
+    dear: float
     size: int
     taken: list[Bunch] = field(default_factory=list[Bunch])
 
-    def take(self, bunch: Bunch, cost: float) -> None:
+    def take(self, bunch: Bunch, cost: float, *, is_dear: bool) -> None:
         self.taken.append(bunch)
         self.cost -= cost
+        self.dear -= cost * is_dear
         self.size -= _bytes_of(bunch)
 
 
