@@ -18,6 +18,14 @@ DEVICE_WATCHES: Final[Sequence[Watch]] = (
         parameters={"factor": 5.0, "typical": 24.0, "longest": "60h", "warm_up": "10d"},
     ),
     Watch(name="decline", detector="decline", problem="wear", severity=Severity.MINOR),
+    # A sensor that has died while the others live; half a day without one may be a phone in place of a watch.
+    Watch(
+        name="sensors",
+        detector="stuck",
+        problem="sensor",
+        severity=Severity.MINOR,
+        parameters={"lasting": "12h"},
+    ),
     # Raises nothing: it knows since when the device has been heard, before events of a code come for the first time.
     Watch.model_validate({"name": "events", "detector": "event_burst", "event": "*", "for": math.inf}),
 )

@@ -83,7 +83,7 @@ class InWaves:
         there: Mask = np.less_equal(np.abs(values), LARGEST)
         there |= of_device & np.any(there, axis=1, keepdims=True)
         slots = roster.find(lane, wave.seats, there, wave.ts_s)
-        each: Mask = np.eye(len(of_device), dtype=np.bool_)
+        each: Mask = np.eye(len(of_device), dtype=np.bool_)[~of_device]
         # One after the other, where a series is judged beside others of its device.
         for watches in (*(each if lane.station.looks_around else [~of_device]), of_device):
             judged = (slots >= 0) & watches

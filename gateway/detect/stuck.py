@@ -9,6 +9,8 @@ Many series have a value at which they rest: the calories of a body that lies st
 hour. It is found as the value that has most of the repetitions. A run at it says little, and is judged by the runs at
 it before; what is said of all other values is learnt without it. Where it has not shown that value yet, the device's
 other metrics tell: while one of them is at zero and others change, the device lies somewhere, and is not stuck.
+
+A watch without a metric tells of metrics that have gone while the device's others go on (``company.py``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,9 @@ import numpy as np
 
 from devices.profiles.model import Metric
 from gateway.detect.arrays import Floats, Indices, Mask
-from gateway.detect.detector import Batch, Findings, Moment, Parameter, Words
+from gateway.detect.company import COMPANY_FIELDS, SETTLED, explain_company, judge_company
+from gateway.detect.detector import Batch, Findings, Moment, Parameter, Part, Parts, Words
+from gateway.detect.episodes import Phase
 from gateway.detect.exact import exp2_of, log_of
 from gateway.detect.groups import rarely
 from gateway.detect.kinds import LearntKind, tell_kind
@@ -37,7 +41,6 @@ MARGIN: Final = 1.5  # over the longest run so far
 FADED: Final = 0.97  # what remains of the longest run when another ends
 MOST_RECORD: Final = 1.5  # times the run that would have raised an alarm
 TELLING: Final = 2.0  # repetitions that make a run one
-SETTLED: Final = 4.0  # repetitions more than at all other values together: the series rests at this one
 MOST_RESTED: Final = 500.0  # that are counted, so that another value can take its place
 PATIENCE: Final = 10.0  # times as long a run at that value, or one that goes with others' rest
 AS_LONG: Final = 0.5  # of a run: another that is not as long is none
@@ -49,7 +52,7 @@ class Stuck:
     """The likelihood of a run of identical values, by the series' own habit of repeating itself."""
 
     name: Final = "stuck"
-    version: Final = 2
+    version: Final = 3
     kind: Final = Kind.STUCK
     fields: Sequence[Field] = (
         Field("last", initial=np.nan),  # value
@@ -66,6 +69,7 @@ class Stuck:
                 Field("record", "f4", group="run"),  # longest other run so far, fading
             ),
         ),
+        *COMPANY_FIELDS,
     )
     parameters: Sequence[Parameter] = (
         Parameter("unlikely", default=20.0, minimum=1.0),  # nats
@@ -75,6 +79,7 @@ class Stuck:
     )
     evidence_points: Final = 0
     looks_around: Final = True
+    fewest_parts: int = 3
 
     def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
         """A profile tells counters and states, which are never stuck."""
@@ -87,8 +92,10 @@ class Stuck:
         return None
 
     def migrate(self, version: int, saved: Mapping[str, Numeric]) -> Mapping[str, Numeric] | None:
-        """Version 1 had one record for all values, and no more than a guess at where the series rests."""
-        return {name: field for name, field in saved.items() if name != "rest"} if version == 1 else None
+        """Version 1 had one record for all values, and no more than a guess at where the series rests; 2 no company."""
+        if version == 1:
+            return {name: field for name, field in saved.items() if name != "rest"}
+        return saved if version == 2 else None  # noqa: PLR2004 - the version
 
     def judge(self, state: Rows, batch: Batch) -> Findings:
         """Count repetitions. Late samples, and zeros after zeros, say nothing."""
@@ -119,7 +126,8 @@ class Stuck:
             usual = (repeats[touched] > MOST_SHARE) | (falls[touched] < FEW_FALLS)
             length = some["run"].astype(np.float64)
             wrong = (length >= bar) & lasts & ~usual
-            new = np.flatnonzero(wrong & ~batch.firing[touched] & ~rests[touched])
+            is_up = some["phase"] >= Phase.ACTIVE  # its own alarm, not the device's
+            new = np.flatnonzero(wrong & ~is_up & ~rests[touched])
             new = new[length[new] < PATIENCE * bar[new]]
             wrong[new[_others_rest(batch, some.index[new], touched[new], length[new])]] = False
             breach[touched] = wrong
@@ -128,6 +136,14 @@ class Stuck:
         repeats = np.where(changed & ~rests, 1.0 - (1.0 - repeats) * exp2_of(run * LOG2_REST), repeats)
         state["repeats"] = np.where(changed, repeats + RATE * (0.0 - repeats), repeats)
         return Findings(breach, changed, score, judged=counts, began_s=began_s, dismissed=resting)
+
+    def combine(self, state: Rows, parts: Parts, batch: Batch) -> Findings:
+        """Judge devices by the metrics that are missed in the company of the others, once an hour."""
+        return judge_company(state, parts, batch)
+
+    def explain_device(self, state: Rows, moment: Moment, parts: Sequence[Part]) -> Words:
+        """Say which metrics are missed, and which go on."""
+        return explain_company(state, moment, parts)
 
     def explain(self, state: Rows, moment: Moment) -> Words:
         """Compare the run with how often the series repeats itself."""

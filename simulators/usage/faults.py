@@ -20,6 +20,16 @@ class FaultKind(StrEnum):
     DRAIN = "battery drain x3"
     EVENTS = "events x2"
     SILENCE = "silence"
+    ONE_MISSING = "one metric missing"
+    ONE_ZERO = "one metric at zero"
+    ONE_LESS = "one metric x0.3"
+    ONE_FADES = "one metric fades"
+    ONE_MORE = "one metric x2"
+
+
+WHOLE: Final = tuple(FaultKind)[:6]  # of the device, or of its owner's use
+OF_ONE_METRIC: Final = tuple(FaultKind)[6:]  # a sensor, or what is made of it; all others go on
+SLOW: Final = (FaultKind.DECLINE, FaultKind.ONE_FADES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,7 @@ class Fault:
         """How much of the fault is there in each hour, 0 to 1."""
         hours = np.arange(calendar.hours, dtype=np.float64)
         there = (hours >= self.start) & (hours < self.end)
-        if self.kind is not FaultKind.DECLINE:
+        if self.kind not in SLOW:
             return there.astype(np.float64)
         return np.where(there, np.clip((hours - self.start) / (24 * DECLINE_DAYS), 0, 1), 0.0)
 
@@ -44,7 +54,7 @@ def draw_fault(calendar: Calendar, rng: np.random.Generator, kinds: tuple[FaultK
     """Three devices of four have a fault, in the middle of their time; half of the faults last to its end."""
     kind, lucky = kinds[int(rng.integers(len(kinds)))], rng.random() < 0.25
     start = int(calendar.hours * rng.uniform(0.35, 0.75))
-    shortest = 24 * (20 if kind is FaultKind.DECLINE else 8)
+    shortest = 24 * (20 if kind in SLOW else 8)
     lasts = calendar.hours if rng.random() < 0.5 else shortest + int(rng.integers(24 * 6))
     reports = float(rng.choice([1.0, 0.9, 0.3])) if kind is FaultKind.ABANDONED else 1.0
     return None if lucky else Fault(kind, start, min(start + lasts, calendar.hours), reports)

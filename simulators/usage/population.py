@@ -7,15 +7,14 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from simulators.usage.faults import Fault, FaultKind, draw_fault
+from simulators.usage.faults import OF_ONE_METRIC, WHOLE, Fault, FaultKind, draw_fault
 from simulators.usage.lives import Calendar, Flags, Floats, keep_house, live
-from simulators.usage.products import Columns, band, freeze, machine
+from simulators.usage.products import Columns, band, change_one, freeze, machine
 from simulators.usage.trackers import tracker
 from simulators.usage.wearing import Presence, stand, wear
 
 START_S: Final = 1_704_672_000  # Monday, 8 January 2024
 MACHINES: Final = 0.25  # of a mixed population
-KINDS: Final = tuple(FaultKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +26,7 @@ class Plan:
     days: int = 90
     machines: float = MACHINES
     trackers: bool = False  # in place of plain bands
+    one_metric: bool = False  # faults are of one metric each, in place of those of devices
 
     @property
     def calendar(self) -> Calendar:
@@ -69,13 +69,15 @@ def _make_device(plan: Plan, number: int) -> Device:
     rng = np.random.default_rng([plan.seed, number])
     calendar = plan.calendar
     is_machine = rng.random() < plan.machines
-    fault = draw_fault(calendar, rng, KINDS)
+    fault = draw_fault(calendar, rng, OF_ONE_METRIC if plan.one_metric else WHOLE)
     life = keep_house(calendar, rng, 6 * rng.lognormal(0, 1.0)) if is_machine else live(calendar, rng)
     presence = stand(life, rng) if is_machine else wear(life, rng)
     reported = _reported(presence, fault, calendar, rng)
     make = machine if is_machine else tracker if plan.trackers else band
     columns = make(life, presence, calendar, fault, rng)
     columns = freeze(columns, fault, reported, rng)
+    if plan.one_metric:
+        columns, fault = change_one(columns, fault, calendar, rng)
     hours = np.flatnonzero(reported)
     return Device(
         name=f"{make.__name__}-{number:04d}",

@@ -1,6 +1,7 @@
 """What devices measure and send of a life: several makers' ideas of it, under several names."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -10,6 +11,10 @@ from simulators.usage.wearing import Presence
 
 Columns = Mapping[str, Floats]
 """Metric by name, [hours]; NaN where an hour's line has no such metric."""
+
+BATTERIES: Final = frozenset({"battery", "battery_percent", "soc", "backup_battery", "charge"})
+FEWEST_COLUMNS: Final = 3  # of which one can be seen to be wrong
+SOME_ZEROS: Final = 0.05  # of its hours, that an amount has
 
 
 def band(life: Life, presence: Presence, calendar: Calendar, fault: Fault | None, rng: np.random.Generator) -> Columns:
@@ -80,6 +85,38 @@ def freeze(columns: Columns, fault: Fault | None, lines: Flags, rng: np.random.G
         known = known[np.isfinite(known)]
         changed[name][fault.start : fault.end] = known[-1] if len(known) else 0.0
     return changed
+
+
+def change_one(
+    columns: Columns, fault: Fault | None, calendar: Calendar, rng: np.random.Generator
+) -> tuple[Columns, Fault | None]:
+    """What one metric says is gone, none, less or more, while the others go on; no fault where there is no such metric.
+
+    A battery has faults of its own. Only what is counted can be counted less.
+    """
+    if fault is None:
+        return columns, None
+    counted = fault.kind in {FaultKind.ONE_LESS, FaultKind.ONE_FADES, FaultKind.ONE_MORE}
+    known = {name: values[np.isfinite(values)] for name, values in columns.items() if name not in BATTERIES}
+    able = [name for name, values in known.items() if len(values) and (not counted or _is_amount(values))]
+    if len(columns) < FEWEST_COLUMNS or not able:
+        return columns, None
+    name = able[int(rng.integers(len(able)))]
+    weight, values = fault.weight(calendar), columns[name]
+    gone = np.nan if fault.kind is FaultKind.ONE_MISSING else 0.0
+    left = {
+        FaultKind.ONE_LESS: 1 - 0.7 * weight,
+        FaultKind.ONE_FADES: 1 - 0.85 * weight,
+        FaultKind.ONE_MORE: 1 + weight,
+    }
+    digits = 0 if (known[name] == np.round(known[name])).all() else 2
+    changed = rounded(values * left[fault.kind], digits) if counted else np.where(weight > 0, gone, values)
+    return {**columns, name: np.where(weight > 0, changed, values)}, fault
+
+
+def _is_amount(values: Floats) -> bool:
+    zeros, falls = np.count_nonzero(values == 0), np.count_nonzero(np.diff(values) < 0)
+    return bool(zeros >= SOME_ZEROS * len(values) and falls > 0)
 
 
 def _weight(fault: Fault | None, kind: FaultKind, calendar: Calendar) -> Floats:

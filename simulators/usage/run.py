@@ -31,6 +31,7 @@ HELD_OUT: Final = (101, 102, 103, 104)
 @click.option("--held-out", is_flag=True, help="The populations that nothing was tuned on.")
 @click.option("--machines", default=0.25, show_default=True, type=click.FloatRange(0, 1), help="Share of machines.")
 @click.option("--trackers", is_flag=True, help="Fitness trackers with their many columns, in place of plain bands.")
+@click.option("--one-metric", is_flag=True, help="Faults of one metric each, in place of those of whole devices.")
 @click.option("--json", "as_json", is_flag=True, help="Print the score as JSON.")
 @click.option(
     "--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep readings, faults and alarms in this folder."
@@ -42,6 +43,7 @@ def usage(  # noqa: PLR0917 - each is an option of the command
     held_out: bool,
     machines: float,
     trackers: bool,
+    one_metric: bool,
     as_json: bool,
     keep: Path | None,
 ) -> None:
@@ -50,7 +52,7 @@ def usage(  # noqa: PLR0917 - each is an option of the command
     Runs `careloop detect -` on each population, without a profile, and compares its alarms with the faults.
     """
     chosen = seeds or (HELD_OUT if held_out else TUNING)
-    plans = [Plan(seed, devices, days, machines, trackers) for seed in chosen]
+    plans = [Plan(seed, devices, days, machines, trackers, one_metric) for seed in chosen]
     with tempfile.TemporaryDirectory(prefix="careloop-usage-") as scratch, ThreadPoolExecutor(2) as pool:
         folder = keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from simulators.usage.faults import FaultKind
+from simulators.usage.faults import SLOW, FaultKind
 from simulators.usage.population import Device
 
 FULL_CREDIT_H: Final = 24.0  # an alarm within this time of a fault's beginning is worth 1
@@ -55,8 +55,11 @@ class UsageScore:
 
     @property
     def kinds(self) -> Mapping[str, KindScore]:
-        """By kind of fault."""
-        return {kind.value: _sum_up([one for one in self.faults if one.kind is kind]) for kind in FaultKind}
+        """By kind of fault, of those that there were."""
+        there = {one.kind for one in self.faults}
+        return {
+            kind.value: _sum_up([one for one in self.faults if one.kind is kind]) for kind in FaultKind if kind in there
+        }
 
     @property
     def total(self) -> KindScore:
@@ -84,7 +87,7 @@ def credit_of(kind: FaultKind, after_h: float | None) -> float:
     """1 for a fault found at once, falling to 0."""
     if after_h is None:
         return 0.0
-    is_slow = kind is FaultKind.DECLINE
+    is_slow = kind in SLOW
     full = SLOW_FULL_CREDIT_H if is_slow else FULL_CREDIT_H
     none = SLOW_NO_CREDIT_H if is_slow else NO_CREDIT_H
     return min(max((none - after_h) / (none - full), 0.0), 1.0)

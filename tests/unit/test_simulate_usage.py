@@ -1,11 +1,12 @@
 """The benchmark of usage: the same seed lives the same life, and an alarm is worth what it says."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from simulators.usage.faults import Fault, FaultKind
+from simulators.usage.faults import OF_ONE_METRIC, SLOW, WHOLE, Fault, FaultKind
 from simulators.usage.population import Device, Plan, lines_of, make_population
 from simulators.usage.score import Raised, credit_of, merge, score
 
@@ -44,7 +45,7 @@ def test_lines_are_in_the_order_of_arrival_and_of_each_device() -> None:
 
 def test_every_kind_of_fault_comes_and_a_silent_device_sends_nothing() -> None:
     devices = make_population(Plan(seed=3, devices=90, days=40))
-    assert {one.fault.kind for one in devices if one.fault} == set(FaultKind)
+    assert {one.fault.kind for one in devices if one.fault} == set(WHOLE)
     for one in devices:
         if one.fault and one.fault.kind is FaultKind.SILENCE:
             assert not ((one.hours >= one.fault.start) & (one.hours < one.fault.end)).any()
@@ -62,11 +63,25 @@ def test_trackers_count_the_same_body_in_many_ways_and_some_in_one() -> None:
             assert not hidden or len(one.columns) > 1, "nobody could see that fault"
 
 
+def test_a_fault_of_one_metric_leaves_all_others_as_they_are() -> None:
+    well = Plan(seed=5, devices=60, days=40, machines=0, trackers=True)
+    ill = make_population(replace(well, one_metric=True))
+    assert {one.fault.kind for one in ill if one.fault} == set(OF_ONE_METRIC)
+    assert all(len(one.columns) > 2 for one in ill if one.fault)
+    for one in ill:
+        if one.fault and one.fault.kind in {FaultKind.ONE_MISSING, FaultKind.ONE_ZERO}:
+            inside = (one.hours >= one.fault.start) & (one.hours < one.fault.end)
+            told = [values[inside] for values in one.columns.values()]
+            gone = [values for values in told if not np.isfinite(values).any() or not np.nan_to_num(values).any()]
+            assert gone or not inside.any()
+            assert len(gone) < len(told)
+
+
 def test_an_alarm_is_worth_less_the_later_it_comes() -> None:
     assert credit_of(FaultKind.STUCK, 3.0) == credit_of(FaultKind.STUCK, 24.0) == 1.0
     assert credit_of(FaultKind.STUCK, 96.0) == pytest.approx(0.5)
     assert credit_of(FaultKind.STUCK, 168.0) == credit_of(FaultKind.STUCK, None) == 0.0
-    assert credit_of(FaultKind.DECLINE, 168.0) == 1.0
+    assert all(credit_of(kind, 168.0) == 1.0 for kind in SLOW)
     assert credit_of(FaultKind.DECLINE, 14 * 24.0) == pytest.approx(0.5)
 
 

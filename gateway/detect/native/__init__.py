@@ -23,7 +23,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {  # in the order in which the lo
         *("usual, apart", "weekday, apart", "daily, apart", "habit", "run", "chances, apart", "lull"),
     ),
     "decline": ("hot", "episode", "regimes", "drift", "day"),
-    "stuck": ("hot", "episode", "run"),
+    "stuck": ("hot", "episode", "run", "company"),
     "usage_surge": ("hot", "episode", "surge"),
     "silence": ("hot", "episode"),
 }

@@ -72,6 +72,7 @@ class Compiled:
         self._memory = (GroupMemory * len(self._groups))()
         self._places = list(zip(self._memory, self._groups, strict=True))
         self.has_deadlines = "deadline_s" in table.fields
+        self.changes_parts = "company" in table.groups
         self._rows = ctypes.cast(table.row_memory.ctypes.data, ctypes.POINTER(RowsMemory))
         for memory, group in self._places:
             memory.initial = group.initial_address
@@ -180,7 +181,9 @@ class LaneLoop:
         self._call.parts, self._call.part = len(parts), parts.ctypes.data
         self._call.code = codes.ctypes.data
         self._call.judge, self._call.fetch = compiled.loop.judge, compiled.loop.fetch
-        self._call.most_undo = compiled.most_undo * len(columns)
+        # A watch over a device may change all of its series.
+        self._steps = len(columns) + (len(parts) if compiled.changes_parts else 0)
+        self._call.most_undo = compiled.most_undo * self._steps
         self._call.evidence_points, self._call.update_every_s, self._call.update_score = rules
 
     @property
@@ -213,7 +216,7 @@ class LaneLoop:
 
     def make_room(self) -> None:
         """Give the loop the memory that it was short of."""
-        self._compiled.make_room(self._call.watches)
+        self._compiled.make_room(self._steps)
 
     def stop(self, why: int) -> Stop:
         """Where the loop has stopped."""

@@ -54,6 +54,10 @@
 #define STILL_GROUP(ONE, MANY) \
     ONE(double, since_s) ONE(float, rest) ONE(float, rested) ONE(float, rests) ONE(float, record)
 
+#define COMPANY_GROUP(ONE, MANY) \
+    ONE(float, gone) ONE(float, mute) ONE(float, gone_hour) ONE(float, longest) MANY(uint8_t, lacked, 4) \
+    MANY(uint8_t, unheard, 4) MANY(uint8_t, counted, 4)
+
 #define DAY_GROUP(ONE, MANY) ONE(float, use) ONE(float, covered)
 
 #define REGIMES_GROUP(ONE, MANY) \
@@ -97,6 +101,7 @@ STRUCTURE(DAY_GROUP, day_t);
 STRUCTURE(REGIMES_GROUP, regimes_t);
 STRUCTURE(STUCK_HOT, stuck_t);
 STRUCTURE(STILL_GROUP, still_t);
+STRUCTURE(COMPANY_GROUP, company_t);
 STRUCTURE(USING_HOT, using_t);
 STRUCTURE(SURGE_GROUP, surge_t);
 STRUCTURE(HOURLY_GROUP, hourly_t);

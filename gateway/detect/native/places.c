@@ -99,6 +99,9 @@ static const place_t PLACES[] = {
 #define HERE still_t
     STILL_GROUP(ONE_PLACE, MANY_PLACES)
 #undef HERE
+#define HERE company_t
+    COMPANY_GROUP(ONE_PLACE, MANY_PLACES)
+#undef HERE
     DETECTOR("silence")
 #define HERE silence_t
     SILENCE_HOT(ONE_PLACE, MANY_PLACES)

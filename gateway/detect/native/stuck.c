@@ -1,15 +1,12 @@
 /* gateway/detect/stuck.py */
+#include "company.h"
 #include "layout.h"
 #include "series.h"
 
-enum { STILL = EPISODE + 1 };
 enum { UNLIKELY = PARAMETERS, TIMES, LASTING_S, TOLD_KIND };
 
 static const double RATE = 0.01;
 static const double LOG2_REST = -0.014499569695115089;
-
-/* Whether this is the value at which the series rests. */
-INLINE bool is_rest(const still_t *still, double value) { return (float)value == still->rest && still->rested >= 4.0f; }
 
 /* How many repetitions are too many. */
 static double bar_of(const still_t *still, double repeats, bool rests, const double *p) {
@@ -75,7 +72,7 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
         found.began_s = follow(state, still, sample->ts_s, run, last, rests, bar);
         bool lasts = sample->ts_s - found.began_s >= p[LASTING_S];
         found.breach = length >= bar && lasts && !(repeats > 0.6 || falls < 0.05);
-        if (found.breach && !sample->firing && !rests && length < 10.0 * bar) found.breach = !others_rest(lane, sample, length);
+        if (found.breach && state->phase < ACTIVE && !rests && length < 10.0 * bar) found.breach = !others_rest(lane, sample, length);
         found.score = length / (length + bar);
     }
     if (same) return found;
@@ -85,10 +82,18 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     return found;
 }
 
+static finding_t combine(lane_t *lane, const sample_t *sample) {
+    return judge_company(lane, sample, sample->parameters[UNLIKELY], sample->parameters[LASTING_S]);
+}
+
 /* A value that differs from the last one, which had not been repeated either. */
 INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset, const reading_t *reading, double value) {
-    (void)reading;
     stuck_t *state = hot;
+    if (watch->metric < 0) { /* a device is judged once an hour */
+        if (reading->hour != floor_of(state->last / HOUR_S)) return false;
+        keep_part(lane, HOT, offset, sizeof state->newest_s);
+        return true;
+    }
     double told = watch->parameters[TOLD_KIND], last = state->last, falls = (double)state->falls;
     bool differs = value < last || value > last, zeros = value == 0.0 && last == 0.0;
     if (!(differs || zeros) || state->run != 0.0f || state->phase != IDLE || told == COUNTER || told == STATE) return false;
@@ -104,6 +109,8 @@ INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset,
 static const detector_t STUCK = {
     .size = sizeof(stuck_t),
     .phase_at = offsetof(stuck_t, phase),
+    .combine = combine,
+    .fewest_parts = 3,
     .brief = brief,
     .judge = judge,
 };
