@@ -69,16 +69,20 @@ class Costs:
             return
         looks: dict[str, float] = {}
         works: dict[str, float] = {}
+        large: set[str] = set()
         places = iter(verdicts)
         for device_id, payload in _each(pieces):
             verdict = next(places)
             work = of_each[id(verdict)]
             if verdict.quarantined:
                 work += len(payload) / _BYTES_LOOKED_AT
-            looks[device_id] = looks.get(device_id, 0.0) + looks_like(payload)
+            look = looks_like(payload)
+            if look > 1:
+                large.add(device_id)
+            looks[device_id] = looks.get(device_id, 0.0) + look
             works[device_id] = works.get(device_id, 0.0) + work
         for device_id, work in works.items():
-            self._note(device_id, work / looks[device_id], is_large=looks[device_id] > 1)
+            self._note(device_id, work / looks[device_id], is_large=device_id in large)
 
     def _note(self, device_id: str, times: float, *, is_large: bool) -> None:
         times = max(times, self._times.pop(device_id, 1.0) * _SLOWLY, 1.0)

@@ -48,6 +48,13 @@ def test_a_device_costs_what_its_last_packets_did_and_gets_cheaper_slowly() -> N
     assert not costs.may_be_dear(mixed, 2)
 
 
+def test_many_small_packets_of_a_device_are_not_a_large_one() -> None:
+    costs = Costs()
+    costs.learn([bunch("bad", b"1"), bunch("d", b"1", b"2")], [BAD, GOOD, GOOD])
+    assert costs.may_be_dear(bunch("bad", b"1"), 1)
+    assert not costs.may_be_dear(bunch("d", b"1"), 1)
+
+
 def test_large_payloads_are_taken_to_be_dear_until_they_are_known() -> None:
     costs, array = Costs(), b"[" + b",".join([b'{"metrics":{"n":1}}'] * 100) + b"]"
     assert costs.may_be_dear(bunch("d", array), len(array))
