@@ -93,24 +93,24 @@ class Answering(Protocol):
 class Kept:
     """The origin of messages that a broker had kept for whoever subscribes: nobody knows when they were sent."""
 
-    __slots__ = ("_origin",)
+    __slots__ = ("origin",)
 
     def __init__(self, origin: Origin) -> None:
         """`origin` is where they came from."""
-        self._origin = origin
+        self.origin = origin
 
     @property
     def keeps_order(self) -> bool:
         """As where they came from."""
-        return self._origin.keeps_order
+        return self.origin.keeps_order
 
     def settle(self, tokens: Sequence[int], verdicts: Sequence[Verdict]) -> None:
         """Acknowledge packets whose transaction has committed."""
-        self._origin.settle(tokens, verdicts)
+        self.origin.settle(tokens, verdicts)
 
     def publish(self, topic: str, payload: bytes) -> bool:
         """Send a message at QoS 0, where something can be said back."""
-        return isinstance(self._origin, Answering) and self._origin.publish(topic, payload)
+        return isinstance(self.origin, Answering) and self.origin.publish(topic, payload)
 
 
 class Packet(NamedTuple):

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from typing import Final
 
-from gateway.intake import Bunch, Mixed, Piece, Verdict
+from gateway.intake import Bunch, Kept, Mixed, Piece, Verdict
 from gateway.pipeline.costs import Costs
 from gateway.pipeline.packets import unmixed
 from gateway.pipeline.settings import BatchSettings
@@ -96,7 +96,8 @@ class PacketQueue:
 
     def _append(self, bunch: Bunch) -> None:
         origin, _, device_id, _, codec, _, _, _ = bunch
-        key = (id(origin), "" if origin.keeps_order or codec in self._in_order else device_id)
+        whose = origin.origin if isinstance(origin, Kept) else origin  # one lane, for what was kept came first
+        key = (id(whose), "" if origin.keeps_order or codec in self._in_order else device_id)
         lane = self._lanes.get(key)
         if lane is None:
             self._lanes[key] = [bunch]
@@ -235,9 +236,8 @@ class PacketQueue:
             self._take_turn(next(iter(lanes)), left)
             waited = waited + 1 if len(left.taken) == before else 0
             if lanes and waited == len(lanes):
-                if left.dear <= 0 and all(self._costs.is_dear(lane[0].device_id) for lane in lanes.values()):
+                if not self._give_turns(left):
                     break
-                self._give_turns(left.turn)
                 waited = 0
         self.packets -= sum([len(piece.tokens) for piece in left.taken])
         self.bytes -= room_bytes - left.size
@@ -268,12 +268,20 @@ class PacketQueue:
             self._lanes[key] = lane[whole:]
             self._saved[key] = pays
 
-    def _give_turns(self, turn: float) -> None:
-        """Let so many rounds go by at once that somebody can pay, where nobody could in a whole one."""
-        lacking = min([self._costs.of(lane[0], 1)[0] - self._saved[key] for key, lane in self._lanes.items()])
-        rounds = max(lacking / turn - 1.0, 0.0)
-        for key in self._lanes:
-            self._saved[key] += rounds * turn
+    def _give_turns(self, left: "_Left") -> bool:
+        """Let so many rounds go by at once that somebody can pay, where nobody could in a whole one; False: nobody may.
+
+        Whose packets are dear waits for the next batch once this one has no more room for them.
+        """
+        may = {
+            key: self._costs.of(lane[0], 1)[0] - self._saved[key]
+            for key, lane in self._lanes.items()
+            if left.dear > 0 or not self._costs.is_dear(lane[0].device_id)
+        }
+        rounds = max(min(may.values(), default=0.0) / left.turn - 1.0, 0.0)
+        for key in may:
+            self._saved[key] += rounds * left.turn
+        return bool(may)
 
     def _settle_marks(self) -> None:
         self._since_s = asyncio.get_running_loop().time()

@@ -1,12 +1,15 @@
 """What waits for a batch: bounded, fair, and in order."""
 
 import asyncio
+from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.errors import QuarantineReason
-from gateway.intake import Bunch, Mixed, Packet, Route, Verdict
+from gateway.intake import Bunch, Kept, Mixed, Packet, Route, Verdict
+from gateway.pipeline.costs import Costs
 from gateway.pipeline.packets import Packets
 from gateway.pipeline.queue import PacketQueue, is_worth_waiting
 from gateway.pipeline.settings import BatchSettings
@@ -127,6 +130,16 @@ async def test_devices_of_a_subscription_have_lanes_of_their_own_and_dialects_on
     assert tokens == [token for some in pieces for token in some.tokens]
 
 
+async def test_what_a_broker_had_kept_stays_before_what_it_sends_now() -> None:
+    queue, broker = PacketQueue(settings(max_readings=32), ["sparkplug"]), Door(keeps_order=False)
+    for codec in ("json", "sparkplug"):
+        kept = bunch(broker, 100, codec=codec)
+        live = bunch(broker, 10, codec=codec)
+        queue.put([kept._replace(origin=Kept(broker)), live])
+        tokens = [packet.token for _ in range(4) for packet in taken(queue)]
+        assert tokens == [*kept.tokens, *live.tokens]
+
+
 async def test_who_keeps_the_order_has_one_lane() -> None:
     queue, door = PacketQueue(settings(max_readings=32)), Door(keeps_order=True)
     queue.put([bunch(door, 20, device_id=f"d{number % 2}") for number in range(4)])
@@ -242,6 +255,26 @@ async def test_many_large_packets_do_not_keep_a_newcomer_waiting() -> None:
         assert len(batch) <= 2
         served += [packet.device_id for packet in batch[1:]]
     assert [served.count(f"s{number}") for number in range(20)] == [2] * 20, "and all storms alike"
+
+
+async def test_many_dear_devices_and_a_huge_array_make_a_batch_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, door = PacketQueue(settings(max_readings=1000)), Door(keeps_order=False)
+    looks = Counter[str]()
+    is_dear = Costs.is_dear
+
+    def counted(costs: Costs, device_id: str) -> bool:
+        looks[device_id] += 1
+        return is_dear(costs, device_id)
+
+    monkeypatch.setattr(Costs, "is_dear", counted)
+    for number in range(50):
+        storm = bunch(door, 20, device_id=f"s{number}")
+        queue.learn([storm], [Verdict(quarantined=1, reason=QuarantineReason.MALFORMED)] * 20)
+        queue.put([storm])
+    huge = b"[" + b",".join([b'{"metrics":{"n":1}}'] * 20_000) + b"]"
+    queue.put([Bunch(door, Route.TELEMETRY, "huge", "t", "json", 0.0, [1], [huge])])
+    assert "huge" in {packet.device_id for packet in taken(queue)}
+    assert max(looks.values()) < 100, "and not a turn for each that the array costs"
 
 
 sizes = st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(0, 3000), min_size=1, max_size=30)), max_size=20)
