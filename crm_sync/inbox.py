@@ -8,7 +8,7 @@ from typing import Final, Literal, LiteralString
 
 import msgspec
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, class_row
 
 Connection = AsyncConnection[TupleRow]
 AlarmEvent = Literal["raised", "updated", "unknown", "cleared", "retracted"]
@@ -164,13 +164,65 @@ async def park(conn: Connection, inbox_id: int, error: str, at: datetime) -> Non
     await conn.execute(_PARK, [error, at, inbox_id])
 
 
-_UNPARK: Final[LiteralString] = "UPDATE inbox SET state = 'pending', error = NULL WHERE state = 'parked'"
+@dataclass(frozen=True, slots=True)
+class ParkedNotice:
+    """A notice that could not be worked, and why."""
+
+    inbox_id: int
+    device_id: str  # of an incident: the incident's own id
+    alarm_id: str
+    event: str
+    recorded_at: datetime
+    parked_at: datetime
+    error: str
 
 
-async def unpark(conn: Connection) -> int:
-    """Let every parked notice be worked again, after a fix; returns how many."""
-    cursor = await conn.execute(_UNPARK)
-    return cursor.rowcount
+_PARKED: Final[LiteralString] = """
+SELECT inbox_id, device_id, alarm_id, event, recorded_at, processed_at AS parked_at, coalesce(error, '') AS error
+  FROM inbox WHERE tenant_id = %s AND state = 'parked' AND inbox_id > %s ORDER BY inbox_id LIMIT %s
+"""
+
+
+async def list_parked(conn: Connection, tenant_id: str, limit: int, after: int = 0) -> list[ParkedNotice]:
+    """A tenant's notices that could not be worked, the oldest first, from behind number `after` on."""
+    async with conn.cursor(row_factory=class_row(ParkedNotice)) as cursor:
+        await cursor.execute(_PARKED, [tenant_id, after, limit])
+        return await cursor.fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class Unparked:
+    """What became of parked notices, by number."""
+
+    again: Sequence[int]  # they wait in their place, and are worked again
+    over: Sequence[int]  # what they told of has ended since, and that was worked: there is nothing left to do
+
+
+_LET_OVER_BE: Final[LiteralString] = """
+UPDATE inbox AS told SET state = 'done', processed_at = %(at)s
+ WHERE tenant_id = %(tenant_id)s AND state = 'parked' AND (%(ids)s::bigint[] IS NULL OR inbox_id = ANY(%(ids)s))
+   AND EXISTS (
+       SELECT FROM inbox AS ending
+        WHERE ending.alarm_id = told.alarm_id AND ending.inbox_id > told.inbox_id AND ending.state = 'done'
+          AND ending.event IN ('cleared', 'retracted', 'ended'))
+RETURNING inbox_id
+"""
+_UNPARK: Final[LiteralString] = """
+UPDATE inbox SET state = 'pending', error = NULL, processed_at = NULL
+ WHERE tenant_id = %(tenant_id)s AND state = 'parked' AND (%(ids)s::bigint[] IS NULL OR inbox_id = ANY(%(ids)s))
+RETURNING inbox_id
+"""
+
+
+async def unpark(conn: Connection, tenant_id: str, at: datetime, ids: Sequence[int] | None = None) -> Unparked:
+    """Let parked notices be worked again after a fix, all of a tenant or those of these numbers.
+
+    A notice whose alarm has ended since is not: its case would have nobody to close it.
+    """
+    inputs = {"tenant_id": tenant_id, "at": at, "ids": None if ids is None else list(ids)}
+    over = [row[0] async for row in await conn.execute(_LET_OVER_BE, inputs)]
+    again = [row[0] async for row in await conn.execute(_UNPARK, inputs)]
+    return Unparked(sorted(again), sorted(over))
 
 
 _PRUNE: Final[LiteralString] = "DELETE FROM inbox WHERE state = 'done' AND processed_at < %s"

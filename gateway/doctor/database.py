@@ -175,9 +175,15 @@ async def _contents(conn: Connection, settings: Settings) -> list[Finding]:
         judge("quarantine", says, fix, ok=not grows),
         judge(
             "dead letters",
-            f"messages that no CRM took: {outreach.dead}, alarm notices that could not be worked: {outreach.parked}",
+            f"messages that no CRM took: {outreach.dead}",
             "`careloop deliveries list --state dead` shows why; `careloop deliveries replay` tries again",
-            ok=outreach.dead + outreach.parked == 0,
+            ok=outreach.dead == 0,
+        ),
+        judge(
+            "alarm notices",
+            f"that could not become cases: {outreach.parked}",
+            "`careloop notices list` shows why; `careloop notices replay --all` tries again after the fix",
+            ok=outreach.parked == 0,
         ),
         judge(
             "endpoints",

@@ -23,6 +23,7 @@ COMMANDS = (
     "journey",
     "maintenance plan",
     "maintenance rebuild --model e-bike",
+    "notices list",
     "outreach stopped",
     "outreach waiting",
     "people list",

@@ -15,6 +15,8 @@ PREPARE = """
 INSERT INTO quarantine (tenant_id, device_id, topic, codec, route, reason, detail, raw, digest,
                         first_received_at, last_received_at)
 VALUES ('default', 'k1', 'devices/k1/telemetry', 'json', 0, 'malformed', '', 'x', 'x', now(), now());
+INSERT INTO inbox (tenant_id, device_id, alarm_id, event, notice, recorded_at, state, processed_at)
+VALUES ('default', 'k1', 'alm_1', 'raised', '{}', now(), 'parked', now());
 INSERT INTO endpoint_state (tenant_id, endpoint, disabled_at) VALUES ('default', 'desk', now());
 INSERT INTO watch_trust (tenant_id, model, watch, mode, mode_since, bar_at, counted_at)
 VALUES ('default', 'kettle', 'too-hot', 'shadow', now(), now(), now());
@@ -54,6 +56,7 @@ ACTS = (
     ("devices credentials revoke k1 --old", "device.revoke_passwords", "k1"),
     ("devices remove k1", "device.remove", "k1"),
     ("quarantine replay 1", "quarantine.replay", "1"),
+    ("notices replay --all", "notices.replay", "1"),
     ("deliveries resume desk", "endpoint.resume", "desk"),
     ("watches mode kettle too-hot approve --why seen", "watch.mode", "kettle/too-hot"),
     ("maintenance run", "maintenance.run", "database"),

@@ -104,7 +104,10 @@ async def test_what_waits_for_a_person_is_told(plain_database_url: str) -> None:
     assert found["quarantine"].says == "payloads: 9, from the last day: 9, mostly far_future"
     assert not found["quarantine"].ok
     assert "--reason far_future" in found["quarantine"].fix
-    assert not found["dead letters"].ok
+    assert found["dead letters"].ok
+    assert not found["alarm notices"].ok
+    assert found["alarm notices"].says == "that could not become cases: 1"
+    assert "careloop notices replay" in found["alarm notices"].fix
     assert found["endpoints"].says == "disabled: helpdesk"
     with psycopg.connect(plain_database_url) as conn:
         conn.execute("UPDATE pipeline_counter SET value = 100000 WHERE name = 'packets'")

@@ -12,9 +12,11 @@ import structlog
 
 from crm_sync import inbox
 from crm_sync.cases.notices import take_notice
-from crm_sync.inbox import put_alarms
+from crm_sync.inbox import AlarmNotice, put_alarms
 from crm_sync.inbox_worker import WORK_AT_MOST_S, InboxWorker
 from tests.services.case_world import HOUR, NOON, CaseWorld, notice, open_world
+
+WHEN = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -77,18 +79,44 @@ async def test_a_poison_notice_is_parked_and_stops_nobody(world: CaseWorld) -> N
     assert "CheckViolation" in second["error"]
 
 
-async def test_what_was_parked_can_be_worked_after_a_fix(world: CaseWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+async def park(world: CaseWorld, monkeypatch: pytest.MonkeyPatch, told: AlarmNotice) -> None:
+    """A notice comes while there is a bug of ours."""
+
     async def faulty(*_args: Any, **_kwargs: Any) -> None:
         raise KeyError("a bug of ours")
 
     with monkeypatch.context() as broken:
         broken.setattr("crm_sync.inbox_worker.take_notice", faulty)
-        await world.happens(notice())
+        await world.happens(told)
+
+
+async def test_what_was_parked_can_be_worked_after_a_fix(world: CaseWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    await park(world, monkeypatch, notice())
     assert await states(world) == ["parked"]
     async with world.pool.connection() as conn:
-        assert await inbox.unpark(conn) == 1
+        assert await inbox.unpark(conn, "somebody-else", WHEN) == inbox.Unparked([], [])
+        (parked,) = await inbox.list_parked(conn, "default", 10)
+        assert (parked.device_id, parked.event, parked.error) == ("cm-1", "raised", "KeyError: 'a bug of ours'")
+        assert await inbox.unpark(conn, "default", WHEN) == inbox.Unparked([parked.inbox_id], [])
+        assert await inbox.list_parked(conn, "default", 10) == []
     await world.work()
     assert len(await world.cases()) == 1
+
+
+async def test_what_has_ended_since_it_was_parked_opens_no_case(
+    world: CaseWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await park(world, monkeypatch, notice())
+    await park(world, monkeypatch, notice(problem="pump", watch="pump-weak"))
+    await world.happens(notice(event="cleared"))
+    assert await states(world) == ["parked", "parked", "done"]
+    async with world.pool.connection() as conn:
+        over, again = (each.inbox_id for each in await inbox.list_parked(conn, "default", 10))
+        assert await inbox.unpark(conn, "default", WHEN, [over, 999]) == inbox.Unparked([], [over])
+        assert await inbox.unpark(conn, "default", WHEN) == inbox.Unparked([again], [])
+    await world.work()
+    assert await states(world) == ["done"] * 3
+    assert [case["problem"] for case in await world.cases()] == ["pump"]
 
 
 async def test_trouble_of_the_database_parks_nothing(world: CaseWorld, monkeypatch: pytest.MonkeyPatch) -> None:
