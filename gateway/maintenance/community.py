@@ -152,9 +152,12 @@ def unrolled(metrics: Iterable[RolledMetric], generations: Iterable[Generation])
 
 
 def next_view(name: str, generations: Sequence[Generation]) -> str:
-    """What a rollup's next continuous aggregate is called, so that it comes last."""
+    """What a rollup's next continuous aggregate is called, so that it comes last.
+
+    No model has two underscores in its name: with one, it could be called as the rollup of a model `kettle-1` is.
+    """
     numbers = [int(generation.view.rpartition("_")[2]) for generation in generations]
-    return f"{name}_{max(numbers, default=-1) + 1}"
+    return f"{name}__{max(numbers, default=-1) + 1}"
 
 
 async def make_aggregates(conn: Connection, tables: RollupTables, name: str, width: str, every: str) -> None:
@@ -176,7 +179,7 @@ FIND_GENERATIONS: LiteralString = """
 SELECT c.view_name, array_agg(a.attname ORDER BY a.attnum)
 FROM timescaledb_information.continuous_aggregates c
 JOIN pg_attribute a ON a.attrelid = format('%%I.%%I', c.view_schema, c.view_name)::regclass AND a.attnum > 0
-WHERE c.view_schema = current_schema() AND c.view_name ~ ('^' || %s || '_[0-9]+$')
+WHERE c.view_schema = current_schema() AND c.view_name ~ ('^' || %s || '__?[0-9]+$')
 GROUP BY c.view_name ORDER BY length(c.view_name), c.view_name
 """
 

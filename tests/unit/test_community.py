@@ -40,10 +40,10 @@ def test_metrics_that_come_later_have_an_aggregate_of_their_own() -> None:
     """Also those of a model that had none at first, as devices without a profile."""
     assert unrolled(KETTLE.metrics, []) == [*KETTLE.metrics]
     none_yet = [Generation("usage_hour_kettle_0", FIXED)]
-    assert next_view("usage_hour_kettle", none_yet) == "usage_hour_kettle_1"
+    assert next_view("usage_hour_kettle", none_yet) == "usage_hour_kettle__1", "usage_hour_kettle_1 is of a kettle-1"
     assert unrolled(KETTLE.metrics, none_yet) == [*KETTLE.metrics]
     some = [*none_yet, Generation("usage_hour_kettle_9", [*FIXED, "celsius_n"])]
-    assert next_view("usage_hour_kettle", some) == "usage_hour_kettle_10"
+    assert next_view("usage_hour_kettle", some) == "usage_hour_kettle__10"
     assert [metric.name for metric in unrolled(KETTLE.metrics, some)] == ["boils"]
 
 
