@@ -144,8 +144,9 @@ async def _open_approved(conn: Connection, desk: Desk, case_id: str, now_s: floa
 
 _WAITING: Final[LiteralString] = """
 SELECT a.*, e.model AS of_model, e.watch AS of_watch, e.score, e.strength, e.lasting, e.placed_at, e.verdict, e.weight,
-       t.mode, t.mode_since, t.held, t.bar, t.bar_at, t.device_days, t.devices,
-       e.verdict IS NULL AND coalesce(c.opened_at > %(unanswered_since)s, false) AS is_unanswered
+       t.mode, t.mode_since, t.held, t.bar, t.bar_at, t.device_days, t.devices, t.changed_at,
+       e.verdict IS NULL AND e.placed_at >= t.changed_at
+       AND coalesce(c.opened_at > %(unanswered_since)s, false) AS is_unanswered
   FROM case_alarm a
   JOIN watch_episode e USING (alarm_id)
   JOIN watch_trust t ON (t.tenant_id, t.model, t.watch) = (e.tenant_id, e.model, e.watch)

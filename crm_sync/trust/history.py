@@ -63,6 +63,9 @@ def less(cell: Cell) -> Cell:
 
 
 async def _move(conn: Connection, known: Episode, moved: Episode, now_s: float, half_s: float) -> None:
+    standing = await queries.find_standing(conn, known.key)
+    if standing is not None and known.placed_at_s < standing.changed_at_s:
+        return  # the watch was edited since: its history began anew, without this one
     await _add(conn, known, -1.0, now_s, half_s)
     await _add(conn, moved, 1.0, now_s, half_s)
 

@@ -39,6 +39,7 @@ class Standing:
     bar_at_s: float
     device_days: float
     devices: int
+    changed_at_s: float  # what it looks for; an episode of before is another watch's
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ def standing_of_row(row: Mapping[str, Any]) -> Standing:
         bar_at_s=row["bar_at"].timestamp(),
         device_days=row["device_days"],
         devices=row["devices"],
+        changed_at_s=row["changed_at"].timestamp(),
     )
 
 
@@ -219,6 +221,9 @@ SELECT e.tenant_id, e.model, e.watch, e.strength, e.lasting, count(*)::double pr
  WHERE e.verdict IS NULL AND e.case_id IS NOT NULL AND c.opened_at > %(since)s
    AND c.resolution IS DISTINCT FROM 'fixed_silently' -- nobody was asked
    AND e.alarm_id IS DISTINCT FROM %(besides)s::text
+   AND NOT EXISTS (SELECT FROM watch_trust t -- from before it was edited
+                    WHERE (t.tenant_id, t.model, t.watch) = (e.tenant_id, e.model, e.watch)
+                      AND e.placed_at < t.changed_at)
    AND (e.tenant_id, e.model, e.watch) IN (
        SELECT * FROM unnest(%(tenants)s::text[], %(models)s::text[], %(watches)s::text[]))
  GROUP BY 1, 2, 3, 4, 5

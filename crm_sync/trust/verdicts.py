@@ -135,7 +135,7 @@ async def _teach(conn: Connection, rules: TrustRules, before: Episode, judged: E
     """Move the watch's bar, and its mode if the rule says so."""
     settings, key = rules.trust, judged.key
     standing = await queries.find_standing(conn, key)
-    if standing is None:
+    if standing is None or judged.placed_at_s < standing.changed_at_s:
         return
     bar = bar_now(standing.bar, standing.bar_at_s, now_s, settings)
     if before.verdict == "false":  # corrected: what it has raised is taken off

@@ -92,6 +92,27 @@ async def test_an_edited_watch_begins_anew_and_says_so(world: CaseWorld) -> None
     assert standing.mode is WatchMode.AUTO
 
 
+async def test_what_is_said_of_alarms_from_before_an_edit_says_nothing_of_the_watch_after_it(world: CaseWorld) -> None:
+    world.trust = TrustRules(BudgetSettings(enabled=False), TrustSettings(bar_step=0.1))
+    await world.own("cm-1", "own-1")
+    await world.happens(weak_pump(1))
+    (row,) = await world.rows("SELECT alarm_id, case_id FROM case_alarm")
+    assert row["case_id"]
+    world.clock.at_s += HOUR
+    edited(world, for_=7200.0)
+    await keep(world)
+    async with world.pool.connection() as conn:
+        assert await queries.unanswered_of(conn, [WATCH], 0.0) == {WATCH: []}
+        await say(conn, Said("default", "false", "agent", "agent", None, row["alarm_id"]), world.clock.at_s)
+    await keep(world)
+    async with world.pool.connection() as conn:
+        standing = await queries.find_standing(conn, WATCH)
+    assert standing is not None
+    assert standing.bar == 0.0
+    assert await world.rows("SELECT verdict FROM watch_episode") == [{"verdict": "false"}]
+    assert await world.rows("SELECT * FROM watch_cell") == []
+
+
 async def test_another_mode_in_the_profile_is_the_word_of_who_edits_it(world: CaseWorld) -> None:
     edited(world, mode=WatchMode.SHADOW)
     await keep(world)
