@@ -179,7 +179,7 @@ def test_numbers_stand_for_device_ids() -> None:
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_scores_are_the_same(seed: int) -> None:
-    rows = [Row("", "", line.ts_s, line.metrics["heat"]) for line in backlog(seed, 400)]
+    rows = [Row(line.ts_s, line.metrics["heat"]) for line in backlog(seed, 400)]
     compiled, plain = Scorer(), Scorer(compiled=False)
     assert [compiled.score(row) for row in rows] == [plain.score(row) for row in rows]
 
