@@ -199,10 +199,10 @@ class _Stage:
     def _rounds(self, contestants: Sequence[Contestant]) -> dict[str, dict[int, list[Result]]]:
         results: dict[str, dict[int, list[Result]]] = {contestant.name: {} for contestant in contestants}
         order = deque(contestants)
-        half = half_of(self._bench.window)
+        ways = dict.fromkeys((half_of(self._bench.window), EACH))  # one where a device may have no more under way
         with psycopg.connect(self._server.url, autocommit=True) as maintenance:
             for number in range(self._plan.rounds + 1):
-                for way, wakes_after in enumerate((half, EACH)):
+                for way, wakes_after in enumerate(ways):
                     turns = [contestant for contestant in order if way == 0 or contestant.name in BOTH_WAYS]
                     if not turns:
                         continue
