@@ -158,17 +158,21 @@ class Valve:
         return size
 
     def _ask_for_little(self) -> None:
-        if self._with_little and not self._asks_for_little:
+        if self._asks_for_little:
+            return
+        if any(self._with_little.values()) or (self._with_little and self._kept <= _MOST_KEPT):
             self._asks_for_little = True
             self._intake.when_ready(self._let_little_on, little=True)
 
     def _let_little_on(self) -> None:
-        """There is some room: for those who keep little, as far as it goes."""
+        """There is some room: for those who keep little, as far as it goes; none is read while all keep too much."""
         self._asks_for_little = False
-        for connection in [*self._with_little] if self.is_shut else ():
+        for connection, size in [*self._with_little.items()] if self.is_shut else ():
             if self._asks_for_little:  # as one does that has filled it
                 break
-            self._go_on(connection)
+            if size or self._kept <= _MOST_KEPT:
+                self._go_on(connection)
+                self.let_in(connection)
         self._ask_for_little()
 
     def _open(self) -> None:
