@@ -35,6 +35,7 @@ FADED: Final = 0.97  # what remains of the record when another absence ends
 TELLING: Final = 4.0  # nats that make an absence one
 DOUBTFUL: Final = 0.5  # bars: nothing is learnt from an absence beyond
 NAMED: Final = 3
+LATELY_S: Final = 2 * HOUR_S
 TALLIES: Final = ("lacked", "unheard", "counted")
 
 SETTLED: Final = 4.0  # repetitions more than at all other values together: the series rests at this one
@@ -150,25 +151,34 @@ def explain_company(state: Rows, moment: Moment, parts: Sequence[Part]) -> Words
     missed = [part for part in parts if nats[part.metric] > DOUBTFUL * bars[part.metric]]
     missed.sort(key=lambda part: (-nats[part.metric] / bars[part.metric], part.metric))
     gone = {part.metric for part in missed}
-    here = sorted(part.metric for part in parts if part.metric not in gone and part.state["last"][0] != 0)
+    rest = [part for part in parts if part.metric not in gone and _is_heard(part, moment)]
+    here = sorted(part.metric for part in rest if part.state["last"][0] != 0)
     window_s, since = moment.ts_s - moment.began_s, say_instant(moment.began_s, moment.ts_s)
     others = "1 other metric of the device goes" if len(here) == 1 else f"{len(here)} other metrics of the device go"
     if moment.event == "cleared" or not missed:
         text = f"All metrics of the device go together again; some had been missing since {since}"
         return Words(text, "metrics that go together", "all of them", window_s)
     names = ", ".join(say_metric(part.metric) for part in missed[:NAMED])
-    text = f"{_how_gone(missed, moment)} since {since} ({say_span(window_s)}), while {others} on: "
-    text += ", ".join(say_metric(name) for name in here[:NAMED])
+    text = f"{names}: {_how_gone(missed, moment)} since {since} ({say_span(window_s)})"
+    if here:
+        text += f", while {others} on: {', '.join(say_metric(name) for name in here[:NAMED])}"
     if (share := _usual_share(missed[0])) is not None:
-        text += f"; otherwise {say_metric(missed[0].metric)} is missing in {say_number(share)} % of such hours"
+        text += f"; otherwise {say_metric(missed[0].metric)} rests or is missing in {say_number(share)} % of such hours"
     evidence = ((moment.began_s, 0.0), (moment.ts_s, nats[missed[0].metric]))
     return Words(text, f"{names} where others go on", f"none of {names}", window_s, evidence)
 
 
 def _how_gone(missed: Sequence[Part], moment: Moment) -> str:
-    zero = [part for part in missed if float(part.state["newest_s"][0]) >= moment.ts_s - 2 * HOUR_S]
-    names = ", ".join(say_metric(part.metric) for part in missed[:NAMED])
-    return f"{names}: {'zeros only' if len(zero) == len(missed) else 'nothing'}"
+    heard = [part for part in missed if _is_heard(part, moment)]
+    if not heard:
+        return "nothing"
+    if len(heard) < len(missed):
+        return "nothing, or nothing new"
+    return "zeros only" if all(part.state["last"][0] == 0 for part in heard) else "nothing new"
+
+
+def _is_heard(part: Part, moment: Moment) -> bool:
+    return float(part.state["newest_s"][0]) >= moment.ts_s - LATELY_S
 
 
 def _usual_share(part: Part) -> float | None:

@@ -56,6 +56,16 @@ def test_a_metric_that_has_gone_while_the_others_go_on_is_told_within_a_day(name
     assert said.evidence
 
 
+def test_what_stands_still_is_not_called_zero_and_what_has_long_gone_does_not_go_on() -> None:
+    metrics = body()
+    way = np.cumsum(np.where(metrics["steps"] > 0, metrics["walked"] + 1, 0.0))
+    way[BROKEN:] = way[BROKEN]
+    metrics["way"], metrics["walked"][48:] = way, np.nan  # the firmware of the third day has no such metric any more
+    said = told(metrics)[0].explanation.text
+    assert said.startswith("Way: nothing new since")
+    assert "while 3 other metrics of the device go on: Battery, Heart, Steps; otherwise" in said
+
+
 def test_a_device_in_a_drawer_misses_nothing() -> None:
     metrics = body()
     for start in (11, 20):
