@@ -1,5 +1,6 @@
 """Times as people's files have them: as text, or as a number of some unit since 1970, which the first one shows."""
 
+import math
 from datetime import UTC, datetime
 from typing import Final
 
@@ -59,6 +60,8 @@ class Instants:
         if isinstance(instant, datetime):
             zoned = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
             return zoned.timestamp()
+        if not math.isfinite(instant):
+            raise BadTime(f"time {instant!r} is not finite")
         if self._unit is None:
             self._unit = self._decide(instant)
         seconds = instant / 1000.0 if self._unit == "ms" else instant * UNITS[self._unit]

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, Final, cast
 
@@ -26,7 +27,7 @@ def read_chunks(source: BinaryIO) -> Iterator[Numbered]:
             *whole, rest = (rest + data).split(b"\n")
             yield [(number + at, line) for at, line in enumerate(whole, 1)]
             number += len(whole)
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
         raise CareloopError("damaged", f"after line {number}: {error}") from error
     if rest:
         yield [(number + 1, rest)]

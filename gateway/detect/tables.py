@@ -131,6 +131,8 @@ class Table:
     def _find_columns(self, number: int, text: str) -> Columns:
         names = [name.lower() for name in self.header]
         if self._asked.time is None and self._asked.device is None and set(SINGLE) <= set(names):
+            if whose := [self.header[at] for at, name in enumerate(names) if name in DEVICES]:
+                self._notes.append(f"all rows are one series; `--device {whose[0]}` makes one of each {whose[0]!r}")
             return Columns(len(names), names.index("timestamp"), None, ((names.index("value"), "value"),))
         time = self._find(self._asked.time, TIMES, names)
         if time is None:
@@ -179,7 +181,7 @@ class Table:
     def _whose(self, cells: Sequence[str], columns: Columns) -> tuple[float, str]:
         """When and of which device a row is. Raises BadLine or BadTime."""
         least = 1 + max(columns.time, columns.device or 0, columns.metrics[0][0])
-        if len(cells) < least or any(cell.strip() for cell in cells[columns.width :]):
+        if len(cells) < least or (len(cells) > columns.width and any(map(str.strip, cells[columns.width :]))):
             raise BadLine(f"{len(cells)} columns, where {columns.width} are needed")
         device = self._asked.name if columns.device is None else cells[columns.device].strip()
         if not device:

@@ -132,6 +132,20 @@ def test_columns_may_be_named_and_must_be_there() -> None:
             rows_of(text, asked)
 
 
+def test_a_cell_that_is_no_time_decides_nothing() -> None:
+    instants = Instants()
+    for text in ("nan", "inf"):
+        with pytest.raises(BadTime):
+            instants.read(text)
+    assert instants.read("1767225600") == DAY_S
+
+
+def test_that_several_devices_are_read_as_one_series_is_said() -> None:
+    found, notes = rows_of("machine,timestamp,value\na,2026-01-01,1\nb,2026-01-01,2")
+    assert [row.line.device for row in found if row.line] == ["m", "m"]
+    assert notes == ["all rows are one series; `--device machine` makes one of each 'machine'"]
+
+
 def test_what_is_packed_or_wide_is_read_all_the_same() -> None:
     text = "timestamp,value\n" + "".join(f"{number},{number}\n" for number in range(20_000))
     plain = list(read_chunks(io.BytesIO(text.encode())))
@@ -140,6 +154,10 @@ def test_what_is_packed_or_wide_is_read_all_the_same() -> None:
         assert lines == [line for chunk in plain for line in chunk]
     with pytest.raises(CareloopError, match="damaged"):
         list(read_chunks(io.BytesIO(gzip.compress(text.encode())[:-4000])))
+    wrong = bytearray(gzip.compress(text.encode()))
+    wrong[len(wrong) // 2 : len(wrong) // 2 + 64] = bytes(64)
+    with pytest.raises(CareloopError, match="damaged"):
+        list(read_chunks(io.BytesIO(wrong)))
     assert list(read_chunks(io.BytesIO(b""))) == []
     assert [device_of(PurePath(name)) for name in ("boiler.csv.gz", "a/unit 3.v2.csv", "x.ndjson")] == [
         "boiler",
