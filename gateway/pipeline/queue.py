@@ -227,7 +227,7 @@ class PacketQueue:
         lanes, saved = self._lanes, self._saved
         left = _Left(max(room // max(len(lanes), 1), _LEAST_TURN), room, room * _DEAR_SHARE, room_bytes)
         for key in [key for key in lanes if key not in saved]:
-            if left.cost <= room * (1 - _NEWCOMERS) or left.size <= 0:
+            if left.cost <= room * (1 - _NEWCOMERS) or left.size <= room_bytes * (1 - _NEWCOMERS):
                 break
             self._take_turn(key, left)
         waited = 0  # turns in a row that were saved up

@@ -257,6 +257,17 @@ async def test_many_large_packets_do_not_keep_a_newcomer_waiting() -> None:
     assert [served.count(f"s{number}") for number in range(20)] == [2] * 20, "and all storms alike"
 
 
+async def test_who_waits_for_another_turn_gets_it_however_many_bytes_come_anew() -> None:
+    queue = PacketQueue(settings(max_readings=100, queue_bytes=10_000_000))
+    backlog, others = Door(), Door(keeps_order=False)
+    queue.put([bunch(backlog, 2000, device_id="backlog")])
+    served = 0
+    for number in range(40):
+        queue.put([bunch(others, 1, 1000, device_id=f"n{number}-{each}") for each in range(60)])  # more than a batch
+        served += "backlog" in {packet.device_id for packet in taken(queue)}
+    assert served > 10
+
+
 async def test_many_dear_devices_and_a_huge_array_make_a_batch_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     queue, door = PacketQueue(settings(max_readings=1000)), Door(keeps_order=False)
     looks = Counter[str]()
