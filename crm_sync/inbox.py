@@ -114,6 +114,9 @@ def decode_notice(raw: bytes) -> AlarmNotice:
 _TAKE_TURN: Final[LiteralString] = """
 SELECT pg_try_advisory_xact_lock((%s::bigint << 32) | 'inbox'::regclass::oid::bigint)
 """
+_WAIT_FOR_TURN: Final[LiteralString] = """
+SELECT pg_advisory_xact_lock((%s::bigint << 32) | 'inbox'::regclass::oid::bigint)
+"""
 _TURN: Final = 0x636C  # "cl"; with the table's oid it names this inbox, in whatever schema it lives
 
 
@@ -217,8 +220,10 @@ RETURNING inbox_id
 async def unpark(conn: Connection, tenant_id: str, at: datetime, ids: Sequence[int] | None = None) -> Unparked:
     """Let parked notices be worked again after a fix, all of a tenant or those of these numbers.
 
-    A notice whose alarm has ended since is not: its case would have nobody to close it.
+    A notice whose alarm has ended since is not: its case would have nobody to close it. For the turn of the inbox it
+    waits, and keeps it until the caller's transaction ends: an ending may be under way.
     """
+    await conn.execute(_WAIT_FOR_TURN, [_TURN])
     inputs = {"tenant_id": tenant_id, "at": at, "ids": None if ids is None else list(ids)}
     over = [row[0] async for row in await conn.execute(_LET_OVER_BE, inputs)]
     again = [row[0] async for row in await conn.execute(_UNPARK, inputs)]

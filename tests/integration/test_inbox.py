@@ -15,6 +15,7 @@ from crm_sync.cases.notices import take_notice
 from crm_sync.inbox import AlarmNotice, put_alarms
 from crm_sync.inbox_worker import WORK_AT_MOST_S, InboxWorker
 from tests.services.case_world import HOUR, NOON, CaseWorld, notice, open_world
+from tests.services.patience import PATIENCE_S
 
 WHEN = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -117,6 +118,31 @@ async def test_what_has_ended_since_it_was_parked_opens_no_case(
     await world.work()
     assert await states(world) == ["done"] * 3
     assert [case["problem"] for case in await world.cases()] == ["pump"]
+
+
+async def test_what_is_ending_just_now_is_waited_for(world: CaseWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    await park(world, monkeypatch, notice())
+    await world.put(notice(event="cleared"))
+
+    async def ask_again() -> inbox.Unparked:
+        async with world.pool.connection() as conn:
+            return await inbox.unpark(conn, "default", WHEN)
+
+    wait = """
+        SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    """
+    async with world.pool.connection() as conn, conn.transaction():
+        assert await inbox.take_turn(conn)
+        asked = asyncio.create_task(ask_again())
+        waiting: list[dict[str, Any]] = []
+        async with asyncio.timeout(PATIENCE_S):
+            while not waiting and not asked.done():
+                waiting = await world.rows(wait)
+        assert not asked.done()
+        await inbox.finish(conn, [row.inbox_id for row in await inbox.waiting(conn, 10)], WHEN)
+    assert (await asked).again == []
+    assert await states(world) == ["done", "done"]
 
 
 async def test_trouble_of_the_database_parks_nothing(world: CaseWorld, monkeypatch: pytest.MonkeyPatch) -> None:
