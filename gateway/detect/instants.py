@@ -13,6 +13,7 @@ UNITS: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 
 _NAMES: Final = {"ns": "nanoseconds", "us": "microseconds", "ms": "milliseconds", "s": "seconds"}
 _SECONDS: Final = (9e8, 1e10)
 """As seconds, 1998 to 2286; as milliseconds, twelve days to four months of the year 1970."""
+_LATE_MS: Final = 4.1e12  # 2099
 _MICROSECONDS, _NANOSECONDS = 1e14, 1e17
 
 _PATTERNS: Final = tuple(
@@ -83,6 +84,11 @@ class Instants:
         elif size < _SECONDS[0]:
             self._notes.append(
                 f"times such as {first:g} are taken as milliseconds since 1970; `--time-format h` makes each an hour"
+            )
+        elif size > _LATE_MS:
+            self._notes.append(
+                f"times such as {first:.0f} are taken as milliseconds since 1970, of years after 2099; `--time-format"
+                " %Y%m%d%H%M%S` makes them digits of a day and its time"
             )
         return unit
 

@@ -140,6 +140,13 @@ def test_a_cell_that_is_no_time_decides_nothing() -> None:
     assert instants.read("1767225600") == DAY_S
 
 
+def test_that_times_lie_far_ahead_is_said() -> None:
+    instants = Instants()
+    assert instants.read("20260101000000") > 10 * DAY_S
+    assert "%Y%m%d%H%M%S" in instants.take_notes()[0]
+    assert Instants("%Y%m%d%H%M%S").read("20260101000000") == DAY_S
+
+
 def test_that_several_devices_are_read_as_one_series_is_said() -> None:
     found, notes = rows_of("machine,timestamp,value\na,2026-01-01,1\nb,2026-01-01,2")
     assert [row.line.device for row in found if row.line] == ["m", "m"]
