@@ -16,6 +16,7 @@ import numpy as np
 from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.detector import Batch, Findings, Moment, Part, Parts, Words
 from gateway.detect.exact import log_of
+from gateway.detect.groups import COMPANY
 from gateway.detect.table import Bytes, Field, Rows
 from gateway.detect.words import say_instant, say_metric, say_number, say_span
 
@@ -41,13 +42,13 @@ TALLIES: Final = ("lacked", "unheard", "counted")
 SETTLED: Final = 4.0  # repetitions more than at all other values together: the series rests at this one
 
 COMPANY_FIELDS: Final[Sequence[Field]] = (
-    Field("gone", "f4", group="company"),  # nats of the present absence, of hours in which it was heard of…
-    Field("mute", "f4", group="company"),  # …and of those since it was
-    Field("gone_hour", "f4", np.nan, group="company"),  # its first hour, since 1970
-    Field("longest", "f4", group="company"),  # nats of the largest absence before, fading
-    Field("lacked", "u1", lanes=COMPANIES, group="company"),  # hours in such company in which it was not alive
-    Field("unheard", "u1", lanes=COMPANIES, group="company"),  # of these, those in which it was not heard of at all
-    Field("counted", "u1", lanes=COMPANIES, group="company"),  # all hours in such company
+    Field("gone", "f4", group=COMPANY),  # nats of the present absence, of hours in which it was heard of…
+    Field("mute", "f4", group=COMPANY),  # …and of those since it was
+    Field("gone_hour", "f4", np.nan, group=COMPANY),  # its first hour, since 1970
+    Field("longest", "f4", group=COMPANY),  # nats of the largest absence before, fading
+    Field("lacked", "u1", lanes=COMPANIES, group=COMPANY),  # hours in such company in which it was not alive
+    Field("unheard", "u1", lanes=COMPANIES, group=COMPANY),  # of these, those in which it was not heard of at all
+    Field("counted", "u1", lanes=COMPANIES, group=COMPANY),  # all hours in such company
 )
 
 

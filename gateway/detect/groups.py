@@ -13,6 +13,7 @@ from gateway.detect.memory import CACHE_LINE, memory_of
 FIRST_CAPACITY: Final = 256
 HOT: Final = "hot"  # the group of what every sample touches
 OWNER: Final = "owner"  # the group of what says whose a slot is
+COMPANY: Final = "company"  # the group of what is looked at once an hour, for all series of a device at a time
 NO_ROW: Final = -1
 ROW_NUMBERS: Final = 3  # that loops know of the rows of rare groups
 WORTH_TIDYING: Final = 8  # one row of so many that nobody uses

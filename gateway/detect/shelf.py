@@ -9,7 +9,7 @@ speed depends on it: a table whose slots go other ways works as well.
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.detect.groups import HOT, OWNER, Group, RareGroup, rows_of, with_more
+from gateway.detect.groups import COMPANY, HOT, OWNER, Group, RareGroup, rows_of, with_more
 from gateway.detect.memory import CACHE_LINE, memory_of
 from gateway.detect.table import Table
 
@@ -91,6 +91,6 @@ def _groups(tables: Sequence[Table]) -> list[Group]:
         (name != HOT, -group.width if name == HOT else group.width, place, group)
         for place, table in enumerate(tables)
         for name, group in table.groups.items()
-        if name != OWNER and not isinstance(group, RareGroup)
+        if name not in {OWNER, COMPANY} and not isinstance(group, RareGroup)
     ]
     return [group for *_, group in sorted(groups, key=lambda found: found[:3])]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gateway.detect.arrays import Floats, Indices
 from gateway.detect.detector import Detector, Parameters
-from gateway.detect.groups import RareGroup
+from gateway.detect.groups import COMPANY, RareGroup
 from gateway.detect.native import (
     GROUPS,
     OUT_OF_ROOM,
@@ -72,7 +72,7 @@ class Compiled:
         self._memory = (GroupMemory * len(self._groups))()
         self._places = list(zip(self._memory, self._groups, strict=True))
         self.has_deadlines = "deadline_s" in table.fields
-        self.changes_parts = "company" in table.groups
+        self.changes_parts = COMPANY in table.groups
         self._rows = ctypes.cast(table.row_memory.ctypes.data, ctypes.POINTER(RowsMemory))
         for memory, group in self._places:
             memory.initial = group.initial_address
