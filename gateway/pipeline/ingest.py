@@ -182,7 +182,8 @@ class Ingest:
         self._housekeeping_at_s = loop_s + _HOUSEKEEPING_S
         self._parts.stats.queued_packets = self._parts.queue.packets
         await self._part(loop_s)
-        self._announce(await self._writer.decide(self._moment(self._ahead.oldest_received_s())))
+        moment = self._moment(self._ahead.oldest_received_s())
+        self._announce(await self._writer.decide(moment))
         if loop_s >= self._replays_at_s:
             self._replays_at_s = loop_s + _REPLAYS_S
             if self._dialects.has_recalls and not self._replays.is_under_way:
@@ -192,7 +193,7 @@ class Ingest:
         if self._parts.order.is_due(loop_s):
             await self._transactions.until_done(self._flush_order)
             self._parts.order.flushed()
-        await self._look_at_fleet(loop_s)
+        await self._look_at_fleet(loop_s, moment)
         await self._priors.go_on(self._parts.clock.now_s(), self._health.now_s)
         self._announce(await self._rejudger.go_on(self._parts.clock.now_s(), self._health.now_s))
         if loop_s >= self._checkpoint_at_s:
@@ -218,12 +219,13 @@ class Ingest:
             raise OwnershipLostError
         await self._parts.order.flush(conn, self._parts.clock.now_s())
 
-    async def _look_at_fleet(self, loop_s: float) -> None:
-        now_s = self._parts.clock.now_s()
+    async def _look_at_fleet(self, loop_s: float, moment: Moment) -> None:
+        """Look at what befell many devices, at a moment up to which their silences have been decided."""
+        now_s = moment.now_s
         if now_s < self._fleet_at_s or loop_s < self._fleet_loop_s or not self._parts.settings.fleet.enabled:
             return
         self._fleet_at_s, self._fleet_loop_s = now_s + FLEET_EVERY_S, loop_s + _REPLAYS_S
-        if await self._writer.look_at_fleet(Moment(now_s, self._health.now_s)):
+        if await self._writer.look_at_fleet(moment):
             self._parts.on_alarms()
 
     async def checkpoint(self) -> None:
