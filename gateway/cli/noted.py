@@ -2,6 +2,7 @@
 
 import getpass
 import os
+from collections.abc import Sequence
 from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
@@ -17,6 +18,11 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid-{os.getuid()}"
+
+
+def named(numbers: Sequence[int]) -> str:
+    """Which entries an act was about: the one, or from which to which."""
+    return str(numbers[0]) if len(numbers) == 1 else f"{min(numbers)} to {max(numbers)}"
 
 
 async def note(conn: AsyncConnection[Any], tenant_id: str, what: str, subject: str, **inputs: object) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from crm_sync.inbox import ParkedNotice, Unparked, list_parked, unpark
-from gateway.cli.noted import note
+from gateway.cli.noted import named, note
 from gateway.cli.options import config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
 
@@ -82,16 +82,10 @@ async def _read(config: Path | None, limit: int, after: int) -> list[ParkedNotic
         return await list_parked(conn, settings.tenant.id, limit, after)
 
 
-async def _replay(config: Path | None, numbers: tuple[int, ...] | None) -> Unparked:
+async def _replay(config: Path | None, wanted: tuple[int, ...] | None) -> Unparked:
     settings = read_settings(config)
     async with open_database(settings) as conn:
-        done = await unpark(conn, settings.tenant.id, datetime.now(UTC), numbers)
-        if done.again or done.over:
-            await note(conn, settings.tenant.id, "notices.replay", _named(done), notices=len(done.again))
+        done = await unpark(conn, settings.tenant.id, datetime.now(UTC), wanted)
+        if numbers := (*done.again, *done.over):
+            await note(conn, settings.tenant.id, "notices.replay", named(numbers), notices=len(done.again))
     return done
-
-
-def _named(done: Unparked) -> str:
-    """Which notices, for the audit trail: the one, or from which to which."""
-    numbers = sorted((*done.again, *done.over))
-    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"

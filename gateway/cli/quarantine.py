@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from devices.errors import CareloopError, QuarantineReason
-from gateway.cli.noted import note
+from gateway.cli.noted import named, note
 from gateway.cli.options import Instant, config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database
 from gateway.store.ownership import is_owned
@@ -168,7 +168,7 @@ async def _replay(config: Path | None, wanted: Wanted, timeout_s: float) -> _Don
     async with _database(config) as (conn, tenant_id):
         ids = tuple(await request_replay(conn, replace(wanted, tenant_id=tenant_id)))
         if ids:
-            await note(conn, tenant_id, "quarantine.replay", _named(ids), entries=len(ids))
+            await note(conn, tenant_id, "quarantine.replay", named(ids), entries=len(ids))
         await conn.commit()
         asked = Wanted(tenant_id=tenant_id, ids=ids)
         if not ids:
@@ -180,11 +180,6 @@ async def _replay(config: Path | None, wanted: Wanted, timeout_s: float) -> _Don
         while await count_waiting(conn, ids) and asyncio.get_running_loop().time() < deadline_s:  # noqa: ASYNC110 - the database does not call us
             await asyncio.sleep(POLL_S)
         return _Done(await list_entries(conn, asked), gateway_runs=True)
-
-
-def _named(ids: Sequence[int]) -> str:
-    """Which entries, for the audit trail: the one, or from which to which."""
-    return str(ids[0]) if len(ids) == 1 else f"{min(ids)} to {max(ids)}"
 
 
 def _print_replay(done: _Done, unknown: Sequence[int]) -> None:
