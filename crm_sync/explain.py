@@ -9,7 +9,8 @@ from crm_sync.model import CaseAlarm
 from crm_sync.owners.standing import ContactView, Standing
 from crm_sync.playbooks.shown import ActionView
 from crm_sync.policy.model import Gate, Outcome, Reason
-from crm_sync.queries import CaseView, DecisionView, EndpointView, StepView, TransitionView, WordView
+from crm_sync.policy.shown import DecisionView, StepView
+from crm_sync.queries import CaseView, EndpointView, TransitionView, WordView
 from devices.clock import to_datetime
 
 HOUR_S: Final = 3600.0

@@ -12,9 +12,10 @@ from crm_sync.cases.lifecycle import observe
 from crm_sync.cases.queries import Connection, Transition
 from crm_sync.inbox import take_turn
 from crm_sync.model import AlarmState, Case
+from crm_sync.playbooks import fix_queries
 from crm_sync.playbooks import queries as playbook_queries
+from crm_sync.playbooks.fix_queries import DueFix, SilentFix
 from crm_sync.playbooks.fixes import drop
-from crm_sync.playbooks.queries import DueFix, SilentFix
 from crm_sync.settings import MessageType
 from crm_sync.stopping import withdraw_stopped
 from devices.commands.model import CommandState
@@ -31,7 +32,7 @@ async def follow_fixes(conn: Connection, desk: Desk, tenant_id: str, log: Log, n
         return 0
     await withdraw_stopped(conn, tenant_id, everything=desk.settings.kill_switch)  # ordered while a switch was thrown
     followed = 0
-    for due in await playbook_queries.due_fixes(conn, tenant_id, now_s, AT_ONCE):
+    for due in await fix_queries.due_fixes(conn, tenant_id, now_s, AT_ONCE):
         follow_it = partial(_follow, conn, desk, due, now_s)
         followed += await attempt(conn, log, "playbooks.fix_failed", follow_it, case_id=due.case_id) is not None
     return followed
@@ -39,7 +40,7 @@ async def follow_fixes(conn: Connection, desk: Desk, tenant_id: str, log: Log, n
 
 async def _follow(conn: Connection, desk: Desk, due: DueFix, now_s: float) -> bool:
     case = await queries.lock_case(conn, due.case_id)
-    fix = await playbook_queries.open_fix_of(conn, due.case_id)
+    fix = await fix_queries.open_fix_of(conn, due.case_id)
     if case is None or fix is None or fix.command_id != due.command_id:
         return False
     if not case.state.is_live:
@@ -51,14 +52,14 @@ async def _follow(conn: Connection, desk: Desk, due: DueFix, now_s: float) -> bo
     elif due.is_over:
         await _fail(conn, desk, case, fix, now_s=now_s, reason=await _why_unseen(conn, case))
     elif fix.holds_case and case.severity is Severity.CRITICAL:
-        await playbook_queries.hold_case_no_longer(conn, fix.command_id)
+        await fix_queries.hold_case_no_longer(conn, fix.command_id)
         await _tell_people(conn, desk, case, now_s, may_fix=False)
     return True
 
 
 async def _await_proof(conn: Connection, case: Case, fix: SilentFix, now_s: float) -> None:
     """The product says that it has done it: telemetry has its time to show it."""
-    await playbook_queries.verify_fix(conn, fix.command_id, now_s + fix.verify_within_s)
+    await fix_queries.verify_fix(conn, fix.command_id, now_s + fix.verify_within_s)
     by = Transition(None, case.state, "device", "silent_fix_done", fix.command)
     await observe(conn, case, by, now_s)
 
@@ -73,7 +74,7 @@ async def _fail(
     conn: Connection, desk: Desk, case: Case, fix: SilentFix, *, now_s: float, reason: str, detail: str = ""
 ) -> None:
     """It did not help: that is learnt, and people are told, or another fix is tried."""
-    await playbook_queries.settle_fix(conn, fix.command_id, "failed", reason, now_s)
+    await fix_queries.settle_fix(conn, fix.command_id, "failed", reason, now_s)
     if reason not in _SAYS_NOTHING:
         await playbook_queries.settle_actions(conn, case.case_id, [ActionKind.COMMAND], "failed", reason, now_s)
     note = f"{fix.command}: {reason}" + (f" ({detail})" if detail else "")

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, LiteralString, TypeVar
+from typing import Any, Final, LiteralString, Protocol, TypeVar
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row, dict_row
@@ -12,20 +12,22 @@ from psycopg.rows import class_row, dict_row
 from crm_sync.cases.queries import alarm_of_row, case_of_row
 from crm_sync.model import Case, CaseAlarm, CaseState
 from crm_sync.playbooks.shown import ActionView, actions_of
+from crm_sync.policy.shown import DecisionView, StepView, decisions_of_alarm, decisions_of_cases, steps_of_cases
 
 Connection = AsyncConnection[Any]
 Row = TypeVar("Row", bound="_OfCase")
 
 
-@dataclass(frozen=True, slots=True)
-class _OfCase:
-    case_id: str
+class _OfCase(Protocol):
+    @property
+    def case_id(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointView(_OfCase):
+class EndpointView:
     """What one endpoint knows of a case: pending, announced, withdrawn or taken_back; and what it has not taken."""
 
+    case_id: str
     endpoint: str
     state: str
     external_id: str | None
@@ -36,9 +38,10 @@ class EndpointView(_OfCase):
 
 
 @dataclass(frozen=True, slots=True)
-class TransitionView(_OfCase):
+class TransitionView:
     """One move of a case; an observation where it stayed in its state."""
 
+    case_id: str
     from_state: str | None
     to_state: str
     actor: str
@@ -48,43 +51,10 @@ class TransitionView(_OfCase):
 
 
 @dataclass(frozen=True, slots=True)
-class StepView(_OfCase):
-    """A step that the owner sees: held, queued, sent or withdrawn."""
-
-    step_id: str
-    endpoint: str
-    kind: str
-    channel: str
-    template: str | None
-    state: str
-    reason: str | None
-    due_at: datetime
-    settled_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionView:
-    """What one gate answered, and from which inputs."""
-
-    case_id: str | None
-    alarm_id: str | None
-    asset_id: str
-    device_id: str
-    owner_ref: str | None
-    subject: str
-    recipient: str
-    gate: str
-    outcome: str
-    reason: str | None
-    inputs: Mapping[str, object]
-    until_at: datetime | None
-    decided_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class WordView(_OfCase):
+class WordView:
     """What somebody said of a fault: whether it was real, and what the customer said of it."""
 
+    case_id: str
     verdict: str
     source: str
     actor: str
@@ -202,14 +172,10 @@ async def _views(conn: Connection, cases: Sequence[Case]) -> tuple[CaseView, ...
     alarms = await _alarms(conn, ids)
     endpoints = _by_case(await _endpoints(conn, ids))
     transitions = _by_case(await _transitions(conn, ids))
-    steps = _by_case(await _steps(conn, ids))
+    decisions = _by_case(await decisions_of_cases(conn, ids))
+    steps = _by_case(await steps_of_cases(conn, ids))
+    actions = _by_case(await actions_of(conn, ids))
     words = _by_case(await _words(conn, ids))
-    actions: dict[str, list[ActionView]] = defaultdict(list)
-    for action in await actions_of(conn, ids):
-        actions[action.case_id].append(action)
-    decisions: dict[str | None, list[DecisionView]] = defaultdict(list)
-    for decision in await _decisions_of_cases(conn, ids):
-        decisions[decision.case_id].append(decision)
     return tuple(
         CaseView(
             case,
@@ -225,8 +191,8 @@ async def _views(conn: Connection, cases: Sequence[Case]) -> tuple[CaseView, ...
     )
 
 
-def _by_case(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    grouped: dict[str, list[Row]] = defaultdict(list)
+def _by_case(rows: Iterable[Row]) -> dict[str | None, list[Row]]:
+    grouped: dict[str | None, list[Row]] = defaultdict(list)
     for row in rows:
         grouped[row.case_id].append(row)
     return grouped
@@ -284,17 +250,6 @@ async def _transitions(conn: Connection, ids: list[str]) -> list[TransitionView]
         return await (await rows.execute(_TRANSITIONS, [ids])).fetchall()
 
 
-_STEPS: Final[LiteralString] = """
-SELECT case_id, step_id, endpoint, kind, channel, template, state, reason, due_at, settled_at
-  FROM held_step WHERE case_id = ANY(%s) ORDER BY decided_at, step_id
-"""
-
-
-async def _steps(conn: Connection, ids: list[str]) -> list[StepView]:
-    async with conn.cursor(row_factory=class_row(StepView)) as rows:
-        return await (await rows.execute(_STEPS, [ids])).fetchall()
-
-
 _WORDS: Final[LiteralString] = """
 SELECT case_id, verdict, source, actor, customer_said, said_at
   FROM case_verdict WHERE case_id = ANY(%s) ORDER BY verdict_id
@@ -306,71 +261,7 @@ async def _words(conn: Connection, ids: list[str]) -> list[WordView]:
         return await (await rows.execute(_WORDS, [ids])).fetchall()
 
 
-_DECISIONS_OF_CASES: Final[LiteralString] = """
-SELECT case_id, alarm_id, asset_id, device_id, owner_ref, subject, recipient, gate, outcome, reason, inputs, until_at,
-       decided_at
-  FROM decision WHERE case_id = ANY(%s) ORDER BY decision_id
-"""
-
-
-async def _decisions_of_cases(conn: Connection, ids: list[str]) -> list[DecisionView]:
-    async with conn.cursor(row_factory=class_row(DecisionView)) as rows:
-        return await (await rows.execute(_DECISIONS_OF_CASES, [ids])).fetchall()
-
-
-_LIST_DECISIONS: Final[LiteralString] = """
-SELECT case_id, alarm_id, asset_id, device_id, owner_ref, subject, recipient, gate, outcome, reason, inputs, until_at,
-       decided_at
-  FROM decision
- WHERE tenant_id = %(tenant_id)s
-   AND (%(owner_ref)s::text IS NULL OR owner_ref = %(owner_ref)s)
-   AND (%(device_id)s::text IS NULL OR device_id = %(device_id)s)
-   AND (outcome <> 'allow' OR NOT %(refusals_only)s)
- ORDER BY decision_id DESC
- LIMIT %(limit)s
-"""
-
-
-async def list_decisions(
-    conn: Connection,
-    tenant_id: str,
-    *,
-    owner_ref: str | None = None,
-    device_id: str | None = None,
-    refusals_only: bool = False,
-    limit: int = 100,
-) -> list[DecisionView]:
-    """The newest decisions about a person or a product; with `refusals_only` they answer "why was I not contacted"."""
-    values = {
-        "tenant_id": tenant_id,
-        "owner_ref": owner_ref,
-        "device_id": device_id,
-        "refusals_only": refusals_only,
-        "limit": limit,
-    }
-    async with conn.cursor(row_factory=class_row(DecisionView)) as rows:
-        return await (await rows.execute(_LIST_DECISIONS, values)).fetchall()
-
-
-_STEPS_OF_OWNER: Final[LiteralString] = """
-SELECT case_id, step_id, endpoint, kind, channel, template, state, reason, due_at, settled_at
-  FROM held_step WHERE tenant_id = %s AND owner_ref = %s ORDER BY decided_at DESC, step_id LIMIT %s
-"""
-
-
-async def steps_of_owner(conn: Connection, tenant_id: str, owner_ref: str, limit: int = 100) -> list[StepView]:
-    """The newest steps that a person was to see."""
-    async with conn.cursor(row_factory=class_row(StepView)) as rows:
-        return await (await rows.execute(_STEPS_OF_OWNER, [tenant_id, owner_ref, limit])).fetchall()
-
-
 _GET_ALARM: Final[LiteralString] = "SELECT * FROM case_alarm WHERE tenant_id = %s AND alarm_id = %s"
-
-_DECISIONS_OF_ALARM: Final[LiteralString] = """
-SELECT case_id, alarm_id, asset_id, device_id, owner_ref, subject, recipient, gate, outcome, reason, inputs, until_at,
-       decided_at
-  FROM decision WHERE tenant_id = %s AND alarm_id = %s ORDER BY decision_id
-"""
 
 
 async def get_alarm(conn: Connection, tenant_id: str, alarm_id: str) -> tuple[CaseAlarm, list[DecisionView]] | None:
@@ -380,8 +271,7 @@ async def get_alarm(conn: Connection, tenant_id: str, alarm_id: str) -> tuple[Ca
         row = await rows.fetchone()
     if row is None:
         return None
-    async with conn.cursor(row_factory=class_row(DecisionView)) as decisions:
-        return alarm_of_row(row), await (await decisions.execute(_DECISIONS_OF_ALARM, [tenant_id, alarm_id])).fetchall()
+    return alarm_of_row(row), await decisions_of_alarm(conn, tenant_id, alarm_id)
 
 
 _COUNT_CASES: Final[LiteralString] = """

@@ -11,8 +11,8 @@ from crm_sync.cases.lifecycle import observe
 from crm_sync.cases.queries import Connection, Transition
 from crm_sync.model import AlarmState, Case, CaseAlarm
 from crm_sync.playbooks.decide import static_facts
+from crm_sync.playbooks.fix_queries import tried_of
 from crm_sync.playbooks.model import TriedFix
-from crm_sync.playbooks.queries import tried_of
 from crm_sync.policy.model import Reason
 from crm_sync.settings import MessageType
 from devices.profiles.model import Severity

@@ -22,8 +22,8 @@ from crm_sync.cases.lifecycle import close, move
 from crm_sync.cases.queries import Connection, DecisionAbout, Transition
 from crm_sync.model import Case, CaseState, Resolution, case_id_of
 from crm_sync.playbooks.decide import static_facts
+from crm_sync.playbooks.fix_queries import tried_of
 from crm_sync.playbooks.fixes import learn_from_relapse
-from crm_sync.playbooks.queries import tried_of
 from crm_sync.policy import gates
 from crm_sync.policy.gates import ANY_CRM
 from crm_sync.policy.hold_out import hold_out

@@ -7,7 +7,7 @@ from crm_sync.cases.desk import Arrival, Desk, assignment_of
 from crm_sync.cases.lifecycle import move, observe
 from crm_sync.cases.queries import Connection, Transition
 from crm_sync.model import Case, CaseState, Resolution, Subject
-from crm_sync.playbooks import decide, fixes
+from crm_sync.playbooks import decide, fix_queries, fixes
 from crm_sync.playbooks import queries as playbook_queries
 from crm_sync.playbooks.decide import Decision, FixRules, Question
 from crm_sync.playbooks.model import Lane, Why
@@ -94,16 +94,16 @@ async def conclude(conn: Connection, desk: Desk, case: Case, arrival: Arrival) -
     It did if the product has been well since it had the command, by its own telemetry. What was well before that
     recovered by itself.
     """
-    fix = await playbook_queries.open_fix_of(conn, case.case_id)
+    fix = await fix_queries.open_fix_of(conn, case.case_id)
     if fix is None:
         return False
     command = await find_command(conn, case.tenant_id, fix.command_id)
     reached_at = None if command is None else command.reached_at
     if reached_at is None or _well_since_s(desk, arrival) < reached_at.timestamp():
-        await playbook_queries.settle_fix(conn, fix.command_id, "dropped", "recovered_by_itself", arrival.now_s)
+        await fix_queries.settle_fix(conn, fix.command_id, "dropped", "recovered_by_itself", arrival.now_s)
         await cancel_command(conn, case.tenant_id, fix.command_id, "the fault is gone")
         return False
-    await playbook_queries.settle_fix(conn, fix.command_id, "worked", "cleared_in_telemetry", arrival.now_s)
+    await fix_queries.settle_fix(conn, fix.command_id, "worked", "cleared_in_telemetry", arrival.now_s)
     await cancel_command(conn, case.tenant_id, fix.command_id, "the fault is gone")
     await playbook_queries.settle_actions(conn, case.case_id, COMMAND, "worked", "cleared_in_telemetry", arrival.now_s)
     return fix.holds_case

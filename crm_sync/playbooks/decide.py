@@ -8,9 +8,10 @@ from random import Random
 from typing import Literal
 
 from crm_sync.model import AlarmState, Case, CaseAlarm, Subject
-from crm_sync.playbooks import queries
+from crm_sync.playbooks import fix_queries, queries
+from crm_sync.playbooks.fix_queries import FixHistory
 from crm_sync.playbooks.model import Chosen, Considered, Facts, Lane, Ranking, Why
-from crm_sync.playbooks.queries import About, Connection, Decided, FixHistory
+from crm_sync.playbooks.queries import About, Connection, Decided
 from crm_sync.playbooks.ranking import rank
 from devices.clock import to_datetime
 from devices.commands.queries import find_pending
@@ -75,7 +76,7 @@ async def decide(conn: Connection, question: Question, rules: FixRules, now_s: f
     refused: dict[int, Why] = {}
     fix: Considered | None = None
     wanted = ranking.allowed(Lane.PRODUCT)
-    history = await queries.history_of(conn, case, now_s) if wanted else None
+    history = await fix_queries.history_of(conn, case, now_s) if wanted else None
     for each in wanted:
         assert history is not None  # something is wanted
         why = await _obstacle(conn, case, each, rules, history)

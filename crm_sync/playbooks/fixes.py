@@ -3,9 +3,9 @@
 from hashlib import blake2b
 
 from crm_sync.model import Case, Resolution
-from crm_sync.playbooks import queries
+from crm_sync.playbooks import fix_queries, queries
 from crm_sync.playbooks.decide import Decision
-from crm_sync.playbooks.queries import Connection, SilentFix
+from crm_sync.playbooks.fix_queries import Connection, SilentFix
 from devices.commands.model import NewCommand
 from devices.commands.queries import cancel_command, put_command
 from devices.profiles.model import AGENT_SEES, OWNER_SEES, ActionKind, Profile
@@ -40,15 +40,15 @@ async def order(
     fix = SilentFix(
         command.command_id, case.case_id, action.command, action.key, "ordered", holds_case, action.verify_within
     )
-    await queries.add_fix(conn, case, fix, decision.number, now_s)
+    await fix_queries.add_fix(conn, case, fix, decision.number, now_s)
     return command.command_id
 
 
 async def drop(conn: Connection, case: Case, now_s: float) -> None:
     """Give up the silent fix of a case that is over; what its product was not told yet, it is not told any more."""
-    fix = await queries.open_fix_of(conn, case.case_id)
+    fix = await fix_queries.open_fix_of(conn, case.case_id)
     if fix is not None:
-        await queries.settle_fix(conn, fix.command_id, "dropped", "case_closed", now_s)
+        await fix_queries.settle_fix(conn, fix.command_id, "dropped", "case_closed", now_s)
         await cancel_command(conn, case.tenant_id, fix.command_id, "the case is closed")
 
 

@@ -17,17 +17,8 @@ from crm_sync.journey.episode import Reached, read_episode
 from crm_sync.model import AlarmState, CaseAlarm, CaseState, Resolution
 from crm_sync.model import Case as ShownCase
 from crm_sync.playbooks.shown import ActionView
-from crm_sync.queries import (
-    CaseFilter,
-    CaseView,
-    DecisionView,
-    EndpointView,
-    StepView,
-    TransitionView,
-    WordView,
-    get_case,
-    list_cases,
-)
+from crm_sync.policy.shown import DecisionView, StepView
+from crm_sync.queries import CaseFilter, CaseView, EndpointView, TransitionView, WordView, get_case, list_cases
 from crm_sync.trust.verdicts import MOST_SAID
 from crm_sync.wording.wording import Wording
 from devices.clock import Clock, to_datetime

@@ -12,7 +12,8 @@ import click
 from crm_sync.explain import Story, explain_alarm, explain_case, explain_owner
 from crm_sync.journey.episode import Milestone, Reached, read_episode
 from crm_sync.owners.standing import standing_of
-from crm_sync.queries import Connection, find_case_id, get_alarm, get_case, list_decisions, steps_of_owner
+from crm_sync.policy.shown import list_decisions, steps_of_owner
+from crm_sync.queries import Connection, find_case_id, get_alarm, get_case
 from devices.errors import CareloopError
 from gateway.cli.options import config_option, json_option, print_json, read_settings
 from gateway.database.connect import open_database

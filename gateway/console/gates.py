@@ -6,7 +6,7 @@ from typing import Final, cast
 
 from crm_sync.explain import WORDS, because
 from crm_sync.policy.model import Gate, Outcome
-from crm_sync.queries import DecisionView
+from crm_sync.policy.shown import DecisionView
 from gateway.console.show import Shown
 
 MOST_INPUTS: Final = 6

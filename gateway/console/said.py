@@ -9,7 +9,7 @@ from typing import Any, Final
 from crm_sync.explain import WORDS, because
 from crm_sync.owners.standing import Standing
 from crm_sync.policy.model import Outcome
-from crm_sync.queries import DecisionView, StepView
+from crm_sync.policy.shown import DecisionView, StepView
 from gateway.console.show import HOUR_S, Shown
 from gateway.console.words import Words
 from gateway.doctor.finding import Finding

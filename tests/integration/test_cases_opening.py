@@ -6,7 +6,7 @@ import pytest
 
 from crm_sync.catching_up import look_again
 from crm_sync.inbox import AlarmNotice
-from crm_sync.queries import list_decisions
+from crm_sync.policy.shown import list_decisions
 from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, endpoint, notice, open_world
 
 SUPPRESSED_TYPES = ("case.opened", "case.updated", "outreach.suppressed")

@@ -17,7 +17,7 @@ from crm_sync.journey.queries import Period
 from crm_sync.journey.report import read_journey
 from crm_sync.owners.standing import standing_of
 from crm_sync.policy.hold_out import is_held_out
-from crm_sync.queries import steps_of_owner
+from crm_sync.policy.shown import steps_of_owner
 from devices.clock import to_datetime
 from tests.integration.test_policy_steps import scale
 from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, open_world

@@ -14,7 +14,8 @@ from crm_sync.explain import explain_case, explain_owner
 from crm_sync.owners.news import take_news
 from crm_sync.owners.standing import standing_of
 from crm_sync.owners.told import Contacted, HumanCase, LeaveAlone
-from crm_sync.queries import find_case_id, get_case, list_decisions, steps_of_owner
+from crm_sync.policy.shown import list_decisions, steps_of_owner
+from crm_sync.queries import find_case_id, get_case
 from devices.errors import CareloopError
 from gateway.api.outreach import outreach_router
 from gateway.cli.outreach import outreach

@@ -7,7 +7,7 @@ import pytest
 
 from crm_sync.owners.standing import Standing
 from crm_sync.policy.model import Reason
-from crm_sync.queries import DecisionView
+from crm_sync.policy.shown import DecisionView
 from gateway.console.said import say_check, say_order, say_owner
 from gateway.console.show import Shown
 from gateway.console.words import load_words

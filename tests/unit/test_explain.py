@@ -7,7 +7,7 @@ import pytest
 
 from crm_sync.explain import WORDS, explain_owner
 from crm_sync.policy.model import Reason
-from crm_sync.queries import DecisionView
+from crm_sync.policy.shown import DecisionView
 
 AT = datetime(2026, 3, 3, 22, tzinfo=UTC)
 

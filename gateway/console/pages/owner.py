@@ -9,7 +9,8 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from crm_sync.owners.holding import hold
 from crm_sync.owners.standing import standing_of
 from crm_sync.owners.told import HoldKind, LeaveAlone
-from crm_sync.queries import CaseFilter, list_cases, list_decisions, steps_of_owner
+from crm_sync.policy.shown import list_decisions, steps_of_owner
+from crm_sync.queries import CaseFilter, list_cases
 from devices.registry.consent import owner_exists
 from devices.registry.queries import grants_of
 from gateway.console.attention_queries import alarms_of_owner
