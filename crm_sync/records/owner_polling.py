@@ -5,26 +5,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
 from crm_sync.adapters.contract import TellsOfOwners
 from crm_sync.delivery.channels import Channel
 from crm_sync.owners.news import take_news
 from crm_sync.owners.told import OwnerNews
-from crm_sync.records import queries
 from crm_sync.records.asking import Troubles, keep_asking
-from crm_sync.records.walking import Walk, Walks
+from crm_sync.records.progress import Pool, Progress
 from devices.clock import Clock
 
 FIRST_LOOK_BACK_S: Final = 30 * 86_400.0  # as far as the longest cap usually reaches
 ASKED: Final = "{}/owners"  # under this name it is remembered how far an endpoint was asked
 TROUBLES: Final = Troubles("owners.not_asked", "owners.database_unavailable", "owners.failed")
-
-Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
 
 class OwnerPolling:
@@ -45,8 +40,7 @@ class OwnerPolling:
         self._pool = pool
         self._clock = clock
         self._log = log
-        self._real_now_s = real_now_s
-        self._walks = Walks()
+        self._progress = Progress(pool, tenant_id, FIRST_LOOK_BACK_S, real_now_s)
 
     async def run(self) -> None:
         """Ask until cancelled."""
@@ -59,7 +53,7 @@ class OwnerPolling:
 
     async def ask(self, name: str, adapter: TellsOfOwners) -> Counter[str]:
         """Ask one endpoint, and keep what it tells; what came of each piece. Raises Retryable."""
-        asked, effects = ASKED.format(name), Counter[str]()
+        effects = Counter[str]()
 
         async def take(told: Sequence[OwnerNews]) -> bool:
             now_s = self._clock.now_s()
@@ -67,17 +61,6 @@ class OwnerPolling:
                 effects.update([str(await take_news(conn, self._tenant_id, name, news, now_s)) for news in told])
             return False
 
-        async def reached(until_s: float) -> None:
-            async with self._pool.connection() as conn, conn.transaction():
-                await queries.note_asked(conn, self._tenant_id, asked, until_s)
-
-        walk = self._walks.resume(name) or await self._begin(asked)
-        if not await self._walks.go(name, walk, adapter.owner_news_since, take, reached):
+        if not await self._progress.go(ASKED.format(name), adapter.owner_news_since, take):
             self._log.warning("owners.more_to_ask", endpoint=name, taken=effects.total())
         return effects
-
-    async def _begin(self, asked: str) -> Walk:
-        began_s = self._real_now_s()
-        async with self._pool.connection() as conn:
-            until_s = await queries.asked_until_s(conn, self._tenant_id, asked)
-        return Walk(began_s, began_s - FIRST_LOOK_BACK_S if until_s is None else until_s)

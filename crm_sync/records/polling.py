@@ -5,27 +5,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 import structlog
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
 from crm_sync.adapters.contract import Polled, RecordChange
 from crm_sync.cases.callback import ApplyCallback, CallbackEffect
 from crm_sync.delivery.channels import Channel
 from crm_sync.records import queries
 from crm_sync.records.asking import Troubles, keep_asking
+from crm_sync.records.progress import Pool, Progress
 from crm_sync.records.take import BUSY, take_found
-from crm_sync.records.walking import Walk, Walks
 from devices.clock import Clock
 
 FIRST_LOOK_BACK_S: Final = 86_400.0
 UNREADABLE: Final = "unreadable"
 TROUBLES: Final = Troubles("records.not_asked", "records.database_unavailable", "records.failed")
-
-Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
 
 class Polling:
@@ -49,7 +45,7 @@ class Polling:
         self._clock = clock
         self._log = log
         self._real_now_s = real_now_s
-        self._walks = Walks()
+        self._progress = Progress(pool, tenant_id, FIRST_LOOK_BACK_S, real_now_s)
 
     async def run(self) -> None:
         """Ask until cancelled."""
@@ -75,20 +71,9 @@ class Polling:
                     await queries.note_found(conn, self._tenant_id, name, found, self._real_now_s())
             return some[BUSY] > 0
 
-        async def reached(until_s: float) -> None:
-            async with self._pool.connection() as conn, conn.transaction():
-                await queries.note_asked(conn, self._tenant_id, name, until_s)
-
-        walk = self._walks.resume(name) or await self._begin(name)
-        if not await self._walks.go(name, walk, adapter.changes_since, take, reached):
+        if not await self._progress.go(name, adapter.changes_since, take):
             self._log.warning("records.more_to_ask", endpoint=name, taken=effects.total())
         return effects
-
-    async def _begin(self, name: str) -> Walk:
-        began_s = self._real_now_s()
-        async with self._pool.connection() as conn:
-            until_s = await queries.asked_until_s(conn, self._tenant_id, name)
-        return Walk(began_s, began_s - FIRST_LOOK_BACK_S if until_s is None else until_s)
 
     async def _take(self, name: str, change: RecordChange) -> str:
         try:

@@ -45,7 +45,11 @@ SELECT x.case_id, x.seen_status, x.seen_outcome,
 
 
 async def find(conn: Connection, tenant_id: str, endpoint: str, change: RecordChange) -> Known | None:
-    """The case that a record belongs to: by the case's id, else by what the CRM calls the record."""
+    """The case that a record belongs to: by the case's id, else by what the CRM calls the record.
+
+    All of it in one statement, the outbox's part too: what is on its way and what has been put must be of one moment,
+    or our own word, settled in between, is taken for an agent's.
+    """
     values = {
         "tenant_id": tenant_id,
         "endpoint": endpoint,

@@ -3,10 +3,12 @@
 import os
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 import click
 from rich.console import Console
@@ -22,6 +24,9 @@ from gateway.bench.plot import draw
 from gateway.bench.reads import ReadsPlan, run_reads, show_reads
 from gateway.bench.report import show_connections, show_detect, show_ingest, show_latency
 from gateway.database.provisioned import cache_folder, find_provisioned
+
+Say = Callable[[str], None]
+Found = TypeVar("Found")
 
 _json_option = click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures here."
@@ -48,6 +53,19 @@ def _ending_in_good_order() -> Generator[None]:
 def bench(context: click.Context) -> None:
     """Measure careloop beside its baselines, in one run; what counts is the ratios."""
     context.with_resource(_ending_in_good_order())
+
+
+def _measured(
+    run: Callable[[Say], Found], show: Callable[[Found, Console], None], json_file: Path | None = None
+) -> Found:
+    """Measure, saying meanwhile how far it is; show what was found, and write it."""
+    console = Console(highlight=False)
+    with console.status("setting up") as status:
+        found = run(status.update)
+    show(found, console)
+    if json_file is not None:
+        write_json(json_file, found)
+    return found
 
 
 @bench.command(short_help="Readings stored per second, beside its peers.")
@@ -78,7 +96,6 @@ def ingest(
     json_file: Path | None,
 ) -> None:
     """Readings stored per second, beside mosquitto_sub, raw COPY and Node-RED on the same rows."""
-    console = Console(highlight=False)
     plan = IngestPlan(
         seconds,
         rounds,
@@ -88,9 +105,7 @@ def ingest(
         node_red=find_node_red(),
     )
     programs = find_provisioned(cache_folder(os.environ))
-    with console.status("setting up") as status:
-        report = run_ingest(plan, programs, status.update)
-    show_ingest(report, console)
+    report = _measured(partial(run_ingest, plan, programs), show_ingest)
     if json_file is not None:
         write_json(json_file, report.figures)
     if plot_file is not None:
@@ -104,12 +119,7 @@ def ingest(
 @_json_option
 def detect(*, seconds: float, rounds: int, series: int, json_file: Path | None) -> None:
     """Samples judged per second by every generic watch, beside river and NAB's Windowed Gaussian."""
-    console = Console(highlight=False)
-    with console.status("setting up") as status:
-        figures = run_detect(DetectPlan(series=series, seconds=seconds, rounds=rounds), status.update)
-    show_detect(figures, console)
-    if json_file is not None:
-        write_json(json_file, figures)
+    _measured(partial(run_detect, DetectPlan(series=series, seconds=seconds, rounds=rounds)), show_detect, json_file)
 
 
 @bench.command(short_help="From a reading's sending to the CRM's request.")
@@ -118,13 +128,10 @@ def detect(*, seconds: float, rounds: int, series: int, json_file: Path | None) 
 @_json_option
 def latency(*, seconds: float, connections: int, json_file: Path | None) -> None:
     """From a reading's sending to the CRM's HTTP request, at half the top rate."""
-    console = Console(highlight=False)
     programs = find_provisioned(cache_folder(os.environ))
-    with console.status("setting up") as status:
-        figures = run_latency(LatencyPlan(seconds=seconds, connections=connections), programs, status.update)
-    show_latency(figures, console)
-    if json_file is not None:
-        write_json(json_file, figures)
+    _measured(
+        partial(run_latency, LatencyPlan(seconds=seconds, connections=connections), programs), show_latency, json_file
+    )
 
 
 @bench.command(short_help="Memory of idle devices, and a reconnect storm.")
@@ -139,13 +146,10 @@ def latency(*, seconds: float, connections: int, json_file: Path | None) -> None
 @_json_option
 def connections(*, devices: int, registered: int, tls: tuple[Path, Path] | None, json_file: Path | None) -> None:
     """Memory of a connected and of a registered device, how fast devices come in, and a storm of all of them."""
-    console = Console(highlight=False)
     programs = find_provisioned(cache_folder(os.environ))
-    with console.status("setting up") as status:
-        figures = run_connections(ConnectionsPlan(devices, registered, tls), programs, status.update)
-    show_connections(figures, console)
-    if json_file is not None:
-        write_json(json_file, figures)
+    _measured(
+        partial(run_connections, ConnectionsPlan(devices, registered, tls), programs), show_connections, json_file
+    )
 
 
 @bench.command(short_help="Reads from a store of many readings, and their plans.")
@@ -154,13 +158,8 @@ def connections(*, devices: int, registered: int, tls: tuple[Path, Path] | None,
 @_json_option
 def reads(*, rows: int, repeats: int, json_file: Path | None) -> None:
     """One device over a day and over 90, and the fleet by hour: how long each takes, on every edition there is."""
-    console = Console(highlight=False)
     programs = find_provisioned(cache_folder(os.environ))
-    with console.status("setting up") as status:
-        figures = run_reads(ReadsPlan(rows, repeats), programs, status.update)
-    show_reads(figures, console)
-    if json_file is not None:
-        write_json(json_file, figures)
+    _measured(partial(run_reads, ReadsPlan(rows, repeats), programs), show_reads, json_file)
 
 
 @bench.command(short_help="Every page and reading call of a large house, over HTTP.")
@@ -182,10 +181,5 @@ def reads(*, rows: int, repeats: int, json_file: Path | None) -> None:
 @_json_option
 def pages(*, rows: int, repeats: int, edition: str, store: Path | None, only: str, json_file: Path | None) -> None:
     """Every page of the console and every reading call of the API, asked of a gateway with a full store."""
-    console = Console(highlight=False)
     programs = None if edition == "postgresql" else find_provisioned(cache_folder(os.environ))
-    with console.status("setting up") as status:
-        figures = run_pages(PagesPlan(rows, repeats, store, only), programs, status.update)
-    show_pages(figures, console)
-    if json_file is not None:
-        write_json(json_file, figures)
+    _measured(partial(run_pages, PagesPlan(rows, repeats, store, only), programs), show_pages, json_file)
