@@ -3,28 +3,23 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from psycopg import AsyncConnection
 from pydantic import ValidationError
 
 from crm_sync.owners.consents import Word, import_records, record_word, withdraw_all
-from devices.clock import to_datetime
 from devices.errors import ConfigError, Fault
 from devices.registry.consent import ConsentRecord, owners_with_consents, read_consents
 from devices.registry.dpv import Controller, write_record
 from devices.registry.dpv_reading import read_document
 from devices.registry.records import GrantRecord
+from gateway.cli.at_database import AtDatabase, at_database
 from gateway.cli.noted import user_name
-from gateway.cli.options import Instant, config_option, json_option, print_json, read_settings
-from gateway.database.connect import open_database
+from gateway.cli.options import Instant, config_option, json_option, print_json
 from gateway.people.audit import record_command
-from gateway.settings import Settings, build_clock
 
 _by_option = click.option("--by", default=user_name, show_default="you", help="Who enters it; kept.")
 _source_option = click.option("--source", help="Where the owner said so: app, call, letter.")
@@ -124,7 +119,7 @@ def withdraw(
     word = Word(owner_ref, purpose or "", recipient or "", "revoked", f"person:{by}", **said)
 
     async def work() -> list[ConsentRecord]:
-        async with _registry(config) as at, at.conn.transaction():
+        async with at_database(config) as at, at.conn.transaction():
             if not everything:
                 return [await _kept(at, word)]
             taken = await withdraw_all(at.conn, at.settings.crm, at.tenant_id, word, at.now_s)
@@ -146,13 +141,13 @@ def export(owner_ref: str | None, config: Path | None, *, everybody: bool) -> No
         raise click.UsageError("either OWNER_REF or --all")
 
     async def work() -> list[dict[str, object]]:
-        async with _registry(config) as at:
+        async with at_database(config) as at:
+            controller = Controller(at.tenant_id, at.settings.tenant.controller)
             return [
                 written
                 async for owner in _owners(at, owner_ref)
                 for written in [
-                    write_record(each, at.controller, at.at)
-                    for each in await read_consents(at.conn, at.tenant_id, owner)
+                    write_record(each, controller, at.now) for each in await read_consents(at.conn, at.tenant_id, owner)
                 ]
             ]
 
@@ -170,8 +165,8 @@ def import_command(file: Path, config: Path | None) -> None:
         raise ConfigError([Fault(str(file), str(error)[:200], "JSON-LD")]) from error
 
     async def work() -> tuple[int, int]:
-        async with _registry(config) as at, at.conn.transaction():
-            records = read_document(document, at.at)
+        async with at_database(config) as at, at.conn.transaction():
+            records = read_document(document, at.now)
             added = await import_records(at.conn, at.settings.crm, at.tenant_id, records, at.now_s)
             told = {"records": len(records), "added": added, "by": user_name()}
             await record_command(at.conn, at.tenant_id, "grant.import", file.name, **told)
@@ -181,33 +176,7 @@ def import_command(file: Path, config: Path | None) -> None:
     click.echo(f"{read} records read, {added} words new")
 
 
-@dataclass(frozen=True, slots=True)
-class _At:
-    conn: AsyncConnection[Any]
-    settings: Settings
-    now_s: float
-
-    @property
-    def tenant_id(self) -> str:
-        return self.settings.tenant.id
-
-    @property
-    def at(self) -> datetime:
-        return to_datetime(self.now_s)
-
-    @property
-    def controller(self) -> Controller:
-        return Controller(self.settings.tenant.id, self.settings.tenant.controller)
-
-
-@asynccontextmanager
-async def _registry(config: Path | None) -> AsyncGenerator[_At]:
-    settings = read_settings(config)
-    async with open_database(settings) as conn:
-        yield _At(conn, settings, build_clock(settings.clock).now_s())
-
-
-async def _owners(at: _At, owner_ref: str | None) -> AsyncGenerator[str]:
+async def _owners(at: AtDatabase, owner_ref: str | None) -> AsyncGenerator[str]:
     if owner_ref is not None:
         yield owner_ref
         return
@@ -221,16 +190,16 @@ async def _owners(at: _At, owner_ref: str | None) -> AsyncGenerator[str]:
 async def _read(
     config: Path | None, owner_ref: str, purpose: str | None = None, recipient: str | None = None
 ) -> tuple[list[ConsentRecord], datetime]:
-    async with _registry(config) as at:
-        return await read_consents(at.conn, at.tenant_id, owner_ref, purpose, recipient), at.at
+    async with at_database(config) as at:
+        return await read_consents(at.conn, at.tenant_id, owner_ref, purpose, recipient), at.now
 
 
 async def _say(config: Path | None, word: Word) -> ConsentRecord:
-    async with _registry(config) as at, at.conn.transaction():
+    async with at_database(config) as at, at.conn.transaction():
         return await _kept(at, word)
 
 
-async def _kept(at: _At, word: Word) -> ConsentRecord:
+async def _kept(at: AtDatabase, word: Word) -> ConsentRecord:
     """Keep an owner's word, and in the audit trail that somebody entered it here."""
     kept = await record_word(at.conn, at.settings.crm, at.tenant_id, word, at.now_s)
     told = {"purpose": word.purpose, "recipient": word.recipient, "state": word.state, "by": word.recorded_by}

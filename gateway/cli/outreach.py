@@ -1,15 +1,13 @@
 """`careloop outreach`: a person's yes to a contact, switches that stop contacts, and owners who are left alone."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
-from psycopg import AsyncConnection
 
 from crm_sync import stopping
 from crm_sync.cases import step_approvals, step_queries
@@ -21,11 +19,10 @@ from crm_sync.policy.switches import EVERY, Scope, Switch
 from devices.clock import to_datetime
 from devices.errors import CareloopError
 from devices.registry.consent import owner_exists
+from gateway.cli.at_database import AtDatabase, at_database
 from gateway.cli.noted import user_name
-from gateway.cli.options import Instant, config_option, json_option, print_json, read_settings
-from gateway.database.connect import open_database
+from gateway.cli.options import Instant, config_option, json_option, print_json
 from gateway.people.audit import record_command
-from gateway.settings import Settings, build_clock
 
 Result = TypeVar("Result")
 
@@ -70,7 +67,7 @@ def approve(step_ids: tuple[str, ...], *, by: str, config: Path | None) -> None:
     """
     for step_id in step_ids:
 
-        async def work(at: _At, each: str = step_id) -> None:
+        async def work(at: AtDatabase, each: str = step_id) -> None:
             await step_approvals.approve(at.conn, at.tenant_id, each, by, at.now_s)
             await record_command(at.conn, at.tenant_id, "outreach.approve", each, by=by)
 
@@ -87,7 +84,7 @@ def decline(step_ids: tuple[str, ...], *, why: str, by: str, config: Path | None
     """Say no to contacts: the owners are not contacted."""
     for step_id in step_ids:
 
-        async def work(at: _At, each: str = step_id) -> None:
+        async def work(at: AtDatabase, each: str = step_id) -> None:
             crm = at.settings.crm
             await step_approvals.decline(at.conn, crm, at.tenant_id, each, by, why=why, now_s=at.now_s)
             await record_command(at.conn, at.tenant_id, "outreach.decline", each, by=by, why=why)
@@ -102,7 +99,7 @@ def decline(step_ids: tuple[str, ...], *, why: str, by: str, config: Path | None
 def stopped(config: Path | None, *, as_json: bool) -> None:
     """List the kill switches that are thrown, and the owners who are to be left alone."""
 
-    async def work(at: _At) -> tuple[list[Switch], list[dict[str, object]]]:
+    async def work(at: AtDatabase) -> tuple[list[Switch], list[dict[str, object]]]:
         thrown = await switches.thrown_now(at.conn, at.tenant_id)
         return thrown, [asdict(each) for each in await holds_now(at.conn, at.tenant_id, at.now_s)]
 
@@ -141,7 +138,7 @@ def stop(watch: str | None, problem: str | None, model: str, *, why: str, by: st
     """Throw a kill switch: no case opens, and no owner is contacted. What CRMs know already is kept true."""
     scope, name = _scope(watch, problem, model)
 
-    async def work(at: _At) -> bool:
+    async def work(at: AtDatabase) -> bool:
         switch = Switch(scope, model, name, f"person:{by}", why, to_datetime(at.now_s))
         is_new = await stopping.stop(at.conn, at.tenant_id, switch)
         if is_new:
@@ -162,7 +159,7 @@ def resume(watch: str | None, problem: str | None, model: str, *, by: str, confi
     """Release a kill switch; alarms that go on are looked at again when they say more of themselves."""
     scope, name = _scope(watch, problem, model)
 
-    async def work(at: _At) -> bool:
+    async def work(at: AtDatabase) -> bool:
         what = (scope, model, name)
         was_stopped = await switches.release(at.conn, at.tenant_id, what, f"person:{by}", at.now_s)
         if was_stopped:
@@ -201,7 +198,7 @@ def release(owner_ref: str, kind: HoldKind, *, by: str, config: Path | None) -> 
 
 
 def _put(config: Path | None, news: LeaveAlone, by: str) -> bool:
-    async def work(at: _At) -> bool:
+    async def work(at: AtDatabase) -> bool:
         if not await owner_exists(at.conn, at.tenant_id, news.owner_ref):
             raise CareloopError("unknown_owner", f"the registry knows no owner {news.owner_ref}")
         is_news = await put_hold(at.conn, at.tenant_id, news, f"person:{by}", at.now_s)
@@ -223,27 +220,9 @@ def _scope(watch: str | None, problem: str | None, model: str) -> tuple[Scope, s
     return ("tenant", EVERY) if problem is None else ("problem", problem)
 
 
-@dataclass(frozen=True, slots=True)
-class _At:
-    conn: AsyncConnection[Any]
-    settings: Settings
-    now_s: float
-
-    @property
-    def tenant_id(self) -> str:
-        return self.settings.tenant.id
-
-
-@asynccontextmanager
-async def _open(config: Path | None) -> AsyncGenerator[_At]:
-    settings = read_settings(config)
-    async with open_database(settings) as conn, conn.transaction():
-        yield _At(conn, settings, build_clock(settings.clock).now_s())
-
-
-def _run(config: Path | None, work: Callable[[_At], Awaitable[Result]]) -> Result:
+def _run(config: Path | None, work: Callable[[AtDatabase], Awaitable[Result]]) -> Result:
     async def run() -> Result:
-        async with _open(config) as at:
+        async with at_database(config) as at, at.conn.transaction():
             return await work(at)
 
     return asyncio.run(run())

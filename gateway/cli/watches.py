@@ -1,15 +1,11 @@
 """`careloop watches`: how far each watch is trusted, and a person's word on that."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC
 from pathlib import Path
-from typing import Any
 
 import click
-from psycopg import AsyncConnection
 
 from crm_sync.trust.precision import Precision
 from crm_sync.trust.queries import ModeSet, WatchKey, find_episode, set_mode
@@ -27,10 +23,9 @@ from crm_sync.trust.shown import (
 from crm_sync.trust.verdicts import Said, Truth, say
 from devices.errors import CareloopError
 from devices.profiles.model import WatchMode
+from gateway.cli.at_database import AtDatabase, at_database
 from gateway.cli.noted import note, user_name
-from gateway.cli.options import config_option, json_option, print_json, read_settings
-from gateway.database.connect import open_database
-from gateway.settings import build_clock
+from gateway.cli.options import config_option, json_option, print_json
 
 _by_option = click.option("--by", default=user_name, show_default="you", help="Who says so; kept.")
 
@@ -48,9 +43,9 @@ def list_(model: str | None, config: Path | None, *, as_json: bool) -> None:
     """List every watch that is followed, with its mode and how often it was right, and the budget."""
 
     async def read() -> tuple[list[WatchView], BudgetView]:
-        async with _trust(config) as at:
-            found = await list_watches(at.conn, at.tenant_id, at.rules, at.now_s, model=model)
-            return found, await show_budget(at.conn, at.tenant_id, at.rules, at.now_s)
+        async with at_database(config) as at:
+            found = await list_watches(at.conn, at.tenant_id, _rules(at), at.now_s, model=model)
+            return found, await show_budget(at.conn, at.tenant_id, _rules(at), at.now_s)
 
     found, budget = asyncio.run(read())
     if as_json:
@@ -68,8 +63,8 @@ def show(model: str, watch: str, config: Path | None, *, as_json: bool) -> None:
     """Show one watch on a product MODEL, and who or what set its mode, when and why."""
 
     async def read() -> tuple[list[WatchView], list[AuditView], list[CustomerView]]:
-        async with _trust(config) as at:
-            found = await list_watches(at.conn, at.tenant_id, at.rules, at.now_s, model=model, watch=watch)
+        async with at_database(config) as at:
+            found = await list_watches(at.conn, at.tenant_id, _rules(at), at.now_s, model=model, watch=watch)
             key = WatchKey(at.tenant_id, model, watch)
             return found, await audit_of(at.conn, key), await customers_of(at.conn, key)
 
@@ -100,7 +95,7 @@ def mode(model: str, watch: str, mode_: str, *, why: str, hold: bool, by: str, c
     change = ModeSet(WatchMode(mode_), f"person:{by}", why, held=hold)
 
     async def work() -> bool:
-        async with _trust(config) as at:
+        async with at_database(config) as at:
             is_known = await set_mode(at.conn, WatchKey(at.tenant_id, model, watch), change, at.now_s)
             if is_known:
                 told = {"mode": mode_, "why": why, "held": hold, "by": by}
@@ -122,7 +117,7 @@ def judge(alarm_id: str, verdict: Truth, *, customer_said: str, by: str, config:
     """Say whether an alarm was true, whatever its watch's mode: that is how a watch in shadow earns its way."""
 
     async def work() -> bool:
-        async with _trust(config) as at:
+        async with at_database(config) as at:
             if await find_episode(at.conn, alarm_id) is None:
                 return False
             word = Said(at.tenant_id, verdict, "person", f"person:{by}", alarm_id=alarm_id, customer_said=customer_said)
@@ -135,22 +130,8 @@ def judge(alarm_id: str, verdict: Truth, *, customer_said: str, by: str, config:
     click.echo(f"{alarm_id}: {verdict}")
 
 
-class _At:
-    """A connection, whose tenant it is, and what trust goes by."""
-
-    def __init__(self, conn: AsyncConnection[Any], tenant_id: str, rules: TrustRules, now_s: float) -> None:
-        self.conn = conn
-        self.tenant_id = tenant_id
-        self.rules = rules
-        self.now_s = now_s
-
-
-@asynccontextmanager
-async def _trust(config: Path | None) -> AsyncGenerator[_At]:
-    settings = read_settings(config)
-    rules = TrustRules(settings.budget, settings.trust)
-    async with open_database(settings) as conn:
-        yield _At(conn, settings.tenant.id, rules, build_clock(settings.clock).now_s())
+def _rules(at: AtDatabase) -> TrustRules:
+    return TrustRules(at.settings.budget, at.settings.trust)
 
 
 def _unknown(model: str, watch: str) -> CareloopError:
