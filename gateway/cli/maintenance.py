@@ -18,6 +18,7 @@ from gateway.cli.noted import note
 from gateway.cli.options import config_option, json_option, read_settings
 from gateway.database.connect import SCHEMA_MISSING, open_database, reachable_url
 from gateway.database.edition import detect_edition
+from gateway.logs import configure_logs
 from gateway.maintenance.job import Done, Maintenance, Upkeep
 from gateway.maintenance.retention import Due, find_due
 from gateway.maintenance.rollups import Rolled, find_rollups, restart_rollups
@@ -117,6 +118,7 @@ async def _rebuild(settings: Settings, model: str | None) -> int:
 
 
 async def _maintenance(settings: Settings, conn: AsyncConnection[TupleRow]) -> Maintenance:
+    configure_logs(settings.log)  # what it warns of is not mixed into what the command prints
     upkeep = Upkeep(
         reachable_url(settings),
         settings.tenant.id,
