@@ -96,10 +96,16 @@ def weigh(settings: BudgetSettings, known: Known, started_at_s: float, now_s: fl
     strength, cells = 0, known.cells
     if episode is not None:
         strength, lasting = episode.strength, max(episode.lasting, lasting)
-        cells = [*cells, less(own_cell(episode, fade(episode.placed_at_s, now_s, settings.memory)))]
+        if not _is_forgotten(episode, known.standing):
+            cells = [*cells, less(own_cell(episode, fade(episode.placed_at_s, now_s, settings.memory)))]
     rate = settings.expected_faults_per_thousand_devices_per_day / 1000.0
     device_days = 0.0 if known.standing is None else known.standing.device_days
     return believe(tail_of(cells, strength, lasting), tail_of(cells, 0, 0), device_days, rate)
+
+
+def _is_forgotten(episode: Episode, standing: Standing | None) -> bool:
+    """Whether an episode is from before its watch was edited, and the history of the present one is without it."""
+    return standing is not None and episode.placed_at_s < standing.changed_at_s
 
 
 def _answer(ruling: Ruling, belief: Belief, bar: float, episode: Episode | None) -> GateAnswer:

@@ -56,7 +56,8 @@ class Episode:
     weight: float = 0.0
     source: str | None = None
     case_id: str | None = None
-    cost: float | None = None
+    cost: float | None = None  # false cases that its case stands for by now
+    booked: float | None = None  # and stood for before anybody spoke
 
 
 _ADD_WATCHES: Final[LiteralString] = """
@@ -212,6 +213,7 @@ def _episode(row: Mapping[str, Any]) -> Episode:
         source=row["source"],
         case_id=row["case_id"],
         cost=row["cost"],
+        booked=row["booked"],
     )
 
 
@@ -291,12 +293,22 @@ async def judge_episode(conn: Connection, episode: Episode, now_s: float) -> Non
     await conn.execute(_JUDGE_EPISODE, values)
 
 
-_BOOK_EPISODE: Final[LiteralString] = "UPDATE watch_episode SET case_id = %s, cost = %s WHERE alarm_id = %s"
+_BOOK_EPISODE: Final[LiteralString] = (
+    "UPDATE watch_episode SET case_id = %s, cost = %s, booked = %s WHERE alarm_id = %s"
+)
 
 
 async def book_episode(conn: Connection, alarm_id: str, case_id: str, cost: float) -> None:
     """Write which case was opened for an alarm, and what it is booked with."""
-    await conn.execute(_BOOK_EPISODE, [case_id, cost, alarm_id])
+    await conn.execute(_BOOK_EPISODE, [case_id, cost, cost, alarm_id])
+
+
+_SETTLE_EPISODE: Final[LiteralString] = "UPDATE watch_episode SET cost = %s WHERE alarm_id = %s"
+
+
+async def settle_episode(conn: Connection, alarm_id: str, cost: float) -> None:
+    """Write what an alarm's case stands for after a word on it; what it was booked with stays."""
+    await conn.execute(_SETTLE_EPISODE, [cost, alarm_id])
 
 
 _ADD_TO_CELL: Final[LiteralString] = """

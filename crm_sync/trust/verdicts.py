@@ -118,17 +118,18 @@ def _judged(episode: Episode, said: Said) -> Episode | None:
 
 
 async def _settle_cost(conn: Connection, rules: TrustRules, judged: Episode, now_s: float) -> None:
-    """Correct what the case of an alarm was booked with; a weak word corrects it in part."""
-    if judged.case_id is None or judged.cost is None or judged.verdict is None:
+    """Correct what the case of an alarm stands for: a weak word moves it off its booking in part only."""
+    if judged.case_id is None or judged.cost is None:
         return
     budget = await budget_queries.lock_budget(conn, judged.key.tenant_id)
     if budget is None:
         return
+    booked = judged.cost if judged.booked is None else judged.booked
     was_false = 1.0 if judged.verdict == "false" else 0.0
-    cost = judged.weight * was_false + (1.0 - judged.weight) * judged.cost
+    cost = judged.weight * was_false + (1.0 - judged.weight) * booked  # nothing weighs a word that was taken back
     accounts = settle(pass_time(budget.accounts, rules.budget, budget.devices, now_s), judged.cost, cost)
     await budget_queries.save_budget(conn, judged.key.tenant_id, replace(budget, accounts=accounts))
-    await queries.book_episode(conn, judged.alarm_id, judged.case_id, cost)
+    await queries.settle_episode(conn, judged.alarm_id, cost)
 
 
 async def _teach(conn: Connection, rules: TrustRules, before: Episode, judged: Episode, now_s: float) -> None:

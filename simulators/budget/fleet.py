@@ -179,8 +179,9 @@ def make_fleet(plan: Plan, workers: int) -> Fleet:
         _Order(number, int(products[number]), bool(unknown[number]), _kind(int(products[number]), ill.get(number)))
         for number in range(plan.devices)
     ]
+    make = partial(_make, plan, load_profiles())  # read once: reading them takes longer than a device's life
     with ProcessPoolExecutor(workers) as pool:
-        devices = list(pool.map(partial(_make, plan), orders, chunksize=50))
+        devices = list(pool.map(make, orders, chunksize=50))
     secrets = {
         f"edge-{n:02d}": base64.urlsafe_b64encode(rng.bytes(32)).rstrip(b"=").decode() for n in range(1, EDGES + 1)
     }
@@ -201,10 +202,10 @@ def _kind(product: int, turn: int | None) -> FaultKind | None:
     return None if turn is None else able[turn % len(able)]
 
 
-def _make(plan: Plan, order: _Order) -> Device:
+def _make(plan: Plan, profiles: Mapping[str, Profile], order: _Order) -> Device:
     rng = np.random.default_rng([plan.seed, order.number])
     product = PRODUCTS[order.product]
-    profile = _profiles()[product.model]
+    profile = profiles[product.model]
     span = plan.span
     device_id = f"{product.model}-{order.number:05d}"
     person = make_person(order.number, span, rng)
@@ -231,10 +232,6 @@ def _leaving(happenings: Sequence[Happening], ts_s: Floats, leaves_s: Floats) ->
     at = np.searchsorted(ts_s, [each.ts_s for each in happenings])
     pairs = [(float(leaves_s[n]), each) for n, each in zip(at.tolist(), happenings, strict=True) if n < len(leaves_s)]
     return tuple(sorted(pairs, key=lambda pair: pair[0]))
-
-
-def _profiles() -> Mapping[str, Profile]:
-    return load_profiles()
 
 
 def _label(  # noqa: PLR0917 - what a label is drawn from

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.profiles import load_profiles
+from devices.profiles.model import Profile
 from simulators.fleet.faults import FaultKind, Label
 from simulators.fleet.habits import DAY_S, HOUR_S, Floats, Span, make_person
 from simulators.fleet.link import Account
@@ -150,15 +151,16 @@ def _listed(values: NDArray[np.float32]) -> list[float]:
 def make_fleet(plan: Plan, workers: int) -> RolloutFleet:
     """Make a fleet, on several processors."""
     rng = np.random.default_rng(plan.seed)
+    make = partial(make_device, plan, load_profiles())  # read once: reading them takes longer than a device's life
     with ProcessPoolExecutor(workers) as pool:
-        devices = list(pool.map(partial(make_device, plan), range(plan.devices), chunksize=50))
+        devices = list(pool.map(make, range(plan.devices), chunksize=50))
     secrets = {
         f"edge-{n:02d}": base64.urlsafe_b64encode(rng.bytes(32)).rstrip(b"=").decode() for n in range(1, EDGES + 1)
     }
     return RolloutFleet(plan, devices, secrets)
 
 
-def make_device(plan: Plan, number: int) -> Device:
+def make_device(plan: Plan, profiles: Mapping[str, Profile], number: int) -> Device:
     """The device of a number: whether it is updated, broken by that, on holiday, or ill by itself."""
     rng = np.random.default_rng([plan.seed, number])
     product: Product = _MODELS[int(rng.random() >= plan.updated_model)]
@@ -175,7 +177,7 @@ def make_device(plan: Plan, number: int) -> Device:
         spans.append((begin_s, begin_s + plan.holiday_days * DAY_S))
     if is_ill:
         spans.append((float(rng.uniform(plan.span.start_s + 10 * DAY_S, plan.span.end_s)), None))
-    profile = load_profiles()[product.model]
+    profile = profiles[product.model]
     # Whatever the reason, it is no longer used: that is what the detectors are to tell apart.
     unused = product.faults[FaultKind.ABANDONED]
     labels = [Label(device_id, FaultKind.ABANDONED, begin_s, end_s, unused, watched=True) for begin_s, end_s in spans]

@@ -1,6 +1,7 @@
 """Who edits a watch begins something new, and who corrects a word takes back what it did; through the real database."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import structlog
 from crm_sync.inbox import AlarmNotice
 from crm_sync.keeping import Keeper, Kept
 from crm_sync.trust import queries
+from crm_sync.trust.gate import Known, weigh
 from crm_sync.trust.queries import ModeSet, WatchKey
 from crm_sync.trust.rules import TrustRules
 from crm_sync.trust.settings import BudgetSettings, TrustSettings
@@ -113,6 +115,29 @@ async def test_what_is_said_of_alarms_from_before_an_edit_says_nothing_of_the_wa
     assert await world.rows("SELECT * FROM watch_cell") == []
 
 
+async def test_an_alarm_from_before_an_edit_does_not_lessen_the_new_watchs_history(world: CaseWorld) -> None:
+    """Its place was subtracted from a history that it is no part of: another watch's false alarms weighed less."""
+    world.trust = TrustRules(BudgetSettings(small_fleet=0, learning_cases=0.0))
+    for number in (1, 2):
+        await world.own(f"cm-{number}", f"own-{number}")
+    old = weak_pump(1)
+    await world.happens(old)  # it finds no room, and waits
+    edited(world, for_=7200.0)
+    world.clock.at_s += HOUR
+    await keep(world)
+    stronger = replace(weak_pump(2, world.clock.at_s), score=0.9, started_at_s=NOON - 48 * HOUR)
+    await world.happens(stronger)
+    world.clock.at_s += HOUR
+    at_s = world.clock.at_s
+    await world.happens(replace(old, event="updated", score=0.61, ts_s=at_s, head_ts_s=at_s, recorded_at_s=at_s))
+    async with world.pool.connection() as conn:
+        episode, standing = await queries.find_episode(conn, old.alarm_id), await queries.find_standing(conn, WATCH)
+        cells = (await queries.cells_of(conn, [WATCH], world.clock.at_s, world.trust.budget.memory))[WATCH]
+    belief = weigh(world.trust.budget, Known(standing, episode, cells), old.started_at_s, world.clock.at_s)
+    assert sum(cell.standing for cell in cells) == pytest.approx(1.0, abs=0.01)  # that of the second machine
+    assert belief.tail.standing == pytest.approx(1.0, abs=0.01)
+
+
 async def test_another_mode_in_the_profile_is_the_word_of_who_edits_it(world: CaseWorld) -> None:
     edited(world, mode=WatchMode.SHADOW)
     await keep(world)
@@ -157,3 +182,29 @@ async def test_who_corrects_a_word_takes_back_what_it_did(world: CaseWorld) -> N
     assert await said("true", "agent") == (("true", "agent"), 0.0)
     (cells,) = await world.rows("SELECT sum(standing) AS s, sum(were_true) AS t, sum(were_false) AS f FROM watch_cell")
     assert cells == {"s": pytest.approx(0.0), "t": pytest.approx(1.0), "f": pytest.approx(0.0)}
+
+
+async def test_a_word_that_is_taken_back_or_outweighed_gives_the_budget_back_what_it_took(world: CaseWorld) -> None:
+    """An `unclear` after `false` took the word from the watch's record, and left the false case on the accounts."""
+    world.trust = TrustRules(BudgetSettings(small_fleet=0, learning_cases=100.0))
+    await world.own("cm-1", "own-1")
+    await world.happens(weak_pump(1))
+    (episode,) = await world.rows("SELECT alarm_id, cost FROM watch_episode")
+    (accounts,) = await world.rows("SELECT wealth FROM trust_budget")
+    begin, cost = accounts["wealth"], episode["cost"]
+
+    async def wealth_after(verdict: Truth, source: Source, weight: float) -> float:
+        async with world.pool.connection() as conn:
+            await say(
+                conn, Said("default", verdict, source, source, None, episode["alarm_id"], weight), world.clock.at_s
+            )
+        await keep(world)
+        (accounts,) = await world.rows("SELECT wealth FROM trust_budget")
+        return accounts["wealth"]
+
+    assert 0.0 < cost < 1.0
+    assert await wealth_after("false", "telemetry", 0.25) == pytest.approx(begin - 0.25 * (1 - cost))
+    assert await wealth_after("false", "owner", 0.5) == pytest.approx(begin - 0.5 * (1 - cost))
+    assert await wealth_after("false", "agent", 1.0) == pytest.approx(begin - (1 - cost))
+    assert await wealth_after("unclear", "agent", 1.0) == pytest.approx(begin)
+    assert await wealth_after("true", "agent", 1.0) == pytest.approx(begin + cost)

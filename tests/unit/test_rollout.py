@@ -5,16 +5,22 @@ import math
 
 import pytest
 
+from devices.profiles import load_profiles
 from simulators.fleet.habits import DAY_S, Span
 from simulators.rollout.fleet import NEW, OLD, Device, Plan, make_device
 from simulators.rollout.run import count_cases
 
+PROFILES = load_profiles()
 PLAN = Plan(devices=60, span=Span(1_780_000_000.0, 6.0), update_day=3.0, holiday_day=5.0)
+
+
+def _device(number: int) -> Device:
+    return make_device(PLAN, PROFILES, number)
 
 
 @pytest.fixture(scope="module", name="devices")
 def fixture_devices() -> list[Device]:
-    return [make_device(PLAN, number) for number in range(PLAN.devices)]
+    return [_device(number) for number in range(PLAN.devices)]
 
 
 def test_only_one_model_is_updated_and_only_who_is_updated_is_broken(devices: list[Device]) -> None:
@@ -27,7 +33,7 @@ def test_only_one_model_is_updated_and_only_who_is_updated_is_broken(devices: li
 
 
 def test_the_new_firmware_is_told_from_the_update_on() -> None:
-    device = next(each for number in range(60) if math.isfinite((each := make_device(PLAN, number)).updated_s))
+    device = next(each for number in range(60) if math.isfinite((each := _device(number)).updated_s))
     told = [reading for packet in device.take(math.inf) for reading in json.loads(packet)]
     assert {reading["firmware"] for reading in told if reading["ts"] < device.updated_s * 1000} == {OLD}
     assert {reading["firmware"] for reading in told if reading["ts"] >= device.updated_s * 1000} == {NEW}
@@ -36,7 +42,7 @@ def test_the_new_firmware_is_told_from_the_update_on() -> None:
 
 
 def test_a_broken_machine_is_used_until_it_is_updated_and_never_after() -> None:
-    device = next(each for number in range(60) if (each := make_device(PLAN, number)).is_broken and not each.is_ill)
+    device = next(each for number in range(60) if (each := _device(number)).is_broken and not each.is_ill)
     shots, hours = device.metrics["shots"], device.ts_ms / 1000
     assert shots[hours < device.updated_s].sum() > 0
     assert shots[hours >= device.updated_s].sum() == 0
