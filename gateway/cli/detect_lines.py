@@ -1,0 +1,196 @@
+"""What `careloop detect` does with lines: judges them, or scores them, and prints what comes of it."""
+
+import sys
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from gateway.detect.instants import Instants
+from gateway.detect.lines import BadLine, Line, Row, parse_line, say_line
+from gateway.detect.opened import Numbered
+from gateway.detect.stream import Scorer, Stream
+from gateway.detect.tables import SINGLE, Table, TableRow
+from gateway.pictures.album import Album
+
+EMPTY: Final = "nothing to judge: it holds no readings"
+
+
+class Reader(Protocol):
+    """Takes lines and prints what comes of them."""
+
+    def take(self, chunk: Numbered) -> Sequence[BadLine]:
+        """Those that could not be read."""
+        ...
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        ...
+
+    def take_notes(self) -> list[str]:
+        """What is to be said of how the lines are read."""
+        ...
+
+
+def _write(text: bytes) -> None:
+    sys.stdout.buffer.write(text)
+    sys.stdout.buffer.flush()
+
+
+class Judge:
+    """Judges lines and prints what they decide; for a picture, keeps both."""
+
+    def __init__(self, stream: Stream, album: Album | None, *, sort: bool) -> None:
+        self._stream = stream
+        self._album = album
+        self._kept: list[Line] | None = [] if sort else None
+        self._newest_s: dict[str, float] = {}
+        self._late = 0
+        self._lines = 0
+
+    def take(self, lines: Sequence[Line]) -> None:
+        """Judge lines, or keep them until all are there."""
+        self._lines += len(lines)
+        if self._kept is not None:
+            self._kept += lines
+            return
+        for line in lines:
+            newest_s = self._newest_s.get(line.device, line.ts_s)
+            self._late += line.ts_s < newest_s
+            self._newest_s[line.device] = max(newest_s, line.ts_s)
+        self._judge(lines)
+
+    def end(self) -> list[str]:
+        """Judge what was kept; what is to be said at the end."""
+        if self._kept is not None:
+            self._judge(sorted(self._kept, key=lambda line: line.ts_s))
+        if not self._lines:
+            return [EMPTY]
+        if not self._late:
+            return []
+        late = f"{self._late:,} of {self._lines:,} lines are older than one of the same device before them"
+        return [f"{late}, and were judged as late; `--sort` judges in the order of time"]
+
+    def _judge(self, lines: Sequence[Line]) -> None:
+        changes = self._stream.take(lines)
+        if changes:
+            _write(b"".join(say_line(change) + b"\n" for change in changes))
+        if self._album is not None:
+            self._album.read(lines)
+            self._album.tell(changes)
+
+
+class JudgedLines:
+    """NDJSON in, alarm events out."""
+
+    def __init__(self, instants: Instants, judge: Judge) -> None:
+        self._instants = instants
+        self._judge = judge
+        self._last: list[str] = []
+
+    def take(self, chunk: Numbered) -> Sequence[BadLine]:
+        """Judge lines, print what they decide; gives the lines that could not be read."""
+        lines: list[Line] = []
+        faults: list[BadLine] = []
+        for number, text in chunk:
+            stripped = (text.removeprefix(b"\xef\xbb\xbf") if number == 1 else text).strip()
+            try:
+                if stripped:
+                    lines.append(parse_line(stripped, self._instants))
+            except BadLine as error:
+                faults.append(BadLine(f"line {number}: {error}"))
+        self._judge.take(lines)
+        return faults
+
+    def end(self) -> None:
+        """Judge what was kept."""
+        self._last = self._judge.end()
+
+    def take_notes(self) -> list[str]:
+        """What is to be said of how the lines are read."""
+        notes, self._last = [*self._instants.take_notes(), *self._last], []
+        return notes
+
+
+class JudgedRows:
+    """CSV in, alarm events out: each column a metric."""
+
+    def __init__(self, table: Table, judge: Judge) -> None:
+        self._judge = judge
+        self._table = table
+        self._last: list[str] = []
+
+    def take(self, chunk: Numbered) -> Sequence[BadLine]:
+        """Judge rows, print what they decide; gives the rows that could not be read."""
+        found = list(self._table.rows(chunk))
+        self._judge.take([row.line for row in found if row.line is not None])
+        return [row.fault for row in found if row.fault is not None]
+
+    def end(self) -> None:
+        """Judge what was kept."""
+        self._last = self._judge.end()
+
+    def take_notes(self) -> list[str]:
+        """What is to be said of how the rows are read."""
+        notes, self._last = [*self._table.take_notes(), *self._last], []
+        return notes
+
+
+class ScoredRows:
+    """CSV in, the same rows with their scores out; a row of several values has the highest of their scores."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._scorers: dict[tuple[str, str], Scorer] = {}
+        self._is_begun = False
+        self._has_rows = False
+        self._last: list[str] = []
+
+    def take(self, chunk: Numbered) -> Sequence[BadLine]:
+        """Score rows and print them again, all of them; gives the faults of those that could not be read."""
+        rows = list(self._table.rows(chunk))
+        columns = self._table.columns
+        if columns is None:
+            return []
+        kept = [columns.time, columns.metrics[0][0]] if columns.is_single else None
+        mark = self._table.separator
+        lines = [_joined([*_kept(row.cells, kept), f"{self._score(row):.6f}"], mark) for row in rows]
+        if not self._is_begun:
+            header = SINGLE if columns.is_single else self._table.header
+            lines.insert(0, _joined([*header, "anomaly_score"], mark))
+            self._is_begun = True
+        self._has_rows = self._has_rows or bool(rows)
+        _write("".join(lines).encode())
+        return [row.fault for row in rows if row.fault is not None]
+
+    def _score(self, row: TableRow) -> float:
+        line = row.line
+        if line is None:
+            return 0.0
+        return max((self._score_one(line, name, number) for name, number in line.metrics.items()), default=0.0)
+
+    def _score_one(self, line: Line, name: str, number: float) -> float:
+        scorer = self._scorers.get((line.device, name))
+        if scorer is None:
+            scorer = self._scorers[line.device, name] = Scorer()
+        return scorer.score(Row(line.ts_s, number))
+
+    def end(self) -> None:
+        """Every row was printed as it came."""
+        if not self._has_rows:
+            self._last = [EMPTY]
+
+    def take_notes(self) -> list[str]:
+        """What is to be said of how the rows are read."""
+        notes, self._last = [*self._table.take_notes(), *self._last], []
+        return notes
+
+
+def _kept(cells: Sequence[str], kept: Sequence[int] | None) -> list[str]:
+    return list(cells) if kept is None else [cells[at] if at < len(cells) else "" for at in kept]
+
+
+def _joined(cells: Sequence[str], mark: str) -> str:
+    return mark.join(_quote(cell, mark) for cell in cells) + "\n"
+
+
+def _quote(text: str, mark: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if any(each in text for each in (mark, '"', "\n")) else text
