@@ -56,11 +56,6 @@ class QueuedMessage:
     created_at: datetime  # real time
 
 
-async def enqueue(conn: AsyncConnection[Any], message: OutboxMessage) -> None:
-    """Write one message in the caller's transaction."""
-    await enqueue_all(conn, [message])
-
-
 _NEXT_IN_STREAM = """
 INSERT INTO outbox_stream AS s (tenant_id, endpoint, stream_key, next_seq, next_attempt_at)
 VALUES (%(tenant_id)s, %(endpoint)s, %(stream_key)s, 2, 'epoch')

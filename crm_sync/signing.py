@@ -66,11 +66,6 @@ def parse_secret(text: str) -> bytes:
     return key
 
 
-def format_secret(key: bytes) -> str:
-    """A key as people pass it on."""
-    return _PREFIX + base64.b64encode(key).decode()
-
-
 def sign(keys: Sequence[bytes], message_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
     """The three headers of a message; while a secret is being replaced, one signature with each key."""
     signatures = [_signature(key, message_id, str(timestamp_s), body).decode() for key in keys]

@@ -258,32 +258,6 @@ async def grants_of(conn: Connection, tenant_id: str, owner_ref: str) -> list[Gr
         return await (await cursor.execute(GRANTS_OF, (tenant_id, owner_ref))).fetchall()
 
 
-RECORD_GRANT: Final = """
-INSERT INTO grant_record (tenant_id, owner_ref, purpose, recipient, state, basis, source, recorded_at, valid_from,
-                          valid_until)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-"""
-
-
-async def record_grant(conn: Connection, tenant_id: str, grant: Grant) -> None:
-    """Add a word of an owner, who must be known; it counts from now on."""
-    _ = await conn.execute(
-        RECORD_GRANT,
-        (
-            tenant_id,
-            grant.owner_ref,
-            grant.purpose,
-            grant.recipient,
-            grant.state,
-            grant.basis,
-            grant.source,
-            grant.recorded_at,
-            grant.valid_from,
-            grant.valid_until,
-        ),
-    )
-
-
 LIST_DEVICES: Final = """
 SELECT d.device_id, d.model, d.region, d.source, d.registered_at, f.firmware, a.asset_id, s.owner_ref,
        (SELECT count(*) FROM device_credential c WHERE c.device_id = d.device_id AND c.revoked_at IS NULL)

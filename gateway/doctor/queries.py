@@ -23,7 +23,6 @@ class ServerState:
     max_connections: int  # without those kept for superusers
     oldest_transaction: int  # transactions since the database was last frozen
     freeze_limit: int
-    size_bytes: int
     now_s: float
 
 
@@ -39,7 +38,6 @@ SELECT current_setting('fsync') AS fsync,
            AS max_connections,
        (SELECT age(datfrozenxid) FROM pg_database WHERE datname = current_database()) AS oldest_transaction,
        current_setting('autovacuum_freeze_max_age')::int AS freeze_limit,
-       pg_database_size(current_database()) AS size_bytes,
        extract(epoch FROM clock_timestamp())::float8 AS now_s
 """
 

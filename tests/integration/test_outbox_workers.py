@@ -9,7 +9,7 @@ from crm_sync.delivery.deliverer import MOST_LOST_LEASES, STUMBLES_S
 from crm_sync.delivery.queries import begin_attempt, claim
 from crm_sync.delivery.replay import Replayed, replay
 from crm_sync.endpoints import LEASE_S
-from crm_sync.outbox import enqueue
+from crm_sync.outbox import enqueue_all
 from crm_sync.settings import MessageType
 from tests.services.delivery_rig import Rig, endpoint, message, open_rig
 from tests.services.receiver import Receiver, hang, reply, reset
@@ -27,7 +27,7 @@ async def rig(plain_database_url: str, receiver: Receiver) -> AsyncIterator[Rig]
 async def test_nothing_is_left_of_a_decision_that_was_rolled_back(rig: Rig) -> None:
     async def decide_and_fail() -> None:
         async with rig.pool.connection() as conn:
-            await enqueue(conn, message("case_a"))
+            await enqueue_all(conn, [message("case_a")])
             raise RuntimeError("rolled back")
 
     with pytest.raises(RuntimeError):

@@ -22,10 +22,10 @@ from devices.registry.queries import (
     load_credentials,
     load_devices,
     record_firmware,
-    record_grant,
     register_device,
 )
 from devices.registry.records import DeviceRecord
+from tests.services.grants import record_grant
 
 Connection = AsyncConnection[TupleRow]
 

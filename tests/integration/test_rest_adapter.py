@@ -25,7 +25,7 @@ from tests.services.gateway import run_careloop
 from tests.services.helpdesk import TOKEN, Answer, Asked, Helpdesk, commits_then, refuses
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "crm" / "example-helpdesk.toml"
-CREATE, FIND, READ = "POST /api/tickets", "GET /api/tickets", "GET /api/tickets/100"
+CREATE, FIND = "POST /api/tickets", "GET /api/tickets"
 COMMENT, CHANGE = "POST /api/tickets/100/comments", "PUT /api/tickets/100"
 CASE: dict[str, Any] = {
     "title": "Dosatrice ferma",

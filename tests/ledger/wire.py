@@ -91,8 +91,6 @@ class _Pair:
         """One end is closed; where it had been left in the dark, it has noticed by itself."""
         if end is self.far and self.near.is_dead:
             self.wire.ended_by_far += 1
-        if end is self.near and self.far.is_dead:
-            self.wire.ended_by_near += 1
         if self.near.is_gone and (self.far.is_gone or self.far.other is None):
             self.wire.pairs.discard(self)
 
@@ -118,7 +116,6 @@ class Wire:
         self.new_tap = new_tap
         self.pairs: set[_Pair] = set()
         self.ended_by_far = 0  # dead connections that the far party has ended by itself
-        self.ended_by_near = 0
         self._roads = roads
         self._connecting: set[asyncio.Task[None]] = set()
         self._server = roads.do(self._open())

@@ -32,7 +32,7 @@ from crm_sync.settings import CrmSettings, EndpointSettings, MessageType
 from crm_sync.trust.rules import TrustRules
 from devices.profiles import Profile, load_profiles
 from devices.registry.model import Grant, GrantState
-from devices.registry.queries import record_grant
+from tests.services.grants import record_grant
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 

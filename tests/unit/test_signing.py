@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from standardwebhooks import Webhook
 
-from crm_sync.signing import BadSignature, SignatureReason, format_secret, parse_secret, sign, verify
+from crm_sync.signing import BadSignature, SignatureReason, parse_secret, sign, verify
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + "QUJD" * 8
@@ -116,7 +116,7 @@ def test_no_key_believes_nothing() -> None:
 
 def test_secrets_are_read_with_and_without_their_prefix() -> None:
     assert parse_secret(SECRET.removeprefix("whsec_")) == KEYS[0]
-    assert format_secret(KEYS[0]) == SECRET
+    assert parse_secret(SECRET) == KEYS[0]
 
 
 @pytest.mark.parametrize("text", ["", "whsec_", "whsec_AAAA", "whsec_" + "QUJD" * 30, "whsec_not base64!", "wörter"])
