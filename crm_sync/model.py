@@ -127,13 +127,13 @@ class Case:
     account_ref: str | None
     opened_at_s: float
     updated_at_s: float
-    closed_at_s: float | None
     sla_due_at_s: float | None
-    resolution: Resolution | None
-    outcome: str | None
-    version: int
-    relapses: int
-    relapse_of: str | None
+    closed_at_s: float | None = None
+    resolution: Resolution | None = None
+    outcome: str | None = None
+    version: int = 0
+    relapses: int = 0
+    relapse_of: str | None = None
     ending: str | None = None  # what an agent is told at its end
     parent_id: str | None = None  # the major case that it is a child of
     assignee: str | None = None  # who looks after it, where somebody was named

@@ -38,16 +38,9 @@ def _subject(notice: IncidentNotice) -> Subject:
     return Subject(notice.tenant_id, notice.incident_id, notice.incident_id, notice.model, firmware=notice.firmware)
 
 
-async def _open(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: float) -> Major | None:
-    """Open the major case and tell the CRMs; None while the kill switch keeps every case from opening."""
-    subject = _subject(notice)
-    answer = await kill_switch(conn, desk.settings, desk.concern(subject, notice.problems[0]))
-    about = DecisionAbout(subject, "case", ANY_CRM, None, notice.incident_id)
-    if answer.outcome is not Outcome.ALLOW:
-        await cases.add_decisions(conn, [(about, answer)], now_s)
-        return None
+def _case(desk: Desk, notice: IncidentNotice, now_s: float) -> Case:
     words = CohortWriter(desk, notice)
-    case = Case(
+    return Case(
         case_id=case_id_of(notice.tenant_id, notice.incident_id, ""),
         tenant_id=notice.tenant_id,
         asset_id=notice.incident_id,
@@ -62,14 +55,19 @@ async def _open(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: flo
         account_ref=None,
         opened_at_s=now_s,
         updated_at_s=now_s,
-        closed_at_s=None,
         sla_due_at_s=None,
-        resolution=None,
-        outcome=None,
-        version=0,
-        relapses=0,
-        relapse_of=None,
     )
+
+
+async def _open(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: float) -> Major | None:
+    """Open the major case and tell the CRMs; None while the kill switch keeps every case from opening."""
+    subject = _subject(notice)
+    answer = await kill_switch(conn, desk.settings, desk.concern(subject, notice.problems[0]))
+    about = DecisionAbout(subject, "case", ANY_CRM, None, notice.incident_id)
+    if answer.outcome is not Outcome.ALLOW:
+        await cases.add_decisions(conn, [(about, answer)], now_s)
+        return None
+    case = _case(desk, notice, now_s)
     await cases.insert_case(conn, case)
     moves = [
         Transition(None, CaseState.PROPOSED, "fleet", notice.kind, notice.incident_id),
@@ -91,12 +89,16 @@ async def _open(conn: Connection, desk: Desk, notice: IncidentNotice, now_s: flo
         is_over=False,
     )
     await major_queries.put_major(conn, notice.tenant_id, major)
+    await _announce(conn, desk, case, subject, now_s)
+    return major
+
+
+async def _announce(conn: Connection, desk: Desk, case: Case, subject: Subject, now_s: float) -> None:
     endpoints = desk.case_endpoints()
     for endpoint in endpoints:
         await hearers.expect_announcement(conn, case, endpoint.name, [str(kind) for kind in endpoint.types])
     opened_for = frozenset(endpoint.name for endpoint in endpoints)
     await announce.tell(conn, case, subject, News(MessageType.CASE_OPENED, "opened", opened_for=opened_for), now_s)
-    return major
 
 
 async def _grow(conn: Connection, desk: Desk, major: Major, notice: IncidentNotice, now_s: float) -> Major:

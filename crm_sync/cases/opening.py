@@ -226,12 +226,7 @@ async def _open(
         account_ref=subject.account_ref,
         opened_at_s=now_s,
         updated_at_s=now_s,
-        closed_at_s=None,
         sla_due_at_s=way.due_at_s,
-        resolution=None,
-        outcome=None,
-        version=0,
-        relapses=0,
         relapse_of=None if last is None or last.state is not CaseState.RESOLVED else last.case_id,
     )
     if not await queries.insert_case(conn, case):
