@@ -90,8 +90,8 @@ class Answering(Protocol):
         ...
 
 
-class Kept:
-    """The origin of messages that a broker had kept for whoever subscribes: nobody knows when they were sent."""
+class Wrapped:
+    """An origin about whose packets there is more to know; everything else is as with the origin itself."""
 
     __slots__ = ("origin",)
 
@@ -111,6 +111,32 @@ class Kept:
     def publish(self, topic: str, payload: bytes) -> bool:
         """Send a message at QoS 0, where something can be said back."""
         return isinstance(self.origin, Answering) and self.origin.publish(topic, payload)
+
+
+class Kept(Wrapped):
+    """The origin of messages that a broker had kept for whoever subscribes: nobody knows when they were sent."""
+
+    __slots__ = ()
+
+
+class Counted(Wrapped):
+    """The origin of a message that may come again, from quarantine: its readings without a time must get the same ones.
+
+    They are counted from a moment of the message's own, microsecond by microsecond, those of each device for
+    themselves.
+    """
+
+    __slots__ = ("from_us",)
+
+    def __init__(self, origin: Origin, from_us: int) -> None:
+        """`origin` is where it came from; `from_us` is in microseconds since the epoch."""
+        super().__init__(origin)
+        self.from_us = from_us
+
+
+def source_of(origin: Origin) -> Origin:
+    """Where packets came from, whatever else is known of them."""
+    return origin.origin if isinstance(origin, Wrapped) else origin
 
 
 class Packet(NamedTuple):

@@ -12,8 +12,9 @@ from devices.errors import QuarantineReason
 from devices.payloads import Bad, Codec
 from devices.payloads.columnar import ABSENT
 from devices.registry.model import Device, FirmwareSeen
-from gateway.intake import Bunch, Kept, Mixed, Packet, Piece, Route
+from gateway.intake import Bunch, Mixed, Packet, Piece, Route, Wrapped
 from gateway.pipeline.batch import Batch
+from gateway.pipeline.clockless import BatchTimes, from_us_of
 from gateway.pipeline.columns import Columns, Part
 from gateway.pipeline.packets import Packets, one_of, unmixed
 from gateway.pipeline.refusals import RawElements, quarantine_row
@@ -42,8 +43,8 @@ def decode_batch(
     packets = Packets(pieces)
     decoding = _Decoding(sources, packets, round((now_s + sources.settings.ingest.far_future) * 1e6), refused or {})
     for start, piece in zip(packets.starts, pieces, strict=False):
-        if isinstance(piece.origin, Kept):
-            decoding.kept.update(range(start, start + len(piece.tokens)))
+        if isinstance(piece.origin, Wrapped):
+            decoding.times.take(range(start, start + len(piece.tokens)), piece.origin)
         if isinstance(piece, Mixed):
             decoding.take_mixed(start, piece)
         else:
@@ -105,7 +106,7 @@ class _Decoding:
         self._refused: list[QuarantineRow] = []
         self._firmware: list[FirmwareSeen] = []
         self._raws = RawElements(packets)
-        self.kept: set[int] = set()  # numbers of packets of which nobody knows when they were sent
+        self.times = BatchTimes(sources.receipt_times)
 
     def take(self, start: int, bunch: Bunch) -> None:
         """Take a bunch, whose first packet has the number `start`."""
@@ -267,12 +268,12 @@ class _Decoding:
             return
         received_us = round(packet.received_s * 1e6)
         ts_us = told.ts_us
-        if ts_us is None and index in self.kept and packet.route is Route.EVENTS:
+        if ts_us is None and index in self.times.kept and packet.route is Route.EVENTS:
             raw = self._raws.raw(index, element)
             self._refuse(index, raw, QuarantineReason.BAD_TIMESTAMP, _RETAINED)
             return
         if ts_us is None:
-            ts_us = received_us = self._sources.receipt_times.next_us(packet.device_id, received_us)
+            ts_us = received_us = self.times.next_us(index, packet.device_id, received_us, is_event=True)
         elif not MIN_TS_US <= ts_us <= min(self._latest_us, MAX_TS_US):
             self._refuse(
                 index,
@@ -299,11 +300,11 @@ class _Decoding:
             FirmwareSeen(device.tenant_id, device.device_id, firmware, datetime_of(ts_us), datetime_of(received_us))
         )
 
-    def _refuse(self, index: int, raw: bytes, reason: QuarantineReason, detail: str) -> None:
-        self._refused.append(self._quarantine_row(index, raw, reason, detail))
-
-    def _quarantine_row(self, index: int, raw: bytes, reason: QuarantineReason, detail: str) -> QuarantineRow:
-        return quarantine_row(self._sources, self._packets, index, raw, reason, detail)
+    def _refuse(
+        self, index: int, raw: bytes, reason: QuarantineReason, detail: str, from_us: int | None = None
+    ) -> None:
+        row = quarantine_row(self._sources, self._packets, index, raw, reason, detail)
+        self._refused.append(row if from_us is None else replace(row, counted_from_us=from_us))
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -355,13 +356,14 @@ class _Decoding:
         if clockless:
             ts_us = ts_us.copy()
             for position in clockless:
-                if self.kept and (index := int(readings.packet[position])) in self.kept:
+                index = int(readings.packet[position])
+                if index in self.times.kept:
                     keep[position] = False
                     raw = self._raws.raw(index, int(readings.element[position]))
                     self._refuse(index, raw, QuarantineReason.BAD_TIMESTAMP, _RETAINED)
                     continue
-                ts_us[position] = received_us[position] = self._sources.receipt_times.next_us(
-                    readings.device_id(position), int(received_us[position])
+                ts_us[position] = received_us[position] = self.times.next_us(
+                    index, readings.device_id(position), int(received_us[position]), is_event=False
                 )
         for position, told in firmware.items():
             device_id = readings.device_id(position)
@@ -392,5 +394,7 @@ class _Decoding:
         for position, reason, detail in faults:
             keep[position] = False
             index, element = int(readings.packet[position]), int(readings.element[position])
-            self._refuse(index, self._raws.raw(index, element), reason, detail)
+            raw = self._raws.raw(index, element)
+            from_us = from_us_of(readings, position, is_whole=raw == self._packets[index].payload)
+            self._refuse(index, raw, reason, detail, from_us)
         return readings.take(keep)

@@ -24,7 +24,8 @@ from devices.payloads.codec import EPOCH, DecodedEvent, DecodedReading
 from devices.payloads.dialect import Dialect, Message, Recall, Reply, Said, Translation, is_dialect
 from devices.payloads.one_by_one import MOST_BAD
 from gateway.authority import Authority
-from gateway.intake import Answering, Bunch, Origin, Packet, Piece, Route, Verdict
+from gateway.intake import Answering, Bunch, Counted, Origin, Packet, Piece, Route, Verdict, Wrapped, source_of
+from gateway.pipeline.clockless import from_us_by_bytes
 from gateway.pipeline.packets import Packets, bunches_of
 from gateway.pipeline.queries import request_recalls
 
@@ -104,6 +105,8 @@ class Dialects:
                     self._take_apart(packet, said, parts, bad)
                 replies += [(packet.origin, reply) for reply in translation.replies]
                 recalls += translation.recalls
+                if len(bad) < len(parts) and any(one.raw == packet.payload for one in bad.values()):
+                    parts = _counted(packet, parts)
                 refused.update((len(whose) + place, one) for place, one in bad.items())
                 apart += bunches_of(parts)
                 whose += [position] * len(parts)
@@ -124,7 +127,7 @@ class Dialects:
             detail = f"{len(packet.payload)} bytes; at most {self._max_payload_bytes} are allowed"
             return Translation(bad=[Bad(packet.payload, QuarantineReason.OVERSIZED, detail)])
         received_us = round(packet.received_s * 1e6)
-        is_replay = packet.origin is self._replays
+        is_replay = source_of(packet.origin) is self._replays
         try:
             return dialect.translate(Message(packet.topic, packet.payload, packet.device_id, received_us, is_replay))
         except Exception as error:  # noqa: BLE001 - codecs are plug-ins, and a packet must not stop the pipeline
@@ -165,6 +168,14 @@ class Dialects:
         for recall in self._asked:
             if self._recalls.get((recall.device_id, recall.topic)) is recall:  # no later one has come meanwhile
                 del self._recalls[recall.device_id, recall.topic]
+
+
+def _counted(packet: Packet, parts: Sequence[Packet]) -> list[Packet]:
+    """Parts of a message that is in quarantine as a whole: a replay will bring them again, as of the same times."""
+    origin = packet.origin
+    if not isinstance(origin, Wrapped):
+        origin = Counted(origin, from_us_by_bytes(round(packet.received_s * 1e6), packet.payload))
+    return [part._replace(origin=origin) for part in parts]
 
 
 def _not_too_many(bad: Sequence[Bad], payload: bytes) -> Sequence[Bad]:

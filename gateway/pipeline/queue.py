@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from typing import Final
 
-from gateway.intake import Bunch, Kept, Mixed, Piece, Verdict
+from gateway.intake import Bunch, Mixed, Piece, Verdict, source_of
 from gateway.pipeline.costs import Costs
 from gateway.pipeline.packets import unmixed
 from gateway.pipeline.settings import BatchSettings
@@ -96,8 +96,7 @@ class PacketQueue:
 
     def _append(self, bunch: Bunch) -> None:
         origin, _, device_id, _, codec, _, _, _ = bunch
-        whose = origin.origin if isinstance(origin, Kept) else origin  # one lane, for what was kept came first
-        key = (id(whose), "" if origin.keeps_order or codec in self._in_order else device_id)
+        key = (id(source_of(origin)), "" if origin.keeps_order or codec in self._in_order else device_id)
         lane = self._lanes.get(key)
         if lane is None:
             self._lanes[key] = [bunch]

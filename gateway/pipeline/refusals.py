@@ -7,7 +7,7 @@ from typing import Final
 
 from devices.errors import QuarantineReason, Rejected
 from devices.payloads.elements import Element, Walk
-from gateway.intake import Packet, Route
+from gateway.intake import Counted, Kept, Packet, Route
 from gateway.pipeline.sources import Sources
 from gateway.store.rows import QuarantineRow
 
@@ -19,6 +19,7 @@ def quarantine_row(  # noqa: PLR0917 - where it came from, what it is, and why
 ) -> QuarantineRow:
     """What goes into quarantine for a packet, or for a part of it."""
     packet = packets[index]
+    origin = packet.origin
     device = sources.devices.get(packet.device_id)
     return QuarantineRow(
         tenant_id=sources.settings.tenant_id if device is None else device.tenant_id,
@@ -31,6 +32,8 @@ def quarantine_row(  # noqa: PLR0917 - where it came from, what it is, and why
         raw=raw,
         received_us=round(packet.received_s * 1e6),
         packet=index,
+        retained=isinstance(origin, Kept),
+        counted_from_us=origin.from_us if isinstance(origin, Counted) and raw == packet.payload else None,
     )
 
 

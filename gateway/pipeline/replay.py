@@ -6,9 +6,11 @@ from typing import Final
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from gateway.intake import Bunch, Route, Verdict
+from gateway.intake import Bunch, Counted, Kept, Route, Verdict
+from gateway.pipeline.clockless import from_us_by_bytes
 from gateway.pipeline.queue import PacketQueue
-from gateway.store.quarantine import Entry, finish_replays, list_requested
+from gateway.store.quarantine import Requested, finish_replays, list_requested
+from gateway.store.times import us_of
 
 Connection = AsyncConnection[TupleRow]
 
@@ -54,9 +56,12 @@ class Replays:
         self._under_way -= finished
         del self._outcomes[: len(outcomes)]
 
-    def _bunch(self, entry: Entry) -> Bunch:
+    def _bunch(self, entry: Requested) -> Bunch:
+        from_us = from_us_by_bytes(us_of(entry.first_received_at), entry.raw)
+        if entry.counted_from is not None:
+            from_us = us_of(entry.counted_from)
         return Bunch(
-            origin=self,
+            origin=Kept(self) if entry.retained else Counted(self, from_us),
             route=Route(entry.route),
             device_id=entry.device_id,
             topic=entry.topic,

@@ -37,6 +37,21 @@ class Entry:
     outcome: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """What a replay takes of an entry."""
+
+    quarantine_id: int
+    device_id: str
+    topic: str
+    codec: str
+    route: int
+    raw: bytes
+    first_received_at: datetime
+    retained: bool  # by a broker: nobody knows of when it is
+    counted_from: datetime | None  # the time of its first reading without one, where that is settled
+
+
 class Stage(StrEnum):
     """How far an entry has come."""
 
@@ -143,12 +158,15 @@ STILL_REQUESTED: LiteralString = """
 WHERE replay_requested_at IS NOT NULL AND quarantine_id <> ALL (%s::bigint[])
 ORDER BY quarantine_id LIMIT %s
 """
-LIST_REQUESTED: LiteralString = ENTRIES + STILL_REQUESTED
+REQUESTED: LiteralString = """
+SELECT quarantine_id, device_id, topic, codec, route, raw, first_received_at, retained, counted_from FROM quarantine
+"""
+LIST_REQUESTED: LiteralString = REQUESTED + STILL_REQUESTED
 
 
-async def list_requested(conn: Connection, but: Sequence[int], limit: int) -> list[Entry]:
+async def list_requested(conn: Connection, but: Sequence[int], limit: int) -> list[Requested]:
     """Entries whose replay was asked for, other than those on their way already."""
-    async with conn.cursor(row_factory=class_row(Entry)) as cursor:
+    async with conn.cursor(row_factory=class_row(Requested)) as cursor:
         return await (await cursor.execute(LIST_REQUESTED, (list(but), limit))).fetchall()
 
 

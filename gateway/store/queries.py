@@ -126,15 +126,18 @@ async def _put_told(conn: Connection, statement: LiteralString, told: Sequence[E
 
 PUT_QUARANTINE: LiteralString = """
 INSERT INTO quarantine AS q (tenant_id, device_id, topic, codec, route, reason, detail, raw, digest,
-                             first_received_at, last_received_at, seen)
-SELECT tenant_id, device_id, topic, codec, route, reason, detail, raw, digest, first_at, last_at, seen
+                             first_received_at, last_received_at, seen, retained, counted_from)
+SELECT tenant_id, device_id, topic, codec, route, reason, detail, raw, digest, first_at, last_at, seen, retained,
+       counted_from
 FROM unnest(%(tenant_ids)s::text[], %(device_ids)s::text[], %(topics)s::text[], %(codecs)s::text[],
             %(routes)s::smallint[], %(reasons)s::text[], %(details)s::text[], %(raws)s::bytea[], %(digests)s::bytea[],
-            %(first_at)s::timestamptz[], %(last_at)s::timestamptz[], %(seen)s::integer[])
-     AS told (tenant_id, device_id, topic, codec, route, reason, detail, raw, digest, first_at, last_at, seen)
+            %(first_at)s::timestamptz[], %(last_at)s::timestamptz[], %(seen)s::integer[],
+            %(retained)s::boolean[], %(counted_from)s::timestamptz[])
+     AS told (tenant_id, device_id, topic, codec, route, reason, detail, raw, digest, first_at, last_at, seen, retained,
+              counted_from)
 ON CONFLICT ON CONSTRAINT quarantine_identity DO UPDATE
 SET seen = q.seen + excluded.seen, last_received_at = greatest(q.last_received_at, excluded.last_received_at),
-    reason = excluded.reason, detail = excluded.detail,
+    reason = excluded.reason, detail = excluded.detail, retained = q.retained AND excluded.retained,
     replayed_at = NULL, outcome = NULL -- it came in again; a replay's outcome is written after this
 """
 
@@ -165,6 +168,8 @@ async def put_quarantine(conn: Connection, refused: Sequence[QuarantineRow]) -> 
         "first_at": [datetime_of(row.received_us) for row in rows],
         "last_at": [last_at for _, (_, last_at, _) in ordered],
         "seen": [seen for _, (_, _, seen) in ordered],
+        "retained": [row.retained for row in rows],
+        "counted_from": [None if row.counted_from_us is None else datetime_of(row.counted_from_us) for row in rows],
     }
     await conn.execute(PUT_QUARANTINE, values)
 

@@ -133,6 +133,8 @@ class QuarantineRow:
     raw: bytes
     received_us: int
     packet: int
+    retained: bool = False  # by a broker: nobody knows of when it is
+    counted_from_us: int | None = None  # when its first reading without a time is, where that is settled
 
 
 class Fate(IntEnum):
