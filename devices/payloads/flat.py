@@ -3,9 +3,10 @@
     {"Time": "2026-03-01T07:30:00+01:00", "ENERGY": {"Power": 12, "Total": 3.4}, "POWER": "ON"}
 
 is the reading ``ENERGY_Power = 12, ENERGY_Total = 3.4, POWER = 1``. Names of a path are joined by ``_``, elements of an
-array count from 1; ON, OFF and booleans are 1 and 0; other text and null are let pass. The time stands in ``Time``,
-``time``, ``ts`` or ``timestamp``: RFC 3339, or epoch seconds or milliseconds. A local time without its offset could be
-any hour: the time of receipt counts then, as without one. A firmware's version is taken where a name says so.
+array count from 1; ON, OFF and booleans are 1 and 0; text that is a number counts as one; other text and null are
+let pass. The time stands in ``Time``, ``time``, ``ts`` or ``timestamp``: RFC 3339, or epoch seconds or milliseconds.
+A local time without its offset could be any hour: the time of receipt counts then, as without one. A firmware's version
+is taken where a name says so.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,13 +18,12 @@ from devices.payloads.judge import judge_event
 from devices.payloads.naming import metric_names
 from devices.payloads.one_by_one import judge_each
 from devices.payloads.storable import kind, shown
-from devices.payloads.values import Values, is_firmware_name
+from devices.payloads.values import Values, is_firmware_name, is_numeral
 
 _TIMES: Final = ("ts", "time", "Time", "timestamp")
 _SWITCHED: Final = {"ON": 1.0, "OFF": 0.0}
 _DEEPEST: Final = 8
 _MILLISECONDS_FROM: Final = 1e11  # as seconds this is the year 5138
-_LOCAL_LENGTH: Final = len("2026-03-01T07:30:00")
 
 
 class FlatCodec:
@@ -46,7 +46,7 @@ def _reading(element: object) -> DecodedReading:
     if not element:
         raise Rejected(QuarantineReason.MALFORMED, "an empty object says nothing")
     fields = dict(cast("Mapping[str, object]", element))
-    time = next((name for name in _TIMES if name in fields), None)
+    time = next((name for name in _TIMES if fields.get(name) is not None), None)
     ts_us = None if time is None else _ts_us(time, fields.pop(time))
     found = dict(_leaves(fields, "", 0))
     names = metric_names(path for path, value in found.items() if isinstance(value, float))
@@ -68,14 +68,22 @@ def _leaves(value: object, path: str, depth: int) -> Iterator[tuple[str, float |
             for number, inner in enumerate(cast("list[object]", value), 1):
                 yield from _leaves(inner, f"{path}/{number}", depth + 1)
         case str():
-            if value.upper() in _SWITCHED:
-                yield path, _SWITCHED[value.upper()]
-            elif is_firmware_name(path):
-                yield path, value
+            told = _of_text(path, value)
+            if told is not None:
+                yield path, told
         case int() | float():
             yield path, _finite(path, value)
         case _:
             pass
+
+
+def _of_text(path: str, text: str) -> float | str | None:
+    """What text counts as; None where it is let pass."""
+    if text.upper() in _SWITCHED:
+        return _SWITCHED[text.upper()]
+    if is_firmware_name(path):
+        return text
+    return float(text) if is_numeral(text) else None
 
 
 def _finite(path: str, value: float) -> float:
@@ -88,10 +96,10 @@ def _finite(path: str, value: float) -> float:
 def _ts_us(name: str, time: object) -> int | None:
     if isinstance(time, int | float) and not isinstance(time, bool):
         ts_us = timestamp_us(time if abs(time) >= _MILLISECONDS_FROM else time * 1000)
-    elif isinstance(time, str) and len(time) == _LOCAL_LENGTH and timestamp_us(f"{time}Z") is not None:
-        return None
     else:
         ts_us = timestamp_us(time)
+        if ts_us is None and isinstance(time, str) and timestamp_us(f"{time}Z") is not None:
+            return None
     if ts_us is None:
         found = shown(time) if isinstance(time, str | int | float) else kind(time)
         raise Rejected(QuarantineReason.BAD_TIMESTAMP, f"{shown(name)} is {found}, no time that is known")

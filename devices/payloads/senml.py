@@ -1,7 +1,8 @@
 """The codec `senml+json` (also `senml`): Sensor Measurement Lists, RFC 8428, and what both its forms share.
 
 A pack is resolved as section 4.6 says: base fields are added to the records after them. Records of one time make one
-reading; the metric is the record's name without the base name. Values that are text or data become events.
+reading; the metric is the record's name without the base name, unless the pack tells of several things: then it bears
+theirs too. Values that are text or data become events.
 """
 
 import math
@@ -14,6 +15,7 @@ from devices.errors import QuarantineReason, Rejected
 from devices.payloads.codec import MAX_TS_US, Bad, DecodedEvent, DecodedReading
 from devices.payloads.dialect import Message, Said, Translation
 from devices.payloads.elements import elements
+from devices.payloads.naming import metric_name
 from devices.payloads.storable import kind, must_be_text, shown
 from devices.payloads.values import Values
 
@@ -39,6 +41,7 @@ class _Base:
     time_s: Decimal = Decimal(0)
     value: float = 0.0
     sum: float = 0.0
+    tells_of: "_Things | None" = None
 
 
 @dataclass(slots=True)
@@ -109,7 +112,7 @@ class SenmlCodec:
     def translate(self, message: Message) -> Translation:
         """Readings and events of the topic's device, relative times counted from the receipt."""
         try:
-            pack = resolve(self.parse(message.payload), message.received_us)
+            pack = resolve(self.parse(message.payload), message.received_us, message.device_id)
         except Rejected as rejected:
             return Translation(bad=[_whole(message.payload, rejected)])
         said = Said(message.device_id, pack.readings(), pack.events())
@@ -131,9 +134,9 @@ def _whole(payload: bytes, rejected: Rejected) -> Bad:
     return Bad(payload, QuarantineReason(rejected.reason), rejected.detail)
 
 
-def resolve(records: Sequence[object], received_us: int | None) -> Pack:
+def resolve(records: Sequence[object], received_us: int | None, device_id: str = "") -> Pack:
     """Resolve a pack. Raises Rejected where the pack as a whole cannot be read."""
-    pack, base = Pack(), _Base()
+    pack, base = Pack(), _Base(tells_of=_Things(records, device_id))
     for number, record in enumerate(records, 1):
         if not isinstance(record, Mapping):
             raise Rejected(QuarantineReason.MALFORMED, f"record {number} is {kind(record)}, not an object")
@@ -191,14 +194,49 @@ def _take_record(pack: Pack, base: _Base, record: Record, received_us: int | Non
     pack.moments.setdefault(ts_us, Moment()).add(values)
 
 
+class _Things:
+    """What a pack tells of, by its base names; where that is more than one thing, a metric's name has to say which."""
+
+    def __init__(self, records: Sequence[object], device_id: str) -> None:
+        self._own = device_id
+        found: set[str] = set()
+        base_name: object = ""
+        for record in records:
+            if not isinstance(record, Mapping):
+                continue
+            fields = cast("Record", record)
+            base_name = fields.get("bn", base_name)
+            if isinstance(base_name, str) and any(fields.get(name) is not None for name in (*_VALUES, "s")):
+                found.add(_thing_and_part(base_name, is_named=bool(fields.get("n")))[0])
+        self._are_several = len(found) > 1
+
+    def named(self, thing: str, name: str) -> str:
+        """A metric's name; the device that sends the pack need not be told apart."""
+        if not self._are_several or not thing or _last(thing)[1] == self._own:
+            return name
+        return f"{metric_name(thing)}_{name}"
+
+
+def _last(text: str) -> tuple[str, str]:
+    """Without the last part, and the last part."""
+    head, _, last = text.replace("/", ":").rpartition(":")
+    return head, last
+
+
+def _thing_and_part(base_name: str, *, is_named: bool) -> tuple[str, str]:
+    """The thing that a record tells of, and, where it has no name, the part of the thing."""
+    whole = base_name.rstrip(":/.")
+    return (whole, "") if is_named else _last(whole)
+
+
 def _name(base: _Base, record: Record) -> str:
     """The record's own name; where it has none, the last part of the base name."""
-    name = _text("n", record.get("n", ""))
-    if not name:
-        name = base.name.rstrip(":/.").replace("/", ":").rpartition(":")[2]
+    told = _text("n", record.get("n", ""))
+    thing, part = _thing_and_part(base.name, is_named=bool(told))
+    name = told or part
     if not name:
         raise Rejected(QuarantineReason.MALFORMED, "has no name")
-    return name
+    return name if base.tells_of is None else base.tells_of.named(thing, name)
 
 
 def _value(name: str, value: object, base: _Base) -> object:

@@ -45,7 +45,7 @@ class Values:
             self.firmware = value[:MAX_FIRMWARE] or self.firmware
         elif isinstance(value, int | float):
             self.metrics[name] = finite(name, value)
-        elif numerals and isinstance(value, str) and _NUMERAL.fullmatch(value):
+        elif numerals and isinstance(value, str) and is_numeral(value):
             self.metrics[name] = finite(name, float(value))
         else:
             must_be_storable(value)
@@ -66,6 +66,11 @@ def said_event(name: str, value: object, ts_us: int | None, seq: int | None = No
     """The event of a metric whose value is no number."""
     code = name if len(name) <= MAX_CODE else metric_name(name)
     return DecodedEvent(ts_us, seq, code, msgspec.json.encode({"value": value}))
+
+
+def is_numeral(text: str) -> bool:
+    """Whether text is a number, as people write one."""
+    return _NUMERAL.fullmatch(text) is not None
 
 
 def is_firmware_name(name: str) -> bool:

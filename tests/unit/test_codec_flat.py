@@ -50,6 +50,10 @@ def test_a_sensor_s_message() -> None:
         ('"ts":1772346600000', AT_US),
         ('"timestamp":1772346600', AT_US),
         ('"time":1772346600.5', AT_US + 500_000),
+        ('"Time":"2026-03-01T07:30:00.123"', None),
+        ('"Time":"2026-03-01 07:30:00.123456"', None),
+        ('"Time":null', None),
+        ('"ts":null,"time":1772346600', AT_US),
         ('"a":1', None),
     ],
 )
@@ -57,6 +61,14 @@ def test_times(time: str, ts_us: int | None) -> None:
     found = one(f'{{{time},"x":1}}')
     assert isinstance(found, DecodedReading)
     assert found.ts_us == ts_us
+
+
+def test_text_that_is_a_number_counts_as_one() -> None:
+    assert metrics('{"a":"21.5","b":"-3","c":"007","d":"1e5","e":"","f":"12 V","n":{"x":"4"}}') == {
+        "a": 21.5,
+        "b": -3.0,
+        "n_x": 4.0,
+    }
 
 
 def test_names_that_would_become_the_same_stay_different() -> None:

@@ -132,6 +132,37 @@ def test_a_record_without_a_name_bears_the_base_name_s_last_part() -> None:
     assert readings([{"bn": "urn:dev:mac:0024befffe804ff1/temp", "v": 1}]) == [(None, {"temp": 1.0})]
 
 
+def test_a_pack_of_several_things_says_whose_each_value_is() -> None:  # the RFC's collection of resources
+    pack: list[dict[str, object]] = [
+        {"bn": "2001:db8::2/", "bt": 1.320078429e9, "n": "temperature", "u": "Cel", "v": 25.2},
+        {"n": "humidity", "u": "%RH", "v": 30},
+        {"bn": "2001:db8::1/", "n": "temperature", "u": "Cel", "v": 12.3},
+        {"n": "humidity", "u": "%RH", "v": 67},
+    ]
+    told = {
+        "2001_db8_2_temperature": 25.2,
+        "2001_db8_2_humidity": 30.0,
+        "2001_db8_1_temperature": 12.3,
+        "2001_db8_1_humidity": 67.0,
+    }
+    assert readings(pack) == [(1_320_078_429_000_000, told)]
+
+
+def test_what_the_device_of_the_topic_says_of_itself_keeps_its_names_beside_others() -> None:
+    pack: list[dict[str, object]] = [
+        {"bn": "urn:dev:d1:", "n": "temp", "v": 1},
+        {"bn": "urn:dev:d2:", "n": "temp", "v": 2},
+        {"bn": "urn:dev:d1:humidity", "v": 3},
+        {"bn": "", "n": "temp3", "v": 4},
+    ]
+    assert readings(pack) == [(None, {"temp": 1.0, "urn_dev_d2_temp": 2.0, "humidity": 3.0, "temp3": 4.0})]
+
+
+def test_parts_of_one_thing_are_no_several_things() -> None:
+    pack: list[dict[str, object]] = [{"bn": "urn:dev:x:temp", "v": 1}, {"bn": "urn:dev:x:humidity", "v": 2}]
+    assert readings(pack) == [(None, {"temp": 1.0, "humidity": 2.0})]
+
+
 def test_a_second_value_of_one_metric_is_left_to_the_store() -> None:
     assert readings([{"n": "a", "v": 1}, {"n": "a", "v": 2}]) == [(None, {"a": 1.0}), (None, {"a": 2.0})]
 

@@ -143,6 +143,13 @@ def test_a_template_s_metrics_are_named_by_their_path() -> None:
     assert metrics(Node().send("NBIRTH", payload(BD_SEQ, template, seq=0))) == {"edge-1": {"motor_rpm": 5.0}}
 
 
+def test_a_template_s_definition_is_no_reading() -> None:
+    inner = metric("rpm", double(0.0), DOUBLE, ts=None)
+    definition = metric("_types_/motor", bytes_field(18, inner + varint_field(5, 1)), 19)
+    instance = metric("m1", bytes_field(18, inner + varint_field(5, 0)), 19)
+    assert metrics(Node().send("NBIRTH", payload(BD_SEQ, definition, instance, seq=0))) == {"edge-1": {"m1_rpm": 0.0}}
+
+
 def test_names_become_storable_and_stay_different() -> None:
     names = ["Flow/Rate (l/min)", "a b", "a/b", "Node Control/Rebirth"]
     told = [metric(name, double(float(number)), DOUBLE) for number, name in enumerate(names)]

@@ -10,6 +10,7 @@ from devices.payloads.sparkplug.payload import Metric, Value, read_metric, scala
 from devices.payloads.sparkplug.wire import WireError, WireType, read_fields
 
 _DEEPEST: Final = 8  # templates within templates
+_IS_DEFINITION: Final = 5  # a template's field: an NBIRTH says what such templates hold, with no values of any motor
 _MOST_CELLS: Final = 100_000
 
 
@@ -141,13 +142,16 @@ _CELL_WIRES: Final = {
 
 
 def unfold(metric: Metric, depth: int = 0) -> Iterator[Metric]:
-    """The metric; of a template those within, named by their path. Raises WireError."""
+    """The metric; of a template those within, named by their path, of its definition none. Raises WireError."""
     if metric.template is None or metric.is_null:
         yield metric
         return
     if depth >= _DEEPEST:
         raise WireError(f"templates within templates, more than {_DEEPEST} deep")
-    for number, wire, _, raw in read_fields(metric.template):
+    fields = list(read_fields(metric.template))
+    if any(number == _IS_DEFINITION and value for number, _, value, _ in fields):
+        return
+    for number, wire, _, raw in fields:
         if number == 2 and wire == WireType.BYTES:  # noqa: PLR2004 - a template's metrics
             inner = read_metric(raw)
             inner.name = f"{metric.name or ''}/{inner.name or ''}"
