@@ -13,6 +13,7 @@ _HOUR_S: Final = 3600.0
 _DAY_S: Final = 86_400.0
 _ZONE_STEP_S: Final = 900.0  # time zones lie quarters of an hour apart
 _NEAREST_ZONE_S: Final = 1800.0
+_OF_1970_S: Final = -40 * 365 * _DAY_S  # no backlog is that old
 _FARTHEST_ZONE_S: Final = 14 * 3600.0
 
 
@@ -64,6 +65,10 @@ def say_clock(clock: ClockView) -> str:
         said = f"clock right, to within {say_offset(max(abs(clock.offset_s), 1.0))}"
     elif state == "ahead":
         said = f"clock {say_offset(clock.offset_s)} ahead"
+    elif clock.offset_s < _OF_1970_S:
+        said = (
+            f"clock {say_offset(clock.offset_s)} behind: it was never set, or its ts counts seconds, not milliseconds"
+        )
     else:
         said = f"clock {say_offset(clock.offset_s)} behind, or all that it sends comes so late"
     if is_zone(clock.offset_s):

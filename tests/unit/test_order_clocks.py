@@ -79,6 +79,15 @@ def test_an_offline_day_moves_nothing() -> None:
     assert (state_of(clock), clock.moved_at_s) == ("right", None)
 
 
+def test_a_clock_of_january_1970_is_said_to_be_unset_or_to_count_seconds() -> None:
+    received_s = every(HOUR_S, 4)
+    clock = estimate(received_s, [at_s / 1000 for at_s in received_s])
+    said = "clock 20350 days behind: it was never set, or its ts counts seconds, not milliseconds"
+    assert say_clock(clock).startswith(said)
+    history = estimate(received_s, [at_s - 30 * 365 * 24 * HOUR_S for at_s in received_s])
+    assert "or all that it sends comes so late" in say_clock(history)
+
+
 def test_words() -> None:
     ahead = ClockView(10_920.0, 5, None, 0.0, is_clockless=False)
     assert say_clock(ahead) == "clock 3 h 02 min ahead"
