@@ -12,6 +12,7 @@ from crm_sync.incidents import IncidentNotice, put_incidents
 from crm_sync.policy.model import Reason, Verdict
 from crm_sync.queries import get_case
 from tests.services.case_world import HOUR, NOON, CaseWorld, notice, open_world
+from tests.services.contacts import steps
 
 NIGHT = NOON + 10 * HOUR  # 22:00 in Berlin
 INCIDENT = IncidentNotice(
@@ -54,10 +55,6 @@ async def befall(world: CaseWorld, *alarms: Any, **changes: Any) -> None:
 
 async def end(world: CaseWorld) -> None:
     await befall(world, event="ended", ending="it is over", alarms=9, going_on=1)
-
-
-async def steps(world: CaseWorld) -> list[tuple[str, str | None]]:
-    return [(row["state"], row["reason"]) for row in await world.rows("SELECT state, reason FROM held_step")]
 
 
 async def child_of(world: CaseWorld) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 
 from crm_sync.policy.model import Reason, SendDecision, Verdict
 from tests.services.case_world import DAY, HOUR, NOON, CaseWorld, endpoint, open_world, scale
+from tests.services.contacts import steps
 
 NIGHT = NOON + 10 * HOUR  # 22:00 in Berlin
 SEND = SendDecision(Verdict.SEND)
@@ -16,10 +17,6 @@ SEND = SendDecision(Verdict.SEND)
 async def world(plain_database_url: str) -> AsyncIterator[CaseWorld]:
     async with open_world(plain_database_url) as opened:
         yield opened
-
-
-async def steps(world: CaseWorld) -> list[tuple[str, str | None]]:
-    return [(row["state"], row["reason"]) for row in await world.rows("SELECT state, reason FROM held_step")]
 
 
 def berlin_morning(day: int) -> float:
