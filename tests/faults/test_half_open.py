@@ -23,6 +23,7 @@ from tests.doors.intake import HeldIntake, eventually
 from tests.doors.paho import PahoDevice
 from tests.ingest.rig import Rig, reading
 from tests.ledger.wire import Roads, Wire
+from tests.services.patience import PATIENCE_S
 
 DEAD = [(True, False), (False, True), (True, True)]
 WAYS = ["upwards", "downwards", "both-ways"]
@@ -86,7 +87,7 @@ async def test_a_pool_gets_rid_of_dead_connections(
     async with build_pool(through(wire, plain_database_url), 3) as pool:
         await pool.wait()
         assert wire.deaden(up=False, down=True) == 2
-        async with asyncio.timeout(60), pool.connection() as conn:
+        async with asyncio.timeout(PATIENCE_S), pool.connection() as conn:
             assert await (await conn.execute("SELECT 7")).fetchone() == (7,)
 
 
@@ -130,7 +131,7 @@ async def test_the_registry_is_followed_again_when_its_connection_has_gone_dead(
         )
     )
     try:
-        await asyncio.wait_for(loaded.wait(), 60)
+        await asyncio.wait_for(loaded.wait(), PATIENCE_S)
         wire.deaden(up=True, down=True)
         async with await AsyncConnection.connect(plain_database_url) as conn:
             await register_device(conn, "default", "late-1", None, "add")

@@ -204,7 +204,7 @@ BLOCKED = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND dat
 
 
 async def _wait_until_blocked(world: CaseWorld) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while not await world.rows(BLOCKED):  # noqa: ASYNC110 - another connection's wait can only be looked for
             await asyncio.sleep(0.01)
 

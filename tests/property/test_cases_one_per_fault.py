@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from crm_sync.cases import notices as case_notices
 from crm_sync.model import MOVES, CaseState
 from tests.services.case_world import HOUR, NOON, CaseWorld, notice, open_world
+from tests.services.patience import PATIENCE_S
 
 EVENTS = ("raised", "updated", "unknown", "cleared", "retracted")
 DEVICES = ("cm-1", "cm-2")
@@ -129,7 +130,7 @@ async def test_one_live_case_per_fault(world: CaseWorld, monkeypatch: pytest.Mon
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(batches=histories(), deaths=st.lists(st.integers(0, 5), max_size=4))
     def explore(batches: list[list[Any]], deaths: list[int]) -> None:
-        asyncio.run_coroutine_threadsafe(run(batches, deaths), loop).result(timeout=60)
+        asyncio.run_coroutine_threadsafe(run(batches, deaths), loop).result(timeout=PATIENCE_S)
 
     await asyncio.to_thread(explore)
     assert len(outcomes) > 1  # the histories were not all the same

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from crm_sync.model import CaseState
 from crm_sync.policy.model import Verdict
 from tests.services.case_world import HOUR, NOON, CaseWorld, notice, open_world
+from tests.services.patience import PATIENCE_S
 
 WORLD_TABLES = "inbox, service_case, outbox_stream, case_alarm, decision, grant_record, ownership"
 
@@ -141,7 +142,7 @@ async def test_gateway_and_crm_agree(world: CaseWorld) -> None:
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(script=st.lists(actions, min_size=6, max_size=24))
     def explore(script: list[tuple[str, Any, Any]]) -> None:
-        asyncio.run_coroutine_threadsafe(run(script), loop).result(timeout=60)
+        asyncio.run_coroutine_threadsafe(run(script), loop).result(timeout=PATIENCE_S)
 
     await asyncio.to_thread(explore)
     assert live > 0  # some histories ended with a case to agree on

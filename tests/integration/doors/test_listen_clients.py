@@ -16,6 +16,7 @@ from gateway.intake import Route, Verdict
 from tests.doors.door import PASSWORD, listening
 from tests.doors.intake import HeldIntake, eventually
 from tests.doors.paho import PahoDevice
+from tests.services.patience import PATIENCE_S
 
 VERSIONS = pytest.mark.parametrize("version", [4, 5])
 AIOMQTT = {4: aiomqtt.ProtocolVersion.V311, 5: aiomqtt.ProtocolVersion.V5}
@@ -176,7 +177,7 @@ async def run(program: Path, *arguments: str, given: bytes = b"") -> tuple[int |
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         out, errors = await process.communicate(given)
     return process.returncode, out, errors
 

@@ -10,6 +10,7 @@ from tests.doors.batches import QueuedIntake
 from tests.doors.door import listening
 from tests.doors.intake import HeldIntake, eventually
 from tests.doors.raw import PINGRESP, PUBACK, RawClient
+from tests.services.patience import PATIENCE_S
 
 ONE_READ = 262_144
 """Bytes that an event loop takes from a socket at a time, at most."""
@@ -30,7 +31,7 @@ async def swamped(clients: int, messages: int, size: int, **bounds: int) -> Queu
                 device.send(raw.publish(topic, b"%08d" % turn + bytes(size - 8), turn + 1, version=4))
         listening_to = [asyncio.create_task(_acknowledged(device, messages)) for device in devices]
         await eventually(lambda: door.stats.held)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while len(intake.stored) < clients * messages:
                 intake.store_a_batch()
                 await asyncio.sleep(0)
@@ -78,7 +79,7 @@ async def test_a_storm_does_not_starve_a_device_that_says_little(storms: int) ->
             before, waiting = intake.batches, intake.queue.packets
             quiet.send(raw.publish("devices/quiet/telemetry", b"%d" % turn, turn))
             answer = asyncio.create_task(quiet.read())
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_S):
                 while not answer.done():
                     if intake.queue.packets:
                         intake.store_a_batch()
