@@ -7,9 +7,11 @@ those at least as strong *and* as lasting as the alarm speak for or against it.
 as extreme as this: how often it alarms at all, times the share of its alarms that are as extreme. Two scales are looked
 at together, and among a hundred alarms about five are such that none is stronger *and* more lasting; where a share q is
 at least as strong and lasting, q (1 - ln q) are as extreme (the law of a product of two uniform numbers; Fisher 1932).
-With the rate of faults that a watch may expect, the p-value makes the belief before anything is known of outcomes (the
+With the rate of faults that a watch finds, the p-value makes the belief before anything is known of outcomes (the
 two-groups model: Efron, *Large-Scale Inference*, 2010). Episodes of unknown outcome count as false ones here, which
-errs on the careful side.
+errs on the careful side. The rate of faults is learnt as that of false alarms is: it begins at what the watch may
+expect, held as if one fault had been seen in the time that one takes (a Gamma prior of shape 1), and a watch that is
+silent for long finds few. Otherwise the first alarm of each would be near certain, for being the first.
 
 *How often right.* Outcomes then outweigh it: a Beta posterior whose prior is that belief, worth two outcomes. Those of
 weaker or shorter episodes count half. A case that nobody has answered yet counts as a false one, for some days: a watch
@@ -101,7 +103,8 @@ def believe(tail: Tail, whole: Tail, device_days: float, faults_per_device_day: 
     alarms = 1.0 + whole.wrong + whole.standing
     share = min(1.0, (1.0 + tail.wrong + tail.standing) / alarms)
     p_value = min(1.0, alarms * share * (1.0 - math.log(share)) / (start_days + device_days))
-    before = faults_per_device_day / (faults_per_device_day + p_value)
+    faults = (1.0 + whole.right) / (1.0 / faults_per_device_day + device_days)
+    before = faults / (faults + p_value)
     right = tail.right + WEAKER_COUNTS * max(0.0, whole.right - tail.right)
     wrong = tail.wrong + WEAKER_COUNTS * max(0.0, whole.wrong - tail.wrong)
     true = (right + PRIOR_OUTCOMES * before) / (right + wrong + PRIOR_OUTCOMES)

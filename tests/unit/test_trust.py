@@ -53,8 +53,16 @@ def test_a_watch_that_alarms_everywhere_is_hardly_believed_and_a_silent_one_is()
     chatty = believe(Tail(standing=300), Tail(standing=300), 10_000, RATE)
     quiet = believe(Tail(), Tail(), 90_000, RATE)
     assert chatty.true < 0.01
-    assert quiet.true > 0.9
+    assert quiet.true > 0.4
     assert chatty.p_value == pytest.approx(301 / (10_000 + 1 / (3 * RATE)))
+
+
+@pytest.mark.parametrize("device_days", [10_000, 100_000, 10_000_000])
+def test_the_first_alarm_of_a_watch_is_never_near_certain_for_being_the_first(device_days: float) -> None:
+    """Months of silence speak against false alarms of a watch, and against its finding faults as well."""
+    assert 0.25 < believe(Tail(), Tail(), device_days, RATE).true < 0.5
+    found = Tail(right=3)
+    assert believe(found, found, device_days, RATE).true > 0.8
 
 
 def test_outcomes_outweigh_rarity() -> None:
