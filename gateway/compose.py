@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 import structlog
 from psycopg import AsyncConnection
@@ -16,7 +16,6 @@ from crm_sync.cases.desk import Desk
 from crm_sync.trust.rules import TrustRules
 from crm_sync.wording.catalogue import load_wordings
 from devices.clock import Clock
-from devices.errors import CareloopError, Retryable
 from devices.payloads import load_codecs
 from devices.profiles.model import Profile
 from gateway.api.app import ApiParts, build_api
@@ -40,6 +39,7 @@ from gateway.doors.listen.server import ListenDoor
 from gateway.doors.routing import build_routes
 from gateway.doors.subscribe.choose import Subscription, choose_engine
 from gateway.doors.subscribe.stats import SubscribeStats
+from gateway.failing import told_alone
 from gateway.garbage import collecting_seldom
 from gateway.maintenance.job import Maintenance, Upkeep
 from gateway.metrics.exposition import Metrics, MetricSources
@@ -53,7 +53,6 @@ from gateway.readiness import Readiness, Watched
 from gateway.registry_watch import watch_registry
 from gateway.running import RunningGateway, announce_start, forget_gateway, remember_gateway
 from gateway.settings import Settings, build_clock
-from gateway.store.ownership import OwnershipLostError
 from gateway.store.store import Store
 
 Log = structlog.typing.FilteringBoundLogger
@@ -98,7 +97,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[str
     profiles = check_settings(settings)
     api = ApiServer(settings.api) if settings.api.enabled else None
     announce_start(settings)
-    with _told_alone(), _forgotten_at_last(settings):
+    with told_alone(), _forgotten_at_last(settings):
         async with asyncio.TaskGroup() as tasks:
             if api is not None:
                 tasks.create_task(api.run(), name="api")
@@ -121,27 +120,29 @@ def _forgotten_at_last(settings: Settings) -> Generator[None]:
         forget_gateway(settings)
 
 
-@contextmanager
-def _told_alone() -> Generator[None]:
-    """Let the one error that a person can do something about out of the group of tasks that it ended."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        lost = group.subgroup(OwnershipLostError)
-        if lost is not None:
-            raise Retryable("ownership_lost", "another gateway has taken this database over; start again") from lost
-        for error in _each(group):
-            if isinstance(error, CareloopError):
-                raise error from group
-        raise
+def _outreach_of(ground: _Ground) -> Start:
+    settings = ground.settings
+    return Start(
+        url=ground.database.url,
+        pool_size=settings.database.pool_size,
+        tenant_id=settings.tenant.id,
+        crm=settings.crm,
+        trust=TrustRules(settings.budget, settings.trust),
+        log=settings.log,
+        profiles=dict(ground.profiles),
+        clock=ground.clock,
+    )
 
 
-def _each(group: BaseExceptionGroup[BaseException]) -> Generator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _each(cast("BaseExceptionGroup[BaseException]", error))
-        else:
-            yield error
+def _pipeline_of(settings: Settings) -> PipelineSettings:
+    return PipelineSettings(
+        settings.tenant.id,
+        settings.batch,
+        settings.ingest,
+        settings.order,
+        settings.listen.authority(),
+        settings.fleet,
+    )
 
 
 class _Gateway:
@@ -153,29 +154,10 @@ class _Gateway:
         self._directory = DeviceDirectory()
         self._codecs = load_codecs()
         self._authenticator = RegistryAuthenticator(with_certificates=bool(settings.listen.tls.client_ca))
-        self._outreach = Outreach(
-            Start(
-                url=ground.database.url,
-                pool_size=settings.database.pool_size,
-                tenant_id=settings.tenant.id,
-                crm=settings.crm,
-                trust=TrustRules(settings.budget, settings.trust),
-                log=settings.log,
-                profiles=dict(ground.profiles),
-                clock=ground.clock,
-            ),
-            log,
-        )
+        self._outreach = Outreach(_outreach_of(ground), log)
         self._store = Store(ground.database.url, ground.profiles, log)
         self._pipeline = Pipeline(
-            PipelineSettings(
-                settings.tenant.id,
-                settings.batch,
-                settings.ingest,
-                settings.order,
-                settings.listen.authority(),
-                settings.fleet,
-            ),
+            _pipeline_of(settings),
             self._store,
             Engine(ground.profiles, settings.detect),
             self._directory,
