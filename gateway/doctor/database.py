@@ -1,7 +1,6 @@
 """The database: whether a commit there is worth its acknowledgement, and whether there is room for the next."""
 
 import asyncio
-import statistics
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -125,9 +124,9 @@ async def _answers(conn: Connection) -> Finding:
         asked_s = time.perf_counter()
         await conn.execute("SELECT 1")
         took_s.append(time.perf_counter() - asked_s)
-    middle_s = statistics.median(took_s)
+    quickest_s = min(took_s)  # what the way takes: the slower ones say how busy a machine is
     fix = "bring gateway and database nearer to each other: every batch takes some ten answers, one after the other"
-    return judge("database answers", f"in {middle_s * 1e3:.1f} ms", fix, ok=middle_s <= TOLERABLE_ANSWER_S)
+    return judge("database answers", f"in {quickest_s * 1e3:.1f} ms", fix, ok=quickest_s <= TOLERABLE_ANSWER_S)
 
 
 async def _disk(conn: Connection) -> Finding:
