@@ -85,6 +85,7 @@ def build_api(parts: ApiParts) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders, is_https=parts.settings.public_url.startswith("https://"))
     app.include_router(metrics_router(parts.scrape, parts.settings))
+    # A router's function is as long as its calls: each of them stands in it, where it sees what all of them are given.
     exactly = Depends(only_known_parameters)
     app.include_router(session_router(), prefix="/v1", dependencies=[exactly])
     app.include_router(oidc_router(open_oidc(parts.people.settings.oidc, parts.people)), prefix="/v1")

@@ -79,6 +79,7 @@ ports = [{httpx.URL(self.crm_url).port}]
 """
 
     def _settings(self) -> str:
+        # One text, long as it is: in pieces it could not be read as the file that it becomes.
         quoted = json.dumps  # a JSON string is a TOML string
         start = to_datetime(self.start_s).isoformat()
         return f"""# A demo's gateway: everything on this machine, the clock held by the simulated world.
