@@ -29,8 +29,8 @@ from gateway.commands.issue import Rules
 from gateway.commands.sender import CommandSender, Ways
 from gateway.console.app import build_console
 from gateway.console.parts import ConsoleParts
-from gateway.database.connect import CONNECT_TIMEOUT_S
 from gateway.database.hold import Database, hold_database
+from gateway.database.session import open_session
 from gateway.detect.engine import Engine
 from gateway.doctor.examine import examine
 from gateway.doors.authenticate import RegistryAuthenticator
@@ -292,7 +292,7 @@ class _Gateway:
 
     async def _connect(self) -> AsyncConnection[TupleRow]:
         url = self._ground.database.url
-        return await AsyncConnection.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+        return await open_session(url, autocommit=True)
 
     def _ways(self) -> Ways:
         listen = self._doors.get("listen")

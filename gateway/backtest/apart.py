@@ -15,6 +15,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
 from devices.clock import to_datetime
+from gateway.database.session import open_session
 
 Connection = AsyncConnection[TupleRow]
 
@@ -28,7 +29,7 @@ KNOWN_BY: Final = {"ownership": "since", "grant_record": "recorded_at"}
 @asynccontextmanager
 async def set_apart(url: str, *, as_of_history: bool) -> AsyncGenerator[Connection]:
     """A session of that kind; without `as_of_history` owners and grants are those of today."""
-    async with await AsyncConnection.connect(url, autocommit=True, application_name="careloop backtest") as conn:
+    async with await open_session(url, "careloop backtest", autocommit=True) as conn:
         schema = await _schema_of(conn)
         for table in crm_tables():
             await conn.execute(

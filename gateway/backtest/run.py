@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import LiteralString
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -19,6 +19,7 @@ from gateway.backtest.outcomes import AlarmLog, Outcome
 from gateway.backtest.queries import list_alarms, list_cases, list_contacts, list_refusals
 from gateway.backtest.replay import Decided, Replay
 from gateway.backtest.windows import Window, read_windows
+from gateway.database.session import open_session
 from gateway.detect.engine import Engine
 from gateway.detect.settings import DetectSettings
 from gateway.store.history import Extent, TimeBase, Wanted, find_extents
@@ -28,7 +29,7 @@ Connection = AsyncConnection[TupleRow]
 Progress = Callable[[int, int], None]
 """Is told how many readings are done, and of how many."""
 
-READ_ONLY: Final = "-c default_transaction_read_only=on"
+READ_ONLY: LiteralString = "SET default_transaction_read_only = on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,8 @@ def _with_warm_up(plan: Plan) -> Wanted:
 @asynccontextmanager
 async def reading(url: str) -> AsyncGenerator[Connection]:
     """A session in which nothing can be written."""
-    async with await AsyncConnection.connect(
-        url, autocommit=True, options=READ_ONLY, application_name="careloop backtest"
-    ) as conn:
+    async with await open_session(url, "careloop backtest", autocommit=True) as conn:
+        await conn.execute(READ_ONLY)
         yield conn
 
 

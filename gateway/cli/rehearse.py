@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
-from psycopg import AsyncConnection
 
 from crm_sync.cases.desk import Desk
 from crm_sync.trust.rules import TrustRules
@@ -17,6 +16,7 @@ from devices.registry.queries import load_devices
 from gateway.backtest.apart import set_apart
 from gateway.cli.options import config_option, read_settings
 from gateway.database.connect import reachable_url
+from gateway.database.session import open_session
 from gateway.detect.lines import BadLine
 from gateway.rehearsal.lines import parse_line, say
 from gateway.rehearsal.play import House, Rehearsal
@@ -36,7 +36,7 @@ def rehearse(config: Path | None) -> None:
 
 async def _run(settings: Settings, source: BinaryIO, sink: BinaryIO) -> None:
     url, profiles = reachable_url(settings), load_profiles(settings.profiles.folders)
-    async with await AsyncConnection.connect(url) as conn:
+    async with await open_session(url) as conn:
         model_of = {device.device_id: device.model for device in await load_devices(conn)}
     desk = Desk(
         settings.crm,

@@ -16,10 +16,10 @@ from psycopg.rows import TupleRow
 from devices.errors import CareloopError, ConfigError, Fault, Retryable
 from gateway.database.embedded import EmbeddedPostgres, read_url
 from gateway.database.provisioned import TIMESCALEDB_SETTINGS, cache_folder, find_provisioned
+from gateway.database.session import open_session
 from gateway.running import wait_for_gateway
 from gateway.settings import DatabaseSettings, Settings
 
-CONNECT_TIMEOUT_S = 10
 SCHEMA_MISSING: Final = "the database has no tables for this yet; `careloop migrate` makes them"
 
 
@@ -98,7 +98,7 @@ async def open_database(settings: Settings) -> AsyncGenerator[AsyncConnection[Tu
         await asyncio.to_thread(wait_for_gateway, settings)
     url = reachable_url(settings)
     try:
-        connection = await AsyncConnection.connect(url, connect_timeout=CONNECT_TIMEOUT_S)
+        connection = await open_session(url)
     except psycopg.OperationalError as error:
         raise Retryable("database_unreachable", str(error).strip()) from error
     async with connection:

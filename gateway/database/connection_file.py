@@ -39,7 +39,8 @@ class Connection:
 def read_connection(folder: Path) -> Connection | None:
     """The connection of a folder, its data where it is by now; None where there is none.
 
-    Raises ConfigError where the file cannot be read, and where the data is another folder's, of which this is a copy.
+    Raises ConfigError where the file cannot be read, where it cannot be seen whose the data is, and where the data is
+    another folder's, of which this is a copy.
     """
     try:
         saved = Connection(**json.loads((folder / _FILE).read_text()))
@@ -48,10 +49,10 @@ def read_connection(folder: Path) -> Connection | None:
     except (OSError, ValueError, TypeError) as error:
         raise unusable(f"{folder / _FILE}: {error}", "the file as careloop wrote it") from error
     own, data = folder / "data", Path(saved.data)
-    if own.exists():
+    if _is_there(own):
         return replace(saved, data=str(own))
     owner = _owner_of(data)
-    if owner is not None and (owner / _FILE).exists() and not owner.samefile(folder):
+    if owner is not None and _is_there(owner / _FILE) and not owner.samefile(folder):
         raise unusable(
             f"{folder}, a copy of {owner} without its data, which lies in {data}",
             "a copy made by a backup, with data of its own; or a new folder",
@@ -85,7 +86,18 @@ def _owner_of(data: Path) -> Path | None:
     """The folder whose data this is, as far as anybody knows."""
     with suppress(OSError):
         return Path(_mark_of(data).read_text())
-    return data.parent if (data.parent / _FILE).exists() else None
+    return data.parent if _is_there(data.parent / _FILE) else None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file is there. Raises ConfigError where the way to it is closed to us."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise unusable(f"{path} ({error.strerror})", "folders that careloop's user may enter") from error
+    return True
 
 
 def _mark_of(data: Path) -> Path:

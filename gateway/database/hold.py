@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, LiteralString, cast
 
 import structlog
 from psycopg import AsyncConnection, OperationalError
@@ -13,17 +13,17 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from devices.errors import CareloopError, Retryable
-from gateway.database.connect import CONNECT_TIMEOUT_S, build_embedded, configured_url, is_embedded
+from gateway.database.connect import build_embedded, configured_url, is_embedded
 from gateway.database.edition import Edition, detect_edition
 from gateway.database.embedded import EmbeddedPostgres
 from gateway.database.migrate import migrate
 from gateway.database.patience import KEEPALIVE, STATEMENT_S, PatientConnection, check_answers
+from gateway.database.session import CONNECT_TIMEOUT_S, open_session, speak_alike
 from gateway.settings import Settings
 
 Log = structlog.typing.FilteringBoundLogger
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
-SESSION: Final = f"-c timezone=UTC -c statement_timeout={STATEMENT_S:.0f}s"
 APPLICATION: Final = "careloop"
 """What the database knows the gateway's own pool by."""
 LOOK_S: Final = 0.2
@@ -63,7 +63,7 @@ async def _prepare(url: str, stop: asyncio.Event, say: Callable[[str], None], lo
     while not stop.is_set():
         try:
             applied = await migrate(url)
-            async with await AsyncConnection.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as conn:
+            async with await open_session(url) as conn:
                 return await detect_edition(conn), len(applied)
         except (Retryable, OperationalError) as error:
             says = " ".join(str(error).split())
@@ -86,11 +86,11 @@ def build_pool(url: str, size: int, name: str = APPLICATION, *, autocommit: bool
         max_size=size,
         open=False,
         connection_class=PatientConnection,
+        configure=_configure,
         check=check_answers,
         kwargs={
             "autocommit": autocommit,
             "connect_timeout": CONNECT_TIMEOUT_S,
-            "options": SESSION,
             "fallback_application_name": name,  # as the server calls it, where the URL does not
             **KEEPALIVE,
         },
@@ -99,6 +99,17 @@ def build_pool(url: str, size: int, name: str = APPLICATION, *, autocommit: bool
         name=name,
     )
     return cast("Pool", pool)  # what it hands out is more than its users ask for
+
+
+LIMIT_STATEMENTS: Final[LiteralString] = "SELECT set_config('statement_timeout', %s, false)"
+
+
+async def _configure(conn: AsyncConnection[TupleRow]) -> None:
+    """Tell a connection of the pool how to speak, and for how long to think."""
+    await speak_alike(conn)
+    await conn.execute(LIMIT_STATEMENTS, (f"{STATEMENT_S:.0f}s",))
+    if not conn.autocommit:
+        await conn.commit()
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ from psycopg.rows import TupleRow
 
 from devices.errors import ConfigError, Fault, Retryable
 from gateway.database.edition import can_create_extension, create_extension
+from gateway.database.session import open_session, require_own_sessions
 
 PACKAGES = ("devices", "crm_sync", "gateway")
 """In the order they are migrated: each floor may refer to the tables of those below it."""
@@ -30,7 +31,6 @@ PACKAGES = ("devices", "crm_sync", "gateway")
 FILE_NAME = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
 NO_TRANSACTION = "-- no-transaction"
 TIMESCALEDB = "-- timescaledb"
-CONNECT_TIMEOUT_S = 10
 LOCK_TIMEOUT_S = 600.0
 LOCK_POLL_S = 0.1
 
@@ -66,6 +66,7 @@ async def migrate(conninfo: str, migrations: Sequence[Migration] | None = None) 
     not fit, Retryable when it cannot be reached.
     """
     known = read_migrations() if migrations is None else migrations
+    await _own_sessions(conninfo)
     async with _session(conninfo) as conn, _only_one_at_a_time(conn):
         has_timescaledb = await create_extension(conn)
         await require_functions(conn)
@@ -154,10 +155,17 @@ def _difference(known: str | None, applied: str) -> tuple[str, str]:
     return "", ""
 
 
+async def _own_sessions(conninfo: str) -> None:
+    try:
+        await require_own_sessions(conninfo)
+    except OperationalError as error:
+        raise Retryable("database_unreachable", str(error)) from error
+
+
 @asynccontextmanager
 async def _session(conninfo: str) -> AsyncGenerator[AsyncConnection[TupleRow]]:
     try:
-        conn = await AsyncConnection.connect(conninfo, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+        conn = await open_session(conninfo, autocommit=True)
     except OperationalError as error:
         raise Retryable("database_unreachable", str(error)) from error
     async with conn:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
-from psycopg import AsyncConnection
 
 from devices.errors import CareloopError, ConfigError
 from gateway.database.connect import embedded_folder, is_embedded, reachable_url
 from gateway.database.edition import EditionKind, can_create_extension, detect_edition
 from gateway.database.embedded import read_url
 from gateway.database.migrate import pending
+from gateway.database.session import open_session, require_own_sessions
 from gateway.doctor import queries
 from gateway.doctor.finding import Finding, judge
 from gateway.doctor.machine import disk_finding
@@ -37,9 +37,8 @@ async def examine_database(settings: Settings) -> list[Finding]:
         return [Finding("database", ok=True, says=says)]
     try:
         url = reachable_url(settings)
-        async with await AsyncConnection.connect(
-            url, connect_timeout=CONNECT_TIMEOUT_S, autocommit=True, application_name="careloop doctor"
-        ) as conn:
+        await require_own_sessions(url)
+        async with await open_session(url, "careloop doctor", autocommit=True, timeout_s=CONNECT_TIMEOUT_S) as conn:
             findings = [await _edition(conn)]
             findings += _server(await _asked(conn), settings)
             findings += [await _answers(conn), await _disk(conn), await _vacuum(conn)]

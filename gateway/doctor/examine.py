@@ -64,10 +64,21 @@ def _gateway(settings: Settings) -> list[Finding]:
             Finding("gateway", ok=True, says=f"runs as process {running.pid}, API at {running.api_url}"),
             *_readiness(running),
         ]
-    if settings.listen.enabled and settings.listen.port and _answers(settings.listen.host, settings.listen.port):
-        says = f"does not run, and something else has {settings.listen.host}:{settings.listen.port}"
-        return [Finding("gateway", ok=False, says=says, fix="stop that program, or choose another listen.port")]
-    return [Finding("gateway", ok=True, says="does not run; its port is free")]
+    return _taken_ports(settings) or [Finding("gateway", ok=True, says="does not run; its ports are free")]
+
+
+def _taken_ports(settings: Settings) -> list[Finding]:
+    """Where devices or the API would be found, if nobody else were."""
+    return [
+        Finding(
+            "gateway",
+            ok=False,
+            says=f"does not run, and something else has {door.host}:{door.port}",
+            fix=f"stop that program, or choose another {name}.port",
+        )
+        for name, door in (("listen", settings.listen), ("api", settings.api))
+        if door.enabled and door.port and _answers(door.host, door.port)
+    ]
 
 
 def _readiness(running: RunningGateway) -> list[Finding]:

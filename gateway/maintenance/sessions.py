@@ -7,16 +7,17 @@ from typing import Final, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from gateway.database.session import open_session
+
 Connection = AsyncConnection[TupleRow]
 
 APPLICATION: Final = "careloop maintenance"
-_CONNECT_TIMEOUT_S: Final = 10
 
 # Whoever waits for a lock lets others wait behind it: better given up soon and tried again. A crash may undo the last
 # moments of maintenance, which are then done again. What is new is found by the index over batches, whatever
 # statistics say of a table that has just grown.
 PREPARE_SESSION: LiteralString = """
-SET TimeZone = 'UTC'; SET lock_timeout = '300ms'; SET statement_timeout = '300s';
+SET lock_timeout = '300ms'; SET statement_timeout = '300s';
 SET idle_in_transaction_session_timeout = '60s'; SET synchronous_commit = off;
 SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off
 """
@@ -24,9 +25,7 @@ SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off
 
 async def connect(conninfo: str) -> Connection:
     """A connection for maintenance."""
-    conn = await AsyncConnection.connect(
-        conninfo, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name=APPLICATION
-    )
+    conn = await open_session(conninfo, APPLICATION, autocommit=True)
     await conn.execute(PREPARE_SESSION)
     return conn
 

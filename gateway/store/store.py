@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 from devices.profiles.model import Profile
 from gateway.database.edition import Edition, detect_edition
 from gateway.database.patience import PatientConnection, with_keepalive
+from gateway.database.session import speak_alike
 from gateway.store.binary_copy import best_encoder
 from gateway.store.editions import Divider, divider_of, lift_limits
 from gateway.store.ownership import (
@@ -129,6 +130,7 @@ class Store:
             conninfo, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name=name
         )
         conn.patience_s = _PATIENCE_S
+        await speak_alike(conn)
         await conn.execute(PREPARE_SESSION)
         return conn
 
@@ -196,6 +198,6 @@ async def _let_go(conn: Connection | None) -> None:
 # has gone with it, between two: the server looks for a sign of life as the gateway does. And the end of the year 9999
 # must not lie in the year 10000, which Python does not know, because the server lives east of Greenwich.
 PREPARE_SESSION: LiteralString = """
-SET idle_in_transaction_session_timeout = '60s'; SET TimeZone = 'UTC'; SET tcp_user_timeout = '25s';
+SET idle_in_transaction_session_timeout = '60s'; SET tcp_user_timeout = '25s';
 SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3
 """

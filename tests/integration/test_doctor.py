@@ -1,6 +1,7 @@
 """`careloop doctor` on real services that something is wrong with: each is found, and told with its fix."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from gateway.database.postmaster import wait_until
 from gateway.doctor.broker import examine_broker
 from gateway.doctor.crm import examine_crm
 from gateway.doctor.database import examine_database
+from gateway.doctor.examine import examine
 from gateway.doctor.finding import Finding
 from gateway.doors.settings import SubscribeSettings
 from gateway.settings import load_settings
@@ -215,3 +217,20 @@ async def test_a_crm_that_the_guard_does_not_let_us_reach_is_told() -> None:
     found = by_name(await examine_crm(endpoint, 0, 0.0))
     assert not found["crm helpdesk"].ok
     assert "allow_networks" in found["crm helpdesk"].fix
+
+
+async def test_who_has_a_port_of_the_gateways_is_told_of_each_of_them(tmp_path: Path) -> None:
+    """It looked at the port of the devices only, and `careloop run` then ended for that of the API."""
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        taken, free = stranger.getsockname()[1], find_free_port()
+        for door, fix in (("LISTEN", "listen.port"), ("API", "api.port")):
+            ports = {
+                "CARELOOP_LISTEN__PORT": str(free),
+                "CARELOOP_API__PORT": "0",
+                f"CARELOOP_{door}__PORT": str(taken),
+            }
+            settings = load_settings(None, {"CARELOOP_STATE__FOLDER": str(tmp_path), **ports})
+            (gateway,) = [finding for finding in await examine(settings) if finding.what == "gateway"]
+            assert not gateway.ok
+            assert f"127.0.0.1:{taken}" in gateway.says
+            assert fix in gateway.fix

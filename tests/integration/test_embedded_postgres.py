@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: what it promises after crashes, and to whom it opens its door."""
 
+import errno
 import json
 import os
 import shutil
@@ -337,3 +338,20 @@ def test_a_copy_of_the_file_alone_does_not_open_the_original_either(tmp_path: Pa
     shutil.copy(tmp_path / "original" / "connection.json", tmp_path / "copy")
     with pytest.raises(ConfigError, match="a copy of"):
         read_connection(tmp_path / "copy")
+
+
+def test_data_behind_a_closed_door_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command ended with a traceback, a PermissionError; root passes any door, so that it is closed by hand."""
+    folder, closed = tmp_path / "folder", tmp_path / "closed"
+    folder.mkdir()
+    write_connection(folder, Connection(str(closed / "data"), 5432, "secret"))
+    look = Path.stat
+
+    def refused(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path.is_relative_to(closed):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return look(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    with pytest.raises(ConfigError, match="folders that careloop's user may enter"):
+        read_connection(folder)

@@ -1,0 +1,70 @@
+"""Sessions with the database that answer alike, whatever the server, the database or the role would have them do.
+
+A database may have a style of its own for dates, a time zone, an encoding, fewer digits for numbers, stricter
+transactions. None of that is careloop's business: each session is told first how it shall speak. It is told by SET, so
+that the URL keeps its own `options` (a `search_path`, say), and a pooler that takes none lets us in.
+"""
+
+from typing import Final, LiteralString
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from devices.errors import ConfigError, Fault
+
+Connection = AsyncConnection[TupleRow]
+
+CONNECT_TIMEOUT_S: Final = 10
+
+SPEAK_ALIKE: LiteralString = """
+SET client_encoding = 'UTF8'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
+SET extra_float_digits = 1; SET default_transaction_isolation = 'read committed'
+"""
+
+
+async def open_session(
+    conninfo: str, name: str | None = None, *, autocommit: bool = False, timeout_s: int = CONNECT_TIMEOUT_S
+) -> Connection:
+    """A connection that speaks as careloop reads; the server knows it by its `name`, where it has one."""
+    conn = await AsyncConnection.connect(
+        conninfo, autocommit=autocommit, connect_timeout=timeout_s, application_name=name
+    )
+    try:
+        await speak_alike(conn)
+    except BaseException:
+        await conn.close()
+        raise
+    return conn
+
+
+async def speak_alike(conn: Connection) -> None:
+    """Tell a new session how to speak; a transaction that is taken back later does not undo it."""
+    await conn.execute(SPEAK_ALIKE, prepare=False)
+    if not conn.autocommit:
+        await conn.commit()
+
+
+async def require_own_sessions(conninfo: str) -> None:
+    """See to it that each connection has a session to itself. Raises ConfigError.
+
+    A pooler that lends a session for a transaction at a time leaves locks with whoever has it next: no gateway could
+    ever own the database again.
+    """
+    async with (
+        await open_session(conninfo, autocommit=True) as one,
+        await open_session(conninfo, autocommit=True) as other,
+    ):
+        if await server_process(one) == await server_process(other):
+            found = "a connection pooler that lends sessions for a transaction at a time"
+            allowed = "PostgreSQL itself, or a pooler in session mode (PgBouncer: pool_mode = session)"
+            raise ConfigError([Fault("database.url", found, allowed)])
+
+
+SERVER_PROCESS: LiteralString = "SELECT pg_backend_pid()"
+
+
+async def server_process(conn: Connection) -> int:
+    """Which process of the server answers; a pooler in between makes up what it says at the connect."""
+    row = await (await conn.execute(SERVER_PROCESS, prepare=False)).fetchone()
+    assert row is not None
+    return int(row[0])
