@@ -52,13 +52,16 @@ class Costs:
     def of(self, bunch: Bunch, first: int) -> Sequence[float]:
         """What each of the first packets is expected to cost; at least 1."""
         times = self._times.get(bunch.device_id)
-        looks = map(looks_like, bunch.payloads[:first])
+        payloads = bunch.payloads[:first]
+        if times is None and max(map(len, payloads)) < _LARGE:
+            return [1.0] * len(payloads)
+        looks = map(looks_like, payloads)
         if times is None:
             return [cost if cost == 1 else cost * _UNKNOWN for cost in looks]
         return [cost * times for cost in looks]
 
-    def learn(self, pieces: Sequence[Piece], verdicts: Sequence[Verdict]) -> None:
-        """Take notice of what became of a batch's packets."""
+    def learn(self, pieces: Sequence[Piece], verdicts: Sequence[Verdict]) -> bool:
+        """Take notice of what became of a batch's packets; whether somebody's may cost more than one each."""
         if isinstance(verdicts, Alike):
             of_each = {id(verdicts.verdict): work_of(verdicts.verdict)}
             is_plain = of_each[id(verdicts.verdict)] <= _DEAR
@@ -66,7 +69,7 @@ class Costs:
             of_each = {id(verdict): work_of(verdict) for verdict in verdicts}
             is_plain = max(of_each.values(), default=0.0) <= _DEAR
         if is_plain and not self._times:
-            return
+            return False
         looks: dict[str, float] = {}
         works: dict[str, float] = {}
         large: set[str] = set()
@@ -83,6 +86,7 @@ class Costs:
             works[device_id] = works.get(device_id, 0.0) + work
         for device_id, work in works.items():
             self._note(device_id, work / looks[device_id], is_large=device_id in large)
+        return not self._times.keys().isdisjoint(works)
 
     def _note(self, device_id: str, times: float, *, is_large: bool) -> None:
         times = max(times, self._times.pop(device_id, 1.0) * _SLOWLY, 1.0)

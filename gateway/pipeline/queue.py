@@ -181,7 +181,8 @@ class PacketQueue:
 
     def learn(self, pieces: Sequence[Piece], verdicts: Sequence[Verdict]) -> None:
         """What became of packets that were taken."""
-        self._costs.learn(pieces, verdicts)
+        has_noted = self._costs.learn(pieces, verdicts)
+        self._may_be_dear = self._may_be_dear or (has_noted and self.packets > 0)
 
     def take(self) -> list[Piece]:
         """A batch's worth of packets, a turn from each lane in rounds."""
@@ -248,24 +249,30 @@ class PacketQueue:
         pays = self._saved.pop(key, 0.0) + left.turn
         whole = 0
         for bunch in lane:
-            is_dear = self._costs.is_dear(bunch.device_id)
+            is_dear = self._may_be_dear and self._costs.is_dear(bunch.device_id)
             room = min(left.cost, left.dear) if is_dear else left.cost
             if room <= 0 or left.size <= 0:
                 break
-            costs = list(accumulate(self._costs.of(bunch, int(pays) + 1)))
-            count = _fitting(bunch, bisect_right(costs, min(pays, max(room, costs[0]))), left.size)
+            costs, size = self._costs_of(bunch, int(pays) + 1), _bytes_of(bunch)
+            count = _fitting(bunch, size, bisect_right(costs, min(pays, max(room, costs[0]))), left.size)
             if not count:
                 break
             pays -= costs[count - 1]
             if count < len(bunch.tokens):
                 part, lane[whole] = _cut(bunch, count)
-                left.take(part, costs[count - 1], is_dear=is_dear)
+                left.take(part, _bytes_of(part), costs[count - 1], is_dear=is_dear)
                 break
-            left.take(bunch, costs[count - 1], is_dear=is_dear)
+            left.take(bunch, size, costs[count - 1], is_dear=is_dear)
             whole += 1
         if whole < len(lane):
             self._lanes[key] = lane[whole:]
             self._saved[key] = pays
+
+    def _costs_of(self, bunch: Bunch, first: int) -> Sequence[float]:
+        """What the first packet of a bunch costs, the first two together, and so on."""
+        if not self._may_be_dear:
+            return range(1, len(bunch.tokens) + 1)
+        return list(accumulate(self._costs.of(bunch, first)))
 
     def _give_turns(self, left: "_Left") -> bool:
         """Let so many rounds go by at once that somebody can pay, where nobody could in a whole one; False: nobody may.
@@ -315,11 +322,11 @@ class _Left:
     size: int
     taken: list[Bunch] = field(default_factory=list[Bunch])
 
-    def take(self, bunch: Bunch, cost: float, *, is_dear: bool) -> None:
+    def take(self, bunch: Bunch, size: int, cost: float, *, is_dear: bool) -> None:
         self.taken.append(bunch)
         self.cost -= cost
         self.dear -= cost * is_dear
-        self.size -= _bytes_of(bunch)
+        self.size -= size
 
 
 def is_worth_waiting(packets: int, came_per_s: float, age_s: float, max_age_s: float) -> bool:
@@ -345,10 +352,10 @@ def _bytes_of(piece: Piece) -> int:
     return len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
 
 
-def _fitting(bunch: Bunch, most: int, most_bytes: int) -> int:
+def _fitting(bunch: Bunch, size: int, most: int, most_bytes: int) -> int:
     """How many of a bunch's first packets may be taken: at most so many, and as bytes at most one too many."""
     count = len(bunch.tokens)
-    if count > 1 and _bytes_of(bunch) > most_bytes:
+    if count > 1 and size > most_bytes:
         most = min(most, bisect_left(list(accumulate(map(len, bunch.payloads))), most_bytes) + 1)
     return min(count, most)
 

@@ -241,6 +241,15 @@ async def test_a_dear_devices_backlog_leaves_room_for_who_comes_later() -> None:
     assert {packet.device_id for packet in taken(queue)} == {"storm"}
 
 
+async def test_what_a_device_turns_out_to_cost_counts_for_what_it_has_waiting_already() -> None:
+    queue, storm = PacketQueue(settings(max_readings=100)), Door()
+    pieces = [bunch(storm, 10, device_id="storm") for _ in range(20)]
+    queue.put(pieces)
+    assert len(taken(queue)) == 100, "nothing is known of it"
+    queue.learn(pieces[:10], [Verdict(quarantined=1, reason=QuarantineReason.MALFORMED)] * 100)
+    assert len(taken(queue)) < 20
+
+
 async def test_many_large_packets_do_not_keep_a_newcomer_waiting() -> None:
     array = b"[" + b",".join([b'{"metrics":{"n":1}}'] * 100) + b"]"
     queue, storms, calm = PacketQueue(settings(max_readings=100)), [Door() for _ in range(20)], Door()
