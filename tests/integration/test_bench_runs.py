@@ -37,7 +37,7 @@ def leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, service_folder: Path)
 
 def test_ingest_measures_everybody_who_is_there(provisioned: Provisioned) -> None:
     said: list[str] = []
-    plan = IngestPlan(seconds=0.01, rounds=1, connections=10, fleets=(10, 20), batches=(50,))
+    plan = IngestPlan(seconds=0.01, rounds=1, connections=10, fleets=(20,), batches=(50,))
 
     report = run_ingest(plan, provisioned, said.append)
 
@@ -58,7 +58,7 @@ def test_ingest_measures_everybody_who_is_there(provisioned: Provisioned) -> Non
     assert figures["ratios"]["listen_over_raw_copy"] == round(rates["listen"][0] / rates["raw_copy"][0], 3)
     assert figures["cpu_us_per_reading"]["gateway"] is not None
     assert {name for name, ways in figures["rounds"].items() if len(ways) > 1} == set(BOTH_WAYS)
-    assert list(report.fleets) == [10, 20]
+    assert list(report.fleets) == [20]
     assert list(report.batches) == [50]
     assert any("listen" in line for line in said)
 
