@@ -87,9 +87,9 @@ class InboxWorker:
         return sum(map(len, fates.values()))
 
     async def _work(self, conn: Connection, row: InboxRow, now_s: float, *, has_ended: bool) -> _Fate:
-        """Work one notice behind a savepoint."""
+        """Work one notice behind a savepoint, its statements in a pipeline."""
         try:
-            async with conn.transaction():
+            async with conn.transaction(), conn.pipeline():
                 if row.alarm_id.startswith(PREFIX):
                     is_done = await take_incident(conn, self._desk, decode_incident(row.raw), now_s)
                     return _Fate.DONE if is_done else _Fate.BEGUN

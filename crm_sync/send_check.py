@@ -5,6 +5,7 @@ CRM can know of yet is then withdrawn in silence. One that a CRM may know of is 
 agree in the end.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -19,13 +20,14 @@ from crm_sync.cases.lifecycle import close, observe
 from crm_sync.cases.queries import Connection, DecisionAbout, Transition
 from crm_sync.cases.step_queries import Step
 from crm_sync.incidents import PREFIX
-from crm_sync.model import Case, Resolution, Subject
+from crm_sync.model import Case, CaseAlarm, Resolution, Subject
 from crm_sync.outbox import QueuedMessage
 from crm_sync.policy import gates
 from crm_sync.policy.contacts import alone_with
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason, SendDecision, Verdict
 from crm_sync.policy.switches import kill_switch
 from crm_sync.settings import MessageType
+from crm_sync.together import together
 
 _SEND: Final = SendDecision(Verdict.SEND)
 _OF_CASES: Final = frozenset(
@@ -43,10 +45,12 @@ class SendCheck:
         """Whether a message may leave at `now_s` on the gateway's clock."""
         if message.type not in _OF_CASES:
             return _SEND
-        case = await queries.read_case(conn, message.stream_key)
+        case, announced = await together(
+            queries.read_case(conn, message.stream_key),
+            hearers.announcement_of(conn, message.stream_key, message.endpoint),
+        )
         if case is None:
             return _SEND  # of another life of this database; its receiver knows better than we do
-        announced = await hearers.announcement_of(conn, case.case_id, message.endpoint)
         if announced is None:
             return SendDecision(Verdict.WITHDRAW, Reason.NEVER_ANNOUNCED)
         if message.type is MessageType.CASE_OPENED and announced.is_heard:
@@ -60,9 +64,11 @@ class SendCheck:
         return SendDecision(Verdict.WITHDRAW, Reason.NEVER_ANNOUNCED)
 
     async def _may_open(self, conn: Connection, case: Case, announced: Announcement, now_s: float) -> SendDecision:
-        subject = await find_subject(conn, case.tenant_id, case.device_id)
+        subject, alarms = await together(
+            find_subject(conn, case.tenant_id, case.device_id), queries.alarms_of(conn, case.case_id)
+        )
         may_be_known = announced.state == "announced"
-        if not may_be_known and await self._is_stopped(conn, case, subject):
+        if not may_be_known and await self._is_stopped(conn, case, subject, alarms):
             return SendDecision(Verdict.HOLD, Reason.KILL_SWITCH)
         answer = _still_true(case, subject, may_be_known=may_be_known)
         if answer.outcome is Outcome.ALLOW:
@@ -77,8 +83,8 @@ class SendCheck:
         await self._withdraw(conn, held, announced, answer, now_s)
         return SendDecision(Verdict.WITHDRAW, answer.reason)
 
-    async def _is_stopped(self, conn: Connection, case: Case, subject: Subject) -> bool:
-        concern = self._desk.concern(subject, case.problem, await queries.alarms_of(conn, case.case_id))
+    async def _is_stopped(self, conn: Connection, case: Case, subject: Subject, alarms: Sequence[CaseAlarm]) -> bool:
+        concern = self._desk.concern(subject, case.problem, alarms)
         return (await kill_switch(conn, self._desk.settings, concern)).outcome is not Outcome.ALLOW
 
     async def _withdraw(

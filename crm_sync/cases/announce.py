@@ -17,6 +17,7 @@ from crm_sync.outbox import OutboxMessage, enqueue_all
 from crm_sync.playbooks.queries import people_are_told
 from crm_sync.policy.model import GateAnswer
 from crm_sync.settings import CrmSettings, MessageType
+from crm_sync.together import together
 from devices.clock import to_datetime
 
 MAX_ALARMS: Final = 10
@@ -61,11 +62,15 @@ async def tell(
     """Tell the endpoints that were to hear of a held case; returns it with its new version, and the messages."""
     told = replace(case, version=case.version + 1, updated_at_s=now_s)
     await queries.update_case(conn, told)
-    data = case_data(told, subject, await queries.alarms_of(conn, case.case_id), news)
-    data |= await cohort_data(conn, told, leaves=news.change == LEFT_MAJOR_CASE)
-    data |= await people_are_told(conn, case.case_id)
+    alarms, cohort, people, announcements = await together(
+        queries.alarms_of(conn, case.case_id),
+        cohort_data(conn, told, leaves=news.change == LEFT_MAJOR_CASE),
+        people_are_told(conn, case.case_id),
+        hearers.announcements_of(conn, case.case_id),
+    )
+    data = case_data(told, subject, alarms, news) | cohort | people
     messages: list[OutboxMessage] = []
-    for announcement in await hearers.announcements_of(conn, case.case_id):
+    for announcement in announcements:
         name = announcement.endpoint
         kind = MessageType.CASE_OPENED if name in news.opened_for else news.type
         if news.reaches(announcement) and kind in announcement.types:

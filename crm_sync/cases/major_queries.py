@@ -78,6 +78,7 @@ async def end_major(conn: Connection, incident_id: str) -> None:
 _ADD_MEMBER: Final[LiteralString] = """
 UPDATE case_alarm SET incident_id = %(incident_id)s, suppressed = CASE WHEN case_id IS NULL THEN 'incident' END
  WHERE alarm_id = %(alarm_id)s AND incident_id IS DISTINCT FROM %(incident_id)s
+RETURNING alarm_id
 """
 
 # A device may have several alarms; it is one affected device. The incident's own number may be ahead of what has come.
@@ -93,7 +94,7 @@ UPDATE major_case SET counted = counted + 1, devices = greatest(devices, counted
 async def add_member(conn: Connection, incident_id: str, alarm_id: str) -> None:
     """Make an alarm part of an incident."""
     values = {"incident_id": incident_id, "alarm_id": alarm_id}
-    if (await conn.execute(_ADD_MEMBER, values)).rowcount:
+    if await (await conn.execute(_ADD_MEMBER, values)).fetchone() is not None:
         await conn.execute(_COUNT_DEVICE, values)
 
 
@@ -108,12 +109,13 @@ async def set_told(conn: Connection, incident_id: str) -> None:
 _ADOPT: Final[LiteralString] = """
 UPDATE service_case SET parent_id = %s, left_major_at = NULL
  WHERE case_id = %s AND (parent_id IS NULL OR left_major_at IS NOT NULL)
+RETURNING case_id
 """
 
 
 async def adopt(conn: Connection, parent_id: str, case_id: str) -> bool:
     """Make a case a child; False where it is one already."""
-    return (await conn.execute(_ADOPT, [parent_id, case_id])).rowcount == 1
+    return await (await conn.execute(_ADOPT, [parent_id, case_id])).fetchone() is not None
 
 
 _COUNT_CHILDREN: Final[LiteralString] = "SELECT count(*) FROM service_case WHERE parent_id = %s"
@@ -147,12 +149,13 @@ async def let_go(conn: Connection, case_id: str, now_s: float) -> None:
 _LEAVE_IF_OVER: Final[LiteralString] = """
 UPDATE service_case SET left_major_at = %s
  WHERE case_id = %s AND left_major_at IS NULL AND parent_id IN (SELECT case_id FROM major_case WHERE is_over)
+RETURNING case_id
 """
 
 
 async def leave_if_over(conn: Connection, case_id: str, now_s: float) -> bool:
     """Note that a case goes on by itself whose incident ended while it was closed; whether there was one."""
-    return (await conn.execute(_LEAVE_IF_OVER, [to_datetime(now_s), case_id])).rowcount == 1
+    return await (await conn.execute(_LEAVE_IF_OVER, [to_datetime(now_s), case_id])).fetchone() is not None
 
 
 _IS_LEAVING: Final[LiteralString] = """

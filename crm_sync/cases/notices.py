@@ -7,6 +7,7 @@ from crm_sync.cases.desk import Arrival, Desk, find_subject
 from crm_sync.cases.queries import Connection
 from crm_sync.inbox import AlarmNotice
 from crm_sync.model import AlarmState, Case, Resolution
+from crm_sync.together import together
 
 _STATES: Final = {
     "raised": AlarmState.ACTIVE,
@@ -19,11 +20,12 @@ _STATES: Final = {
 
 async def take_notice(conn: Connection, desk: Desk, notice: AlarmNotice, now_s: float, *, has_ended: bool) -> None:
     """Work one notice in the caller's transaction; `has_ended` if a later one that waits ends its alarm."""
-    before = await queries.find_alarm(conn, notice.alarm_id)
+    before, subject = await together(
+        queries.find_alarm(conn, notice.alarm_id), find_subject(conn, notice.tenant_id, notice.device_id)
+    )
     state = _STATES[notice.event]
     if before is not None and before.state.is_over and (state is not AlarmState.ACTIVE or notice.is_renewed):
         return  # over is over: neither silence nor a second ending changes that, nor what was known before it
-    subject = await find_subject(conn, notice.tenant_id, notice.device_id)
     alarm = await queries.save_alarm(conn, subject, notice, state, now_s)
     if notice.incident_id is None:  # else its major case tells of it
         await announce.tell_alarm(conn, desk.settings, notice, subject.asset_id)

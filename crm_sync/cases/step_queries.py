@@ -49,6 +49,7 @@ INSERT INTO held_step (
     %(text)s, %(state)s, %(due_at)s, %(decided_at)s, %(expires_at)s, %(people)s
 )
 ON CONFLICT DO NOTHING
+RETURNING step_id
 """
 
 
@@ -70,8 +71,7 @@ async def insert_step(conn: Connection, step: Step) -> bool:
         "people": step.people,
         "expires_at": None if step.expires_at_s is None else to_datetime(step.expires_at_s),
     }
-    cursor = await conn.execute(_INSERT_STEP, values)
-    return cursor.rowcount == 1
+    return await (await conn.execute(_INSERT_STEP, values)).fetchone() is not None
 
 
 _DUE_STEPS: Final[LiteralString] = """

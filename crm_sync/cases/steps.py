@@ -1,5 +1,6 @@
 """Steps that the owner sees: chosen when a case opens, held until they may go, and sent through the CRM."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from crm_sync.cases import announce, hearers, queries, step_queries
@@ -17,6 +18,7 @@ from crm_sync.policy.gates import PURPOSE
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
 from crm_sync.policy.outreach import Outreach
 from crm_sync.settings import MessageType
+from crm_sync.together import together
 from devices.profiles.model import Action, ActionKind, Playbook
 
 
@@ -37,13 +39,12 @@ async def plan(conn: Connection, desk: Desk, case: Case, subject: Subject, now_s
 
     What was refused on the way is kept as a decision. Only one endpoint carries the step, so that the owner hears once.
     """
-    alarms = await queries.alarms_of(conn, case.case_id)
+    alarms, carrier, positions = await together(
+        queries.alarms_of(conn, case.case_id), _carrier(conn, desk, case), for_the_gates(conn, case.case_id)
+    )
     concern = desk.concern(subject, case.problem, alarms)
     playbook = desk.playbook_of(subject, case.problem, alarms[0].kind)
-    carrier = await _carrier(conn, desk, case)
-    candidates = await _candidates(conn, playbook, case)
-    if carrier is None:
-        candidates = ()
+    candidates = () if carrier is None else _candidates(playbook, positions)
     for candidate in candidates:
         name = candidate.action.template or candidate.action.kind
         wanted = Outreach(subject, case, concern, candidate.channel, name, now_s, purpose=candidate.purpose)
@@ -141,9 +142,8 @@ def purpose_of(kind: str) -> str:
     return "marketing" if kind == ActionKind.OFFER else PURPOSE
 
 
-async def _candidates(conn: Connection, playbook: Playbook, case: Case) -> tuple[_Candidate, ...]:
+def _candidates(playbook: Playbook, positions: Sequence[int]) -> tuple[_Candidate, ...]:
     """What the decision left to the gates, the best first."""
-    positions = await for_the_gates(conn, case.case_id)
     actions = [(at, playbook.actions[at]) for at in positions if at < len(playbook.actions)]
     return tuple(_Candidate(at, action, action.channel) for at, action in actions if action.channel is not None)
 

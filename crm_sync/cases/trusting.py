@@ -6,6 +6,7 @@ from crm_sync.cases.desk import Arrival, Desk
 from crm_sync.cases.queries import Connection
 from crm_sync.model import AlarmState, Case, CaseAlarm, Resolution, Subject
 from crm_sync.policy.model import GateAnswer
+from crm_sync.together import together
 from crm_sync.trust import gate, queries, verdicts
 from crm_sync.trust.definitions import Stated
 from crm_sync.trust.gate import Question, Room, is_stated
@@ -79,8 +80,10 @@ async def confidence_of(
     model = trusted_model(desk.profiles, subject.model)
     watch = alarm.kind.replace("_", "-") if model == AUTOMATIC else alarm.watch
     since_s = now_s - desk.trust.trust.window
-    right, wrong = await queries.outcomes_since(conn, WatchKey(subject.tenant_id, model, watch), since_s)
-    episode = await queries.find_episode(conn, alarm.alarm_id)
+    (right, wrong), episode = await together(
+        queries.outcomes_since(conn, WatchKey(subject.tenant_id, model, watch), since_s),
+        queries.find_episode(conn, alarm.alarm_id),
+    )
     precision = measure(right, wrong, desk.trust.trust.confidence).mean
     return precision, None if episode is None else episode.score
 

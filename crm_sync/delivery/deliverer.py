@@ -218,7 +218,7 @@ class Deliverer:
     async def _ask(self, conn: AsyncConnection[Any], claimed: Claim, gateway_now_s: float) -> SendDecision | None:
         """What the policy says; None where it fails."""
         try:
-            async with conn.transaction():
+            async with conn.transaction(), conn.pipeline():
                 return await self._may_send(conn, claimed.message, gateway_now_s)
         except psycopg.OperationalError:
             raise
@@ -287,7 +287,7 @@ class Deliverer:
         while True:
             settlement = Settlement(claimed, attempt_id, outcome, duration_s, self._real.now_s(), self._clock.now_s())
             try:
-                async with self._pool.connection() as conn, conn.transaction():
+                async with self._pool.connection() as conn, conn.transaction(), conn.pipeline():
                     return await settle(conn, settlement, channel.settings, others, self._real.random)
             except (psycopg.OperationalError, PoolTimeout, OSError) as error:
                 self._log.warning("delivery.unsettled", error=type(error).__name__)

@@ -79,6 +79,7 @@ async def take_answer(
 _KEEP: Final[LiteralString] = """
 INSERT INTO owner_answer (tenant_id, case_id, expires_at, answer, answered_at) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT DO NOTHING
+RETURNING answer
 """
 _KEPT: Final[LiteralString] = """
 SELECT answer FROM owner_answer WHERE tenant_id = %s AND case_id = %s AND expires_at = %s
@@ -88,7 +89,7 @@ SELECT answer FROM owner_answer WHERE tenant_id = %s AND case_id = %s AND expire
 async def _keep(conn: Connection, tenant_id: str, link: OwnerLink, answer: Answer, now_s: float) -> Answer | None:
     """Keep a link's first answer; the earlier one, where there is one. The case is held, so nobody comes between."""
     key = [tenant_id, link.case_id, to_datetime(link.expires_at_s)]
-    if (await conn.execute(_KEEP, [*key, answer, to_datetime(now_s)])).rowcount > 0:
+    if await (await conn.execute(_KEEP, [*key, answer, to_datetime(now_s)])).fetchone() is not None:
         return None
     row = await (await conn.execute(_KEPT, key)).fetchone()
     assert row is not None  # it was in the way

@@ -22,6 +22,7 @@ ON CONFLICT (tenant_id, owner_ref, kind, actor) WHERE released_at IS NULL
 DO UPDATE SET until_at = excluded.until_at, why = excluded.why, told_at = excluded.told_at
  WHERE known.told_at < excluded.told_at
     OR known.told_at = excluded.told_at AND known.until_at IS DISTINCT FROM excluded.until_at
+RETURNING owner_ref
 """
 
 # A person may end what anybody ordered. What the others said before then does not begin it again.
@@ -29,6 +30,7 @@ _RELEASE: Final[LiteralString] = """
 UPDATE owner_hold SET released_at = %(now)s, released_by = %(actor)s, told_at = greatest(told_at, %(at)s)
  WHERE tenant_id = %(tenant_id)s AND owner_ref = %(owner_ref)s AND kind = %(kind)s AND released_at IS NULL
    AND (actor = %(actor)s AND told_at <= %(at)s OR starts_with(%(actor)s, 'person:'))
+RETURNING owner_ref
 """
 
 # The end came before the beginning: it is remembered, so that the beginning, when it comes, changes nothing.
@@ -62,7 +64,7 @@ async def hold(conn: Connection, tenant_id: str, news: LeaveAlone, actor: str, n
         "at": to_datetime(now_s if news.at_s is None else news.at_s),
         "until": None if news.until_s is None or news.until_s >= FOREVER_S else to_datetime(news.until_s),
     }
-    if (await conn.execute(_HOLD if news.is_on else _RELEASE, values)).rowcount > 0:
+    if await (await conn.execute(_HOLD if news.is_on else _RELEASE, values)).fetchone() is not None:
         return True
     if not news.is_on and news.at_s is not None:
         await conn.execute(_REMEMBER, values)

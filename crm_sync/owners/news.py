@@ -57,6 +57,7 @@ ON CONFLICT (tenant_id, endpoint, external_id) DO UPDATE SET
     device_id = coalesce(excluded.device_id, known.device_id),
     closed_at = excluded.closed_at, told_at = excluded.told_at
  WHERE known.told_at < excluded.told_at
+RETURNING external_id
 """
 
 
@@ -71,4 +72,4 @@ async def _note_case(conn: Connection, tenant_id: str, endpoint: str, news: Huma
         "at": at,
         "closed_at": None if news.is_open else at,
     }
-    return (await conn.execute(_NOTE_CASE, values)).rowcount > 0
+    return await (await conn.execute(_NOTE_CASE, values)).fetchone() is not None

@@ -13,6 +13,7 @@ from crm_sync.playbooks.fix_queries import FixHistory
 from crm_sync.playbooks.model import Chosen, Considered, Facts, Lane, Ranking, Why
 from crm_sync.playbooks.queries import About, Connection, Decided
 from crm_sync.playbooks.ranking import rank
+from crm_sync.together import together
 from devices.clock import to_datetime
 from devices.commands.queries import find_pending
 from devices.profiles.model import Playbook, Severity
@@ -59,7 +60,11 @@ def static_facts(subject: Subject, severity: Severity, now_s: float) -> Facts:
 async def decide(conn: Connection, question: Question, rules: FixRules, now_s: float) -> Decision:
     """Rank a case's actions, and see whether the product can be told to mend itself."""
     case = question.case
-    number = await queries.next_round(conn, case.case_id)
+    number, rates, worked_here = await together(
+        queries.next_round(conn, case.case_id),
+        queries.rates_of(conn, case.tenant_id, question.model, case.problem),
+        queries.worked_here(conn, case),
+    )
     static = static_facts(question.subject, case.severity, now_s)
     facts = Facts(
         static.severity,
@@ -68,8 +73,8 @@ async def decide(conn: Connection, question: Question, rules: FixRules, now_s: f
         static.region,
         precision=question.precision,
         score=question.score,
-        rates=await queries.rates_of(conn, case.tenant_id, question.model, case.problem),
-        worked_here=await queries.worked_here(conn, case),
+        rates=rates,
+        worked_here=worked_here,
         is_silent=any(_is_silent(alarm) for alarm in question.alarms),
     )
     ranking = rank(question.playbook, facts, _chance(case.case_id, number))

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from crm_sync.model import Case
 from crm_sync.playbooks.fix_queries import tried_of
 from crm_sync.playbooks.model import NOTHING, Chosen, Considered, Rate
+from crm_sync.together import together
 from devices.clock import to_datetime
 
 Connection = AsyncConnection[Any]
@@ -237,8 +238,13 @@ SELECT kind, action FROM case_action
 async def people_are_told(conn: Connection, case_id: str) -> dict[str, object]:
     """What an agent is to do, and what the product was told to do before, as messages say it; nothing of neither."""
     told: dict[str, object] = {}
-    row = await (await conn.execute(_PEOPLE_DO, [case_id])).fetchone()
-    if row is not None:
-        told["next_action"] = {"kind": row[0], "what": str(row[1]).partition(":")[2]}
-    tried = [asdict(fix) for fix in await tried_of(conn, case_id)]
+    action, fixes = await together(_next_action(conn, case_id), tried_of(conn, case_id))
+    if action is not None:
+        told["next_action"] = action
+    tried = [asdict(fix) for fix in fixes]
     return told | ({"tried": tried} if tried else {})
+
+
+async def _next_action(conn: Connection, case_id: str) -> dict[str, str] | None:
+    row = await (await conn.execute(_PEOPLE_DO, [case_id])).fetchone()
+    return None if row is None else {"kind": row[0], "what": str(row[1]).partition(":")[2]}

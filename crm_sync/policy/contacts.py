@@ -146,10 +146,11 @@ _TOLD_OF: Final[LiteralString] = """
 INSERT INTO owner_contact (tenant_id, owner_ref, channel, contacted_at, source, reference, by_human)
 VALUES (%s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT DO NOTHING
+RETURNING owner_ref
 """
 
 
 async def note_told(conn: Connection, tenant_id: str, told: Told) -> bool:
     """Keep a contact that another team made; False where it is known."""
     values = [tenant_id, told.owner_ref, told.channel, to_datetime(told.at_s), told.source, told.reference]
-    return (await conn.execute(_TOLD_OF, [*values, told.by_human])).rowcount > 0
+    return await (await conn.execute(_TOLD_OF, [*values, told.by_human])).fetchone() is not None

@@ -73,6 +73,7 @@ _THROW: Final[LiteralString] = """
 INSERT INTO kill_switch (tenant_id, scope, model, name, thrown_by, why, since)
 VALUES (%(tenant_id)s, %(scope)s, %(model)s, %(name)s, %(thrown_by)s, %(why)s, %(since)s)
 ON CONFLICT DO NOTHING
+RETURNING name
 """
 
 
@@ -87,12 +88,13 @@ async def throw(conn: Connection, tenant_id: str, switch: Switch) -> bool:
         "why": switch.why,
         "since": switch.since,
     }
-    return (await conn.execute(_THROW, values)).rowcount > 0
+    return await (await conn.execute(_THROW, values)).fetchone() is not None
 
 
 _RELEASE: Final[LiteralString] = """
 UPDATE kill_switch SET released_at = %(now)s, released_by = %(person)s
  WHERE (tenant_id, scope, model, name) = (%(tenant_id)s, %(scope)s, %(model)s, %(name)s) AND released_at IS NULL
+RETURNING name
 """
 
 
@@ -107,7 +109,7 @@ async def release(conn: Connection, tenant_id: str, what: tuple[Scope, str, str]
         "person": person,
         "now": to_datetime(now_s),
     }
-    return (await conn.execute(_RELEASE, values)).rowcount > 0
+    return await (await conn.execute(_RELEASE, values)).fetchone() is not None
 
 
 _LIST: Final[LiteralString] = """

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
+from crm_sync.together import together
 from crm_sync.trust import budget_queries, queries
 from crm_sync.trust.bar import bar_now
 from crm_sync.trust.belief import Belief, Cell, believe, by_outcomes, tail_of
@@ -55,10 +56,13 @@ def mode_answer(standing: Standing | None) -> GateAnswer:
 async def find_room(conn: Connection, rules: TrustRules, question: Question, now_s: float) -> Room:
     """Ask the budget of the alarm's tenant; it is held until the transaction ends."""
     settings, key = rules.budget, question.key
-    standing = await queries.find_standing(conn, key)
-    episode = await queries.find_episode(conn, question.alarm_id)
-    cells = (await queries.cells_of(conn, [key], now_s, settings.memory))[key]
-    budget = await budget_queries.lock_budget(conn, key.tenant_id)
+    standing, episode, cells_by_watch, budget = await together(
+        queries.find_standing(conn, key),
+        queries.find_episode(conn, question.alarm_id),
+        queries.cells_of(conn, [key], now_s, settings.memory),
+        budget_queries.lock_budget(conn, key.tenant_id),
+    )
+    cells = cells_by_watch[key]
     if budget is None:
         budget = Budget(Accounts.fresh(settings, now_s), 0, None)
     accounts = pass_time(budget.accounts, settings, budget.devices, now_s)

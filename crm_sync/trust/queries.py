@@ -128,6 +128,7 @@ WITH before AS (SELECT mode FROM watch_trust WHERE (tenant_id, model, watch) = (
          RETURNING tenant_id, model, watch)
 INSERT INTO watch_audit (tenant_id, model, watch, from_mode, to_mode, held, actor, why, at)
 SELECT tenant_id, model, watch, before.mode, %(mode)s, %(held)s, %(actor)s, %(why)s, %(now)s FROM changed, before
+RETURNING watch
 """
 
 
@@ -153,7 +154,7 @@ async def set_mode(conn: Connection, key: WatchKey, change: ModeSet, now_s: floa
         "why": change.why,
         "now": to_datetime(now_s),
     }
-    return (await conn.execute(_SET_MODE, values)).rowcount > 0
+    return await (await conn.execute(_SET_MODE, values)).fetchone() is not None
 
 
 _LOCK_WATCH: Final[LiteralString] = """

@@ -111,13 +111,14 @@ def _view_of(row: dict[str, Any]) -> CommandView:
 _CANCEL: Final[LiteralString] = """
 UPDATE device_command SET state = 'cancelled', detail = %(why)s, settled_at = clock_timestamp()
  WHERE tenant_id = %(tenant_id)s AND command_id = %(command_id)s AND state IN ('queued', 'sent', 'delivered')
+RETURNING command_id
 """
 
 
 async def cancel_command(conn: Connection, tenant_id: str, command_id: str, why: str) -> bool:
     """Send it no more, and wait for no answer; False if it was settled. A device that has it may still obey."""
     values = {"tenant_id": tenant_id, "command_id": command_id, "why": why}
-    return (await conn.execute(_CANCEL, values)).rowcount == 1
+    return await (await conn.execute(_CANCEL, values)).fetchone() is not None
 
 
 _ANSWER: Final[LiteralString] = """

@@ -159,6 +159,23 @@ async def test_trouble_of_the_database_parks_nothing(world: CaseWorld, monkeypat
     assert await world.work() == 2
 
 
+async def test_what_waits_behind_statements_that_are_not_answered_yet_is_parked_by_what_they_were_refused_for(
+    world: CaseWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.put(notice(), notice(problem="pump", watch="pump-weak"))
+
+    async def refused(conn: psycopg.AsyncConnection, *_args: Any, **_kwargs: Any) -> None:
+        await conn.execute("UPDATE inbox SET state = 'unheard of'")  # nobody waits for the answer
+        await conn.execute("UPDATE inbox SET error = 'written after it'")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("crm_sync.inbox_worker.take_notice", refused)
+        assert await world.work() == 2
+    assert await states(world) == ["parked", "parked"]
+    errors = [row["error"] for row in await world.rows("SELECT error FROM inbox")]
+    assert [error.partition(":")[0] for error in errors] == ["CheckViolation"] * 2
+
+
 async def test_while_one_works_another_finds_nothing_to_do(world: CaseWorld) -> None:
     await world.put(notice())
     async with world.pool.connection() as conn, conn.transaction():
