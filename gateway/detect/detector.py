@@ -237,6 +237,15 @@ class CombiningDetector(SeriesDetector, Protocol):
 
 
 @runtime_checkable
+class TwofoldDetector(Detector, Protocol):
+    """Tells of two sorts of trouble: its `kind`, and another one."""
+
+    def kind_of(self, state: Rows) -> Kind:
+        """Of which sort the alarm of one series is, from when it is raised until it has been cleared."""
+        ...
+
+
+@runtime_checkable
 class MigratingDetector(Detector, Protocol):
     """Goes on from the state of an earlier version; without it, only alarms outlive a new version."""
 

@@ -11,6 +11,7 @@ from gateway.detect.drift import wide
 from gateway.detect.episodes import Phase
 from gateway.detect.exact import exp_of, log_of
 from gateway.detect.kinds import LearntKind
+from gateway.detect.lag import EASED, follow_lag, log_ratio
 from gateway.detect.table import Rows
 
 HOUR_S: Final = 3600.0
@@ -32,7 +33,6 @@ PRIOR_SPREAD_DAYS: Final = 5.0
 LARGE: Final = 4.0  # typical uses, as which a larger one weighs in what is typical
 MOST_BUSY: Final = 14.0  # hours of a day: what is "used" for longer is what is left when nothing is done
 ALIKE: Final = 0.4  # least square of the correlation of two habits over the day
-FURTHEST: Final = 20.0  # times the habit, or a part of it, that a ratio counts as
 MOST_SWINGS: Final = 2.5
 MOST_LEARNT: Final = 1.0  # of a logarithm that is learnt from
 PRIOR_ALONG: Final = 0.12  # as if a companion had shared eight parts of ten
@@ -84,8 +84,7 @@ class Step:
 
     def judge(self) -> tuple[Mask, Mask, Floats, Floats]:
         """Breach, calm, score and beginning, [n] each."""
-        state, told, drains = self._state, self._told, self._kind == DRAIN
-        days = wide(state, "days")
+        state, told, days = self._state, self._told, wide(self._state, "days")
         there = np.isfinite(self._use) & (self._span <= LONGEST_GAP_H)
         use, span = np.where(there, self._use, 0.0), np.where(there, self._span, 1.0)
         lanes = state.lanes("usual").astype(np.float64)
@@ -104,29 +103,52 @@ class Step:
         excess = np.where(known, ratio - shared, 0.0)
         spread = wide(state, "spread")
         width = np.sqrt(spread + LEAST_SPREAD + DOUBT * np.where(has, beside * beside, 0.0))
-        swings = np.minimum(np.maximum(excess / width, -MOST_SWINGS), MOST_SWINGS)
-        before = wide(state, "surge")
-        normal = _or_else(told["swings"], np.where(drains, DRAIN_SWINGS, SWINGS))
-        surge = np.where(known, np.maximum(before + (swings - normal) * weight, 0.0), before)
-        amounts = np.where(has, EVIDENCE, ALONE * EVIDENCE) * self._seldom(whole)
-        bar = _or_else(told["evidence"], np.where(drains, DRAIN_EVIDENCE, amounts))
-        rise = _or_else(told["rise"], np.where(drains, DRAIN_RISE, RISE))
-        ripe = days > told["habit"]
-        surge = np.where(ripe, surge, np.minimum(surge, DOUBTED * bar))
-        wrong = known & ripe & (surge > bar) & (excess > log_of(1.0 + rise))
-        breach = wrong & (self._firing | ~self._is_told_of())
-        calm = self._firing & known & (excess < CALM)
-        run = np.where((before == 0) & (surge > 0), self._hour, wide(state, "run"))
-        score = np.where(breach | (self._firing & ~calm), surge / (surge + bar), 0.0)
-        state["surge"], state["run"] = np.where(calm, 0.0, surge), run
-
-        pace = np.where(self._firing | wrong, SLOW, np.where(surge > DOUBTED * bar, DOUBTFUL, 1.0))
+        breach, calm, score, pace = self._weigh((excess, part), (known, has), (width, weight, whole))
         self._learn_habit(lanes, (use, span, usual, whole), pace, there)
         self._learn_swing(excess, spread, np.where(known, weight * pace, 0.0))
         self._learn_pair((ratio, beside, use, pair), (along, alone), (has & known, weight, pace))
         self._close(there)
+        run = wide(state, "run")
         began_s = np.where(np.isfinite(run), run, self._hour) * HOUR_S
         return breach, calm, score, began_s
+
+    def _weigh(
+        self, beyond: tuple[Floats, Floats], judged: tuple[Mask, Mask], measures: tuple[Floats, Floats, Floats]
+    ) -> tuple[Mask, Mask, Floats, Floats]:
+        """Add the hour to the evidence of a surge, or of a fall; breach, calm, score, and the pace of learning."""
+        (excess, part), (known, has), (width, weight, whole) = beyond, judged, measures
+        state, told, drains = self._state, self._told, self._kind == DRAIN
+        swings = np.minimum(np.maximum(excess / width, -MOST_SWINGS), MOST_SWINGS)
+        signed = wide(state, "surge")
+        before = np.maximum(signed, 0.0)
+        normal = _or_else(told["swings"], np.where(drains, DRAIN_SWINGS, SWINGS))
+        surge = np.where(known, np.maximum(before + (swings - normal) * weight, 0.0), before)
+        seldom = self._seldom(whole)
+        amounts = np.where(has, EVIDENCE, ALONE * EVIDENCE) * seldom
+        bar = _or_else(told["evidence"], np.where(drains, DRAIN_EVIDENCE, amounts))
+        rise = _or_else(told["rise"], np.where(drains, DRAIN_RISE, RISE))
+        ripe = wide(state, "days") > told["habit"]
+        surge = np.where(ripe, surge, np.minimum(surge, DOUBTED * bar))
+        falling = known & (self._kind <= LearntKind.COUNTER) & (told["falls"] == 1.0)
+        lag = follow_lag(state, (falling, falling & has), part, (width, weight, seldom))
+        depth = np.where(ripe, lag.depth, np.minimum(lag.depth, DOUBTED * lag.bar))
+        falls = np.where(self._firing, signed < 0, depth > surge)
+        wrong = ripe & np.where(
+            falls, lag.is_wrong(falling & has), known & (surge > bar) & (excess > log_of(1.0 + rise))
+        )
+        breach = wrong & (self._firing | ~self._is_told_of())
+        calm = self._firing & np.where(falls, lag.is_calm(falling), known & (excess < CALM))
+        begins = np.where(falls, (-signed <= EASED) & (depth > EASED), (signed <= 0) & (surge > 0))
+        run = np.where(begins, self._hour, wide(state, "run"))
+        evidence, most = np.where(falls, depth, surge), np.where(falls, lag.bar, bar)
+        score = np.where(breach | (self._firing & ~calm), evidence / (evidence + most), 0.0)
+        doubtful = evidence > DOUBTED * most
+        eased = np.where(self._firing & falls, EASED, 0.0)
+        evidence = np.maximum(np.where(calm, 0.0, evidence), eased)
+        state["surge"], state["run"] = np.where(falls, -evidence, evidence), run
+
+        pace = np.where(self._firing | wrong, SLOW, np.where(doubtful, DOUBTFUL, 1.0))
+        return breach, calm, score, pace
 
     def _seldom(self, whole: Floats) -> Floats:
         """How many times the evidence is asked for, where a day sees a few uses only."""
@@ -185,7 +207,7 @@ class Step:
             state[name] = lately[-1]
         prior = PRIOR_USES * wide(state, "typical")
         scale = lately[1] + prior
-        return _log_ratio(lately[0] + prior, scale), _log_ratio(lately[2] + prior, scale)
+        return log_ratio(lately[0] + prior, scale), log_ratio(lately[2] + prior, scale)
 
     def _companion(self) -> Floats:
         """The companion's use in the completed hour; NaN where it is not known."""
@@ -273,7 +295,7 @@ class Step:
         state.flush()
 
 
-_TOLD: Final = ("rise", "evidence", "swings", "habit", "pairs", "per", "alone")
+_TOLD: Final = ("rise", "evidence", "swings", "habit", "pairs", "per", "alone", "falls")
 
 
 def _choose(peers: Peers, one: int, own: int) -> float:
@@ -321,11 +343,6 @@ def whole_day(lanes: Numbers) -> Floats:
 def _lane_of(hour: Floats) -> Indices:
     lane = np.floor((hour - 24.0 * np.floor(hour / 24.0)) / BIN_HOURS)
     return np.where((lane >= 0) & (lane < BINS), lane, 0.0).astype(np.int64)
-
-
-def _log_ratio(part: Floats, whole: Floats) -> Floats:
-    ratio = np.where(whole > 0, part / np.where(whole > 0, whole, 1.0), 1.0)
-    return log_of(np.minimum(np.maximum(ratio, 1.0 / FURTHEST), FURTHEST))
 
 
 def _or_else(told: Floats, otherwise: Floats) -> Floats:

@@ -62,7 +62,7 @@ def metric_watches(metric: str) -> Sequence[Watch]:
             metric=metric,
             problem=slug,
             severity=Severity.MINOR,
-            parameters={"pairs": 1, "alone": 1},
+            parameters={"pairs": 1, "alone": 1, "falls": 1},
         ),
         Watch(
             name=f"decline-{slug}",

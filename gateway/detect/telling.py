@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.detect.detector import CombiningDetector, DeadlineDetector, Moment, Part, SeriesDetector, Words
+from gateway.detect.detector import (
+    CombiningDetector,
+    DeadlineDetector,
+    Moment,
+    Part,
+    SeriesDetector,
+    TwofoldDetector,
+    Words,
+)
 from gateway.detect.model import AlarmChange, AlarmEvent, Explanation
 from gateway.detect.station import Station
 from gateway.detect.table import Rows
@@ -49,7 +57,7 @@ def tell(station: Station, state: Rows, decision: Decision, parts: Sequence[Part
     return AlarmChange(
         device_id=decision.device_id,
         watch=binding.watch,
-        kind=detector.kind,
+        kind=detector.kind_of(state) if isinstance(detector, TwofoldDetector) else detector.kind,
         metric=binding.metric,
         problem=binding.problem,
         severity=binding.severity,

@@ -8,6 +8,8 @@ So a count that doubles while everything else is as usual stands out, and a mara
 What remains is measured by how far it has swung with this device so far, and adds up hour by hour beyond a
 normal swing (Page's cumulative sum). So somebody whose days differ is left alone for longer, one unusual day counts as
 two and a half such swings at most, and the alarm comes when it lasts.
+
+Where it is asked for (`falls`), use that falls while the companion goes on is told of as well, as a drop (``lag.py``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +34,7 @@ class UsageSurge:
     """Excess of use or drain over the device's own habit, and over what a companion metric explains."""
 
     name: Final = "usage_surge"
-    version: Final = 2
+    version: Final = 3
     kind: Final = Kind.USAGE_SURGE
     fields: Sequence[Field] = (
         Field("last", initial=np.nan),  # value
@@ -52,7 +54,7 @@ class UsageSurge:
                 Field("recent_usual", "f4", group="surge"),
                 Field("recent_beside", "f4", group="surge"),  # what the companion's use makes expect
                 Field("spread", "f4", PRIOR_SPREAD, group="surge"),  # square of a swing
-                Field("surge", "f4", group="surge"),  # evidence so far
+                Field("surge", "f4", group="surge"),  # evidence so far; that of a fall is below 0
                 Field("run", "f4", np.nan, group="surge"),  # the hour in which it began
                 Field("typical", "f4", group="surge"),  # use in an hour with any
                 Field("per", "i4", group="surge"),  # names the companion; 0 for none
@@ -75,13 +77,14 @@ class UsageSurge:
         Parameter("pairs", default=0.0, minimum=0.0, maximum=1.0),  # 1: a companion is looked for
         Parameter("per", minimum=1.0),  # names the companion; the watch's `per` tells it
         Parameter("alone", default=0.0, minimum=0.0, maximum=1.0),  # 1: one amount of a device at a time
+        Parameter("falls", default=0.0, minimum=0.0, maximum=1.0),  # 1: what falls while its companion goes on, too
     )
     evidence_points: Final = 0
     companion: Final = "per"
 
     def migrate(self, version: int, saved: Mapping[str, Numeric]) -> Mapping[str, Numeric] | None:
-        """Version 1 did not know of other amounts' surges."""
-        return saved if version == 1 else None
+        """Version 1 did not know of other amounts' surges, and neither it nor 2 of falls."""
+        return saved if version in {1, 2} else None
 
     def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
         """A profiled metric's kind need not be learnt."""
@@ -129,6 +132,10 @@ class UsageSurge:
         state["kind"] = kind
         return kind
 
+    def kind_of(self, state: Rows) -> Kind:
+        """A fall is no surge."""
+        return Kind.USAGE_DROP if state["surge"][0] < 0 else Kind.USAGE_SURGE
+
     def explain(self, state: Rows, moment: Moment) -> Words:
         """Compare lately with the habit, and with the companion."""
         name, since = say_metric(moment.metric), say_instant(moment.began_s, moment.ts_s)
@@ -140,12 +147,15 @@ class UsageSurge:
         now = f"{say_quantity(per_day * times, moment.unit)} a day"
         evidence = ((moment.began_s, per_day), (moment.ts_s, per_day * times))
         what = "its drain" if float(state["kind"][0]) == DRAIN else "its use"
+        which = "less" if state["surge"][0] < 0 else "more"
         if moment.event == "cleared":
-            text = f"{name}: {what} is as usual again, {say_number(times)} times the habit; it was more since {since}"
+            text = (
+                f"{name}: {what} is as usual again, {say_number(times)} times the habit; it was {which} since {since}"
+            )
             return Words(text, f"about {a_day}", now, window_s, evidence)
         text = (
             f"{name}: {what} has lately been {say_number(times)} times this device's habit of {a_day}; "
-            f"it has been more since {since} ({say_span(window_s)})"
+            f"it has been {which} since {since} ({say_span(window_s)})"
         )
         if moment.beside and usual > 0:
             other = say_number(beside / usual)

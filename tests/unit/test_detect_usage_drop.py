@@ -5,7 +5,7 @@ import pytest
 
 from devices.profiles import AUTOMATIC
 from gateway.detect.engine import Engine
-from gateway.detect.model import AlarmChange, Kind, Samples
+from gateway.detect.model import AlarmChange, Samples
 from gateway.detect.settings import DetectSettings
 from tests.detect.stories import DAY_S, START_S, Floats, engine_for, events, habit, hours, judge, profile_of, samples_of
 
@@ -203,7 +203,7 @@ def told_of(metrics: dict[str, Floats]) -> list[tuple[str, str, float]]:
     return [
         (change.event, change.metric or "", (change.ts_s - START_S) / DAY_S)
         for change in changes
-        if change.kind is Kind.USAGE_DROP and change.event in {"raised", "cleared"}
+        if change.watch.startswith("usage-drop") and change.event in {"raised", "cleared"}
     ]
 
 

@@ -1,10 +1,11 @@
 /* gateway/detect/usage_surge.py, excess.py and drain.py */
 #include "kinds.h"
+#include "lag.h"
 #include "layout.h"
 #include "series.h"
 
 enum { SURGE = EPISODE + 1 };
-enum { RISE = PARAMETERS, MOST_EVIDENCE, NORMAL, HABIT_DAYS, TOLD_KIND, PAIRS, TOLD_PER, ALONE };
+enum { RISE = PARAMETERS, MOST_EVIDENCE, NORMAL, HABIT_DAYS, TOLD_KIND, PAIRS, TOLD_PER, ALONE, TELLS_FALLS };
 enum { SEEN, RISES, FALLS, ZEROS, SMALLEST, LARGEST_SEEN, BETWEEN, FIRST, BINS };
 
 static const float DRAIN = 5.0f;
@@ -12,7 +13,7 @@ static const double MEMORY_DAYS = 30.0;
 static const double MOST_BUSY = 14.0;
 static const double ALIKE = 0.4;
 
-typedef struct { double use, usual, span, whole, weight, factor, pair; bool there, rests, has, seen; } hour_t;
+typedef struct { double use, usual, span, whole, weight, factor, pair; bool there, whole_hour, rests, has, seen; } hour_t;
 typedef struct { double ratio, beside; } lately_t; /* logarithms over the habit */
 
 INLINE double or_else(double told, double otherwise) { return is_nan(told) ? otherwise : told; }
@@ -138,11 +139,6 @@ INLINE double expect(const float *usual, double hour, const hour_t *of) {
     return total;
 }
 
-INLINE double log_ratio(double part, double whole) {
-    double ratio = whole > 0.0 ? part / whole : 1.0;
-    return log_of(least(most(ratio, 1.0 / 20.0), 20.0));
-}
-
 /* Whether the series is compared with its companion, and whether it is judged: by hours that both cover. */
 INLINE void pair_up(surge_t *state, hour_t *hour) {
     bool met = is_finite(hour->pair), compared = state->per && state->beside > 0.0f && state->lost <= 72.0f;
@@ -221,10 +217,8 @@ static bool is_told_of(const lane_t *lane, const sample_t *sample, surge_t *stat
     return hour - (double)state->told_hour < 48.0;
 }
 
-/* The judgement of a completed hour: one step of the evidence. */
-static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, double used, float kind) {
-    const double *p = sample->parameters;
-    surge_t *state = KEEP_ROW(surge_t, lane, SURGE, sample->slot);
+/* What the completed hour shows, beside what is usual in it and what the companion did. */
+static hour_t see_hour(lane_t *lane, const sample_t *sample, surge_t *state, double at, double used, float kind) {
     double before_h = (double)state->done;
     double span = kind >= COUNTER && is_finite(before_h) ? at - before_h : 1.0;
     hour_t hour = {.there = is_finite(used) && span <= 24.0};
@@ -238,8 +232,18 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, dou
     hour.whole = whole_day(state->usual);
     hour.weight = hour.whole > 0.0 ? least(hour.usual / hour.whole, 1.0) : 0.0;
     hour.pair = companion(lane, sample, state, at, kind);
-    if (!(hour.there && hour.span == 1.0)) hour.pair = NAN;
+    hour.whole_hour = hour.there && span == 1.0;
+    if (!hour.whole_hour) hour.pair = NAN;
     pair_up(state, &hour);
+    return hour;
+}
+
+/* The judgement of a completed hour: one step of the evidence. */
+static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, double used, float kind) {
+    const double *p = sample->parameters;
+    surge_t *state = KEEP_ROW(surge_t, lane, SURGE, sample->slot);
+    double before_h = (double)state->done;
+    hour_t hour = see_hour(lane, sample, state, at, used, kind);
     lately_t lately = compare(state, &hour);
     double along = (double)state->along, alone = (double)state->alone;
     double part = least(most(along / alone, 0.0), 1.5);
@@ -248,32 +252,43 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, dou
     double excess = known ? lately.ratio - shared : 0.0, spread = (double)state->spread;
     double width = sqrt(spread + 0.005 + 0.05 * (hour.has ? lately.beside * lately.beside : 0.0));
     double swings = within_both(excess / width, 2.5);
-    double before = (double)state->surge, normal = or_else(p[NORMAL], kind == DRAIN ? 1.5 : 1.1);
+    double signed_before = (double)state->surge, before = most(signed_before, 0.0);
+    double normal = or_else(p[NORMAL], kind == DRAIN ? 1.5 : 1.1);
     double surge = known ? most(before + (swings - normal) * hour.weight, 0.0) : before;
     double seldom = 4.0 * (double)state->typical / (hour.whole > 0.0 ? hour.whole : 1.0);
-    double amounts = (hour.has ? 1.7 : 2.0 * 1.7) * sqrt(least(most(seldom, 1.0), 9.0));
-    double bar = or_else(p[MOST_EVIDENCE], kind == DRAIN ? 0.6 : amounts);
+    seldom = sqrt(least(most(seldom, 1.0), 9.0));
+    double bar = or_else(p[MOST_EVIDENCE], kind == DRAIN ? 0.6 : (hour.has ? 1.7 : 2.0 * 1.7) * seldom);
     double rise = or_else(p[RISE], kind == DRAIN ? 0.6 : 0.3);
     bool ripe = (double)state->days > p[HABIT_DAYS];
+    bool falling = known && kind <= COUNTER && p[TELLS_FALLS] == 1.0, compared = falling && hour.has;
+    lag_t lag = follow_lag(state, falling, compared, part, width, hour.weight);
+    double lag_bar = 2.2 * seldom;
     if (!ripe) surge = least(surge, 0.5 * bar);
-    bool wrong = known && ripe && surge > bar && excess > log_of(1.0 + rise);
+    if (!ripe) lag.depth = least(lag.depth, 0.5 * lag_bar);
+    bool falls = sample->firing ? signed_before < 0.0 : lag.depth > surge;
+    bool lags = compared && lag.depth > lag_bar && lag.fall > log_of(1.0 + 0.3);
+    bool wrong = ripe && (falls ? lags : known && surge > bar && excess > log_of(1.0 + rise));
     bool told_of = p[ALONE] == 1.0 && kind <= COUNTER && is_told_of(lane, sample, state, at);
     bool breach = wrong && (sample->firing || !told_of);
-    bool calm = sample->firing && known && excess < 0.15;
-    if (before == 0.0 && surge > 0.0) state->run = (float)at;
-    state->surge = (float)(calm ? 0.0 : surge);
-    double pace = sample->firing || wrong ? 0.05 : surge > 0.5 * bar ? 0.3 : 1.0;
+    bool calm = sample->firing && (falls ? falling && lag.fall < 0.15 : known && excess < 0.15);
+    if (falls ? -signed_before <= EASED && lag.depth > EASED : signed_before <= 0.0 && surge > 0.0) state->run = (float)at;
+    double evidence = falls ? lag.depth : surge, most_evidence = falls ? lag_bar : bar;
+    double score = breach || (sample->firing && !calm) ? evidence / (evidence + most_evidence) : 0.0;
+    bool doubtful = evidence > 0.5 * most_evidence;
+    evidence = most(calm ? 0.0 : evidence, sample->firing && falls ? EASED : 0.0);
+    state->surge = (float)(falls ? -evidence : evidence);
+    double pace = sample->firing || wrong ? 0.05 : doubtful ? 0.3 : 1.0;
     learn_habit(state, &hour, at, pace);
     learn_swing(state, excess, spread, known ? hour.weight * pace : 0.0);
     learn_pair(state, &hour, &lately, hour.has && known, pace);
-    state->done_use = hour.there && span == 1.0 ? (float)used : NAN;
+    state->done_use = hour.whole_hour ? (float)used : NAN;
     state->done = (float)at;
     state->days += floor_of(at / 24.0) != floor_of(before_h / 24.0);
     return (finding_t){
         .breach = breach,
         .calm = calm,
         .judged = true,
-        .score = breach || (sample->firing && !calm) ? surge / (surge + bar) : 0.0,
+        .score = score,
         .tells_began = true,
         .began_s = (is_finite((double)state->run) ? (double)state->run : at) * HOUR_S,
     };
