@@ -31,8 +31,6 @@ async def attempt(
 
 def concerns_all(error: Exception) -> bool:
     """Whether the database or the moment is to blame rather than a row; what exceeds a limit is the row's."""
-    if isinstance(error, psycopg.errors.PipelineAborted) and isinstance(error.__context__, psycopg.Error):
-        return concerns_all(error.__context__)  # the statements behind the one that failed were not worked
     if isinstance(error, psycopg.errors.ProgramLimitExceeded):
         return False
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)

@@ -18,6 +18,7 @@ from crm_sync.cases.notices import take_notice
 from crm_sync.inbox import InboxRow, decode_notice
 from crm_sync.incidents import PREFIX, decode_incident
 from crm_sync.stats import CrmStats
+from crm_sync.together import without_waiting
 from devices.clock import Clock, to_datetime
 
 WORK_AT_MOST_S: Final = 0.1
@@ -89,7 +90,7 @@ class InboxWorker:
     async def _work(self, conn: Connection, row: InboxRow, now_s: float, *, has_ended: bool) -> _Fate:
         """Work one notice behind a savepoint, its statements in a pipeline."""
         try:
-            async with conn.transaction(), conn.pipeline():
+            async with conn.transaction(), without_waiting(conn):
                 if row.alarm_id.startswith(PREFIX):
                     is_done = await take_incident(conn, self._desk, decode_incident(row.raw), now_s)
                     return _Fate.DONE if is_done else _Fate.BEGUN

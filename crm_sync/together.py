@@ -5,15 +5,34 @@ each other can share their answer, too: each is sent before the first of them is
 """
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar, overload
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, overload
 
 import psycopg
+from psycopg import AsyncConnection
 
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
+
+
+@asynccontextmanager
+async def without_waiting(conn: AsyncConnection[Any]) -> AsyncGenerator[None]:
+    """What only writes is not waited for in here; all of it has been answered at the end.
+
+    Raises the error that the database reported. At its end psycopg may tell of the statements behind that one instead,
+    which were not worked, and calls that an operational error: it would be taken for trouble of the database's.
+    """
+    try:
+        async with conn.pipeline():
+            yield
+    except psycopg.errors.PipelineAborted as error:
+        reported = error.__context__
+        if isinstance(reported, psycopg.Error):
+            raise reported from None
+        raise
 
 
 @overload

@@ -28,6 +28,7 @@ from crm_sync.endpoints import LEASE_S
 from crm_sync.outbox import QueuedMessage
 from crm_sync.policy.model import SendDecision, Verdict
 from crm_sync.stats import CrmStats
+from crm_sync.together import without_waiting
 from devices.clock import Clock
 
 POLL_S: Final = 0.5  # real seconds between looks at an idle outbox; wake() cuts it short
@@ -218,7 +219,7 @@ class Deliverer:
     async def _ask(self, conn: AsyncConnection[Any], claimed: Claim, gateway_now_s: float) -> SendDecision | None:
         """What the policy says; None where it fails."""
         try:
-            async with conn.transaction(), conn.pipeline():
+            async with conn.transaction(), without_waiting(conn):
                 return await self._may_send(conn, claimed.message, gateway_now_s)
         except psycopg.OperationalError:
             raise
@@ -287,7 +288,7 @@ class Deliverer:
         while True:
             settlement = Settlement(claimed, attempt_id, outcome, duration_s, self._real.now_s(), self._clock.now_s())
             try:
-                async with self._pool.connection() as conn, conn.transaction(), conn.pipeline():
+                async with self._pool.connection() as conn, conn.transaction(), without_waiting(conn):
                     return await settle(conn, settlement, channel.settings, others, self._real.random)
             except (psycopg.OperationalError, PoolTimeout, OSError) as error:
                 self._log.warning("delivery.unsettled", error=type(error).__name__)

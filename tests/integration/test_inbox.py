@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -174,6 +174,32 @@ async def test_what_waits_behind_statements_that_are_not_answered_yet_is_parked_
     assert await states(world) == ["parked", "parked"]
     errors = [row["error"] for row in await world.rows("SELECT error FROM inbox")]
     assert [error.partition(":")[0] for error in errors] == ["CheckViolation"] * 2
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    ["DO $$ BEGIN RAISE EXCEPTION SQLSTATE '40P01'; END $$", "SELECT pg_terminate_backend(pg_backend_pid())"],
+    ids=["deadlock", "connection lost"],
+)
+async def test_trouble_of_the_database_in_statements_nobody_waits_for_loses_and_doubles_nothing(
+    world: CaseWorld, monkeypatch: pytest.MonkeyPatch, trouble: LiteralString
+) -> None:
+    await world.put(notice(), notice(problem="pump", watch="pump-weak"))
+
+    async def troubled(conn: psycopg.AsyncConnection, *args: Any, **kwargs: Any) -> None:
+        await take_notice(conn, *args, **kwargs)
+        await conn.execute(trouble)
+        await conn.execute("UPDATE inbox SET error = 'written after it'")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("crm_sync.inbox_worker.take_notice", troubled)
+        with pytest.raises(psycopg.OperationalError):
+            await world.work()
+    assert await states(world) == ["pending", "pending"]
+    assert await world.rows("SELECT error FROM inbox WHERE error IS NOT NULL") == []
+    assert await world.rows("SELECT * FROM service_case") == []
+    assert await world.work() == 2
+    assert await states(world) == ["done", "done"]
 
 
 async def test_while_one_works_another_finds_nothing_to_do(world: CaseWorld) -> None:
