@@ -11,7 +11,7 @@ from typing import Final
 
 from gateway.intake import Alike, Bunch, Mixed, Piece, Verdict
 
-_LARGE: Final = 1024
+LARGE: Final = 1024
 """Bytes; a smaller payload is taken to hold one reading."""
 _BYTES_AT_MOST: Final = 512  # of a reading that is told among many
 _BYTES_AT_LEAST: Final = 32  # of one that is not told in JSON
@@ -37,7 +37,7 @@ class Costs:
 
     def may_be_dear(self, piece: Piece, size: int) -> bool:
         """Whether packets, of so many bytes together, may cost more than one reading each."""
-        if size > _LARGE * len(piece.tokens):
+        if size > LARGE * len(piece.tokens):
             return True
         if not self._times:
             return False
@@ -53,7 +53,7 @@ class Costs:
         """What each of the first packets is expected to cost; at least 1."""
         times = self._times.get(bunch.device_id)
         payloads = bunch.payloads[:first]
-        if times is None and max(map(len, payloads)) < _LARGE:
+        if times is None and max(map(len, payloads)) < LARGE:
             return [1.0] * len(payloads)
         looks = map(looks_like, payloads)
         if times is None:
@@ -99,7 +99,7 @@ class Costs:
 def looks_like(payload: bytes) -> int:
     """How many readings a payload seems to hold."""
     size = len(payload)
-    if size < _LARGE:
+    if size < LARGE:
         return 1
     found = payload.count(b"{") // _BRACES if payload[:1] in {b"[", b"{"} else size // _BYTES_AT_LEAST
     return max(found, size // _BYTES_AT_MOST)

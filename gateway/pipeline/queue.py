@@ -21,7 +21,7 @@ from itertools import accumulate, chain
 from typing import Final
 
 from gateway.intake import Bunch, Mixed, Piece, Verdict, source_of
-from gateway.pipeline.costs import Costs
+from gateway.pipeline.costs import LARGE, Costs
 from gateway.pipeline.packets import unmixed
 from gateway.pipeline.settings import BatchSettings
 
@@ -253,7 +253,8 @@ class PacketQueue:
             room = min(left.cost, left.dear) if is_dear else left.cost
             if room <= 0 or left.size <= 0:
                 break
-            costs, size = self._costs_of(bunch, int(pays) + 1), _bytes_of(bunch)
+            size = _bytes_of(bunch)
+            costs = self._costs_of(bunch, size, int(pays) + 1)
             count = _fitting(bunch, size, bisect_right(costs, min(pays, max(room, costs[0]))), left.size)
             if not count:
                 break
@@ -268,9 +269,9 @@ class PacketQueue:
             self._lanes[key] = lane[whole:]
             self._saved[key] = pays
 
-    def _costs_of(self, bunch: Bunch, first: int) -> Sequence[float]:
-        """What the first packet of a bunch costs, the first two together, and so on."""
-        if not self._may_be_dear:
+    def _costs_of(self, bunch: Bunch, size: int, first: int) -> Sequence[float]:
+        """What the first packet of a bunch of so many bytes costs, the first two together, and so on."""
+        if not self._may_be_dear and (size < LARGE or max(map(len, bunch.payloads)) < LARGE):
             return range(1, len(bunch.tokens) + 1)
         return list(accumulate(self._costs.of(bunch, first)))
 

@@ -250,6 +250,16 @@ async def test_what_a_device_turns_out_to_cost_counts_for_what_it_has_waiting_al
     assert len(taken(queue)) < 20
 
 
+async def test_a_large_packet_among_small_ones_is_weighed_before_anything_is_known_of_its_device() -> None:
+    """Together they are small, and a full queue counted them: a batch held some ten times the readings that it may."""
+    array = b"[" + b",".join([b'{"metrics":{"n":1}}'] * 100) + b"]"
+    queue, storm = PacketQueue(settings(max_readings=100)), Door()
+    for number in range(20):
+        tokens = [storm.next_token() for _ in range(10)]
+        queue.put([Bunch(storm, Route.TELEMETRY, f"s{number}", "t", "json", 0.0, tokens, [array, *[b"1"] * 9])])
+    assert len(taken(queue)) < 50
+
+
 async def test_many_large_packets_do_not_keep_a_newcomer_waiting() -> None:
     array = b"[" + b",".join([b'{"metrics":{"n":1}}'] * 100) + b"]"
     queue, storms, calm = PacketQueue(settings(max_readings=100)), [Door() for _ in range(20)], Door()
