@@ -56,7 +56,9 @@ def follow_lag(state: Rows, judged: tuple[Mask, Mask], part: Floats, measures: t
     fall = np.where(compared, np.minimum(-ratio, part * beside - ratio), np.where(known, -ratio, 0.0))
     before = np.maximum(-wide(state, "surge"), 0.0)
     swings = np.minimum(np.maximum(fall / width, -MOST_SWINGS), MOST_SWINGS)
-    depth = np.where(compared, np.maximum(before + (swings - SWINGS) * weight, 0.0), before)
+    step = (swings - SWINGS) * weight
+    step = np.where(compared, step, np.minimum(step, 0.0))  # with nothing to compare it with, it can but fade
+    depth = np.where(known, np.maximum(before + step, 0.0), before)
     return Lag(fall, depth, EVIDENCE * seldom)
 
 

@@ -18,6 +18,11 @@ Boiler 98.3 °C: unlike itself at this time of day; expected was 71.6 to 74.2 °
 is out by 9.3 times that range
 Errors: its use has lately been 12.1 times this device's habit of 3.93 a day; it has been more since 3 May 14:05 \
 (33 hours); going by Shots, 1.1 times the habit was to be expected
+Distance: its use has lately been 0.34 times this device's habit of 5,390 m a day; it has been less since 3 May 14:05 \
+(33 hours); going by Steps, 1.02 times the habit was to be expected
+Distance: its use has lately been 0.34 times this device's habit of 5,390 m a day; it has been less since 3 May 14:05 \
+(33 hours)
+Distance: its use is as usual again, 0.95 times the habit; it was less since 3 May 14:05
 Flow has drifted down to 57.7 lately: its own level was 68.6, and this is 3.06 times as far as it usually varies
 5 of 8 metrics of this device have drifted away from their own past since 3 May 14:05, together more than chance does: \
 Temperature 12.5 °C, was 11 °C; Pressure -2.5 bar, was 3.1 bar
@@ -36,6 +41,11 @@ Boiler 98,3 °C: diverso dal solito a quest'ora; ci si aspettava da 71,6 a 74,2 
 fuori di 9,3 volte quell'intervallo
 Errors: l'uso è ultimamente 12,1 volte l'abitudine di questo dispositivo (3,93 al giorno); è di più \
 dal 3 maggio 14:05 (33 ore); stando a Shots, c'era da aspettarsi 1,1 volte l'abitudine
+Distance: l'uso è ultimamente 0,34 volte l'abitudine di questo dispositivo (5.390 m al giorno); è di meno \
+dal 3 maggio 14:05 (33 ore); stando a Steps, c'era da aspettarsi 1,02 volte l'abitudine
+Distance: l'uso è ultimamente 0,34 volte l'abitudine di questo dispositivo (5.390 m al giorno); è di meno \
+dal 3 maggio 14:05 (33 ore)
+Distance: l'uso è di nuovo come al solito, 0,95 volte l'abitudine; era di meno dal 3 maggio 14:05
 Flow è scesa ultimamente a 57,7: il suo livello era 68,6, e questo è 3,06 volte quanto varia di solito
 5 misure su 8 di questo dispositivo si sono allontanate dal loro passato dal 3 maggio 14:05, insieme più di quanto \
 faccia il caso: Temperature 12,5 °C, era 11 °C; Pressure -2,5 bar, era 3,1 bar

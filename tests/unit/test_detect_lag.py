@@ -1,5 +1,6 @@
 """One metric that counts less than it did while its companion goes on, and much that only looks like it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 
 from devices.ids import PARTITIONS
 from devices.profiles import AUTOMATIC
+from devices.profiles.model import Watch
 from gateway.detect.engine import Engine
+from gateway.detect.generic import metric_watches
 from gateway.detect.lines import Line
-from gateway.detect.model import AlarmChange, Kind
+from gateway.detect.model import AlarmChange, Kind, Samples
 from gateway.detect.settings import DetectSettings
 from gateway.detect.stream import Stream
 from gateway.detect.usage_surge import UsageSurge
@@ -103,6 +106,48 @@ def test_a_fall_whose_companion_is_lost_can_be_over_all_the_same() -> None:
     assert [change.event for change in about if change.event != "updated"] == ["raised", "cleared"]
 
 
+def test_a_fall_that_came_to_nothing_does_not_hide_a_surge_once_the_companion_is_lost() -> None:
+    metrics = {name: use for name, use in worn(2).items() if name in {"steps", "distance"}}
+    day = np.arange(24 * DAYS) / 24 - FAULT_DAY
+    metrics["steps"] = np.where(day < 1.5, metrics["steps"], np.nan)
+    for before in (1.0, 0.3):
+        distance = metrics["distance"] * np.select([day < 0, day < 1.5, day < 7], [1.0, before, 1.0], 4.0)
+        about = [change for change in judged(metrics | {"distance": np.round(distance)}) if change.metric == "distance"]
+        assert [(change.event, change.kind) for change in about[:1]] == [("raised", Kind.USAGE_SURGE)], before
+
+
+def test_a_fall_ends_though_its_watch_no_longer_asks_for_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = {name: use for name, use in worn(2).items() if name in {"steps", "distance"}}
+    metrics["distance"] = np.round(metrics["distance"] * times(0.3, end=FAULT_DAY + 8))
+    before, after = (
+        [part[rows] for part in (hours(24 * DAYS), np.column_stack([*metrics.values()]))]
+        for rows in (slice(24 * (FAULT_DAY + 7)), slice(24 * (FAULT_DAY + 7), None))
+    )
+    for compiled in (True, False):
+        engine = Engine({}, DetectSettings(), compiled=compiled)
+        assert [change.event for change in falls(engine.judge([two_of(*before)]))][:1] == ["raised"]
+        with monkeypatch.context() as edited:
+            edited.setattr("gateway.detect.lanes.metric_watches", without_falls)
+            other = Engine({}, DetectSettings(), compiled=compiled)
+            for partition in range(PARTITIONS):
+                other.restore(partition, engine.checkpoint(partition))
+            assert [change.event for change in falls(other.judge([two_of(*after)]))][-1:] == ["cleared"]
+
+
+def two_of(ts_s: Floats, values: Floats) -> Samples:
+    """Steps and distance of one device."""
+    batch = samples_of(AUTOMATIC, ["a"] * len(ts_s), ts_s, values[:, 0])
+    return replace(batch, metrics=("steps", "distance"), values=values)
+
+
+def without_falls(metric: str) -> Sequence[Watch]:
+    """The generic watches, none of which asks for falls."""
+    return [
+        watch.model_copy(update={"parameters": {k: v for k, v in watch.parameters.items() if k != "falls"}})
+        for watch in metric_watches(metric)
+    ]
+
+
 def test_scale_and_what_follows_change_nothing_of_what_was_said() -> None:
     metrics = worn(4)
     metrics["distance"] = np.round(metrics["distance"] * times(0.3))
@@ -127,8 +172,7 @@ def test_compiled_or_not_a_fall_is_the_same_to_the_last_bit() -> None:
     metrics = {name: use[: 24 * 34] for name, use in worn(2).items() if name in {"steps", "distance"}}
     metrics["distance"] = np.round(metrics["distance"] * times(0.3, end=FAULT_DAY + 6)[: 24 * 34])
     ts_s = hours(24 * 34)
-    batch = samples_of(AUTOMATIC, ["a"] * len(ts_s), ts_s, metrics["steps"])
-    batch = replace(batch, metrics=("steps", "distance"), values=np.column_stack([*metrics.values()]))
+    batch = two_of(ts_s, np.column_stack([*metrics.values()]))
     engines = Engine({}, DetectSettings()), Engine({}, DetectSettings(), compiled=False)
     compiled, plain = (engine.judge([batch]) for engine in engines)
     assert [change.event for change in falls(compiled) if change.event != "updated"] == ["raised", "cleared"]

@@ -14,7 +14,7 @@ INLINE double log_ratio(double part, double whole) {
     return log_of(least(most(ratio, 1.0 / 20.0), 20.0));
 }
 
-/* Add an hour of a series that is judged, with a companion or not; `part` is how much is shared, `width` a swing. */
+/* Add an hour of a series whose use is `known`, with a companion or not; `part` is how much is shared, `width` a swing. */
 INLINE lag_t follow_lag(const surge_t *state, bool known, bool compared, double part, double width, double weight) {
     double prior = 1.5 * (double)state->typical, scale = (double)state->recent_usual + prior;
     double ratio = log_ratio((double)state->recent_use + prior, scale);
@@ -23,7 +23,8 @@ INLINE lag_t follow_lag(const surge_t *state, bool known, bool compared, double 
     if (!known) return lag;
     lag.fall = compared ? least(-ratio, part * beside - ratio) : -ratio;
     double swings = least(most(lag.fall / width, -4.0), 4.0);
-    if (compared) lag.depth = most(lag.depth + (swings - 1.6) * weight, 0.0);
+    double step = (swings - 1.6) * weight;
+    lag.depth = most(lag.depth + (compared ? step : least(step, 0.0)), 0.0); /* compared with nothing, it can but fade */
     return lag;
 }
 

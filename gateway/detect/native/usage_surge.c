@@ -260,8 +260,8 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, dou
     double bar = or_else(p[MOST_EVIDENCE], kind == DRAIN ? 0.6 : (hour.has ? 1.7 : 2.0 * 1.7) * seldom);
     double rise = or_else(p[RISE], kind == DRAIN ? 0.6 : 0.3);
     bool ripe = (double)state->days > p[HABIT_DAYS];
-    bool falling = known && kind <= COUNTER && p[TELLS_FALLS] == 1.0, compared = falling && hour.has;
-    lag_t lag = follow_lag(state, falling, compared, part, width, hour.weight);
+    bool compared = known && hour.has && kind <= COUNTER && p[TELLS_FALLS] == 1.0;
+    lag_t lag = follow_lag(state, known, compared, part, width, hour.weight);
     double lag_bar = 2.2 * seldom;
     if (!ripe) surge = least(surge, 0.5 * bar);
     if (!ripe) lag.depth = least(lag.depth, 0.5 * lag_bar);
@@ -270,7 +270,7 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, dou
     bool wrong = ripe && (falls ? lags : known && surge > bar && excess > log_of(1.0 + rise));
     bool told_of = p[ALONE] == 1.0 && kind <= COUNTER && is_told_of(lane, sample, state, at);
     bool breach = wrong && (sample->firing || !told_of);
-    bool calm = sample->firing && (falls ? falling && lag.fall < 0.15 : known && excess < 0.15);
+    bool calm = sample->firing && known && (falls ? lag.fall : excess) < 0.15;
     if (falls ? -signed_before <= EASED && lag.depth > EASED : signed_before <= 0.0 && surge > 0.0) state->run = (float)at;
     double evidence = falls ? lag.depth : surge, most_evidence = falls ? lag_bar : bar;
     double score = breach || (sample->firing && !calm) ? evidence / (evidence + most_evidence) : 0.0;
