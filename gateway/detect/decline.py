@@ -57,7 +57,7 @@ class Decline:
     """Slow drift of levels away from their own past, each by itself and all of a device together."""
 
     name: Final = "decline"
-    version: Final = 2
+    version: Final = 3
     kind: Final = Kind.DECLINE
     fields: Sequence[Field] = (
         Field("last", initial=np.nan),  # value of the last step
@@ -71,8 +71,8 @@ class Decline:
         Field("share", "f4", NO_SHARE),  # of a device's evidence
         Field("falls", "f4"),
         Field("zeros", "f4"),
-        Field("use", "f4", group="day"),  # of an amount, in the day of the last step
-        Field("covered", "f4", group="day"),  # hours of that day; of a young level, leaps that land where it stood
+        Field("use", "f4", group="day"),  # of an amount, in the day of the last step; of a young level, roots of…
+        Field("covered", "f4", group="day"),  # hours of that day; …the leaps that land where it stood, and how many
         Field("since_s", initial=np.nan, group="drift"),  # when the present drift began
         Field("peak", "f4", group="drift"),  # how far it has come
         Field("record", "f4", group="drift"),  # how far earlier ones came, fading
@@ -91,8 +91,11 @@ class Decline:
     fewest_parts: int = FEWEST
 
     def migrate(self, version: int, saved: Mapping[str, Numeric]) -> Mapping[str, Numeric] | None:
-        """Version 1 knew no regimes."""
-        return saved if version == 1 else None
+        """Version 1 knew no regimes, and version 2 not how far a level leaps that stays in one."""
+        if version not in {1, 2}:
+            return None
+        amount = saved["kind"] <= LearntKind.COUNTER
+        return {**saved, "covered": np.where(amount, saved["covered"], 0.0)}
 
     def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
         """A profiled metric's kind need not be learnt."""
@@ -140,10 +143,10 @@ class Decline:
         is_early = follow_early(state, batch, ~batch.late)
         steps = ~batch.late & (hour != state["hour"])
         state["hour"] = np.where(steps & ~is_early, hour, state["hour"])
-        share = wide(parts.rows, "share")
-        levels = np.bincount(parts.owner, share >= 0, minlength=count)
-        total = np.bincount(parts.owner, np.maximum(share, 0.0), minlength=count)
-        _learn_swing(state, parts, batch, steps)
+        telling = _telling(parts, count)
+        levels = np.bincount(parts.owner, telling, minlength=count)
+        total = np.bincount(parts.owner, np.where(telling, wide(parts.rows, "share"), 0.0), minlength=count)
+        _learn_swing(state, (parts, telling), batch, steps)
         together = np.maximum(wide(state, "spread"), 1.0)
         evidence = total / together / np.sqrt(levels / together + PRIOR)
         state["fast"] = np.where(steps, evidence, state["fast"])
@@ -181,6 +184,8 @@ class Decline:
     def explain_device(self, state: Rows, moment: Moment, parts: Sequence[Part]) -> Words:
         """Say how many of its metrics have drifted, and which most."""
         levels = [part for part in parts if part.state["share"][0] >= 0]
+        jumping = [part for part in levels if part.state["kind"][0] == IN_REGIMES]
+        levels = jumping if 2 * len(jumping) > len(levels) else levels
         drifting = [part for part in levels if part.state["share"][0] > 0]
         drifting.sort(key=lambda part: (-float(part.state["share"][0]), part.metric))
         window_s, since = moment.ts_s - moment.began_s, say_instant(moment.began_s, moment.ts_s)
@@ -256,7 +261,7 @@ def _settle(state: Rows, told: Floats, is_early: Mask) -> None:
     state["kind"] = kind
     if len(amounts):
         some = state.at(amounts)
-        for name in ("count", "slow", "fast", "spread", "jitter", "falls", "covered"):
+        for name in ("count", "slow", "fast", "spread", "jitter", "falls", "covered", "use"):
             some[name] = 0.0
         some["share"], some["since_s"] = NO_SHARE, np.nan
         some.flush()
@@ -289,14 +294,24 @@ def _share(state: Rows) -> Floats:
     return np.where(level & (count >= LEVEL.young * wider) & (state["spread"] > 0), share, NO_SHARE)
 
 
-def _learn_swing(state: Rows, parts: Parts, batch: Batch, steps: Mask) -> None:
+def _telling(parts: Parts, devices: int) -> Mask:
+    """The levels that count: where most of a device's have regimes, those alone, for others leap with its settings."""
+    level = parts.rows["share"] >= 0
+    jumping = level & (parts.rows["kind"] == IN_REGIMES)
+    most = 2.0 * np.bincount(parts.owner, jumping, minlength=devices) > np.bincount(
+        parts.owner, level, minlength=devices
+    )
+    return np.where(most[parts.owner], jumping, level)
+
+
+def _learn_swing(state: Rows, of: tuple[Parts, Mask], batch: Batch, steps: Mask) -> None:
     """As how many series move together: the swing of a reading's deviations, in that of independent ones."""
-    count = len(state)
+    count, (parts, level) = len(state), of
     rows = parts.rows
     off = np.abs(rows["last"] - rows["slow"] - wide(rows, "fast")) / (1.0 - LEVEL.fast)
     swing = np.minimum(off / np.maximum(wide(rows, "spread"), TINY), LARGEST_SWING)
     swing = np.floor(swing * GRAIN) / GRAIN
-    here = (rows["share"] >= 0) & (rows["newest_s"] == batch.ts_s[parts.owner])
+    here = level & (rows["newest_s"] == batch.ts_s[parts.owner])
     seen = np.bincount(parts.owner, here, minlength=count)
     total = np.bincount(parts.owner, np.where(here, swing, 0.0), minlength=count)
     telling = steps & (seen >= FEWEST)

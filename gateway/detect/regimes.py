@@ -23,11 +23,13 @@ MOST_REGIMES: Final = 7
 MOST_VISITS: Final = 100
 LOOKING: Final = 48.0  # steps of a level's life in which regimes are looked for
 FEWEST_STEPS: Final = 12.0
-NEAR: Final = 0.05  # of the spread: a leap of no more lands in the same regime
+NEAR: Final = 0.07  # of the spread: a leap of no more lands in the same regime
 FEWEST_NEAR: Final = 3.0
 SHARE_NEAR: Final = 0.1  # of all steps
 LEAST_JITTER: Final = 0.4  # of the spread: what wanders slowly leaps by little, and has no regimes
-APART: Final = (0.1, 0.4)  # of that spread, between middles that are learnt early, and later
+APART: Final = (0.1, 0.4)  # of that spread, at most, between middles that are learnt early, and later
+APART_NEAR: Final = 5.0  # of the leaps that land near, early
+APART_SPREAD: Final = 3.0  # of the spread around the middles, early
 DOUBT_AT: Final = 24.0  # steps in regimes
 CLOSE: Final = 0.12  # of that spread, which values may swing by around their middles
 EXACT: Final = 1e-6  # and must, or what is left is how numbers are rounded
@@ -47,6 +49,7 @@ def look_for(state: Rows, leap: Floats, candidates: Mask) -> None:
         return
     near = wide(state, "covered") + lands
     state["covered"] = near
+    state["use"] = wide(state, "use") + np.where(lands, np.sqrt(size), 0.0)
     count = wide(state, "count")
     often = (near >= FEWEST_NEAR) & (near >= SHARE_NEAR * count) & (count >= FEWEST_STEPS)
     begins = np.flatnonzero(lands & often & (wide(state, "jitter") >= LEAST_JITTER * spread))
@@ -61,7 +64,7 @@ def look_for(state: Rows, leap: Floats, candidates: Mask) -> None:
 
 def take_out(state: Rows, value: Floats, firing: Mask) -> Floats:
     """Values as they would be, were their levels in no regime; teaches the middles."""
-    fast, width = wide(state, "fast"), wide(state, "width")
+    fast = wide(state, "fast")
     away = value - state["slow"]
     middles, visits = state.lanes("middle").astype(np.float64), state.lanes("visits").astype(np.float64)
     known = visits > 0
@@ -69,8 +72,7 @@ def take_out(state: Rows, value: Floats, firing: Mask) -> Floats:
     nearest: Indices = distance.argmin(axis=0)
     unused: Indices = known.argmin(axis=0)
     each = np.arange(len(value))
-    apart = np.where(wide(state, "count") < LEVEL.young, *APART)
-    is_new = ~known[unused, each] & (distance[nearest, each] > apart * width)
+    is_new = ~known[unused, each] & (distance[nearest, each] > _apart(state))
     at: Indices = np.where(is_new, unused, nearest)
     middle = np.where(is_new, away - fast, middles[at, each])
     off = away - middle
@@ -80,6 +82,15 @@ def take_out(state: Rows, value: Floats, firing: Mask) -> Floats:
     state.set_lanes("middle", middles)
     state.set_lanes("visits", visits.astype(np.uint8))
     return state["slow"] + off
+
+
+def _apart(state: Rows) -> Floats:
+    """How far from every middle a value lies that is in no regime known yet: beyond the noise, while that is told."""
+    width, use = wide(state, "width"), wide(state, "use")
+    near = use / np.maximum(wide(state, "covered"), 1.0)
+    noise = np.maximum(APART_NEAR * near * near, APART_SPREAD * wide(state, "spread"))
+    early = np.where(use > 0.0, np.minimum(noise, APART[0] * width), APART[0] * width)
+    return np.where(wide(state, "count") < LEVEL.young, early, APART[1] * width)
 
 
 def doubt(state: Rows) -> None:

@@ -1,9 +1,12 @@
 """Levels that jump between a few values: what drifts is found behind the leaps, and leaps are no drift."""
 
+import msgspec
 import numpy as np
 import pytest
 
+from devices.ids import partition_of
 from devices.profiles import AUTOMATIC
+from gateway.detect.checkpoint import SavedState
 from gateway.detect.engine import Engine
 from gateway.detect.model import AlarmChange, Kind, Samples
 from gateway.detect.settings import DetectSettings
@@ -61,6 +64,68 @@ def test_settings_that_are_kept_for_a_while_hide_no_drift() -> None:
     settings = np.repeat(rng.integers(6, size=150), 2).tolist()
     found = raised(jumping(5, settings, drift=3.0))
     assert [change.metric for change in found] == [None]
+
+
+def near_settings(seed: int, count: int = 300, drift: float = 0.0) -> Floats:
+    """Ten sensors in six settings, of which two lie no further apart than six noises in every sensor."""
+    rng = np.random.default_rng(seed)
+    points = rng.normal(0, LEAP, (6, len(NAMES)))
+    points[1] = points[0] + 6.0 * rng.choice([-1.0, 1.0], len(NAMES))
+    late = np.clip((np.arange(count) - count / 2) / (count / 4), 0, 1)[:, None]
+    way = rng.choice([-1.0, 1.0], len(NAMES))
+    return 500 + 2 * (points[rng.integers(6, size=count)] + rng.normal(size=(count, len(NAMES))) + drift * late * way)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_settings_that_lie_close_together_are_told_apart_and_hide_no_drift(seed: int) -> None:
+    assert [change.metric for change in raised(near_settings(seed, drift=1.8))] == [None]
+    assert raised(near_settings(seed)) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_setting_alone_decides_hides_no_drift(seed: int) -> None:
+    """Four metrics of ten say the setting and nothing else, in values that are always the same."""
+    rng = np.random.default_rng(seed)
+    settings = rng.integers(6, size=300)
+    exact = np.column_stack([rng.permutation(np.linspace(50, 150, 6)) for _ in range(4)])[settings]
+    values = jumping(seed, settings.tolist(), drift=1.8)
+    found = raised(np.hstack([values[:, :6], exact]))
+    assert [change.metric for change in found] == [None]
+    assert "of 6 metrics" in found[0].explanation.text
+
+
+@pytest.mark.parametrize("moment", [5, 30, 120])
+def test_a_level_goes_on_from_version_two(moment: int) -> None:
+    """A level of then knew only how often it had leapt to where it stood."""
+    values = jumping(7, drift=2.5)
+    ts_s = (START_S + HOUR_S * np.arange(len(values))).astype(np.float64)
+    zeros = np.zeros(len(values), np.int32)
+    before, after = Engine({}, DetectSettings()), Engine({AUTOMATIC.model: AUTOMATIC}, DetectSettings())
+    before.judge([Samples(AUTOMATIC, ("a",), zeros[:moment], ts_s[:moment], ts_s[:moment], NAMES, values[:moment])])
+    state = msgspec.msgpack.decode(before.checkpoint(partition_of("a")), type=SavedState)
+    after.restore(partition_of("a"), msgspec.msgpack.encode(as_version_two(state)))
+    changes = after.judge(
+        [Samples(AUTOMATIC, ("a",), zeros[moment:], ts_s[moment:], ts_s[moment:], NAMES, values[moment:])]
+    )
+    assert [change.metric for change in changes if change.kind is Kind.DECLINE and change.event == "raised"] == [None]
+
+
+def as_version_two(state: SavedState) -> SavedState:
+    """The same with a decline detector's state as it was."""
+    stations = [
+        msgspec.structs.replace(
+            saved,
+            version=2,
+            arrays=[
+                msgspec.structs.replace(array, data=bytes(len(array.data))) if array.name == "use" else array
+                for array in saved.arrays
+            ],
+        )
+        if saved.detector == "decline"
+        else saved
+        for saved in state.stations
+    ]
+    return msgspec.structs.replace(state, stations=stations)
 
 
 def test_compiled_or_not_and_moved_or_not_the_findings_are_the_same() -> None:

@@ -80,9 +80,10 @@ static void begin_anew(decline_t *state, float kind) {
 static void look_for_regimes(lane_t *lane, const sample_t *sample, decline_t *state, double leap) {
     double spread = (double)state->spread, jitter = (double)state->jitter, count = (double)state->count;
     double size = fabs(leap);
-    if (size > 0.0 && size < 0.05 * spread) {
+    if (size > 0.0 && size < 0.07 * spread) {
         day_t *day = KEEP_ROW(day_t, lane, DAY, sample->slot);
         day->covered += 1.0f;
+        day->use = (float)((double)day->use + sqrt(size));
         double near = (double)day->covered;
         if (!(count >= 12.0 && near >= 3.0 && near >= 0.1 * count && jitter >= 0.4 * spread)) return;
         regimes_t *regimes = KEEP_ROW(regimes_t, lane, REGIMES, sample->slot);
@@ -90,6 +91,13 @@ static void look_for_regimes(lane_t *lane, const sample_t *sample, decline_t *st
         regimes->width = state->spread;
         begin_anew(state, IN_REGIMES);
     }
+}
+
+/* How far from every middle a value lies that is in no regime known yet. */
+static double apart_of(const decline_t *state, const day_t *day, double width) {
+    if ((double)state->count >= LEVEL_PACE.young) return 0.4 * width;
+    double use = (double)day->use, near = use / most((double)day->covered, 1.0);
+    return use > 0.0 ? least(most(5.0 * near * near, 3.0 * (double)state->spread), 0.1 * width) : 0.1 * width;
 }
 
 /* The value as it would be, were the level in no regime. */
@@ -107,8 +115,8 @@ static double out_of_regime(lane_t *lane, const sample_t *sample, decline_t *sta
             at = k;
         }
     }
-    double apart = (double)state->count < LEVEL_PACE.young ? 0.1 : 0.4;
-    bool is_new = unused >= 0 && nearest > apart * width;
+    double apart = apart_of(state, row_of(lane, DAY, sample->slot), width);
+    bool is_new = unused >= 0 && nearest > apart;
     if (is_new) at = unused;
     double visits = (double)regimes->visits[at];
     double middle = is_new ? away - fast : (double)regimes->middle[at], off = away - middle;
@@ -151,7 +159,8 @@ static void settle_kind(lane_t *lane, int64_t slot, decline_t *state, drift_t *d
     state->slow = 0.0;
     state->share = -1.0f;
     drift->since_s = NAN;
-    KEEP_ROW(day_t, lane, DAY, slot)->covered = 0.0f;
+    day_t *day = KEEP_ROW(day_t, lane, DAY, slot);
+    day->use = day->covered = 0.0f;
 }
 
 /* Whether the series' own alarm or the device's is up. */
@@ -301,22 +310,27 @@ INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset,
 
 typedef struct { double levels, total, seen, swing; } sums_t;
 
-/* Every series of the device, and among them those of this reading. */
+static void add_part(sums_t *sums, const decline_t *part, double ts_s) {
+    sums->levels += 1.0;
+    sums->total += (double)part->share;
+    if (part->newest_s != ts_s) return;
+    double off = fabs(part->last - part->slow - (double)part->fast) / (1.0 - LEVEL_PACE.fast);
+    sums->seen += 1.0;
+    sums->swing += grained(least(off / most((double)part->spread, TINY), 3.0));
+}
+
+/* Every series of the device, and among them those of this reading; where most are in regimes, those alone. */
 static sums_t add_up(const lane_t *lane, const sample_t *sample) {
-    sums_t sums = {0};
+    sums_t all = {0}, jumping = {0};
     for (int64_t k = 0; k < lane->parts; k++) {
         int32_t slot = lane->slots[sample->seat * lane->columns + lane->part[k]];
         if (slot < 0) continue;
         const decline_t *part = row_of(lane, HOT, slot);
         if (!(part->share >= 0.0f)) continue;
-        sums.levels += 1.0;
-        sums.total += (double)part->share;
-        if (part->newest_s != sample->ts_s) continue;
-        double off = fabs(part->last - part->slow - (double)part->fast) / (1.0 - LEVEL_PACE.fast);
-        sums.seen += 1.0;
-        sums.swing += grained(least(off / most((double)part->spread, TINY), 3.0));
+        add_part(&all, part, sample->ts_s);
+        if (part->kind == (float)IN_REGIMES) add_part(&jumping, part, sample->ts_s);
     }
-    return sums;
+    return 2.0 * jumping.levels > all.levels ? jumping : all;
 }
 
 /* As how many series move together: the swing of a reading's deviations, in what it would be of independent ones. */
