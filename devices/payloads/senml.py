@@ -40,7 +40,7 @@ class _Base:
     name: str = ""
     time_s: Decimal = Decimal(0)
     value: float = 0.0
-    sum: float = 0.0
+    sum: float | None = None
     tells_of: "_Things | None" = None
 
 
@@ -189,8 +189,8 @@ def _take_record(pack: Pack, base: _Base, record: Record, received_us: int | Non
     values = Values()
     if given:
         values.put(name, _value(given[0], record[given[0]], base))
-    if record.get("s") is not None:
-        values.put(f"{name}_sum", _number("s", record["s"]) + base.sum)
+    if (total := _sum(base, record)) is not None:
+        values.put(f"{name}_sum", total)
     pack.moments.setdefault(ts_us, Moment()).add(values)
 
 
@@ -237,6 +237,14 @@ def _name(base: _Base, record: Record) -> str:
     if not name:
         raise Rejected(QuarantineReason.MALFORMED, "has no name")
     return name if base.tells_of is None else base.tells_of.named(thing, name)
+
+
+def _sum(base: _Base, record: Record) -> float | None:
+    """Of base sum and sum, one that is missing is zero (section 4.5.4); None where both are."""
+    told = record.get("s")
+    if told is None:
+        return base.sum
+    return _number("s", told) + (base.sum or 0.0)
 
 
 def _value(name: str, value: object, base: _Base) -> object:

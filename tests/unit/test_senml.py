@@ -125,7 +125,26 @@ def test_base_value_and_sum() -> None:
         {"n": "b", "v": 2, "s": 5},
         {"n": "c", "s": 1},
     ]
-    assert readings(pack) == [(None, {"a": 101.0, "b": 102.0, "b_sum": 15.0, "c_sum": 11.0})]
+    told = {"a": 101.0, "a_sum": 10.0, "b": 102.0, "b_sum": 15.0, "c_sum": 11.0}
+    assert readings(pack) == [(None, told)]
+
+
+@pytest.mark.parametrize(
+    ("base", "record", "total"), [({}, {"s": 3}, 3.0), ({"bs": 10}, {"v": 1}, 10.0), ({"bs": 0}, {"v": 1}, 0.0)]
+)
+def test_of_base_sum_and_sum_the_one_that_is_missing_is_zero(
+    base: dict[str, object], record: dict[str, object], total: float
+) -> None:
+    ((_, told),) = readings([base, {"n": "a", **record}])
+    assert told["a_sum"] == total
+
+
+def test_without_base_sum_and_sum_there_is_no_sum() -> None:
+    assert readings([{"bv": 100, "n": "a", "v": 1}]) == [(None, {"a": 101.0})]
+
+
+def test_a_base_sum_makes_no_value_of_a_record_without_one() -> None:
+    assert reason([{"bs": 10}, {"n": "a"}]) is QuarantineReason.MALFORMED
 
 
 def test_a_record_without_a_name_bears_the_base_name_s_last_part() -> None:
