@@ -59,7 +59,8 @@ def admit(connect: Connect, device_id: str | None, address: str, door: DoorConte
             return guesser
         door.failed_logins.failed(address, name)
         if connect.username is None and connect.password is None:
-            return Refusal(ReasonCode.NOT_AUTHORIZED, "a user name and a password, or a client certificate, are needed")
+            detail = "a user name and a password, or the client certificate of a device that is let in, are needed"
+            return Refusal(ReasonCode.NOT_AUTHORIZED, detail)
         return Refusal(
             ReasonCode.BAD_USER_NAME_OR_PASSWORD, "the user name is the device id; check it and the password"
         )
