@@ -8,6 +8,7 @@ that the URL keeps its own `options` (a `search_path`, say), and a pooler that t
 from typing import Final, LiteralString
 
 from psycopg import AsyncConnection
+from psycopg.errors import TooManyConnections
 from psycopg.rows import TupleRow
 
 from devices.errors import ConfigError, Fault
@@ -68,3 +69,11 @@ async def server_process(conn: Connection) -> int:
     row = await (await conn.execute(SERVER_PROCESS, prepare=False)).fetchone()
     assert row is not None
     return int(row[0])
+
+
+_NO_ROOM: Final = ("too many clients already", "remaining connection slots are reserved")
+
+
+def has_no_room(error: BaseException) -> bool:
+    """Whether all of the server's connections are taken; of one that is refused, libpq tells nothing but its words."""
+    return isinstance(error, TooManyConnections) or any(words in str(error) for words in _NO_ROOM)

@@ -13,7 +13,7 @@ from gateway.database.connect import embedded_folder, is_embedded, reachable_url
 from gateway.database.edition import EditionKind, can_create_extension, detect_edition
 from gateway.database.embedded import read_url
 from gateway.database.migrate import pending
-from gateway.database.session import open_session, require_own_sessions
+from gateway.database.session import has_no_room, open_session, require_own_sessions
 from gateway.doctor import queries
 from gateway.doctor.finding import Finding, judge
 from gateway.doctor.machine import disk_finding
@@ -49,6 +49,8 @@ async def examine_database(settings: Settings) -> list[Finding]:
     except (CareloopError, psycopg.Error) as error:
         says = " ".join(str(error).split())
         fix = "start the database, or correct database.url and database.password_file"
+        if has_no_room(error):
+            fix = "raise max_connections, or lower database.pool_size"
         return [Finding("database", ok=False, says=says, fix=fix)]
     return findings
 

@@ -5,12 +5,15 @@ from typing import Final
 import psycopg
 from psycopg import errors
 
+from gateway.database.session import has_no_room
+
 _FULL: Final = "the database's disk is full: nothing can be stored until there is space, then it goes on by itself"
+_NO_ROOM: Final = "the database has no connection left for us: raise max_connections, or end others'"
 _NO_SPACE: Final = "No space left on device"  # ENOSPC, in the server's words
 
 WORDS: Final = (
     (errors.DiskFull, _FULL),
-    (errors.TooManyConnections, "the database has no connection left for us: raise max_connections, or end others'"),
+    (errors.TooManyConnections, _NO_ROOM),
     (errors.OutOfMemory, "the database server is out of memory"),
     (errors.ReadOnlySqlTransaction, "the database is read-only: it is a replica, or was made so"),
     (errors.InsufficientPrivilege, "our database user may not write"),
@@ -33,4 +36,6 @@ def words_of(error: BaseException) -> str:
     """A sentence about an error of the database; none of its own words, which may hold data."""
     if _NO_SPACE in str(error):
         return _FULL
+    if has_no_room(error):
+        return _NO_ROOM
     return next((words for kind, words in WORDS if isinstance(error, kind)), f"{type(error).__name__}")

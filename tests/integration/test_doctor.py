@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -84,6 +84,27 @@ async def test_a_server_without_autovacuum_and_with_few_connections_is_told(serv
         assert found["database disk"].ok
         assert "GiB free" in found["database disk"].says
         assert not (await database(make_conninfo(server.url, user="guest", password="guest")))["database access"].ok
+
+
+def take_every_connection(url: str, stack: ExitStack) -> None:
+    """Connect until the server has no room left."""
+    while True:
+        try:
+            stack.enter_context(psycopg.connect(url))
+        except psycopg.OperationalError:
+            return
+
+
+async def test_of_a_server_with_no_connection_left_it_is_said_how_to_have_more(service_folder: Path) -> None:
+    settings = {"max_connections": "12"}
+    with EmbeddedPostgres(service_folder / "crowded", settings=settings) as server, ExitStack() as stack:
+        with psycopg.connect(server.url, autocommit=True) as conn:
+            conn.execute("CREATE ROLE guest LOGIN PASSWORD 'guest'")
+        guest = make_conninfo(server.url, user="guest", password="guest")
+        for url in (guest, server.url):  # those for anybody, then those kept for superusers
+            take_every_connection(url, stack)
+            found = (await database(url))["database"]
+            assert (found.ok, found.fix) == (False, "raise max_connections, or lower database.pool_size")
 
 
 FILL = """

@@ -95,6 +95,7 @@ async def test_a_queue_is_trouble_when_it_has_been_full_for_long() -> None:
     [
         (psycopg.OperationalError("connection refused"), "cannot be reached"),
         (errors.TooManyConnections("sorry"), "no connection left for us"),
+        (psycopg.OperationalError("FATAL: sorry, too many clients already"), "no connection left for us"),
     ],
 )
 async def test_a_silent_database_is_told_with_its_reason(error: Exception, says: str) -> None:
