@@ -5,11 +5,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import click
 import structlog
 from psycopg import AsyncConnection
-from psycopg.errors import UndefinedTable
+from psycopg.errors import LockNotAvailable, UndefinedTable
 from psycopg.rows import TupleRow
 
 from devices.errors import CareloopError
@@ -25,6 +26,11 @@ from gateway.maintenance.rollups import Rolled, find_rollups, restart_rollups
 from gateway.maintenance.sessions import connect
 from gateway.settings import Settings, build_clock
 from gateway.store.queries import last_batch
+
+_BUSY: Final = (
+    "somebody holds a lock on our tables, or another round of maintenance is at work: "
+    "what was done until now stays done, run it again for the rest"
+)
 
 
 @click.group(short_help="Usage rollups and retention.")
@@ -107,6 +113,8 @@ async def _run(settings: Settings) -> Done:
             return await work.work(conn, with_retention=True)
         except UndefinedTable as error:
             raise CareloopError("schema_missing", SCHEMA_MISSING) from error
+        except LockNotAvailable as error:
+            raise CareloopError("maintenance_busy", _BUSY) from error
 
 
 async def _rebuild(settings: Settings, model: str | None) -> int:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from psycopg import AsyncConnection, sql
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import LockNotAvailable, UndefinedTable
 from psycopg.rows import TupleRow
 
 from crm_sync.delivery.retire import count_delivered, delete_callbacks, delete_delivered
@@ -167,7 +167,7 @@ async def _drop(conn: Connection, terms: Terms, due: Due) -> int:
             if not await drop_part(conn, due.part, _age_column(due.purpose), due.mark):
                 return 0
             await _count(conn, terms, due.purpose, due.rows)
-    except LockNotAvailable:
+    except (LockNotAvailable, UndefinedTable):  # in use, or let go by another round since it was found
         return 0
     return due.rows
 

@@ -13,11 +13,14 @@ Connection = AsyncConnection[TupleRow]
 
 APPLICATION: Final = "careloop maintenance"
 
+WAIT_FOR_A_TABLE: LiteralString = "300ms"
+WAIT_FOR_OTHERS: LiteralString = "60s"
+
 # Whoever waits for a lock lets others wait behind it: better given up soon and tried again. A crash may undo the last
 # moments of maintenance, which are then done again. What is new is found by the index over batches, whatever
 # statistics say of a table that has just grown.
-PREPARE_SESSION: LiteralString = """
-SET lock_timeout = '300ms'; SET statement_timeout = '300s';
+PREPARE_SESSION: LiteralString = f"""
+SET lock_timeout = '{WAIT_FOR_A_TABLE}'; SET statement_timeout = '300s';
 SET idle_in_transaction_session_timeout = '60s'; SET synchronous_commit = off;
 SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off
 """
@@ -45,14 +48,17 @@ async def unhurried(conn: Connection) -> AsyncGenerator[None]:
             await conn.execute(HURRY)
 
 
-LOCK_MAINTENANCE: LiteralString = (
-    "SELECT pg_advisory_xact_lock(hashtextextended('careloop maintenance ' || current_schema(), 0))"
-)
+# Behind this lock wait only others like us: they let it go after each of their transactions, so it is waited for.
+LOCK_MAINTENANCE: LiteralString = f"""
+SET LOCAL lock_timeout = '{WAIT_FOR_OTHERS}';
+SELECT pg_advisory_xact_lock(hashtextextended('careloop maintenance ' || current_schema(), 0));
+SET LOCAL lock_timeout = '{WAIT_FOR_A_TABLE}'
+"""
 
 
 @asynccontextmanager
 async def maintaining(conn: Connection) -> AsyncGenerator[None]:
-    """A transaction that no other gateway's maintenance runs beside."""
+    """A transaction that no other gateway's maintenance runs beside; it waits for theirs, for a minute at most."""
     async with conn.transaction():
-        await conn.execute(LOCK_MAINTENANCE)
+        await conn.execute(LOCK_MAINTENANCE, prepare=False)
         yield

@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 from gateway.database.edition import detect_edition
 from gateway.intake import Route
 from gateway.maintenance.job import Done, Maintenance, Upkeep
-from gateway.maintenance.retention import find_due
+from gateway.maintenance.retention import find_due, retire
 from gateway.maintenance.sessions import connect
 from gateway.maintenance.settings import MaintenanceSettings, ModelRetention, RetentionSettings
 from gateway.store.quarantine import Wanted, request_replay
@@ -128,6 +128,18 @@ async def test_a_long_reader_keeps_a_partition_until_the_next_time(plain_databas
         await reader.execute("SELECT * FROM reading_kettle")
         assert (await maintain(rig, readings=DAY_S)).retired == {}
     assert (await maintain(rig, readings=DAY_S)).retired == {"readings": 1}
+
+
+async def test_a_partition_that_another_round_has_let_go_meanwhile_is_nothing_to_do(plain_database_url: str) -> None:
+    rig = Rig(plain_database_url)
+    async with rig.running():
+        await rig.tell("k1", reading(-300 * DAY_S, celsius=1))
+    await maintain(rig)
+    rig.clock.at_s += 10 * DAY_S
+    async with await connect(plain_database_url) as conn:
+        terms = (await maintenance_of(rig, conn, readings=DAY_S)).terms
+        (due,) = await find_due(conn, terms)
+        assert [await retire(conn, terms, due) for _ in range(2)] == [1, 0]
 
 
 async def test_models_have_terms_of_their_own(database_url: str) -> None:
