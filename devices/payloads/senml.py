@@ -225,7 +225,7 @@ def _last(text: str) -> tuple[str, str]:
 
 def _thing_and_part(base_name: str, *, is_named: bool) -> tuple[str, str]:
     """The thing that a record tells of, and, where it has no name, the part of the thing."""
-    whole = base_name.rstrip(":/.")
+    whole = base_name.rstrip(":/.").replace("/", ":")
     return (whole, "") if is_named else _last(whole)
 
 

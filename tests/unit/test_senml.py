@@ -177,9 +177,11 @@ def test_what_the_device_of_the_topic_says_of_itself_keeps_its_names_beside_othe
     assert readings(pack) == [(None, {"temp": 1.0, "urn_dev_d2_temp": 2.0, "humidity": 3.0, "temp3": 4.0})]
 
 
-def test_parts_of_one_thing_are_no_several_things() -> None:
-    pack: list[dict[str, object]] = [{"bn": "urn:dev:x:temp", "v": 1}, {"bn": "urn:dev:x:humidity", "v": 2}]
+@pytest.mark.parametrize("name", ["urn:dev:x:", "plant/1/", "plant/1:"])
+def test_parts_of_one_thing_are_no_several_things(name: str) -> None:
+    pack: list[dict[str, object]] = [{"bn": f"{name}temp", "v": 1}, {"bn": f"{name}humidity", "v": 2}]
     assert readings(pack) == [(None, {"temp": 1.0, "humidity": 2.0})]
+    assert readings([{"bn": name, "n": "temp", "v": 1}, pack[1]]) == [(None, {"temp": 1.0, "humidity": 2.0})]
 
 
 def test_a_second_value_of_one_metric_is_left_to_the_store() -> None:
