@@ -84,6 +84,7 @@ async def test_a_pool_gets_rid_of_dead_connections(
 ) -> None:
     """The worker that told the CRM of cases used to wait on one for ever."""
     monkeypatch.setattr(patience, "CHECK_S", 0.2)
+    monkeypatch.setattr(patience, "FRESH_S", 0.0)  # each has just answered what every session is told first
     async with build_pool(through(wire, plain_database_url), 3) as pool:
         await pool.wait()
         assert wire.deaden(up=False, down=True) == 2

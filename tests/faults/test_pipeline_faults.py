@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from gateway.database.embedded import EmbeddedPostgres
@@ -63,10 +64,20 @@ def own_postgres(service_folder: Path) -> Iterator[EmbeddedPostgres]:
     server.remove()
 
 
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def kill(postgres: EmbeddedPostgres) -> None:
+    """Kill the server; a process that serves a connection may answer for a moment longer, and is waited for."""
+    with psycopg.connect(postgres.url) as conn:
+        serving = [int(pid) for (pid,) in conn.execute("SELECT pid FROM pg_stat_activity").fetchall()]
     assert postgres.pid is not None
     os.kill(postgres.pid, signal.SIGKILL)
-    assert wait_until(lambda: postgres.pid is None, 120.0)
+    assert wait_until(lambda: postgres.pid is None and not any(map(is_running, serving)), 120.0)
 
 
 async def test_a_database_killed_in_the_flow_loses_and_doubles_nothing(own_postgres: EmbeddedPostgres) -> None:
