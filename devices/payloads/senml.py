@@ -37,11 +37,11 @@ _Decoded = TypeVar("_Decoded", DecodedReading, DecodedEvent)
 class _Base:
     """The base fields in force."""
 
+    tells_of: "_Things"
     name: str = ""
     time_s: Decimal = Decimal(0)
     value: float = 0.0
     sum: float | None = None
-    tells_of: "_Things | None" = None
 
 
 @dataclass(slots=True)
@@ -136,7 +136,7 @@ def _whole(payload: bytes, rejected: Rejected) -> Bad:
 
 def resolve(records: Sequence[object], received_us: int | None, device_id: str = "") -> Pack:
     """Resolve a pack. Raises Rejected where the pack as a whole cannot be read."""
-    pack, base = Pack(), _Base(tells_of=_Things(records, device_id))
+    pack, base = Pack(), _Base(_Things(records, device_id))
     for number, record in enumerate(records, 1):
         if not isinstance(record, Mapping):
             raise Rejected(QuarantineReason.MALFORMED, f"record {number} is {kind(record)}, not an object")
@@ -219,7 +219,7 @@ class _Things:
 
 def _last(text: str) -> tuple[str, str]:
     """Without the last part, and the last part."""
-    head, _, last = text.replace("/", ":").rpartition(":")
+    head, _, last = text.rpartition(":")
     return head, last
 
 
@@ -236,7 +236,7 @@ def _name(base: _Base, record: Record) -> str:
     name = told or part
     if not name:
         raise Rejected(QuarantineReason.MALFORMED, "has no name")
-    return name if base.tells_of is None else base.tells_of.named(thing, name)
+    return base.tells_of.named(thing, name)
 
 
 def _sum(base: _Base, record: Record) -> float | None:
