@@ -125,13 +125,17 @@ def detect(*, seconds: float, rounds: int, series: int, json_file: Path | None) 
 @bench.command(short_help="From a reading's sending to the CRM's request.")
 @click.option("--seconds", default=20.0, show_default=True, help="How long the load at half the top rate lasts.")
 @click.option("--connections", default=1000, show_default=True, help="Devices that send the load.")
+@click.option(
+    "--together",
+    type=click.IntRange(1),
+    help="Packets that such a device sends at once; half of its window, as for the top rate, unless told.",
+)
 @_json_option
-def latency(*, seconds: float, connections: int, json_file: Path | None) -> None:
+def latency(*, seconds: float, connections: int, together: int | None, json_file: Path | None) -> None:
     """From a reading's sending to the CRM's HTTP request, at half the top rate."""
     programs = find_provisioned(cache_folder(os.environ))
-    _measured(
-        partial(run_latency, LatencyPlan(seconds=seconds, connections=connections), programs), show_latency, json_file
-    )
+    plan = LatencyPlan(seconds=seconds, connections=connections, together=together)
+    _measured(partial(run_latency, plan, programs), show_latency, json_file)
 
 
 @bench.command(short_help="Memory of idle devices, and a reconnect storm.")

@@ -1,9 +1,9 @@
 """The latency benchmark: from a reading's sending to the CRM's HTTP request, while the gateway is under load.
 
 The top rate comes first, from the same gateway: a round as fast as it is acknowledged. Then a process of its own sends
-at half of that, and devices of their own, one after the other, send a battery temperature that cannot wait. The
-clock runs from just before the packet is written to the socket until the CRM has the request's head: the road to the
-gateway and from it is counted too.
+at half of that, in the same way unless the plan says otherwise: a device sends half of its window at once. Devices of
+their own, one after the other, send a battery temperature that cannot wait. The clock runs from just before the packet
+is written to the socket until the CRM has the request's head: the road to the gateway and from it is counted too.
 """
 
 import json
@@ -52,6 +52,7 @@ class LatencyPlan:
     cases_per_s: float = 5.0
     in_flight: int = 20_000
     top_seconds: float = 3.0  # how long the search for the top rate lasts, twice
+    together: int | None = None  # packets that a device of the load sends at once; None as for the top rate
 
     @property
     def cases(self) -> int:
@@ -138,19 +139,21 @@ class _Background:
     per_device: int
     window: int
     per_s: float
+    together: int | None
 
     def run(self, ready: Path) -> float:
         """Encode, connect, say so, then send; readings a second that were reached."""
         block = self.fleet.block(_LATER, self.per_device)
         with Senders("127.0.0.1", self.port, streams(self.fleet, block)) as senders:
             ready.touch()
-            return len(block) / senders.run(self.window, self.per_s)
+            return len(block) / senders.run(self.window, self.per_s, wakes_after=self.together)
 
 
 def _measure(plan: LatencyPlan, scene: _Scene, per_s: float) -> tuple[list[float], float]:
     """Seconds from sending to the CRM's request, fault by fault, and the rate that the load reached meanwhile."""
     per_device = max(int((plan.seconds + 2 * _SETTLE_S) * per_s / scene.fleet.senders), 1)
-    load = _Background(scene.fleet, scene.port, per_device, window_of(plan.in_flight, plan.connections), per_s)
+    window = window_of(plan.in_flight, plan.connections)
+    load = _Background(scene.fleet, scene.port, per_device, window, per_s, plan.together)
     ready = scene.folder / "load-is-ready"
     with ProcessPoolExecutor(1, get_context("spawn")) as process, ExitStack() as stack:
         reached = process.submit(load.run, ready)

@@ -111,17 +111,19 @@ class Senders:
     def run(self, window: int, per_s: float | None = None, *, wakes_after: int | None = None) -> float:
         """Send everything, each connection with up to `window` packets unacknowledged; the seconds that it took.
 
-        `per_s` bounds the rate of all together; without one, a connection sends on when `wakes_after` packets more are
-        acknowledged, None for half a window. Raises LoadFailed when acknowledgements are wrong, or missing.
+        A connection sends on when `wakes_after` packets more are acknowledged, None for half a window. `per_s` bounds
+        the rate of all together: then connections take turns, with as many packets in each turn, if the window allows.
+        Raises LoadFailed when acknowledgements are wrong, or missing.
         """
         total = sum(len(line.stream.ends) for line in self._lines.values())
         start_s = time.perf_counter()
         for line in self._lines.values():
             self._poll.register(line.socket.fileno(), select.EPOLLIN)
+        together = min(wakes_after or half_of(window), window)
         if per_s is None:
-            self._run_freely(total, window, wakes_after or half_of(window))
+            self._run_freely(total, window, together)
         else:
-            self._run_paced(total, window, per_s)
+            self._run_paced(total, window, together, per_s)
         took_s = time.perf_counter() - start_s
         for line in self._lines.values():
             _check(line)
@@ -146,23 +148,32 @@ class Senders:
                     line.wake_when(wakes_after)
                 self._send(line, line.acknowledged + window)
 
-    def _run_paced(self, total: int, window: int, per_s: float) -> None:
+    def _run_paced(self, total: int, window: int, together: int, per_s: float) -> None:
         lines = list(self._lines.values())
-        done = 0
+        due = dict.fromkeys(self._lines, 0)  # packets that each may have sent by now
+        for line in lines:
+            line.wake_when(together)
+        done = turns = 0
         start_s = heard_s = time.perf_counter()
         while done < total:
             for fd, events in self._poll.poll(_PACE_S):
+                line = self._lines[fd]
                 if events & ~select.EPOLLOUT:
-                    done += _receive(self._lines[fd])
+                    done += _receive(line)
+                    line.wake_when(together)
                     heard_s = time.perf_counter()
+                self._send(line, min(due[fd], line.acknowledged + window))
             now_s = time.perf_counter()
             if now_s - heard_s > ANSWER_TIMEOUT_S:
                 raise LoadFailed(
                     f"{done} of {total} packets were acknowledged, then nothing for {ANSWER_TIMEOUT_S:g} s"
                 )
-            allowed, more = divmod(int((now_s - start_s) * per_s), len(lines))
-            for at, line in enumerate(lines):
-                self._send(line, min(allowed + (at < more), line.acknowledged + window))
+            before, turns = turns, int((now_s - start_s) * per_s) // together
+            for turn in range(before, turns):
+                line = lines[turn % len(lines)]
+                fd = line.socket.fileno()
+                due[fd] += together
+                self._send(line, min(due[fd], line.acknowledged + window))
 
     def _send(self, line: _Line, until: int) -> None:
         """Send up to packet number `until`, as far as the socket takes it."""

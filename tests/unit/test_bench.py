@@ -147,6 +147,33 @@ def test_a_connection_sends_more_whenever_half_of_its_window_is_acknowledged() -
     assert came == [4, 0, 2, 0, 2, 0, 0, 0, 0]
 
 
+def test_a_load_that_is_paced_comes_in_the_same_portions_as_one_that_is_not() -> None:
+    came: list[int] = []
+    (stream, *_) = packets.streams(FLEET, FLEET.block(0, 8))
+
+    def acknowledge(server: socket.socket) -> None:
+        device, _ = server.accept()
+        parser = PacketStream(1_000_000)
+        with device:
+            while sum(came) < len(stream.ends):
+                for packet in unfold(parser.feed(device.recv(65_536))):
+                    if isinstance(packet, Connect):
+                        device.sendall(b"\x20\x02\x00\x00")
+                        came.append(0)
+                    elif isinstance(packet, Publish):
+                        device.sendall(b"\x40\x02" + packet.packet_id.to_bytes(2, "big"))
+                        came[-1] += 1
+                came.append(0)
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as threads:
+        serving = threads.submit(acknowledge, server)
+        with Senders("127.0.0.1", server.getsockname()[1], [stream]) as senders:
+            senders.run(window=4, per_s=200.0)
+        serving.result(10)
+
+    assert [count % 2 for count in came] == [0] * len(came)
+
+
 def test_acknowledgements_in_another_order_fail_the_run(sink: int) -> None:
     (stream, *_) = packets.streams(FLEET, FLEET.block(0, 2))
     turned = packets.Stream(
