@@ -11,7 +11,7 @@ from crm_sync.trust import gate, queries, verdicts
 from crm_sync.trust.definitions import Stated
 from crm_sync.trust.gate import Question, Room, is_stated
 from crm_sync.trust.history import Sighting, place
-from crm_sync.trust.models import AUTOMATIC, trusted_model
+from crm_sync.trust.models import trusted_model, trusted_watch
 from crm_sync.trust.precision import measure
 from crm_sync.trust.queries import WatchKey
 from crm_sync.trust.verdicts import Said
@@ -78,7 +78,7 @@ async def confidence_of(
     if desk.trust is None:
         return None, None
     model = trusted_model(desk.profiles, subject.model)
-    watch = alarm.kind.replace("_", "-") if model == AUTOMATIC else alarm.watch
+    watch = trusted_watch(model, alarm.watch, alarm.kind)
     since_s = now_s - desk.trust.trust.window
     (right, wrong), episode = await together(
         queries.outcomes_since(conn, WatchKey(subject.tenant_id, model, watch), since_s),
@@ -104,10 +104,9 @@ def _initial_mode(desk: Desk, subject: Subject, name: str) -> WatchMode:
 
 
 def _key(desk: Desk, arrival: Arrival) -> WatchKey:
-    """The watch as trust knows it: the generic ones of one detector are one, whatever metric they are on."""
+    """The watch as trust knows it."""
     notice, model = arrival.notice, trusted_model(desk.profiles, arrival.subject.model)
-    watch = notice.kind.replace("_", "-") if model == AUTOMATIC else notice.watch
-    return WatchKey(notice.tenant_id, model, watch)
+    return WatchKey(notice.tenant_id, model, trusted_watch(model, notice.watch, notice.kind))
 
 
 def _question(desk: Desk, arrival: Arrival) -> Question:

@@ -5,7 +5,7 @@ from typing import Final, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from crm_sync.trust.models import AUTOMATIC
+from crm_sync.trust.models import trusted_watch
 from devices.profiles.model import WatchMode
 
 Connection = AsyncConnection[TupleRow]
@@ -20,5 +20,5 @@ async def list_shadows(conn: Connection, tenant_id: str) -> set[tuple[str, str]]
 
 
 def is_shadow(shadows: set[tuple[str, str]], model: str, watch: str, kind: str) -> bool:
-    """Whether a watch is in shadow mode, on a model as trust knows it; the generic ones are known by their detector."""
-    return (model, watch) in shadows or (model == AUTOMATIC and (model, kind.replace("_", "-")) in shadows)
+    """Whether a watch is in shadow mode, on a model as trust knows it."""
+    return (model, trusted_watch(model, watch, kind)) in shadows

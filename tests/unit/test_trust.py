@@ -254,3 +254,9 @@ def test_a_generic_watch_in_shadow_is_known_by_its_detector() -> None:
     assert is_shadow(shadows, "e-bike", "rides-heavily", "record")
     assert not is_shadow(shadows, "e-bike", "ridden-less", "usage_drop")
     assert not is_shadow(shadows, "automatic", "record-steps", "record")
+
+
+def test_a_watch_that_the_automatic_profile_names_is_not_in_the_shadow_of_others_of_its_kind() -> None:
+    assert is_shadow({("automatic", "stuck")}, "automatic", "stuck-heart-rate", "stuck")
+    assert not is_shadow({("automatic", "stuck")}, "automatic", "sensors", "stuck")
+    assert is_shadow({("automatic", "sensors")}, "automatic", "sensors", "stuck")
