@@ -36,6 +36,7 @@ from gateway.doctor.examine import examine
 from gateway.doors.authenticate import RegistryAuthenticator
 from gateway.doors.listen.counters import ListenStats
 from gateway.doors.listen.server import ListenDoor
+from gateway.doors.routes import Routes
 from gateway.doors.routing import build_routes
 from gateway.doors.subscribe.choose import Subscription, choose_engine
 from gateway.doors.subscribe.stats import SubscribeStats
@@ -134,7 +135,7 @@ def _outreach_of(ground: _Ground) -> Start:
     )
 
 
-def _pipeline_of(settings: Settings) -> PipelineSettings:
+def _pipeline_of(settings: Settings, routes: Routes) -> PipelineSettings:
     return PipelineSettings(
         settings.tenant.id,
         settings.batch,
@@ -142,6 +143,7 @@ def _pipeline_of(settings: Settings) -> PipelineSettings:
         settings.order,
         settings.listen.authority(),
         settings.fleet,
+        routes.misplaced,
     )
 
 
@@ -153,11 +155,12 @@ class _Gateway:
         self._ground = ground
         self._directory = DeviceDirectory()
         self._codecs = load_codecs()
+        self._routes = build_routes(settings.routes, self._codecs)
         self._authenticator = RegistryAuthenticator(with_certificates=bool(settings.listen.tls.client_ca))
         self._outreach = Outreach(_outreach_of(ground), log)
         self._store = Store(ground.database.url, ground.profiles, log)
         self._pipeline = Pipeline(
-            _pipeline_of(settings),
+            _pipeline_of(settings, self._routes),
             self._store,
             Engine(ground.profiles, settings.detect),
             self._directory,
@@ -193,7 +196,7 @@ class _Gateway:
 
     def _build_doors(self) -> dict[str, Door]:
         settings, clock, log = self._ground.settings, self._ground.clock, self._ground.log
-        routes = build_routes(settings.routes, self._codecs)
+        routes = self._routes
         doors: dict[str, Door] = {}
         if settings.listen.enabled:
             doors["listen"] = ListenDoor(

@@ -2,11 +2,14 @@
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 from gateway.settings import LogSettings
+
+LIBRARY: Final = "library.said"
+"""The event under which warnings of our libraries come."""
 
 
 def configure_logs(settings: LogSettings) -> None:
@@ -33,12 +36,15 @@ def configure_logs(settings: LogSettings) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processors=[_without_meta, *renderer], foreign_pre_chain=shared)
+        structlog.stdlib.ProcessorFormatter(processors=[_as_fact, *renderer], foreign_pre_chain=shared)
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
-def _without_meta(_logger: Any, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    event.pop("_record", None)
+def _as_fact(_logger: Any, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """A library's own sentence is a fact of an event with a constant name, like all others."""
+    record = event.pop("_record", None)
     event.pop("_from_structlog", None)
+    if isinstance(record, logging.LogRecord):
+        event.update(event=LIBRARY, library=record.name, says=event["event"])
     return event

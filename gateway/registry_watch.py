@@ -12,6 +12,7 @@ from devices.registry.changes import Known, changes
 from devices.registry.queries import CHANNEL, Connection
 from gateway.doors.authenticate import RegistryAuthenticator
 from gateway.doors.sparing import Log
+from gateway.outage import Outage
 from gateway.pipeline.directory import DeviceDirectory
 
 _RECONNECT_S: Final = 1.0
@@ -40,19 +41,25 @@ async def watch_registry(  # noqa: PLR0917 - who is kept up to date, from where,
     known holds. However many devices there are, others in the event loop have a turn after every few hundred.
     """
     watch = RegistryWatch(directory, authenticator, on_lost)
+    outage = Outage(log, "registry.not_followed", "registry.followed_again")
+
+    def is_read() -> None:
+        loaded.set()
+        outage.ends()
+
     while True:
         try:
             async with await connect() as conn:
-                await _follow(conn, watch, loaded)
+                await _follow(conn, watch, is_read)
         except (Error, OSError) as error:
-            log.warning("registry.not_followed", detail=type(error).__name__)
+            outage.goes_on(detail=type(error).__name__)
             await asyncio.sleep(_RECONNECT_S)
 
 
-async def _follow(conn: Connection, watch: "RegistryWatch", loaded: asyncio.Event) -> None:
+async def _follow(conn: Connection, watch: "RegistryWatch", on_read: Callable[[], None]) -> None:
     await conn.execute(LISTEN)  # before the first reading of the registry: nothing falls between
     mark = await watch.read_all(conn)
-    loaded.set()
+    on_read()
     while True:
         changed = await _hear(conn)
         if changed and _MANY not in changed:

@@ -3,12 +3,14 @@
     {"Time": "2026-03-01T07:30:00+01:00", "ENERGY": {"Power": 12, "Total": 3.4}, "POWER": "ON"}
 
 is the reading ``ENERGY_Power = 12, ENERGY_Total = 3.4, POWER = 1``. Names of a path are joined by ``_``, elements of an
-array count from 1; ON, OFF and booleans are 1 and 0; text that is a number counts as one; other text and null are
-let pass. The time stands in ``Time``, ``time``, ``ts`` or ``timestamp``: RFC 3339, or epoch seconds or milliseconds.
+array count from 1; ON, OFF and booleans are 1 and 0; text that is a number counts as one, unless it is what a thing is
+called by, under a name such as ``id`` or ``serial``, or longer than what is measured; other text and null are let pass.
+The time stands in ``Time``, ``time``, ``ts`` or ``timestamp``: RFC 3339, or epoch seconds or milliseconds.
 A local time without its offset could be any hour: the time of receipt counts then, as without one. A firmware's version
 is taken where a name says so.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, cast
 
@@ -23,6 +25,15 @@ from devices.payloads.values import Values, is_firmware_name, is_numeral
 _TIMES: Final = ("ts", "time", "Time", "timestamp")
 _SWITCHED: Final = {"ON": 1.0, "OFF": 0.0}
 _DEEPEST: Final = 8
+_MOST_DIGITS: Final = 15  # as many as a float keeps; what has more is no measurement
+_WORDS: Final = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_COUNTED: Final = frozenset({"no", "nr", "num", "number"})  # as in serial number
+_NAMES: Final = frozenset(
+    {"id", "uid", "uuid", "guid", "deviceid", "nodeid", "sensorid", "serial", "serialno", "serialnumber", "sn"}
+    | {"imei", "imsi", "iccid", "msisdn", "eui", "mac", "phone"}
+)
+"""What a number in text is where a name ends so: that of a thing, not one that was measured."""
+
 _MILLISECONDS_FROM: Final = 1e11  # as seconds this is the year 5138
 
 
@@ -83,7 +94,17 @@ def _of_text(path: str, text: str) -> float | str | None:
         return _SWITCHED[text.upper()]
     if is_firmware_name(path):
         return text
-    return float(text) if is_numeral(text) else None
+    return float(text) if is_numeral(text) and not _is_name(path, text) else None
+
+
+def _is_name(path: str, numeral: str) -> bool:
+    """Whether a number in text is what a thing is called by."""
+    if sum(map(str.isdigit, numeral)) > _MOST_DIGITS and "." not in numeral:
+        return True
+    words = [word.lower() for word in _WORDS.findall(path.rpartition("/")[2])]
+    while len(words) > 1 and words[-1] in _COUNTED:
+        words.pop()
+    return bool(words) and words[-1] in _NAMES
 
 
 def _finite(path: str, value: float) -> float:

@@ -23,6 +23,7 @@ from devices.commands.queries import Outgoing
 from devices.errors import Retryable
 from gateway.commands.settings import CommandSettings
 from gateway.commands.words import payload_of, seconds_left
+from gateway.outage import Outage
 from gateway.pipeline.taps import Taps
 
 LOOK_EVERY_S: Final = 1.0  # real seconds between looks at what has become too old
@@ -145,6 +146,7 @@ class CommandSender:
 
     async def _hear(self) -> None:
         """Follow what is put: by notice, and every now and then by looking at everything."""
+        outage = Outage(self._log, "commands.not_heard", "commands.heard_again")
         while True:
             try:
                 conn = await self._connect()
@@ -152,10 +154,11 @@ class CommandSender:
                     await conn.execute("LISTEN " + queries.CHANNEL)
                     while True:
                         self._take_kept(await queries.awaited_devices(conn, self._tenant_id))
+                        outage.ends()
                         async for notice in conn.notifies(timeout=AFRESH_S):
                             self._look_at(notice.payload)
             except (psycopg.Error, OSError) as error:
-                self._log.warning("commands.not_heard", error=type(error).__name__)
+                outage.goes_on(error=type(error).__name__)
                 await asyncio.sleep(RETRY_S)
 
     def _take_kept(self, device_ids: set[str]) -> None:

@@ -19,6 +19,7 @@ from gateway.database.embedded import EmbeddedPostgres
 from gateway.database.migrate import migrate
 from gateway.database.patience import KEEPALIVE, STATEMENT_S, PatientConnection, check_answers
 from gateway.database.session import CONNECT_TIMEOUT_S, open_session, speak_alike
+from gateway.outage import Outage
 from gateway.settings import Settings
 
 Log = structlog.typing.FilteringBoundLogger
@@ -60,17 +61,21 @@ async def hold_database(
 
 
 async def _prepare(url: str, stop: asyncio.Event, say: Callable[[str], None], log: Log) -> tuple[Edition, int] | None:
+    outage = Outage(log, "database.awaited", "database.answers")
     while not stop.is_set():
         try:
             applied = await migrate(url)
             async with await open_session(url) as conn:
-                return await detect_edition(conn), len(applied)
+                found = await detect_edition(conn), len(applied)
         except (Retryable, OperationalError) as error:
             says = " ".join(str(error).split())
             say(says)
-            log.warning("database.awaited", detail=says)
+            outage.goes_on(detail=says)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), RETRY_S)
+        else:
+            outage.ends()
+            return found
     return None
 
 

@@ -5,6 +5,7 @@ transactions. None of that is careloop's business: each session is told first ho
 that the URL keeps its own `options` (a `search_path`, say), and a pooler that takes none lets us in.
 """
 
+from collections.abc import Sequence
 from typing import Final, LiteralString
 
 from psycopg import AsyncConnection
@@ -16,6 +17,8 @@ from devices.errors import ConfigError, Fault
 Connection = AsyncConnection[TupleRow]
 
 CONNECT_TIMEOUT_S: Final = 10
+
+_ASKED: Final = 8  # times, of a pooler, who answers
 
 SPEAK_ALIKE: LiteralString = """
 SET client_encoding = 'UTF8'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
@@ -49,16 +52,22 @@ async def require_own_sessions(conninfo: str) -> None:
     """See to it that each connection has a session to itself. Raises ConfigError.
 
     A pooler that lends a session for a transaction at a time leaves locks with whoever has it next: no gateway could
-    ever own the database again.
+    ever own the database again. A busy one lends whatever is free: each connection is asked several times who answers.
     """
     async with (
         await open_session(conninfo, autocommit=True) as one,
         await open_session(conninfo, autocommit=True) as other,
     ):
-        if await server_process(one) == await server_process(other):
-            found = "a connection pooler that lends sessions for a transaction at a time"
-            allowed = "PostgreSQL itself, or a pooler in session mode (PgBouncer: pool_mode = session)"
-            raise ConfigError([Fault("database.url", found, allowed)])
+        pair: Sequence[tuple[Connection, set[int]]] = ((one, set()), (other, set()))
+        for asked in range(_ASKED):
+            for conn, processes in pair if asked % 2 == 0 else reversed(pair):  # or it could take turns as we do
+                processes.add(await server_process(conn))
+            if any(len(processes) > 1 for _, processes in pair) or pair[0][1] & pair[1][1]:
+                found = "a connection pooler that lends sessions for a transaction at a time"
+                allowed = "PostgreSQL itself, or a pooler in session mode (PgBouncer: pool_mode = session)"
+                raise ConfigError([Fault("database.url", found, allowed)])
+            if all(conn.info.backend_pid in processes for conn, processes in pair):
+                return  # who answers is who let us in: nobody is in between
 
 
 SERVER_PROCESS: LiteralString = "SELECT pg_backend_pid()"

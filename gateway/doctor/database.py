@@ -1,6 +1,7 @@
 """The database: whether a commit there is worth its acknowledgement, and whether there is room for the next."""
 
 import asyncio
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Final
 import psycopg
 
 from devices.errors import CareloopError, ConfigError
-from gateway.database.connect import embedded_folder, is_embedded, reachable_url
+from gateway.database.connect import build_embedded, embedded_folder, is_embedded, reachable_url
 from gateway.database.edition import EditionKind, can_create_extension, detect_edition
 from gateway.database.embedded import read_url
 from gateway.database.migrate import pending
@@ -33,8 +34,7 @@ _INGEST_CONNECTIONS: Final = 4  # ingest, its lock, the registry's ear, one to s
 async def examine_database(settings: Settings) -> list[Finding]:
     """Everything that a connection can tell."""
     if is_embedded(settings) and read_url(embedded_folder(settings)) is None:
-        says = f"embedded in {embedded_folder(settings)}; not running, it starts with the gateway"
-        return [Finding("database", ok=True, says=says)]
+        return [_not_running(settings)]
     try:
         url = reachable_url(settings)
         await require_own_sessions(url)
@@ -53,6 +53,17 @@ async def examine_database(settings: Settings) -> list[Finding]:
             fix = "raise max_connections, or lower database.pool_size"
         return [Finding("database", ok=False, says=says, fix=fix)]
     return findings
+
+
+def _not_running(settings: Settings) -> Finding:
+    """The embedded database before its gateway: whether its programs are there to start it with."""
+    try:
+        build_embedded(settings, os.environ)
+    except ConfigError as error:
+        (fault, *_) = error.faults
+        return Finding("database", ok=False, says=f"{fault.setting} = {fault.found}", fix=fault.allowed)
+    says = f"embedded in {embedded_folder(settings)}; not running, it starts with the gateway"
+    return Finding("database", ok=True, says=says)
 
 
 async def _edition(conn: Connection) -> Finding:

@@ -146,6 +146,8 @@ class Routes:
         rule, device_id = self._find(levels)
         if rule is not None:
             return Match(rule.route, device_id, rule.codec)
+        if device_id:  # whose partition is another one
+            return Match(Route.UNKNOWN, device_id, "")
         named = len(levels) >= _HOME_LEVELS and levels[0] == "devices" and is_device_id(levels[1])
         return Match(Route.UNKNOWN, levels[1] if named else "", "")
 
@@ -157,7 +159,16 @@ class Routes:
             return ""
         return levels[rule.pattern.levels.index(GATEWAY)]
 
+    def misplaced(self, topic: str) -> str | None:
+        """What is wrong with a topic of ours whose partition is not its device's; None for any other."""
+        rule, device_id = self._find(topic.split("/"))
+        if rule is None and device_id:
+            return f"the level {PARTITION} of this topic must be {partition_of(device_id)} for {device_id}"
+        return None
+
     def _find(self, levels: list[str]) -> tuple[RouteRule | None, str]:
+        """The rule of a topic, and its device; the device alone where only its partition is another."""
+        misplaced = ""
         for shape in self._by_size.get(len(levels), ()):
             rule = shape.rules.get(tuple([levels[at] for at in shape.fixed_at]))
             if rule is None:
@@ -167,7 +178,8 @@ class Routes:
                 continue
             if not rule.checks_partition or _is_in_its_partition(rule, levels, device_id):
                 return rule, device_id
-        return None, ""
+            misplaced = device_id
+        return None, misplaced
 
     def topic_filters(self) -> tuple[str, ...]:
         """The MQTT topic filters that together subscribe to every route, without doubles."""

@@ -19,6 +19,9 @@ LOOK_S: Final = 600.0
 AGREE_S: Final = 90.0
 """Looks that differ by less show the same clock."""
 
+FANCIFUL_S: Final = 366 * 86_400.0
+"""A clock that is further ahead is believed only while nothing else comes: programs write 9999-12-31 for `never`."""
+
 DRIFT: Final = 2e-4
 """How fast a level may sink while looks stay below it: twice as fast as a poor crystal runs slow."""
 
@@ -89,7 +92,7 @@ class Clocks:
         is_next[:1] = True
         is_next[1:] = (slots[1:] != slots[:-1]) | (look[1:] != look[:-1])
         starts = np.flatnonzero(is_next)
-        best_s = np.maximum.reduceat((ts_us - received_us) / 1e6, starts)
+        best_s = _greatest((ts_us - received_us) / 1e6, starts)
         latest_s = np.maximum.reduceat(received_us, starts) / 1e6
         slots, look = slots[starts], look[starts]
         changed: list[Slots] = []
@@ -112,7 +115,7 @@ class Clocks:
         if had_look.any():
             news.append(self._close(fresh[had_look]))
         columns["look"][fresh], columns["best_s"][fresh] = look[over], -np.inf
-        columns["best_s"][slots] = np.maximum(columns["best_s"][slots], best_s)
+        columns["best_s"][slots] = _greater(columns["best_s"][slots], best_s)
         return np.concatenate(news)
 
     def _close(self, slots: Slots) -> Slots:
@@ -120,7 +123,7 @@ class Clocks:
         columns = self.columns
         seen_s, at_s = columns["best_s"][slots], (columns["look"][slots] + 1.0) * LOOK_S
         level_s, other_s = columns["level_s"][slots], columns["other_s"][slots]
-        is_new = np.isnan(level_s)
+        is_new = np.isnan(level_s) | ((level_s > FANCIFUL_S) & (seen_s <= FANCIFUL_S))
         agrees = ~is_new & (np.abs(seen_s - level_s) <= AGREE_S)
         waited_s = np.nan_to_num(at_s - columns["looked_s"][slots])
         followed_s = np.where(agrees, np.maximum(seen_s, level_s - DRIFT * waited_s), level_s)
@@ -132,8 +135,9 @@ class Clocks:
         wanted = np.where(seen_s > level_s, AHEAD_LOOKS, BEHIND_LOOKS)
         moves = differs & (other_looks >= wanted)
 
-        columns["moved_at_s"][slots] = np.where(moves, at_s, columns["moved_at_s"][slots])
-        columns["moved_by_s"][slots] = np.where(moves, other_s - level_s, columns["moved_by_s"][slots])
+        moved_at_s, moved_by_s = columns["moved_at_s"][slots], columns["moved_by_s"][slots]
+        columns["moved_at_s"][slots] = np.where(is_new, np.nan, np.where(moves, at_s, moved_at_s))
+        columns["moved_by_s"][slots] = np.where(is_new, 0.0, np.where(moves, other_s - level_s, moved_by_s))
         columns["level_s"][slots] = np.where(is_new, seen_s, np.where(moves, other_s, followed_s))
         columns["looks"][slots] = np.where(
             is_new, 1.0, np.where(moves, other_looks, columns["looks"][slots] + np.where(agrees, 1.0, 0.0))
@@ -157,11 +161,27 @@ class Clocks:
     def view(self, slot: int) -> ClockView:
         """What is known of one clock; before the first look is complete, what it shows so far."""
         here = {name: float(column[slot]) for name, column in self.columns.items()}
-        offset_s = here["level_s"] if np.isfinite(here["level_s"]) else here["best_s"]
+        is_open = np.isnan(here["level_s"]) or (here["level_s"] > FANCIFUL_S >= here["best_s"] > -np.inf)
+        offset_s = here["best_s"] if is_open else here["level_s"]
         return ClockView(
             offset_s=offset_s if np.isfinite(offset_s) else None,
-            looks=int(here["looks"]),
+            looks=0 if is_open else int(here["looks"]),
             moved_at_s=here["moved_at_s"] if np.isfinite(here["moved_at_s"]) else None,
             moved_by_s=here["moved_by_s"],
             is_clockless=here["untimed"] > here["timed"],
         )
+
+
+def _greatest(offsets_s: Floats, starts: Slots) -> Floats:
+    """The greatest of each run that is not fanciful; of nothing else, the greatest."""
+    greatest_s = np.maximum.reduceat(offsets_s, starts)
+    if not (greatest_s > FANCIFUL_S).any():
+        return greatest_s
+    plain_s = np.maximum.reduceat(np.where(offsets_s > FANCIFUL_S, -np.inf, offsets_s), starts)
+    return np.where(np.isfinite(plain_s), plain_s, greatest_s)
+
+
+def _greater(one_s: Floats, other_s: Floats) -> Floats:
+    """The same of two; minus infinity is nothing."""
+    greater_s, less_s = np.maximum(one_s, other_s), np.minimum(one_s, other_s)
+    return np.where((greater_s > FANCIFUL_S) & (less_s <= FANCIFUL_S) & np.isfinite(less_s), less_s, greater_s)

@@ -25,7 +25,6 @@ from gateway.pipeline.validate import Ranges, find_faults
 from gateway.store.rows import MAX_TS_US, MIN_TS_US, NO_SEQ, EventRow, Longs, QuarantineRow, Readings
 from gateway.store.times import datetime_of
 
-_NO_ROUTE: Final = "no route knows this topic, or its device id is not 1 to 64 of A-Z a-z 0-9 _ -"
 _RETAINED: Final = "retained by the broker, and without a ts: nobody knows of when it is"
 _BEYOND: Final = "ts is not from 1970 to 9999"
 _Decoded = TypeVar("_Decoded")
@@ -199,7 +198,8 @@ class _Decoding:
 
     def _refuse_packet(self, index: int, packet: Packet, device: Device | None) -> None:
         if packet.route is Route.UNKNOWN:
-            self._refuse(index, packet.payload, QuarantineReason.UNKNOWN_TOPIC, _NO_ROUTE)
+            why = self._sources.settings.why_unknown(packet.topic)
+            self._refuse(index, packet.payload, QuarantineReason.UNKNOWN_TOPIC, why)
         elif device is None:
             self._refuse(index, packet.payload, QuarantineReason.UNKNOWN_DEVICE, "this device is not registered")
         else:

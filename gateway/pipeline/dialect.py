@@ -7,9 +7,10 @@ birth that it once needed. What could not be translated keeps the bytes that cam
 verdict of the message, whose acknowledgement waits for all of them: they are in one batch, and one transaction.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta
+from itertools import islice
 from operator import itemgetter
 from typing import Final
 
@@ -31,6 +32,7 @@ from gateway.pipeline.queries import request_recalls
 
 _CODEC_OF: Final = itemgetter(Bunch._fields.index("codec"))  # where `Mixed` has it too
 _EXACT_US: Final = 2**53  # up to here epoch milliseconds as JSON numbers are exact to the microsecond
+_MOST_NAMED: Final = 10
 _MOST_RECALLS: Final = 10_000
 
 
@@ -98,11 +100,12 @@ class Dialects:
                 parts: list[Packet] = []
                 bad: dict[int, Bad] = {}
                 translation = self._translate(dialect, packet)
-                for one in _not_too_many(translation.bad, packet.payload):
+                may, faults = self._judged(packet, translation.said)
+                for one in _once(_not_too_many([*translation.bad, *faults], packet.payload), packet.payload):
                     bad[len(parts)] = one
                     parts.append(packet)
-                for said in translation.said:
-                    self._take_apart(packet, said, parts, bad)
+                for said in may:
+                    self._take_apart(packet, said, parts)
                 replies += [(packet.origin, reply) for reply in translation.replies]
                 recalls += translation.recalls
                 if len(bad) < len(parts) and any(one.raw == packet.payload for one in bad.values()):
@@ -134,24 +137,30 @@ class Dialects:
             detail = f"the codec failed: {type(error).__name__}"
             return Translation(bad=[Bad(packet.payload, QuarantineReason.MALFORMED, detail)])
 
-    def _take_apart(self, packet: Packet, said: Said, parts: list[Packet], refused: dict[int, Bad]) -> None:
-        fault = self._fault(packet, said)
-        if fault is not None:
-            refused[len(parts)] = fault
-            parts.append(packet)
-            return
+    def _take_apart(self, packet: Packet, said: Said, parts: list[Packet]) -> None:
         for route, payload in _in_json(said, self._max_payload_bytes // 2):
             parts.append(packet._replace(route=route, device_id=said.device_id, payload=payload, codec="json"))
 
-    def _fault(self, packet: Packet, said: Said) -> Bad | None:
-        if not is_device_id(said.device_id):
-            shown = said.device_id[:80] if said.device_id.isprintable() else ascii(said.device_id[:80])
-            detail = f"{shown!r} is no device id: 1 to 64 of A-Z a-z 0-9 _ -"
-            return Bad(packet.payload, QuarantineReason.UNKNOWN_DEVICE, detail)
-        if said.via and not self._authority.may(said.via, said.device_id):
-            detail = f"{said.via} may not speak for {said.device_id}: see listen.gateways"
-            return Bad(packet.payload, QuarantineReason.FOREIGN_TOPIC, detail)
-        return None
+    def _judged(self, packet: Packet, told: Iterable[Said]) -> tuple[list[Said], list[Bad]]:
+        """What may be said, and what is wrong with the rest: all of one kind together, for it is one message."""
+        may: list[Said] = []
+        foreign: dict[str, None] = {}
+        no_ids: dict[str, None] = {}
+        for said in told:
+            if not is_device_id(said.device_id):
+                no_ids[repr(said.device_id[:80]) if said.device_id.isprintable() else ascii(said.device_id[:80])] = None
+            elif said.via and not self._authority.may(said.via, said.device_id):
+                foreign[said.device_id] = None
+            else:
+                may.append(said)
+        bad: list[Bad] = []
+        if foreign:
+            detail = f"{packet.device_id} may not speak for {_listed(foreign)}: see listen.gateways"
+            bad.append(Bad(packet.payload, QuarantineReason.FOREIGN_TOPIC, detail))
+        if no_ids:
+            detail = f"{_listed(no_ids)} is no device id: 1 to 64 of A-Z a-z 0-9 _ -"
+            bad.append(Bad(packet.payload, QuarantineReason.UNKNOWN_DEVICE, detail))
+        return may, bad
 
     @property
     def has_recalls(self) -> bool:
@@ -168,6 +177,21 @@ class Dialects:
         for recall in self._asked:
             if self._recalls.get((recall.device_id, recall.topic)) is recall:  # no later one has come meanwhile
                 del self._recalls[recall.device_id, recall.topic]
+
+
+def _listed(names: Collection[str]) -> str:
+    some = list(islice(names, _MOST_NAMED))
+    more = len(names) - len(some)
+    return ", ".join(some) + (f" and {more} more" if more else "")
+
+
+def _once(bad: Sequence[Bad], payload: bytes) -> Sequence[Bad]:
+    """Of a message that is refused as a whole, one refusal that says all that is wrong: it is one row in quarantine."""
+    whole = [one for one in bad if one.raw == payload]
+    if len(whole) <= 1:
+        return bad
+    together = Bad(payload, whole[0].reason, "; ".join(dict.fromkeys(one.detail for one in whole)))
+    return [*(one for one in bad if one.raw != payload), together]
 
 
 def _counted(packet: Packet, parts: Sequence[Packet]) -> list[Packet]:

@@ -7,7 +7,8 @@ from typing import Final
 
 from devices.errors import QuarantineReason, Rejected
 from devices.payloads.elements import Element, Walk
-from gateway.intake import Counted, Kept, Packet, Route
+from gateway.intake import Counted, Kept, Packet, Route, source_of
+from gateway.pipeline.replay import Replays
 from gateway.pipeline.sources import Sources
 from gateway.store.rows import QuarantineRow
 
@@ -34,6 +35,7 @@ def quarantine_row(  # noqa: PLR0917 - where it came from, what it is, and why
         packet=index,
         retained=isinstance(origin, Kept),
         counted_from_us=origin.from_us if isinstance(origin, Counted) and raw == packet.payload else None,
+        is_replay=isinstance(source_of(origin), Replays),
     )
 
 

@@ -1,6 +1,7 @@
 """The settings of the pipeline: how batches are made, what is refused, and how detector state is kept."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
@@ -11,6 +12,7 @@ from gateway.authority import Authority
 from gateway.cohorts.settings import FleetSettings
 from gateway.order.settings import OrderSettings
 
+_NO_ROUTE: Final = "no route knows this topic, or its device id is not 1 to 64 of A-Z a-z 0-9 _ -"
 _MILLISECONDS: Final = re.compile(r"(\d+(?:\.\d+)?)\s*ms")
 
 
@@ -56,3 +58,8 @@ class PipelineSettings:
     order: OrderSettings = field(default_factory=OrderSettings)
     authority: Authority = field(default_factory=Authority)
     fleet: FleetSettings = field(default_factory=FleetSettings)
+    misplaced: Callable[[str], str | None] = lambda _topic: None  # what is wrong with a topic that is nearly a device's
+
+    def why_unknown(self, topic: str) -> str:
+        """What is wrong with a topic that no route takes."""
+        return self.misplaced(topic) or _NO_ROUTE

@@ -1,5 +1,6 @@
 """What keeps readings from being stored, in words that say what to do."""
 
+import errno
 from typing import Final
 
 import psycopg
@@ -9,7 +10,8 @@ from gateway.database.session import has_no_room
 
 _FULL: Final = "the database's disk is full: nothing can be stored until there is space, then it goes on by itself"
 _NO_ROOM: Final = "the database has no connection left for us: raise max_connections, or end others'"
-_NO_SPACE: Final = "No space left on device"  # ENOSPC, in the server's words
+_NO_SPACE: Final = "No space left on device"
+"""ENOSPC in a server's words, where libpq tells no more than words: those of a connection that was refused."""
 
 WORDS: Final = (
     (errors.DiskFull, _FULL),
@@ -34,7 +36,7 @@ WORDS: Final = (
 
 def words_of(error: BaseException) -> str:
     """A sentence about an error of the database; none of its own words, which may hold data."""
-    if _NO_SPACE in str(error):
+    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or _NO_SPACE in str(error):
         return _FULL
     if has_no_room(error):
         return _NO_ROOM

@@ -127,13 +127,17 @@ async def _put_told(conn: Connection, statement: LiteralString, told: Sequence[E
 PUT_QUARANTINE: LiteralString = """
 INSERT INTO quarantine AS q (tenant_id, device_id, topic, codec, route, reason, detail, raw, digest,
                              first_received_at, last_received_at, seen, retained, counted_from)
-SELECT tenant_id, device_id, topic, codec, route, reason, detail, raw, digest, first_at, last_at, seen, retained,
-       counted_from
+SELECT tenant_id, device_id, topic, codec, route, reason, detail, raw, digest, first_at, last_at,
+       CASE WHEN came > 0 THEN came
+            WHEN EXISTS (SELECT FROM quarantine k WHERE (k.device_id, k.topic, k.digest)
+                                                      = (told.device_id, told.topic, told.digest)) THEN 0
+            ELSE 1 END, -- a part that a replay brought to light
+       retained, counted_from
 FROM unnest(%(tenant_ids)s::text[], %(device_ids)s::text[], %(topics)s::text[], %(codecs)s::text[],
             %(routes)s::smallint[], %(reasons)s::text[], %(details)s::text[], %(raws)s::bytea[], %(digests)s::bytea[],
-            %(first_at)s::timestamptz[], %(last_at)s::timestamptz[], %(seen)s::integer[],
+            %(first_at)s::timestamptz[], %(last_at)s::timestamptz[], %(came)s::integer[],
             %(retained)s::boolean[], %(counted_from)s::timestamptz[])
-     AS told (tenant_id, device_id, topic, codec, route, reason, detail, raw, digest, first_at, last_at, seen, retained,
+     AS told (tenant_id, device_id, topic, codec, route, reason, detail, raw, digest, first_at, last_at, came, retained,
               counted_from)
 ON CONFLICT ON CONSTRAINT quarantine_identity DO UPDATE
 SET seen = q.seen + excluded.seen, last_received_at = greatest(q.last_received_at, excluded.last_received_at),
@@ -143,15 +147,18 @@ SET seen = q.seen + excluded.seen, last_received_at = greatest(q.last_received_a
 
 
 async def put_quarantine(conn: Connection, refused: Sequence[QuarantineRow]) -> None:
-    """Keep what could not be stored; the same bytes on the same topic are kept once, and counted."""
+    """Keep what could not be stored; the same bytes on the same topic are kept once, and counted as often as they came.
+
+    What a replay has brought back did not come again.
+    """
     if not refused:
         return
     kept: dict[tuple[str, str, bytes], tuple[QuarantineRow, datetime, int]] = {}
     for row in refused:
         key = (row.device_id, row.topic, hashlib.sha256(row.raw).digest())
         first = kept.get(key)
-        seen = 1 if first is None else first[2] + 1
-        kept[key] = (row if first is None else first[0], datetime_of(row.received_us), seen)
+        came = (0 if first is None else first[2]) + (not row.is_replay)
+        kept[key] = (row if first is None else first[0], datetime_of(row.received_us), came)
     # In the order of their identity, so that two writers never wait for each other's rows in a circle.
     ordered = sorted(kept.items(), key=lambda item: item[0])
     rows = [row for _, (row, _, _) in ordered]
@@ -167,7 +174,7 @@ async def put_quarantine(conn: Connection, refused: Sequence[QuarantineRow]) -> 
         "digests": [digest for (_, _, digest), _ in ordered],
         "first_at": [datetime_of(row.received_us) for row in rows],
         "last_at": [last_at for _, (_, last_at, _) in ordered],
-        "seen": [seen for _, (_, _, seen) in ordered],
+        "came": [came for _, (_, _, came) in ordered],
         "retained": [row.retained for row in rows],
         "counted_from": [None if row.counted_from_us is None else datetime_of(row.counted_from_us) for row in rows],
     }

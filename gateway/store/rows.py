@@ -135,6 +135,7 @@ class QuarantineRow:
     packet: int
     retained: bool = False  # by a broker: nobody knows of when it is
     counted_from_us: int | None = None  # when its first reading without a time is, where that is settled
+    is_replay: bool = False  # it came from quarantine, not from its device
 
 
 class Fate(IntEnum):

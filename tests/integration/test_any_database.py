@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import cycle
 
 import pytest
 from psycopg import AsyncConnection
@@ -97,3 +98,31 @@ async def test_a_pooler_that_lends_sessions_by_the_transaction_is_refused_in_a_s
     found = await examine_database(load_settings(None, {"CARELOOP_DATABASE__URL": plain_database_url}))
     assert [finding.ok for finding in found] == [False]
     assert "pool_mode = session" in found[0].says
+
+
+@pytest.mark.parametrize("servers", [[11, 12, 13, 14], [11, 12], [11, 12, 12, 11, 11, 12, 12, 13]])
+async def test_a_busy_pooler_by_the_transaction_is_refused_too(
+    servers: list[int], plain_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its two connections met two servers when each was asked once, and it passed."""
+    lent = cycle(servers)
+
+    async def whichever_is_free(_: session.Connection) -> int:
+        await asyncio.sleep(0)
+        return next(lent)
+
+    monkeypatch.setattr(session, "server_process", whichever_is_free)
+    with pytest.raises(ConfigError, match="pool_mode = session"):
+        await session.require_own_sessions(plain_database_url)
+
+
+async def test_a_pooler_by_the_session_passes(plain_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    servers: dict[int, int] = {}
+
+    async def its_own(conn: session.Connection) -> int:
+        await asyncio.sleep(0)
+        return servers.setdefault(id(conn), -1 - len(servers))
+
+    monkeypatch.setattr(session, "server_process", its_own)
+    await session.require_own_sessions(plain_database_url)
+    assert len(servers) == 2

@@ -51,6 +51,20 @@ async def test_a_database_that_may_lose_commits_is_told(plain_database_url: str)
     assert others <= {"database durability", "database answers"}, found  # on a busy machine answers may take long
 
 
+async def test_an_embedded_timescaledb_that_was_never_provisioned_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was found wrong, and the gateway did not start."""
+    monkeypatch.setenv("CARELOOP_CACHE", str(tmp_path / "empty"))
+    environment = {"CARELOOP_DATABASE__EMBEDDED": "timescaledb", "CARELOOP_STATE__FOLDER": str(tmp_path / "state")}
+    found = by_name(await examine_database(load_settings(None, environment)))
+    assert not found["database"].ok
+    assert found["database"].says == "database.embedded = timescaledb, which is not on this machine"
+    assert "make provision" in found["database"].fix
+    environment["CARELOOP_DATABASE__EMBEDDED"] = "auto"
+    assert by_name(await examine_database(load_settings(None, environment)))["database"].ok
+
+
 async def test_a_database_without_our_schema_and_one_that_is_not_there_are_told(empty_database_url: str) -> None:
     found = await database(empty_database_url)
     assert not found["schema"].ok

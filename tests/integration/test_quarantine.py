@@ -6,7 +6,11 @@ import json
 import pytest
 
 from devices.errors import QuarantineReason
+from devices.ids import partition_of
 from devices.payloads import Bad, DecodedEvent, DecodedReading
+from devices.registry.model import Device
+from devices.registry.queries import register_device
+from gateway.doors.routes import RoutePattern, RouteRule, Routes
 from gateway.intake import Bunch, Route, Verdict
 from gateway.pipeline.settings import BatchSettings, IngestSettings, PipelineSettings
 from gateway.store.quarantine import Stage, Wanted, list_entries, request_replay
@@ -69,6 +73,16 @@ async def test_unknown_topics_and_devices_are_kept_too(database_url: str) -> Non
         QuarantineReason.UNKNOWN_TOPIC,
         QuarantineReason.UNKNOWN_DEVICE,
     ]
+
+
+async def test_a_topic_with_another_partition_says_which_it_should_have(plain_database_url: str) -> None:
+    pattern = RoutePattern.parse("devices/{partition}/{device_id}/telemetry")
+    routes = Routes([RouteRule(pattern, Route.TELEMETRY, "json", checks_partition=True)])
+    topic = "devices/x/k1/telemetry"
+    async with Rig(plain_database_url, settings=PipelineSettings(misplaced=routes.misplaced)).running() as rig:
+        (verdict,) = await rig.send(rig.packet("k1", reading(0, celsius=20), Route.UNKNOWN)._replace(topic=topic))
+    assert verdict.reason == QuarantineReason.UNKNOWN_TOPIC
+    assert verdict.detail == f"the level {{partition}} of this topic must be {partition_of('k1')} for k1"
 
 
 async def test_unknown_devices_are_registered_where_the_policy_says_so(database_url: str) -> None:
@@ -148,7 +162,25 @@ async def test_what_comes_in_again_after_a_replay_is_open_again(plain_database_u
         await rig.tell("k1", b"{")
         async with await rig.connect() as conn:
             await request_replay(conn, Wanted())
-        await rig.until_rows("SELECT outcome, seen FROM quarantine", [("quarantined", 2)])
+        await rig.until_rows("SELECT outcome, seen FROM quarantine", [("quarantined", 1)])
         await rig.tell("k1", b"{")
         rows = await rig.rows("SELECT outcome, seen, replay_requested_at FROM quarantine")
-    assert rows == [(None, 3, None)]
+    assert rows == [(None, 2, None)]
+
+
+async def test_what_a_replay_brings_back_again_is_not_seen_again(plain_database_url: str) -> None:
+    """Neither the message, nor the wrong part of it that the replay has brought to light."""
+    async with Rig(plain_database_url, settings=settings()).running() as rig:
+        whole = [reading(0, celsius=20), reading(1, celsius=500)]
+        await rig.tell("stranger", whole, whole)
+        async with await rig.connect() as conn:
+            await register_device(conn, "default", "stranger", "kettle", "add")
+        rig.directory.put(Device("stranger", "default", "kettle", None, partition_of("stranger")))
+        for _ in range(2):
+            async with await rig.connect() as conn:
+                await request_replay(conn, Wanted())
+            await rig.until_rows("SELECT count(*) FROM quarantine WHERE replay_requested_at IS NOT NULL", [(0,)])
+        rows = await rig.rows("SELECT reason, seen, outcome FROM quarantine ORDER BY quarantine_id")
+        stored = await rig.rows("SELECT celsius FROM reading_kettle")
+    assert rows == [("unknown_device", 2, "quarantined"), ("out_of_range", 1, "quarantined")]
+    assert stored == [(20.0,)]

@@ -77,6 +77,45 @@ def test_names_that_would_become_the_same_stay_different() -> None:
     assert found["c"] == 3.0
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "id",
+        "device_id",
+        "deviceId",
+        "DeviceID",
+        "deviceid",
+        "Meter/id",
+        "serial",
+        "SerialNumber",
+        "serial_no",
+        "sn",
+        "imei",
+        "IMEI",
+        "DevEUI",
+        "SSId",
+    ],
+)
+def test_an_id_made_of_digits_is_no_metric(name: str) -> None:
+    assert metrics(f'{{"{name}":"123456","watts":"7.5"}}') == {"watts": 7.5}
+
+
+def test_text_of_more_digits_than_are_measured_is_no_metric() -> None:
+    assert metrics('{"card":"89490200001234567890","energy":"1234567.123456789","total":"999999999999999"}') == {
+        "energy": 1234567.123456789,
+        "total": 999999999999999.0,
+    }
+
+
+@pytest.mark.parametrize("name", ["humid", "grid", "number", "Liquid", "valid_number", "id_count"])
+def test_a_number_in_text_under_any_other_name_is_one(name: str) -> None:
+    assert list(metrics(f'{{"{name}":"12"}}').values()) == [12.0]
+
+
+def test_a_number_that_is_no_text_is_a_metric_whatever_its_name() -> None:
+    assert metrics('{"id":12}') == {"id": 12.0}
+
+
 def test_the_firmware_is_told_by_its_name() -> None:
     found = one('{"StatusFWR":{"FwVersion":"14.2"},"x":1}')
     assert isinstance(found, DecodedReading)

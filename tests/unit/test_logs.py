@@ -10,6 +10,24 @@ from gateway.logs import configure_logs
 from gateway.settings import LogSettings
 
 
+def test_a_library_s_sentence_is_a_fact_and_no_name_of_an_event(capsys: pytest.CaptureFixture[str]) -> None:
+    before = structlog.get_config()
+    configure_logs(LogSettings.model_validate({"format": "json"}))
+    try:
+        logging.getLogger("psycopg.pool").warning("error connecting in %r: %s", "careloop", "no route")
+        said = json.loads(capsys.readouterr().err)
+        assert said.pop("timestamp")
+        assert said == {
+            "event": "library.said",
+            "level": "warning",
+            "library": "psycopg.pool",
+            "says": "error connecting in 'careloop': no route",
+        }
+    finally:
+        structlog.configure(**before)
+        logging.getLogger().handlers.clear()
+
+
 @pytest.mark.parametrize("kind", ["json", "console"])
 @pytest.mark.parametrize("foreign", [True, False])
 def test_a_traceback_shows_no_variables(kind: str, capsys: pytest.CaptureFixture[str], *, foreign: bool) -> None:

@@ -72,6 +72,37 @@ def test_one_wild_time_moves_nothing() -> None:
     assert estimate(received_s, ts_s).offset_s == pytest.approx(0.0, abs=5.0)
 
 
+NEVER_S = 253_402_214_400.0  # 9999-12-31, which programs write for "never"
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_a_made_up_time_is_no_clock_as_soon_as_another_comes(first: int) -> None:
+    received_s = every(300.0, 12)
+    ts_s = list(received_s)
+    ts_s[first] = NEVER_S
+    for messages in range(first + 2 if first == 0 else 1, len(ts_s) + 1):
+        clock = estimate(received_s[:messages], ts_s[:messages])
+        assert clock.offset_s == pytest.approx(0.0, abs=1.0), messages
+        assert clock.moved_at_s is None
+
+
+def test_a_made_up_time_alone_for_long_is_forgotten_with_the_first_plausible_one() -> None:
+    received_s = every(900.0, 6)
+    clock = estimate(received_s[:4], [NEVER_S + n * 900.0 for n in range(4)])
+    assert state_of(clock) == "ahead"
+    clock = estimate(received_s[:5], [*(NEVER_S + n * 900.0 for n in range(4)), received_s[4]])
+    assert (clock.offset_s, clock.moved_at_s) == (0.0, None)
+
+
+def test_many_devices_in_one_batch_keep_made_up_times_apart() -> None:
+    clocks = Clocks()
+    clocks.grow(3)
+    received_us = np.array([round(START_S * 1e6)] * 5)
+    ts_us = received_us + np.array([0, round(NEVER_S * 1e6), round(NEVER_S * 1e6), 0, 5_000_000])
+    clocks.take(np.array([0, 0, 1, 2, 2], np.intp), ts_us, received_us)
+    assert [clocks.view(slot).offset_s for slot in range(3)] == pytest.approx([0.0, NEVER_S, 5.0])
+
+
 def test_an_offline_day_moves_nothing() -> None:
     received_s = every(600.0, 50) + [START_S + 86_400.0 + n for n in range(144)]
     ts_s = every(600.0, 50 + 144)

@@ -119,6 +119,10 @@ async def test_a_silent_database_is_told_with_its_reason(error: Exception, says:
             "disk is full",
         ),
         (OSError(28, "No space left on device"), "disk is full"),
+        # of a server that speaks German: its code tells
+        (errors.DiskFull("konnte Datei nicht erweitern: Auf dem Gerät ist kein Speicherplatz mehr verfügbar"), "full"),
+        (OSError(28, "Auf dem Gerät ist kein Speicherplatz mehr verfügbar"), "disk is full"),
+        (errors.TooManyConnections("tut mir leid, schon zu viele Clients"), "raise max_connections"),
         (errors.ReadOnlySqlTransaction("x"), "read-only"),
         (errors.InsufficientPrivilege("x"), "may not write"),
         (errors.CannotConnectNow("x"), "starting up, shutting down or recovering"),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from devices.ids import partition_of
 from gateway.doors.routes import Match, RouteError, RoutePattern, RouteRule, Routes
 from gateway.intake import Route
 
@@ -46,6 +47,20 @@ def test_default_routes(topic: str, match: Match) -> None:
 )
 def test_further_routes_come_first(topic: str, match: Match) -> None:
     assert Routes(EXTRA).match(topic) == match
+
+
+def test_a_wrong_partition_is_told_as_one_and_of_the_device_that_it_is() -> None:
+    """It was told as a topic that no route knows, of a device named like the partition."""
+    pattern = RoutePattern.parse("devices/{partition}/{device_id}/telemetry")
+    routes = Routes([RouteRule(pattern, Route.TELEMETRY, "json", checks_partition=True)])
+    right = partition_of("d1")
+    assert routes.match(f"devices/{right}/d1/telemetry") == Match(Route.TELEMETRY, "d1", "json")
+    assert routes.misplaced(f"devices/{right}/d1/telemetry") is None
+    for wrong in (right + 1, "x"):
+        topic = f"devices/{wrong}/d1/telemetry"
+        assert routes.match(topic) == Match(Route.UNKNOWN, "d1", "")
+        assert routes.misplaced(topic) == f"the level {{partition}} of this topic must be {right} for d1"
+    assert routes.misplaced("devices/d1/other") is None
 
 
 def test_topic_filters_subscribe_to_every_route_once() -> None:
