@@ -134,6 +134,27 @@ class Counted(Wrapped):
         self.from_us = from_us
 
 
+class Gathered:
+    """The origins of packets that came by themselves, one for each: of a `Mixed` they are the origin together.
+
+    What came of many connections at about the same time goes through the pipeline as one piece, unless it has to be
+    taken apart. Each connection keeps its order, and is told of its own packets.
+    """
+
+    __slots__ = ("origins",)
+
+    keeps_order = True
+
+    def __init__(self, origins: Sequence[Origin]) -> None:
+        """`origins` has an entry for each packet of the piece, in their order."""
+        self.origins = origins
+
+    def settle(self, tokens: Sequence[int], verdicts: Sequence[Verdict]) -> None:
+        """Acknowledge all packets of the piece."""
+        for origin, token, verdict in zip(self.origins, tokens, verdicts, strict=True):
+            origin.settle([token], [verdict])
+
+
 def source_of(origin: Origin) -> Origin:
     """Where packets came from, whatever else is known of them."""
     return origin.origin if isinstance(origin, Wrapped) else origin
@@ -172,8 +193,9 @@ class Bunch(NamedTuple):
 class Mixed(NamedTuple):
     """PUBLISHes for several topics that one read brought one after the other, alike in all but that.
 
-    A broker sends the messages of its clients in turn: bunches of theirs would hold one packet each. The fields stand
-    where a bunch has them; every list has an entry for each packet.
+    A broker sends the messages of its clients in turn: bunches of theirs would hold one packet each. So would those of
+    devices at a door of ours that send a packet at a time; their origin is a `Gathered`. The fields stand where a bunch
+    has them; every list has an entry for each packet.
     """
 
     origin: Origin

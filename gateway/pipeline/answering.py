@@ -1,10 +1,10 @@
 """Tells the doors what became of a batch's packets, once it is committed."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from gateway.intake import Alike, Origin, Piece, Verdict
+from gateway.intake import Alike, Gathered, Origin, Piece, Verdict
 
 _SOON_S: Final = 0.01  # for when the next batch's readings are slow to get under way, or there are none
 
@@ -47,7 +47,7 @@ def settle(pieces: Sequence[Piece], verdicts: Sequence[Verdict]) -> None:
     told: dict[int, tuple[Origin, list[int], list[Verdict]]] = {}
     alike = verdicts.verdict if isinstance(verdicts, Alike) else None
     start = 0
-    for origin, _, _, _, _, _, tokens, _ in pieces:
+    for origin, tokens in _by_origin(pieces):
         entry = told.get(id(origin))
         if entry is None:
             entry = told[id(origin)] = (origin, [], [])
@@ -64,3 +64,12 @@ def settle(pieces: Sequence[Piece], verdicts: Sequence[Verdict]) -> None:
             failed = failed or error
     if failed is not None:
         raise failed
+
+
+def _by_origin(pieces: Iterable[Piece]) -> Iterator[tuple[Origin, Sequence[int]]]:
+    """The tokens of each piece with their origin; of what was gathered, each by itself."""
+    for origin, _, _, _, _, _, tokens, _ in pieces:
+        if isinstance(origin, Gathered):
+            yield from zip(origin.origins, zip(tokens, strict=True), strict=True)
+        else:
+            yield origin, tokens

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import overload
 
-from gateway.intake import Bunch, Mixed, Packet, Piece
+from gateway.intake import Bunch, Gathered, Mixed, Origin, Packet, Piece
 
 
 class Packets(Sequence[Packet]):
@@ -43,7 +43,7 @@ class Packets(Sequence[Packet]):
 def _packet(piece: Piece, place: int) -> Packet:
     is_mixed = isinstance(piece, Mixed)
     return Packet(
-        origin=piece.origin,
+        origin=origin_of(piece, place),
         token=piece.tokens[place],
         route=piece.route,
         device_id=piece.device_ids[place] if is_mixed else piece.device_id,
@@ -52,6 +52,12 @@ def _packet(piece: Piece, place: int) -> Packet:
         received_s=piece.received_s,
         codec=piece.codec,
     )
+
+
+def origin_of(piece: Piece, place: int) -> Origin:
+    """Where one of the packets came from."""
+    origin = piece.origin
+    return origin.origins[place] if isinstance(origin, Gathered) else origin
 
 
 def device_ids_of(pieces: Iterable[Piece]) -> set[str]:
@@ -67,14 +73,16 @@ def device_ids_of(pieces: Iterable[Piece]) -> set[str]:
 
 def one_of(mixed: Mixed, place: int) -> Bunch:
     """One of the packets, as a bunch of its own."""
-    origin, route, device_ids, topics, codec, received_s, tokens, payloads = mixed
-    one = slice(place, place + 1)
+    _, route, device_ids, topics, codec, received_s, tokens, payloads = mixed
+    one, origin = slice(place, place + 1), origin_of(mixed, place)
     return Bunch(origin, route, device_ids[place], topics[place], codec, received_s, tokens[one], payloads[one])
 
 
 def unmixed(mixed: Mixed) -> list[Bunch]:
     """The same packets in the same order, those that follow each other on one topic in one bunch."""
     origin, route, device_ids, topics, codec, received_s, tokens, payloads = mixed
+    if isinstance(origin, Gathered):
+        return [one_of(mixed, place) for place in range(len(tokens))]
     ends = [end for end in range(1, len(topics)) if topics[end] != topics[end - 1]]
     return [
         Bunch(origin, route, device_ids[at], topics[at], codec, received_s, tokens[at:end], payloads[at:end])

@@ -4,7 +4,7 @@ Each connection of the listen door has a lane of its own, and each device of a s
 every lane that has something, in rounds: a device in a storm fills what the others leave free and no more, and its
 backlog is spread over batches rather than filling some. Turns and batches are measured by what packets cost, not by
 their number (see `Costs`). A lane that cannot pay for its next packet saves its turns up (deficit round robin), and who
-has just come goes before those who have had a turn and wait for another. What comes mixed, of many devices, stays
+has just come goes before those who have had a turn and wait for another. What comes of many devices in one piece stays
 together and in the order of arrival as long as a batch can take everything or nobody has more waiting than a turn; else
 it goes into their lanes. Within a lane the order of arrival stands, which is the order per device for as long as it
 keeps to one connection. What is told in a dialect may be about several devices, one in need of the other: of a
@@ -13,17 +13,17 @@ subscription, it has one lane together.
 
 import asyncio
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from typing import Final
 
-from gateway.intake import Bunch, Mixed, Piece, Verdict, source_of
+from gateway.intake import Bunch, Gathered, Mixed, Piece, Verdict, source_of
 from gateway.pipeline.costs import LARGE, Costs
 from gateway.pipeline.packets import unmixed
 from gateway.pipeline.settings import BatchSettings
+from gateway.pipeline.whole import Whole
 
 _LOW_WATER: Final = 0.5  # of the bounds; below it the doors read again
 _BYTES_PER_READING: Final = 512  # bounds a batch of packets that each hold many readings
@@ -34,7 +34,6 @@ _NEWCOMERS: Final = 0.75
 """Of a batch: what is left to lanes that have had a turn already, however many others come anew."""
 _DEAR_SHARE: Final = 0.25
 """Of a batch: what devices may use together whose packets cost far more than they look, so that nobody waits long."""
-_FAR_MORE: Final = 4.0  # than each of the others has waiting
 _LOOK: Final = 0.25  # of a batch's age: how often it is looked whether many keep coming
 _MANY: Final = 100
 _AS_EVER: Final = 0.5  # of the pace so far
@@ -56,8 +55,8 @@ class PacketQueue:
         self._lanes: dict[_Key, _Lane] = {}  # never an empty one
         self._saved: dict[_Key, float] = {}  # of lanes that have had a turn and wait for another
         self._may_be_dear = False  # something that waits
-        self._mixed: list[Mixed] = []  # not in lanes yet, and later than whatever of their origins is
-        self._mixing: set[int] = set()  # whose it is
+        self._mixed = Whole()  # a broker's
+        self._gathered = Whole()  # of the listen door
         self._waiting_doors: list[Callable[[], None]] = []
         self._waiting_with_little: list[Callable[[], None]] = []
         self._when_worth_it: Callable[[], None] | None = None
@@ -71,15 +70,16 @@ class PacketQueue:
         """Append packets of one or several origins; False above the bounds."""
         for piece in pieces:
             if not isinstance(piece, Mixed):
-                if id(piece.origin) in self._mixing:
+                if self._mixed.has(piece.origin) or self._gathered.has(piece.origin):
                     self._spread()
                 self._append(piece)
+            elif isinstance(piece.origin, Gathered):
+                self._gathered.append(piece)
             elif piece.origin.keeps_order or piece.codec in self._in_order:
                 self._spread()
                 self._append_all(piece)
             else:
                 self._mixed.append(piece)
-                self._mixing.add(id(piece.origin))
             size = _bytes_of(piece)
             self.packets += len(piece.tokens)
             self.bytes += size
@@ -108,11 +108,9 @@ class PacketQueue:
             self._append(bunch)
 
     def _spread(self) -> None:
-        """Put what is mixed into lanes."""
-        mixed, self._mixed = self._mixed, []
-        self._mixing.clear()
-        for one in mixed:
-            self._append_all(one)
+        """Put what waits as it came into lanes."""
+        for mixed in (*self._gathered.take_all(), *self._mixed.take_all()):
+            self._append_all(mixed)
 
     @property
     def has_a_batch(self) -> bool:
@@ -132,7 +130,12 @@ class PacketQueue:
         Half a batch is: devices at a door of ours send no more until they are answered. Those of a broker do, so that
         there the batch is left to grow, and what a commit costs is shared by as many as may be.
         """
-        return self._batches >= (1.0 if self._mixed and not self._lanes else 0.5)
+        return self._batches >= (1.0 if self._is_of_brokers else 0.5)
+
+    @property
+    def _is_of_brokers(self) -> bool:
+        """Whether all that waits has come from brokers, which do not wait for an answer with their next messages."""
+        return bool(self._mixed) and not self._lanes and not self._gathered
 
     def when_worth_it(self, call: Callable[[], None] | None) -> None:
         """Call once, soon after so much waits that it is worth a batch; None takes that back."""
@@ -145,7 +148,7 @@ class PacketQueue:
 
     def waiting(self) -> Iterator[Piece]:
         """What waits, in no order."""
-        return chain(chain.from_iterable(self._lanes.values()), self._mixed)
+        return chain(chain.from_iterable(self._lanes.values()), self._gathered.pieces, self._mixed.pieces)
 
     def when_ready(self, resume: Callable[[], None], *, little: bool = False) -> None:
         """Call `resume` once there is room again, any at all for a `little`; at once, but not from within, when so."""
@@ -156,7 +159,7 @@ class PacketQueue:
 
     def oldest_received_s(self) -> float | None:
         """Receipt time of the oldest packet that waits, on the gateway's clock."""
-        first = chain((lane[0] for lane in self._lanes.values()), self._mixed[:1])
+        first = chain((lane[0] for lane in self._lanes.values()), self._gathered.pieces[:1], self._mixed.pieces[:1])
         return min((piece.received_s for piece in first), default=None)
 
     async def wait(self, timeout_s: float) -> bool:
@@ -168,7 +171,7 @@ class PacketQueue:
         before = self.packets
         while not await _is_set(self._ripe, look_s):
             came_per_s = (self.packets - before) / look_s if look_s else 0.0
-            if self._lanes or not self._mixed:
+            if not self._is_of_brokers:
                 break  # a device of the listen door waits itself
             if not is_worth_waiting(self.packets, came_per_s, self._age_s, self._settings.max_age):
                 break
@@ -189,11 +192,10 @@ class PacketQueue:
         room, room_bytes = self._settings.max_readings, self._settings.max_readings * _BYTES_PER_READING
         lanes = self._lanes
         if self.packets <= room and self.bytes <= room_bytes and not self._may_be_dear:
-            taken: list[Piece] = list(chain(chain.from_iterable(lanes.values()), self._mixed))
+            taken: list[Piece] = list(self.waiting())
             lanes.clear()
             self._saved.clear()
-            self._mixed.clear()
-            self._mixing.clear()
+            self._gathered, self._mixed = Whole(), Whole()
             self.packets = self.bytes = 0
         else:
             taken = [] if self._may_be_dear else self._take_first(room, room_bytes)
@@ -206,22 +208,21 @@ class PacketQueue:
         return taken
 
     def _take_first(self, room: int, room_bytes: int) -> list[Piece]:
-        """What is mixed, as it came, where nothing else waits and nobody has more waiting than a turn is."""
-        taken: list[Piece] = []
-        if self._lanes or _is_stormed(self._mixed):
-            return taken
-        for piece in self._mixed:
+        """What waits as it came, where nothing else waits and nobody has more waiting than a turn is."""
+        whole = self._gathered or self._mixed
+        if self._lanes or (self._gathered and self._mixed) or whole.is_stormed(_LEAST_TURN):
+            return []
+        taken = 0
+        for piece in whole.pieces:
             count, size = len(piece.tokens), _bytes_of(piece)
             if count > room or size > room_bytes:
                 break
-            taken.append(piece)
+            taken += 1
             room -= count
             room_bytes -= size
             self.packets -= count
             self.bytes -= size
-        self._mixed = self._mixed[len(taken) :]
-        self._mixing = {id(piece.origin) for piece in self._mixed}
-        return taken
+        return [*whole.take(taken)]
 
     def _take_turns(self, room: int, room_bytes: int) -> list[Piece]:
         lanes, saved = self._lanes, self._saved
@@ -292,7 +293,7 @@ class PacketQueue:
 
     def _settle_marks(self) -> None:
         self._since_s = asyncio.get_running_loop().time()
-        if not self._lanes and not self._mixed:
+        if not self._lanes and not self._gathered and not self._mixed:
             self._arrived.clear()
         if not self.has_a_batch:
             self._ripe.clear()
@@ -338,14 +339,6 @@ def is_worth_waiting(packets: int, came_per_s: float, age_s: float, max_age_s: f
     """
     is_young = age_s < _PATIENCE * max_age_s
     return is_young and packets >= _MANY and came_per_s * age_s > _AS_EVER * packets
-
-
-def _is_stormed(mixed: Sequence[Mixed]) -> bool:
-    """Whether a device has far more packets waiting than the others have, and more than a turn is."""
-    waiting = Counter(chain.from_iterable([piece.device_ids for piece in mixed]))
-    most = max(waiting.values(), default=0)
-    of_others = (waiting.total() - most) / max(len(waiting) - 1, 1)
-    return most > max(_LEAST_TURN, _FAR_MORE * of_others)
 
 
 def _bytes_of(piece: Piece) -> int:

@@ -9,8 +9,8 @@ from gateway.doors.listen.acknowledge import Acknowledgements
 from gateway.doors.listen.admit import Admission
 from gateway.doors.listen.commands import Commands
 from gateway.doors.listen.context import LARGEST_SHARE, DoorContext
-from gateway.doors.listen.flow import Flow
 from gateway.doors.listen.introduce import Introduction
+from gateway.doors.listen.short_way import ShortWay
 from gateway.doors.listen.subscriptions import Subscriptions
 from gateway.doors.listen.tls import certificate_names
 from gateway.doors.mqtt import write
@@ -27,7 +27,6 @@ from gateway.doors.mqtt.packets import (
     Violation,
     Will,
 )
-from gateway.doors.mqtt.stream import PacketStream
 from gateway.doors.reading import Hold, Reading
 from gateway.doors.routes import Match
 from gateway.intake import Alike, Bunch, Route, Verdict
@@ -45,14 +44,13 @@ class _State(Enum):
     CLOSED = "closed"
 
 
-class Connection(Flow):
+class Connection(ShortWay):
     """Takes a device's packets to the pipeline and its acknowledgements back; the `Origin` of those packets.
 
     There are many of them, and most are idle: what only some need is made when they need it.
     """
 
     __slots__ = (
-        "_acknowledgements",
         "_alive_s",
         "_commands",
         "_device_id",
@@ -60,14 +58,10 @@ class Connection(Flow):
         "_known",
         "_session_expiry_s",
         "_state",
-        "_stream",
         "_subscriptions",
         "_takes_words",
         "_transport",
-        "_unsettled_bytes",
-        "_version",
         "_will",
-        "_window",
         "credential_id",
         "network",
         "tick",
@@ -78,19 +72,14 @@ class Connection(Flow):
     def __init__(self, door: DoorContext, address: str, network: str, introduced: Callable[[], None]) -> None:
         """`introduced` is called once the device is in, or gone; `network` is whose limit the connection counts to."""
         super().__init__(door)
-        self._stream = PacketStream(door.settings.max_packet_bytes, door.cut)
         self._state = _State.ARRIVED
         self._introduction: Introduction | None = Introduction(door, self, address, introduced)
         self.network = network
         self.credential_id: int | None = None
         self.tick = 0
         self._known: dict[str, Match] = {}
-        self._acknowledgements = Acknowledgements(with_reasons=False)
-        self._window = door.settings.receive_maximum
-        self._unsettled_bytes = 0
         self._alive_s = 0.0  # 1.5 times the keep-alive; 0: none
         self._device_id = ""
-        self._version = 0
         self._takes_words = True
         self._will: Will | None = None
         self._session_expiry_s = 0
@@ -117,8 +106,11 @@ class Connection(Flow):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the device."""
+        if self._plain is not None and self.take_single(self._plain, data):
+            return
         if self._state is _State.CLOSING:
             return
+        self.hand_on_single()
         packets = self._stream.feed(data)
         if not packets:
             return
@@ -205,6 +197,9 @@ class Connection(Flow):
         self._submit(bunches)
         if self._acknowledgements.unacknowledged > self._window and self._version == MQTT_5:
             self._violate(Violation(ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, f"more than {self._window} unacknowledged"))
+
+        if len(packets) == 1 and len(bunches) == 1:
+            self.get_used_to(bunches[0])
 
     def _match(self, topic: str) -> Match | None:
         """What a topic seen for the first time carries; None when this device may not publish there."""
@@ -368,6 +363,7 @@ class Connection(Flow):
         if self._state is not _State.OPEN:
             return
         self._state = _State.CLOSING
+        self.end_short_way()
         self._door.roll.leave(self._device_id, self)
         self.forget_kept()
         will, self._will = self._will, None

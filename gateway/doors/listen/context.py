@@ -10,6 +10,7 @@ from devices.clock import Clock
 from gateway.doors.listen.counters import ListenCounters
 from gateway.doors.listen.login import Logins
 from gateway.doors.listen.reach import Reach
+from gateway.doors.listen.singles import Singles
 from gateway.doors.listen.throttle import FailedLogins
 from gateway.doors.listen.wheel import Timed, Wheel
 from gateway.doors.mqtt.codes import ReasonCode
@@ -216,6 +217,11 @@ class DoorContext:
     new_client_id: Callable[[], str] = lambda: "careloop"
     courier: Courier = field(default_factory=NoCourier)
     cut: CutRuns | None = field(default_factory=load_cutter_of_runs)
+    singles: Singles = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Have what comes singly gathered."""
+        self.singles = Singles(self.intake, self.valve, self.clock, self.counters)
 
     def arrived(self, connection: Seated) -> None:
         """A socket was opened."""

@@ -45,9 +45,14 @@ class Flow(asyncio.Protocol):
             self._kept = (*self._kept, *bunches)
             self.hold(Hold.INTAKE)
             valve.wait(self._seated, bunches)
-        elif not self._door.intake.submit(bunches) and self.is_open:
+        elif not self._door.intake.submit(bunches):
+            self.wait_for_room()
+
+    def wait_for_room(self) -> None:
+        """Read no more until the pipeline has room."""
+        if self.is_open:
             self.hold(Hold.INTAKE)
-            valve.wait(self._seated)
+            self._door.valve.wait(self._seated)
 
     def go_on(self) -> None:
         """The pipeline has room: hand on what was kept, and read on."""

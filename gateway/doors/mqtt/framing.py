@@ -50,6 +50,11 @@ class Framing(Generic[Other]):
         self._topics: dict[bytes, str] = {}
         self._dead = False
 
+    @property
+    def is_between(self) -> bool:
+        """Whether what was read last ended with a whole packet."""
+        return not self._held
+
     def feed(self, data: bytes) -> list[Publishes | Violation | Other]:
         """The packets that are complete now, in order."""
         if self._dead:

@@ -10,6 +10,7 @@ PINGRESP: Final = bytes([PacketType.PINGRESP << 4, 0])
 _LONGEST_REASON: Final = 240
 _ROOM_FOR_WORDS: Final = 256
 _PUBACK_WORD: Final = 0x4002
+_PUBACK_HEAD: Final = _PUBACK_WORD.to_bytes(2, "big")
 
 
 def variable(value: int) -> bytes:
@@ -89,6 +90,8 @@ def connack_refusal(version: int, code: ReasonCode, reason: str = "") -> bytes:
 
 def pubacks(packet_ids: Sequence[int]) -> bytes:
     """One PUBACK for each packet identifier, in order, as one piece."""
+    if len(packet_ids) == 1:
+        return _PUBACK_HEAD + packet_ids[0].to_bytes(2, "big")
     words = [_PUBACK_WORD] * (2 * len(packet_ids))
     words[1::2] = packet_ids
     return struct.pack(f">{len(words)}H", *words)

@@ -1,0 +1,54 @@
+"""Pieces of many devices that wait as they came, as long as nobody has to be held back for the others' sake."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from itertools import chain
+from typing import Final
+
+from gateway.intake import Gathered, Mixed, Origin
+
+_FAR_MORE: Final = 4.0  # than each of the others has waiting
+
+
+class Whole:
+    """In the order of arrival; not in lanes yet, and later than whatever of their origins is."""
+
+    __slots__ = ("_origins", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: list[Mixed] = []
+        self._origins: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self.pieces)
+
+    def append(self, piece: Mixed) -> None:
+        """Put a piece behind the others."""
+        self.pieces.append(piece)
+        self._origins.update(_identities(piece))
+
+    def has(self, origin: Origin) -> bool:
+        """Whether any of it may be an origin's."""
+        return id(origin) in self._origins
+
+    def take_all(self) -> Sequence[Mixed]:
+        """All pieces, which are gone from here then."""
+        return self.take(len(self.pieces))
+
+    def take(self, count: int) -> Sequence[Mixed]:
+        """The first pieces, which are gone from here then."""
+        taken, self.pieces = self.pieces[:count], self.pieces[count:]
+        self._origins = set(chain.from_iterable(map(_identities, self.pieces)))
+        return taken
+
+    def is_stormed(self, least: int) -> bool:
+        """Whether a device has far more packets waiting than the others have, and more than a turn is, the `least`."""
+        waiting = Counter(chain.from_iterable([piece.device_ids for piece in self.pieces]))
+        most = max(waiting.values(), default=0)
+        of_others = (waiting.total() - most) / max(len(waiting) - 1, 1)
+        return most > max(least, _FAR_MORE * of_others)
+
+
+def _identities(piece: Mixed) -> Collection[int]:
+    origin = piece.origin
+    return set(map(id, origin.origins)) if isinstance(origin, Gathered) else (id(origin),)
