@@ -1,6 +1,6 @@
 """Why something was done or left undone, in words, from what is stored and nothing else."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -11,6 +11,7 @@ from crm_sync.playbooks.shown import ActionView
 from crm_sync.policy.model import Gate, Outcome, Reason
 from crm_sync.policy.shown import DecisionView, StepView
 from crm_sync.queries import CaseView, EndpointView, TransitionView, WordView
+from crm_sync.trust.budget import Verdict
 from devices.clock import to_datetime
 
 HOUR_S: Final = 3600.0
@@ -214,15 +215,19 @@ def _again(decision: DecisionView) -> str:
 
 
 def _because(decision: DecisionView) -> str:
-    return because(decision, WORDS)
+    return because(decision, str)
 
 
-def because(decision: DecisionView, words: Mapping[Reason, str]) -> str:
-    """Why a gate said no, or not yet, with what it looked at; `words` are `WORDS`, in any language."""
+def because(decision: DecisionView, say: Callable[[str], str]) -> str:
+    """Why a gate said no, or not yet, with what it looked at; `say` puts a clause into the reader's language."""
     if decision.reason is None:
         return "no reason was kept"
-    clause = words.get(Reason(decision.reason))
-    return _plain(decision.reason) if clause is None else clause.format_map(_Inputs(decision.inputs))
+    clause = WORDS.get(Reason(decision.reason))
+    if decision.reason == Reason.BUDGET and "belief" in decision.inputs:
+        verdict = str(decision.inputs.get("verdict"))
+        is_by_outcomes = verdict == Verdict.BAR and "by_outcomes" in decision.inputs
+        clause = OF_THE_BUDGET.get("outcomes" if is_by_outcomes else verdict, clause)
+    return _plain(decision.reason) if clause is None else say(clause).format_map(_Inputs(decision.inputs))
 
 
 class _Inputs(dict[str, object]):
@@ -234,6 +239,10 @@ class _Inputs(dict[str, object]):
             seconds = inputs.get(name)
             if isinstance(seconds, int | float):
                 self[name.removesuffix("_s")] = f"{seconds / HOUR_S:.1f} h"
+        for name in ("belief", "needed_belief", "by_outcomes"):
+            share = inputs.get(name)
+            if isinstance(share, int | float):
+                self[name] = f"{100 * share:.3g} %"
 
     def __missing__(self, name: str) -> str:
         return f"unknown {_plain(name)}"
@@ -275,6 +284,22 @@ WORDS: Final[Mapping[Reason, str]] = {
     Reason.EXPIRED: "it waited for {waited_h} h, and what was decided then may not hold any more",
 }
 """Each reason as a clause; in braces what the gate looked at."""
+
+OF_THE_BUDGET: Final[Mapping[str, str]] = {
+    Verdict.BELIEF: (
+        "it was likely to be true to {belief}, where a case needs {needed_belief} however much room there is"
+    ),
+    Verdict.BAR: (
+        "it was likely to be true to {belief}, where a case of its watch needs {needed_belief} since it was wrong"
+    ),
+    Verdict.CAP: "it was likely to be true to {belief}, and what was left of the day's cases needed {needed_belief}",
+    Verdict.ALLOWANCE: "it was likely to be true to {belief}, and the false cases that are granted were used up",
+    Verdict.SHARE: "it was likely to be true to {belief}, and too large a share of the cases would have been false",
+    "outcomes": (
+        "its watch was right too rarely: to {by_outcomes} by what was said of its cases; one needs {needed_belief}"
+    ),
+}
+"""What the budget of false cases said to it, in the words of its verdict."""
 
 
 def _plain(word: str) -> str:

@@ -1,5 +1,6 @@
 """What is asked before an alarm becomes a case: may its watch open cases by itself, and does the budget have room?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from crm_sync.policy.model import Gate, GateAnswer, Outcome, Reason
@@ -7,7 +8,7 @@ from crm_sync.together import together
 from crm_sync.trust import budget_queries, queries
 from crm_sync.trust.bar import bar_now
 from crm_sync.trust.belief import Belief, Cell, believe, by_outcomes, tail_of
-from crm_sync.trust.budget import Accounts, Exemption, Ruling, Verdict, book, pass_time, rule
+from crm_sync.trust.budget import Accounts, Exemption, Verdict, book, pass_time, rule
 from crm_sync.trust.budget_queries import Budget
 from crm_sync.trust.history import less, own_cell
 from crm_sync.trust.queries import Connection, Episode, Standing, WatchKey
@@ -74,7 +75,14 @@ async def find_room(conn: Connection, rules: TrustRules, question: Question, now
     belief = weigh(settings, Known(standing, episode, cells), question.started_at_s, now_s)
     ruling = rule(accounts, settings, belief, bar, critical=question.critical, exempt=exempt)
     cost = belief.cost if exempt is None else 1.0 - exempt.belief
-    return Room(_answer(ruling, belief, bar, episode), cost, accounts, budget)
+    inputs = {
+        **ruling.as_inputs(),
+        **belief.as_inputs(),
+        **({} if exempt is None else {"by_outcomes": round(exempt.belief, 4)}),
+        "bar": round(bar, 4),
+        "score": None if episode is None else round(episode.score, 4),
+    }
+    return Room(_answer(ruling.verdict, inputs), cost, accounts, budget)
 
 
 def exemption(settings: BudgetSettings, devices: int, cells: list[Cell], *, stated: bool) -> Exemption | None:
@@ -112,10 +120,8 @@ def _is_forgotten(episode: Episode, standing: Standing | None) -> bool:
     return standing is not None and episode.placed_at_s < standing.changed_at_s
 
 
-def _answer(ruling: Ruling, belief: Belief, bar: float, episode: Episode | None) -> GateAnswer:
-    score = None if episode is None else round(episode.score, 4)
-    inputs = {**ruling.as_inputs(), **belief.as_inputs(), "bar": round(bar, 4), "score": score}
-    if ruling.verdict.passes:
+def _answer(verdict: Verdict, inputs: Mapping[str, object]) -> GateAnswer:
+    if verdict.passes:
         return GateAnswer(Gate.BUDGET, Outcome.ALLOW, None, inputs)
     return GateAnswer(Gate.BUDGET, Outcome.REFUSE, Reason.BUDGET, inputs)
 

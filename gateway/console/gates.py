@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
-from crm_sync.explain import WORDS, because
+from crm_sync.explain import because
 from crm_sync.policy.model import Gate, Outcome
 from crm_sync.policy.shown import DecisionView
 from gateway.console.show import Shown
@@ -53,8 +53,7 @@ def gated(decision: DecisionView, shown: Shown) -> Gated:
     looked = say_inputs(decision.inputs, shown)
     if decision.outcome == Outcome.ALLOW:
         return Gated(decision.gate, decision.outcome, about, words.say(ALLOWED.get(decision.gate, "")), looked)
-    clauses = {reason: words.say(clause) for reason, clause in WORDS.items()}
-    return Gated(decision.gate, decision.outcome, about, because(decision, clauses), looked)
+    return Gated(decision.gate, decision.outcome, about, because(decision, words.say), looked)
 
 
 def say_inputs(inputs: Mapping[str, object], shown: Shown) -> str:

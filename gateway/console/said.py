@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from crm_sync.explain import WORDS, because
+from crm_sync.explain import because
 from crm_sync.owners.standing import Standing
 from crm_sync.policy.model import Outcome
 from crm_sync.policy.shown import DecisionView, StepView
@@ -99,7 +99,7 @@ def _refused(decision: DecisionView, shown: Shown) -> str:
     words = shown.words
     why = words.say("no reason was kept")
     if decision.reason is not None:
-        why = because(decision, {reason: words.say(clause) for reason, clause in WORDS.items()})
+        why = because(decision, words.say)
     if decision.until_at is None:
         return why
     return f"{why}; {words.say('would be allowed again from {at}', at=_instant(decision.until_at, shown))}"

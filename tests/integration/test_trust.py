@@ -8,8 +8,10 @@ import structlog
 
 from crm_sync.cases import by_hand, proposals
 from crm_sync.cases.notices import take_notice
+from crm_sync.explain import explain_owner
 from crm_sync.inbox import AlarmNotice
 from crm_sync.keeping import Keeper, Kept
+from crm_sync.policy.shown import list_decisions
 from crm_sync.trust import queries
 from crm_sync.trust.queries import ModeSet, WatchKey
 from crm_sync.trust.rules import TrustRules
@@ -161,6 +163,10 @@ async def test_what_does_not_fit_the_budget_is_kept_and_opens_when_there_is_room
     (decision,) = await world.rows("SELECT inputs FROM decision WHERE gate = 'budget' AND device_id = 'cm-2'")
     assert decision["inputs"]["verdict"] == "belief"
     assert decision["inputs"]["alike"] == {"right": 0.0, "wrong": 1.0, "unknown": 0.0}
+    async with world.pool.connection() as conn:
+        told = explain_owner("own-2", await list_decisions(conn, "default", owner_ref="own-2"), []).answer
+    likely = f"{100 * decision['inputs']['belief']:.3g} %"
+    assert f"likely to be true to {likely}, where a case needs 20 % however much room there is" in told
     assert (await keep(world)).again == 0
     await world.deliver()
     await world.call_back(status="resolved", outcome="true")

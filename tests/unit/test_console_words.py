@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment, nodes
 
+from crm_sync.explain import OF_THE_BUDGET
 from crm_sync.explain import WORDS as REFUSALS
 from crm_sync.model import Resolution
 from crm_sync.playbooks.model import Why
@@ -71,6 +72,7 @@ def closed_words() -> Iterator[str]:
     yield from (words for _, words in TROUBLES_OF_THE_DATABASE)
     yield from HOW_PARTS_ARE
     yield from REFUSALS.values()
+    yield from OF_THE_BUDGET.values()
     yield from REFUSALS_OF_PEOPLE.values()
     yield from ALLOWED.values()
 

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from crm_sync.explain import WORDS, explain_owner
+from crm_sync.explain import OF_THE_BUDGET, WORDS, explain_owner
 from crm_sync.policy.model import Reason
 from crm_sync.policy.shown import DecisionView
+from crm_sync.trust.budget import Verdict
 
 AT = datetime(2026, 3, 3, 22, tzinfo=UTC)
 
@@ -43,7 +44,27 @@ def test_a_person_about_whom_nothing_was_decided_is_told_so() -> None:
 
 
 def test_words_name_only_what_can_be_filled_in() -> None:
-    for words in WORDS.values():
+    for words in (*WORDS.values(), *OF_THE_BUDGET.values()):
         assert all(
             name and name.isidentifier() for _, name, _, _ in string.Formatter().parse(words) if name is not None
         )
+
+
+@pytest.mark.parametrize("verdict", [each for each in Verdict if not each.passes])
+def test_each_no_of_the_budget_is_told_with_how_likely_it_was(verdict: Verdict) -> None:
+    told = refusal(Reason.BUDGET, verdict=str(verdict), belief=0.1634, needed_belief=0.25)
+    assert "true to 16.3 %" in explain_owner("own-1", [told], []).answer
+
+
+def test_what_the_least_belief_held_back_is_told_with_the_least() -> None:
+    told = refusal(Reason.BUDGET, verdict="belief", belief=0.16, needed_belief=0.2)
+    assert "to 16 %, where a case needs 20 % however much room" in explain_owner("own-1", [told], []).answer
+
+
+@pytest.mark.parametrize(
+    ("verdict", "says"), [("bar", "its watch was right too rarely: to 20 %"), ("cap", "true to 90 %")]
+)
+def test_what_only_outcomes_were_asked_of_is_told_by_them(verdict: str, says: str) -> None:
+    """A limit that somebody has set is not weighed, and neither is a small fleet: its belief holds nothing back."""
+    told = refusal(Reason.BUDGET, verdict=verdict, belief=0.9, needed_belief=0.25, by_outcomes=0.2)
+    assert says in explain_owner("own-1", [told], []).answer
