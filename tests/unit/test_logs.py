@@ -28,6 +28,34 @@ def test_a_library_s_sentence_is_a_fact_and_no_name_of_an_event(capsys: pytest.C
         logging.getLogger().handlers.clear()
 
 
+def test_a_library_that_says_one_thing_again_and_again_is_written_once_a_minute(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """While the database was away, the pool of connections filled the log."""
+    before, now_s = structlog.get_config(), [1000.0]
+    configure_logs(LogSettings.model_validate({"format": "json"}), lambda: now_s[0])
+    try:
+        pool = logging.getLogger("psycopg.pool")
+        for attempt in range(121):
+            pool.warning("error connecting: %s", attempt)
+            now_s[0] += 1.0
+        pool.warning("something else")
+        pool.error("failed")
+        pool.error("failed")
+        said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    finally:
+        structlog.configure(**before)
+        logging.getLogger().handlers.clear()
+    assert [(line["says"], line.get("left_out")) for line in said] == [
+        ("error connecting: 0", None),
+        ("error connecting: 60", 59),
+        ("error connecting: 120", 59),
+        ("something else", None),
+        ("failed", None),
+        ("failed", None),
+    ]
+
+
 @pytest.mark.parametrize("kind", ["json", "console"])
 @pytest.mark.parametrize("foreign", [True, False])
 def test_a_traceback_shows_no_variables(kind: str, capsys: pytest.CaptureFixture[str], *, foreign: bool) -> None:
