@@ -16,14 +16,18 @@ Numbered = Sequence[tuple[int, bytes]]
 """Lines with their numbers, without their ends."""
 
 SEPARATORS: Final = ",;\t|"
+CYCLES: Final = ("cycle", "cycles", "cycle_number", "time_cycle", "time_cycles", "time_in_cycles")
 TIMES: Final = (
     *("timestamp", "datetime", "date_time", "time", "ts", "date"),
-    *("zeitstempel", "zeit", "datum", "epoch", "unix", "cycle", "cycles", "time_cycles", "time_in_cycles"),
+    *("zeitstempel", "zeit", "datum", "epoch", "unix", *CYCLES),
 )
 DEVICES: Final = (
     *("device", "device_id", "deviceid", "machine", "machine_id", "machineid"),
-    *("unit", "unit_id", "unit_number", "unit_nr", "engine_id", "asset", "asset_id", "serial"),
+    *("unit", "unit_id", "unit_number", "unitnumber", "unit_nr", "unit_no", "asset", "asset_id", "serial"),
+    *("engine", "engine_id", "engine_number", "engine_nr", "engine_no"),
 )
+COUNTED: Final = "id"
+"""What a table whose time is a number of cycles calls its machines, too; elsewhere it may count rows."""
 SINGLE: Final = ("timestamp", "value")
 """A table with these two is one series, whatever else it holds."""
 LABELS: Final = frozenset(
@@ -129,7 +133,7 @@ class Table:
         return True
 
     def _find_columns(self, number: int, text: str) -> Columns:
-        names = [name.lower() for name in self.header]
+        names = [_plain(name) for name in self.header]
         if self._asked.time is None and self._asked.device is None and set(SINGLE) <= set(names):
             if whose := [self.header[at] for at, name in enumerate(names) if name in DEVICES]:
                 self._notes.append(f"all rows are one series; `--device {whose[0]}` makes one of each {whose[0]!r}")
@@ -140,7 +144,8 @@ class Table:
                 "columns",
                 f"line {number}: no column is called timestamp or time, which `--time` can name; not {text!r}",
             )
-        device = self._find(self._asked.device, DEVICES, names)
+        devices = (*DEVICES, COUNTED) if names[time] in CYCLES else DEVICES
+        device = self._find(self._asked.device, devices, names)
         metrics = [at for at, name in enumerate(names) if at not in {time, device} and name not in LABELS and name]
         if not metrics:
             raise CareloopError("columns", f"line {number}: no column besides the time {self.header[time]!r}: {text!r}")
@@ -154,9 +159,10 @@ class Table:
 
     def _find(self, asked: str | None, usual: Sequence[str], names: Sequence[str]) -> int | None:
         if asked is not None:
-            if asked.lower() not in names:
+            called = [name.lower() for name in self.header]
+            if asked.lower() not in called:
                 raise CareloopError("columns", f"no column {asked!r}; there are {', '.join(self.header)}")
-            return names.index(asked.lower())
+            return called.index(asked.lower())
         found = [names.index(name) for name in usual if name in names]
         return found[0] if found else None
 
@@ -216,6 +222,11 @@ class Table:
         if not math.isfinite(number):
             raise BadLine(f"value {text!r} is not a number")
         return number
+
+
+def _plain(name: str) -> str:
+    """A column's name as names are compared: `Unit Number` and `time (cycles)` are `unit_number` and `time_cycles`."""
+    return re.sub(r"[\s()\-,]+", "_", name.lower()).strip("_") or name.lower()
 
 
 def device_of(path: PurePath) -> str:

@@ -132,6 +132,21 @@ def test_columns_may_be_named_and_must_be_there() -> None:
             rows_of(text, asked)
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["id,cycle", "engine,time", "Unit Number,Time (cycles)", "unitNumber,cycle_number", "ENGINE-ID,time_in_cycles"],
+)
+def test_machines_of_a_table_are_told_apart_however_it_calls_them(header: str) -> None:
+    rows, notes = rows_of(f"{header},s1\n1,1,5\n2,1,6\n")
+    assert [(row.line.device, row.line.metrics) for row in rows if row.line] == [("1", {"s1": 5.0}), ("2", {"s1": 6.0})]
+    assert f"judged of each {header.split(',', maxsplit=1)[0]!r}" in notes[0]
+
+
+def test_an_id_beside_a_clock_may_number_the_rows() -> None:
+    rows, _ = rows_of("id,time,s1\n1,2026-01-01,5\n2,2026-01-02,6\n")
+    assert {row.line.device for row in rows if row.line} == {"m"}
+
+
 def test_a_cell_that_is_no_time_decides_nothing() -> None:
     instants = Instants()
     for text in ("nan", "inf"):
