@@ -37,6 +37,7 @@ TELLING: Final = 4.0  # nats that make an absence one
 DOUBTFUL: Final = 0.5  # bars: nothing is learnt from an absence beyond
 NAMED: Final = 3
 LATELY_S: Final = 2 * HOUR_S
+LASTING_S: Final = 9 * HOUR_S  # where nobody said how long
 TALLIES: Final = ("lacked", "unheard", "counted")
 
 SETTLED: Final = 4.0  # repetitions more than at all other values together: the series rests at this one
@@ -74,7 +75,8 @@ def judge_company(state: Rows, parts: Parts, batch: Batch) -> Findings:
         rows, owner = parts.rows.at(chosen), parts.owner[chosen]
         hour = np.floor(batch.ts_s / HOUR_S)[owner]
         ratio, gone_s, met = _follow(rows, owner, (since_s, hour, most[owner]))
-        lasts = batch.ts_s[owner] - gone_s >= np.broadcast_to(batch.parameter("lasting"), count)[owner]
+        told_s = np.broadcast_to(batch.parameter("lasting"), count)[owner]
+        lasts = batch.ts_s[owner] - gone_s >= np.where(np.isnan(told_s), LASTING_S, told_s)
         np.maximum.at(nats, owner, ratio)
         wrong = (ratio > 1.0) & lasts & met
         missed[owner[wrong]] = True  # told at an hour in which it is missed, not in the night after

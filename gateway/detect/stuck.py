@@ -2,8 +2,9 @@
 
 How likely a run of identical values is, is told by how often this series repeats itself: what is measured finely hardly
 ever does, a coarse gauge often. A run must be unlikelier than chance, last, and be longer than every run before it, by
-a margin. Zeros are no run (a thing that is not used), and neither is what hardly ever falls (a counter at rest) or
-repeats itself most of the time (a state).
+a margin. It lasts when hours have passed; of what is read each second or minute, when it has come to many readings.
+Zeros are no run (a thing that is not used), and neither is what hardly ever falls (a counter at rest) or repeats itself
+most of the time (a state).
 
 Many series have a value at which they rest: the calories of a body that lies still, sixty minutes of sitting in an
 hour. It is found as the value that has most of the repetitions. A run at it says little, and is judged by the runs at
@@ -20,7 +21,7 @@ import numpy as np
 
 from devices.profiles.model import Metric
 from gateway.detect.arrays import Floats, Indices, Mask
-from gateway.detect.company import COMPANY_FIELDS, SETTLED, explain_company, judge_company
+from gateway.detect.company import COMPANY_FIELDS, LASTING_S, SETTLED, explain_company, judge_company
 from gateway.detect.detector import Batch, Findings, Moment, Parameter, Part, Parts, Words
 from gateway.detect.episodes import Phase
 from gateway.detect.exact import exp2_of, log_of
@@ -44,6 +45,8 @@ TELLING: Final = 2.0  # repetitions that make a run one
 MOST_RESTED: Final = 500.0  # that are counted, so that another value can take its place
 PATIENCE: Final = 10.0  # times as long a run at that value, or one that goes with others' rest
 AS_LONG: Final = 0.5  # of a run: another that is not as long is none
+MANY: Final = 60.0  # repetitions that are as good as hours, where they come fast,…
+MANY_BARS: Final = 3.0  # …and are so much unlikelier
 LATELY_S: Final = 3 * 3600.0  # metrics that were heard of within this time tell how a device is
 REST_MARGIN: Final = 2.0  # over the longest run at it so far
 
@@ -74,7 +77,7 @@ class Stuck:
     parameters: Sequence[Parameter] = (
         Parameter("unlikely", default=20.0, minimum=1.0),  # nats
         Parameter("times", default=10.0, minimum=2.0),  # least repetitions
-        Parameter("lasting", default=9 * 3600.0, minimum=0.0, span=True),
+        Parameter("lasting", minimum=0.0, span=True),  # else nine hours, or many readings
         Parameter("kind", minimum=0.0, maximum=4.0),  # a LearntKind; else it is learnt
     )
     evidence_points: Final = 0
@@ -122,9 +125,9 @@ class Stuck:
             bar = _bar(some, repeats[touched], told_of, rests[touched])
             ended = run[touched], last[touched], rests[touched]
             began_s[touched] = _follow(some, batch.ts_s[touched], ended, bar)
-            lasts = batch.ts_s[touched] - began_s[touched] >= _at(batch, "lasting", touched)
             usual = (repeats[touched] > MOST_SHARE) | (falls[touched] < FEW_FALLS)
             length = some["run"].astype(np.float64)
+            lasts = _lasts(_at(batch, "lasting", touched), batch.ts_s[touched] - began_s[touched], length, bar)
             wrong = (length >= bar) & lasts & ~usual
             is_up = some["phase"] >= Phase.ACTIVE  # its own alarm, not the device's
             new = np.flatnonzero(wrong & ~is_up & ~rests[touched])
@@ -163,6 +166,12 @@ class Stuck:
 
 def _at(batch: Batch, name: str, chosen: Indices) -> Floats:
     return np.broadcast_to(batch.parameter(name), len(batch.ts_s))[chosen]
+
+
+def _lasts(told_s: Floats, span_s: Floats, length: Floats, bar: Floats) -> Mask:
+    """Which runs have gone on for long enough: for as long as was told, else for hours, or for many readings."""
+    many: Mask = np.isnan(told_s) & (length >= MANY) & (length >= MANY_BARS * bar)
+    return many | (span_s >= np.where(np.isnan(told_s), LASTING_S, told_s))
 
 
 def _bar(state: Rows, repeats: Floats, told: tuple[Floats, Floats], rests: Mask) -> Floats:

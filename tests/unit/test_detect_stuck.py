@@ -32,6 +32,31 @@ def test_a_frozen_sensor_is_told_within_half_a_day() -> None:
     assert "readings on end" in changes[0].explanation.text
 
 
+@pytest.mark.parametrize("every_s", [1.0, 60.0])
+def test_a_sensor_that_is_read_often_is_told_within_sixty_odd_readings(every_s: float) -> None:
+    values = pulse(600)
+    values[400:] = values[399]
+    profile = profile_of({"name": "watch", "detector": "stuck"})
+    changes = judge(engine_for(profile), profile, START_S + every_s * np.arange(600), values)
+    assert [change.event for change in changes if change.event != "updated"] == ["raised"]
+    assert 55 <= (changes[0].ts_s - START_S) / every_s - 400 <= 70
+
+
+def test_how_long_a_profile_says_it_must_last_goes_for_readings_of_each_second_too() -> None:
+    values = pulse(600)
+    values[400:] = values[399]
+    profile = profile_of({"name": "watch", "detector": "stuck", "parameters": {"lasting": "3m"}})
+    changes = judge(engine_for(profile), profile, START_S + np.arange(600), values)
+    assert 180 <= changes[0].ts_s - START_S - 400 <= 182
+
+
+def test_a_coarse_sensor_that_is_read_often_must_stand_for_longer() -> None:
+    values = np.round(pulse(2000) / 12)
+    values[1900:] = values[1899]
+    profile = profile_of({"name": "watch", "detector": "stuck"})
+    assert judge(engine_for(profile), profile, START_S + np.arange(2000), values) == []
+
+
 def test_amounts_that_repeat_themselves_are_told_as_soon() -> None:
     values = habit(30)
     values[500:] = 431.0

@@ -8,6 +8,9 @@ enum { UNLIKELY = PARAMETERS, TIMES, LASTING_S, TOLD_KIND };
 static const double RATE = 0.01;
 static const double LOG2_REST = -0.014499569695115089;
 
+/* How long is long enough, where nobody said. */
+INLINE double lasting_of(double told_s) { return is_nan(told_s) ? 9.0 * HOUR_S : told_s; }
+
 /* How many repetitions are too many. */
 static double bar_of(const still_t *still, double repeats, bool rests, const double *p) {
     double per_repetition = -log_of(most(least(repeats, 0.99), 0.01)), chance = most(p[UNLIKELY] / per_repetition, p[TIMES]);
@@ -70,7 +73,8 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
         rests = is_rest(still, last);
         double bar = bar_of(still, repeats, rests, p), length = (double)state->run;
         found.began_s = follow(state, still, sample->ts_s, run, last, rests, bar);
-        bool lasts = sample->ts_s - found.began_s >= p[LASTING_S];
+        bool lasts = sample->ts_s - found.began_s >= lasting_of(p[LASTING_S]);
+        lasts |= is_nan(p[LASTING_S]) && length >= 60.0 && length >= 3.0 * bar;
         found.breach = length >= bar && lasts && !(repeats > 0.6 || falls < 0.05);
         if (found.breach && state->phase < ACTIVE && !rests && length < 10.0 * bar) found.breach = !others_rest(lane, sample, length);
         found.score = length / (length + bar);
@@ -83,7 +87,7 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
 }
 
 static finding_t combine(lane_t *lane, const sample_t *sample) {
-    return judge_company(lane, sample, sample->parameters[UNLIKELY], sample->parameters[LASTING_S]);
+    return judge_company(lane, sample, sample->parameters[UNLIKELY], lasting_of(sample->parameters[LASTING_S]));
 }
 
 /* A value that differs from the last one, which had not been repeated either. */
