@@ -8,7 +8,8 @@ from gateway.detect.instants import Instants
 from gateway.detect.lines import BadLine, Line, Row, parse_line, say_line
 from gateway.detect.opened import Numbered
 from gateway.detect.stream import Scorer, Stream
-from gateway.detect.tables import SINGLE, Table, TableRow
+from gateway.detect.tables import SINGLE, Table
+from gateway.detect.whole import RowScorer
 from gateway.pictures.album import Album
 
 EMPTY: Final = "nothing to judge: it holds no readings"
@@ -135,11 +136,12 @@ class JudgedRows:
 
 
 class ScoredRows:
-    """CSV in, the same rows with their scores out; a row of several values has the highest of their scores."""
+    """CSV in, the same rows with their scores out; the values of a row that has several are judged together."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._scorers: dict[tuple[str, str], Scorer] = {}
+        self._scorers: dict[str, Scorer] = {}
+        self._wholes: dict[str, RowScorer] = {}
         self._is_begun = False
         self._has_rows = False
         self._last: list[str] = []
@@ -152,7 +154,11 @@ class ScoredRows:
             return []
         kept = [columns.time, columns.metrics[0][0]] if columns.is_single else None
         mark = self._table.separator
-        lines = [_joined([*_kept(row.cells, kept), f"{self._score(row):.6f}"], mark) for row in rows]
+        score = self._score_one if len(columns.metrics) == 1 else self._score_together
+        scores = [0.0 if row.line is None else score(row.line) for row in rows]
+        lines = [
+            _joined([*_kept(row.cells, kept), f"{each:.6f}"], mark) for row, each in zip(rows, scores, strict=True)
+        ]
         if not self._is_begun:
             header = SINGLE if columns.is_single else self._table.header
             lines.insert(0, _joined([*header, "anomaly_score"], mark))
@@ -161,17 +167,17 @@ class ScoredRows:
         _write("".join(lines).encode())
         return [row.fault for row in rows if row.fault is not None]
 
-    def _score(self, row: TableRow) -> float:
-        line = row.line
-        if line is None:
-            return 0.0
-        return max((self._score_one(line, name, number) for name, number in line.metrics.items()), default=0.0)
-
-    def _score_one(self, line: Line, name: str, number: float) -> float:
-        scorer = self._scorers.get((line.device, name))
+    def _score_one(self, line: Line) -> float:
+        scorer = self._scorers.get(line.device)
         if scorer is None:
-            scorer = self._scorers[line.device, name] = Scorer()
-        return scorer.score(Row(line.ts_s, number))
+            scorer = self._scorers[line.device] = Scorer()
+        return max((scorer.score(Row(line.ts_s, number)) for number in line.metrics.values()), default=0.0)
+
+    def _score_together(self, line: Line) -> float:
+        scorer = self._wholes.get(line.device)
+        if scorer is None:
+            scorer = self._wholes[line.device] = RowScorer()
+        return scorer.score(line.ts_s, line.metrics)
 
     def end(self) -> None:
         """Every row was printed as it came."""
