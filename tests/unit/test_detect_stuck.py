@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from devices.profiles import AUTOMATIC
+from gateway.detect.engine import Engine
 from gateway.detect.lines import Line
 from gateway.detect.model import AlarmChange, Kind
 from gateway.detect.settings import DetectSettings
@@ -40,6 +41,22 @@ def test_a_sensor_that_is_read_often_is_told_within_sixty_odd_readings(every_s: 
     changes = judge(engine_for(profile), profile, START_S + every_s * np.arange(600), values)
     assert [change.event for change in changes if change.event != "updated"] == ["raised"]
     assert 55 <= (changes[0].ts_s - START_S) / every_s - 400 <= 70
+
+
+@pytest.mark.parametrize("decimals", [0, 1])
+def test_readings_of_each_second_are_judged_alike_compiled_or_not(decimals: int) -> None:
+    values = np.round(pulse(700), decimals)
+    values[200:245] = values[199]
+    values[400:600] = values[399]
+    profile = profile_of({"name": "watch", "detector": "stuck"})
+    found = [
+        judge(
+            Engine({profile.model: profile}, DetectSettings(), compiled=each), profile, START_S + np.arange(700), values
+        )
+        for each in (True, False)
+    ]
+    assert found[0]
+    assert found[0] == found[1]
 
 
 def test_how_long_a_profile_says_it_must_last_goes_for_readings_of_each_second_too() -> None:
