@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from crm_sync.inbox import AlarmExplanation, AlarmNotice
+from crm_sync.together import together
 from devices.clock import to_datetime
 from gateway.detect.model import AlarmChange
 from gateway.heads import find_heads
@@ -69,14 +70,13 @@ async def record_changes(
     if not changes:
         return []
     device_ids = sorted({change.device_id for change in changes})
-    names = await list_names(conn, device_ids)
     if any(change.event == "raised" for change in changes):
         await hurry(conn, device_ids, recorded_at_s)
+    names, heads = await together(list_names(conn, device_ids), find_heads(conn, device_ids, tables))
     episodes = _by_episode(changes, tenants, names)
     counts = await put_alarms_rows(conn, episodes, recorded_at_s)
     await put_alarm_events(conn, episodes, counts, recorded_at_s)
     alarm_ids = {id(change): episode.alarm_id for episode in episodes for change in episode.changes}
-    heads = await find_heads(conn, device_ids, tables)
     return [
         notice_of(
             change,

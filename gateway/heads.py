@@ -18,9 +18,10 @@ CROSS JOIN LATERAL (SELECT ts FROM {table} t WHERE t.device_id = wanted.device_i
 async def find_heads(conn: Connection, device_ids: Sequence[str], tables: Iterable[str]) -> dict[str, float]:
     """The newest device time stored for each device, epoch seconds."""
     heads: dict[str, float] = {}
-    for table in tables:
-        statement = sql.SQL(FIND_HEADS).format(table=sql.Identifier(table))
-        for device_id, head_s in await (await conn.execute(statement, (list(device_ids),))).fetchall():
+    statements = [sql.SQL(FIND_HEADS).format(table=sql.Identifier(table)) for table in tables]
+    # All are asked before the first answer is waited for.
+    for found in [await conn.execute(statement, (list(device_ids),)) for statement in statements]:
+        for device_id, head_s in await found.fetchall():
             heads[device_id] = max(head_s, heads.get(device_id, head_s))
     return heads
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from crm_sync.inbox import AlarmNotice
 from crm_sync.incidents import put_incidents
+from crm_sync.together import together
 from crm_sync.trust.models import trusted_model
 from crm_sync.trust.shadows import is_shadow, list_shadows
 from devices.profiles.model import Profile
@@ -70,17 +71,20 @@ class FleetLayer:
         return [self._held(notice, turn) if notice.alarm_id in news else notice for notice in marked]
 
     async def _turn(self, conn: Connection, raised: Sequence[AlarmNotice], now: Now) -> Turn:
-        facts = await queries.read_facts(conn, {notice.device_id for notice in raised})
+        facts, shadows, going_on = await together(
+            queries.read_facts(conn, {notice.device_id for notice in raised}),
+            list_shadows(conn, self._tenant_id),
+            incidents.list_open(conn),
+        )
         models = sorted({each.model for each in facts.values()})
         found = await queries.read_states(conn, self._tenant_id, [DIPS, *map(state_name, models)])
         dips = found.get((self._tenant_id, DIPS))
-        shadows = await list_shadows(conn, self._tenant_id)
         return Turn(
             tenant_id=self._tenant_id,
             now=now,
             raised=[notice for notice in raised if self._is_evidence(notice, facts, shadows)],
             facts=facts,
-            going_on=await incidents.list_open(conn),
+            going_on=going_on,
             models={
                 (self._tenant_id, model): decode_model(found[self._tenant_id, state_name(model)])
                 for model in models

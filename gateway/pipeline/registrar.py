@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from crm_sync.inbox import put_alarms
+from crm_sync.together import without_waiting
 from devices.registry.model import FirmwareSeen
 from devices.registry.partings import Why
 from gateway.alarms import record_changes
@@ -17,8 +18,9 @@ from gateway.cohorts.layer import FleetLayer
 from gateway.cohorts.turn import Now
 from gateway.detect.model import AlarmChange
 from gateway.pipeline.sources import Sources
+from gateway.pipeline.written import Written, counters_of, device_counters_of
 from gateway.store.ownership import OwnershipLostError, hold_fence
-from gateway.store.queries import BatchRow, put_batch
+from gateway.store.queries import BatchRow, add_counters, add_device_counters, put_batch
 from gateway.store.store import LOST_CONNECTION, Store
 
 Connection = AsyncConnection[TupleRow]
@@ -82,27 +84,38 @@ class Registrar:
     ) -> None:
         if changes:
             tables = [table.name for table in self.store.tables.all()]
-            recorded = await record_changes(conn, changes, tenants, now.now_s, tables)
+            async with without_waiting(conn):
+                recorded = await record_changes(conn, changes, tenants, now.now_s, tables)
             notices = [replace(notice, because=str(whys.get(notice.device_id, ""))) for notice in recorded]
             marked = await _guarded(conn, lambda: self.fleet.take_in(conn, notices, now), notices)
             await put_alarms(conn, marked)
 
-    async def number(self, conn: Connection, row: BatchRow) -> None:
-        """Write the transaction's number. Raises OwnershipLostError where another gateway has taken over."""
-        if not await put_batch(conn, self.sources.settings.tenant_id, self.store.fence, row):
+    async def number(self, conn: Connection, row: BatchRow, written: Written | None = None) -> None:
+        """Count what was written, and write the transaction's number, in one round trip.
+
+        Raises OwnershipLostError where another gateway has taken over.
+        """
+        tenant_id = self.sources.settings.tenant_id
+        async with without_waiting(conn):
+            if written is not None:
+                await add_counters(conn, tenant_id, counters_of(written))
+                await add_device_counters(conn, tenant_id, device_counters_of(written))
+            numbered = await put_batch(conn, tenant_id, self.store.fence, row)
+        if numbered.rowcount != 1:
             raise OwnershipLostError
 
 
 async def _guarded(conn: Connection, work: Callable[[], Awaitable[_Found]], otherwise: _Found) -> _Found:
     """Do the fleet layer's work; should it fail, nothing of it stays, and readings and alarms are stored without it."""
-    await conn.execute("SAVEPOINT fleet")
     try:
-        found = await work()
+        async with without_waiting(conn):
+            await conn.execute("SAVEPOINT fleet")
+            found = await work()
+            await conn.execute("RELEASE SAVEPOINT fleet")  # is not worked where something before it has failed
     except LOST_CONNECTION:
         raise
     except Exception:  # noqa: BLE001 - what is told of many devices must not cost the readings of any
         structlog.get_logger().exception("fleet.failed")
         await conn.execute("ROLLBACK TO SAVEPOINT fleet")
         return otherwise
-    await conn.execute("RELEASE SAVEPOINT fleet")
     return found

@@ -26,14 +26,12 @@ from gateway.pipeline.sources import Sources
 from gateway.pipeline.transactions import Pause, Transactions
 from gateway.pipeline.trial import Trial
 from gateway.pipeline.unstorable import find_unstorable
-from gateway.pipeline.written import Written, counters_of, device_counters_of, told_events
+from gateway.pipeline.written import Written, told_events
 from gateway.store.checkpoints import Checkpoint, prune, put_checkpoints
 from gateway.store.identity import all_new
 from gateway.store.ownership import OwnershipLostError
 from gateway.store.queries import (
     BatchRow,
-    add_counters,
-    add_device_counters,
     put_events,
     put_fills,
     put_quarantine,
@@ -123,9 +121,7 @@ class BatchWriter:
         changes = trial.findings(stored)
         written = Written(batch, stored, new_rows, refused, changes, aside)
         await self._registrar.tell(conn, changes, moment.now_s, moment.alive_s)
-        await add_counters(conn, tenant_id, counters_of(written))
-        await add_device_counters(conn, tenant_id, device_counters_of(written))
-        await self._registrar.number(conn, _row_of(written, batch_seq, moment))
+        await self._registrar.number(conn, _row_of(written, batch_seq, moment), written)
         return written
 
     async def _store_readings(

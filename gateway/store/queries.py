@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal, LiteralString
 
 import msgspec
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 
 from gateway.store.rows import EventRow, Fill, QuarantineRow
@@ -43,14 +43,13 @@ FROM owned
 """
 
 
-async def put_batch(conn: Connection, tenant_id: str, fence: int, row: BatchRow) -> bool:
-    """Number the transaction; False when another gateway owns ingest now.
+async def put_batch(conn: Connection, tenant_id: str, fence: int, row: BatchRow) -> AsyncCursor[TupleRow]:
+    """Number the transaction; once that is answered, no row in `rowcount` says that another gateway owns ingest now.
 
     Takes the lock on the fence that `find_batch` waits for, and must be the last statement before the commit.
     """
     values = {name: getattr(row, name) for name in BatchRow.__slots__}
-    cursor = await conn.execute(PUT_BATCH, {"tenant_id": tenant_id, "fence": fence, **values})
-    return cursor.rowcount == 1
+    return await conn.execute(PUT_BATCH, {"tenant_id": tenant_id, "fence": fence, **values})
 
 
 LOCK_FENCE: LiteralString = "SELECT fence FROM ingest_fence WHERE name = 'ingest' FOR UPDATE"

@@ -1,5 +1,7 @@
 """Readings go in through the pipeline and are stored once, judged once and acknowledged after that."""
 
+import pytest
+
 from devices.errors import QuarantineReason
 from gateway.intake import Kept, Route, Verdict
 from tests.ingest.rig import NOW_S, Rig, reading
@@ -109,3 +111,31 @@ async def test_clockless_readings_received_in_one_microsecond_stay_apart(databas
         rows = await rig.rows("SELECT celsius, ts = received_at FROM reading_kettle ORDER BY ts")
     assert [verdict.stored for verdict in verdicts] == [1, 1]
     assert rows == [(1.0, True), (2.0, True)]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"ALTER TABLE watch_trust RENAME TO gone",
+        b"ALTER TABLE cohort_state RENAME TO gone",
+        b"ALTER TABLE cohort_state ADD CHECK (state = '') NOT VALID",
+    ],
+    ids=["what it reads first", "what it reads then", "what it writes"],
+)
+async def test_what_looks_across_the_fleet_costs_no_reading_and_no_alarm_where_it_fails(
+    database_url: str, broken: bytes
+) -> None:
+    async with Rig(database_url).running() as rig:
+        await rig.tell("k1", reading(0, celsius=20.5))
+        async with await rig.connect() as conn:
+            await conn.execute(broken)
+        verdicts = await rig.tell("k1", reading(60, celsius=95))
+        alarms = await rig.rows("SELECT device_id, watch, state FROM alarm")
+        inbox = await rig.rows("SELECT device_id, event FROM inbox")
+        counted = await rig.rows("SELECT value FROM pipeline_counter WHERE name = 'stored'")
+        batches = await rig.rows("SELECT count(*) FROM batch")
+    assert verdicts[0].stored == 1
+    assert alarms == [("k1", "celsius-high", "active")]
+    assert inbox == [("k1", "raised")]
+    assert counted == [(2,)]
+    assert batches == [(2,)]
