@@ -111,7 +111,7 @@ class Keeper:
 
     async def _count(self, conn: Connection, rules: TrustRules, now_s: float) -> None:
         devices = Counter[str]()
-        for model, count in (await count_devices(conn, self._tenant_id)).items():
+        for model, count in (await count_devices(conn, self._tenant_id, rules.edge_nodes)).items():
             devices[trusted_model(self._desk.profiles, model)] += count
         await budget_queries.count_exposure(conn, self._tenant_id, devices, now_s, rules.budget.memory)
         budget = await budget_queries.lock_budget(conn, self._tenant_id)

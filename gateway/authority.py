@@ -25,6 +25,11 @@ class Authority:
     def __init__(self, grants: Sequence[Grant] = ()) -> None:
         self._grants = tuple(grants)
 
+    @property
+    def edge_nodes(self) -> tuple[str, ...]:
+        """Ids and patterns of those that may speak for others; what fits everybody names nobody."""
+        return tuple(grant.gateway for grant in self._grants if grant.gateway.strip("*"))
+
     def may(self, speaker: str, device_id: str) -> bool:
         """Whether `speaker` may tell of `device_id`; of itself it always may."""
         if speaker == device_id:

@@ -128,7 +128,7 @@ def _outreach_of(ground: _Ground) -> Start:
         pool_size=settings.database.pool_size,
         tenant_id=settings.tenant.id,
         crm=settings.crm,
-        trust=TrustRules(settings.budget, settings.trust),
+        trust=TrustRules(settings.budget, settings.trust, settings.listen.authority().edge_nodes),
         log=settings.log,
         profiles=dict(ground.profiles),
         clock=ground.clock,

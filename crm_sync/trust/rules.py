@@ -1,4 +1,4 @@
-"""The two sections of settings that trust goes by, together."""
+"""What settings say that trust goes by, together."""
 
 from dataclasses import dataclass, field
 
@@ -11,3 +11,4 @@ class TrustRules:
 
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     trust: TrustSettings = field(default_factory=TrustSettings)
+    edge_nodes: tuple[str, ...] = ()  # ids and patterns of who only speaks for others, and is not watched itself

@@ -4,7 +4,7 @@ A change of devices or credentials is notified on CHANNEL when it is committed: 
 `*` where many have changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, cast
 
@@ -290,10 +290,20 @@ _COUNT_DEVICES: Final = """
 SELECT CASE WHEN a.asset_id IS NOT NULL THEN coalesce(d.model, a.model) END, count(*)::integer
   FROM device d LEFT JOIN asset a USING (device_id)
  WHERE d.tenant_id = %s AND d.revoked_at IS NULL
+   AND NOT (coalesce(d.model, a.model) IS NULL AND d.device_id LIKE ANY(%s::text[]))
  GROUP BY 1
 """
 
 
-async def count_devices(conn: Connection, tenant_id: str) -> dict[str | None, int]:
-    """How many registered devices a tenant has of each model, as `asset_of` gives it; None where that knows none."""
-    return {model: count async for model, count in await conn.execute(_COUNT_DEVICES, [tenant_id])}
+async def count_devices(conn: Connection, tenant_id: str, edge_nodes: Iterable[str] = ()) -> dict[str | None, int]:
+    """How many registered devices a tenant has of each model, as `asset_of` gives it; None where that knows none.
+
+    Who only speaks for others is none: those of no model among `edge_nodes`, ids and patterns (`*`: any characters).
+    """
+    values = [tenant_id, as_like(edge_nodes)]
+    return {model: count async for model, count in await conn.execute(_COUNT_DEVICES, values)}
+
+
+def as_like(patterns: Iterable[str]) -> list[str]:
+    """Patterns of device ids, in which `*` stands for any characters, as SQL's LIKE has them."""
+    return [pattern.replace("_", r"\_").replace("*", "%") for pattern in patterns]

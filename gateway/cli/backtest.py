@@ -166,7 +166,7 @@ def _run(
         desk=Desk(
             settings.crm,
             profiles,
-            TrustRules(settings.budget, settings.trust),
+            TrustRules(settings.budget, settings.trust, settings.listen.authority().edge_nodes),
             load_wordings(settings.crm.language, settings.crm.wording_folder),
         ),
         detect=settings.detect,

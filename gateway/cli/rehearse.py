@@ -41,7 +41,7 @@ async def _run(settings: Settings, source: BinaryIO, sink: BinaryIO) -> None:
     desk = Desk(
         settings.crm,
         profiles,
-        TrustRules(settings.budget, settings.trust),
+        TrustRules(settings.budget, settings.trust, settings.listen.authority().edge_nodes),
         load_wordings(settings.crm.language, settings.crm.wording_folder),
     )
     house = House(desk, settings.detect, settings.tenant.id, model_of)

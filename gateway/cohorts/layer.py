@@ -41,7 +41,11 @@ FRESH_S: Final = 3 * 86_400.0
 class FleetLayer:
     """Looks at alarms across devices; without a memory of its own."""
 
-    def __init__(self, settings: FleetSettings, tenant_id: str, profiles: Mapping[str, Profile]) -> None:
+    def __init__(
+        self, settings: FleetSettings, tenant_id: str, profiles: Mapping[str, Profile], edge_nodes: Sequence[str] = ()
+    ) -> None:
+        """`edge_nodes` are ids and patterns of who only speaks for others: those of no model are not counted."""
+        self._edge_nodes = edge_nodes
         self._settings = settings
         self._tenant_id = tenant_id
         self._profiles = profiles
@@ -129,7 +133,7 @@ class FleetLayer:
         """Take the fleet's size by scope as the registry has it."""
         dips.counted_s = now_s
         sizes: dict[str, Counter[str]] = {}
-        for (model, region), count in (await queries.count_devices(conn, self._tenant_id)).items():
+        for (model, region), count in (await queries.count_devices(conn, self._tenant_id, self._edge_nodes)).items():
             for name in ("*", f"model:{model}", *([f"region:{region}"] if region else [])):
                 sizes.setdefault(name, Counter())[model] += count
         for name, devices in sizes.items():

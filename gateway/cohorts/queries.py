@@ -8,6 +8,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
 from devices.clock import to_datetime
+from devices.registry.queries import as_like
 from gateway.cohorts.comparison import BIRTH_S, Place
 from gateway.cohorts.state import VERSION
 
@@ -210,13 +211,14 @@ COUNT_DEVICES: LiteralString = """
 SELECT coalesce(d.model, a.model, 'automatic'), coalesce(d.region, a.region, ''), count(*)
 FROM device d LEFT JOIN asset a USING (device_id)
 WHERE d.tenant_id = %s AND d.revoked_at IS NULL
+  AND NOT (coalesce(d.model, a.model) IS NULL AND d.device_id LIKE ANY(%s::text[]))
 GROUP BY 1, 2
 """
 
 
-async def count_devices(conn: Connection, tenant_id: str) -> dict[tuple[str, str], int]:
-    """Registered devices by model and region."""
-    rows = await (await conn.execute(COUNT_DEVICES, (tenant_id,))).fetchall()
+async def count_devices(conn: Connection, tenant_id: str, edge_nodes: Iterable[str]) -> dict[tuple[str, str], int]:
+    """Registered devices by model and region, without edge nodes of no model, by their ids and patterns."""
+    rows = await (await conn.execute(COUNT_DEVICES, (tenant_id, as_like(edge_nodes)))).fetchall()
     return {(model, region): count for model, region, count in rows}
 
 

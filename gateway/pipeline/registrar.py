@@ -43,7 +43,8 @@ class Registrar:
     @property
     def fleet(self) -> FleetLayer:
         """What looks at alarms across devices; it keeps everything in the database."""
-        return FleetLayer(self.sources.settings.fleet, self.sources.settings.tenant_id, self.store.profiles)
+        settings = self.sources.settings
+        return FleetLayer(settings.fleet, settings.tenant_id, self.store.profiles, settings.authority.edge_nodes)
 
     async def tell(
         self, conn: Connection, changes: Sequence[AlarmChange], recorded_at_s: float, alive_s: float

@@ -13,8 +13,11 @@ from crm_sync.trust.queries import ModeSet, WatchKey
 from crm_sync.trust.rules import TrustRules
 from devices.profiles import load_profiles
 from devices.profiles.model import WatchMode
-from gateway.cohorts.layer import FleetLayer
+from gateway.authority import Authority, Grant
+from gateway.cohorts.layer import DIPS, FleetLayer
+from gateway.cohorts.queries import count_devices, read_states
 from gateway.cohorts.settings import FleetSettings
+from gateway.cohorts.state import decode_dips
 from gateway.cohorts.turn import Now
 from tests.services.case_world import DAY, NOON, CaseWorld, notice, open_world
 
@@ -71,6 +74,38 @@ async def test_their_device_days_count_for_the_automatic_watches(world: CaseWorl
     assert automatic.device_days > 5
     (budget,) = await world.rows("SELECT devices FROM trust_budget")
     assert budget["devices"] == 6
+
+
+async def test_who_only_speaks_for_others_counts_as_no_device(world: CaseWorld) -> None:
+    for device_id in ("hub-1", "hub_1", "hubx1", "cm-hub"):
+        await world.own(device_id, "own-1")
+    async with world.pool.connection() as conn:
+        await conn.execute("UPDATE device SET model = NULL WHERE device_id LIKE 'hub%'")
+        await conn.execute("UPDATE asset SET model = NULL WHERE device_id LIKE 'hub%'")
+    world.trust = TrustRules(edge_nodes=("hub-*", "hub_1", "*-hub", "x9-1"))  # of which two have a model
+    await keep(world)
+    (budget,) = await world.rows("SELECT devices FROM trust_budget")
+    assert budget["devices"] == 6 + 2  # hubx1 and cm-hub
+    async with world.pool.connection() as conn:
+        counted = await count_devices(conn, "default", ("hub-*", "hub_1", "*-hub", "x9-1"))
+        everybody = await count_devices(conn, "default", ())
+    assert sum(counted.values()) == 8
+    assert sum(everybody.values()) == 10
+
+
+async def test_a_dip_is_measured_by_devices_without_edge_nodes(world: CaseWorld) -> None:
+    async with world.pool.connection() as conn:
+        for edge_nodes in ((), ("x9-4", "x9-5")):
+            layer = FleetLayer(FleetSettings(), "default", load_profiles(), edge_nodes)
+            await conn.execute("UPDATE asset SET model = NULL WHERE device_id IN ('x9-4', 'x9-5')")
+            await layer.look(conn, Now(NOON, NOON))
+            dips = decode_dips((await read_states(conn))["default", DIPS])
+            assert dips.scopes["*"].size == 6 - len(edge_nodes)
+
+
+def test_who_may_speak_for_others_is_known_by_its_pattern() -> None:
+    granted = Authority([Grant("edge-*", ("{gateway}-*",)), Grant("*", ("{gateway}-*",)), Grant("hub", ("pump-7",))])
+    assert granted.edge_nodes == ("edge-*", "hub")
 
 
 @pytest.mark.parametrize(("mode", "signs"), [(WatchMode.SHADOW, 0), (WatchMode.AUTO, 1)])
