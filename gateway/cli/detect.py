@@ -19,7 +19,8 @@ from gateway.detect.tables import Asked, Table, device_of
 from gateway.pictures.album import Album
 from gateway.pictures.canvas import check_name, save
 
-EARLY_S: Final = 6 * 3600.0  # a file may hold minutes of a machine's life; a gateway's devices stay for years
+# A file may hold minutes of a machine's life, a gateway's devices stay for years; in longer, a day's rhythm drifts.
+EARLY_S: Final = 2 * 3600.0
 MOST_FAULTS: Final = 20
 """Lines that cannot be read which are named; of further ones it is said how many there are."""
 CSV: Final = frozenset({".csv", ".tsv"})

@@ -25,9 +25,16 @@ def pump(count: int = 1100, valve_s: int | None = 600) -> Floats:
     return np.column_stack([1.3 + rng.normal(0.0, 0.2, count), flow, np.full(count, 3.0)])
 
 
-def told(values: Floats, every_s: float = 1.0, *, early_s: float = EARLY_S, compiled: bool = True) -> list[AlarmChange]:
+def told(
+    values: Floats,
+    every_s: float = 1.0,
+    *,
+    early_s: float = EARLY_S,
+    compiled: bool = True,
+    metrics: tuple[str, ...] = METRICS,
+) -> list[AlarmChange]:
     ts_s = np.arange(len(values), dtype=np.float64) * np.float64(every_s)
-    samples = Samples(AUTOMATIC, ("a",), np.zeros(len(values), np.int32), ts_s, ts_s, METRICS, values)
+    samples = Samples(AUTOMATIC, ("a",), np.zeros(len(values), np.int32), ts_s, ts_s, metrics, values)
     return Engine({}, DetectSettings(decline_early=early_s), compiled=compiled).judge([samples])
 
 
@@ -59,6 +66,18 @@ def test_what_was_learnt_in_minutes_is_not_held_against_hours() -> None:
     values += 2.0 * np.sin(2 * np.pi * (minutes / 1440.0))[:, None] * np.array([0.2, 0.5, 0.0])
     late = [change for change in told(values, 60.0) if change.event == "raised" and change.ts_s > 2 * EARLY_S]
     assert late == []
+
+
+@pytest.mark.parametrize("seed", [2, 3, 4, 5])
+def test_a_days_rhythm_of_a_server_that_is_read_each_minute_is_no_drift(seed: int) -> None:
+    rng, minutes = np.random.default_rng(seed), np.arange(720.0)
+    wander = np.zeros(len(minutes))
+    for at in range(1, len(minutes)):
+        wander[at] = 0.98 * wander[at - 1] + 0.2 * rng.normal()
+    day = 3.0 * np.sin(2 * np.pi * minutes / 1440.0)
+    values = rng.normal(size=(len(minutes), 6)) + np.outer(wander, [0.8, -0.8, 0.4, 0.0, 0.0, 0.8])
+    values += np.outer(day, [1.0, 0.5, 0.2, 1.0, 0.5, 0.0])
+    assert told(values, 60.0, metrics=tuple(f"m{k}" for k in range(6))) == []
 
 
 def test_a_machine_that_switches_on_and_off_is_told_of_a_few_times_only() -> None:
