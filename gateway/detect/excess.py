@@ -59,6 +59,9 @@ DRAIN_RISE: Final = 0.6  # a day out on the road takes half as much again
 ALONE: Final = 2.0  # times the evidence, without a companion
 OFTEN: Final = 4.0  # typical uses a day: of what is used more seldom, a few uses on end are no surge…
 SELDOM: Final = 3.0  # …and this many times the evidence at most is asked for
+SHARED: Final = 2.0  # times the evidence, where half of the device's other amounts…
+RISEN: Final = 0.5  # …have risen by this part of the logarithm, or more…
+RISES_FROM_DAY: Final = 4.0  # …and have been known for so long
 
 
 class Step:
@@ -103,7 +106,7 @@ class Step:
         excess = np.where(known, ratio - shared, 0.0)
         spread = wide(state, "spread")
         width = np.sqrt(spread + LEAST_SPREAD + DOUBT * np.where(has, beside * beside, 0.0))
-        breach, calm, score, pace = self._weigh((excess, part), (known, has), (width, weight, whole))
+        breach, calm, score, pace = self._weigh((ratio, excess, part), (known, has), (width, weight, whole))
         self._learn_habit(lanes, (use, span, usual, whole), pace, there)
         self._learn_swing(excess, spread, np.where(known, weight * pace, 0.0))
         self._learn_pair((ratio, beside, use, pair), (along, alone), (has & known, weight, pace))
@@ -113,10 +116,13 @@ class Step:
         return breach, calm, score, began_s
 
     def _weigh(
-        self, beyond: tuple[Floats, Floats], judged: tuple[Mask, Mask], measures: tuple[Floats, Floats, Floats]
+        self,
+        beyond: tuple[Floats, Floats, Floats],
+        judged: tuple[Mask, Mask],
+        measures: tuple[Floats, Floats, Floats],
     ) -> tuple[Mask, Mask, Floats, Floats]:
         """Add the hour to the evidence of a surge, or of a fall; breach, calm, score, and the pace of learning."""
-        (excess, part), (known, has), (width, weight, whole) = beyond, judged, measures
+        (ratio, excess, part), (known, has), (width, weight, whole) = beyond, judged, measures
         state, told, drains = self._state, self._told, self._kind == DRAIN
         swings = np.minimum(np.maximum(excess / width, -MOST_SWINGS), MOST_SWINGS)
         signed = wide(state, "surge")
@@ -134,6 +140,8 @@ class Step:
         depth = np.where(ripe, lag.depth, np.minimum(lag.depth, DOUBTED * lag.bar))
         falls = np.where(self._firing, signed < 0, depth > surge)
         surges = known & (surge > bar) & (excess > log_of(1.0 + rise))
+        asked = surges & (surge < SHARED * bar) & (told["alone"] == 1.0)
+        surges = surges & ~self._rise_too(ratio, asked)
         wrong = ripe & np.where(falls, lag.is_wrong(compared), surges)
         breach = wrong & (self._firing | ~self._is_told_of())
         calm = self._firing & np.where(falls, lag.is_calm(known), known & (excess < CALM))
@@ -170,6 +178,26 @@ class Step:
             told_hour = np.where(alone & (up & others).any(axis=1), self._hour, told_hour)
             state["told_hour"] = told_hour
         return alone & (self._hour - told_hour < ECHO_H)
+
+    def _rise_too(self, ratio: Floats, asked: Mask) -> Mask:
+        """Whether half of a device's other amounts have risen half as far: its owner does more of everything."""
+        chosen = np.flatnonzero(asked & ~self._firing & (self._kind <= LearntKind.COUNTER))
+        risen_too = np.zeros(len(asked), np.bool_)
+        if not len(chosen):
+            return risen_too
+        slots = self._peers.slots[chosen]
+        row, column = np.nonzero((slots >= 0) & (slots != self._state.index[chosen][:, None]))
+        its = self._peers.rows(slots[row, column])
+        typical = wide(its, "typical")
+        counts = (its["kind"] <= LearntKind.COUNTER) & (its["days"] >= RISES_FROM_DAY) & (typical > 0)
+        busy = whole_day(its.lanes("usual")) / np.where(typical > 0, typical, 1.0)
+        counts &= ~(busy > MOST_BUSY)
+        prior = PRIOR_USES * typical
+        times = log_ratio(wide(its, "recent_use") + prior, wide(its, "recent_usual") + prior)
+        others = np.bincount(row, weights=counts, minlength=len(chosen))
+        risen = np.bincount(row, weights=counts & (times > RISEN * ratio[chosen][row]), minlength=len(chosen))
+        risen_too[chosen] = (risen > 0) & (2 * risen >= others)
+        return risen_too
 
     def _expect(self, lanes: Floats, use: Floats, span: Floats) -> Floats:
         """Usual use in the hours that this use was made in; the use itself where no habit is known yet."""

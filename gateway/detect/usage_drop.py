@@ -35,7 +35,8 @@ DOUBTFUL: Final = 0.3  # pace while a deficit is well on its way
 ECHO_H: Final = 48.0  # so long after one metric's drop is over, another's is still the same trouble
 LATE_HOURS: Final = 48  # older readings than that no longer change the judgement
 ALONE: Final = 2.0  # times the bar, where most other amounts of the device go on as ever…
-UNLIKE: Final = 4.0  # …and none of those has a habit like this one's: who does not sleep with it still wears it
+UNLIKE: Final = 8.0  # …and none of those has a habit like this one's: who does not sleep with it still wears it;…
+FEW: Final = 2  # …or none of so many others has, whatever they do: they tell of the device
 ALIKE: Final = 0.4  # least square of the correlation of two habits over the day
 GOES_ON: Final = 0.5  # of a day without use: a lull that is shorter is none
 KNOWN_DAYS: Final = 4.0
@@ -128,7 +129,7 @@ class UsageDrop:
         done = np.flatnonzero(complete)
         if len(done):
             hours = Hours(current[done].astype(np.int64), use[done])
-            run = _Run(state.at(done), _pick(batch, done), hours)
+            run = _Run(state.at(done), _pick(batch, done), hours, amount[done])
             breach[done], calm[done], score[done], began_s[done] = run.judge()
         return Findings(breach, calm, score, judged=complete, began_s=began_s, dismissed=useless)
 
@@ -214,10 +215,11 @@ def _repair(state: Rows, hours: Hours) -> None:
 class _Run:
     """The judgement of completed hours: one step of each series' deficit."""
 
-    def __init__(self, state: Rows, batch: Batch, hours: Hours) -> None:
+    def __init__(self, state: Rows, batch: Batch, hours: Hours, after: Floats) -> None:
         self._state = state
         self._batch = batch
         self._hours = hours
+        self._after = after  # use that the next hours begin with
         self._usual = expect(state, hours)
 
     def judge(self) -> tuple[Mask, Mask, Floats, Floats]:
@@ -249,8 +251,9 @@ class _Run:
         short = ripe & (deficit > bar) & (self._chance(run_use, run_usual) >= batch.parameter("uses"))
         share = np.subtract(1.0, 0.8 * np.asarray(batch.parameter("drop")))  # 0.6 of the habit for half of it
         back = (hours.use > 0) & (recent_use >= share * recent_usual)
-        some = np.flatnonzero((short | lull.breach) & ~batch.firing)
-        times, none = self._times(some), lull.breach
+        none = lull.breach & (self._after == 0)  # what completes an hour may show that the lull is over
+        some = np.flatnonzero((short | none) & ~batch.firing)
+        times = self._times(some)
         short[some] &= deficit[some] > times * bar[some]
         none[some] &= lull.nats[some] > times * lull.bar[some]
         told_of = self._is_told_of()
@@ -281,7 +284,7 @@ class _Run:
         return alone & (hour - told_hour < ECHO_H)
 
     def _times(self, chosen: Indices) -> Floats:
-        """How many times the bar is asked for: more where most other amounts of the devices go on as ever, [chosen]."""
+        """How many times the bar is asked for: more where most other amounts go on as ever, or none is like it."""
         peers, told = self._batch.peers, np.broadcast_to(self._batch.parameter("alone"), len(self._usual))[chosen]
         if peers is None or not len(chosen):
             return np.ones(len(chosen))
@@ -296,7 +299,9 @@ class _Run:
         alike = likeness(self._state.at(chosen[row]).vector("usual"), its.vector("usual")) >= ALIKE
         known = np.bincount(row, weights=counts & goes_on & alike, minlength=len(chosen)) > 0
         alone = (told == 1.0) & (np.bincount(row, weights=vote, minlength=len(chosen)) > 0)
-        return np.where(alone, np.where(known, ALONE, UNLIKE), 1.0)
+        unlike = np.bincount(row, weights=counts & alike, minlength=len(chosen)) == 0
+        unlike &= (told == 1.0) & (np.bincount(row, weights=counts, minlength=len(chosen)) >= FEW)
+        return np.where(unlike, UNLIKE, np.where(alone, np.where(known, ALONE, UNLIKE), 1.0))
 
     def _recent(self, use: Floats, usual: Floats, scale: Floats) -> tuple[Floats, Floats]:
         """Use and usual use of late, fading with usual use: a night does not make anything forgotten."""

@@ -256,6 +256,32 @@ def test_what_has_a_day_of_its_own_is_waited_for_longer() -> None:
     assert later > soon + 2
 
 
+def test_what_has_a_day_of_its_own_is_no_sooner_missed_where_the_device_is_put_away_for_an_evening() -> None:
+    """What is not slept with is not worn in the evening now and then, and that proves nothing of the nights before."""
+    naps = np.roll(habit(60, seed=2), 12)
+    naps[24 * 30 :] = 0
+    steps = habit(60)
+    steps[24 * 35 + 6 : 24 * 36] = 0
+    [(_, metric, later)] = told_of({"naps": naps, "steps": steps, "minutes": np.round(steps / 60)})
+    assert metric == "naps"
+    assert later > 40
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_in_use_again_is_not_missed(seed: int) -> None:
+    """The reading that shows that a device is back completes the hour that would have been one too many."""
+    lulls = profile_of({"name": "watch", "detector": "usage_drop", "parameters": {"days": 30}}, kind="delta")
+    steps = habit(40, seed)
+    gone = steps.copy()
+    gone[24 * 25 :] = 0
+    [missed] = raised(judge(engine_for(lulls), lulls, hours(24 * 40), gone))
+    back = round(24 * missed)
+    gone[back:] = np.maximum(steps[back:], 1)
+    assert raised(judge(engine_for(lulls), lulls, hours(24 * 40), gone)) == []
+    gone[back] = 0
+    assert len(raised(judge(engine_for(lulls), lulls, hours(24 * 40), gone))) == 1
+
+
 def test_a_night_without_what_is_counted_by_night_is_no_drop() -> None:
     """Where few nights are covered, one that is says as much as more than a day usually does."""
     count = 24 * 40

@@ -158,6 +158,24 @@ def test_a_busy_month_explains_its_events(seed: int) -> None:
     assert [change for change in device(busy) if change.metric == "events"] == []
 
 
+def told_after(events: Floats, others: Floats) -> float:
+    """Days from the fault's to the first alarm about events, where others' use is multiplied as told; 99 for none."""
+    counts = companions(3, times(45, 1.0))
+    metrics = {
+        "events": np.round(events * counts["events"]),
+        **{name: np.round(others * habit(45, seed)) for seed, name in enumerate(("floors", "minutes", "steps"))},
+    }
+    told = [change for change in device(metrics) if change.event == "raised" and change.metric == "events"]
+    return min([(change.ts_s - START_S) / DAY_S - FAULT_DAY for change in told], default=99.0)
+
+
+def test_who_does_more_of_everything_has_no_faulty_counter() -> None:
+    """Not even where the companion that was chosen explains little of it."""
+    alone = told_after(times(45, 3.0), times(45, 1.0))
+    assert 0 < alone < 2
+    assert told_after(times(45, 3.0), times(45, 2.5)) > alone + 0.7
+
+
 def test_what_a_device_without_a_profile_counts_more_of_is_one_alarm_and_its_battery_another() -> None:
     doubled = times(45, 2.5)
     metrics = companions(3, doubled) | {"clicks": companions(7, doubled)["events"]}

@@ -132,10 +132,10 @@ static double likeness(const float *mine, const float *its) {
     return both > 0.0 ? both * both / (squares * its_squares) : 0.0;
 }
 
-/* How many times the bar is asked for: more where most other amounts of the device are used as ever. */
+/* How many times the bar is asked for: more where most other amounts of the device are used as ever, or none is like it. */
 static double times_of(const lane_t *lane, const sample_t *sample) {
     int64_t used = 0, idle = 0;
-    bool alike = false;
+    bool alike = false, any = false;
     const float *own = row_of(lane, USUAL, sample->slot);
     for (int64_t k = 0; k < lane->parts; k++) {
         int64_t slot = lane->slots[sample->seat * lane->columns + lane->part[k]];
@@ -147,18 +147,21 @@ static double times_of(const lane_t *lane, const sample_t *sample) {
         if (!(habit->days >= 4.0f && habit->per_day > 0.0)) continue;
         double nats = (double)lull->lull + least((double)lull->missing, 2.0 * (double)lull->lull);
         const run_t *run = row_of(lane, RUN, slot);
+        bool like = likeness(own, row_of(lane, USUAL, slot)) >= 0.4;
+        any = any || like;
         if (nats < 0.5 * (double)lull->daily_nats && run->deficit < 0.4 * sample->parameters[DAYS]) {
             used++;
-            alike = alike || likeness(own, row_of(lane, USUAL, slot)) >= 0.4;
+            alike = alike || like;
         } else {
             idle++;
         }
     }
-    return used > idle ? alike ? 2.0 : 4.0 : 1.0;
+    if (!any && used + idle >= 2) return 8.0;
+    return used > idle ? alike ? 2.0 : 8.0 : 1.0;
 }
 
-/* The judgement of a completed hour: one step of the deficit. */
-static finding_t judge_hour(lane_t *lane, const sample_t *sample, hours_t hours) {
+/* The judgement of a completed hour: one step of the deficit. `next` is the use that the hour after it begins with. */
+static finding_t judge_hour(lane_t *lane, const sample_t *sample, hours_t hours, double next) {
     const double *p = sample->parameters;
     habit_t *habit = KEEP_ROW(habit_t, lane, HABIT, sample->slot);
     run_t *run = KEEP_ROW(run_t, lane, RUN, sample->slot);
@@ -186,6 +189,7 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, hours_t hours)
         follow_lull(lane, CHANCES, sample->slot, hours.hour, hours.use, age, factor, p[LULL_DAYS], sample->firing);
     bool back = hours.use > 0.0 && run->recent_use >= (1.0 - 0.8 * p[DROP]) * run->recent_usual;
     bool is_short = ripe && deficit > bar && chance(habit, run->run_use, run->run_usual) >= p[USES];
+    lull.breach = lull.breach && next == 0.0; /* what completes the hour shows that it is over */
     if ((is_short || lull.breach) && !sample->firing && p[ALONE] == 1.0) {
         double times = times_of(lane, sample);
         lull.breach = lull.breach && lull.nats > times * lull.bar;
@@ -242,7 +246,7 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
         hours_t hours = {current, (double)state->use};
         state->hour = (float)hour;
         state->use = (float)amount;
-        if (is_finite(current)) found = judge_hour(lane, sample, hours);
+        if (is_finite(current)) found = judge_hour(lane, sample, hours, amount);
     } else if (hour < current && current - hour <= LATE_HOURS) {
         repair(lane, sample->slot, (hours_t){hour, amount});
     }

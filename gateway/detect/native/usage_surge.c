@@ -13,6 +13,7 @@ static const double MEMORY_DAYS = 30.0;
 static const double MOST_BUSY = 14.0;
 static const double ALIKE = 0.4;
 
+
 typedef struct { double use, usual, span, whole, weight, factor, pair; bool there, whole_hour, rests, has, seen; } hour_t;
 typedef struct { double ratio, beside; } lately_t; /* logarithms over the habit */
 
@@ -217,6 +218,23 @@ static bool is_told_of(const lane_t *lane, const sample_t *sample, surge_t *stat
     return hour - (double)state->told_hour < 48.0;
 }
 
+/* Whether half of the device's other amounts have risen at least half as far: then its owner does more of everything. */
+static bool rise_too(const lane_t *lane, const sample_t *sample, double ratio) {
+    int64_t others = 0, risen = 0;
+    for (int64_t k = 0; k < lane->parts; k++) {
+        int64_t slot = lane->slots[sample->seat * lane->columns + lane->part[k]];
+        if (slot < 0 || slot == sample->slot) continue;
+        const using_t *hot = row_of(lane, HOT, slot);
+        const surge_t *its = row_of(lane, SURGE, slot);
+        if (hot->kind > COUNTER || its->days < 4.0f || !(its->typical > 0.0f)) continue;
+        double typical = (double)its->typical, prior = 3.0 * typical;
+        if (whole_day(its->usual) / typical > MOST_BUSY) continue;
+        others++;
+        risen += log_ratio((double)its->recent_use + prior, (double)its->recent_usual + prior) > 0.5 * ratio;
+    }
+    return risen > 0 && 2 * risen >= others;
+}
+
 /* What the completed hour shows, beside what is usual in it and what the companion did. */
 static hour_t see_hour(lane_t *lane, const sample_t *sample, surge_t *state, double at, double used, float kind) {
     double before_h = (double)state->done;
@@ -267,7 +285,10 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, dou
     if (!ripe) lag.depth = least(lag.depth, 0.5 * lag_bar);
     bool falls = sample->firing ? signed_before < 0.0 : lag.depth > surge;
     bool lags = compared && lag.depth > lag_bar && lag.fall > log_of(1.0 + 0.3);
-    bool wrong = ripe && (falls ? lags : known && surge > bar && excess > log_of(1.0 + rise));
+    bool surges = known && surge > bar && excess > log_of(1.0 + rise);
+    if (surges && surge < 2.0 * bar && kind <= COUNTER && !sample->firing && p[ALONE] == 1.0)
+        surges = !rise_too(lane, sample, lately.ratio);
+    bool wrong = ripe && (falls ? lags : surges);
     bool told_of = p[ALONE] == 1.0 && kind <= COUNTER && is_told_of(lane, sample, state, at);
     bool breach = wrong && (sample->firing || !told_of);
     bool calm = sample->firing && known && (falls ? lag.fall : excess) < 0.15;
