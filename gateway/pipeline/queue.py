@@ -70,7 +70,7 @@ class PacketQueue:
         """Append packets of one or several origins; False above the bounds."""
         for piece in pieces:
             if not isinstance(piece, Mixed):
-                if self._mixed.has(piece.origin) or self._gathered.has(piece.origin):
+                if self._mixed.has_before(piece) or self._gathered.has_before(piece):
                     self._spread()
                 self._append(piece)
             elif isinstance(piece.origin, Gathered):

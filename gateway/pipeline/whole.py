@@ -1,11 +1,11 @@
 """Pieces of many devices that wait as they came, as long as nobody has to be held back for the others' sake."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final
 
-from gateway.intake import Gathered, Mixed, Origin
+from gateway.intake import Bunch, Gathered, Mixed
 
 _FAR_MORE: Final = 4.0  # than each of the others has waiting
 
@@ -13,11 +13,11 @@ _FAR_MORE: Final = 4.0  # than each of the others has waiting
 class Whole:
     """In the order of arrival; not in lanes yet, and later than whatever of their origins is."""
 
-    __slots__ = ("_origins", "pieces")
+    __slots__ = ("_whose", "pieces")
 
     def __init__(self) -> None:
         self.pieces: list[Mixed] = []
-        self._origins: set[int] = set()
+        self._whose: set[int | str] = set()  # origins by their identity, and devices of what was gathered
 
     def __bool__(self) -> bool:
         return bool(self.pieces)
@@ -25,11 +25,11 @@ class Whole:
     def append(self, piece: Mixed) -> None:
         """Put a piece behind the others."""
         self.pieces.append(piece)
-        self._origins.update(_identities(piece))
+        self._whose.update(_whose(piece))
 
-    def has(self, origin: Origin) -> bool:
-        """Whether any of it may be an origin's."""
-        return id(origin) in self._origins
+    def has_before(self, bunch: Bunch) -> bool:
+        """Whether any of it may be of a bunch's origin, or of its device, on the connection that it had before."""
+        return id(bunch.origin) in self._whose or bunch.device_id in self._whose
 
     def take_all(self) -> Sequence[Mixed]:
         """All pieces, which are gone from here then."""
@@ -38,7 +38,7 @@ class Whole:
     def take(self, count: int) -> Sequence[Mixed]:
         """The first pieces, which are gone from here then."""
         taken, self.pieces = self.pieces[:count], self.pieces[count:]
-        self._origins = set(chain.from_iterable(map(_identities, self.pieces)))
+        self._whose = set(chain.from_iterable(map(_whose, self.pieces)))
         return taken
 
     def is_stormed(self, least: int) -> bool:
@@ -49,6 +49,6 @@ class Whole:
         return most > max(least, _FAR_MORE * of_others)
 
 
-def _identities(piece: Mixed) -> Collection[int]:
+def _whose(piece: Mixed) -> Iterable[int | str]:
     origin = piece.origin
-    return set(map(id, origin.origins)) if isinstance(origin, Gathered) else (id(origin),)
+    return chain(map(id, origin.origins), piece.device_ids) if isinstance(origin, Gathered) else (id(origin),)

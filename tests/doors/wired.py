@@ -45,6 +45,9 @@ class Wire:
     def close(self) -> None:
         """Nobody is at the other end."""
 
+    def abort(self) -> None:
+        """Nobody is at the other end."""
+
     def pause_reading(self) -> None:
         """The connection wants nothing more."""
         self.is_read = False

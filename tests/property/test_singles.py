@@ -202,6 +202,30 @@ async def test_a_storm_of_single_packets_fills_the_queue_no_further_than_a_hand(
     assert len(intake.packets) == 7
 
 
+async def test_a_pipeline_that_is_filled_as_a_device_leaves_holds_one_back_that_stays() -> None:
+    intake = HeldIntake()
+    door = door_of(intake)
+    stays, leaves = [_Sent(number, door) for number in range(2)]
+    for device in (stays, leaves):
+        device.read("one")
+    intake.is_full = True
+    for device in (stays, leaves):
+        device.read("one")
+    leaves.connection.connection_lost(None)
+    assert door.valve.is_shut
+    assert not stays.wire.is_read
+    intake.make_room()
+    assert stays.wire.is_read
+
+
+async def test_a_device_that_comes_again_does_not_overtake_in_the_queue_what_was_gathered_of_it() -> None:
+    queue = PacketQueue(BatchSettings())
+    before, again = Door(), Door()
+    queue.put(_gathered([before], [0]))
+    queue.put(_bunches([again], [0]))
+    assert [packet.origin for packet in Packets(queue.take())] == [before, again]
+
+
 @given(
     st.lists(st.tuples(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.booleans()), max_size=12),
     st.integers(1, 20),

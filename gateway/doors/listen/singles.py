@@ -158,7 +158,10 @@ class Singles:
             for sender, bunch in zip(senders, chain.from_iterable(map(_apart, pieces)), strict=True):
                 sender.hand_on([bunch])
         elif not self._intake.submit(pieces):
-            senders[-1].wait_for_room()
+            for sender in reversed(senders):
+                if sender.is_open:  # whoever leaves waits for nothing
+                    sender.wait_for_room()
+                    break
 
 
 def _apart(piece: Mixed) -> Iterator[Bunch]:
