@@ -5,7 +5,7 @@ every lane that has something, in rounds: a device in a storm fills what the oth
 backlog is spread over batches rather than filling some. Turns and batches are measured by what packets cost, not by
 their number (see `Costs`). A lane that cannot pay for its next packet saves its turns up (deficit round robin), and who
 has just come goes before those who have had a turn and wait for another. What comes of many devices in one piece stays
-together and in the order of arrival as long as a batch can take everything or nobody has more waiting than a turn; else
+together and in the order of arrival as long as a batch can take everything or nobody has far more than others; else
 it goes into their lanes. Within a lane the order of arrival stands, which is the order per device for as long as it
 keeps to one connection. What is told in a dialect may be about several devices, one in need of the other: of a
 subscription, it has one lane together.
@@ -208,7 +208,7 @@ class PacketQueue:
         return taken
 
     def _take_first(self, room: int, room_bytes: int) -> list[Piece]:
-        """What waits as it came, where nothing else waits and nobody has more waiting than a turn is."""
+        """What waits as it came, where nothing else waits and nobody has far more waiting than others."""
         whole = self._gathered or self._mixed
         if self._lanes or (self._gathered and self._mixed) or whole.is_stormed(_LEAST_TURN):
             return []

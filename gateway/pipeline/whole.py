@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.intake import Bunch, Gathered, Mixed
 
-_FAR_MORE: Final = 4.0  # than each of the others has waiting
+_FAR_MORE: Final = 4.0  # than others have waiting
 
 
 class Whole:
@@ -42,11 +42,18 @@ class Whole:
         return taken
 
     def is_stormed(self, least: int) -> bool:
-        """Whether a device has far more packets waiting than the others have, and more than a turn is, the `least`."""
+        """Whether a device has far more packets waiting than the others have, and more than a turn is, the `least`.
+
+        At the listen door, where a few could flood and keep all others waiting, than any other has; a broker's go on
+        as they came until one stands out.
+        """
         waiting = Counter(chain.from_iterable([piece.device_ids for piece in self.pieces]))
         most = max(waiting.values(), default=0)
-        of_others = (waiting.total() - most) / max(len(waiting) - 1, 1)
-        return most > max(least, _FAR_MORE * of_others)
+        if most <= least:
+            return False
+        if any(isinstance(piece.origin, Gathered) for piece in self.pieces):
+            return most > _FAR_MORE * min(waiting.values())
+        return most > _FAR_MORE * (waiting.total() - most) / max(len(waiting) - 1, 1)
 
 
 def _whose(piece: Mixed) -> Iterable[int | str]:

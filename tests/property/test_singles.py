@@ -226,6 +226,22 @@ async def test_a_device_that_comes_again_does_not_overtake_in_the_queue_what_was
     assert [packet.origin for packet in Packets(queue.take())] == [before, again]
 
 
+@pytest.mark.parametrize("floods", [1, 2, 3])
+async def test_however_many_flood_a_packet_at_a_time_who_is_calm_is_in_the_next_batch(floods: int) -> None:
+    queue, doors = PacketQueue(BatchSettings(max_readings=200)), [Door() for _ in range(4)]
+    for _ in range(500):
+        queue.put(_gathered(doors, range(floods)))
+    queue.put(_gathered(doors, range(floods, 4)))
+    assert {packet.origin for packet in Packets(queue.take())} == {*doors}
+
+
+async def test_a_backlog_that_all_have_alike_stays_together_in_the_queue() -> None:
+    queue, doors = PacketQueue(BatchSettings(max_readings=200)), [Door() for _ in range(4)]
+    for _ in range(100):
+        queue.put(_gathered(doors, range(4)))
+    assert all(isinstance(piece, Mixed) for piece in queue.take())
+
+
 @given(
     st.lists(st.tuples(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.booleans()), max_size=12),
     st.integers(1, 20),
