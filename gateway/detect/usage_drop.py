@@ -36,7 +36,8 @@ ECHO_H: Final = 48.0  # so long after one metric's drop is over, another's is st
 LATE_HOURS: Final = 48  # older readings than that no longer change the judgement
 ALONE: Final = 2.0  # times the bar, where most other amounts of the device go on as ever…
 UNLIKE: Final = 8.0  # …and none of those has a habit like this one's: who does not sleep with it still wears it;…
-FEW: Final = 2  # …or none of so many others has, whatever they do: they tell of the device
+FEW: Final = 2  # …or none of so many others has, unless each of them…
+GONE: Final = 1.5  # …has not been used for so many days, or is missed as much as a drop asks for: then the device is
 ALIKE: Final = 0.4  # least square of the correlation of two habits over the day
 GOES_ON: Final = 0.5  # of a day without use: a lull that is shorter is none
 KNOWN_DAYS: Final = 4.0
@@ -293,14 +294,18 @@ class _Run:
         row, column = np.nonzero(others)
         its = peers.rows(slots[row, column])
         counts = (its["kind"] <= LearntKind.COUNTER) & (its["days"] >= KNOWN_DAYS) & (its["per_day"] > 0)
-        little = LITTLE * np.broadcast_to(self._batch.parameter("days"), len(self._usual))[chosen][row]
-        goes_on = (nats_of_lull(its) < GOES_ON * its["daily_nats"].astype(np.float64)) & (its["deficit"] < little)
+        days = np.broadcast_to(self._batch.parameter("days"), len(self._usual))[chosen][row]
+        little = LITTLE * days
+        nats, daily = nats_of_lull(its), its["daily_nats"].astype(np.float64)
+        goes_on = (nats < GOES_ON * daily) & (its["deficit"] < little)
+        stays = counts & (nats < GONE * daily) & (its["deficit"] < days)
         vote = np.where(counts, np.where(goes_on, 1.0, -1.0), 0.0)
         alike = likeness(self._state.at(chosen[row]).vector("usual"), its.vector("usual")) >= ALIKE
         known = np.bincount(row, weights=counts & goes_on & alike, minlength=len(chosen)) > 0
         alone = (told == 1.0) & (np.bincount(row, weights=vote, minlength=len(chosen)) > 0)
         unlike = np.bincount(row, weights=counts & alike, minlength=len(chosen)) == 0
         unlike &= (told == 1.0) & (np.bincount(row, weights=counts, minlength=len(chosen)) >= FEW)
+        unlike &= np.bincount(row, weights=stays, minlength=len(chosen)) > 0
         return np.where(unlike, UNLIKE, np.where(alone, np.where(known, ALONE, UNLIKE), 1.0))
 
     def _recent(self, use: Floats, usual: Floats, scale: Floats) -> tuple[Floats, Floats]:

@@ -267,6 +267,20 @@ def test_what_has_a_day_of_its_own_is_no_sooner_missed_where_the_device_is_put_a
     assert later > 40
 
 
+def test_a_device_of_unlike_amounts_that_lies_in_a_drawer_is_missed_as_soon_as_any() -> None:
+    """None of them is used at the hours of another, so that none could tell of the device for the others."""
+    hour = np.arange(24 * 60) % 24
+    kinds = {"early": (5, 11), "later": (12, 18), "late": (19, 24)}
+    metrics = {
+        name: np.where((hour >= begin) & (hour < end), np.round(habit(60, begin) + 50), 0.0)
+        for name, (begin, end) in kinds.items()
+    }
+    for values in metrics.values():
+        values[24 * 30 :] = 0
+    [(_, _, day)] = told_of(metrics)
+    assert 31 < day < 33
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_what_is_in_use_again_is_not_missed(seed: int) -> None:
     """The reading that shows that a device is back completes the hour that would have been one too many."""

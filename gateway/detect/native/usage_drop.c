@@ -132,10 +132,11 @@ static double likeness(const float *mine, const float *its) {
     return both > 0.0 ? both * both / (squares * its_squares) : 0.0;
 }
 
-/* How many times the bar is asked for: more where most other amounts of the device are used as ever, or none is like it. */
+/* How many times the bar is asked for: more where most other amounts of the device are used as ever, or none is like it
+   and not all of them are gone as well. */
 static double times_of(const lane_t *lane, const sample_t *sample) {
     int64_t used = 0, idle = 0;
-    bool alike = false, any = false;
+    bool alike = false, any = false, stays = false;
     const float *own = row_of(lane, USUAL, sample->slot);
     for (int64_t k = 0; k < lane->parts; k++) {
         int64_t slot = lane->slots[sample->seat * lane->columns + lane->part[k]];
@@ -149,6 +150,7 @@ static double times_of(const lane_t *lane, const sample_t *sample) {
         const run_t *run = row_of(lane, RUN, slot);
         bool like = likeness(own, row_of(lane, USUAL, slot)) >= 0.4;
         any = any || like;
+        stays = stays || (nats < 1.5 * (double)lull->daily_nats && run->deficit < sample->parameters[DAYS]);
         if (nats < 0.5 * (double)lull->daily_nats && run->deficit < 0.4 * sample->parameters[DAYS]) {
             used++;
             alike = alike || like;
@@ -156,7 +158,7 @@ static double times_of(const lane_t *lane, const sample_t *sample) {
             idle++;
         }
     }
-    if (!any && used + idle >= 2) return 8.0;
+    if (!any && stays && used + idle >= 2) return 8.0;
     return used > idle ? alike ? 2.0 : 8.0 : 1.0;
 }
 
