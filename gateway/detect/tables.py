@@ -18,7 +18,7 @@ Numbered = Sequence[tuple[int, bytes]]
 SEPARATORS: Final = ",;\t|"
 CYCLES: Final = ("cycle", "cycles", "cycle_number", "time_cycle", "time_cycles", "time_in_cycles")
 TIMES: Final = (
-    *("timestamp", "datetime", "date_time", "time", "ts", "date"),
+    *("timestamp", "time_stamp", "datetime", "date_time", "time", "ts", "date"),
     *("zeitstempel", "zeit", "datum", "epoch", "unix", *CYCLES),
 )
 DEVICES: Final = (

@@ -142,6 +142,11 @@ def test_machines_of_a_table_are_told_apart_however_it_calls_them(header: str) -
     assert f"judged of each {header.split(',', maxsplit=1)[0]!r}" in notes[0]
 
 
+def test_a_time_stamp_may_be_written_as_two_words() -> None:
+    rows, _ = rows_of("Time Stamp,flow\n2026-01-01,5\n")
+    assert [row.line.metrics for row in rows if row.line] == [{"flow": 5.0}]
+
+
 def test_an_id_beside_a_clock_may_number_the_rows() -> None:
     rows, _ = rows_of("id,time,s1\n1,2026-01-01,5\n2,2026-01-02,6\n")
     assert {row.line.device for row in rows if row.line} == {"m"}

@@ -13,7 +13,6 @@ static const double MEMORY_DAYS = 30.0;
 static const double MOST_BUSY = 14.0;
 static const double ALIKE = 0.4;
 
-
 typedef struct { double use, usual, span, whole, weight, factor, pair; bool there, whole_hour, rests, has, seen; } hour_t;
 typedef struct { double ratio, beside; } lately_t; /* logarithms over the habit */
 
