@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.doors.listen.connection import Connection
 from gateway.doors.listen.singles import LARGEST_SINGLE, Gathering, Plain, Sender
 from gateway.doors.mqtt.packets import Publishes
 from gateway.doors.mqtt.stream import PacketStream
@@ -54,6 +56,53 @@ def test_what_goes_the_short_way_is_what_the_long_way_finds(case: tuple[int, byt
         assert stream.feed(data) == [Publishes(TOPIC, gathering.packet_ids, gathering.payloads)]
         assert stream.is_between
         assert size == len(gathering.payloads[0])
+
+
+@st.composite
+def right_reads(draw: st.DrawFn, version: int) -> bytes:
+    """A PUBLISH or two, or something else, with nothing wrong in it."""
+    topic = draw(st.sampled_from([*[TOPIC] * 10, "devices/d1/events", "devices/d2/telemetry"]))
+    first, second = [
+        raw.publish(topic, b"%d" % number, number, version=version, qos=draw(st.sampled_from([*[1] * 9, 0])))
+        for number in draw(st.tuples(st.integers(1, 99), st.integers(1, 99)))
+    ]
+    return draw(st.sampled_from([first, first, first, first + second, raw.PINGREQ + first]))
+
+
+histories = versions.flatmap(
+    lambda version: st.tuples(
+        st.just(version),
+        st.lists(st.one_of(*[right_reads(version)] * 12, reads(version), st.integers(0, 3)), min_size=5, max_size=30),
+    )
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(histories, st.sampled_from([1, 2, 3, 1000]))
+async def test_a_device_and_an_operator_see_no_difference_between_the_ways(
+    history: tuple[int, Sequence[bytes | int]], window: int
+) -> None:
+    with patch.object(Connection, "get_used_to"):
+        long_way = await _seen(*history, window)
+    assert await _seen(*history, window) == long_way
+
+
+async def _seen(version: int, history: Sequence[bytes | int], window: int) -> list[object]:
+    """What comes of reads, and of so many packets being settled between them: packets, answers and counters."""
+    intake = HeldIntake()
+    door = door_of(intake, receive_maximum=window)
+    connection, wire = connected(door, "d1", version)
+    for what in history:
+        if isinstance(what, bytes):
+            connection.data_received(what)
+        else:
+            await asyncio.sleep(0)
+            intake.settle(what)
+    await asyncio.sleep(0)
+    intake.settle()
+    door.wheel.stop()
+    packets = [packet._replace(origin=NOBODY, received_s=0.0) for packet in intake.packets]
+    return [packets, bytes(wire.written), wire.is_read, connection.is_open, door.counters]
 
 
 @pytest.mark.parametrize("version", [4, 5])
