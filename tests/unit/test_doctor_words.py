@@ -61,7 +61,7 @@ SENTENCES = sorted(
         text
         for path in FOLDER.glob("*.py")
         for text in _sentences(ast.parse(path.read_text("utf-8")))
-        if text.replace("xyz", "").strip(" :.,")
+        if text.replace("xyz", "").strip(" :.,=")
     }
 )
 
