@@ -1,9 +1,12 @@
 """The fixtures every test may use; the services behind them are real, and their absence is a failure."""
 
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
@@ -39,6 +42,17 @@ settings.load_profile("house")
 # second each where a frame holds much.
 _NO_LOCALS = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
 structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _NO_LOCALS])
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """Commands that run in a test's own process set up logs for all of it; the next test finds them as before."""
+    before = structlog.get_config()
+    yield
+    if structlog.get_config() != before:
+        structlog.configure(**before)
+        logging.getLogger().handlers.clear()
+
 
 WORKERS_PER_CORE = 2
 WORKER_BYTES = 2 << 30  # with two database servers, a gateway and its database, and a browser

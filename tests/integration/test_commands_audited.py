@@ -1,14 +1,11 @@
 """Commands that change something leave a row in the audit trail; a database that has none does no harm."""
 
 import json
-import logging
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-import structlog
 from click.testing import CliRunner
 
 from devices.errors import CareloopError
@@ -27,16 +24,13 @@ VALUES ('default', 'kettle', 'too-hot', 'shadow', now(), now(), now());
 
 
 @pytest.fixture
-def config(tmp_path: Path, plain_database_url: str) -> Generator[Path]:
+def config(tmp_path: Path, plain_database_url: str) -> Path:
     path = tmp_path / "careloop.toml"
     path.write_text(
         f"[state]\nfolder = {json.dumps(str(tmp_path))}\n[database]\nurl = {json.dumps(plain_database_url)}\n"
     )
     (tmp_path / "fleet.csv").write_text("device_id\nk8\nk9\n")
-    before = structlog.get_config()  # which commands that log set up
-    yield path
-    structlog.configure(**before)
-    logging.getLogger().handlers.clear()
+    return path
 
 
 def call(config: Path, words: str) -> str:

@@ -1,16 +1,13 @@
 """`careloop maintenance run`, as a script reads what it prints."""
 
 import json
-import logging
 import time
-from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import LiteralString
 
 import psycopg
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
 from gateway.cli.main import careloop
@@ -18,17 +15,14 @@ from gateway.maintenance.sessions import LOCK_MAINTENANCE
 
 
 @pytest.fixture
-def config(tmp_path: Path, plain_database_url: str) -> Generator[Path]:
-    """Settings that name a product model which is nowhere; logs are left as they were found."""
+def config(tmp_path: Path, plain_database_url: str) -> Path:
+    """Settings that name a product model which is nowhere."""
     path = tmp_path / "careloop.toml"
     path.write_text(
         f"[state]\nfolder = {json.dumps(str(tmp_path))}\n[database]\nurl = {json.dumps(plain_database_url)}\n"
         '[[retention.models]]\nmodel = "toaster"\nreadings = "90d"\n'
     )
-    before = structlog.get_config()
-    yield path
-    structlog.configure(**before)
-    logging.getLogger().handlers.clear()
+    return path
 
 
 def test_a_warning_of_a_round_by_hand_is_not_mixed_into_what_it_prints(config: Path) -> None:
