@@ -1,12 +1,18 @@
-"""The `careloop` command, as the simulators call it: as a process, like anyone else."""
+"""Programs: how simulators call the `careloop` command, and how they end what they started themselves."""
 
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Final
 
 from simulators.api_client import GatewayAway
+
+INTERRUPTED: Final = 130  # the exit code of what a signal ended
 
 
 def careloop_command() -> list[str]:
@@ -29,3 +35,18 @@ def run_careloop(arguments: Sequence[str], given: str = "") -> None:
     done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
         raise GatewayAway(f"careloop {' '.join(arguments[:2])}: {done.stderr.strip() or done.stdout.strip()}")
+
+
+@contextmanager
+def interrupted_by_signals() -> Generator[None]:
+    """Let SIGTERM and SIGHUP interrupt what goes on, as Ctrl-C does, so that everything that was started ends, too."""
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -15,6 +15,7 @@ import numpy as np
 from rich.console import Console
 
 from simulators.api_client import ApiClient, GatewayAway, Json
+from simulators.command import INTERRUPTED, interrupted_by_signals
 from simulators.crm.agent import AgentHabits
 from simulators.crm.misbehave import Misbehaviour
 from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
@@ -132,13 +133,19 @@ Result = TypeVar("Result")
 
 
 def play_in(folder: Path | None, console: Console, play: Callable[[Path], Result]) -> Result:
-    """Play in a folder that is kept, or else in one that is not; exits with 1 and the reason where it came to grief."""
+    """Play in a folder that is kept, or else in one that is not.
+
+    Exits with 1 and the reason where it came to grief, and with 130, everything ended, where a signal interrupted it.
+    """
     try:
-        with scratch_folder(folder) as place:
+        with interrupted_by_signals(), scratch_folder(folder) as place:
             return play(place)
     except (GatewayAway, Refused, OSError) as error:
         console.print(str(error), style="bold red")
         sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("stopped", style="dim")
+        sys.exit(INTERRUPTED)
 
 
 def write_report(report: Path | None, figures: object) -> None:

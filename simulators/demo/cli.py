@@ -2,16 +2,15 @@
 
 import json
 import os
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 import click
 from rich.console import Console
 
 from devices.profiles import load_profiles
 from simulators.api_client import GatewayAway
+from simulators.command import INTERRUPTED, interrupted_by_signals
 from simulators.demo.casts import FleetCast, ReplayCast, span_until_today
 from simulators.demo.gateway_process import scratch_folder
 from simulators.demo.imitation import NAMED
@@ -79,10 +78,8 @@ def demo(  # noqa: PLR0917 - each is an option of the command
     """
     console = make_console()
     serves = console.is_terminal if serve is None else serve
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
     try:
-        with scratch_folder(folder) as place:
+        with interrupted_by_signals(), scratch_folder(folder) as place:
             real = ReplayCast.read(files, seed) if files else None
             span = span_until_today(days) if real is None else real.world.span
             plan = DemoPlan(
@@ -112,7 +109,7 @@ def demo(  # noqa: PLR0917 - each is an option of the command
         sys.exit(1)
     except KeyboardInterrupt:
         console.print("stopped", style="dim")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     sys.exit(1 if outcome.scorecard.broken() else 0)
 
 
@@ -165,7 +162,3 @@ def _serve(console: Console, stage: Stage, cast: FleetCast | ReplayCast) -> None
     )
     console.print(f"  MQTT      {address.listen_host}:{address.listen_port}")
     stage.stay()
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

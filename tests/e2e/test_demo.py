@@ -6,12 +6,13 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, LiteralString
 
 import httpx
 import psycopg
+import pytest
 from psycopg import sql
 
 from gateway.database.postmaster import wait_until
@@ -84,22 +85,29 @@ def test_wrong_use_is_said_with_exit_code_2(tmp_path: Path) -> None:
     assert "line 2" in odd.stdout
 
 
-def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        (("demo", "--devices", "8", "--days", "60"), signal.SIGINT),
+        (("simulate", "rollout", "--devices", "100", "--days", "60"), signal.SIGTERM),
+    ],
+    ids=["demo, Ctrl-C", "rollout, SIGTERM"],
+)
+def test_whoever_ends_it_leaves_no_process_behind(
+    tmp_path: Path, command: Sequence[str], number: signal.Signals
+) -> None:
+    folder = tmp_path / "stage"
     tmp_path.chmod(0o711)
     with (tmp_path / "output.txt").open("wb") as output:
         process = subprocess.Popen(
-            [CARELOOP, "demo", "--devices", "8", "--days", "60", "--folder", folder],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+            [CARELOOP, *command, "--folder", folder], stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         note = folder / "state" / "gateway.json"
         assert wait_until(note.exists, 300)
         gateway = int(json.loads(note.read_text())["pid"])
         data = Path(json.loads((folder / "state" / "database" / "connection.json").read_text())["data"])
         database = int((data / "postmaster.pid").read_text().split()[0])
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.wait(300) == 130
     assert not Path(f"/proc/{gateway}").exists()
     assert not Path(f"/proc/{database}").exists()
