@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 from gateway.detect.instants import Instants
@@ -36,6 +37,18 @@ def _write(text: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
+def join(lines: Sequence[Line]) -> list[Line]:
+    """One reading of those of one device and moment that follow each other; what is there twice stays apart."""
+    joined: list[Line] = []
+    for line in lines:
+        last = joined[-1] if joined else None
+        if last is None or (last.device, last.ts_s) != (line.device, line.ts_s) or last.metrics.keys() & line.metrics:
+            joined.append(line)
+        else:
+            joined[-1] = replace(last, metrics=last.metrics | line.metrics)
+    return joined
+
+
 class Judge:
     """Judges lines and prints what they decide; for a picture, keeps both."""
 
@@ -46,6 +59,7 @@ class Judge:
         self._newest_s: dict[str, float] = {}
         self._late = 0
         self._lines = 0
+        self.joins = False  # whether lines of one moment are one reading, when they are put in order
 
     def take(self, lines: Sequence[Line]) -> None:
         """Judge lines, or keep them until all are there."""
@@ -62,7 +76,10 @@ class Judge:
     def end(self) -> list[str]:
         """Judge what was kept; what is to be said at the end."""
         if self._kept is not None:
-            self._judge(sorted(self._kept, key=lambda line: line.ts_s))
+            if self.joins:
+                self._judge(join(sorted(self._kept, key=lambda line: (line.ts_s, line.device))))
+            else:
+                self._judge(sorted(self._kept, key=lambda line: line.ts_s))
         if not self._lines:
             return [EMPTY]
         if not self._late:
@@ -112,21 +129,28 @@ class JudgedLines:
 
 
 class JudgedRows:
-    """CSV in, alarm events out: each column a metric."""
+    """CSV in, alarm events out: each column a metric, or each row one; rows of one moment are one reading then."""
 
     def __init__(self, table: Table, judge: Judge) -> None:
         self._judge = judge
         self._table = table
+        self._open: list[Line] = []  # in the long form, a reading of which more rows may come
         self._last: list[str] = []
 
     def take(self, chunk: Numbered) -> Sequence[BadLine]:
         """Judge rows, print what they decide; gives the rows that could not be read."""
         found = list(self._table.rows(chunk))
-        self._judge.take([row.line for row in found if row.line is not None])
+        lines = [row.line for row in found if row.line is not None]
+        if self._table.columns is not None and self._table.columns.named is not None:
+            self._judge.joins = True
+            lines = join([*self._open, *lines])
+            self._open = [lines.pop()] if lines else []
+        self._judge.take(lines)
         return [row.fault for row in found if row.fault is not None]
 
     def end(self) -> None:
         """Judge what was kept."""
+        self._judge.take(self._open)
         self._last = self._judge.end()
 
     def take_notes(self) -> list[str]:
@@ -140,7 +164,7 @@ class ScoredRows:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._scorers: dict[str, Scorer] = {}
+        self._scorers: dict[tuple[str, str], Scorer] = {}  # by device and metric
         self._wholes: dict[str, RowScorer] = {}
         self._is_begun = False
         self._has_rows = False
@@ -168,10 +192,13 @@ class ScoredRows:
         return [row.fault for row in rows if row.fault is not None]
 
     def _score_one(self, line: Line) -> float:
-        scorer = self._scorers.get(line.device)
+        return max((self._score_value(line, name, number) for name, number in line.metrics.items()), default=0.0)
+
+    def _score_value(self, line: Line, name: str, number: float) -> float:
+        scorer = self._scorers.get((line.device, name))
         if scorer is None:
-            scorer = self._scorers[line.device] = Scorer()
-        return max((scorer.score(Row(line.ts_s, number)) for number in line.metrics.values()), default=0.0)
+            scorer = self._scorers[line.device, name] = Scorer()
+        return scorer.score(Row(line.ts_s, number))
 
     def _score_together(self, line: Line) -> float:
         scorer = self._wholes.get(line.device)

@@ -18,9 +18,11 @@ _MICROSECONDS, _NANOSECONDS = 1e14, 1e17
 
 _PATTERNS: Final = tuple(
     day + hour
-    for day in ("%d.%m.%Y", "%Y/%m/%d")
+    for day in ("%d.%m.%Y", "%Y/%m/%d", "%Y-%m-%d")
     for hour in (" %H:%M:%S", " %H:%M", "", " %H:%M:%S.%f", "T%H:%M:%S", "T%H:%M")
 )
+_MONTH_FIRST: Final = ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p")
+"""As written with a clock of twelve hours."""
 _DAY_DIGITS: Final = 8  # of a day as 20260131
 
 
@@ -34,9 +36,10 @@ class Instants:
     def __init__(self, form: str | None = None) -> None:
         """`form` is a unit of `UNITS`, or a pattern as `strptime` has it; by default it shows."""
         self._unit = form if form in UNITS else None
-        self._patterns = [form] if form is not None and form not in UNITS else list(_PATTERNS)
+        self._patterns = [form] if form is not None and form not in UNITS else [*_PATTERNS, *_MONTH_FIRST]
         self._has_pattern = form is not None and form not in UNITS
         self._are_days: bool | None = None  # whether eight digits are a day; None: not decided yet
+        self._is_month_first = False  # whether such a time was read, and it was said
         self._notes: list[str] = []
 
     def take_notes(self) -> list[str]:
@@ -104,6 +107,11 @@ class Instants:
             except ValueError:
                 continue
             self._patterns.insert(0, self._patterns.pop(place))  # the next one will look alike
+            if pattern in _MONTH_FIRST and not self._has_pattern and not self._is_month_first:
+                self._is_month_first = True
+                self._notes.append(
+                    f"times such as {text} are taken with the month first; `--time-format` says otherwise"
+                )
             return self.of(instant)
         if self._has_pattern:
             raise BadTime(f"timestamp {text!r} is not as --time-format {self._patterns[0]!r} says")

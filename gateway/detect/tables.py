@@ -4,7 +4,7 @@ import csv
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Final
 
@@ -21,13 +21,23 @@ TIMES: Final = (
     *("timestamp", "time_stamp", "datetime", "date_time", "time", "ts", "date"),
     *("zeitstempel", "zeit", "datum", "epoch", "unix", *CYCLES),
 )
+TIME_WORDS: Final = frozenset({"timestamp", "datetime", "time", "date", "hour", "minute", "day"})
+"""What is part of the name of a time where no column bears one of the usual names: `ActivityHour`, `start_time`."""
+DAYS: Final = ("date", "datum", "day")
+CLOCKS: Final = ("time", "time_of_day", "zeit", "uhrzeit", "clock", "hour", "stunde")
+"""A day and a time of day in two columns are one time."""
 DEVICES: Final = (
     *("device", "device_id", "deviceid", "machine", "machine_id", "machineid"),
     *("unit", "unit_id", "unit_number", "unitnumber", "unit_nr", "unit_no", "asset", "asset_id", "serial"),
     *("engine", "engine_id", "engine_number", "engine_nr", "engine_no"),
+    *("user", "user_id", "userid", "person", "person_id", "participant", "participant_id"),
+    *("subject", "subject_id", "patient", "patient_id", "wearer", "wearer_id"),
 )
 COUNTED: Final = "id"
 """What a table whose time is a number of cycles calls its machines, too; elsewhere it may count rows."""
+NAMES: Final = ("metric", "metric_name", "variable", "measurement", "parameter", "quantity", "signal")
+VALUES: Final = ("value", "values", "val", "wert")
+"""A table with one of both has a measurement a row, and says in the row which: the long form."""
 SINGLE: Final = ("timestamp", "value")
 """A table with these two is one series, whatever else it holds."""
 LABELS: Final = frozenset(
@@ -38,6 +48,7 @@ LABELS: Final = frozenset(
 )
 """Answers, not measurements: a detector must not see them."""
 ABSENT: Final = frozenset({"", "nan", "null", "none", "na", "n/a", "#n/a", "-", "nil"})
+HOURS: Final = 24  # a time of day that is a number below this is an hour
 _TRUTHS: Final = {"true": 1.0, "false": 0.0}
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+(?:[eE][+-]?\d+)?")
 
@@ -59,11 +70,13 @@ class Columns:
     time: int
     device: int | None
     metrics: tuple[tuple[int, str], ...]
+    clock: int | None = None  # the time of day, where the column of the time holds the day alone
+    named: int | None = None  # what says which metric a row is of, in the long form
 
     @property
     def is_single(self) -> bool:
         """Whether it is a plain series, with `timestamp` and `value`."""
-        return self.device is None and [name for _, name in self.metrics] == ["value"]
+        return self.device is None and self.named is None and [name for _, name in self.metrics] == ["value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,37 +147,70 @@ class Table:
 
     def _find_columns(self, number: int, text: str) -> Columns:
         names = [_plain(name) for name in self.header]
-        if self._asked.time is None and self._asked.device is None and set(SINGLE) <= set(names):
+        named, value = _first(NAMES, names), _first(VALUES, names)
+        is_long = named is not None and value is not None
+        if not is_long and self._asked.time is None and self._asked.device is None and set(SINGLE) <= set(names):
             if whose := [self.header[at] for at, name in enumerate(names) if name in DEVICES]:
                 self._notes.append(f"all rows are one series; `--device {whose[0]}` makes one of each {whose[0]!r}")
             return Columns(len(names), names.index("timestamp"), None, ((names.index("value"), "value"),))
+        time, clock = self._find_time(number, text, names)
+        devices = (*DEVICES, COUNTED) if names[time] in CYCLES else DEVICES
+        usual = [name for name in devices if not is_long or name != "unit"]  # that of the value
+        device = self._find(self._asked.device, usual, names)
+        places = Columns(len(names), time, device, (), clock, named if is_long else None)
+        if is_long and value is not None:
+            self._tell(places, [value])
+            return replace(places, metrics=((value, self.header[value]),))
+        return replace(places, metrics=self._find_metrics(number, text, names, places))
+
+    def _find_time(self, number: int, text: str, names: Sequence[str]) -> tuple[int, int | None]:
+        """Where the time is, and where the time of day is that belongs to a day there."""
+        day, clock = _first(DAYS, names), _first(CLOCKS, names)
+        if self._asked.time is None and day is not None and clock is not None and not {"timestamp", "ts"} & set(names):
+            return day, clock
         time = self._find(self._asked.time, TIMES, names)
+        if time is None:
+            time = next((at for at, name in enumerate(self.header) if TIME_WORDS & set(_words(name))), None)
         if time is None:
             raise CareloopError(
                 "columns",
                 f"line {number}: no column is called timestamp or time, which `--time` can name; not {text!r}",
             )
-        devices = (*DEVICES, COUNTED) if names[time] in CYCLES else DEVICES
-        device = self._find(self._asked.device, devices, names)
-        metrics = [at for at, name in enumerate(names) if at not in {time, device} and name not in LABELS and name]
+        return time, None
+
+    def _find_metrics(
+        self, number: int, text: str, names: Sequence[str], places: Columns
+    ) -> tuple[tuple[int, str], ...]:
+        taken = {places.time, places.clock, places.device}
+        free = [at for at, name in enumerate(names) if name and at not in taken]
+        counted = [at for at in free if names[at] == COUNTED]
+        metrics = [at for at in free if names[at] not in LABELS and at not in counted]
         if not metrics:
-            raise CareloopError("columns", f"line {number}: no column besides the time {self.header[time]!r}: {text!r}")
-        labels = [self.header[at] for at, name in enumerate(names) if name in LABELS and at not in {time, device}]
-        whose = "" if device is None else f" of each {self.header[device]!r}"
-        told = ", ".join(self.header[at] for at in metrics)
-        self._notes.append(f"time is {self.header[time]!r}; judged{whose}: {told}")
-        if labels:
+            time = self.header[places.time]
+            raise CareloopError("columns", f"line {number}: no column besides the time {time!r}: {text!r}")
+        self._tell(places, metrics)
+        if labels := [self.header[at] for at in free if names[at] in LABELS]:
             self._notes.append(f"labels, no measurements: {', '.join(labels)}")
-        return Columns(len(names), time, device, tuple((at, self.header[at]) for at in metrics))
+        for name in [self.header[at] for at in counted]:
+            self._notes.append(
+                f"{name!r} is not judged, as it may number the rows; `--device {name}` makes one series of each"
+            )
+        return tuple((at, self.header[at]) for at in metrics)
+
+    def _tell(self, places: Columns, metrics: Sequence[int]) -> None:
+        """Say what was chosen."""
+        time = " and ".join(repr(self.header[at]) for at in (places.time, places.clock) if at is not None)
+        whose = "" if places.device is None else f" of each {self.header[places.device]!r}"
+        each = "" if places.named is None else f"each {self.header[places.named]!r} by its "
+        self._notes.append(f"time is {time}; judged{whose}: {each}{', '.join(self.header[at] for at in metrics)}")
 
     def _find(self, asked: str | None, usual: Sequence[str], names: Sequence[str]) -> int | None:
-        if asked is not None:
-            called = [name.lower() for name in self.header]
-            if asked.lower() not in called:
-                raise CareloopError("columns", f"no column {asked!r}; there are {', '.join(self.header)}")
-            return called.index(asked.lower())
-        found = [names.index(name) for name in usual if name in names]
-        return found[0] if found else None
+        if asked is None:
+            return _first(usual, names)
+        called = [name.lower() for name in self.header]
+        if asked.lower() not in called:
+            raise CareloopError("columns", f"no column {asked!r}; there are {', '.join(self.header)}")
+        return called.index(asked.lower())
 
     def _row(self, number: int, cells: Sequence[str], columns: Columns) -> TableRow:
         try:
@@ -180,19 +226,36 @@ class Table:
                 faults.append(str(error))
             else:
                 if value is not None:
-                    metrics[name] = value
+                    metrics[name if columns.named is None else cells[columns.named].strip()] = value
         fault = BadLine(f"line {number}: {'; '.join(faults)}") if faults else None
         return TableRow(cells, Line(device, ts_s, metrics), fault)
 
     def _whose(self, cells: Sequence[str], columns: Columns) -> tuple[float, str]:
         """When and of which device a row is. Raises BadLine or BadTime."""
-        least = 1 + max(columns.time, columns.device or 0, columns.metrics[0][0])
+        needed = (columns.time, columns.device, columns.clock, columns.named, columns.metrics[0][0])
+        least = 1 + max(at for at in needed if at is not None)
         if len(cells) < least or (len(cells) > columns.width and any(map(str.strip, cells[columns.width :]))):
             raise BadLine(f"{len(cells)} columns, where {columns.width} are needed")
         device = self._asked.name if columns.device is None else cells[columns.device].strip()
         if not device:
             raise BadLine("its device is empty")
-        return self._instants.read(cells[columns.time].strip()), device
+        if columns.named is not None and not cells[columns.named].strip():
+            raise BadLine("its metric is empty")
+        return self._instant(cells, columns), device
+
+    def _instant(self, cells: Sequence[str], columns: Columns) -> float:
+        """When a row is. Raises BadTime."""
+        text = cells[columns.time].strip()
+        if columns.clock is None:
+            return self._instants.read(text)
+        clock = cells[columns.clock].strip()
+        is_hour = clock.isdecimal() and int(clock) < HOURS
+        try:
+            return self._instants.read(f"{text} {clock.zfill(2)}:00" if is_hour else f"{text} {clock}")
+        except BadTime:
+            if is_hour:
+                raise
+            return self._instants.read(clock)  # it says all of it
 
     def _value(self, at: int, name: str, text: str, columns: Columns) -> float | None:
         """A cell as a number; None where it is empty, or in a column of text. Raises BadLine."""
@@ -227,6 +290,16 @@ class Table:
 def _plain(name: str) -> str:
     """A column's name as names are compared: `Unit Number` and `time (cycles)` are `unit_number` and `time_cycles`."""
     return re.sub(r"[\s()\-,]+", "_", name.lower()).strip("_") or name.lower()
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name in lower case: `ActivityHour` and `activity_hour` are two."""
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+
+
+def _first(usual: Sequence[str], names: Sequence[str]) -> int | None:
+    """Where the first of the usual names is that a table has."""
+    return next((names.index(name) for name in usual if name in names), None)
 
 
 def device_of(path: PurePath) -> str:

@@ -234,3 +234,38 @@ def test_what_is_no_table_is_said_to_be_none() -> None:
 def test_shipped_profiles_are_found_by_name() -> None:
     done = run("--profile", "coffee-machine", given=line("a", 0, boiler_temperature=130))
     assert told(done.stdout) == [("a", "00:00", "threshold", "raised")]
+
+
+def test_a_table_in_the_long_form_is_judged_as_the_wide_one(tmp_path: Path) -> None:
+    """By moment or by metric: a reading is what one device tells of one moment."""
+    rng = np.random.default_rng(5)
+    steps = habit(30)
+    steps[24 * 18 : 24 * 22] = 0
+    pulse = np.round(60 + 5 * rng.normal(size=len(steps)), 1)
+    pulse[620:690] = 61.3
+    cells = {"steps": steps.tolist(), "pulse": pulse.tolist()}
+    times = [datetime.fromtimestamp(START_S + hour * 3600, UTC).strftime("%Y-%m-%d %H:%M") for hour in range(24 * 30)]
+    wide = [
+        f"{ts},{device},{cells['steps'][at]},{cells['pulse'][at]}" for at, ts in enumerate(times) for device in "ab"
+    ]
+    told_of = run("--format", "csv", given="\n".join(["time,device,steps,pulse", *wide])).stdout
+    assert {kind for _, _, kind, state in told(told_of) if state == "raised"} >= {"usage_drop", "stuck"}
+    by_moment = [
+        f"{ts},{device},{name},{values[at]}"
+        for at, ts in enumerate(times)
+        for device in "ab"
+        for name, values in cells.items()
+    ]
+    header = "time,device,metric,value"
+    assert run("--format", "csv", given="\n".join([header, *by_moment])).stdout == told_of
+    by_metric = sorted(by_moment, key=lambda row: row.split(",")[1:3], reverse=True)
+    path = tmp_path / "melted.csv"
+    path.write_text("\n".join([header, *by_metric]))
+    melted = run("--sort", str(path)).stdout
+    assert sorted(melted.splitlines()) == sorted(told_of.splitlines())
+    scored = run("--scores", "--format", "csv", given="\n".join([header, *by_moment])).stdout.splitlines()
+    assert len(scored) == 1 + len(by_moment)
+    alone = [f"{ts},{value}" for ts, value in zip(times, cells["pulse"], strict=True)]
+    alone = run("--scores", "--format", "csv", given="\n".join(["time,pulse", *alone])).stdout.splitlines()
+    of_pulse = [row.rsplit(",", 1)[1] for row in scored if ",a,pulse," in row]
+    assert of_pulse == [row.rsplit(",", 1)[1] for row in alone[1:]]

@@ -42,6 +42,10 @@ def metrics_of(text: str) -> list[dict[str, float]]:
         ("2026-01-01 00:00:00 UTC", None),
         ("01.01.2026 00:00", None),
         ("2026/01/01", None),
+        ("2026-1-1 0:00", None),
+        ("1/1/2026 12:00:00 AM", None),
+        ("01/01/2026 12:00 AM", None),
+        ("1/1/2026 12:00 AM", "%d/%m/%Y %I:%M %p"),
         ("12/31/25 16 -0800", "%m/%d/%y %H %z"),
         ("490896", "h"),
         ("20454", "d"),
@@ -150,6 +154,68 @@ def test_a_time_stamp_may_be_written_as_two_words() -> None:
 def test_an_id_beside_a_clock_may_number_the_rows() -> None:
     rows, _ = rows_of("id,time,s1\n1,2026-01-01,5\n2,2026-01-02,6\n")
     assert {row.line.device for row in rows if row.line} == {"m"}
+
+
+def test_an_id_beside_a_clock_is_no_measurement_and_it_is_said_how_it_names_devices() -> None:
+    rows, notes = rows_of("Id,time,s1\n7,2026-01-01,5\n8,2026-01-01,6\n")
+    assert [row.line.metrics for row in rows if row.line] == [{"s1": 5.0}, {"s1": 6.0}]
+    assert "`--device Id`" in notes[1]
+
+
+@pytest.mark.parametrize("header", ["user_id", "userId", "Participant", "Subject ID", "patient"])
+def test_wearers_of_a_table_are_told_apart_however_it_calls_them(header: str) -> None:
+    rows, _ = rows_of(f"{header},ts,steps\n17,2026-01-01,5\n18,2026-01-01,6\n")
+    assert [(row.line.device, row.line.metrics) for row in rows if row.line] == [
+        ("17", {"steps": 5.0}),
+        ("18", {"steps": 6.0}),
+    ]
+
+
+@pytest.mark.parametrize("header", ["ActivityHour", "start_time", "Date of reading", "measuredDate"])
+def test_a_time_is_known_by_part_of_its_name_where_no_column_bears_the_usual_one(header: str) -> None:
+    rows, notes = rows_of(f"steps,{header}\n5,2026-01-01\n")
+    assert [(row.line.ts_s, row.line.metrics) for row in rows if row.line] == [(DAY_S, {"steps": 5.0})]
+    assert f"time is {header!r}" in notes[0]
+    with pytest.raises(CareloopError, match="--time"):
+        rows_of("steps,timely,update\n5,6,7\n")
+
+
+def test_the_month_is_first_beside_a_clock_of_twelve_hours_and_it_is_said_once() -> None:
+    rows, notes = rows_of("time,x\n1/2/2026 1:30:00 PM,5\n1/3/2026 1:30:00 PM,6\n")
+    assert [row.line.ts_s for row in rows if row.line] == [DAY_S + 37.5 * 3600, DAY_S + 61.5 * 3600]
+    assert [note for note in notes if "month first" in note] == [notes[1]]
+
+
+@pytest.mark.parametrize(
+    ("header", "day", "clock"),
+    [
+        ("date,time", "2026-01-01", "09:00"),
+        ("Datum;Uhrzeit", "01.01.2026", "9:00"),
+        ("day,hour", "2026-01-01", "9"),
+        ("date,time", "01.01.2026", "2026-01-01T09:00:00Z"),
+    ],
+)
+def test_a_day_and_a_clock_in_two_columns_are_one_time(header: str, day: str, clock: str) -> None:
+    mark = ";" if ";" in header else ","
+    rows, notes = rows_of(f"{header}{mark}x\n{day}{mark}{clock}{mark}5\n{day}{mark}noonish{mark}5\n")
+    assert [row.line and row.line.ts_s for row in rows] == [DAY_S + 9 * 3600, None]
+    assert rows[0].line is not None
+    assert rows[0].line.metrics == {"x": 5.0}
+    assert " and " in notes[0]
+
+
+def test_a_row_may_be_one_measurement_and_say_which() -> None:
+    told = "ts,device,metric,value,unit\n2026-01-01,a,steps,5,1\n2026-01-01,a,heart_rate,,bpm\n2026-01-01,b,,5,bpm\n"
+    rows, notes = rows_of(told)
+    assert [row.line and (row.line.device, row.line.metrics) for row in rows] == [
+        ("a", {"steps": 5.0}),
+        ("a", {}),
+        None,
+    ]
+    assert "metric is empty" in str(rows[2].fault)
+    assert notes == ["time is 'ts'; judged of each 'device': each 'metric' by its value"]
+    rows, _ = rows_of("timestamp,variable,value,unit\n2026-01-01,steps,5,bpm\n")
+    assert [row.line and (row.line.device, row.line.metrics) for row in rows] == [("m", {"steps": 5.0})]
 
 
 def test_a_cell_that_is_no_time_decides_nothing() -> None:
