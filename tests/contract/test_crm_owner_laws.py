@@ -15,6 +15,7 @@ from crm_sync.owners.told import Contacted, HumanCase
 from simulators.crm.server import AppServer
 from simulators.crm.vendors.sandbox import VendorSandbox
 from tests.services.crm_parties import PARTIES, Party, make_vendor, opened, settings
+from tests.services.in_the_clear import IN_THE_CLEAR
 
 NAMED = [party for party in PARTIES if party.adapter not in {"webhook", "rest"}]
 NOW_S = 1_800_000_000.0
@@ -33,7 +34,7 @@ class Office:
     async def does(self, what: str, **told: Any) -> Any:
         """Somebody does something, a minute after the last."""
         self.at_s += 60
-        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
+        async with httpx.AsyncClient(trust_env=False, verify=IN_THE_CLEAR, timeout=60) as http:
             answer = (await http.post(f"{self.origin}/sandbox/{what}", json=told)).raise_for_status()
         return answer.json() if answer.content else None
 

@@ -10,6 +10,7 @@ from gateway.database.postmaster import wait_until
 from gateway.people.people import digest_of
 from tests.services.chromium import Window, open_window
 from tests.services.console import PASSWORD, WITHIN_S, ConsoleWorld
+from tests.services.in_the_clear import IN_THE_CLEAR
 
 Open = Callable[..., Window]
 
@@ -266,7 +267,9 @@ def test_another_tenants_token_sees_nothing_of_the_whole_process(console_world: 
         "VALUES ('other', 'erp', 'admin', %s, now()) RETURNING name",
         digest_of("clt_other"),
     )
-    with httpx.Client(base_url=console_world.url, headers={"Authorization": "Bearer clt_other"}, timeout=30) as other:
+    with httpx.Client(
+        base_url=console_world.url, headers={"Authorization": "Bearer clt_other"}, verify=IN_THE_CLEAR, timeout=30
+    ) as other:
         assert other.get("/devices").status_code == 200
         assert {other.get(path).status_code for path in ("/health", "/health/doctor", "/scorecard")} == {403}
 

@@ -12,6 +12,7 @@ from gateway.people.model import Role
 from gateway.people.people import digest_of
 from tests.services.chromium import Window, open_window
 from tests.services.console import PASSWORD, WITHIN_S, ConsoleWorld
+from tests.services.in_the_clear import IN_THE_CLEAR
 
 Open = Callable[[str], Window]
 
@@ -331,7 +332,7 @@ def test_no_page_shows_anything_of_another_house_whatever_the_role(console_world
             *(f"looks-{role}", role, digest_of(f"clt_looks_{role}")),
         )
         headers = {"Authorization": f"Bearer clt_looks_{role}"}
-        with httpx.Client(base_url=console_world.url, headers=headers, timeout=30) as stranger:
+        with httpx.Client(base_url=console_world.url, headers=headers, verify=IN_THE_CLEAR, timeout=30) as stranger:
             assert {path: stranger.get(path).status_code for path in of_one} == dict.fromkeys(of_one, 404)
             for path in lists:
                 page = stranger.get(path)
@@ -382,7 +383,7 @@ def test_nobody_writes_below_their_role_without_a_page_of_ours_or_in_anothers_ho
     }
     for tenant_id, answers in (("default", {403}), ("other", {403, 404, 409})):
         headers = {"Authorization": f"Bearer clt_writes_{tenant_id}"}
-        with httpx.Client(base_url=console_world.url, headers=headers, timeout=30) as writer:
+        with httpx.Client(base_url=console_world.url, headers=headers, verify=IN_THE_CLEAR, timeout=30) as writer:
             said = {path: writer.post(path, data=form).status_code for path, form in forms.items()}
         assert {path: status for path, status in said.items() if status not in answers} == {}, tenant_id
     window = of("olga")

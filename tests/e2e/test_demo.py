@@ -16,6 +16,7 @@ import pytest
 from psycopg import sql
 
 from gateway.database.postmaster import wait_until
+from tests.services.in_the_clear import IN_THE_CLEAR
 
 CARELOOP = Path(sys.executable).with_name("careloop")
 NAB = Path(__file__).parents[1] / "data" / "nab" / "speed_t4013.csv.gz"
@@ -123,7 +124,7 @@ def test_it_ends_in_a_console_whose_inbox_has_cases_to_approve(tmp_path: Path, p
     ) as process:
         try:
             url, name, password = _signing_in(process)
-            with httpx.Client(base_url=url, timeout=30, follow_redirects=True) as browser:
+            with httpx.Client(base_url=url, verify=IN_THE_CLEAR, timeout=30, follow_redirects=True) as browser:
                 form = {"name": name, "password": password, "next": "/?show=proposed"}
                 inbox = browser.post("/sign-in", data=form).text
                 assert "This is a demo" in inbox

@@ -11,6 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.database.postmaster import wait_until
 from tests.services.gateway import CARELOOP, GatewayProcess
+from tests.services.in_the_clear import IN_THE_CLEAR
 from tests.services.patience import PATIENCE_S
 
 GOOD = b'{"ts": "2026-03-01T00:00:00Z", "metrics": {"battery": 50}}'
@@ -101,7 +102,9 @@ def test_over_http_too(shared_gateway: GatewayProcess) -> None:
     headers = {"Authorization": f"Bearer {shared_gateway.address['api_token']}"}
     path = "/v1/devices/bike-4/credentials"
     with connected(shared_gateway, "bike-4", add(shared_gateway, "bike-4")) as device:
-        with httpx.Client(base_url=shared_gateway.address["api_url"], headers=headers, timeout=30) as client:
+        with httpx.Client(
+            base_url=shared_gateway.address["api_url"], headers=headers, verify=IN_THE_CLEAR, timeout=30
+        ) as client:
             made = client.post(path, json={})
             assert made.status_code == 201, made.text
             assert made.json()["password"] not in client.get(path).text

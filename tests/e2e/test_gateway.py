@@ -22,6 +22,7 @@ from standardwebhooks import Webhook
 from gateway.database.postmaster import wait_until
 from tests.services.crm import SECRET, Crm
 from tests.services.gateway import GatewayProcess, run_careloop
+from tests.services.in_the_clear import IN_THE_CLEAR
 from tests.services.mosquitto import Mosquitto
 from tests.services.patience import PATIENCE_S
 from tests.services.publisher import Publisher, connected
@@ -194,7 +195,7 @@ def test_a_signed_callback_moves_the_case_and_a_forged_one_does_not(
 
     def call(signature: str) -> int:
         headers = {"webhook-id": "cb_1", "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": signature}
-        return httpx.post(url, content=body, headers=headers, timeout=30).status_code
+        return httpx.post(url, content=body, headers=headers, verify=IN_THE_CLEAR, timeout=30).status_code
 
     assert call("v1,Zm9yZ2Vk") == 401
     assert gateway.ask(f"/v1/cases/{case_id}")["state"] != "resolved"
@@ -243,7 +244,7 @@ def test_tail_shows_what_becomes_of_each_packet(shared_gateway: GatewayProcess) 
     listening = threading.Event()
 
     def listen() -> None:
-        with httpx.stream("GET", url, headers=headers, timeout=PATIENCE_S) as stream:
+        with httpx.stream("GET", url, headers=headers, verify=IN_THE_CLEAR, timeout=PATIENCE_S) as stream:
             listening.set()
             for line in stream.iter_lines():
                 fates.append(json.loads(line))
@@ -274,10 +275,12 @@ def test_it_stops_in_good_order_and_starts_where_it_was(gateway: GatewayProcess)
 
 def test_the_api_wants_its_token_and_health_does_not(shared_gateway: GatewayProcess) -> None:
     url = shared_gateway.address["api_url"]
-    assert httpx.get(f"{url}/healthz", timeout=30).status_code == 200
-    assert wait_until(lambda: httpx.get(f"{url}/readyz", timeout=30).json()["ready"] is True, PATIENCE_S)
+    assert httpx.get(f"{url}/healthz", verify=IN_THE_CLEAR, timeout=30).status_code == 200
+    assert wait_until(
+        lambda: httpx.get(f"{url}/readyz", verify=IN_THE_CLEAR, timeout=30).json()["ready"] is True, PATIENCE_S
+    )
     for headers in ({}, {"Authorization": "Bearer wrong"}):
-        refused = httpx.get(f"{url}/v1/counts", headers=headers, timeout=30)
+        refused = httpx.get(f"{url}/v1/counts", headers=headers, verify=IN_THE_CLEAR, timeout=30)
         assert refused.status_code == 401
         assert refused.headers["content-type"] == "application/problem+json"
     assert shared_gateway.ask("/openapi.json")["info"]["title"] == "careloop"

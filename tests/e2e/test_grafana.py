@@ -14,6 +14,7 @@ from gateway.database.postmaster import wait_until
 from tests.services.console import ConsoleWorld, open_world
 from tests.services.gateway import GatewayProcess
 from tests.services.grafana import metric_names, sql_queries
+from tests.services.in_the_clear import IN_THE_CLEAR
 from tests.services.patience import PATIENCE_S
 
 
@@ -45,7 +46,7 @@ def test_every_panel_has_something_to_show_of_one_tenant(world: ConsoleWorld) ->
     untold: list[str] = []
 
     def is_all_told() -> bool:  # what the CRM side's own process counts is told when it says so
-        told_of = httpx.get(f"{world.url}/metrics", timeout=30).text
+        told_of = httpx.get(f"{world.url}/metrics", verify=IN_THE_CLEAR, timeout=30).text
         untold[:] = [name for name in metric_names() if f"\n{name}" not in told_of]
         return not untold
 

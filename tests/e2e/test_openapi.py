@@ -26,6 +26,7 @@ from gateway.people.model import Role
 from gateway.people.people import digest_of
 from tests.services.case_world import notice, open_world
 from tests.services.gateway import GatewayProcess
+from tests.services.in_the_clear import IN_THE_CLEAR
 from tests.services.patience import PATIENCE_S
 
 ENDLESS: Final = ("/v1/events", "/v1/devices/{device_id}/tail")
@@ -51,7 +52,7 @@ class Site:
 
     def client(self) -> httpx.Client:
         """Somebody with the settings' own token."""
-        return httpx.Client(base_url=self.url, headers=self.headers, timeout=30)
+        return httpx.Client(base_url=self.url, headers=self.headers, verify=IN_THE_CLEAR, timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def site(service_folder: Path, prepared_database: Path) -> Iterator[Site]:
         ((case_id, device_id),) = gateway.query("SELECT case_id, device_id FROM service_case")
         known = {"case_id": case_id, "device_id": device_id, "owner_ref": "own-1", "watch": "boiler-too-hot"}
         known |= {"alarm_id": notice().alarm_id, "model": "coffee-machine", "name": "admin", "kind": "complaint"}
-        document = httpx.get(f"{url}/openapi.json", timeout=30).json()
+        document = httpx.get(f"{url}/openapi.json", verify=IN_THE_CLEAR, timeout=30).json()
         yield Site(url, {"Authorization": f"Bearer {token}"}, document, known, gateway)
     finally:
         gateway.remove()
@@ -151,7 +152,7 @@ def test_every_call_below_v1_says_how_one_signs_in(site: Site) -> None:
             assert is_open != bool(operation["security"]), path
             assert re.match(r"\S", operation.get("description", operation["summary"])), path
             if path.startswith("/v1/") and not is_open:
-                bare = httpx.request(method, site.url + re.sub(r"\{.*?\}", "1", path), timeout=30)
+                bare = httpx.request(method, site.url + re.sub(r"\{.*?\}", "1", path), verify=IN_THE_CLEAR, timeout=30)
                 assert bare.status_code in {401, 422}, (method, path)
 
 

@@ -13,6 +13,7 @@ from gateway.database.postmaster import wait_until
 from tests.services.boilers import HOT, start_boilers
 from tests.services.crm import Crm
 from tests.services.gateway import GatewayProcess
+from tests.services.in_the_clear import IN_THE_CLEAR
 from tests.services.patience import PATIENCE_S
 from tests.services.publisher import Publisher, connected
 
@@ -86,7 +87,7 @@ def test_one_case_per_fault_though_the_crm_process_is_killed_again_and_again(
 
 def readiness(gateway: GatewayProcess) -> str:
     """What /readyz says, ready or not."""
-    return httpx.get(f"{gateway.address['api_url']}/readyz", timeout=30).text
+    return httpx.get(f"{gateway.address['api_url']}/readyz", verify=IN_THE_CLEAR, timeout=30).text
 
 
 def test_one_that_hangs_is_told_and_dies_with_its_gateway(new_gateway: Callable[[], GatewayProcess], crm: Crm) -> None:
@@ -119,7 +120,7 @@ def test_the_scaled_clock_runs_in_both_processes(new_gateway: Callable[[], Gatew
     headers = {"Authorization": f"Bearer {gateway.address['api_token']}"}
     for number, until in enumerate(("2026-03-05T12:00:00+00:00", "2026-03-09T12:00:00+00:00")):
         url = f"{gateway.address['api_url']}/v1/clock"
-        httpx.put(url, json={"hold_until": until}, headers=headers, timeout=30).raise_for_status()
+        httpx.put(url, json={"hold_until": until}, headers=headers, verify=IN_THE_CLEAR, timeout=30).raise_for_status()
         wanted = number + 1
         assert wait_until(lambda: gateway.ask("/v1/clock")["now"] == until, PATIENCE_S)  # noqa: B023 - called at once
         with connected(devices[number], gateway.port) as client:

@@ -9,12 +9,15 @@ from fastapi.responses import StreamingResponse
 
 from gateway.api.server import ApiServer
 from gateway.settings import ApiSettings
+from tests.services.in_the_clear import IN_THE_CLEAR
 from tests.services.patience import PATIENCE_S
 
 
 def _client(url: str) -> httpx.AsyncClient:
     """Somebody whose requests follow one another on one connection."""
-    return httpx.AsyncClient(base_url=url, limits=httpx.Limits(max_connections=1), timeout=PATIENCE_S)
+    return httpx.AsyncClient(
+        base_url=url, limits=httpx.Limits(max_connections=1), verify=IN_THE_CLEAR, timeout=PATIENCE_S
+    )
 
 
 async def test_the_head_of_a_stream_that_says_nothing_yet_is_over_at_once() -> None:

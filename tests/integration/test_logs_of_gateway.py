@@ -12,6 +12,7 @@ from gateway.database.postmaster import wait_until
 from tests.services.boilers import HOT, IMPOSSIBLE, start_boilers
 from tests.services.crm import SECRET, Crm
 from tests.services.gateway import GatewayProcess
+from tests.services.in_the_clear import IN_THE_CLEAR
 from tests.services.patience import PATIENCE_S
 from tests.services.publisher import Publisher, connected
 
@@ -40,7 +41,11 @@ def test_one_line_per_batch_and_per_delivery_and_nothing_about_people(
         assert wait_until(lambda: crm.types() == ["case.opened"], PATIENCE_S)
     with connected(Publisher(device.device_id, "wrong-password"), gateway.port):
         assert wait_until(
-            lambda: "logins_refused" in httpx.get(f"{gateway.address['api_url']}/metrics", timeout=30).text, PATIENCE_S
+            lambda: (
+                "logins_refused"
+                in httpx.get(f"{gateway.address['api_url']}/metrics", verify=IN_THE_CLEAR, timeout=30).text
+            ),
+            PATIENCE_S,
         )
     batches = gateway.ask("/v1/counts")["pipeline"]["batches"]
     token = gateway.address["api_token"]

@@ -16,6 +16,7 @@ from gateway.database.postmaster import wait_until
 from tests.services.boilers import HOT, IMPOSSIBLE, WELL, start_boilers
 from tests.services.crm import Crm
 from tests.services.gateway import GatewayProcess
+from tests.services.in_the_clear import IN_THE_CLEAR
 from tests.services.patience import PATIENCE_S
 from tests.services.publisher import Publisher, connected
 
@@ -25,7 +26,7 @@ PARSE_OPEN_METRICS = cast("Callable[[str], Iterable[Metric]]", open_metrics.text
 
 def scrape(gateway: GatewayProcess) -> str:
     """The exposition, without a token, from this machine."""
-    return httpx.get(f"{gateway.address['api_url']}/metrics", timeout=30).raise_for_status().text
+    return httpx.get(f"{gateway.address['api_url']}/metrics", verify=IN_THE_CLEAR, timeout=30).raise_for_status().text
 
 
 def numbers(text: str) -> Numbers:
@@ -98,7 +99,7 @@ DELIVERED = (
 def check_open_metrics(gateway: GatewayProcess) -> None:
     """The other format is spoken too, names follow the rules, and each family says what it is."""
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    answer = httpx.get(f"{gateway.address['api_url']}/metrics", headers=accept, timeout=30)
+    answer = httpx.get(f"{gateway.address['api_url']}/metrics", headers=accept, verify=IN_THE_CLEAR, timeout=30)
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     families = list(PARSE_OPEN_METRICS(answer.text))
     assert len(families) > 50

@@ -11,13 +11,14 @@ import psutil
 
 from gateway.database.postmaster import wait_until
 from tests.services.gateway import CARELOOP, GatewayProcess
+from tests.services.in_the_clear import IN_THE_CLEAR
 from tests.services.mosquitto import Mosquitto
 from tests.services.patience import PATIENCE_S
 
 
 def readiness(url: str) -> tuple[int, dict[str, str]]:
     """The status, and what is said of the parts that are not well; it is said soon, even where a part hangs."""
-    answer = httpx.get(f"{url}/readyz", timeout=60)
+    answer = httpx.get(f"{url}/readyz", verify=IN_THE_CLEAR, timeout=60)
     checks: dict[str, Any] = answer.json()["checks"]
     return answer.status_code, {name: check["says"] for name, check in checks.items() if not check["ok"]}
 
@@ -33,8 +34,10 @@ def test_a_paused_database_is_told_and_forgotten_when_it_goes_on(gateway: Gatewa
     try:
         assert wait_until(lambda: "has not answered for" in readiness(url)[1].get("database", ""), PATIENCE_S)
         assert readiness(url)[0] == 503
-        assert httpx.get(f"{url}/healthz", timeout=60).status_code == 200
-        assert 'careloop_check{part="database"} 0.0' in httpx.get(f"{url}/metrics", timeout=60).text
+        assert httpx.get(f"{url}/healthz", verify=IN_THE_CLEAR, timeout=60).status_code == 200
+        assert (
+            'careloop_check{part="database"} 0.0' in httpx.get(f"{url}/metrics", verify=IN_THE_CLEAR, timeout=60).text
+        )
     finally:
         for process in paused:
             process.resume()

@@ -24,6 +24,7 @@ from simulators.crm.serve import SandboxPlan, make_sandbox, new_secret
 from simulators.fleet.clocks import WorldClock
 from tests.services.boilers import HOT, PROFILE, WELL
 from tests.services.gateway import GatewayProcess
+from tests.services.in_the_clear import IN_THE_CLEAR
 from tests.services.oidc import Provider, serve_provider
 from tests.services.patience import PATIENCE_S
 from tests.services.publisher import Publisher, connected
@@ -99,7 +100,7 @@ class ConsoleWorld:
     def as_token(self, token: str, method: str, path: str, **what: Any) -> httpx.Response:
         """What a machine is answered."""
         headers = {"Authorization": f"Bearer {token}"}
-        return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=30, **what)
+        return httpx.request(method, f"{self.url}{path}", headers=headers, verify=IN_THE_CLEAR, timeout=30, **what)
 
     def _publish(self, number: int, temperature: float) -> None:
         publisher = Publisher(f"boiler-{number}", f"pass-{number}-word")

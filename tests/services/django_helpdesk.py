@@ -13,6 +13,7 @@ import pytest
 from gateway.database.provisioned import cache_folder
 from scripts.senders import provide
 from tests.services.folders import find_free_port
+from tests.services.in_the_clear import IN_THE_CLEAR
 
 PROGRAM: Final = Path(__file__).resolve().parents[1] / "senders" / "helpdesk_server.py"
 USER: Final = "careloop"
@@ -35,14 +36,20 @@ class DjangoHelpdesk:
 
     def tickets(self) -> list[dict[str, Any]]:
         """Every ticket, as its API tells."""
-        answer = httpx.get(f"{self.url}/api/tickets/", params={"page_size": "100"}, auth=(USER, PASSWORD), timeout=30)
+        answer = httpx.get(
+            f"{self.url}/api/tickets/",
+            params={"page_size": "100"},
+            auth=(USER, PASSWORD),
+            verify=IN_THE_CLEAR,
+            timeout=30,
+        )
         found: list[dict[str, Any]] = answer.raise_for_status().json()["results"]
         return found
 
     def change(self, ticket: int, **fields: object) -> None:
         """An agent changes a ticket by the API, which fires no hook."""
         url = f"{self.url}/api/tickets/{ticket}/"
-        httpx.patch(url, json=fields, auth=(USER, PASSWORD), timeout=30).raise_for_status()
+        httpx.patch(url, json=fields, auth=(USER, PASSWORD), verify=IN_THE_CLEAR, timeout=30).raise_for_status()
 
     def stop(self) -> None:
         """Leave nothing running."""

@@ -14,6 +14,7 @@ import pytest
 from gateway.database.provisioned import cache_folder
 from scripts.senders import provide
 from tests.services.folders import find_free_port
+from tests.services.in_the_clear import IN_THE_CLEAR
 
 PROGRAM: Final = Path(__file__).resolve().parents[1] / "senders" / "roundup_server.py"
 USER: Final = "careloop"
@@ -51,7 +52,9 @@ class Roundup:
         etag = self._get(f"/issue/{issue}")["@etag"]
         headers = {"if-match": etag, "origin": self.origin, "x-requested-with": "test"}
         url = f"{self.url}/rest/data/issue/{issue}"
-        httpx.put(url, json=fields, auth=(USER, PASSWORD), headers=headers, timeout=30).raise_for_status()
+        httpx.put(
+            url, json=fields, auth=(USER, PASSWORD), headers=headers, verify=IN_THE_CLEAR, timeout=30
+        ).raise_for_status()
 
     def stop(self) -> None:
         """Leave nothing running."""
@@ -59,13 +62,21 @@ class Roundup:
         self._process.wait()
 
     def _get(self, path: str) -> dict[str, Any]:
-        answer = httpx.get(f"{self.url}/rest/data{path}", params={"@verbose": "2"}, auth=(USER, PASSWORD), timeout=30)
+        answer = httpx.get(
+            f"{self.url}/rest/data{path}",
+            params={"@verbose": "2"},
+            auth=(USER, PASSWORD),
+            verify=IN_THE_CLEAR,
+            timeout=30,
+        )
         found: dict[str, Any] = answer.raise_for_status().json()["data"]
         return found
 
     def _serves(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/rest/data/status", auth=(USER, PASSWORD), timeout=30).is_success
+            return httpx.get(
+                f"{self.url}/rest/data/status", auth=(USER, PASSWORD), verify=IN_THE_CLEAR, timeout=30
+            ).is_success
         except httpx.TransportError:
             return False
 

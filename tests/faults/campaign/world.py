@@ -32,6 +32,7 @@ from tests.ledger.sender import wait_for
 from tests.ledger.wire import Roads, Wire
 from tests.ledger.witness import Witness
 from tests.services.folders import find_free_port
+from tests.services.in_the_clear import IN_THE_CLEAR
 
 CARELOOP = Path(sys.executable).with_name("careloop")
 START_S = 120.0
@@ -135,7 +136,7 @@ class Gateway:
     def readiness(self) -> tuple[bool, str]:
         """Whether `/readyz` says that it can work; and if not, why not."""
         try:
-            answer = httpx.get(f"http://127.0.0.1:{self.api_port}/readyz", timeout=3.0)
+            answer = httpx.get(f"http://127.0.0.1:{self.api_port}/readyz", verify=IN_THE_CLEAR, timeout=3.0)
             said: Mapping[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError):
             return False, ""
