@@ -5,8 +5,8 @@ import random
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,39 @@ import pytest
 from gateway.database.embedded import EmbeddedPostgres
 
 LOWEST_PORT = 15_000
+MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it has a name of its own, which only we may write to
+MEMORY_BYTES = 4 << 30  # for the servers of all workers, whose databases are dropped test by test
 
 
 @pytest.fixture(scope="session")
 def service_folder() -> Iterator[Path]:
     """A folder that services running under another account can pass through, unlike pytest's own."""
-    root = Path(tempfile.gettempdir()) / f"careloop-tests-{os.geteuid()}"
+    with _folder_of_this_run(Path(tempfile.gettempdir())) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def memory_folder(service_folder: Path) -> Iterator[Path]:
+    """A folder like it that is kept in memory, where the machine has such a one with room.
+
+    A database is nearly a thousand files, and each test makes and removes one. On a disk that is most of what such a
+    test costs: some file systems look through all that was removed of late for each file that they make.
+    """
+    if not _has_room(MEMORY):
+        yield service_folder
+        return
+    with _folder_of_this_run(MEMORY) as folder:
+        yield folder
+
+
+def _has_room(memory: Path) -> bool:
+    """Whether it is there and large: containers give 64 MB, which are for other uses."""
+    return memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free >= MEMORY_BYTES
+
+
+@contextmanager
+def _folder_of_this_run(parent: Path) -> Generator[Path]:
+    root = parent / f"careloop-tests-{os.geteuid()}"
     root.mkdir(mode=0o711, exist_ok=True)
     for abandoned in root.iterdir():
         if not Path(f"/proc/{abandoned.name}").exists():

@@ -30,7 +30,13 @@ EVERY_EDITION = {"database_url", "empty_database_url"}
 PROVISION = Path(__file__).resolve().parents[2] / "scripts" / "provision.py"
 
 # Servers shared by a whole run never see the machine crash. Those of fault tests are their own, and do sync.
-SHARED_SERVER = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "64MB"}
+SHARED_SERVER = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "shared_buffers": "64MB",
+    "max_wal_size": "256MB",  # which may be memory
+}
 
 
 class DatabaseServer:
@@ -118,18 +124,18 @@ def provisioned() -> Provisioned:
 
 
 @pytest.fixture(scope="session")
-def plain_server(service_folder: Path) -> Iterator[DatabaseServer]:
+def plain_server(memory_folder: Path) -> Iterator[DatabaseServer]:
     """The embedded PostgreSQL with a migrated template."""
-    with EmbeddedPostgres(service_folder / "plain", settings=SHARED_SERVER) as server:
+    with EmbeddedPostgres(memory_folder / "plain", settings=SHARED_SERVER) as server:
         yield DatabaseServer(server.url)
 
 
 @pytest.fixture(scope="session")
-def timescale_server(service_folder: Path, provisioned: Provisioned) -> Iterator[DatabaseServer]:
+def timescale_server(memory_folder: Path, provisioned: Provisioned) -> Iterator[DatabaseServer]:
     """TimescaleDB with a migrated template."""
     settings = {**SHARED_SERVER, **TIMESCALEDB_SETTINGS}
     programs = provisioned.postgres_programs
-    with EmbeddedPostgres(service_folder / "timescaledb", programs=programs, settings=settings) as server:
+    with EmbeddedPostgres(memory_folder / "timescaledb", programs=programs, settings=settings) as server:
         yield DatabaseServer(server.url)
 
 
