@@ -1,8 +1,8 @@
 """A database session in which the CRM side can work on history: everything that it writes is the session's own.
 
-Tables of the CRM side are hidden behind empty temporary ones, what is known of owners and grants behind views of it as
-of the history's moment. Then the session is made read-only, which leaves temporary tables writable and nothing else: it
-is the server that sees to it that a backtest moves no live state.
+Tables of the CRM side, and that of commands to products, are hidden behind empty temporary ones, what is known of
+owners and grants behind views of it as of the history's moment. Then the session is made read-only, which leaves
+temporary tables writable and nothing else: it is the server that sees to it that a backtest moves no live state.
 """
 
 import re
@@ -22,6 +22,8 @@ Connection = AsyncConnection[TupleRow]
 MOMENT: Final = "careloop.backtest_at"
 TABLE: Final = re.compile(r"^CREATE TABLE (?:IF NOT EXISTS )?(\w+)", re.MULTILINE)
 
+COMMANDS: Final = "device_command"
+"""What products are told, which the CRM side writes and other floors keep."""
 KNOWN_BY: Final = {"ownership": "since", "grant_record": "recorded_at"}
 """What people said of themselves, and the column that says since when it was known."""
 
@@ -31,7 +33,7 @@ async def set_apart(url: str, *, as_of_history: bool) -> AsyncGenerator[Connecti
     """A session of that kind; without `as_of_history` owners and grants are those of today."""
     async with await open_session(url, "careloop backtest", autocommit=True) as conn:
         schema = await _schema_of(conn)
-        for table in crm_tables():
+        for table in (*crm_tables(), COMMANDS):
             await conn.execute(
                 sql.SQL(HIDE_TABLE).format(name=sql.Identifier(table), real=sql.Identifier(schema, table))
             )

@@ -1,4 +1,8 @@
-"""What the CRM side would do with alarms: the same inbox, cases, policy and budget, on the history's clock."""
+"""What the CRM side would do with alarms: the same inbox, cases, policy and budget, on the history's clock.
+
+Every CRM is taken to accept at once what it is told, and every product to do at once what it is told: whether that
+helped is seen in what it sent.
+"""
 
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -10,6 +14,7 @@ import structlog
 from crm_sync.cases import step_queries, steps
 from crm_sync.cases.desk import Desk
 from crm_sync.catching_up import look_again
+from crm_sync.following import AT_ONCE, follow_fixes
 from crm_sync.inbox import AlarmNotice, put_alarms
 from crm_sync.inbox_worker import InboxWorker, Pool
 from crm_sync.keeping import Keeper
@@ -18,6 +23,7 @@ from crm_sync.policy.model import Verdict
 from crm_sync.send_check import SendCheck
 from crm_sync.settings import MessageType
 from crm_sync.stats import CrmStats
+from devices.clock import to_datetime
 from gateway.backtest.apart import Connection, set_moment
 
 LOOK_EVERY_S: Final = 3 * 3600.0
@@ -40,7 +46,7 @@ class HistoryClock:
 
 
 class CrmSide:
-    """Works notices in a session that was set apart. Every CRM is taken to accept what it is told at once."""
+    """Works notices in a session that was set apart."""
 
     def __init__(self, conn: Connection, desk: Desk, tenant_id: str, heads: Mapping[str, float]) -> None:
         """`heads` are the newest device times known, as the history goes on."""
@@ -50,8 +56,10 @@ class CrmSide:
         self._clock = HistoryClock()
         self._looked_s: float | None = None
         self._told_s = 0.0  # when the last notice came
+        self._proof_s: float | None = None  # when the next silent fix must have been seen to help, where one is tried
+        self._tenant_id = tenant_id
         self.stats = CrmStats()
-        silent = structlog.wrap_logger(
+        silent = self._log = structlog.wrap_logger(
             structlog.PrintLogger(), wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
         )
         pool = cast("Pool", _OneConnection(conn))
@@ -77,12 +85,14 @@ class CrmSide:
         """Let the clock go on to a moment, and do what falls due on the way."""
         self._looked_s = until_s if self._looked_s is None else self._looked_s
         while (next_s := self._looked_s + self._pause_s(self._looked_s)) <= until_s:
+            await self._await_proofs(next_s)
             self._looked_s = next_s
             await self._release_steps(self._looked_s)
             await self._set_clock(self._looked_s)
             await self._keeper.keep()
             await look_again(self._conn, self._find_heads, self._desk.settings.stale_after, self._looked_s)
             await self._work_inbox()
+        await self._await_proofs(until_s)
         await self._release_steps(until_s)
         await self._set_clock(until_s)
 
@@ -97,7 +107,31 @@ class CrmSide:
         worked = 1
         while worked:
             worked = await self._inbox.work_batch()
+        await self._follow_fixes()
         await self._send()
+
+    async def _follow_fixes(self) -> None:
+        """Take what products are told as done, and follow what comes of it."""
+        obeyed, followed = await self._obey(), AT_ONCE
+        while obeyed or (self._proof_s is not None and followed >= AT_ONCE):
+            async with self._conn.transaction():
+                followed = await follow_fixes(self._conn, self._desk, self._tenant_id, self._log, self._clock.at_s)
+            self._proof_s = await _next_proof_s(self._conn)
+            obeyed = await self._obey()
+
+    async def _obey(self) -> int:
+        at = to_datetime(self._clock.at_s)
+        return (await self._conn.execute(OBEY, {"at": at})).rowcount
+
+    async def _await_proofs(self, until_s: float) -> None:
+        """Ask of each silent fix whether it has helped, at the moment when its time is over."""
+        while self._proof_s is not None and self._proof_s <= until_s:
+            proof_s = self._proof_s
+            await self._release_steps(proof_s)
+            await self._set_clock(proof_s)
+            await self._work_inbox()
+            if self._proof_s == proof_s:  # it could not be followed
+                self._proof_s += LOOK_EVERY_S
 
     async def _release_steps(self, until_s: float) -> None:
         """Send the steps whose hour comes before a moment, each at its hour."""
@@ -130,6 +164,20 @@ class _OneConnection:
     async def connection(self) -> AsyncGenerator[Connection]:
         """The session."""
         yield self._conn
+
+
+OBEY: LiteralString = """
+UPDATE device_command SET state = 'done', delivered_at = %(at)s, reached_at = %(at)s, settled_at = %(at)s
+ WHERE state = 'queued'
+"""
+NEXT_PROOF: LiteralString = """
+SELECT extract(epoch FROM min(verify_until))::float8 FROM silent_fix WHERE state = 'verifying'
+"""
+
+
+async def _next_proof_s(conn: Connection) -> float | None:
+    row = await (await conn.execute(NEXT_PROOF)).fetchone()
+    return None if row is None or row[0] is None else float(row[0])
 
 
 PENDING: LiteralString = """

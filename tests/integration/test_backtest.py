@@ -1,5 +1,6 @@
 """A history that was lived, judged again: as it was, and as it would have been."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import LiteralString
 
@@ -10,6 +11,7 @@ from psycopg import AsyncConnection
 from crm_sync.cases.desk import Desk
 from crm_sync.trust.rules import TrustRules
 from devices.clock import to_datetime
+from devices.profiles import load_profiles
 from devices.registry.entries import enter
 from devices.registry.passwords import remove_device
 from devices.registry.records import DeviceRecord, OwnerRecord
@@ -19,7 +21,18 @@ from gateway.backtest.proposal import propose_watches
 from gateway.backtest.run import Plan, Report, run_backtest
 from gateway.detect.settings import DetectSettings
 from gateway.store.history import TimeBase, Wanted
-from tests.backtest.lived import BEGIN_S, DAYS, HOT_DAY, HOUR_S, SILENT_DAY, crm_settings, live, profiles_in, register
+from tests.backtest.lived import (
+    BEGIN_S,
+    BOILER,
+    DAYS,
+    HOT_DAY,
+    HOUR_S,
+    SILENT_DAY,
+    crm_settings,
+    live,
+    profiles_in,
+    register,
+)
 from tests.ingest.rig import Rig
 
 CHANGED = """
@@ -31,6 +44,16 @@ metric = "celsius"
 problem = "overheating"
 severity = "major"
 parameters = { above = 80.0 }
+"""
+
+MENDS_ITSELF = """
+[commands.cool_down]
+description = "Stop heating for a while."
+expires_after = "1d"
+[[playbooks]]
+problem = "overheating"
+title = "The boiler runs too hot"
+actions = [{ kind = "command", command = "cool_down", verify_within = "%s" }, { kind = "agent_case" }]
 """
 
 ALARM: LiteralString = (
@@ -88,6 +111,23 @@ async def test_a_history_judged_again_as_it_was_comes_to_what_happened(database_
     assert (change.alarms.gone, change.cases.gone) == ([], [])
     assert [(contact.channel, contact.people) for contact in report.proposed.contacts] == [("email", 1)]
     assert report.installed.contacts == []
+
+
+@pytest.mark.parametrize(("within", "ending"), [("1d", "fixed_silently"), ("2h", "recovered_in_telemetry")])
+async def test_a_product_is_told_to_mend_itself_in_a_backtest_only(
+    plain_database_url: str, tmp_path: Path, within: str, ending: str
+) -> None:
+    """It was hot for half a day: whether a command would have helped is seen in what it sent then."""
+    await live(plain_database_url, tmp_path)
+    plan = plan_of(plain_database_url, tmp_path, changed=False)
+    (tmp_path / "boiler.toml").write_text(BOILER[: BOILER.index("[[playbooks]]")] + MENDS_ITSELF % within)
+    report = await backtest(replace(plan, desk=replace(plan.desk, profiles=load_profiles([tmp_path]))))
+    assert report.installed.failed_notices == 0
+    (hot,) = [case for case in report.installed.cases if case.problem == "overheating"]
+    assert (hot.asset_id, hot.state, hot.resolution) == ("b1", "resolved", ending)
+    assert [case.resolution for case in report.happened.cases if case.problem == "overheating"] != ["fixed_silently"]
+    async with await AsyncConnection.connect(plain_database_url) as conn:
+        assert await (await conn.execute("SELECT count(*) FROM device_command")).fetchone() == (0,)
 
 
 async def _sell_b1(rig: Rig) -> None:
@@ -155,7 +195,7 @@ async def test_every_table_of_the_crm_side_is_hidden(plain_database_url: str) ->
                 "SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r' ORDER BY 1"
             )
         ).fetchall()
-    assert [name for (name,) in rows] == crm_tables()
+    assert [name for (name,) in rows] == sorted([*crm_tables(), "device_command"])
     assert {"inbox", "service_case", "outbox_message", "held_step", "watch_trust"} <= set(crm_tables())
 
 
