@@ -196,7 +196,7 @@ def _load_station(station: Station, fleet: Fleet, numbers: Indices, kept: SavedS
         roster = fleet.rosters[fleet.roster_of[device[mine[0]]]]
         found = roster.column_of(station, saved.watch, saved.metric) if roster.profile.model == saved.model else None
         if found is not None:
-            _fill(station, roster.uncover(station, fleet.seat_of[device[mine]], found), mine, kept)
+            _fill(station, roster.uncover(station, fleet.seats_of(device[mine]), found), mine, kept)
 
 
 def _fill(station: Station, slots: Indices, mine: Indices, kept: SavedStation) -> None:

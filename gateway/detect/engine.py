@@ -93,7 +93,7 @@ class Engine:
         self._touch(devices)
         for number, roster in enumerate(self._fleet.rosters):
             here = self._fleet.roster_of[devices] == number
-            seats = self._fleet.seat_of[devices[here]]
+            seats = self._fleet.seats_of(devices[here])
             untimed_s = np.full(len(seats), np.nan)
             signs = Signs(known[here], seats, untimed_s, np.full(len(seats), alive_s))
             self._in_waves.hear(roster, roster.deadline_lanes, signs, told)
@@ -241,7 +241,7 @@ class Engine:
             for place, watch, change in part(self._fleet, devices, number, samples.device, samples.ts_s):
                 told.append(((first + place, -1, watch), change))
             self._fleet.settle(devices, number)
-            seats = self._fleet.seat_of.take(devices).take(samples.device)
+            seats = self._fleet.seats_of(devices).take(samples.device)
         roster = self._fleet.rosters[number]
         arrived = arrive(samples, seats)
         layout = roster.layout(samples.metrics)

@@ -5,6 +5,7 @@ from itertools import repeat
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from devices.ids import PARTITIONS, partition_of
 from devices.profiles.model import Profile
@@ -18,6 +19,8 @@ from gateway.detect.table import Journal
 
 FIRST_CAPACITY: Final = 256
 
+Homes = npt.NDArray[np.int32]
+
 
 class Fleet:
     """All devices that were ever heard of."""
@@ -25,8 +28,7 @@ class Fleet:
     def __init__(self, stations: Mapping[str, Station], settings: DetectSettings, journal: Journal) -> None:
         self.ids: list[str] = []
         self.rosters: list[Roster] = []
-        self.roster_of = np.empty(0, np.int32)  # [devices]; -1 for a device that was forgotten
-        self.seat_of = np.empty(0, np.int64)  # [devices]
+        self.homes: Homes = np.empty((0, 2), np.int32)  # [devices]: roster (-1 for none) and seat, on one line
         self.partition_of = np.empty(0, np.int16)  # [devices]
         self.prior_of = np.empty(0, np.int64)  # [devices], the number of what was known when the device was born
         self.nursery = Nursery(journal)
@@ -35,6 +37,15 @@ class Fleet:
         self._stations = stations
         self._settings = settings
         self.journal = journal
+
+    @property
+    def roster_of(self) -> Homes:
+        """The roster of each device, [devices], a view; -1 for one that was forgotten."""
+        return self.homes[:, 0]
+
+    def seats_of(self, devices: Indices) -> Indices:
+        """The seats that devices have in their rosters, [n]."""
+        return self.homes[devices, 1].astype(np.int64)
 
     def roster(self, profile: Profile) -> int:
         """The number of a profile's roster, made when it is new."""
@@ -66,9 +77,9 @@ class Fleet:
             return
         for device in homeless[self.roster_of[homeless] >= 0]:  # rare: the device's product model was corrected
             self.vacate(int(device))
-        self.roster_of[homeless] = roster
+        self.homes[homeless, 0] = roster
         self.prior_of[homeless] = self.nursery.number
-        self.seat_of[homeless] = self.rosters[roster].seat(homeless)
+        self.homes[homeless, 1] = self.rosters[roster].seat(homeless)
 
     def admit(self, roster: int, device_ids: Sequence[str]) -> Indices:
         """The devices' numbers, all of them in this roster; new ones get a seat, movers a new one."""
@@ -80,10 +91,9 @@ class Fleet:
         first = len(self.ids)
         self._numbers.update(zip(device_ids, range(first, first + len(device_ids)), strict=True))
         self.ids.extend(device_ids)
-        if len(self.ids) > len(self.roster_of):
-            extra = max(len(self.ids), 2 * len(self.roster_of), FIRST_CAPACITY) - len(self.roster_of)
-            self.roster_of = np.concatenate([self.roster_of, np.full(extra, -1, np.int32)])
-            self.seat_of = np.concatenate([self.seat_of, np.full(extra, -1, np.int64)])
+        if len(self.ids) > len(self.homes):
+            extra = max(len(self.ids), 2 * len(self.homes), FIRST_CAPACITY) - len(self.homes)
+            self.homes = np.concatenate([self.homes, np.full((extra, 2), -1, np.int32)])
             self.partition_of = np.concatenate([self.partition_of, np.zeros(extra, np.int16)])
             self.prior_of = np.concatenate([self.prior_of, np.full(extra, NOBODY, np.int64)])
         partitions = np.fromiter(map(partition_of, device_ids), np.int16, len(device_ids))
@@ -96,26 +106,27 @@ class Fleet:
 
     def vacate(self, device: int) -> None:
         """Give back a device's seat and slots; undone with the turn."""
-        roster, seat = int(self.roster_of[device]), int(self.seat_of[device])
+        roster, seat = map(int, self.homes[device])
 
         def undo() -> None:
-            if self.roster_of[device] >= 0:  # it has a seat elsewhere by now
+            if self.homes[device, 0] >= 0:  # it has a seat elsewhere by now
                 self._leave(device)
-            self.roster_of[device], self.seat_of[device] = roster, seat
+            self.homes[device] = roster, seat
 
         self.journal.note(undo)
         self._leave(device)
 
     def _leave(self, device: int) -> None:
-        for station, index in self.rosters[int(self.roster_of[device])].leave(int(self.seat_of[device]), self.journal):
+        roster, seat = map(int, self.homes[device])
+        for station, index in self.rosters[roster].leave(seat, self.journal):
             station.table.release(index)
             station.deadlines.forget_all()
-        self.roster_of[device] = -1
+        self.homes[device, 0] = -1
 
     def slots_of(self, device: int) -> list[tuple[Station, Indices]]:
         """The slots of a device, per watch; none where it is forgotten."""
-        roster = int(self.roster_of[device])
-        return [] if roster < 0 else self.rosters[roster].slots_of(int(self.seat_of[device]))
+        roster, seat = map(int, self.homes[device])
+        return [] if roster < 0 else self.rosters[roster].slots_of(seat)
 
     def parts_of(self, station: Station, device: int) -> list[Part]:
         """The series of a device at a station, with their names."""
@@ -138,7 +149,7 @@ class Fleet:
         found = np.full(len(devices), np.nan)
         for number, roster in enumerate(self.rosters):
             here = self.roster_of[devices] == number
-            found[here] = roster.first_s[self.seat_of[devices[here]]]
+            found[here] = roster.first_s[self.seats_of(devices[here])]
         return found
 
     def set_first_s(self, devices: Indices, first_s: Floats) -> None:
@@ -146,13 +157,13 @@ class Fleet:
         for number, roster in enumerate(self.rosters):
             here = self.roster_of[devices] == number
             if here.any():
-                roster.set_first_s(self.seat_of[devices[here]], first_s[here], self.journal)
+                roster.set_first_s(self.seats_of(devices[here]), first_s[here], self.journal)
 
     def slots_among(self, devices: Indices) -> dict[str, Indices]:
         """The slots of some devices, per detector and in ascending order."""
         found: dict[str, list[Indices]] = {name: [] for name in self._stations}
         for number, roster in enumerate(self.rosters):
-            for station, slots in roster.slots_among(self.seat_of[devices[self.roster_of[devices] == number]]):
+            for station, slots in roster.slots_among(self.seats_of(devices[self.roster_of[devices] == number])):
                 found[station.name].append(slots)
         return {name: np.sort(np.concatenate([np.empty(0, np.int64), *parts])) for name, parts in found.items()}
 

@@ -111,7 +111,7 @@ def _readings(fleet: Fleet, samples: Sequence[Samples], roster: int) -> list[Sig
 def _seats(fleet: Fleet, samples: Samples) -> Indices:
     """Those of readings, [n]."""
     devices = fleet.find(samples.device_ids) if samples.numbers is None else samples.numbers
-    return fleet.seat_of.take(devices).take(samples.device)
+    return fleet.seats_of(devices).take(samples.device)
 
 
 def _happenings(fleet: Fleet, events: Events, devices: Indices, mine: Indices, readings: Sequence[Signs]) -> Signs:
@@ -121,7 +121,7 @@ def _happenings(fleet: Fleet, events: Events, devices: Indices, mine: Indices, r
     for part in readings:
         if len(part.row):
             place = place + np.searchsorted(part.row, row) + part.place[0]
-    seats = fleet.seat_of[devices[events.device[mine]]]
+    seats = fleet.seats_of(devices[events.device[mine]])
     return Signs(place, seats, events.ts_s[mine], events.code[mine].astype(np.int64), row)
 
 

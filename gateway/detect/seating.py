@@ -12,14 +12,14 @@ from gateway.detect.native.compiled import Arrived
 def find_seats(kernel: Kernel | None, fleet: Fleet, roster: int, devices: Indices, samples: Samples) -> Indices | None:
     """The seats of readings, [n]; None where any of the devices has none in this roster yet."""
     if kernel is None:
-        is_home = not (fleet.roster_of.take(devices) != roster).any()
-        return fleet.seat_of.take(devices).take(samples.device) if is_home else None
+        is_home = not (fleet.roster_of[devices] != roster).any()
+        return fleet.seats_of(devices).take(samples.device) if is_home else None
     numbers = np.ascontiguousarray(devices, np.int64)
     device = np.ascontiguousarray(samples.device, np.int32)
     seats = np.empty(len(device), np.int64)
     found = kernel.find_seats(
         *(numbers.ctypes.data, len(numbers), device.ctypes.data, len(device)),
-        *(fleet.seat_of.ctypes.data, len(fleet.seat_of), fleet.roster_of.ctypes.data, seats.ctypes.data, roster),
+        *(fleet.homes.ctypes.data, len(fleet.homes), seats.ctypes.data, roster),
     )
     return seats if found else None
 

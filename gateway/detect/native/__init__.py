@@ -203,7 +203,7 @@ class Kernel:
         self.find_unopened.argtypes = (ctypes.POINTER(LaneCall), ctypes.c_void_p, ctypes.c_void_p)
         self.find_unopened.restype = ctypes.c_int64
         self.find_seats = library.find_seats
-        self.find_seats.argtypes = (*(ctypes.c_void_p, ctypes.c_int64) * 3, *(ctypes.c_void_p,) * 2, ctypes.c_int32)
+        self.find_seats.argtypes = (*(ctypes.c_void_p, ctypes.c_int64) * 3, ctypes.c_void_p, ctypes.c_int32)
         self.find_seats.restype = ctypes.c_int32
 
     def loop(self, name: str, table: Table) -> Loop | None:

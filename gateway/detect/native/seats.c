@@ -3,20 +3,20 @@
 
 enum { AHEAD = 16 }; /* devices whose memory is asked for */
 
+typedef struct { int32_t roster, seat; } home_t; /* gateway/detect/fleet.py: Fleet.homes */
+
 /* The seats of readings in one roster; 0 if any of the devices has none there, or is none. */
 EXPORT int32_t find_seats(const int64_t *devices, int64_t count, const int32_t *device, int64_t samples,
-                          const int64_t *seat_of, int64_t known, const int32_t *roster_of, int64_t *seats,
-                          int32_t roster) {
+                          const home_t *homes, int64_t known, int64_t *seats, int32_t roster) {
     for (int64_t k = 0; k < count; k++) {
         int64_t ahead = k + AHEAD < count ? devices[k + AHEAD] : 0;
         if (ahead < 0 || ahead >= known || devices[k] < 0 || devices[k] >= known) return 0;
-        ask_for(roster_of + ahead);
-        ask_for(seat_of + ahead);
-        if (roster_of[devices[k]] != roster) return 0;
+        ask_for(homes + ahead);
+        if (homes[devices[k]].roster != roster) return 0;
     }
     for (int64_t i = 0; i < samples; i++) {
         if (device[i] < 0 || device[i] >= count) return 0;
-        seats[i] = seat_of[devices[device[i]]];
+        seats[i] = homes[devices[device[i]]].seat;
     }
     return 1;
 }
