@@ -18,6 +18,7 @@ class Rates:
     raw_copy: float
     node_red: float | None
     subscribe_mqtt5: float | None
+    mosquitto_sub_mqtt5: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Ratios:
     subscribe_over_mosquitto_sub: float | None
     fleet_1m_over_10k: float | None
     subscribe_mqtt5_over_mosquitto_sub: float | None
+    subscribe_mqtt5_over_mosquitto_sub_mqtt5: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from gateway.bench.contest import Contestant, Result, Round
 from gateway.bench.figures import IngestFigures, ProcessorTime, Rates, Ratios, middle, ratio
 from gateway.bench.load import half_of, window_of
 from gateway.bench.ours import Bench, Listen, Subscribe
-from gateway.bench.peers import MosquittoSub, MosquittoSubCopy, RawCopy, null_sink
+from gateway.bench.peers import MosquittoSub, MosquittoSubCopy, RawCopy, null_sink, speaking_mqtt5
 from gateway.bench.rows import INTERVAL_S, METRICS, MODEL, Fleet, readings
 from gateway.bench.services import Broker, Gateway, broker, database_server, gateway, work_folder
 from gateway.bench.stage import new_database, registered
@@ -29,6 +29,7 @@ from gateway.database.edition import detect_edition
 from gateway.database.embedded import EmbeddedPostgres
 from gateway.database.migrate import migrate
 from gateway.database.provisioned import Provisioned
+from gateway.doors.settings import SubscribeSettings
 from gateway.store.binary_copy import encode_readings
 from gateway.store.editions import divider_of
 from gateway.store.rows import ReadingTable
@@ -39,7 +40,7 @@ NOMINAL_PER_S: Final = 100_000
 which the way of the first and the last batch would be much, and nobody waits for long."""
 
 EACH: Final = 1
-BOTH_WAYS: Final = ("subscribe", "subscribe_mqtt5", "mosquitto_sub", "mosquitto_sub_copy")
+BOTH_WAYS: Final = ("subscribe", "subscribe_mqtt5", "mosquitto_sub", "mosquitto_sub_mqtt5", "mosquitto_sub_copy")
 """Who takes each round twice: from devices that are woken when half of their window is acknowledged, and from devices
 that are woken by each acknowledgement. What a broker can hand on depends on it, and for each of them in another way."""
 
@@ -108,6 +109,7 @@ class IngestReport:
                 raw_copy=middle(per_s, "raw_copy") or 0.0,
                 node_red=middle(per_s, "node_red"),
                 subscribe_mqtt5=middle(per_s, "subscribe_mqtt5"),
+                mosquitto_sub_mqtt5=middle(per_s, "mosquitto_sub_mqtt5"),
             ),
             Ratios(
                 listen_over_mosquitto_sub_copy=ratio(per_s, "listen", "mosquitto_sub_copy"),
@@ -116,6 +118,7 @@ class IngestReport:
                 subscribe_over_mosquitto_sub=ratio(per_s, "subscribe", "mosquitto_sub"),
                 fleet_1m_over_10k=ratio(per_s, f"fleet {FLEETS[-1]}", f"fleet {FLEETS[0]}"),
                 subscribe_mqtt5_over_mosquitto_sub=ratio(per_s, "subscribe_mqtt5", "mosquitto_sub"),
+                subscribe_mqtt5_over_mosquitto_sub_mqtt5=ratio(per_s, "subscribe_mqtt5", "mosquitto_sub_mqtt5"),
             ),
             ProcessorTime(
                 gateway=self.cpu_us("listen", "gateway") or 0.0,
@@ -240,6 +243,8 @@ class _Stage:
         mqtt5 = stack.enter_context(broker(self._folder, "mqtt5-broker", programs))
         yield self._subscribe(stack, "subscribe_mqtt5", mqtt5, {"protocol": "5"})
         yield MosquittoSub(self._bench, programs.mosquitto_sub, theirs)
+        window = speaking_mqtt5(SubscribeSettings().receive_maximum)
+        yield MosquittoSub(self._bench, programs.mosquitto_sub, theirs, "mosquitto_sub_mqtt5", window)
         lines_url = new_database(self._server, "lines")
         lines = self._connect(stack, lines_url)
         queries.create_lines(lines)

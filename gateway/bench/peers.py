@@ -66,10 +66,11 @@ class MosquittoSub:
     program: Path
     broker: Broker
     name: str = "mosquitto_sub"
+    protocol: Sequence[str] = ()  # what it is told of it; by itself it speaks MQTT 3.1.1
 
     def take(self, given: Round) -> Result:
         """Publish a round, and wait until the client has received it."""
-        with _subscriber(self.program, self.broker, len(given), subprocess.DEVNULL) as client:
+        with _subscriber([self.program, *self.protocol], self.broker, len(given), subprocess.DEVNULL) as client:
             return _publish(self.bench, self.broker, given, [client])
 
 
@@ -87,7 +88,7 @@ class MosquittoSubCopy:
     def take(self, given: Round) -> Result:
         """Publish a round, and wait until the pipe has committed it."""
         before = count_rows(self.database, "line")
-        with _subscriber(self.program, self.broker, len(given), subprocess.PIPE) as client:
+        with _subscriber([self.program], self.broker, len(given), subprocess.PIPE) as client:
             environment = {**os.environ, **_libpq(self.url)}
             with _started(_pipe_into_copy(), stdin=client.stdout, env=environment) as pipe:
                 assert client.stdout is not None
@@ -119,6 +120,11 @@ class RawCopy:
         return meter.result(len(given))
 
 
+def speaking_mqtt5(receive_maximum: int) -> Sequence[str]:
+    """What makes mosquitto_sub speak MQTT 5 with a window of this size; by itself it has one of 20."""
+    return ["-V", "5", "-D", "CONNECT", "receive-maximum", str(receive_maximum)]
+
+
 def _pipe_into_copy() -> Sequence[str]:
     """psql, which is the faster one, or where there is none a pipe of our own."""
     psql = shutil.which("psql")
@@ -138,10 +144,10 @@ def _publish(bench: Bench, broker: Broker, given: Round, clients: Sequence["subp
     return result
 
 
-def _subscriber(program: Path, broker: Broker, count: int, output: int) -> "subprocess.Popen[bytes]":
+def _subscriber(program: Sequence[str | Path], broker: Broker, count: int, output: int) -> "subprocess.Popen[bytes]":
     """mosquitto_sub, subscribed, that ends after `count` messages."""
     before = broker.subscriptions
-    command = [program, "-h", "127.0.0.1", "-p", str(broker.port), "-q", "1", "-t", "devices/+/telemetry"]
+    command = [*program, "-h", "127.0.0.1", "-p", str(broker.port), "-q", "1", "-t", "devices/+/telemetry"]
     client = _started([*command, "-C", str(count), "-F", _LINE], stdout=output)
     try:
         broker.wait_for_subscription(before + 1)

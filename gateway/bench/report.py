@@ -18,6 +18,7 @@ _WHO = {
     "subscribe": "careloop, subscribe over MQTT 3.1.1",
     "subscribe_mqtt5": "careloop, subscribe over MQTT 5",
     "mosquitto_sub": "mosquitto_sub, receiving only",
+    "mosquitto_sub_mqtt5": "mosquitto_sub over MQTT 5, receiving only",
     "mosquitto_sub_copy": "mosquitto_sub piped into COPY",
     "raw_copy": "raw COPY of buffers made before",
     "node_red": "Node-RED, inserts of 500",
@@ -123,7 +124,8 @@ def _show_ratios(report: IngestReport, console: Console) -> None:
         ("listen / raw COPY", ratios.listen_over_raw_copy, 0.4),
         ("listen / Node-RED", ratios.listen_over_node_red, 6.0),
         ("subscribe (MQTT 3.1.1) / mosquitto_sub receiving only", ratios.subscribe_over_mosquitto_sub, 0.95),
-        ("subscribe (MQTT 5) / mosquitto_sub receiving only", ratios.subscribe_mqtt5_over_mosquitto_sub, 0.95),
+        ("subscribe (MQTT 5) / mosquitto_sub over MQTT 5", ratios.subscribe_mqtt5_over_mosquitto_sub_mqtt5, 0.95),
+        ("subscribe (MQTT 5) / mosquitto_sub over MQTT 3.1.1", ratios.subscribe_mqtt5_over_mosquitto_sub, 0.95),
         ("1,000,000 registered devices / 10,000", ratios.fleet_1m_over_10k, 0.8),
     ):
         if found is None:

@@ -1,5 +1,7 @@
 """The benchmarks from end to end, as small as they go: the real gateway, database and broker, every figure there."""
 
+import socket
+import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,8 +13,12 @@ from click.testing import CliRunner
 from gateway.bench.cli import bench
 from gateway.bench.ingest import BOTH_WAYS, IngestPlan, run_ingest
 from gateway.bench.latency import LatencyPlan, run_latency
+from gateway.bench.peers import speaking_mqtt5
 from gateway.database.postmaster import wait_until
 from gateway.database.provisioned import Provisioned
+from gateway.doors.mqtt.codes import MQTT_5
+from gateway.doors.mqtt.packets import Connect
+from gateway.doors.mqtt.stream import PacketStream
 from tests.services.patience import PATIENCE_S
 
 
@@ -49,6 +55,7 @@ def test_ingest_measures_everybody_who_is_there(provisioned: Provisioned) -> Non
         "subscribe",
         "subscribe_mqtt5",
         "mosquitto_sub",
+        "mosquitto_sub_mqtt5",
         "mosquitto_sub_copy",
     ]
     figures = asdict(report.figures)
@@ -61,6 +68,23 @@ def test_ingest_measures_everybody_who_is_there(provisioned: Provisioned) -> Non
     assert list(report.fleets) == [20]
     assert list(report.batches) == [50]
     assert any("listen" in line for line in said)
+
+
+def test_mosquitto_sub_over_mqtt_5_is_given_the_window_that_careloop_asks_for(provisioned: Provisioned) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        broker.settimeout(PATIENCE_S)
+        address = ["-h", "127.0.0.1", "-p", str(broker.getsockname()[1])]
+        client = subprocess.Popen([provisioned.mosquitto_sub, *speaking_mqtt5(60_000), *address, "-t", "a"])
+        with client, broker.accept()[0] as accepted:
+            accepted.settimeout(PATIENCE_S)
+            stream = PacketStream(1024)
+            found: list[object] = []
+            while not found:
+                found += stream.feed(accepted.recv(1024))
+            client.kill()
+
+    assert isinstance(found[0], Connect)
+    assert (found[0].version, found[0].receive_maximum) == (MQTT_5, 60_000)
 
 
 def test_ingest_does_without_what_is_not_provisioned() -> None:

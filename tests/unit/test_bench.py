@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import select
 import socket
 import subprocess
@@ -208,6 +209,7 @@ def test_ratios_are_those_of_the_rounds_and_absent_peers_are_null(tmp_path: Path
             "raw_copy": 200_000.0,
             "node_red": None,
             "subscribe_mqtt5": None,
+            "mosquitto_sub_mqtt5": None,
         },
         "ratios": {
             "listen_over_mosquitto_sub_copy": 2.0,
@@ -216,10 +218,31 @@ def test_ratios_are_those_of_the_rounds_and_absent_peers_are_null(tmp_path: Path
             "subscribe_over_mosquitto_sub": None,
             "fleet_1m_over_10k": 0.8,
             "subscribe_mqtt5_over_mosquitto_sub": None,
+            "subscribe_mqtt5_over_mosquitto_sub_mqtt5": None,
         },
         "cpu_us_per_reading": {"gateway": 5.0, "database": 3.0, "broker": None},
         "rounds": {},
     }
+
+
+def test_subscribe_over_mqtt_5_is_compared_with_mosquitto_sub_over_mqtt_5_and_with_the_one_over_mqtt_3_1_1() -> None:
+    results = {
+        "subscribe_mqtt5": [result(0.012)],
+        "mosquitto_sub": [result(0.01)],
+        "mosquitto_sub_mqtt5": [result(0.015)],
+        "listen": [result(0.01)],
+        "raw_copy": [result(0.01)],
+        "null_sink": [result(0.01)],
+    }
+    report = IngestReport(IngestPlan(), "a database", results)
+
+    ratios = report.figures.ratios
+    assert (ratios.subscribe_mqtt5_over_mosquitto_sub_mqtt5, ratios.subscribe_mqtt5_over_mosquitto_sub) == (1.25, 0.833)
+    console = Console(width=200, record=True, file=io.StringIO())
+    show_ingest(report, console)
+    words = console.export_text()
+    assert re.search(r"subscribe \(MQTT 5\) / mosquitto_sub over MQTT 5 +1\.25", words)
+    assert re.search(r"subscribe \(MQTT 5\) / mosquitto_sub over MQTT 3\.1\.1 +0\.83", words)
 
 
 def test_of_two_ways_the_one_in_which_a_contestant_does_better_is_its_figure_and_every_round_is_told() -> None:
