@@ -155,11 +155,8 @@ class AlarmLog:
         state = change.event if change.event not in {"raised", "updated"} else "active"
         ended_at_s = change.ts_s if is_over else None
         if known is not None:
-            # What is told at the end says that it is over; why it was raised is what people ask.
-            text = change.explanation.text if state == "active" else known.text
-            self._alarms[key] = replace(
-                known, state=state, ended_at_s=ended_at_s, severity=str(change.severity), text=text
-            )
+            # What was said when it was raised stands: people ask why, and it is told beside that moment.
+            self._alarms[key] = replace(known, state=state, ended_at_s=ended_at_s, severity=str(change.severity))
             return
         self._alarms[key] = Alarm(
             device_id=change.device_id,

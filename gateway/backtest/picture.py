@@ -106,19 +106,20 @@ async def _series_of(
                 for ts_s, value in values:
                     points.add(ts_s, value)
                 title = f"{alarm.device_id}   {metric}   ({alarm.watch}, {example.words})"
-                alarms = [_span_of(name, each) for name, each in example.alarms]
+                alarms = [span_of(name, each) for name, each in example.alarms]
                 return SeriesPanel(title, "", points, alarms, min(span[1], until_s))
     return None
 
 
-def _span_of(name: str, alarm: Alarm) -> AlarmSpan:
+def span_of(name: str, alarm: Alarm) -> AlarmSpan:
+    """An alarm as it is drawn: shaded since it began, and marked when it was raised and when it was over."""
     end = [] if alarm.ended_at_s is None else [Mark("cleared", alarm.ended_at_s, "")]
     return AlarmSpan(
         watch=alarm.watch,
         began_s=alarm.started_at_s,
         ended_s=alarm.ended_at_s,
         expected=alarm.expected,
-        marks=[Mark("raised", alarm.started_at_s, f"{alarm.watch}, {name}: {alarm.text}"), *end],
+        marks=[Mark("raised", alarm.raised_at_s, f"{alarm.watch}, {name}: {alarm.text}"), *end],
         colour=COLOURS[name],
         name=f"alarm {name}",
     )

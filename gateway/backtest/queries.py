@@ -19,7 +19,7 @@ SELECT device_id, watch, kind, metric, problem, severity, state, extract(epoch F
 FROM alarm a
 CROSS JOIN LATERAL (
     SELECT coalesce((SELECT e.explanation FROM alarm_event e
-                     WHERE e.alarm_id = a.alarm_id AND e.event IN ('raised', 'updated') ORDER BY e.n DESC LIMIT 1),
+                     WHERE e.alarm_id = a.alarm_id AND e.event IN ('raised', 'updated') ORDER BY e.n LIMIT 1),
                     a.explanation) AS said
 ) AS why
 WHERE tenant_id = %(tenant_id)s AND {time} >= %(since)s AND {time} < %(until)s
@@ -29,7 +29,7 @@ ORDER BY {time}, device_id, watch
 
 
 async def list_alarms(conn: Connection, tenant_id: str, wanted: Wanted) -> list[Alarm]:
-    """Alarms as they were really told of, with what is known of them now."""
+    """Alarms as they were really told of, with what was said when they were raised and what is known of them now."""
     time = sql.SQL("raised_at" if wanted.base is TimeBase.RECEIVED else "started_at")
     values = {**wanted.values, "tenant_id": tenant_id}
     rows = await (await conn.execute(sql.SQL(LIST_ALARMS).format(time=time), values)).fetchall()

@@ -28,6 +28,7 @@ LINE_IN: Final = 0.19
 TITLE_IN: Final = 0.75
 GAP_IN: Final = 0.62  # below a panel, for its axis
 WRAP: Final = 165
+WRAP_SUBTITLE: Final = 140
 DOTS_PER_INCH: Final = 130
 STYLE: Final[dict[str, Any]] = {
     "font.size": 9,
@@ -90,13 +91,16 @@ def save(sheet: Sheet, path: Path) -> None:
 
     said = [_wrapped(panel.words) for panel in sheet.panels]
     heights = [PANEL_IN + GAP_IN + LINE_IN * len(lines) for lines in said]
-    height_in = TITLE_IN + sum(heights)
+    below = textwrap.wrap(sheet.subtitle, WRAP_SUBTITLE)
+    title_in = TITLE_IN + LINE_IN * max(0, len(below) - 1)
+    height_in = title_in + sum(heights)
     with cast("Any", mpl).rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # then a box stands there
         figure = cast("Any", Figure)(figsize=(WIDTH_IN, height_in))
         figure.text(0.06, 1 - 0.3 / height_in, sheet.title, fontsize=13, fontweight="bold", va="center")
-        figure.text(0.06, 1 - 0.55 / height_in, sheet.subtitle, color=SOFT, va="center")
-        top_in = height_in - TITLE_IN
+        for number, line in enumerate(below):
+            figure.text(0.06, 1 - (0.55 + LINE_IN * number) / height_in, line, color=SOFT, va="center")
+        top_in = height_in - title_in
         for panel, lines, height in zip(sheet.panels, said, heights, strict=True):
             bottom_in = top_in - 0.25 - (PANEL_IN - 0.25)
             panel.draw(figure.add_axes((0.06, bottom_in / height_in, 0.89, (PANEL_IN - 0.25) / height_in)))

@@ -13,6 +13,7 @@ from devices.profiles.model import Metric, MetricKind, Profile, Severity, Watch
 from gateway.backtest import summary
 from gateway.backtest.compare import compare, match
 from gateway.backtest.outcomes import Alarm, AlarmLog, Case, Contact, Outcome, Refusal, by_watch
+from gateway.backtest.picture import span_of
 from gateway.backtest.proposal import propose_profile, propose_watches
 from gateway.backtest.replay import MANY, Decided, Replay
 from gateway.backtest.run import Report
@@ -286,3 +287,14 @@ def test_the_log_keeps_why_an_alarm_was_raised_and_when_it_was_over() -> None:
     assert "95" in first.text
     assert first.expected == "at most 90"
     assert log.raised_between(BEGIN_S + HOUR_S, BEGIN_S + DAY_S) == [second]
+
+
+def test_an_alarm_that_goes_on_is_listed_and_drawn_as_it_was_when_it_was_raised() -> None:
+    log = AlarmLog()
+    for each in replay().take(window([("a", hour, hour, 95.0 + hour / 10) for hour in range(50)])):
+        log.take(each)
+    (only,) = log.raised_between(BEGIN_S, BEGIN_S + 3 * DAY_S)
+    assert only.text.startswith("Celsius 95,")
+    span = span_of("as installed", replace(alarm(began=0.0, ended=4.0), raised_at_s=BEGIN_S + 2 * DAY_S))
+    assert [(mark.event, mark.ts_s - BEGIN_S) for mark in span.marks] == [("raised", 2 * DAY_S), ("cleared", 4 * DAY_S)]
+    assert span.began_s == BEGIN_S

@@ -142,3 +142,12 @@ def test_nothing_is_imported_for_pictures_that_nobody_asked_for() -> None:
     code = "import sys, gateway.cli.detect, gateway.cli.backtest; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_long_list_of_changes_stays_on_the_sheet(tmp_path: Path) -> None:
+    changes = "; ".join(f"kettle: watch number-{number}: severity major → minor" for number in range(12))
+    days = DaysPanel("Alarms raised", (BEGIN_S, BEGIN_S + 9 * 86_400), {"happened": [BEGIN_S]})
+    save(Sheet("Backtest", changes, [days]), tmp_path / "long.svg")
+    lines = [line for line in (tmp_path / "long.svg").read_text().splitlines() if "watch number-" in line]
+    assert len(lines) > 3
+    assert max(map(len, lines)) < 400  # of which the text's own place and style take half
