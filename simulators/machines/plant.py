@@ -5,6 +5,7 @@ differ from unit to unit, until it passes what the unit can bear (Saxena, Goebel
 modeling for aircraft engine run-to-failure simulation", PHM 2008).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,6 +33,7 @@ class Plant(StrEnum):
     REGIMES = "regimes"  # the operating point jumps between six, and takes every sensor with it
     CALM = "calm"  # nothing wears: rhythms, weather, and noise that resembles itself
     SLOW = "slow wear"  # it grows 15-fold over a life, where the others' grows 60-fold
+    UNEVEN = "uneven wear"  # no two units wear alike, none is quite new, and wear wanders on its way
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,13 @@ class _Make:
     gain: Floats  # by how many noises a sensor has moved when the unit fails
     regime: Floats  # [regimes, sensors], in noises
     weather: Floats  # how much a sensor feels what all feel
+    built: float  # by how many noises a sensor of one unit lies beside that of another
 
 
 def make_fleet(plant: Plant, seed: int, units: int) -> Sequence[Unit]:
     """Draw a fleet; the same seed is always the same one."""
     rng = np.random.default_rng([seed, list(Plant).index(plant)])
-    make = _draw_make(rng)
+    make = _draw_make(plant, rng)
     cycle_s = DAY_S if plant is Plant.DAILY else HOUR_S
     live = _live_calmly if plant is Plant.CALM else _wear_out
     fleet: list[Unit] = []
@@ -88,34 +91,58 @@ def lines_of(fleet: Sequence[Unit]) -> Iterator[bytes]:
         yield encoder.encode({"device": unit.name, "ts": round(ts_s * 1000), "metrics": metrics}) + b"\n"
 
 
-def _draw_make(rng: np.random.Generator) -> _Make:
+def _draw_make(plant: Plant, rng: np.random.Generator) -> _Make:
     level = 10 ** rng.uniform(0.5, 4, SENSORS)
+    noise = level * 10 ** rng.uniform(-4, -2, SENSORS)
+    uneven = plant is Plant.UNEVEN  # some sensors feel twice of what others do
+    gain = np.exp(rng.normal(np.log(5.8), 0.28, SENSORS)) if uneven else rng.normal(5.7, 1.0, SENSORS)
     return _Make(
         level=level,
-        noise=level * 10 ** rng.uniform(-4, -2, SENSORS),
-        gain=rng.normal(5.7, 1.0, SENSORS) * rng.choice([-1, 1], SENSORS),
+        noise=noise,
+        gain=gain * rng.choice([-1, 1], SENSORS),
         regime=rng.normal(0, 60, (REGIMES, SENSORS)),
         weather=rng.normal(0, 1, SENSORS),
+        built=0.3 if uneven else 1.0,
     )
 
 
 def _wear_out(make: _Make, plant: Plant, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Deviations over a life, in noises, and what the operating point alone makes of them: [cycles, sensors] each."""
     cycles, rate, power, bears = 0, 0.0, 0.0, 0.0
-    slowness, borne = (-6.99, (10, 20)) if plant is Plant.SLOW else (-6.57, (40, 80))
+    slowness = -6.99 if plant in {Plant.SLOW, Plant.UNEVEN} else -6.57
     while not SHORTEST <= cycles <= LONGEST:
         rate, power = float(np.exp(rng.normal(slowness, 0.28))), float(rng.uniform(1.4, 1.6))
-        bears = float(rng.uniform(*borne))
+        bears = _draw_bearing(plant, rng)
         cycles = int((np.log(bears) / rate) ** (1 / power))
     age = np.arange(1, cycles + 1, dtype=np.float64)
     wear = (np.exp(rate * age**power) - 1) / (bears - 1)
+    if plant is Plant.UNEVEN:
+        wear = _uneven(wear, rng)
     gain = make.gain * rng.lognormal(0, 0.12, SENSORS)
     gain[-2:] = rng.normal(0, 8, 2)  # two take another way in every unit
-    moved = wear[:, None] * gain + rng.normal(0, 1, SENSORS)  # no two units are built alike
+    moved = wear[:, None] * gain + rng.normal(0, make.built, SENSORS)  # no two units are built alike
     points = make.regime[rng.integers(REGIMES, size=cycles)] if plant is Plant.REGIMES else np.zeros(moved.shape)
     moved += points
     common = rng.normal(size=(cycles, 1)) * 0.3 * np.sign(make.weather)
     return moved + common + 0.95 * rng.normal(size=(cycles, SENSORS)), points
+
+
+def _draw_bearing(plant: Plant, rng: np.random.Generator) -> float:
+    """By how many times wear grows until the unit fails."""
+    match plant:
+        case Plant.UNEVEN:
+            return math.exp(rng.uniform(math.log(5), math.log(60)))
+        case Plant.SLOW:
+            return float(rng.uniform(10, 20))
+        case _:
+            return float(rng.uniform(40, 80))
+
+
+def _uneven(wear: Floats, rng: np.random.Generator) -> Floats:
+    """Wear of a unit that was not as new as the next one, fails a little earlier or later, and wanders on its way."""
+    start, end = rng.normal(0, 0.08), rng.normal(1, 0.05)
+    wander = _wander(len(wear), 1, 0.95, rng)[:, 0]
+    return start + wear * (end - start) + 0.03 * wander * (0.5 + wear)
 
 
 def _live_calmly(make: _Make, plant: Plant, rng: np.random.Generator) -> tuple[Floats, Floats]:

@@ -31,6 +31,19 @@ def test_sensors_have_moved_by_the_end_and_not_at_the_beginning() -> None:
         assert moved[:2].max() < 4  # no setting
 
 
+def test_units_of_uneven_wear_differ_in_how_worn_they_are_long_before_the_end() -> None:
+    def worn(unit: Unit) -> float:
+        """Share of the way that the sensors have gone a hundred cycles before the end."""
+        sensors = unit.readings[:, 2:16]
+        first, then, last = sensors[:30].mean(axis=0), sensors[-110:-90].mean(axis=0), sensors[-5:].mean(axis=0)
+        far = np.abs(last - first) / sensors[:30].std(axis=0) > 3
+        return float(np.median(((then - first) / (last - first))[far]))
+
+    hourly, uneven = ([worn(unit) for unit in make_fleet(plant, 1, 40)] for plant in (Plant.HOURLY, Plant.UNEVEN))
+    assert np.median(uneven) > 1.5 * np.median(hourly)
+    assert np.percentile(uneven, 90) - np.percentile(uneven, 10) > np.percentile(hourly, 90) - np.percentile(hourly, 10)
+
+
 def test_lines_come_in_the_order_of_time() -> None:
     fleet = make_fleet(Plant.DAILY, 1, 3)
     lines = [json.loads(line) for line in lines_of(fleet)]
