@@ -1,5 +1,6 @@
 """What `careloop detect` does with lines: judges them, or scores them, and prints what comes of it."""
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,8 @@ from gateway.detect.tables import SINGLE, Table
 from gateway.detect.whole import RowScorer
 from gateway.pictures.album import Album
 
+LISTED: Final = re.compile(rb'"events"\s*:\s*\[\s*[^\]\s]')
+UNREAD: Final = '`events` is not read: an event is a line of its own, {"device", "ts", "event"}'
 EMPTY: Final = "nothing to judge: it holds no readings"
 
 
@@ -102,6 +105,7 @@ class JudgedLines:
     def __init__(self, instants: Instants, judge: Judge) -> None:
         self._instants = instants
         self._judge = judge
+        self._has_listed = False  # whether a line held a list of events, and it was said
         self._last: list[str] = []
 
     def take(self, chunk: Numbered) -> Sequence[BadLine]:
@@ -113,14 +117,20 @@ class JudgedLines:
             try:
                 if stripped:
                     lines.append(parse_line(stripped, self._instants))
+                    self._look_for_listed(stripped)
             except BadLine as error:
                 faults.append(BadLine(f"line {number}: {error}"))
         self._judge.take(lines)
         return faults
 
+    def _look_for_listed(self, text: bytes) -> None:
+        if not self._has_listed and LISTED.search(text):
+            self._has_listed = True
+            self._last.append(UNREAD)
+
     def end(self) -> None:
         """Judge what was kept."""
-        self._last = self._judge.end()
+        self._last += self._judge.end()
 
     def take_notes(self) -> list[str]:
         """What is to be said of how the lines are read."""

@@ -269,3 +269,12 @@ def test_a_table_in_the_long_form_is_judged_as_the_wide_one(tmp_path: Path) -> N
     alone = run("--scores", "--format", "csv", given="\n".join(["time,pulse", *alone])).stdout.splitlines()
     of_pulse = [row.rsplit(",", 1)[1] for row in scored if ",a,pulse," in row]
     assert of_pulse == [row.rsplit(",", 1)[1] for row in alone[1:]]
+
+
+def test_a_list_of_events_in_a_line_is_said_to_be_no_event(kettle: str) -> None:
+    """One line an event is what is read; a metric of that name, or an empty list, is nothing to speak of."""
+    listed = '{"device":"a","ts":1709510400000,"metrics":{"heat":20},"events": [{"code":"E1"}]}'
+    done = run("--profile", kettle, given=f"{listed}\n{listed}\n")
+    assert (done.returncode, done.stderr.count("note: `events` is not read")) == (0, 1)
+    calm = '{"device":"a","ts":1709510400000,"metrics":{"events":2},"events":[]}'
+    assert run("--profile", kettle, given=calm).stderr == ""
