@@ -1,10 +1,9 @@
 """One connection to the broker, by our own client."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Final, cast
 
@@ -12,16 +11,14 @@ from gateway.doors.mqtt import client_write, write
 from gateway.doors.mqtt.answers import Answer, Connack, Dismissal, FromBroker, Pingresp, Suback, say
 from gateway.doors.mqtt.broker_stream import BrokerStream
 from gateway.doors.mqtt.codes import MQTT_5, ReasonCode
-from gateway.doors.mqtt.native import CutMixed
 from gateway.doors.mqtt.packets import Messages, Publishes, Retained, Violation
 from gateway.doors.reading import Hold, Reading
-from gateway.doors.settings import SubscribeSettings
-from gateway.doors.sparing import Log
+from gateway.doors.subscribe.fast_context import FastContext
 from gateway.doors.subscribe.in_order import InOrder
 from gateway.doors.subscribe.low_water import LowWater
+from gateway.doors.subscribe.renewal import LOOK_S, WHY, WITHIN_S, Renewal
 from gateway.doors.subscribe.retry import BrokerLost
-from gateway.doors.subscribe.topics import RememberedTopics
-from gateway.intake import Intake, Kept, Mixed, Verdict
+from gateway.intake import Kept, Mixed, Verdict
 
 _LINGER_S: Final = 2.0
 """How long the broker may take to read our last words."""
@@ -31,46 +28,6 @@ _FILTERS_PER_SUBSCRIBE: Final = 8
 
 _UNANSWERED_PINGS: Final = 2
 _FIRST_REFUSAL: Final = 0x80
-
-
-@dataclass(slots=True)
-class Counters:
-    """What all connections of a subscription have seen together."""
-
-    received: int = 0
-    settled: int = 0
-    redelivered: int = 0
-    acknowledged: int = 0
-    too_late: int = 0
-
-    @property
-    def unsettled(self) -> int:
-        """Packets that the pipeline has now."""
-        return self.received - self.settled
-
-
-@dataclass(frozen=True, slots=True)
-class FastContext:
-    """What every connection of a subscription is given."""
-
-    settings: SubscribeSettings
-    credentials: tuple[str, str] | None
-    topic_filters: Sequence[str]
-    topics: RememberedTopics
-    intake: Intake
-    now_s: Callable[[], float]
-    log: Log
-    on_settled: Callable[[], None]
-    cut: CutMixed | None
-    counters: Counters = field(default_factory=Counters)
-
-    @property
-    def is_much_unsettled(self) -> bool:
-        """Whether the pipeline has so much of ours that no more must come.
-
-        One receive maximum is what MQTT 5 lets a broker send; another may be left from a connection that was lost.
-        """
-        return self.counters.unsettled >= 2 * self.settings.receive_maximum
 
 
 class FastConnection(asyncio.Protocol):
@@ -95,6 +52,8 @@ class FastConnection(asyncio.Protocol):
         self._unsettled = 0  # of this connection
         self._order = InOrder()
         self._kept = Kept(self)  # of what the broker had kept
+        self._renewal = Renewal()
+        self._leaving: asyncio.Task[None] | None = None
         self._has_answered = False
         self._has_moved = False  # since the patience timer looked
         self._is_full = False
@@ -212,12 +171,27 @@ class FastConnection(asyncio.Protocol):
         self._order.received(_at_qos_1(packet_ids))
         self._idle.clear()
         if self._context.is_much_unsettled:
-            self._reading.hold(Hold.WINDOW)
+            self._pause(Hold.WINDOW)
         if not self._context.intake.submit(self._pieces(topics, packet_ids, payloads, kept)) and not self._is_full:
             self._is_full = True
             self._context.intake.when_ready(self._have_room)
             if self.is_subscribed:
-                self._reading.hold(Hold.INTAKE)
+                self._pause(Hold.INTAKE)
+
+    def _pause(self, reason: Hold) -> None:
+        self._reading.hold(reason)
+        if not self._renewal.is_wanted:
+            self._timers["renewal"] = self._loop.call_later(LOOK_S, self._look_for_calm)
+        self._renewal.paused(self._loop.time())
+
+    def _look_for_calm(self) -> None:
+        """Connect anew, all that came acknowledged, when there is nothing to be held up by it, or it is time."""
+        if self._reading.is_held:
+            self._renewal.paused(self._loop.time())
+        if self._renewal.is_due(self._loop.time(), is_calm=not self._unsettled):
+            self._leaving = self._loop.create_task(self.leave(WITHIN_S, WHY))
+        else:
+            self._timers["renewal"] = self._loop.call_later(LOOK_S, self._look_for_calm)
 
     def _have_room(self) -> None:
         self._is_full = False
@@ -313,7 +287,7 @@ class FastConnection(asyncio.Protocol):
         self.is_subscribed = True
         self._timers.pop("patience").cancel()
         if self._is_full:
-            self._reading.hold(Hold.INTAKE)
+            self._pause(Hold.INTAKE)
         if not self.subscribed.done():
             self.subscribed.set_result(None)
 
@@ -345,7 +319,7 @@ class FastConnection(asyncio.Protocol):
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    async def leave(self, within_s: float) -> None:
+    async def leave(self, within_s: float, reason: str = "careloop stops") -> None:
         """Read no more, wait until what was read is settled and acknowledged, and say goodbye; the session stays."""
         if self._transport is None or self.ended.done():
             return
@@ -353,7 +327,7 @@ class FastConnection(asyncio.Protocol):
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._idle.wait()
-        self._end("careloop stops", client_write.DISCONNECT)
+        self._end(reason, client_write.DISCONNECT)
 
     async def close(self) -> None:
         """Be gone, after our last words if the broker takes them."""

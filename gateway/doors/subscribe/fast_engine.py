@@ -12,7 +12,8 @@ from gateway.doors.mqtt.native import load_cutter_of_mixed
 from gateway.doors.routes import Routes
 from gateway.doors.settings import SubscribeSettings
 from gateway.doors.sparing import Log
-from gateway.doors.subscribe.fast_connection import FastConnection, FastContext
+from gateway.doors.subscribe.fast_connection import FastConnection
+from gateway.doors.subscribe.fast_context import FastContext
 from gateway.doors.subscribe.retry import BrokerLost, Versions, delay_s
 from gateway.doors.subscribe.secrets import read_secrets
 from gateway.doors.subscribe.stats import SubscribeStats

@@ -16,6 +16,7 @@ from gateway.doors.routes import Routes
 from gateway.doors.settings import SubscribeSettings
 from gateway.doors.sparing import Log
 from gateway.doors.subscribe.paho_connection import BrokerConnection, Surroundings
+from gateway.doors.subscribe.renewal import WHY, WITHIN_S, Renewal
 from gateway.doors.subscribe.retry import BrokerLost, Versions, delay_s
 from gateway.doors.subscribe.secrets import read_secrets
 from gateway.doors.subscribe.stats import SubscribeStats
@@ -146,10 +147,16 @@ class PahoSubscription:
     def _serve(self, connection: BrokerConnection) -> None:
         """Serve one connection to its end, or to ours."""
         redelivered_before = self._redelivered
+        renewal = Renewal()
         connection.open()
         due_s = time.monotonic() + self._settings.connect_timeout
         while not self._stopping.is_set():
             reading = self._may_read()
+            if not reading or self._held_since_s is not None:
+                renewal.paused(time.monotonic())
+            if renewal.is_due(time.monotonic(), is_calm=self._received == self._settled):
+                self._leave(connection, WITHIN_S)
+                raise BrokerLost(WHY)
             connection.wait(self._wakee, _TICK_S, reading=reading)
             self._drain_wakee()
             received: list[Bunch] = []
@@ -168,11 +175,11 @@ class PahoSubscription:
                 self._log.info("subscribe.ready", host=self._settings.host, port=self._settings.port)
             elif not connection.is_subscribed and time.monotonic() > due_s:
                 raise BrokerLost("the broker did not answer in time")
-        self._leave(connection)
+        self._leave(connection, _STOP_S)
 
-    def _leave(self, connection: BrokerConnection) -> None:
+    def _leave(self, connection: BrokerConnection, within_s: float) -> None:
         """Acknowledge what the pipeline still settles, then close."""
-        due_s = time.monotonic() + _STOP_S
+        due_s = time.monotonic() + within_s
         while self._received > self._settled and time.monotonic() < due_s:
             connection.wait(self._wakee, _TICK_S, reading=False)
             self._drain_wakee()

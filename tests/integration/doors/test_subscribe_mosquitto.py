@@ -140,6 +140,31 @@ async def test_a_full_pipeline_stops_the_reading_until_there_is_room(
         intake.settle()
 
 
+async def test_what_a_broker_gave_up_while_we_did_not_read_comes_once_there_is_room_again(
+    mosquitto: Mosquitto, intake: HeldIntake, engine: str
+) -> None:
+    mosquitto.stop()
+    # Its default of 1,000: what fits neither in them nor in our socket it gives up. Saving so much takes it too long.
+    mosquitto.start("max_queued_messages 1000", "autosave_on_changes false", "autosave_interval 3600")
+    large = "x" * 20_000
+    async with subscribed(intake, mosquitto.port, engine=engine, protocol="5", receive_maximum=60_000) as subscription:
+        intake.is_full = True
+        publish(mosquitto, "1")
+        await eventually(lambda: intake.held)
+        await asyncio.to_thread(publish, mosquitto, *(f"{number} {large}" for number in range(2, 3002)))
+        assert "Outgoing messages are being dropped" in mosquitto.log
+        intake.make_room()
+        intake.settle()
+
+        def is_all_there() -> bool:
+            intake.settle()
+            return len({payload[:5] for payload in intake.payloads}) == 3001
+
+        await eventually(is_all_there)
+        await eventually(lambda: subscription.stats.acknowledged >= 3001)
+        assert subscription.stats.connected == 2
+
+
 async def test_while_the_pipeline_is_full_for_long_the_connection_stays(
     mosquitto: Mosquitto, intake: HeldIntake, engine: str
 ) -> None:

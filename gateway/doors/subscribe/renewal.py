@@ -1,0 +1,40 @@
+"""When a connection is to begin anew, because the broker was not read for a while."""
+
+from typing import Final
+
+LOOK_S: Final = 1.0
+LATEST_S: Final = 30.0
+WITHIN_S: Final = 10.0
+"""How long what was read by then may take to be settled and acknowledged; what is not comes again."""
+
+WHY: Final = "careloop had to stop reading, and asks for what the broker may have put off"
+
+
+class Renewal:
+    """Asks for a new connection once what came after a pause is settled, or no other pause has come for some time.
+
+    A broker that cannot send may give packets up that it counts as sent: Mosquitto does with more than
+    `max_queued_messages` of them (mosquitto.conf(5)), 1,000 unless it is told otherwise. They are still in our session,
+    not acknowledged, and come on the next connection and not before. We cannot see whether there are any.
+    """
+
+    __slots__ = ("_paused_s",)
+
+    def __init__(self) -> None:
+        self._paused_s: float | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there was a pause."""
+        return self._paused_s is not None
+
+    def paused(self, now_s: float) -> None:
+        """The broker is not read, for the pipeline has no room; `now_s` on a clock that does not jump."""
+        self._paused_s = now_s
+
+    def is_due(self, now_s: float, *, is_calm: bool) -> bool:
+        """Whether to connect anew now; `is_calm`: the broker is read, and all that came is settled."""
+        if self._paused_s is None:
+            return False
+        waited_s = now_s - self._paused_s
+        return waited_s >= (LOOK_S if is_calm else LATEST_S)
