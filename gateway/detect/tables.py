@@ -4,6 +4,7 @@ import csv
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Final
@@ -48,7 +49,10 @@ LABELS: Final = frozenset(
 )
 """Answers, not measurements: a detector must not see them."""
 ABSENT: Final = frozenset({"", "nan", "null", "none", "na", "n/a", "#n/a", "-", "nil"})
-HOURS: Final = 24  # a time of day that is a number below this is an hour
+HOURS: Final = 24  # a time of day that is a number up to this is an hour
+HOUR_S: Final = 3600.0
+DAY_S: Final = 24 * HOUR_S
+EPOCH_S: Final = 9e8  # a time of day that is a number from here on says its day, too
 _TRUTHS: Final = {"true": 1.0, "false": 0.0}
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+(?:[eE][+-]?\d+)?")
 
@@ -95,7 +99,8 @@ class Table:
         self._asked = asked
         self._instants = instants
         self._separator = ","
-        self._texts: dict[int, bool] = {}  # by column: whether it holds text, once that shows
+        self._texts: dict[int | str, bool] = {}  # by column, or by metric in the long form: whether it is text
+        self._first: tuple[int, str] | None = None  # the first line, while the second one is to tell the long form
         self._notes: list[str] = []
         self.header: Sequence[str] = ()
         self.columns: Columns | None = None
@@ -116,12 +121,16 @@ class Table:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8", "replace").rstrip("\r")
             if not text.strip() or (self.columns is None and text.startswith("#")):
                 continue
+            if self._first is not None:
+                self.columns, self._first = self._find_columns(*self._first, self._cells(text)), None
             if self.columns is None:
                 self._separator = max(SEPARATORS, key=text.count)
                 cells = self._cells(text)
                 if not self._is_headless(cells):
                     self.header = [cell.strip() for cell in cells]
-                    self.columns = self._find_columns(number, text)
+                    self._first = (number, text)
+                    if self._find_long([]) is None:
+                        self.columns, self._first = self._find_columns(number, text, []), None
                     continue
                 self.header, self.columns = SINGLE, Columns(2, 0, None, ((1, "value"),))
                 self._notes.append("the first line names no columns: taken as timestamp and value")
@@ -139,16 +148,24 @@ class Table:
         if len(cells) != len(SINGLE) or self._asked.time is not None:
             return False
         try:
-            self._number(cells[1].strip())
             Instants().read(cells[0].strip())
-        except (BadTime, BadLine):
+        except BadTime:
             return False
-        return True
+        return self._is_number(cells[1].strip())
 
-    def _find_columns(self, number: int, text: str) -> Columns:
+    def _find_long(self, cells: Sequence[str]) -> tuple[int, int] | None:
+        """In the long form, where a metric's name and its value are; what holds a number first is no name."""
         names = [_plain(name) for name in self.header]
         named, value = _first(NAMES, names), _first(VALUES, names)
-        is_long = named is not None and value is not None
+        if named is None or value is None:
+            return None
+        return None if named < len(cells) and self._is_number(cells[named].strip()) else (named, value)
+
+    def _find_columns(self, number: int, text: str, cells: Sequence[str]) -> Columns:
+        """Where things are, by the first line and, for the long form, the cells of the second one."""
+        names = [_plain(name) for name in self.header]
+        named, value = self._find_long(cells) or (None, None)
+        is_long = named is not None
         if not is_long and self._asked.time is None and self._asked.device is None and set(SINGLE) <= set(names):
             if whose := [self.header[at] for at, name in enumerate(names) if name in DEVICES]:
                 self._notes.append(f"all rows are one series; `--device {whose[0]}` makes one of each {whose[0]!r}")
@@ -157,9 +174,11 @@ class Table:
         devices = (*DEVICES, COUNTED) if names[time] in CYCLES else DEVICES
         usual = [name for name in devices if not is_long or name != "unit"]  # that of the value
         device = self._find(self._asked.device, usual, names)
-        places = Columns(len(names), time, device, (), clock, named if is_long else None)
-        if is_long and value is not None:
+        places = Columns(len(names), time, device, (), clock, named)
+        if value is not None:
             self._tell(places, [value])
+            if left := [self.header[at] for at in range(len(names)) if at not in {time, device, clock, named, value}]:
+                self._notes.append(f"not judged: {', '.join(left)}")
             return replace(places, metrics=((value, self.header[value]),))
         return replace(places, metrics=self._find_metrics(number, text, names, places))
 
@@ -220,13 +239,14 @@ class Table:
         metrics: dict[str, float] = {}
         faults: list[str] = []
         for at, name in columns.metrics:
+            called = name if columns.named is None else cells[columns.named].strip()
             try:
-                value = self._value(at, name, cells[at].strip() if at < len(cells) else "", columns)
+                value = self._value(at, called, cells[at].strip() if at < len(cells) else "", columns)
             except BadLine as error:
                 faults.append(str(error))
             else:
                 if value is not None:
-                    metrics[name if columns.named is None else cells[columns.named].strip()] = value
+                    metrics[called] = value
         fault = BadLine(f"line {number}: {'; '.join(faults)}") if faults else None
         return TableRow(cells, Line(device, ts_s, metrics), fault)
 
@@ -249,28 +269,52 @@ class Table:
         if columns.clock is None:
             return self._instants.read(text)
         clock = cells[columns.clock].strip()
-        is_hour = clock.isdecimal() and int(clock) < HOURS
+        if clock.lower() in ABSENT:
+            raise BadTime(f"it has no time of day beside {text!r}")
         try:
-            return self._instants.read(f"{text} {clock.zfill(2)}:00" if is_hour else f"{text} {clock}")
+            return self._on(text, clock)
         except BadTime:
-            if is_hour:
+            if ":" in text:
+                ts_s = self._instants.read(text)  # a time of day is there already; that of midnight may be none
+                return ts_s if ts_s % DAY_S else self._on(re.split("[ T]", text)[0], clock)
+            if not _says_day(clock):
                 raise
-            return self._instants.read(clock)  # it says all of it
+            with suppress(BadTime):
+                return self._instants.read(clock)
+            raise
+
+    def _on(self, day: str, clock: str) -> float:
+        """A time of day on a day. Raises BadTime."""
+        if len(clock) <= len(str(HOURS)) and clock.isdecimal() and int(clock) <= HOURS:
+            return self._instants.read(f"{day} 00:00") + HOUR_S * int(clock)
+        return self._instants.read(f"{day} {clock}")
 
     def _value(self, at: int, name: str, text: str, columns: Columns) -> float | None:
         """A cell as a number; None where it is empty, or in a column of text. Raises BadLine."""
-        if text.lower() in ABSENT or self._texts.get(at):
+        which = at if columns.named is None else name
+        if columns.named is not None and name not in self._texts and _plain(name) in LABELS:
+            self._texts[name] = True
+            self._notes.append(f"a label, no measurement: {name}")
+        if text.lower() in ABSENT or self._texts.get(which):
             return None
         try:
             value = self._number(text)
         except BadLine:
-            if at in self._texts or len(columns.metrics) == 1:
+            if which in self._texts or (len(columns.metrics) == 1 and columns.named is None):
                 raise
-            self._texts[at] = True
-            self._notes.append(f"column {name!r} holds text, such as {text!r}, and is not judged")
+            self._texts[which] = True
+            what = "column" if columns.named is None else "metric"
+            self._notes.append(f"{what} {name!r} holds text, such as {text!r}, and is not judged")
             return None
-        self._texts[at] = False
+        self._texts[which] = False
         return value
+
+    def _is_number(self, text: str) -> bool:
+        try:
+            self._number(text)
+        except BadLine:
+            return False
+        return True
 
     def _number(self, text: str) -> float:
         if self._separator != "," and _DECIMAL_COMMA.fullmatch(text):
@@ -290,6 +334,14 @@ class Table:
 def _plain(name: str) -> str:
     """A column's name as names are compared: `Unit Number` and `time (cycles)` are `unit_number` and `time_cycles`."""
     return re.sub(r"[\s()\-,]+", "_", name.lower()).strip("_") or name.lower()
+
+
+def _says_day(clock: str) -> bool:
+    """Whether a time of day may say all of a time: a small number counts something else."""
+    try:
+        return float(clock) >= EPOCH_S
+    except ValueError:
+        return True
 
 
 def _words(name: str) -> list[str]:

@@ -193,6 +193,10 @@ def test_the_month_is_first_beside_a_clock_of_twelve_hours_and_it_is_said_once()
         ("Datum;Uhrzeit", "01.01.2026", "9:00"),
         ("day,hour", "2026-01-01", "9"),
         ("date,time", "01.01.2026", "2026-01-01T09:00:00Z"),
+        ("date,time", "2025-12-31", "1767258000"),
+        ("date,time", "2026-01-01", "0900"),
+        ("date,time", "2026-01-01 00:00:00", "09:00"),
+        ("date,hour", "2026-01-01 00:00:00", "9"),
     ],
 )
 def test_a_day_and_a_clock_in_two_columns_are_one_time(header: str, day: str, clock: str) -> None:
@@ -204,6 +208,47 @@ def test_a_day_and_a_clock_in_two_columns_are_one_time(header: str, day: str, cl
     assert " and " in notes[0]
 
 
+@pytest.mark.parametrize("clock", ["", "-", "25", "930", "0.375", "noonish"])
+def test_a_day_whose_clock_is_no_time_of_day_is_no_time(clock: str) -> None:
+    """Such a number was taken as milliseconds since 1970."""
+    rows, _ = rows_of(f"date,time,x\n2026-01-01,{clock},5\n2026-01-01,9:00,5\n")
+    assert [row.line and row.line.ts_s for row in rows] == [None, DAY_S + 9 * 3600]
+    assert "2026-01-01" in str(rows[0].fault)
+
+
+@pytest.mark.parametrize("clock", ["9", "12.5", "09:00:00"])
+def test_a_day_that_says_its_time_of_day_needs_no_clock_beside_it(clock: str) -> None:
+    rows, _ = rows_of(f"date,hour,x\n2026-01-01 09:00:00,{clock},5\n")
+    assert [row.line and row.line.ts_s for row in rows] == [DAY_S + 9 * 3600]
+
+
+def test_the_hours_of_a_day_may_be_counted_from_one() -> None:
+    rows, _ = rows_of("date,hour,x\n2026-01-01,23,5\n2026-01-01,24,5\n2026-01-02,1,5\n")
+    assert [row.line and row.line.ts_s for row in rows] == [DAY_S + hour * 3600 for hour in (23, 24, 25)]
+
+
+def test_a_metric_of_the_long_form_that_holds_text_or_answers_is_left_out_as_a_column_is() -> None:
+    told = "time,metric,value\n1,state,open\n1,temp,4\n2,state,shut\n2,rul,7\n2,temp,hot\n3,rul,6\n"
+    rows, notes = rows_of(told)
+    assert [row.line and row.line.metrics for row in rows] == [{}, {"temp": 4.0}, {}, {}, {}, {}]
+    assert [number for number, row in enumerate(rows) if row.fault] == [4]
+    assert [note for note in notes if "state" in note] == [
+        "metric 'state' holds text, such as 'open', and is not judged"
+    ]
+    assert [note for note in notes if "rul" in note] == ["a label, no measurement: rul"]
+
+
+def test_a_column_of_numbers_is_measured_and_names_no_metrics_though_it_is_called_so() -> None:
+    """Each strength of a signal was taken as a metric of its own."""
+    rows, _ = rows_of("time,device,signal,value\n2026-01-01,a,-71,5\n2026-01-02,a,-72,6\n")
+    assert [row.line and row.line.metrics for row in rows] == [
+        {"signal": -71.0, "value": 5.0},
+        {"signal": -72.0, "value": 6.0},
+    ]
+    rows, _ = rows_of("timestamp,value,signal\n2026-01-01,5,-71\n")
+    assert [row.line and row.line.metrics for row in rows] == [{"value": 5.0}]
+
+
 def test_a_row_may_be_one_measurement_and_say_which() -> None:
     told = "ts,device,metric,value,unit\n2026-01-01,a,steps,5,1\n2026-01-01,a,heart_rate,,bpm\n2026-01-01,b,,5,bpm\n"
     rows, notes = rows_of(told)
@@ -213,7 +258,7 @@ def test_a_row_may_be_one_measurement_and_say_which() -> None:
         None,
     ]
     assert "metric is empty" in str(rows[2].fault)
-    assert notes == ["time is 'ts'; judged of each 'device': each 'metric' by its value"]
+    assert notes == ["time is 'ts'; judged of each 'device': each 'metric' by its value", "not judged: unit"]
     rows, _ = rows_of("timestamp,variable,value,unit\n2026-01-01,steps,5,bpm\n")
     assert [row.line and (row.line.device, row.line.metrics) for row in rows] == [("m", {"steps": 5.0})]
 
