@@ -27,7 +27,9 @@ class Publisher:
         client.username_pw_set(self.device_id, self.password)
         client.max_inflight_messages_set(50)
         client.on_publish = self._on_publish
-        self._early.clear()  # a client counts from 1
+        with self._lock:  # a client counts from 1, and never sends what another one left unanswered
+            self._early.clear()
+            self._waiting.clear()
         client.connect("127.0.0.1", port)
         client.loop_start()
         return client
