@@ -16,6 +16,7 @@ from gateway.pictures.album import Album
 
 LISTED: Final = re.compile(rb'"events"\s*:\s*\[\s*[^\]\s]')
 UNREAD: Final = '`events` is not read: an event is a line of its own, {"device", "ts", "event"}'
+TABLE: Final = "the first line is not JSON; `--format csv` reads a table"
 EMPTY: Final = "nothing to judge: it holds no readings"
 
 
@@ -106,6 +107,7 @@ class JudgedLines:
         self._instants = instants
         self._judge = judge
         self._has_listed = False  # whether a line held a list of events, and it was said
+        self._may_be_table = False  # by its first line
         self._last: list[str] = []
 
     def take(self, chunk: Numbered) -> Sequence[BadLine]:
@@ -120,6 +122,7 @@ class JudgedLines:
                     self._look_for_listed(stripped)
             except BadLine as error:
                 faults.append(BadLine(f"line {number}: {error}"))
+                self._may_be_table = self._may_be_table or (number == 1 and not stripped.startswith((b"{", b"[")))
         self._judge.take(lines)
         return faults
 
@@ -130,7 +133,8 @@ class JudgedLines:
 
     def end(self) -> None:
         """Judge what was kept."""
-        self._last += self._judge.end()
+        notes = self._judge.end()
+        self._last += [*notes, TABLE] if EMPTY in notes and self._may_be_table else notes
 
     def take_notes(self) -> list[str]:
         """What is to be said of how the lines are read."""

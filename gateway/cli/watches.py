@@ -166,7 +166,8 @@ def _say_precision(precision: Precision) -> str:
 
 def _print_detail(view: WatchView, audit: list[AuditView], customers: list[CustomerView]) -> None:
     click.echo(f"{view.watch} on {view.model}: {view.mode}{', held by a person' if view.held else ''}")
-    click.echo(f"  precision      {_say_precision(view.precision)}, of {view.precision.outcomes:g} outcomes")
+    told = f"{view.precision.outcomes:g} outcome{'' if view.precision.outcomes == 1 else 's'}"
+    click.echo(f"  precision      {_say_precision(view.precision)}, of {told}")
     click.echo(f"  needed belief  {view.needed_belief:.2f}, of which its bar is {view.bar:.2f}")
     click.echo(f"  seen           {view.episodes:.0f} alarms in {view.device_days:.0f} device-days")
     for each in audit:

@@ -38,7 +38,13 @@ class Outcome:
 @click.option("--units", default=100, show_default=True, type=click.IntRange(1, 1000), help="In each fleet.")
 @click.option("--seed", "seeds", multiple=True, type=int, help="A fleet for each; those for tuning by default.")
 @click.option("--held-out", is_flag=True, help="The fleets that nothing was tuned on.")
-@click.option("--plant", "plants", multiple=True, type=click.Choice([*Plant]), help="All of them by default.")
+@click.option(
+    "--plant",
+    "plants",
+    multiple=True,
+    type=click.Choice([*Plant], case_sensitive=False),
+    help="All of them by default.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
 def machines(units: int, seeds: tuple[int, ...], held_out: bool, plants: tuple[str, ...], as_json: bool) -> None:
     """Score the detectors on machines that run until they fail: about twenty sensors in noise, a reading a cycle.

@@ -271,6 +271,14 @@ def test_a_table_in_the_long_form_is_judged_as_the_wide_one(tmp_path: Path) -> N
     assert of_pulse == [row.rsplit(",", 1)[1] for row in alone[1:]]
 
 
+def test_a_table_without_the_name_of_one_is_told_what_reads_it() -> None:
+    table = "ts,heat\n2026-01-01T00:00:00Z,20\n"
+    done = run("-", given=table)
+    assert (done.returncode, done.stderr.count("`--format csv` reads a table")) == (1, 1)
+    assert "--format csv" not in run("-", given='{"device": "a"\n').stderr
+    assert "--format csv" not in run("-", given=line("a", 0, heat=20) + "\nts,heat\n").stderr
+
+
 def test_a_list_of_events_in_a_line_is_said_to_be_no_event(kettle: str) -> None:
     """One line an event is what is read; a metric of that name, or an empty list, is nothing to speak of."""
     listed = '{"device":"a","ts":1709510400000,"metrics":{"heat":20},"events": [{"code":"E1"}]}'
