@@ -79,7 +79,7 @@ class Decline:
         *REGIME_FIELDS,
     )
     parameters: Sequence[Parameter] = (
-        Parameter("evidence", default=1.7, minimum=0.1),  # of all series of a device together
+        Parameter("evidence", default=2.5, minimum=0.1),  # of all series of a device together
         Parameter("shift", default=3.0, minimum=1.0),  # of one level, in spreads
         Parameter("fall", default=0.25, minimum=0.05, maximum=0.95),  # of use, by this share of the usual
         Parameter("sure", default=3.3, minimum=1.0),  # and in standard errors

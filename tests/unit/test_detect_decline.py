@@ -154,7 +154,8 @@ def test_a_gauge_that_only_rose_at_first_is_no_counter_for_good(compiled: bool) 
 
 @pytest.mark.parametrize("seed", [5, 7, 8])
 def test_the_older_a_device_the_more_must_have_drifted(seed: int) -> None:
-    """The same drift is told of a device of 150 readings, and not of one of 450."""
-    values = sensors(seed, drift=1.0)
-    assert len(told(device(values))) == 1
-    assert told(device(np.vstack([sensors(seed + 1), values]))) == []
+    """The same drift is told of a device of 150 readings, and not of one of 450; of that one a larger drift is."""
+    small, large, before = sensors(seed, drift=1.25), sensors(seed, drift=1.6), sensors(seed + 1)
+    assert len(told(device(small))) == 1
+    assert told(device(np.vstack([before, small]))) == []
+    assert len(told(device(np.vstack([before, large])))) == 1

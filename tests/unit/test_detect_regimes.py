@@ -88,7 +88,7 @@ def test_what_a_setting_alone_decides_hides_no_drift(seed: int) -> None:
     rng = np.random.default_rng(seed)
     settings = rng.integers(6, size=300)
     exact = np.column_stack([rng.permutation(np.linspace(50, 150, 6)) for _ in range(4)])[settings]
-    values = jumping(seed, settings.tolist(), drift=1.8)
+    values = jumping(seed, settings.tolist(), drift=2.2)
     found = raised(np.hstack([values[:, :6], exact]))
     assert [change.metric for change in found] == [None]
     assert "of 6 metrics" in found[0].explanation.text
