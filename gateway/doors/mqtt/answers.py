@@ -46,6 +46,7 @@ class Connack:
     detail: str = ""
     keep_alive_s: int | None = None  # the broker's, which counts instead of ours
     max_packet_bytes: int | None = None
+    session_expiry_s: int | None = None  # the broker's, which counts instead of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ def _parse_connack(fields: Fields, version: int) -> Connack:
         detail=_detail(given),
         keep_alive_s=given.numbers.get(Property.SERVER_KEEP_ALIVE),
         max_packet_bytes=given.numbers.get(Property.MAXIMUM_PACKET_SIZE),
+        session_expiry_s=given.numbers.get(Property.SESSION_EXPIRY),
     )
 
 

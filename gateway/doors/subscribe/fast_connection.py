@@ -16,7 +16,7 @@ from gateway.doors.reading import Hold, Reading
 from gateway.doors.subscribe.fast_context import FastContext
 from gateway.doors.subscribe.in_order import InOrder
 from gateway.doors.subscribe.low_water import LowWater
-from gateway.doors.subscribe.renewal import LOOK_S, WHY, WITHIN_S, Renewal
+from gateway.doors.subscribe.renewal import LOOK_S, WHY, WITHIN_S
 from gateway.doors.subscribe.retry import BrokerLost
 from gateway.intake import Kept, Mixed, Verdict
 
@@ -52,7 +52,9 @@ class FastConnection(asyncio.Protocol):
         self._unsettled = 0  # of this connection
         self._order = InOrder()
         self._kept = Kept(self)  # of what the broker had kept
-        self._renewal = Renewal()
+        self._renewal = context.renewal
+        self._renewal.begin()
+        self._keeps_session = True  # the broker, when we go
         self._leaving: asyncio.Task[None] | None = None
         self._has_answered = False
         self._has_moved = False  # since the patience timer looked
@@ -186,10 +188,14 @@ class FastConnection(asyncio.Protocol):
 
     def _look_for_calm(self) -> None:
         """Connect anew, all that came acknowledged, when there is nothing to be held up by it, or it is time."""
+        now_s = self._loop.time()
         if self._reading.is_held:
-            self._renewal.paused(self._loop.time())
-        if self._renewal.is_due(self._loop.time(), is_calm=not self._unsettled):
-            self._leaving = self._loop.create_task(self.leave(WITHIN_S, WHY))
+            self._renewal.paused(now_s)
+        # Who keeps nothing for us, or sends all at QoS 0, has put nothing off; what came meanwhile would be lost.
+        may_leave = self.is_subscribed and self._keeps_session and self._counters.acknowledged > 0
+        if may_leave and self._renewal.is_due(now_s, is_calm=not self._unsettled):
+            self._renewal.renewed(now_s)
+            self._leaving = self._loop.create_task(self.leave(WITHIN_S, is_renewal=True))
         else:
             self._timers["renewal"] = self._loop.call_later(LOOK_S, self._look_for_calm)
 
@@ -251,6 +257,9 @@ class FastConnection(asyncio.Protocol):
             self._end(f"refused: {say(connack.code, connack.detail)}", refused_version=refused_version)
             return
         self._keep_alive_s = min(self._keep_alive_s, connack.keep_alive_s or self._keep_alive_s)
+        if self._version == MQTT_5:
+            kept_s = connack.session_expiry_s
+            self._keeps_session = int(self._context.settings.session_expiry if kept_s is None else kept_s) > 0
         self._timers["beat"] = self._loop.call_later(self._keep_alive_s / 2, self._beat)
         if self._version == MQTT_5 or self._is_first or not connack.session_present:
             self._subscribe(connack.max_packet_bytes)
@@ -319,7 +328,7 @@ class FastConnection(asyncio.Protocol):
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    async def leave(self, within_s: float, reason: str = "careloop stops") -> None:
+    async def leave(self, within_s: float, *, is_renewal: bool = False) -> None:
         """Read no more, wait until what was read is settled and acknowledged, and say goodbye; the session stays."""
         if self._transport is None or self.ended.done():
             return
@@ -327,7 +336,8 @@ class FastConnection(asyncio.Protocol):
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._idle.wait()
-        self._end(reason, client_write.DISCONNECT)
+        reason = WHY if is_renewal else "careloop stops"
+        self._end(reason, client_write.DISCONNECT, is_renewal=is_renewal)
 
     async def close(self) -> None:
         """Be gone, after our last words if the broker takes them."""
@@ -340,12 +350,18 @@ class FastConnection(asyncio.Protocol):
         self._transport.abort()
 
     def _end(
-        self, reason: str, last_words: bytes = b"", *, refused_version: bool = False, unanswered: bool = False
+        self,
+        reason: str,
+        last_words: bytes = b"",
+        *,
+        refused_version: bool = False,
+        unanswered: bool = False,
+        is_renewal: bool = False,
     ) -> None:
         """Read and acknowledge nothing more. Does something once."""
         if self.ended.done():
             return
-        lost = BrokerLost(reason, refused_version=refused_version, unanswered=unanswered)
+        lost = BrokerLost(reason, refused_version=refused_version, unanswered=unanswered, is_renewal=is_renewal)
         self.ended.set_result(lost)
         if not self.subscribed.done():
             self.subscribed.set_result(lost)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from gateway.doors.mqtt.native import CutMixed
 from gateway.doors.settings import SubscribeSettings
 from gateway.doors.sparing import Log
+from gateway.doors.subscribe.renewal import Renewal
 from gateway.doors.subscribe.topics import RememberedTopics
 from gateway.intake import Intake
 
@@ -40,6 +41,7 @@ class FastContext:
     on_settled: Callable[[], None]
     cut: CutMixed | None
     counters: Counters = field(default_factory=Counters)
+    renewal: Renewal = field(default_factory=Renewal)
 
     @property
     def is_much_unsettled(self) -> bool:

@@ -109,6 +109,11 @@ class FastSubscription:
             try:
                 await self._serve()
             except BrokerLost as lost:
+                if lost.is_renewal and not self._stopping:
+                    self._log.info(
+                        "subscribe.renewed", host=self._settings.host, port=self._settings.port, reason=str(lost)
+                    )
+                    continue
                 self._versions.lost(lost)
                 reason = str(lost)
             except Exception as error:  # noqa: BLE001 - the subscription's supervisor: it logs, and tries anew

@@ -66,6 +66,7 @@ class BrokerConnection:
         self._answered = False
         self.redelivered = 0
         self.is_subscribed = False
+        self.keeps_session = True  # the broker, when we go
         self._client = self._new_client()
 
     def _new_client(self) -> Client:
@@ -167,7 +168,7 @@ class BrokerConnection:
         return BrokerLost(reason, refused_version=self._refused_version, unanswered=not self._answered)
 
     def _on_connect(
-        self, client: Client, _data: object, flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
+        self, client: Client, _data: object, flags: ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         self._answered = True
         if code.is_failure:
@@ -175,6 +176,8 @@ class BrokerConnection:
             self._ended = f"refused: {code}"
             return
         if self._version is MQTTProtocolVersion.MQTTv5:
+            kept_s = cast("float", getattr(properties, "SessionExpiryInterval", self._around.settings.session_expiry))
+            self.keeps_session = int(kept_s) > 0
             options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
             client.subscribe([(topic_filter, options) for topic_filter in self._around.topic_filters])
         elif self._is_first or not flags.session_present:

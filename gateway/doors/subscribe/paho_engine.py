@@ -61,6 +61,7 @@ class PahoSubscription:
         self._healthy = False
         self._has_subscribed = False
         self._held_since_s: float | None = None
+        self._renewal = Renewal()
         # Each of these is written by one thread only.
         self._connected = self._lost = self._received = self._redelivered = self._acknowledged = 0  # the network thread
         self._settled = self._too_late = 0  # the event loop
@@ -124,12 +125,16 @@ class PahoSubscription:
     def _run(self) -> None:
         """Connect, serve, and begin again, until told to stop."""
         failures = 0
+        where = {"host": self._settings.host, "port": self._settings.port}
         while not self._stopping.is_set():
             version = MQTTProtocolVersion(self._versions.current)
             connection = BrokerConnection(self._around, version, is_first=not self._has_subscribed)
             try:
                 self._serve(connection)
             except BrokerLost as lost:
+                if lost.is_renewal:
+                    self._log.info("subscribe.renewed", **where, reason=str(lost))
+                    continue
                 self._versions.lost(lost)
                 reason = str(lost)
             except Exception as error:  # noqa: BLE001 - the thread's supervisor: it logs, and tries anew
@@ -141,22 +146,20 @@ class PahoSubscription:
                 failures = 0 if self._healthy else failures + 1
                 self._healthy = False
             self._lost += 1
-            self._log.warning("subscribe.lost", host=self._settings.host, port=self._settings.port, reason=reason)
+            self._log.warning("subscribe.lost", **where, reason=reason)
             self._stopping.wait(delay_s(self._settings, failures, self._jitter))
 
     def _serve(self, connection: BrokerConnection) -> None:
         """Serve one connection to its end, or to ours."""
         redelivered_before = self._redelivered
-        renewal = Renewal()
+        self._renewal.begin()
         connection.open()
         due_s = time.monotonic() + self._settings.connect_timeout
         while not self._stopping.is_set():
             reading = self._may_read()
-            if not reading or self._held_since_s is not None:
-                renewal.paused(time.monotonic())
-            if renewal.is_due(time.monotonic(), is_calm=self._received == self._settled):
+            if self._is_to_begin_anew(connection, reading=reading):
                 self._leave(connection, WITHIN_S)
-                raise BrokerLost(WHY)
+                raise BrokerLost(WHY, is_renewal=True)
             connection.wait(self._wakee, _TICK_S, reading=reading)
             self._drain_wakee()
             received: list[Bunch] = []
@@ -176,6 +179,17 @@ class PahoSubscription:
             elif not connection.is_subscribed and time.monotonic() > due_s:
                 raise BrokerLost("the broker did not answer in time")
         self._leave(connection, _STOP_S)
+
+    def _is_to_begin_anew(self, connection: BrokerConnection, *, reading: bool) -> bool:
+        now_s = time.monotonic()
+        if not reading or self._held_since_s is not None:
+            self._renewal.paused(now_s)
+        # Who keeps nothing for us, or sends all at QoS 0, has put nothing off; what came meanwhile would be lost.
+        may_leave = connection.is_subscribed and connection.keeps_session and self._acknowledged > 0
+        if not may_leave or not self._renewal.is_due(now_s, is_calm=self._received == self._settled):
+            return False
+        self._renewal.renewed(now_s)
+        return True
 
     def _leave(self, connection: BrokerConnection, within_s: float) -> None:
         """Acknowledge what the pipeline still settles, then close."""

@@ -1,9 +1,12 @@
 """When a connection is to begin anew, because the broker was not read for a while."""
 
+import math
 from typing import Final
 
 LOOK_S: Final = 1.0
 LATEST_S: Final = 30.0
+APART_S: Final = 300.0
+"""The least time between two of them: a fleet that sends all at once each minute costs no connection a minute."""
 WITHIN_S: Final = 10.0
 """How long what was read by then may take to be settled and acknowledged; what is not comes again."""
 
@@ -16,25 +19,34 @@ class Renewal:
     A broker that cannot send may give packets up that it counts as sent: Mosquitto does with more than
     `max_queued_messages` of them (mosquitto.conf(5)), 1,000 unless it is told otherwise. They are still in our session,
     not acknowledged, and come on the next connection and not before. We cannot see whether there are any.
+    One serves all connections of a subscription.
     """
 
-    __slots__ = ("_paused_s",)
+    __slots__ = ("_paused_s", "_renewed_s")
 
     def __init__(self) -> None:
         self._paused_s: float | None = None
+        self._renewed_s = -math.inf
 
     @property
     def is_wanted(self) -> bool:
-        """Whether there was a pause."""
+        """Whether there was a pause on this connection."""
         return self._paused_s is not None
+
+    def begin(self) -> None:
+        """A connection begins, for whatever reason: what was put off comes on it."""
+        self._paused_s = None
 
     def paused(self, now_s: float) -> None:
         """The broker is not read, for the pipeline has no room; `now_s` on a clock that does not jump."""
         self._paused_s = now_s
 
+    def renewed(self, now_s: float) -> None:
+        """What it asked for is done."""
+        self._paused_s, self._renewed_s = None, now_s
+
     def is_due(self, now_s: float, *, is_calm: bool) -> bool:
         """Whether to connect anew now; `is_calm`: the broker is read, and all that came is settled."""
-        if self._paused_s is None:
+        if self._paused_s is None or now_s - self._renewed_s < APART_S:
             return False
-        waited_s = now_s - self._paused_s
-        return waited_s >= (LOOK_S if is_calm else LATEST_S)
+        return now_s - self._paused_s >= (LOOK_S if is_calm else LATEST_S)

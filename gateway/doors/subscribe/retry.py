@@ -10,8 +10,11 @@ from gateway.doors.settings import SubscribeSettings
 class BrokerLost(Exception):
     """The connection ended, or never came about; the message says why."""
 
-    def __init__(self, reason: str, *, refused_version: bool = False, unanswered: bool = False) -> None:
+    def __init__(
+        self, reason: str, *, refused_version: bool = False, unanswered: bool = False, is_renewal: bool = False
+    ) -> None:
         super().__init__(reason)
+        self.is_renewal = is_renewal  # we left by ourselves, to connect anew at once
         self.refused_version = refused_version  # the broker said that it does not speak this one
         self.unanswered = unanswered  # it closed without a word, which some that do not speak this one do
 
