@@ -13,7 +13,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from tests.clients.interface import GONE, Acknowledged, Introduction, Welcome
 from tests.clients.paho import paho_properties
 
-_PATIENCE_S = 120.0
+_PATIENCE_S = 240.0
 _UNSPECIFIED = 0x80  # paho's own word for an end that it was told nothing of
 _FROM_RETURN_CODE = {1: 0x84, 2: 0x85, 3: 0x88, 4: 0x86, 5: 0x87}
 

@@ -6,7 +6,7 @@ from typing import Any
 from tests.clients.interface import GONE, Acknowledged, Introduction, Welcome
 from tests.clients.node import Node
 
-_PATIENCE_S = 120.0
+_PATIENCE_S = 240.0
 _FROM_RETURN_CODE = {1: 0x84, 2: 0x85, 3: 0x88, 4: 0x86, 5: 0x87}
 
 

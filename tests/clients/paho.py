@@ -14,7 +14,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from tests.clients.interface import GONE, Acknowledged, Introduction, Welcome
 
-_PATIENCE_S = 120.0
+_PATIENCE_S = 240.0
 _MISNAMED = {"SubscriptionIdentifierAvailable": "subscriptionIdentifiersAvailable"}
 
 

@@ -15,6 +15,7 @@ from gateway.doors.subscribe.choose import Subscription, choose_engine
 from gateway.intake import Intake
 from tests.doors.intake import eventually
 from tests.services.mosquitto import Mosquitto
+from tests.services.patience import PATIENCE_S
 
 TELEMETRY = "devices/d1/telemetry"
 
@@ -56,5 +57,5 @@ def publish(broker: Mosquitto, *lines: str, topic: str = TELEMETRY, qos: int = 1
         ],
         input="".join(f"{line}\n" for line in lines).encode(),
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )

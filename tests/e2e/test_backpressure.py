@@ -30,14 +30,14 @@ async def register(gateway: GatewayProcess) -> None:
 
 async def log_in(port: int, number: int) -> RawClient:
     """A device; its credentials may still be on their way to the gateway."""
-    for _ in range(100):
-        client = RawClient(port)
-        await client.__aenter__()
-        if (await client.log_in(raw.connect(4, f"d{number}", f"d{number}"))).code == 0:
-            return client
-        client.vanish()
-        await asyncio.sleep(0.05)
-    raise AssertionError("never let in")
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            client = RawClient(port)
+            await client.__aenter__()
+            if (await client.log_in(raw.connect(4, f"d{number}", f"d{number}"))).code == 0:
+                return client
+            client.vanish()
+            await asyncio.sleep(0.05)
 
 
 async def acknowledged(client: RawClient) -> int:

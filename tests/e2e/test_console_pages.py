@@ -15,7 +15,7 @@ from simulators.crm.records import Message
 from tests.services.chromium import Window, open_window
 from tests.services.console import PASSWORD, WITHIN_S, ConsoleWorld
 
-expect.set_options(timeout=120_000)
+expect.set_options(timeout=240_000)
 
 WIDE, NARROW = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 NO_PAGES = {"/devices/{device_id}/tail", "/backtests/{job_id}/picture.png"}

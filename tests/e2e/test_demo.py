@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -17,6 +17,7 @@ from psycopg import sql
 
 from gateway.database.postmaster import wait_until
 from tests.services.in_the_clear import IN_THE_CLEAR
+from tests.services.patience import PATIENCE_S
 
 CARELOOP = Path(sys.executable).with_name("careloop")
 NAB = Path(__file__).parents[1] / "data" / "nab" / "speed_t4013.csv.gz"
@@ -86,6 +87,15 @@ def test_wrong_use_is_said_with_exit_code_2(tmp_path: Path) -> None:
     assert "line 2" in odd.stdout
 
 
+@pytest.fixture
+def heeds_interrupts() -> Iterator[None]:
+    """What is begun hears Ctrl-C, also where these tests themselves run in the background of a script, which do not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
 @pytest.mark.parametrize(
     ("command", "number"),
     [
@@ -110,8 +120,8 @@ def test_whoever_ends_it_leaves_no_process_behind(
         database = int((data / "postmaster.pid").read_text().split()[0])
         process.send_signal(number)
         assert process.wait(300) == 130
-    assert not Path(f"/proc/{gateway}").exists()
-    assert not Path(f"/proc/{database}").exists()
+    for pid in (gateway, database):  # of which somebody else may still have to take note
+        assert wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), PATIENCE_S)
 
 
 def test_it_ends_in_a_console_whose_inbox_has_cases_to_approve(tmp_path: Path, plain_database_url: str) -> None:
@@ -124,7 +134,7 @@ def test_it_ends_in_a_console_whose_inbox_has_cases_to_approve(tmp_path: Path, p
     ) as process:
         try:
             url, name, password = _signing_in(process)
-            with httpx.Client(base_url=url, verify=IN_THE_CLEAR, timeout=30, follow_redirects=True) as browser:
+            with httpx.Client(base_url=url, verify=IN_THE_CLEAR, timeout=PATIENCE_S, follow_redirects=True) as browser:
                 form = {"name": name, "password": password, "next": "/?show=proposed"}
                 inbox = browser.post("/sign-in", data=form).text
                 assert "This is a demo" in inbox

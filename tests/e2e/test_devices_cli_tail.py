@@ -103,7 +103,7 @@ def test_over_http_too(shared_gateway: GatewayProcess) -> None:
     path = "/v1/devices/bike-4/credentials"
     with connected(shared_gateway, "bike-4", add(shared_gateway, "bike-4")) as device:
         with httpx.Client(
-            base_url=shared_gateway.address["api_url"], headers=headers, verify=IN_THE_CLEAR, timeout=30
+            base_url=shared_gateway.address["api_url"], headers=headers, verify=IN_THE_CLEAR, timeout=PATIENCE_S
         ) as client:
             made = client.post(path, json={})
             assert made.status_code == 201, made.text

@@ -52,7 +52,7 @@ class Site:
 
     def client(self) -> httpx.Client:
         """Somebody with the settings' own token."""
-        return httpx.Client(base_url=self.url, headers=self.headers, verify=IN_THE_CLEAR, timeout=30)
+        return httpx.Client(base_url=self.url, headers=self.headers, verify=IN_THE_CLEAR, timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def site(service_folder: Path, prepared_database: Path) -> Iterator[Site]:
         ((case_id, device_id),) = gateway.query("SELECT case_id, device_id FROM service_case")
         known = {"case_id": case_id, "device_id": device_id, "owner_ref": "own-1", "watch": "boiler-too-hot"}
         known |= {"alarm_id": notice().alarm_id, "model": "coffee-machine", "name": "admin", "kind": "complaint"}
-        document = httpx.get(f"{url}/openapi.json", verify=IN_THE_CLEAR, timeout=30).json()
+        document = httpx.get(f"{url}/openapi.json", verify=IN_THE_CLEAR, timeout=PATIENCE_S).json()
         yield Site(url, {"Authorization": f"Bearer {token}"}, document, known, gateway)
     finally:
         gateway.remove()
@@ -102,7 +102,7 @@ def test_nothing_that_is_asked_breaks_it_or_its_word(site: Site) -> None:
                 nonlocal asked
                 path_parameters: dict[str, Any] = case.path_parameters or {}
                 case.path_parameters = {name: site.known.get(name, value) for name, value in path_parameters.items()}
-                case.call_and_validate(base_url=site.url, headers=site.headers, checks=CHECKS, timeout=30)
+                case.call_and_validate(base_url=site.url, headers=site.headers, checks=CHECKS, timeout=PATIENCE_S)
                 asked += 1
 
             try:
@@ -152,7 +152,9 @@ def test_every_call_below_v1_says_how_one_signs_in(site: Site) -> None:
             assert is_open != bool(operation["security"]), path
             assert re.match(r"\S", operation.get("description", operation["summary"])), path
             if path.startswith("/v1/") and not is_open:
-                bare = httpx.request(method, site.url + re.sub(r"\{.*?\}", "1", path), verify=IN_THE_CLEAR, timeout=30)
+                bare = httpx.request(
+                    method, site.url + re.sub(r"\{.*?\}", "1", path), verify=IN_THE_CLEAR, timeout=PATIENCE_S
+                )
                 assert bare.status_code in {401, 422}, (method, path)
 
 

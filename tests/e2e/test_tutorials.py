@@ -70,7 +70,7 @@ def log_in(device_id: str, password: str, port: int) -> None:
     client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=device_id)
     client.username_pw_set(device_id, password)
     client.connect("127.0.0.1", port)
-    wait_until(lambda: client.loop() != mqtt.MQTT_ERR_SUCCESS or client.is_connected(), 30)
+    wait_until(lambda: client.loop() != mqtt.MQTT_ERR_SUCCESS or client.is_connected(), PATIENCE_S)
     assert client.is_connected()
     client.disconnect()
 

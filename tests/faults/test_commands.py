@@ -75,7 +75,7 @@ def issue(gateway: GatewayProcess, device_id: str, **body: object) -> httpx.Resp
     """Ask the API for a command."""
     headers = {"Authorization": f"Bearer {gateway.address['api_token']}"}
     url = f"{gateway.address['api_url']}/v1/devices/{device_id}/commands"
-    return httpx.post(url, json=body, headers=headers, verify=IN_THE_CLEAR, timeout=30)
+    return httpx.post(url, json=body, headers=headers, verify=IN_THE_CLEAR, timeout=PATIENCE_S)
 
 
 def test_a_command_outlives_its_device_and_its_gateway(gateway: GatewayProcess) -> None:

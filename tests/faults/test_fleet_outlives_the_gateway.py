@@ -27,7 +27,7 @@ def test_a_killed_gateway_comes_back_to_a_fleet_that_sends_again_what_it_did_not
         assert fleet.poll() is None  # it is still at it
         gateway.kill()
         gateway.start()
-    said, _ = fleet.communicate(timeout=2 * PATIENCE_S)
+    said, _ = fleet.communicate(timeout=3 * PATIENCE_S)
     assert fleet.returncode == 0, said
     (distinct,) = re.findall(r"\(([\d,]+) distinct\)", said)
 

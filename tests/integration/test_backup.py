@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -17,6 +18,7 @@ from gateway.database.unprivileged import wheel_programs
 from tests.services.boilers import HOT, WELL, start_boilers
 from tests.services.crm import Crm
 from tests.services.gateway import GatewayProcess
+from tests.services.in_the_clear import IN_THE_CLEAR
 from tests.services.patience import PATIENCE_S
 from tests.services.publisher import Publisher, connected
 
@@ -31,7 +33,7 @@ def run(program: str, url: str, *arguments: str | Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
 
@@ -120,7 +122,8 @@ def test_a_backup_under_load_is_restored_and_goes_on_where_it_was(
         assert wait_until(lambda: "case.resolved" in crm.types(), PATIENCE_S), other.log[-2000:]
         assert crm.types() == ["case.opened", "case.resolved"]
         assert {message["data"]["case_id"] for message in crm.heard} == {case["case_id"]}
-        assert other.ask("/readyz")["ready"] is True
+        ready = f"{other.address['api_url']}/readyz"
+        assert wait_until(lambda: httpx.get(ready, verify=IN_THE_CLEAR, timeout=PATIENCE_S).is_success, PATIENCE_S)
         assert wait_until(lambda: other.ask("/v1/counts")["outbox"]["pending"] == 0, PATIENCE_S)
         counts = other.ask("/v1/counts", exact="true")
         assert counts["readings"]["duplicate_rows"] == 0

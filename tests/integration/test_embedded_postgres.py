@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from devices.errors import ConfigError, Retryable
+from gateway.database import embedded
 from gateway.database.connection_file import Connection, claim, read_connection, write_connection
 from gateway.database.embedded import EmbeddedPostgres, read_url
 from gateway.database.postmaster import orphans, running_server, wait_until
@@ -36,7 +37,14 @@ time.sleep(600)
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+def postgres(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedPostgres]:
+    """One whose port no connection of another test is given while it does not run."""
+    free_port = embedded._free_port  # pyright: ignore[reportPrivateUsage]
+
+    def unasked(preferred: int) -> int:
+        return free_port(preferred or find_free_port())
+
+    monkeypatch.setattr(embedded, "_free_port", unasked)
     server = EmbeddedPostgres(tmp_path / "database")
     yield server
     server.remove()

@@ -39,11 +39,12 @@ def test_one_line_per_batch_and_per_delivery_and_nothing_about_people(
         client.publish(f"devices/{device.device_id}/telemetry", b'{"secret-payload', qos=1)
         assert wait_until(lambda: gateway.ask("/v1/counts")["quarantined"]["total"] == 2, PATIENCE_S)
         assert wait_until(lambda: crm.types() == ["case.opened"], PATIENCE_S)
+        assert wait_until(lambda: gateway.ask("/v1/counts")["outbox"]["delivered"] == 1, PATIENCE_S)
     with connected(Publisher(device.device_id, "wrong-password"), gateway.port):
         assert wait_until(
             lambda: (
                 "logins_refused"
-                in httpx.get(f"{gateway.address['api_url']}/metrics", verify=IN_THE_CLEAR, timeout=30).text
+                in httpx.get(f"{gateway.address['api_url']}/metrics", verify=IN_THE_CLEAR, timeout=PATIENCE_S).text
             ),
             PATIENCE_S,
         )

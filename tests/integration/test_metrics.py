@@ -26,7 +26,11 @@ PARSE_OPEN_METRICS = cast("Callable[[str], Iterable[Metric]]", open_metrics.text
 
 def scrape(gateway: GatewayProcess) -> str:
     """The exposition, without a token, from this machine."""
-    return httpx.get(f"{gateway.address['api_url']}/metrics", verify=IN_THE_CLEAR, timeout=30).raise_for_status().text
+    return (
+        httpx.get(f"{gateway.address['api_url']}/metrics", verify=IN_THE_CLEAR, timeout=PATIENCE_S)
+        .raise_for_status()
+        .text
+    )
 
 
 def numbers(text: str) -> Numbers:
@@ -99,7 +103,7 @@ DELIVERED = (
 def check_open_metrics(gateway: GatewayProcess) -> None:
     """The other format is spoken too, names follow the rules, and each family says what it is."""
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    answer = httpx.get(f"{gateway.address['api_url']}/metrics", headers=accept, verify=IN_THE_CLEAR, timeout=30)
+    answer = httpx.get(f"{gateway.address['api_url']}/metrics", headers=accept, verify=IN_THE_CLEAR, timeout=PATIENCE_S)
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     families = list(PARSE_OPEN_METRICS(answer.text))
     assert len(families) > 50

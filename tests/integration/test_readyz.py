@@ -18,7 +18,7 @@ from tests.services.patience import PATIENCE_S
 
 def readiness(url: str) -> tuple[int, dict[str, str]]:
     """The status, and what is said of the parts that are not well; it is said soon, even where a part hangs."""
-    answer = httpx.get(f"{url}/readyz", verify=IN_THE_CLEAR, timeout=60)
+    answer = httpx.get(f"{url}/readyz", verify=IN_THE_CLEAR, timeout=PATIENCE_S)
     checks: dict[str, Any] = answer.json()["checks"]
     return answer.status_code, {name: check["says"] for name, check in checks.items() if not check["ok"]}
 
@@ -34,9 +34,10 @@ def test_a_paused_database_is_told_and_forgotten_when_it_goes_on(gateway: Gatewa
     try:
         assert wait_until(lambda: "has not answered for" in readiness(url)[1].get("database", ""), PATIENCE_S)
         assert readiness(url)[0] == 503
-        assert httpx.get(f"{url}/healthz", verify=IN_THE_CLEAR, timeout=60).status_code == 200
+        assert httpx.get(f"{url}/healthz", verify=IN_THE_CLEAR, timeout=PATIENCE_S).status_code == 200
         assert (
-            'careloop_check{part="database"} 0.0' in httpx.get(f"{url}/metrics", verify=IN_THE_CLEAR, timeout=60).text
+            'careloop_check{part="database"} 0.0'
+            in httpx.get(f"{url}/metrics", verify=IN_THE_CLEAR, timeout=PATIENCE_S).text
         )
     finally:
         for process in paused:

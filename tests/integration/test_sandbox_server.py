@@ -48,7 +48,7 @@ def opened(server: SandboxServer, number: int = 1) -> httpx.Response:
         content=body,
         headers=sign(SECRET, f"msg_{number}", time.time(), body),
         verify=IN_THE_CLEAR,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
 
@@ -58,7 +58,7 @@ def test_a_well_behaved_sandbox_answers_with_the_record_it_made() -> None:
         assert (answer.status_code, answer.json()) == (200, {"id": "CRM-1001"})
         assert opened(server).json() == {"id": "CRM-1001"}
         assert len(server.sandbox.book.records) == 1
-        kept = httpx.get(f"{server.origin}{RECORDS}", verify=IN_THE_CLEAR, timeout=60).json()["records"]
+        kept = httpx.get(f"{server.origin}{RECORDS}", verify=IN_THE_CLEAR, timeout=PATIENCE_S).json()["records"]
         assert [(each["number"], each["case_id"], each["state"]) for each in kept] == [("CRM-1001", "case_1", "open")]
         assert (server.sandbox.requests, server.sandbox.bad_signatures) == (2, 0)  # to look is no message
 
@@ -66,7 +66,11 @@ def test_a_well_behaved_sandbox_answers_with_the_record_it_made() -> None:
 def test_what_is_not_signed_is_refused_and_leaves_nothing() -> None:
     with serve(Misbehaviour.none()) as server:
         answer = httpx.post(
-            server.url, content=b"{}", headers=sign(SECRET, "msg_1", 1.0, b"{}"), verify=IN_THE_CLEAR, timeout=60
+            server.url,
+            content=b"{}",
+            headers=sign(SECRET, "msg_1", 1.0, b"{}"),
+            verify=IN_THE_CLEAR,
+            timeout=PATIENCE_S,
         )
         assert answer.status_code == 401
         assert server.sandbox.bad_signatures == 1
@@ -150,10 +154,10 @@ def test_an_imitated_crm_is_played_by_command_and_passes_its_check(tmp_path: Pat
             checked = run_careloop("crm", "check", "sandbox", "--write", "--config", config)
             assert (checked.returncode, checked.stdout.count("ok ")) == (0, 8), checked.stdout
             origin = f"http://127.0.0.1:{port}/sandbox"
-            records = httpx.get(f"{origin}/records", verify=IN_THE_CLEAR, timeout=60).json()["records"]
+            records = httpx.get(f"{origin}/records", verify=IN_THE_CLEAR, timeout=PATIENCE_S).json()["records"]
             assert [record["status"] for record in records] == ["solved"]
             refused = httpx.post(
-                f"{origin}/faults", json={"on": "create", "fault": "nonsense"}, verify=IN_THE_CLEAR, timeout=60
+                f"{origin}/faults", json={"on": "create", "fault": "nonsense"}, verify=IN_THE_CLEAR, timeout=PATIENCE_S
             )
             assert "fail_after" in refused.json()["faults"]
         finally:

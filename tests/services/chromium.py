@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
 from gateway.database.provisioned import cache_folder
 from scripts.provision import ProvisionError
 from scripts.provision_chromium import provision
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-WAIT_MS = 120_000.0
+WAIT_MS = 240_000.0
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 SERIOUS = {"moderate", "serious", "critical"}
 LEGIBLE_PX = 9
@@ -42,6 +42,11 @@ class Window:
         self.page.fill("[name=password]", password)
         self.page.press("[name=password]", "Enter")
         self.page.wait_for_url(f"{self.base_url}/")
+
+    def arrive(self, heading: str) -> None:
+        """Be on the page of this heading, its script at work: it would not hear a key that was pressed before."""
+        expect(self.page.locator("h1")).to_have_text(heading)
+        self.page.wait_for_load_state()
 
     def wait_live(self) -> None:
         """Until the page is told of changes."""

@@ -100,7 +100,9 @@ class ConsoleWorld:
     def as_token(self, token: str, method: str, path: str, **what: Any) -> httpx.Response:
         """What a machine is answered."""
         headers = {"Authorization": f"Bearer {token}"}
-        return httpx.request(method, f"{self.url}{path}", headers=headers, verify=IN_THE_CLEAR, timeout=30, **what)
+        return httpx.request(
+            method, f"{self.url}{path}", headers=headers, verify=IN_THE_CLEAR, timeout=PATIENCE_S, **what
+        )
 
     def _publish(self, number: int, temperature: float) -> None:
         publisher = Publisher(f"boiler-{number}", f"pass-{number}-word")

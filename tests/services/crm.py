@@ -14,19 +14,20 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwAAAAAAAA"
 
 
 class Crm:
-    """A receiver of signed webhooks that keeps a record per case."""
+    """A receiver of signed webhooks, which hears a message once however often a slow answer has it sent again."""
 
     def __init__(self) -> None:
         self.heard: list[dict[str, Any]] = []
-        self.ids: list[str] = []
+        self._known: set[str] = set()
         crm = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:  # the name that http.server calls
                 body = self.rfile.read(int(self.headers["content-length"]))
                 Webhook(SECRET).verify(body, dict(self.headers.items()))
-                crm.ids.append(self.headers["webhook-id"])
-                crm.heard.append(json.loads(body))
+                if self.headers["webhook-id"] not in crm._known:
+                    crm._known.add(self.headers["webhook-id"])
+                    crm.heard.append(json.loads(body))
                 self.send_response(200)
                 self.send_header("content-length", "0")
                 self.end_headers()

@@ -14,6 +14,7 @@ from gateway.database.provisioned import cache_folder
 from scripts.senders import provide
 from tests.services.folders import find_free_port
 from tests.services.in_the_clear import IN_THE_CLEAR
+from tests.services.patience import PATIENCE_S
 
 PROGRAM: Final = Path(__file__).resolve().parents[1] / "senders" / "helpdesk_server.py"
 USER: Final = "careloop"
@@ -41,7 +42,7 @@ class DjangoHelpdesk:
             params={"page_size": "100"},
             auth=(USER, PASSWORD),
             verify=IN_THE_CLEAR,
-            timeout=30,
+            timeout=PATIENCE_S,
         )
         found: list[dict[str, Any]] = answer.raise_for_status().json()["results"]
         return found
@@ -49,7 +50,7 @@ class DjangoHelpdesk:
     def change(self, ticket: int, **fields: object) -> None:
         """An agent changes a ticket by the API, which fires no hook."""
         url = f"{self.url}/api/tickets/{ticket}/"
-        httpx.patch(url, json=fields, auth=(USER, PASSWORD), verify=IN_THE_CLEAR, timeout=30).raise_for_status()
+        httpx.patch(url, json=fields, auth=(USER, PASSWORD), verify=IN_THE_CLEAR, timeout=PATIENCE_S).raise_for_status()
 
     def stop(self) -> None:
         """Leave nothing running."""

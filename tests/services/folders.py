@@ -48,10 +48,10 @@ def _has_room(memory: Path) -> bool:
 def _folder_of_this_run(parent: Path) -> Generator[Path]:
     root = parent / f"careloop-tests-{os.geteuid()}"
     root.mkdir(mode=0o711, exist_ok=True)
-    for abandoned in root.iterdir():
-        if not Path(f"/proc/{abandoned.name}").exists():
-            _clear(abandoned)
     folder = root / str(os.getpid())
+    for abandoned in root.iterdir():  # ours, too: process ids come again
+        if abandoned == folder or not Path(f"/proc/{abandoned.name}").exists():
+            _clear(abandoned)
     folder.mkdir(mode=0o711)
     yield folder
     _clear(folder)

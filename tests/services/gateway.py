@@ -18,10 +18,11 @@ from psycopg import sql
 from gateway.database.embedded import EmbeddedPostgres, read_url
 from gateway.database.postmaster import wait_until
 from tests.services.in_the_clear import IN_THE_CLEAR
+from tests.services.patience import PATIENCE_S
 from tests.services.postgres import SHARED_SERVER, migrate_apart
 
-START_TIMEOUT_S = 180.0
-STOP_TIMEOUT_S = 120.0
+START_TIMEOUT_S = PATIENCE_S
+STOP_TIMEOUT_S = PATIENCE_S
 CARELOOP = Path(sys.executable).with_name("careloop")
 
 
@@ -84,7 +85,7 @@ class GatewayProcess:
         """What its API answers."""
         headers = {"Authorization": f"Bearer {self.address['api_token']}"}
         answer = httpx.get(
-            f"{self.address['api_url']}{path}", params=params, headers=headers, verify=IN_THE_CLEAR, timeout=60
+            f"{self.address['api_url']}{path}", params=params, headers=headers, verify=IN_THE_CLEAR, timeout=PATIENCE_S
         )
         answer.raise_for_status()
         return answer.json()
@@ -130,9 +131,10 @@ class GatewayProcess:
     def _has_open_doors(self) -> bool:
         """Whether each door takes readings: a broker keeps nothing for a gateway that has not subscribed yet."""
         try:
-            checks = httpx.get(f"{self.address['api_url']}/readyz", verify=IN_THE_CLEAR, timeout=60).json()["checks"]
+            answer = httpx.get(f"{self.address['api_url']}/readyz", verify=IN_THE_CLEAR, timeout=PATIENCE_S)
         except httpx.TransportError:  # it died meanwhile: its log says why
             return False
+        checks = answer.json()["checks"]
         return all(checks[door]["ok"] for door in ("listen", "subscribe") if door in checks)
 
 
@@ -146,7 +148,7 @@ def _copy_database(prepared: Path, folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True)
     data = EmbeddedPostgres(folder).data
     data.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-    subprocess.run(["/bin/cp", "-a", EmbeddedPostgres(prepared).data, data], check=True, timeout=60)
+    subprocess.run(["/bin/cp", "-a", EmbeddedPostgres(prepared).data, data], check=True, timeout=PATIENCE_S)
     connection = json.loads((prepared / "connection.json").read_text())
     (folder / "connection.json").touch(mode=0o600)
     (folder / "connection.json").write_text(json.dumps(connection | {"data": str(data), "port": 0}))

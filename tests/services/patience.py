@@ -2,4 +2,4 @@
 
 from typing import Final
 
-PATIENCE_S: Final = 120.0
+PATIENCE_S: Final = 240.0

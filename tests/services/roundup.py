@@ -15,6 +15,7 @@ from gateway.database.provisioned import cache_folder
 from scripts.senders import provide
 from tests.services.folders import find_free_port
 from tests.services.in_the_clear import IN_THE_CLEAR
+from tests.services.patience import PATIENCE_S
 
 PROGRAM: Final = Path(__file__).resolve().parents[1] / "senders" / "roundup_server.py"
 USER: Final = "careloop"
@@ -53,7 +54,7 @@ class Roundup:
         headers = {"if-match": etag, "origin": self.origin, "x-requested-with": "test"}
         url = f"{self.url}/rest/data/issue/{issue}"
         httpx.put(
-            url, json=fields, auth=(USER, PASSWORD), headers=headers, verify=IN_THE_CLEAR, timeout=30
+            url, json=fields, auth=(USER, PASSWORD), headers=headers, verify=IN_THE_CLEAR, timeout=PATIENCE_S
         ).raise_for_status()
 
     def stop(self) -> None:
@@ -67,7 +68,7 @@ class Roundup:
             params={"@verbose": "2"},
             auth=(USER, PASSWORD),
             verify=IN_THE_CLEAR,
-            timeout=30,
+            timeout=PATIENCE_S,
         )
         found: dict[str, Any] = answer.raise_for_status().json()["data"]
         return found
@@ -75,7 +76,7 @@ class Roundup:
     def _serves(self) -> bool:
         try:
             return httpx.get(
-                f"{self.url}/rest/data/status", auth=(USER, PASSWORD), verify=IN_THE_CLEAR, timeout=30
+                f"{self.url}/rest/data/status", auth=(USER, PASSWORD), verify=IN_THE_CLEAR, timeout=PATIENCE_S
             ).is_success
         except httpx.TransportError:
             return False
