@@ -125,13 +125,16 @@ class CrmSide:
 
     async def _await_proofs(self, until_s: float) -> None:
         """Ask of each silent fix whether it has helped, at the moment when its time is over."""
-        while self._proof_s is not None and self._proof_s <= until_s:
-            proof_s = self._proof_s
+        while (proof_s := self._proof_s) is not None and proof_s <= until_s:
             await self._release_steps(proof_s)
             await self._set_clock(proof_s)
             await self._work_inbox()
-            if self._proof_s == proof_s:  # it could not be followed
-                self._proof_s += LOOK_EVERY_S
+            self._put_off(proof_s)
+
+    def _put_off(self, proof_s: float) -> None:
+        """What could not be followed at its moment is looked at again later, not at that moment for ever."""
+        if self._proof_s is not None and self._proof_s <= proof_s:
+            self._proof_s = proof_s + LOOK_EVERY_S
 
     async def _release_steps(self, until_s: float) -> None:
         """Send the steps whose hour comes before a moment, each at its hour."""

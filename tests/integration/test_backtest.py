@@ -130,6 +130,22 @@ async def test_a_product_is_told_to_mend_itself_in_a_backtest_only(
         assert await (await conn.execute("SELECT count(*) FROM device_command")).fetchone() == (0,)
 
 
+async def test_a_fix_of_which_nothing_can_be_learnt_does_not_hold_a_backtest_up(
+    plain_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look at it came again at the same moment of history, for ever."""
+
+    async def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("not to be followed")
+
+    monkeypatch.setattr("crm_sync.following._fail", fail)
+    await live(plain_database_url, tmp_path)
+    plan = plan_of(plain_database_url, tmp_path, changed=False)
+    (tmp_path / "boiler.toml").write_text(BOILER[: BOILER.index("[[playbooks]]")] + MENDS_ITSELF % "2h")
+    report = await backtest(replace(plan, desk=replace(plan.desk, profiles=load_profiles([tmp_path]))))
+    assert [case.asset_id for case in report.installed.cases if case.problem == "overheating"] == ["b1"]
+
+
 async def _sell_b1(rig: Rig) -> None:
     """The boiler that overheats gets another owner, and goes on overheating."""
     async with await rig.connect() as conn, conn.transaction():
