@@ -39,8 +39,12 @@ def run_careloop(arguments: Sequence[str], given: str = "") -> None:
 
 @contextmanager
 def interrupted_by_signals() -> Generator[None]:
-    """Let SIGTERM and SIGHUP interrupt what goes on, as Ctrl-C does, so that everything that was started ends, too."""
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    """Let SIGTERM and SIGHUP interrupt what goes on, as Ctrl-C does, so that everything that was started ends, too.
+
+    What was ignored before stays so: who calls with `nohup` wants it to outlive the terminal.
+    """
+    heeded = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _interrupt) for number in heeded}
     try:
         yield
     finally:
