@@ -26,7 +26,9 @@ TIME_WORDS: Final = frozenset({"timestamp", "datetime", "time", "date", "hour", 
 """What is part of the name of a time where no column bears one of the usual names: `ActivityHour`, `start_time`."""
 DAYS: Final = ("date", "datum", "day")
 CLOCKS: Final = ("time", "time_of_day", "zeit", "uhrzeit", "clock", "hour", "stunde")
-"""A day and a time of day in two columns are one time."""
+"""A day and a time of day in two columns are one time…"""
+WHOLE: Final = frozenset({"timestamp", "time_stamp", "datetime", "date_time", "ts", "zeitstempel", "epoch", "unix"})
+"""…unless one of these says all of it: then they are measured, as numbers of a weekday and of an hour are."""
 DEVICES: Final = (
     *("device", "device_id", "deviceid", "machine", "machine_id", "machineid"),
     *("unit", "unit_id", "unit_number", "unitnumber", "unit_nr", "unit_no", "asset", "asset_id", "serial"),
@@ -34,6 +36,8 @@ DEVICES: Final = (
     *("user", "user_id", "userid", "person", "person_id", "participant", "participant_id"),
     *("subject", "subject_id", "patient", "patient_id", "wearer", "wearer_id"),
 )
+PROCESSOR: Final = frozenset({"system", "sys", "idle", "iowait"})
+"""Beside one of these `user` is a share of a processor's time, and nobody's name."""
 COUNTED: Final = "id"
 """What a table whose time is a number of cycles calls its machines, too; elsewhere it may count rows."""
 NAMES: Final = ("metric", "metric_name", "variable", "measurement", "parameter", "quantity", "signal")
@@ -49,6 +53,7 @@ LABELS: Final = frozenset(
 )
 """Answers, not measurements: a detector must not see them."""
 ABSENT: Final = frozenset({"", "nan", "null", "none", "na", "n/a", "#n/a", "-", "nil"})
+OF_A_YEAR: Final = 3  # digits of a day that is one of a week, a month or a year
 HOURS: Final = 24  # a time of day that is a number up to this is an hour
 HOUR_S: Final = 3600.0
 DAY_S: Final = 24 * HOUR_S
@@ -129,7 +134,7 @@ class Table:
                 if not self._is_headless(cells):
                     self.header = [cell.strip() for cell in cells]
                     self._first = (number, text)
-                    if self._find_long([]) is None:
+                    if self._find_long([]) is None and self._find_parts([]) is None:
                         self.columns, self._first = self._find_columns(number, text, []), None
                     continue
                 self.header, self.columns = SINGLE, Columns(2, 0, None, ((1, "value"),))
@@ -161,8 +166,18 @@ class Table:
             return None
         return None if named < len(cells) and self._is_number(cells[named].strip()) else (named, value)
 
+    def _find_parts(self, cells: Sequence[str]) -> tuple[int, int] | None:
+        """Where a day and a time of day are; one of a week or a month is no day where another column is a time."""
+        names = [_plain(name) for name in self.header]
+        day, clock = _first(DAYS, names), _first(CLOCKS, names)
+        if self._asked.time is not None or day is None or clock is None or WHOLE & set(names):
+            return None
+        told = cells[day].strip() if day < len(cells) else ""
+        is_counted = told.isdecimal() and len(told) <= OF_A_YEAR
+        return None if is_counted and {*TIMES} & {*names} - {names[day]} else (day, clock)
+
     def _find_columns(self, number: int, text: str, cells: Sequence[str]) -> Columns:
-        """Where things are, by the first line and, for the long form, the cells of the second one."""
+        """Where things are, by the first line and, where that leaves it open, the cells of the second one."""
         names = [_plain(name) for name in self.header]
         named, value = self._find_long(cells) or (None, None)
         is_long = named is not None
@@ -170,9 +185,10 @@ class Table:
             if whose := [self.header[at] for at, name in enumerate(names) if name in DEVICES]:
                 self._notes.append(f"all rows are one series; `--device {whose[0]}` makes one of each {whose[0]!r}")
             return Columns(len(names), names.index("timestamp"), None, ((names.index("value"), "value"),))
-        time, clock = self._find_time(number, text, names)
+        time, clock = self._find_parts(cells) or (self._find_time(number, text, names), None)
         devices = (*DEVICES, COUNTED) if names[time] in CYCLES else DEVICES
-        usual = [name for name in devices if not is_long or name != "unit"]  # that of the value
+        others = {"unit"} if is_long else {"user"} if PROCESSOR & set(names) else set[str]()  # the value's; a share
+        usual = [name for name in devices if name not in others]
         device = self._find(self._asked.device, usual, names)
         places = Columns(len(names), time, device, (), clock, named)
         if value is not None:
@@ -182,11 +198,8 @@ class Table:
             return replace(places, metrics=((value, self.header[value]),))
         return replace(places, metrics=self._find_metrics(number, text, names, places))
 
-    def _find_time(self, number: int, text: str, names: Sequence[str]) -> tuple[int, int | None]:
-        """Where the time is, and where the time of day is that belongs to a day there."""
-        day, clock = _first(DAYS, names), _first(CLOCKS, names)
-        if self._asked.time is None and day is not None and clock is not None and not {"timestamp", "ts"} & set(names):
-            return day, clock
+    def _find_time(self, number: int, text: str, names: Sequence[str]) -> int:
+        """Where the time is. Raises CareloopError."""
         time = self._find(self._asked.time, TIMES, names)
         if time is None:
             time = next((at for at, name in enumerate(self.header) if TIME_WORDS & set(_words(name))), None)
@@ -195,7 +208,7 @@ class Table:
                 "columns",
                 f"line {number}: no column is called timestamp or time, which `--time` can name; not {text!r}",
             )
-        return time, None
+        return time
 
     def _find_metrics(
         self, number: int, text: str, names: Sequence[str], places: Columns

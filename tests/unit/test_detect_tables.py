@@ -222,6 +222,27 @@ def test_a_day_that_says_its_time_of_day_needs_no_clock_beside_it(clock: str) ->
     assert [row.line and row.line.ts_s for row in rows] == [DAY_S + 9 * 3600]
 
 
+@pytest.mark.parametrize(
+    "header", ["datetime,day,hour,temp", "timestamp,date,hour,temp", "time,day,hour,temp", "epoch,day,hour,temp"]
+)
+def test_a_time_that_says_all_of_it_needs_no_day_and_hour_which_are_measured(header: str) -> None:
+    """The number of a weekday and that of an hour were taken as the time, and no row was read."""
+    rows, notes = rows_of(f"{header}\n1767225600,3,10,5\n1767229200,3,11,6\n")
+    time, named, clock, _ = header.split(",")
+    assert [row.line and (row.line.ts_s, row.line.metrics) for row in rows] == [
+        (DAY_S + 3600 * at, {named: 3.0, clock: 10.0 + at, "temp": 5.0 + at}) for at in (0, 1)
+    ]
+    assert notes[0].startswith(f"time is {time!r}; judged")
+
+
+def test_the_user_of_a_processor_is_nobody() -> None:
+    """Each share of its time was taken as a machine of its own."""
+    rows, _ = rows_of("time,user,system,idle\n2026-01-01,3.5,1,95.5\n2026-01-02,4,1,95\n")
+    assert [row.line and (row.line.device, row.line.metrics["user"]) for row in rows] == [("m", 3.5), ("m", 4.0)]
+    rows, _ = rows_of("time,user,steps\n2026-01-01,anna,7\n")
+    assert [row.line and row.line.device for row in rows] == ["anna"]
+
+
 def test_the_hours_of_a_day_may_be_counted_from_one() -> None:
     rows, _ = rows_of("date,hour,x\n2026-01-01,23,5\n2026-01-01,24,5\n2026-01-02,1,5\n")
     assert [row.line and row.line.ts_s for row in rows] == [DAY_S + hour * 3600 for hour in (23, 24, 25)]
