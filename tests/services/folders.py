@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gateway.database.embedded import EmbeddedPostgres
@@ -16,6 +17,7 @@ from gateway.database.embedded import EmbeddedPostgres
 LOWEST_PORT = 15_000
 MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it has a name of its own, which only we may write to
 MEMORY_BYTES = 4 << 30  # for the servers of all workers, whose databases are dropped test by test
+OURS = Path("/sys/fs/cgroup")  # where a container has its own bounds; a machine that is nobody's has none there
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +42,21 @@ def memory_folder(service_folder: Path) -> Iterator[Path]:
 
 
 def _has_room(memory: Path) -> bool:
-    """Whether it is there and large: containers give 64 MB, which are for other uses."""
-    return memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free >= MEMORY_BYTES
+    """Whether it is there and large: containers give 64 MB, which are for other uses.
+
+    It may also be as large as a memory that others need, and be counted as ours: then as much again must be left.
+    """
+    if not (memory.is_dir() and os.access(memory, os.W_OK)):
+        return False
+    return shutil.disk_usage(memory).free >= MEMORY_BYTES and spare_bytes(OURS) >= 2 * MEMORY_BYTES
+
+
+def spare_bytes(group: Path) -> int:
+    """How much memory may still be taken, by the machine and by the control group of this folder."""
+    spare = psutil.virtual_memory().available
+    with suppress(OSError, ValueError):  # there is none, or "max"
+        spare = min(spare, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return spare
 
 
 @contextmanager
