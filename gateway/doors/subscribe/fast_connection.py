@@ -336,8 +336,11 @@ class FastConnection(asyncio.Protocol):
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._idle.wait()
-        reason = WHY if is_renewal else "careloop stops"
-        self._end(reason, client_write.DISCONNECT, is_renewal=is_renewal)
+        if not self._part(BrokerLost(WHY if is_renewal else "careloop stops", is_renewal=is_renewal)):
+            return
+        self._transport.write(client_write.DISCONNECT)
+        # The broker closes. If we did, with something unread, it might see no more of what we have acknowledged.
+        self._reading.read_to_the_end()
 
     async def close(self) -> None:
         """Be gone, after our last words if the broker takes them."""
@@ -350,28 +353,27 @@ class FastConnection(asyncio.Protocol):
         self._transport.abort()
 
     def _end(
-        self,
-        reason: str,
-        last_words: bytes = b"",
-        *,
-        refused_version: bool = False,
-        unanswered: bool = False,
-        is_renewal: bool = False,
+        self, reason: str, last_words: bytes = b"", *, refused_version: bool = False, unanswered: bool = False
     ) -> None:
-        """Read and acknowledge nothing more. Does something once."""
-        if self.ended.done():
+        """Part, and close the connection."""
+        if not self._part(BrokerLost(reason, refused_version=refused_version, unanswered=unanswered)):
             return
-        lost = BrokerLost(reason, refused_version=refused_version, unanswered=unanswered, is_renewal=is_renewal)
+        if self._transport is not None and not self._transport.is_closing():
+            if last_words:
+                self._transport.write(last_words)
+            self._transport.close()
+
+    def _part(self, lost: BrokerLost) -> bool:
+        """Take and acknowledge nothing more; False where that was so before."""
+        if self.ended.done():
+            return False
         self.ended.set_result(lost)
         if not self.subscribed.done():
             self.subscribed.set_result(lost)
         self._idle.set()
         for timer in self._timers.values():
             timer.cancel()
-        if self._transport is not None and not self._transport.is_closing():
-            if last_words:
-                self._transport.write(last_words)
-            self._transport.close()
+        return True
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self.ended.done():

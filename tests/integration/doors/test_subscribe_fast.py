@@ -261,6 +261,34 @@ async def test_no_more_is_fetched_while_twice_the_receive_maximum_is_unsettled(i
         assert (guests, subscription.stats.too_late) == (3, 10)
 
 
+async def test_when_it_leaves_the_broker_closes_and_has_read_what_was_acknowledged(
+    intake: HeldIntake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It closed by itself, with messages unread: the broker's system threw the last acknowledgements away."""
+    monkeypatch.setattr("gateway.doors.subscribe.fast_connection._LINGER_S", 600.0)
+    heard: list[int] = []
+    may_close = asyncio.Event()
+    intake.is_full = True
+
+    async def serve(guest: Guest) -> None:
+        await guest.let_in()
+        guest.send(raw.publish(TELEMETRY, b"1", 1))
+        heard.append((await guest.read()).kind)
+        guest.send(*(raw.publish(TELEMETRY, b"2" * 1000, packet_id) for packet_id in range(2, 200)))
+        heard.append((await guest.read()).kind)
+        await may_close.wait()
+
+    async with scripted(serve) as port, subscribed(intake, port, engine="fast") as subscription:
+        await eventually(lambda: intake.held)
+        intake.settle()
+        stopping = asyncio.create_task(subscription.stop())
+        await eventually(lambda: heard == [raw.PUBACK, raw.DISCONNECT])
+        assert not stopping.done()
+        may_close.set()
+        await stopping
+    assert intake.payloads == [b"1"]
+
+
 @pytest.mark.parametrize("until", [0, 1])
 async def test_stopping_while_the_broker_is_silent(intake: HeldIntake, until: int) -> None:
     guests: list[Guest] = []
