@@ -60,19 +60,20 @@ class Decline:
     version: Final = 3
     kind: Final = Kind.DECLINE
     fields: Sequence[Field] = (
-        Field("last", initial=np.nan),  # value of the last step
-        Field("slow"),  # a level's slow mean
+        # What every reading looks at; the rest is wanted once an hour.
         Field("hour", "f4", np.nan),  # of the last step, since 1970
         Field("kind", "f4", LearntKind.UNSETTLED),
-        Field("count", "f4"),  # steps; of a device, readings that its swing was learnt from
-        Field("spread", "f4"),  # around the slow mean; of a device, as how many its series move together
-        Field("jitter", "f4"),  # what the spread would be, were neighbours independent
-        Field("fast", "f4"),  # the fast mean less the slow one; of a device, its evidence
-        Field("share", "f4", NO_SHARE),  # of a device's evidence
-        Field("falls", "f4"),
         Field("zeros", "f4"),
-        Field("use", "f4", group="day"),  # of an amount, in the day of the last step; of a young level, roots of…
-        Field("covered", "f4", group="day"),  # hours of that day; …the leaps that land where it stood, and how many
+        Field("use", "f4"),  # of an amount, in the day of the last step; of a young level, roots of…
+        Field("covered", "f4"),  # hours of that day; …the leaps that land where it stood, and how many
+        Field("last", initial=np.nan, group="means"),  # value of the last step
+        Field("slow", group="means"),  # a level's slow mean
+        Field("count", "f4", group="means"),  # steps; of a device, readings that its swing was learnt from
+        Field("spread", "f4", group="means"),  # around the slow mean; of a device, as how many its series move together
+        Field("jitter", "f4", group="means"),  # what the spread would be, were neighbours independent
+        Field("fast", "f4", group="means"),  # the fast mean less the slow one; of a device, its evidence
+        Field("share", "f4", NO_SHARE, group="means"),  # of a device's evidence
+        Field("falls", "f4", group="means"),
         Field("since_s", initial=np.nan, group="drift"),  # when the present drift began
         Field("peak", "f4", group="drift"),  # how far it has come
         Field("record", "f4", group="drift"),  # how far earlier ones came, fading

@@ -102,6 +102,38 @@ def test_compiled_or_not_makes_no_difference(
     assert saved(compiled) == saved(plain)
 
 
+def many_an_hour(seed: int) -> list[Line]:
+    """Three devices of known habits: six-hourly for two months, then every few minutes, with leaps."""
+    rng = np.random.default_rng(seed)
+    sparse = 1.7e9 + 6 * HOUR_S * np.arange(210)
+    ts_s = np.concatenate([sparse, sparse[-1] + 20 * HOUR_S + 400.0 * np.arange(40)])
+    heat = rng.normal(20.0, 1.0, len(ts_s)) + np.where(rng.random(len(ts_s)) < 0.02, 9.0, 0.0)
+    steps = np.where(rng.random(len(ts_s)) < 0.4, rng.choice([0.0, -0.0], len(ts_s)), rng.gamma(2.0, 50.0, len(ts_s)))
+    turns = np.cumsum(rng.gamma(2.0, 50.0, len(ts_s)))
+    heat[235:] += 60.0
+    heat[[214, 215, 216, 230]], steps[[220, 240]] = np.nan, (-3.0, np.nan)
+    ts_s[[225, 226]] = ts_s[[226, 225]]
+    return [
+        Line(f"device-{device}", float(ts_s[i]), {"heat": heat[i] + device, "steps": steps[i], "turns": turns[i]})
+        for i in range(len(ts_s))
+        for device in range(3)
+    ]
+
+
+@pytest.mark.parametrize("profile", [PROFILE, AUTOMATIC], ids=lambda profile: profile.model)
+def test_many_readings_an_hour_come_to_the_same(profile: Profile) -> None:
+    """Of most of them nothing can follow, and all detectors take them at once; turns of them can be undone as well."""
+    lines = many_an_hour(5)
+    alive_s = np.maximum.accumulate([line.ts_s for line in lines]).tolist()
+    edges = [0, 600, 645, 650, 700, len(lines)]
+    batches = [with_metrics(lines[start:end], profile, alive_s[start:end]) for start, end in pairwise(edges)]
+    compiled, plain = Engine({}, SETTINGS), Engine({}, SETTINGS, compiled=False)
+    told = lived(compiled, batches, {1, 3})
+    assert told
+    assert told == lived(plain, batches, {1, 3})
+    assert saved(compiled) == saved(plain)
+
+
 @pytest.mark.parametrize("profile", [PROFILE, AUTOMATIC], ids=lambda profile: profile.model)
 def test_where_the_state_lies_makes_no_difference(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables are put side by side, grow there, and are taken apart again, between turns of which some are undone."""

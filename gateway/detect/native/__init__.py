@@ -22,7 +22,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {  # in the order in which the lo
         *("hot", "episode", "kind"),
         *("usual, apart", "weekday, apart", "daily, apart", "habit", "run", "chances, apart", "lull"),
     ),
-    "decline": ("hot", "episode", "regimes", "drift", "day"),
+    "decline": ("hot", "episode", "regimes", "drift", "means"),
     "stuck": ("hot", "episode", "run", "company"),
     "usage_surge": ("hot", "episode", "surge"),
     "silence": ("hot", "episode"),
@@ -82,7 +82,6 @@ class LaneCall(ctypes.Structure):
     metric: int
     bound: int | None
     judge: int | None
-    fetch: int | None
     parts: int
     part: int
     code: int
@@ -113,7 +112,7 @@ class LaneCall(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("samples", "metrics")),
         *((name, ctypes.c_void_p) for name in ("ts_s", "values", "seats", "slots")),
         *((name, ctypes.c_int64) for name in ("columns", "watches")),
-        *((name, ctypes.c_void_p) for name in ("column", "watch", "metric", "bound", "judge", "fetch")),
+        *((name, ctypes.c_void_p) for name in ("column", "watch", "metric", "bound", "judge")),
         ("parts", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("part", "code", "parameters")),
         ("parameter_count", ctypes.c_int64),
@@ -151,7 +150,7 @@ class TogetherCall(ctypes.Structure):
     watches: int
     sample: int
     at: int
-    which: int
+    rest: int
     short_of: int
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("samples", "metrics")),
@@ -159,7 +158,7 @@ class TogetherCall(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("columns", "alive_step", "lanes")),
         ("lane", ctypes.POINTER(ctypes.POINTER(LaneCall))),
         ("bound", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("watches", "sample", "at", "which", "short_of")),
+        *((name, ctypes.c_int64) for name in ("watches", "sample", "at", "rest", "short_of")),
     )
 
 
@@ -183,7 +182,6 @@ class Loop:
     """Where the functions of a detector are."""
 
     judge: int | None  # a reading
-    fetch: int | None  # further memory of those to come
 
 
 class Kernel:
@@ -213,8 +211,7 @@ class Kernel:
 
 
 def _loop(library: ctypes.CDLL, name: str) -> Loop:
-    fetch = getattr(library, f"fetch_{name}", None)  # not every detector has more to ask for
-    return Loop(_address(library[f"judge_{name}"]), None if fetch is None else _address(fetch))
+    return Loop(_address(library[f"judge_{name}"]))
 
 
 def _address(function: Any) -> int | None:

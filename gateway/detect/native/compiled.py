@@ -27,7 +27,7 @@ from gateway.detect.native import (
 from gateway.detect.table import Table
 
 FIRST_JOURNAL: Final = 1 << 16  # bytes
-BOUND: Final = 7  # numbers that a loop keeps of each watch at hand
+BOUND: Final = 6  # numbers that a loop keeps of each watch at hand
 ORIGIN: Final = 8  # bytes beside those of a slot that the journal keeps
 
 
@@ -180,7 +180,7 @@ class LaneLoop:
         self._call.metric = metrics.ctypes.data
         self._call.parts, self._call.part = len(parts), parts.ctypes.data
         self._call.code = codes.ctypes.data
-        self._call.judge, self._call.fetch = compiled.loop.judge, compiled.loop.fetch
+        self._call.judge = compiled.loop.judge
         # A watch over a device may change all of its series.
         self._steps = len(columns) + (len(parts) if compiled.changes_parts else 0)
         self._call.most_undo = compiled.most_undo * self._steps

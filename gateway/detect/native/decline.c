@@ -1,11 +1,32 @@
 /* gateway/detect/decline.py, drift.py, regimes.py and falling_use.py */
+#include "decline.h"
 #include "kinds.h"
 #include "layout.h"
 #include "series.h"
 
-enum { REGIMES = EPISODE + 1, DRIFT, DAY };
-enum { IN_REGIMES = 5, MOST_REGIMES = 7, MOST_VISITS = 100 };
-enum { EVIDENCE = PARAMETERS, SHIFT, FALL, SURE, LASTING_S, TOLD_KIND, EARLY_S };
+enum { MOST_REGIMES = 7, MOST_VISITS = 100 };
+enum { EVIDENCE = PARAMETERS, SHIFT, FALL, SURE, LASTING_S, EARLY_S = DECLINE_TOLD_KIND + 1 };
+
+/* All that is known of a series or a device, but for what few of them have. */
+typedef struct {
+    DECLINE_HOT(ONE_MEMBER, MANY_MEMBERS)
+    MEANS_GROUP(ONE_MEMBER, MANY_MEMBERS)
+} decline_t;
+
+_Static_assert(offsetof(decline_t, last) == sizeof(decline_hot_t), "the means follow what is hot");
+
+static decline_t gather(const lane_t *lane, int64_t slot) {
+    decline_t state;
+    memcpy(&state, row_of(lane, HOT, slot), sizeof(decline_hot_t));
+    memcpy((uint8_t *)&state + sizeof(decline_hot_t), row_of(lane, MEANS, slot), sizeof(means_t));
+    return state;
+}
+
+/* Put it back; what is hot is kept already. */
+static void scatter(lane_t *lane, const sample_t *sample, const decline_t *state) {
+    memcpy(sample->state, state, sizeof(decline_hot_t));
+    memcpy(KEEP_ROW(means_t, lane, MEANS, sample->slot), (const uint8_t *)state + sizeof(decline_hot_t), sizeof(means_t));
+}
 
 typedef struct { double fast, memory, young; bool heeds_likeness; } pace_t;
 
@@ -16,7 +37,6 @@ static const float ALONE = 300.0f;
 static const double OUTLIER = 4.0;
 static const double TINY = 1e-300;
 static const double GRAIN = 256.0;
-enum { FEWEST = 3 };
 
 INLINE double clip(double x, double most) { return x < -most ? -most : x > most ? most : x; }
 INLINE double grained(double x) { return floor_of(x * GRAIN) / GRAIN; }
@@ -81,10 +101,9 @@ static void look_for_regimes(lane_t *lane, const sample_t *sample, decline_t *st
     double spread = (double)state->spread, jitter = (double)state->jitter, count = (double)state->count;
     double size = fabs(leap);
     if (size > 0.0 && size < 0.07 * spread) {
-        day_t *day = KEEP_ROW(day_t, lane, DAY, sample->slot);
-        day->covered += 1.0f;
-        day->use = (float)((double)day->use + sqrt(size));
-        double near = (double)day->covered;
+        state->covered += 1.0f;
+        state->use = (float)((double)state->use + sqrt(size));
+        double near = (double)state->covered;
         if (!(count >= 12.0 && near >= 3.0 && near >= 0.1 * count && jitter >= 0.4 * spread)) return;
         regimes_t *regimes = KEEP_ROW(regimes_t, lane, REGIMES, sample->slot);
         if (regimes->width != 0.0f) return;
@@ -94,9 +113,9 @@ static void look_for_regimes(lane_t *lane, const sample_t *sample, decline_t *st
 }
 
 /* How far from every middle a value lies that is in no regime known yet. */
-static double apart_of(const decline_t *state, const day_t *day, double width) {
+static double apart_of(const decline_t *state, double width) {
     if ((double)state->count >= LEVEL_PACE.young) return 0.4 * width;
-    double use = (double)day->use, near = use / most((double)day->covered, 1.0);
+    double use = (double)state->use, near = use / most((double)state->covered, 1.0);
     return use > 0.0 ? least(most(5.0 * near * near, 3.0 * (double)state->spread), 0.1 * width) : 0.1 * width;
 }
 
@@ -115,7 +134,7 @@ static double out_of_regime(lane_t *lane, const sample_t *sample, decline_t *sta
             at = k;
         }
     }
-    double apart = apart_of(state, row_of(lane, DAY, sample->slot), width);
+    double apart = apart_of(state, width);
     bool is_new = unused >= 0 && nearest > apart;
     if (is_new) at = unused;
     double visits = (double)regimes->visits[at];
@@ -148,7 +167,7 @@ static drifting_t follow(const decline_t *state, drift_t *drift, double ts_s, do
 }
 
 /* What is often zero, or hardly ever falls, is an amount, and starts anew as one. */
-static void settle_kind(lane_t *lane, int64_t slot, decline_t *state, drift_t *drift) {
+static void settle_kind(decline_t *state, drift_t *drift) {
     float count = state->count;
     bool counter = (double)state->falls <= 0.02 * (double)count && state->spread > 0.0f;
     bool often = (double)state->zeros >= 0.05 * (double)count;
@@ -159,13 +178,12 @@ static void settle_kind(lane_t *lane, int64_t slot, decline_t *state, drift_t *d
     state->slow = 0.0;
     state->share = -1.0f;
     drift->since_s = NAN;
-    day_t *day = KEEP_ROW(day_t, lane, DAY, slot);
-    day->use = day->covered = 0.0f;
+    state->use = state->covered = 0.0f;
 }
 
 /* Whether the series' own alarm or the device's is up. */
 static bool is_firing(const lane_t *lane, const sample_t *sample) {
-    return sample->firing || is_alarmed(lane, sample->seat, offsetof(decline_t, phase));
+    return sample->firing || is_alarmed(lane, sample->seat, offsetof(decline_hot_t, phase));
 }
 
 /* gateway/detect/early.py: whether the series is in its first hours, in which it steps with every reading. */
@@ -211,7 +229,7 @@ static finding_t judge_level(lane_t *lane, const sample_t *sample, decline_t *st
     found.calm = !known || far < 0.5 * shift;
     found.score = known ? far / (far + shift) : 0.0;
     bool moves = drifted || state->share > 0.0f;
-    bool settles = is_nan(sample->parameters[TOLD_KIND]) && !early && state->kind == UNSETTLED && state->count >= 48.0f;
+    bool settles = is_nan(sample->parameters[DECLINE_TOLD_KIND]) && !early && state->kind == UNSETTLED && state->count >= 48.0f;
     if (!moves && !settles) return found;
     drift_t *drift = KEEP_ROW(drift_t, lane, DRIFT, sample->slot);
     if (moves) {
@@ -219,7 +237,7 @@ static finding_t judge_level(lane_t *lane, const sample_t *sample, decline_t *st
         found.began_s = drifting.began_s;
         found.breach = found.breach && drifting.is_new;
     }
-    if (settles) settle_kind(lane, sample->slot, state, drift);
+    if (settles) settle_kind(state, drift);
     return found;
 }
 
@@ -247,42 +265,40 @@ static finding_t judge_use(lane_t *lane, const sample_t *sample, decline_t *stat
     finding_t found = {0};
     double value = sample->value, last = state->last, amount = kind == COUNTER ? difference(value, last) : value;
     if (kind == COUNTER) state->last = value;
-    if (kind == COUNTER && is_nan(sample->parameters[TOLD_KIND])) { /* what falls again and again never was one */
+    if (kind == COUNTER && is_nan(sample->parameters[DECLINE_TOLD_KIND])) { /* what falls again and again never was one */
         double falls = (double)state->falls;
         state->falls = (float)(falls - 0.01 * falls + (value < last && value >= 0.5 * last ? 1.0 : 0.0));
         if (state->falls > 4.0f) {
             begin_anew(state, UNSETTLED);
             state->slow = state->last = value;
-            KEEP_ROW(day_t, lane, DAY, sample->slot)->covered = 0.0f;
+            state->covered = 0.0f;
             return found;
         }
     }
     if (!(is_finite(amount) && amount >= 0.0)) return found;
     float hour = (float)sample->hour;
-    bool same = hour == state->hour;
-    if (same && amount == 0.0) return found;
-    day_t *day = KEEP_ROW(day_t, lane, DAY, sample->slot);
-    if (same || floor_of((double)state->hour / 24.0) == floor_of((double)hour / 24.0)) {
-        day->use = (float)((double)day->use + amount);
-        day->covered = (float)((double)day->covered + (hour != state->hour));
+    if (hour == state->hour || is_same_day(hour, state->hour)) {
+        bool same = hour == state->hour;
+        if (same && amount == 0.0) return found;
+        state->use = (float)((double)state->use + amount);
+        state->covered = (float)((double)state->covered + !same);
         state->hour = hour;
         return found;
     }
-    double use = (double)day->use, covered = (double)day->covered;
+    double use = (double)state->use, covered = (double)state->covered;
     bool known = (double)state->count >= USE_PACE.young;
     if (covered >= 8.0 && (known || use > 0.0)) {
         double total = use * 24.0 / covered, level = total > 0.0 ? log_of(total) : -INFINITY;
         found = judge_day(lane, sample, state, known ? most(level, state->slow - 2.0) : level);
     }
-    day->use = (float)amount;
-    day->covered = 1.0f;
+    state->use = (float)amount;
+    state->covered = 1.0f;
     state->hour = hour;
     return found;
 }
 
-INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
-    decline_t *state = sample->state;
-    double told = sample->parameters[TOLD_KIND], kind = is_nan(told) ? (double)state->kind : told;
+static finding_t judge_series(lane_t *lane, const sample_t *sample, decline_t *state) {
+    double told = sample->parameters[DECLINE_TOLD_KIND], kind = is_nan(told) ? (double)state->kind : told;
     finding_t found = {.dismissed = kind == STATE};
     if (sample->late || found.dismissed) return found;
     if (kind <= COUNTER) return judge_use(lane, sample, state, kind);
@@ -294,18 +310,11 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     return judge_level(lane, sample, state);
 }
 
-/* A level, and a device, steps once an hour; use is added up meanwhile. */
-INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset, const reading_t *reading, double value) {
-    const decline_t *state = hot;
-    if ((float)reading->hour != state->hour) return false;
-    double told = watch->parameters[TOLD_KIND], kind = is_nan(told) ? (double)state->kind : told;
-    if (watch->metric >= 0 && (kind == STATE || kind == COUNTER || (kind == DELTA && !(value >= 0.0)))) return false;
-    keep_part(lane, HOT, offset, sizeof state->newest_s);
-    if (watch->metric < 0 || kind != DELTA) return true;
-    day_t *day = KEEP_ROW(day_t, lane, DAY, reading->slots[watch->column]);
-    float use = (float)((double)day->use + value);
-    day->use = value == 0.0 ? day->use : use; /* either way, since nobody can tell beforehand which */
-    return true;
+INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
+    decline_t state = gather(lane, sample->slot);
+    finding_t found = judge_series(lane, sample, &state);
+    scatter(lane, sample, &state);
+    return found;
 }
 
 typedef struct { double levels, total, seen, swing; } sums_t;
@@ -325,10 +334,11 @@ static sums_t add_up(const lane_t *lane, const sample_t *sample) {
     for (int64_t k = 0; k < lane->parts; k++) {
         int32_t slot = lane->slots[sample->seat * lane->columns + lane->part[k]];
         if (slot < 0) continue;
-        const decline_t *part = row_of(lane, HOT, slot);
-        if (!(part->share >= 0.0f)) continue;
-        add_part(&all, part, sample->ts_s);
-        if (part->kind == (float)IN_REGIMES) add_part(&jumping, part, sample->ts_s);
+        const means_t *means = row_of(lane, MEANS, slot);
+        if (!(means->share >= 0.0f)) continue;
+        decline_t part = gather(lane, slot);
+        add_part(&all, &part, sample->ts_s);
+        if (part.kind == (float)IN_REGIMES) add_part(&jumping, &part, sample->ts_s);
     }
     return 2.0 * jumping.levels > all.levels ? jumping : all;
 }
@@ -336,7 +346,7 @@ static sums_t add_up(const lane_t *lane, const sample_t *sample) {
 /* As how many series move together: the swing of a reading's deviations, in what it would be of independent ones. */
 static void learn_swing(decline_t *state, const sums_t *sums) {
     double learnt = (double)state->count, known = learnt == 0.0 ? 1.0 : (double)state->spread;
-    if (sums->seen >= (double)FEWEST) {
+    if (sums->seen >= (double)FEWEST_LEVELS) {
         double excess = (sums->swing - 0.8 * sums->seen) / (0.6 * sqrt(most(sums->seen, 1.0)));
         known = known + most(1.0 / (learnt + 10.0), 1.0 / LEVEL_PACE.memory) * (excess * excess - known);
         state->count = (float)least(learnt + 1.0, 1e6);
@@ -344,8 +354,7 @@ static void learn_swing(decline_t *state, const sums_t *sums) {
     state->spread = (float)known;
 }
 
-static finding_t combine(lane_t *lane, const sample_t *sample) {
-    decline_t *state = sample->state;
+static finding_t judge_device(lane_t *lane, const sample_t *sample, decline_t *state) {
     finding_t found = {0};
     float hour = (float)sample->hour;
     if (sample->late) return found;
@@ -359,7 +368,7 @@ static finding_t combine(lane_t *lane, const sample_t *sample) {
     double bar = sample->parameters[EVIDENCE] * (least(most((double)state->count, LEVEL_PACE.memory), 250.0) / LEVEL_PACE.memory);
     double evidence = sums.total / together / sqrt(sums.levels / together + 6.0);
     state->fast = (float)evidence;
-    bool known = sums.levels >= (double)FEWEST && state->count >= (float)LEVEL_PACE.young;
+    bool known = sums.levels >= (double)FEWEST_LEVELS && state->count >= (float)LEVEL_PACE.young;
     found.judged = found.tells_began = true;
     found.breach = known && evidence >= bar;
     found.calm = !(known && evidence >= 0.5 * bar);
@@ -370,27 +379,22 @@ static finding_t combine(lane_t *lane, const sample_t *sample) {
     return found;
 }
 
-EXPORT void fetch_decline(const lane_t *lane, const reading_t *reading, int64_t slot, const void *hot) {
-    const decline_t *state = hot;
-    if (state->kind <= COUNTER) ask_for(row_of(lane, DAY, slot));
-    if (state->hour == (float)reading->hour) return;
-    ask_for(row_of(lane, DRIFT, slot)); /* most have none of their own */
-    if (state->kind == (float)IN_REGIMES) ask_for_row(row_of(lane, REGIMES, slot), sizeof(regimes_t));
+static finding_t combine(lane_t *lane, const sample_t *sample) {
+    decline_t state = gather(lane, sample->slot);
+    finding_t found = judge_device(lane, sample, &state);
+    scatter(lane, sample, &state);
+    return found;
 }
 
 static const detector_t DECLINE = {
-    .size = sizeof(decline_t),
-    .phase_at = offsetof(decline_t, phase),
+    .size = sizeof(decline_hot_t),
+    .phase_at = offsetof(decline_hot_t, phase),
     .combine = combine,
-    .fewest_parts = FEWEST,
-    .brief = brief,
+    .fewest_parts = FEWEST_LEVELS,
+    .brief = take_decline,
     .judge = judge,
 };
 
-static NEVER_INLINE int32_t judge_slowly(lane_t *lane, const reading_t *reading, int64_t first) {
+EXPORT int32_t judge_decline(lane_t *lane, const reading_t *reading, int64_t first) {
     return judge_all(lane, reading, first, &DECLINE);
-}
-
-EXPORT FOR_EACH_PROCESSOR int32_t judge_decline(lane_t *lane, const reading_t *reading, int64_t first) {
-    return judge_briefly(lane, reading, first, &DECLINE, judge_slowly);
 }

@@ -44,9 +44,11 @@
     ONE(double, largest_s) ONE(double, deadline_s) ONE(float, phase) ONE(float, since_s)
 
 #define DECLINE_HOT(ONE, MANY) \
-    ONE(double, newest_s) ONE(double, last) ONE(double, slow) \
-    ONE(float, phase) ONE(float, hour) ONE(float, kind) ONE(float, count) ONE(float, spread) ONE(float, jitter) \
-    ONE(float, fast) ONE(float, share) ONE(float, falls) ONE(float, zeros)
+    ONE(double, newest_s) ONE(float, phase) ONE(float, hour) ONE(float, kind) ONE(float, zeros) ONE(float, use) ONE(float, covered)
+
+#define MEANS_GROUP(ONE, MANY) \
+    ONE(double, last) ONE(double, slow) ONE(float, count) ONE(float, spread) ONE(float, jitter) \
+    ONE(float, fast) ONE(float, share) ONE(float, falls)
 
 #define STUCK_HOT(ONE, MANY) \
     ONE(double, newest_s) ONE(double, last) ONE(float, phase) ONE(float, run) ONE(float, repeats) ONE(float, falls)
@@ -57,8 +59,6 @@
 #define COMPANY_GROUP(ONE, MANY) \
     ONE(float, gone) ONE(float, mute) ONE(float, gone_hour) ONE(float, longest) MANY(uint8_t, lacked, 4) \
     MANY(uint8_t, unheard, 4) MANY(uint8_t, counted, 4)
-
-#define DAY_GROUP(ONE, MANY) ONE(float, use) ONE(float, covered)
 
 #define REGIMES_GROUP(ONE, MANY) \
     MANY(float, middle, 7) ONE(float, width) MANY(uint8_t, visits, 7)
@@ -95,9 +95,9 @@ STRUCTURE(HABIT_GROUP, habit_t);
 STRUCTURE(LULL_GROUP, lull_t);
 STRUCTURE(CHANCES_GROUP, chances_t);
 STRUCTURE(SILENCE_HOT, silence_t);
-STRUCTURE(DECLINE_HOT, decline_t);
+STRUCTURE(DECLINE_HOT, decline_hot_t);
+STRUCTURE(MEANS_GROUP, means_t);
 STRUCTURE(DRIFT_GROUP, drift_t);
-STRUCTURE(DAY_GROUP, day_t);
 STRUCTURE(REGIMES_GROUP, regimes_t);
 STRUCTURE(STUCK_HOT, stuck_t);
 STRUCTURE(STILL_GROUP, still_t);

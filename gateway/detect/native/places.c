@@ -64,7 +64,7 @@ static const place_t PLACES[] = {
     LULL_GROUP(ONE_PLACE, MANY_PLACES)
 #undef HERE
     DETECTOR("decline")
-#define HERE decline_t
+#define HERE decline_hot_t
     DECLINE_HOT(ONE_PLACE, MANY_PLACES)
 #undef HERE
 #define HERE episode_t
@@ -76,8 +76,8 @@ static const place_t PLACES[] = {
 #define HERE drift_t
     DRIFT_GROUP(ONE_PLACE, MANY_PLACES)
 #undef HERE
-#define HERE day_t
-    DAY_GROUP(ONE_PLACE, MANY_PLACES)
+#define HERE means_t
+    MEANS_GROUP(ONE_PLACE, MANY_PLACES)
 #undef HERE
     DETECTOR("usage_surge")
 #define HERE using_t

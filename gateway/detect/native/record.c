@@ -1,14 +1,11 @@
 /* gateway/detect/record.py */
 #include "kinds.h"
-#include "layout.h"
-#include "series.h"
+#include "record.h"
 
-enum { KIND = RECENT + 1, HOURLY, RECORD_GROUP };
-enum { SCORE = PARAMETERS, WARM_UP_S, TOLD_KIND };
-enum { FEATURES = 2 };
+enum { KIND = RECENT + 1, RECORD_GROUP = RECORD_HOURLY + 1 };
+enum { SCORE = PARAMETERS, WARM_UP_S };
 
 static const float WEIGHTS[FEATURES] = {1.5f, 0.95f};
-static const float WARM_UP = 180.0f;
 
 /* A series that turns out to be of amounts starts anew, on their square roots. */
 static void start_anew(lane_t *lane, record_t *state, const sample_t *sample) {
@@ -18,7 +15,7 @@ static void start_anew(lane_t *lane, record_t *state, const sample_t *sample) {
         state->low[k] = INFINITY;
         state->high[k] = -INFINITY;
     }
-    hourly_t *hours = KEEP_ROW(hourly_t, lane, HOURLY, sample->slot);
+    hourly_t *hours = KEEP_ROW(hourly_t, lane, RECORD_HOURLY, sample->slot);
     for (int k = 0; k < 24; k++) hours->hourly[k] = NAN;
 }
 
@@ -43,11 +40,6 @@ INLINE float exceeded_by(const record_t *state, int k, float feature, float floo
     return excess / mostf(1e-30f, mostf(floor, width)) * WEIGHTS[k];
 }
 
-/* Whether a feature is outside its range; not one that is not there. */
-INLINE bool leaves(const record_t *state, int k, float feature) {
-    return feature > state->high[k] || feature < state->low[k];
-}
-
 typedef struct { float raw, excess; bool news; double score; } record_seen_t;
 
 /* What a sample outside of a range comes to. */
@@ -66,47 +58,9 @@ static record_seen_t measure(lane_t *lane, const sample_t *sample, const record_
     return seen;
 }
 
-/* Shrink a range a little, then let in what was just seen, or a step towards it; no `floor` for what is within. */
-INLINE void widen(record_t *state, int k, float feature, const float *floor, float pace, float rate) {
-    float low = state->low[k], high = state->high[k], width = high - low, kept = feature;
-    if (floor && width > 0.0f && state->count >= WARM_UP) {
-        float step = 0.5f * pace * mostf(*floor, width);
-        kept = low - step > kept ? low - step : kept; /* NaN stays NaN */
-        kept = high + step < kept ? high + step : kept;
-    }
-    float shrink = rate * mostf(0.0f, width);
-    state->low[k] = leastf(low + shrink, kept);
-    state->high[k] = mostf(high - shrink, kept);
-}
-
 /* A series' first sample. */
 static void begin(lane_t *lane, const sample_t *sample) {
     KEEP_ROW(record_told_t, lane, RECORD_GROUP, sample->slot)->start_s = sample->ts_s;
-}
-
-/* The middle one of three distances to the slow mean. */
-INLINE float steady_of(const float *before, float distance) {
-    return mostf(leastf(distance, before[0]), leastf(mostf(distance, before[0]), before[1]));
-}
-
-typedef struct { float of[FEATURES], distance; double hourly, slow; } features_t;
-
-INLINE features_t features_of(const record_t *state, double slow, double hourly, double value) {
-    float distance = (float)(value - slow);
-    return (features_t){{(float)(value - hourly), steady_of(state->before, distance)}, distance, hourly, slow};
-}
-
-/* Take a value into what is known; without a `floor`, one within both ranges. */
-INLINE void learn(record_t *state, float *cell, const features_t *seen, double value, double pace, bool amount, const float *floor) {
-    float rate = mostf(0.002f, 1.0f / (state->count + 1.0f));
-    state->slow = seen->slow + pace * (double)rate * (value - seen->slow);
-    state->before[1] = state->before[0];
-    state->before[0] = seen->distance;
-    *cell = (float)(is_nan(seen->hourly) ? value : seen->hourly + pace * 0.03 * (value - seen->hourly));
-    /* An amount of nothing says nothing of how large amounts are. */
-    rate = amount && value == 0.0 ? 0.0f : 0.5f * (0.0004f + 1.0f / (state->count + 10.0f));
-    for (int k = 0; k < FEATURES; k++) widen(state, k, seen->of[k], floor, (float)pace, rate);
-    state->count = leastf(1e6f, state->count + 1.0f);
 }
 
 /* One step of both features: the score, and whether the value was within both ranges. */
@@ -114,7 +68,7 @@ INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, do
     bool first = state->count == 0.0f;
     double slow = first ? value : state->slow;
     if (first) begin(lane, sample);
-    float *cell = keep_cell(lane, HOURLY, sample->slot, sample->hour_of_day);
+    float *cell = keep_cell(lane, RECORD_HOURLY, sample->slot, sample->hour_of_day);
     features_t seen_by = features_of(state, slow, (double)*cell, value);
     const float *features = seen_by.of;
     float floor = (float)(0.02 * fabs(slow)), unrest = state->unrest * 0.999f, bar = state->bar * 0.985f;
@@ -136,18 +90,13 @@ INLINE double score_of(lane_t *lane, const sample_t *sample, record_t *state, do
     return score;
 }
 
-/* The spread of amounts grows with them; that of their square roots does not. */
-INLINE double root_of(double value) {
-    return copysign(sqrt(fabs(value)), value); /* a zero's sign makes no difference to anything */
-}
-
 INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     record_t *state = sample->state;
     const double *p = sample->parameters;
     float before = state->kind;
     const record_told_t *told = row_of(lane, RECORD_GROUP, sample->slot);
     double kind = before, value = sample->value;
-    if (before == UNSETTLED || !is_nan(p[TOLD_KIND])) kind = learn_kind(lane, KIND, sample, &state->kind, told->last, p[TOLD_KIND]);
+    if (before == UNSETTLED || !is_nan(p[RECORD_TOLD_KIND])) kind = learn_kind(lane, KIND, sample, &state->kind, told->last, p[RECORD_TOLD_KIND]);
     if (before == UNSETTLED && state->kind <= COUNTER) start_anew(lane, state, sample);
     if (kind == COUNTER) value = difference(value, told->last);
     if ((kind == COUNTER || before == UNSETTLED) && !sample->late)
@@ -165,45 +114,15 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     return found;
 }
 
-/* A value within both ranges, or of a series that is young, whose kind is known. */
-INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset, const reading_t *reading, double value) {
-    record_t *state = hot;
-    bool amount = state->kind == DELTA;
-    if (!(amount || state->kind == LEVEL) || !is_nan(watch->parameters[TOLD_KIND]) || lane->scores) return false;
-    if (state->phase != IDLE || state->count == 0.0f) return false;
-    double used = amount ? root_of(value) : value;
-    int64_t slot = reading->slots[watch->column];
-    float *cell = (float *)row_of(lane, HOURLY, slot) + reading->hour_of_day;
-    features_t seen = features_of(state, state->slow, (double)*cell, used);
-    if (state->count >= WARM_UP && (leaves(state, 0, seen.of[0]) || leaves(state, 1, seen.of[1]))) return false;
-    keep_part(lane, HOT, offset, sizeof *state);
-    remember(lane, slot, reading->ts_s, value, &state->recent);
-    keep_cell(lane, HOURLY, slot, reading->hour_of_day);
-    state->unrest = state->unrest * 0.999f;
-    state->bar = state->bar * 0.985f;
-    learn(state, cell, &seen, used, 1.0, amount, NULL);
-    return true;
-}
-
-EXPORT void fetch_record(const lane_t *lane, const reading_t *reading, int64_t slot, const void *hot) {
-    const record_t *state = hot;
-    ask_for((float *)row_of(lane, HOURLY, slot) + reading->hour_of_day);
-    ask_for((uint64_t *)row_of(lane, RECENT, slot) + place_of(state->recent, lane->evidence_points));
-}
-
 static const detector_t RECORD = {
     .size = sizeof(record_t),
     .phase_at = offsetof(record_t, phase),
     .recent_at = offsetof(record_t, recent),
     .remembers = true,
-    .brief = brief,
+    .brief = take_record,
     .judge = judge,
 };
 
-static NEVER_INLINE int32_t judge_slowly(lane_t *lane, const reading_t *reading, int64_t first) {
+EXPORT int32_t judge_record(lane_t *lane, const reading_t *reading, int64_t first) {
     return judge_all(lane, reading, first, &RECORD);
-}
-
-EXPORT FOR_EACH_PROCESSOR int32_t judge_record(lane_t *lane, const reading_t *reading, int64_t first) {
-    return judge_briefly(lane, reading, first, &RECORD, judge_slowly);
 }

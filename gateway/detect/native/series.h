@@ -53,7 +53,6 @@ typedef struct watch_t {
     int64_t width;
     const double *parameters;
     int64_t column, metric; /* the latter is -1 for one that stands for the device; these come last */
-    const struct lane_t *lane;
     struct watch_t *beyond; /* the next one whose state is on another line of memory, or NULL */
 } watch_t;
 
@@ -67,8 +66,6 @@ typedef struct lane_t {
     watch_t *bound;                         /* [watches], made of these */
     /* Takes one reading through the watches from `first` on. */
     int32_t (*judge)(struct lane_t *, const reading_t *, int64_t first);
-    /* Asks for further memory of a reading to come, the hot groups of which are at hand; or NULL. */
-    void (*fetch)(const struct lane_t *, const reading_t *, int64_t slot, const void *hot);
     int64_t parts;
     const int64_t *part; /* [parts], columns of all series of the station */
     const int64_t *code; /* [parts], gateway/detect/detector.py: code_of() their metrics */
@@ -136,13 +133,24 @@ INLINE int64_t offset_of(lane_t *lane, int group, int64_t slot) {
     return *row * its->width;
 }
 
-INLINE void keep_part(lane_t *lane, int group, int64_t offset, int32_t length) {
+INLINE void keep(lane_t *lane, int group, const void *at, int64_t offset, int32_t length) {
     journal_t *journal = lane->journal;
     if (!journal) return;
     origin_t origin = (uint64_t)offset << 16 | (uint64_t)length << 8 | (uint64_t)group;
-    memcpy(journal->bytes + journal->used, lane->groups[group].slots + offset, (size_t)length);
-    memcpy(journal->bytes + journal->used + length, &origin, sizeof origin);
-    journal->used += length + (int64_t)sizeof origin;
+    int64_t used = journal->used;
+    uint8_t *end = journal->bytes + used;
+    journal->used = used + length + (int64_t)sizeof origin;
+    memcpy(end, at, (size_t)length);
+    memcpy(end + length, &origin, sizeof origin);
+}
+
+INLINE void keep_part(lane_t *lane, int group, int64_t offset, int32_t length) {
+    keep(lane, group, lane->groups[group].slots + offset, offset, length);
+}
+
+/* The same of the group `hot`, the place of which is known. */
+INLINE void keep_hot(lane_t *lane, const void *hot, int64_t offset, int32_t length) {
+    keep(lane, HOT, hot, offset, length);
 }
 
 /* A slot's fields of one group, to be changed; `size` is a constant, so that no call is needed to copy them. */
@@ -246,6 +254,15 @@ INLINE int32_t halt(lane_t *lane, const reading_t *reading, int64_t which, int32
     return why;
 }
 
+/* The loops of detectors. */
+#define JUDGES(name) EXPORT int32_t judge_##name(lane_t *lane, const reading_t *reading, int64_t first)
+JUDGES(silence);
+JUDGES(record);
+JUDGES(decline);
+JUDGES(stuck);
+JUDGES(usage_drop);
+JUDGES(usage_surge);
+
 typedef finding_t judge_t(lane_t *lane, const sample_t *sample);
 typedef bool brief_t(lane_t *lane, const watch_t *watch, void *state, int64_t offset, const reading_t *reading, double value);
 
@@ -287,7 +304,8 @@ INLINE bool is_alarmed(const lane_t *lane, int64_t seat, size_t phase_at) {
     return false;
 }
 
-/* Judge one reading by every watch from `first` on; 0 where that is done, or why it has stopped before. */
+/* Judge one reading by every watch from `first` on; 0 where that is done, or why it has stopped before. That watch has
+ * been tried as quiet.h does, in vain. */
 INLINE int32_t judge_all(lane_t *lane, const reading_t *reading, int64_t first, const detector_t *detector) {
     for (int64_t j = first; j < lane->watches; j++) {
         const watch_t *watch = lane->bound + j;
@@ -303,7 +321,7 @@ INLINE int32_t judge_all(lane_t *lane, const reading_t *reading, int64_t first, 
         if (whole && !(*newest_s > -INFINITY) && !has_parts(lane, reading->slots, detector->fewest_parts)) continue;
         float *phase = (float *)(hot + detector->phase_at);
         bool late = reading->ts_s < *newest_s;
-        if (detector->brief && !late && detector->brief(lane, watch, hot, slot * watch->width, reading, value)) {
+        if (detector->brief && j > first && !late && detector->brief(lane, watch, hot, slot * watch->width, reading, value)) {
             *newest_s = reading->ts_s;
             continue;
         }
@@ -333,27 +351,6 @@ INLINE int32_t judge_all(lane_t *lane, const reading_t *reading, int64_t first, 
             if (lane->step != NOTHING) why |= TOLD;
         }
         if (why) return stop(lane, reading, j, slot, why);
-    }
-    return 0;
-}
-
-/* The same, as long as nothing can follow from a sample: few of them have more done than that, and to have that at hand
- * would make all of them slower. `slowly` is judge_all() of the detector. */
-INLINE int32_t judge_briefly(lane_t *lane, const reading_t *reading, int64_t first, const detector_t *detector,
-                             int32_t (*slowly)(lane_t *, const reading_t *, int64_t)) {
-    for (int64_t j = first; j < lane->watches; j++) {
-        const watch_t *watch = lane->bound + j;
-        bool whole = detector->combine && watch->metric < 0;
-        int64_t slot = reading->slots[watch->column], offset = slot * watch->width;
-        if (slot < -1) continue;
-        if (slot < 0 && whole && !has_parts(lane, reading->slots, detector->fewest_parts)) continue;
-        double value = whole ? NAN : reading->values[watch->metric];
-        if (whole ? !concerns(lane, reading->values, j) : !is_there(value)) continue;
-        if (slot < 0) return slowly(lane, reading, j);
-        double *newest_s = (double *)(watch->hot + offset);
-        bool late = reading->ts_s < *newest_s;
-        if (late || !detector->brief(lane, watch, newest_s, offset, reading, value)) return slowly(lane, reading, j);
-        *newest_s = reading->ts_s;
     }
     return 0;
 }

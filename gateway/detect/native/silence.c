@@ -1,28 +1,11 @@
 /* gateway/detect/silence.py and listening.py: signs of life, and the deadlines that they set. */
-#include "layout.h"
-#include "series.h"
+#include "silence.h"
 
 enum { AFTER_S = PARAMETERS, FACTOR, SHORTEST_S, WARM_UP_S, GRACE_S, TYPICAL, LONGEST_S };
 
 static const double MEMORY_S = 60.0 * 86400.0;
 static const double CAUTION_S = 3.0 * 86400.0;
 static const double TICK_S = 8.0;
-static const double STEP_S = 3600.0;
-static const double STEP = 1.0 / 256.0;
-static const double SMALL = 0.999;
-
-/* Move the deadline by a sign of life of which nothing new is to be learnt; false if it is to be reckoned anew. */
-INLINE bool move_on(silence_t *state, double alive_s) {
-    double gap_s = alive_s - state->heard_s, lately_s = (double)state->since_s + gap_s;
-    double step_s = STEP * (state->heard_s - state->first_s);
-    bool in_time = gap_s >= 0.0 && alive_s <= state->deadline_s && state->queued_s < INFINITY;
-    if (!(in_time && gap_s < SMALL * state->largest_s && lately_s <= STEP_S && lately_s <= step_s)) return false;
-    state->since_s = (float)lately_s;
-    state->gaps = state->gaps + (double)(gap_s > 0.0);
-    state->heard_s = alive_s;
-    state->deadline_s = state->deadline_s + gap_s;
-    return true;
-}
 
 /* Learn from the gap that this sign of life ends, and set the next deadline. */
 static void hear(silence_t *state, const double *p, double alive_s) {
@@ -60,7 +43,7 @@ INLINE void queue(lane_t *lane, int64_t slot, silence_t *state) {
 }
 
 /* Take a reading as a sign of life; stops where it ends a silence. */
-EXPORT FOR_EACH_PROCESSOR int32_t judge_silence(lane_t *lane, const reading_t *reading, int64_t first) {
+EXPORT int32_t judge_silence(lane_t *lane, const reading_t *reading, int64_t first) {
     for (int64_t j = first; j < lane->watches; j++) {
         const watch_t *watch = lane->bound + j;
         int64_t slot = reading->slots[watch->column];

@@ -2,10 +2,10 @@
 #include "company.h"
 #include "layout.h"
 #include "series.h"
+#include "stuck.h"
 
-enum { UNLIKELY = PARAMETERS, TIMES, LASTING_S, TOLD_KIND };
+enum { UNLIKELY = PARAMETERS, TIMES, LASTING_S };
 
-static const double RATE = 0.01;
 static const double LOG2_REST = -0.014499569695115089;
 
 /* How long is long enough, where nobody said. */
@@ -55,13 +55,13 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     stuck_t *state = sample->state;
     const double *p = sample->parameters;
     double value = sample->value, last = state->last, run = (double)state->run;
-    finding_t found = {.dismissed = p[TOLD_KIND] == COUNTER || p[TOLD_KIND] == STATE};
+    finding_t found = {.dismissed = p[STUCK_TOLD_KIND] == COUNTER || p[STUCK_TOLD_KIND] == STATE};
     if (sample->late) return found;
     state->last = value;
     if ((value == 0.0 && last == 0.0) || is_nan(last) || found.dismissed) return found;
     bool same = value == last && value != 0.0;
     double falls = (double)state->falls, repeats = (double)state->repeats;
-    falls = falls + RATE * ((double)(value < last) - falls);
+    falls = falls + STUCK_RATE * ((double)(value < last) - falls);
     state->falls = (float)falls;
     state->run = same ? (float)(run + 1.0) : 0.0f;
     found.judged = found.tells_began = true;
@@ -82,7 +82,7 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     if (same) return found;
     /* A run counts once it is over: while it lasts, it must not become what is usual. */
     repeats = 1.0 - (1.0 - repeats) * (run > 0.0 && !rests ? exp2_of(run * LOG2_REST) : 1.0);
-    state->repeats = (float)(repeats + RATE * (0.0 - repeats));
+    state->repeats = (float)(repeats + STUCK_RATE * (0.0 - repeats));
     return found;
 }
 
@@ -90,39 +90,15 @@ static finding_t combine(lane_t *lane, const sample_t *sample) {
     return judge_company(lane, sample, sample->parameters[UNLIKELY], lasting_of(sample->parameters[LASTING_S]));
 }
 
-/* A value that differs from the last one, which had not been repeated either. */
-INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset, const reading_t *reading, double value) {
-    stuck_t *state = hot;
-    if (watch->metric < 0) { /* a device is judged once an hour */
-        if (reading->hour != floor_of(state->last / HOUR_S)) return false;
-        keep_part(lane, HOT, offset, sizeof state->newest_s);
-        return true;
-    }
-    double told = watch->parameters[TOLD_KIND], last = state->last, falls = (double)state->falls;
-    bool differs = value < last || value > last, zeros = value == 0.0 && last == 0.0;
-    if (!(differs || zeros) || state->run != 0.0f || state->phase != IDLE || told == COUNTER || told == STATE) return false;
-    keep_part(lane, HOT, offset, sizeof *state);
-    state->last = value;
-    if (zeros) return true;
-    double repeats = 1.0 - (1.0 - (double)state->repeats) * 1.0;
-    state->falls = (float)(falls + RATE * ((double)(value < last) - falls));
-    state->repeats = (float)(repeats + RATE * (0.0 - repeats));
-    return true;
-}
-
 static const detector_t STUCK = {
     .size = sizeof(stuck_t),
     .phase_at = offsetof(stuck_t, phase),
     .combine = combine,
-    .fewest_parts = 3,
-    .brief = brief,
+    .fewest_parts = FEWEST_SERIES,
+    .brief = take_stuck,
     .judge = judge,
 };
 
-static NEVER_INLINE int32_t judge_slowly(lane_t *lane, const reading_t *reading, int64_t first) {
+EXPORT int32_t judge_stuck(lane_t *lane, const reading_t *reading, int64_t first) {
     return judge_all(lane, reading, first, &STUCK);
-}
-
-EXPORT FOR_EACH_PROCESSOR int32_t judge_stuck(lane_t *lane, const reading_t *reading, int64_t first) {
-    return judge_briefly(lane, reading, first, &STUCK, judge_slowly);
 }

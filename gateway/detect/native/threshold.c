@@ -26,12 +26,6 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     };
 }
 
-EXPORT void fetch_threshold(const lane_t *lane, const reading_t *reading, int64_t slot, const void *hot) {
-    (void)reading;
-    const threshold_t *state = hot;
-    ask_for((uint64_t *)row_of(lane, RECENT, slot) + place_of(state->recent, lane->evidence_points));
-}
-
 static const detector_t THRESHOLD = {
     .size = sizeof(threshold_t),
     .phase_at = offsetof(threshold_t, phase),

@@ -3,6 +3,7 @@
  * What they are asked for is alike (which series, which hour), so that a processor that has just answered it for one
  * detector guesses right for the others; and while one of them waits for memory, the next can begin.
  */
+#include "quiet.h"
 #include "series.h"
 
 typedef struct {
@@ -14,7 +15,8 @@ typedef struct {
     lane_t **lane;
     watch_t *bound; /* [watches], of all lanes */
     int64_t watches;
-    int64_t sample, at, which; /* the reading, the lane and its watch to go on with */
+    int64_t sample, at; /* the reading and the lane to go on with */
+    uint64_t rest;      /* lanes in which the reading is not done yet; none where it is not begun */
     int64_t short_of;          /* the lane that has no room */
 } together_t;
 
@@ -30,8 +32,10 @@ EXPORT void begin_together(together_t *call) {
         lane->slots = call->slots;
         lane->columns = call->columns;
         lane->queued = lane->skips_unopened = 0;
+        lane->which = 0;
     }
-    call->sample = call->at = call->which = 0;
+    call->sample = call->at = 0;
+    call->rest = 0;
 }
 
 /* Readings ahead whose memory is asked for: far enough that it is there in time, near enough that it still is. */
@@ -60,17 +64,19 @@ static void bind_watches(lane_t *lane) {
             .parameters = lane->parameters + lane->watch[j] * lane->parameter_count,
             .column = lane->column[j],
             .metric = lane->metric[j],
-            .lane = lane,
         };
 }
 
 enum { FEW = 64 }; /* watches that are compared with each other */
 
-/* Ask only once for a line of memory that is of several watches, as the first slots show it. */
+/* Ask only once for a line of memory that is of several watches, as the first slots show it; and for none of a watch over
+ * devices, where the first one has none: they have too few series.
+ */
 static void find_lines(const together_t *call) {
     watch_t *end = call->bound + call->watches, *last = call->bound;
+    const int32_t *slots = call->slots + call->seats[0] * call->columns;
     for (watch_t *watch = call->bound + 1; watch < end; watch++) {
-        bool known = false;
+        bool known = watch->metric < 0 && slots[watch->column] < 0;
         for (const watch_t *other = call->bound; call->watches <= FEW && other && !known; other = other->beyond)
             known = (uintptr_t)other->hot / LINE == (uintptr_t)watch->hot / LINE && other->metric == watch->metric;
         if (!known) last = last->beyond = watch;
@@ -85,19 +91,14 @@ INLINE const void *hot_of(const watch_t *watch, const int32_t *slots) {
 }
 
 /* Have the memory of readings to come at hand when their turn comes. */
-INLINE void fetch(const together_t *call, hour_clock_t *clock, int64_t i) {
+INLINE void fetch(const together_t *call, const quiet_t *lanes, hour_clock_t *clock, int64_t i) {
     if (i + SOONEST >= call->samples) return;
     ask_for(call->slots + call->seats[i + SOONEST] * call->columns);
     const int32_t *sooner = call->slots + call->seats[i + SOONER] * call->columns;
-    const watch_t *end = call->bound + call->watches;
     for (const watch_t *watch = call->bound; watch; watch = watch->beyond) ask_for(hot_of(watch, sooner));
     reading_t reading = {.slots = call->slots + call->seats[i + SOON] * call->columns};
     tell_hour(clock, call->ts_s[i + SOON], &reading);
-    for (const watch_t *watch = call->bound; watch < end; watch++) {
-        int64_t slot = reading.slots[watch->column];
-        if (slot >= 0 && watch->lane->fetch)
-            watch->lane->fetch(watch->lane, &reading, slot, watch->hot + slot * watch->width);
-    }
+    fetch_quietly(lanes, &reading);
 }
 
 /* For how many readings every lane has room; -1 in `short_of` or the first lane that has none. */
@@ -112,25 +113,46 @@ static int64_t room(const together_t *call, int64_t *short_of) {
     return least_room;
 }
 
+/* Which lane is of which detector. */
+static quiet_t find_lanes(const together_t *call) {
+    quiet_t lanes = {0};
+    for (int64_t k = 0; k < call->lanes; k++) {
+        lane_t *lane = call->lane[k];
+        span_t span = {lane, lane->bound, lane->bound + lane->watches, UINT64_C(1) << k};
+        if (lane->judge == judge_silence) lanes.silence = span;
+        else if (lane->judge == judge_record) lanes.record = span;
+        else if (lane->judge == judge_decline) lanes.decline = span;
+        else if (lane->judge == judge_stuck) lanes.stuck = span;
+        else if (lane->judge == judge_usage_drop) lanes.usage_drop = span;
+        else if (lane->judge == judge_usage_surge) lanes.usage_surge = span;
+        else lanes.others |= span.bit;
+    }
+    return lanes;
+}
+
+/* Leave the loop, to go on with this reading and lane. */
+INLINE int32_t leave(together_t *call, int64_t sample, int64_t at, uint64_t rest, int32_t why) {
+    call->sample = sample;
+    call->at = at;
+    call->rest = rest;
+    return why;
+}
+
 /* Judge reading after reading, each in every lane; 0 at the end, or why the lane `at` has stopped before. */
 EXPORT FOR_EACH_PROCESSOR int32_t judge_together(together_t *call) {
-    int64_t at = call->at, which = call->which, checked = call->sample, short_of;
+    int64_t at = call->at, checked = call->sample;
+    uint64_t rest = call->rest;
     hour_clock_t clock = {.from_s = 1.0}, clock_ahead = clock;
     for (int64_t k = 0; k < call->lanes; k++) bind_watches(call->lane[k]);
-    find_lines(call);
-    for (int64_t i = call->sample; i < call->samples; i++, at = 0) {
+    if (call->sample < call->samples) find_lines(call);
+    const quiet_t lanes = find_lanes(call);
+    for (int64_t i = call->sample; i < call->samples; i++, at = 0, rest = 0) {
         if (i == checked) {
-            int64_t readings = room(call, &short_of);
+            int64_t readings = room(call, &call->short_of);
             checked = readings < call->samples ? i + readings : call->samples;
-            if (short_of >= 0) {
-                call->sample = i;
-                call->at = at;
-                call->which = which;
-                call->short_of = short_of;
-                return OUT_OF_ROOM;
-            }
+            if (call->short_of >= 0) return leave(call, i, at, rest, OUT_OF_ROOM);
         }
-        if (!at && !which) fetch(call, &clock_ahead, i);
+        if (!rest) fetch(call, &lanes, &clock_ahead, i);
         reading_t reading = {
             .number = i,
             .ts_s = call->ts_s[i],
@@ -140,16 +162,14 @@ EXPORT FOR_EACH_PROCESSOR int32_t judge_together(together_t *call) {
             .slots = call->slots + call->seats[i] * call->columns,
         };
         tell_hour(&clock, reading.ts_s, &reading);
-        for (; at < call->lanes; at++, which = 0) {
+        if (!rest) rest = take_quietly(&lanes, &reading);
+        for (; at < call->lanes; at++) {
             lane_t *lane = call->lane[at];
-            int32_t why = lane->judge(lane, &reading, which);
-            if (!why) continue;
-            call->sample = i;
-            call->at = at;
-            call->which = lane->which;
-            return why;
+            if (!(rest >> at & 1)) continue;
+            int32_t why = lane->judge(lane, &reading, lane->which);
+            if (why) return leave(call, i, at, rest, why);
+            lane->which = 0;
         }
     }
-    call->sample = call->samples;
-    return 0;
+    return leave(call, call->samples, 0, 0, 0);
 }

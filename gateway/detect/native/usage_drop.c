@@ -3,9 +3,9 @@
 #include "layout.h"
 #include "lull.h"
 #include "series.h"
+#include "usage_drop.h"
 
-enum { KIND = EPISODE + 1, USUAL, WEEKDAY, DAILY, HABIT, RUN, CHANCES, LULL };
-enum { DROP = PARAMETERS, DAYS, MARGIN, USES, HABIT_DAYS, LULL_DAYS, ALONE, TOLD_KIND };
+enum { DROP = PARAMETERS, DAYS, MARGIN, USES, HABIT_DAYS, LULL_DAYS, ALONE };
 
 static const double DAY_S = 86400.0;
 static const double LATE_HOURS = 48.0;
@@ -235,7 +235,7 @@ static void repair(lane_t *lane, int64_t slot, hours_t hours) {
 
 INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     usage_t *state = sample->state;
-    double kind = learn_kind(lane, KIND, sample, &state->kind, state->last, sample->parameters[TOLD_KIND]);
+    double kind = learn_kind(lane, KIND, sample, &state->kind, state->last, sample->parameters[DROP_TOLD_KIND]);
     finding_t found = {.dismissed = kind == LEVEL || kind == STATE};
     bool counter = kind == COUNTER;
     double amount = counter ? difference(sample->value, state->last) : sample->value;
@@ -255,40 +255,13 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     return found;
 }
 
-/* Use in the hour that is being added up. */
-INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset, const reading_t *reading, double value) {
-    usage_t *state = hot;
-    if ((float)reading->hour != state->hour) return false;
-    double told = watch->parameters[TOLD_KIND], kind = is_nan(told) ? (double)state->kind : told;
-    double amount = kind == COUNTER ? difference(value, state->last) : value;
-    if (!(kind <= COUNTER && amount >= 0.0)) return false;
-    keep_part(lane, HOT, offset, sizeof *state);
-    state->last = value;
-    state->use = (float)((double)state->use + amount);
-    return true;
-}
-
-EXPORT void fetch_usage_drop(const lane_t *lane, const reading_t *reading, int64_t slot, const void *hot) {
-    const usage_t *state = hot;
-    if ((float)reading->hour == state->hour) return;
-    ask_for_row(row_of(lane, HABIT, slot), sizeof(habit_t));
-    ask_for_row(row_of(lane, RUN, slot), sizeof(run_t));
-    ask_for((float *)row_of(lane, USUAL, slot) + place_in((double)state->hour, 24));
-    ask_for_row(row_of(lane, CHANCES, slot), sizeof(chances_t));
-    ask_for_row(row_of(lane, LULL, slot), sizeof(lull_t));
-}
-
 static const detector_t USAGE_DROP = {
     .size = sizeof(usage_t),
     .phase_at = offsetof(usage_t, phase),
-    .brief = brief,
+    .brief = take_usage_drop,
     .judge = judge,
 };
 
-static NEVER_INLINE int32_t judge_slowly(lane_t *lane, const reading_t *reading, int64_t first) {
+EXPORT int32_t judge_usage_drop(lane_t *lane, const reading_t *reading, int64_t first) {
     return judge_all(lane, reading, first, &USAGE_DROP);
-}
-
-EXPORT FOR_EACH_PROCESSOR int32_t judge_usage_drop(lane_t *lane, const reading_t *reading, int64_t first) {
-    return judge_briefly(lane, reading, first, &USAGE_DROP, judge_slowly);
 }

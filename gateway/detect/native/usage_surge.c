@@ -3,12 +3,11 @@
 #include "lag.h"
 #include "layout.h"
 #include "series.h"
+#include "usage_surge.h"
 
-enum { SURGE = EPISODE + 1 };
-enum { RISE = PARAMETERS, MOST_EVIDENCE, NORMAL, HABIT_DAYS, TOLD_KIND, PAIRS, TOLD_PER, ALONE, TELLS_FALLS };
+enum { RISE = PARAMETERS, MOST_EVIDENCE, NORMAL, HABIT_DAYS, PAIRS = SURGE_TOLD_KIND + 1, TOLD_PER, ALONE, TELLS_FALLS };
 enum { SEEN, RISES, FALLS, ZEROS, SMALLEST, LARGEST_SEEN, BETWEEN, FIRST, BINS };
 
-static const float DRAIN = 5.0f;
 static const double MEMORY_DAYS = 30.0;
 static const double MOST_BUSY = 14.0;
 static const double ALIKE = 0.4;
@@ -55,7 +54,7 @@ static float settle_use(float *tally, double hour, double value, double last) {
 }
 
 static float learn_use(lane_t *lane, const sample_t *sample, using_t *hot, double hour) {
-    double told = sample->parameters[TOLD_KIND];
+    double told = sample->parameters[SURGE_TOLD_KIND];
     if (!is_nan(told)) hot->kind = (float)told;
     if (hot->kind != UNSETTLED) return hot->kind;
     surge_t *state = KEEP_ROW(surge_t, lane, SURGE, sample->slot);
@@ -63,17 +62,6 @@ static float learn_use(lane_t *lane, const sample_t *sample, using_t *hot, doubl
     if (hot->kind != UNSETTLED)
         for (int k = 0; k < BINS; k++) state->usual[k] = NAN;
     return hot->kind;
-}
-
-/* Use that a sample stands for, if any; NaN for a drain that nobody knows. */
-INLINE bool use_of(float kind, double value, bool late, double last, double *use) {
-    if (kind == DRAIN) {
-        *use = value <= last && last > 0.0 ? last - value : NAN;
-        return !late && is_finite(last);
-    }
-    bool counts_up = kind == COUNTER;
-    *use = counts_up ? difference(value, last) : value;
-    return kind <= COUNTER && *use >= 0.0 && !(counts_up && late);
 }
 
 /* How much two habits rise and fall over the day together: the square of their correlation, 0 where it is negative. */
@@ -333,35 +321,13 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
     return found;
 }
 
-/* Use in the hour that is being added up. */
-INLINE bool brief(lane_t *lane, const watch_t *watch, void *hot, int64_t offset, const reading_t *reading, double value) {
-    using_t *state = hot;
-    double told = watch->parameters[TOLD_KIND], use;
-    if ((float)reading->hour != state->hour || !is_nan(told)) return false;
-    if (!use_of(state->kind, value, false, state->last, &use)) return false;
-    keep_part(lane, HOT, offset, sizeof *state);
-    state->last = value;
-    state->use = (float)((double)state->use + use);
-    return true;
-}
-
-EXPORT void fetch_usage_surge(const lane_t *lane, const reading_t *reading, int64_t slot, const void *hot) {
-    const using_t *state = hot;
-    if ((float)reading->hour == state->hour) return;
-    ask_for_row(row_of(lane, SURGE, slot), sizeof(surge_t));
-}
-
 static const detector_t USAGE_SURGE = {
     .size = sizeof(using_t),
     .phase_at = offsetof(using_t, phase),
-    .brief = brief,
+    .brief = take_usage_surge,
     .judge = judge,
 };
 
-static NEVER_INLINE int32_t judge_slowly(lane_t *lane, const reading_t *reading, int64_t first) {
+EXPORT int32_t judge_usage_surge(lane_t *lane, const reading_t *reading, int64_t first) {
     return judge_all(lane, reading, first, &USAGE_SURGE);
-}
-
-EXPORT FOR_EACH_PROCESSOR int32_t judge_usage_surge(lane_t *lane, const reading_t *reading, int64_t first) {
-    return judge_briefly(lane, reading, first, &USAGE_SURGE, judge_slowly);
 }
