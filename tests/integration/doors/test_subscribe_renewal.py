@@ -31,6 +31,7 @@ class Broker:
 
     def __init__(self, properties: bytes = b"") -> None:
         self.guests: list[Guest] = []
+        self.here: Guest | None = None  # whoever has not said goodbye
         self.acknowledged = 0
         self._properties = properties
 
@@ -42,25 +43,32 @@ class Broker:
     async def listen(self, guest: Guest) -> None:
         """Until it says goodbye."""
         self.guests.append(guest)
+        self.here = guest
         while (answer := await guest.read()).kind != raw.DISCONNECT:
             self.acknowledged += answer.kind == raw.PUBACK
+        self.here = None if self.here is guest else self.here
 
     async def send(self, intake: HeldIntake, qos: int = 1) -> None:
         """A message on the newest connection, which arrives, if it is not left meanwhile."""
+        await eventually(lambda: self.here is not None)
+        assert self.here is not None
         known, guests = len(intake.packets), len(self.guests)
         packet_id = known + 1 if qos else 0
-        self.guests[-1].send(raw.publish(TELEMETRY, b"{}", packet_id, qos=qos))
+        self.here.send(raw.publish(TELEMETRY, b"{}", packet_id, qos=qos))
         await eventually(lambda: len(intake.packets) > known or len(self.guests) > guests)
 
 
 async def pause(broker: Broker, intake: HeldIntake, qos: int = 1) -> None:
-    """A message for which there is room, but for no other one until it is settled.
+    """A message for which there is room, but for no other one until it is acknowledged.
 
-    That is so short that the thread of paho's engine may not see it; it has read all the same then.
+    By then the thread of paho's engine has mostly seen that, too.
     """
     intake.is_full = True
+    guests, acknowledged = len(broker.guests), broker.acknowledged
     await broker.send(intake, qos)
     intake.settle()
+    if qos:
+        await eventually(lambda: broker.acknowledged > acknowledged or len(broker.guests) > guests)
     intake.make_room()
 
 
