@@ -37,6 +37,7 @@ def endpoint(url: str) -> EndpointSettings:
         "allow_http": True,
         "allow_networks": ("127.0.0.0/8",),
         "ports": (httpx.URL(url).port,),
+        "timeout": 30,  # which it may need on a machine with much else to do
     }
     return EndpointSettings.model_validate(values)
 

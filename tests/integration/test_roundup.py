@@ -34,6 +34,7 @@ def endpoint(tracker: Roundup) -> EndpointSettings:
         "allow_http": True,
         "allow_networks": ("127.0.0.0/8",),
         "ports": (httpx.URL(tracker.url).port,),
+        "timeout": 30,  # which it may need on a machine with much else to do
     }
     return EndpointSettings.model_validate(values)
 

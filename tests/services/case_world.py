@@ -33,6 +33,7 @@ from crm_sync.trust.rules import TrustRules
 from devices.profiles import Profile, load_profiles
 from devices.registry.model import Grant, GrantState
 from tests.services.grants import record_grant
+from tests.services.patience import PATIENCE_S
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
@@ -154,7 +155,7 @@ class CaseWorld:
             real_time=RealTime(real_s, lambda: 0.5),
         )
         while await engine.deliver_due():
-            await engine.drain(20)
+            await engine.drain(PATIENCE_S)
 
     def polling(self, channel: Channel, real_s: Callable[[], float]) -> Polling:
         """What asks a CRM how its records stand; `real_s` is real time."""

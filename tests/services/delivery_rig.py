@@ -21,6 +21,7 @@ from crm_sync.guard import Resolve, resolve_host
 from crm_sync.outbox import OutboxMessage, QueuedMessage, enqueue_all
 from crm_sync.policy.model import SendDecision, Verdict
 from crm_sync.settings import EndpointSettings, MessageType
+from tests.services.patience import PATIENCE_S
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 START_S = 1_800_000_000.0
@@ -111,7 +112,7 @@ class Rig:
         self.hands.now_s += later_s
         engine = self.engine()
         while await engine.deliver_due():
-            await engine.drain(20)
+            await engine.drain(PATIENCE_S)
 
     async def listed(self, **which: Any) -> Sequence[DeliverySummary]:
         """Messages, the oldest first."""

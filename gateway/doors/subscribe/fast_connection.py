@@ -168,6 +168,8 @@ class FastConnection(asyncio.Protocol):
         self._has_moved = True
         counters.received += len(packet_ids)
         counters.redelivered += stream.redelivered
+        self._renewal.came(self._loop.time(), len(packet_ids), stream.redelivered)
+        self._watch_for_calm()
         stream.redelivered = 0
         self._unsettled += len(packet_ids)
         self._order.received(_at_qos_1(packet_ids))
@@ -182,9 +184,12 @@ class FastConnection(asyncio.Protocol):
 
     def _pause(self, reason: Hold) -> None:
         self._reading.hold(reason)
-        if not self._renewal.is_wanted:
-            self._timers["renewal"] = self._loop.call_later(LOOK_S, self._look_for_calm)
         self._renewal.paused(self._loop.time())
+        self._watch_for_calm()
+
+    def _watch_for_calm(self) -> None:
+        if self._renewal.is_wanted and "renewal" not in self._timers:
+            self._timers["renewal"] = self._loop.call_later(LOOK_S, self._look_for_calm)
 
     def _look_for_calm(self) -> None:
         """Connect anew, all that came acknowledged, when there is nothing to be held up by it, or it is time."""

@@ -164,9 +164,12 @@ class PahoSubscription:
             self._drain_wakee()
             received: list[Bunch] = []
             if reading and self._may_read():  # it may have become full meanwhile
+                received_before, again_before = self._received, connection.redelivered
                 received = connection.read()
                 self._hand_over(received)
                 self._redelivered = redelivered_before + connection.redelivered
+                came, again = self._received - received_before, connection.redelivered - again_before
+                self._renewal.came(time.monotonic(), came, again)
             if received or not reading:
                 # What the broker had queued for us comes before its answer to SUBSCRIBE, and may take its time.
                 due_s = time.monotonic() + self._settings.connect_timeout

@@ -162,7 +162,8 @@ async def test_what_a_broker_gave_up_while_we_did_not_read_comes_once_there_is_r
 
         await eventually(is_all_there)
         await eventually(lambda: subscription.stats.acknowledged >= 3001)
-        assert subscription.stats.connected == 2
+        # It gives up a part of that once more, and its answer to SUBSCRIBE, too, if we read slowly.
+        await eventually(lambda: subscription.stats.connected >= 2)
 
 
 async def test_while_the_pipeline_is_full_for_long_the_connection_stays(
