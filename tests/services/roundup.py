@@ -20,7 +20,7 @@ from tests.services.patience import PATIENCE_S
 PROGRAM: Final = Path(__file__).resolve().parents[1] / "senders" / "roundup_server.py"
 USER: Final = "careloop"
 PASSWORD: Final = "pass-of-careloop"
-START_S: Final = 60.0
+START_S: Final = PATIENCE_S
 
 
 class Roundup:
