@@ -72,7 +72,10 @@ def detect(
     if scores:
         reader: Reader = ScoredRows(table)
     else:
-        stream = Stream(_find_profile(profile), DetectSettings(silence_grace=0.0, decline_early=EARLY_S))
+        stream = Stream(
+            _find_profile(profile),
+            DetectSettings(silence_grace=0.0, decline_early=EARLY_S, whole_rows=True, rows_warm_up=0.0),
+        )
         judge = Judge(stream, album, sort=sort)
         reader = JudgedRows(table, judge) if is_csv else JudgedLines(instants, judge)
     with click.open_file(str(file), "rb") as source:

@@ -138,6 +138,7 @@ class Parts:
 
     rows: Rows  # [k] series
     owner: Indices  # [k], into the devices
+    codes: Indices  # [k], `code_of` their metrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ DEVICE_WATCHES: Final[Sequence[Watch]] = (
     # Raises nothing: it knows since when the device has been heard, before events of a code come for the first time.
     Watch.model_validate({"name": "events", "detector": "event_burst", "event": "*", "for": math.inf}),
 )
+# What is read often, all metrics together; where the settings ask for it.
+ROW_WATCH: Final = Watch(name="row", detector="unlike", problem="sensor", severity=Severity.MINOR)
 _LONGEST: Final = 28  # of a metric's or an event's part in a watch's name, which may have 40 letters
 
 
@@ -75,6 +77,12 @@ def metric_watches(metric: str) -> Sequence[Watch]:
         ),
         Watch(name=f"stuck-{slug}", detector="stuck", metric=metric, problem=slug, severity=Severity.MINOR),
     )
+
+
+def row_watch(metric: str) -> Watch:
+    """Keeps one metric for the watch over all of them together."""
+    slug = _slug(metric)
+    return Watch(name=f"row-{slug}", detector="unlike", metric=metric, problem=slug, severity=Severity.MINOR)
 
 
 def event_watches(code: str) -> Sequence[Watch]:

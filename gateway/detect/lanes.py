@@ -11,7 +11,7 @@ from devices.errors import ConfigError, Fault
 from devices.profiles.model import EVENT_SERIES, EVERY_EVENT, Profile, Watch
 from gateway.detect.arrays import Indices
 from gateway.detect.detector import code_of
-from gateway.detect.generic import DEVICE_WATCHES, event_watches, habits_beside, metric_watches
+from gateway.detect.generic import DEVICE_WATCHES, ROW_WATCH, event_watches, habits_beside, metric_watches, row_watch
 from gateway.detect.native.compiled import Arrived, LaneLoop, LoopsTogether, Stop
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import Station
@@ -70,6 +70,8 @@ class WatchColumns:
         self._event_lanes: tuple[EventLane, ...] | None = None
         for watch in DEVICE_WATCHES if profile.automatic else (*profile.watches, *habits_beside(profile.watches)):
             self._add(watch)
+        if profile.automatic and settings.whole_rows:
+            self._add(ROW_WATCH)
         self.deadline_lanes = self._lanes(lambda station: station.deadline is not None, {})
 
     def _add(self, watch: Watch) -> None:
@@ -100,6 +102,8 @@ class WatchColumns:
                 self._layouts.clear()  # a lane knows all series of its devices
                 for watch in metric_watches(metric):
                     self._add(watch)
+                if self._settings.whole_rows:
+                    self._add(row_watch(metric))
 
     def event_lanes(self, codes: Sequence[str] = ()) -> tuple[EventLane, ...]:
         """What counts events, per station; codes that are new are learnt where the profile is automatic."""

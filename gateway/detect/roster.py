@@ -157,7 +157,7 @@ class Roster:
         """All series that devices have at a lane's station."""
         slots = self.slots.take(seats, axis=0)[:, lane.parts]
         owner, which = np.nonzero(slots >= 0)
-        return Parts(lane.station.table.rows(slots[owner, which].astype(np.int64)), owner)
+        return Parts(lane.station.table.rows(slots[owner, which].astype(np.int64)), owner, lane.codes[which])
 
     def peers(self, lane: Lane, seats: Indices) -> Peers:
         """All series that devices have at a lane's station, by metric."""

@@ -16,6 +16,8 @@ class DetectSettings(BaseModel):
     silence_shortest: Annotated[SpanS, Field(gt=0)] = 3600.0  # no learnt silence is shorter than this
     silence_warm_up: SpanS = 3 * 86_400.0  # how long a device is listened to before its cadence counts as known
     decline_early: SpanS = 0.0  # so young, every reading of a level is a step of its decline; later once an hour
+    whole_rows: bool = False  # automatic profile: what is read every few minutes is judged by all metrics together
+    rows_warm_up: SpanS = 3 * 86_400.0  # how long a device's rows are learnt from before one of them raises an alarm
     update_every: Annotated[SpanS, Field(gt=0)] = (
         86_400.0  # an active alarm is told again once in this much device time
     )

@@ -26,6 +26,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {  # in the order in which the lo
     "stuck": ("hot", "episode", "run", "company"),
     "usage_surge": ("hot", "episode", "surge"),
     "silence": ("hot", "episode"),
+    "unlike": ("hot", "episode", "row"),
 }
 OUT_OF_ROOM: Final = 1
 UNOPENED: Final = 2

@@ -74,6 +74,16 @@
     ONE(float, run) ONE(float, typical) ONE(int32_t, per) ONE(float, lost) ONE(float, own) ONE(float, beside) \
     ONE(float, along) ONE(float, alone) ONE(float, told_hour)
 
+#define UNLIKE_HOT(ONE, MANY) \
+    ONE(double, newest_s) ONE(double, last) ONE(double, heard_s) ONE(float, phase) ONE(float, gap_s) ONE(float, gaps)
+
+/* 32 values, and the upper half of what they are together: 32 * 33 / 2. */
+#define ROW_GROUP(ONE, MANY) \
+    ONE(double, first_s) ONE(double, since_s) ONE(double, block_since_s) ONE(double, rows) MANY(double, mean, 32) \
+    ONE(float, distance) ONE(float, level) ONE(float, bar) ONE(float, top) ONE(float, swing) ONE(float, peak) ONE(float, block_s) \
+    ONE(float, kept) ONE(float, next) MANY(float, highs, 32) MANY(int32_t, code, 32) MANY(float, spread, 32) \
+    MANY(float, smooth, 32) MANY(float, seen, 32) MANY(float, along, 528)
+
 #define HOURLY_GROUP(ONE, MANY) MANY(float, hourly, 24)
 #define USUAL_GROUP(ONE, MANY) MANY(float, usual, 24)
 #define WEEKDAY_GROUP(ONE, MANY) MANY(float, weekday, 7)
@@ -104,6 +114,8 @@ STRUCTURE(STILL_GROUP, still_t);
 STRUCTURE(COMPANY_GROUP, company_t);
 STRUCTURE(USING_HOT, using_t);
 STRUCTURE(SURGE_GROUP, surge_t);
+STRUCTURE(UNLIKE_HOT, unlike_t);
+STRUCTURE(ROW_GROUP, row_t);
 STRUCTURE(HOURLY_GROUP, hourly_t);
 STRUCTURE(USUAL_GROUP, usual_t);
 STRUCTURE(WEEKDAY_GROUP, weekday_t);

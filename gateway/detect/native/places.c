@@ -109,6 +109,16 @@ static const place_t PLACES[] = {
 #define HERE episode_t
     EPISODE_GROUP(ONE_PLACE, MANY_PLACES)
 #undef HERE
+    DETECTOR("unlike")
+#define HERE unlike_t
+    UNLIKE_HOT(ONE_PLACE, MANY_PLACES)
+#undef HERE
+#define HERE episode_t
+    EPISODE_GROUP(ONE_PLACE, MANY_PLACES)
+#undef HERE
+#define HERE row_t
+    ROW_GROUP(ONE_PLACE, MANY_PLACES)
+#undef HERE
 };
 
 EXPORT const place_t *places(int64_t *count) {
