@@ -343,6 +343,8 @@ class FastConnection(asyncio.Protocol):
                 await self._idle.wait()
         if not self._part(BrokerLost(WHY if is_renewal else "careloop stops", is_renewal=is_renewal)):
             return
+        if self._transport.is_closing():  # the broker was quicker
+            return
         self._transport.write(client_write.DISCONNECT)
         # The broker closes. If we did, with something unread, it might see no more of what we have acknowledged.
         self._reading.read_to_the_end()
