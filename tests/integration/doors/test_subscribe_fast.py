@@ -289,22 +289,6 @@ async def test_when_it_leaves_the_broker_closes_and_has_read_what_was_acknowledg
     assert intake.payloads == [b"1"]
 
 
-async def test_stopping_at_the_moment_at_which_the_broker_closes() -> None:
-    """What is closing takes no last words: an event loop may make an error of them."""
-
-    async def serve(guest: Guest) -> None:
-        await guest.let_in()
-        guest.send(raw.publish(TELEMETRY, b"1", 1))
-        await guest.pubacks(1)
-
-    for turns in range(12):  # of the loop, between its end of the connection and our leave
-        intake = HeldIntake(at_once=True)
-        async with scripted(serve) as port, subscribed(intake, port, engine="fast") as subscription:
-            await eventually(lambda: subscription.stats.acknowledged)
-            for _ in range(turns):
-                await asyncio.sleep(0)
-
-
 @pytest.mark.parametrize("until", [0, 1])
 async def test_stopping_while_the_broker_is_silent(intake: HeldIntake, until: int) -> None:
     guests: list[Guest] = []
