@@ -170,7 +170,7 @@ class Unlike:
                 now = mean[place] + smooth[place] * spread[place]
                 seen, usual = say_quantity(now, part.unit), say_quantity(mean[place], part.unit)
                 most.append(f"{say_metric(part.metric)} about {seen}, usually {usual}")
-        every = say_span(moment.parameters["every"])
+        every = say_span(float(_rarely(moment.parameters["every"], moment.ts_s - float(state["first_s"][0]))))
         text = (
             f"The device's metrics, taken together, are {observed} since {since}, where chance takes them about once "
             f"in {every} to {say_number(bar)} times; what adds most to it: {'; '.join(most)}"
@@ -270,12 +270,17 @@ def _tell(state: Rows, seen: tuple[Floats, Floats], batch: Batch, where: tuple[I
 def _bar(state: Rows, every_s: Floats, age_s: Floats) -> Floats:
     """The level that chance reaches once in `every_s`, by the highest ones so far."""
     kept, top, swing, block_s = (state[name].astype(np.float64) for name in ("kept", "top", "swing", "block_s"))
-    every_s = np.where(age_s < YOUNG_S, np.minimum(every_s, AS_LONG * age_s), every_s)
+    every_s = _rarely(every_s, age_s)
     spans = np.maximum(every_s / np.where(block_s > 0.0, block_s, 1.0), 2.0)
     rarity = GUMBEL * (log_of(spans) - EULER)
     unsure = 1.0 + UNSURE / np.maximum(kept, 1.0)
     bar = np.maximum(top + rarity * unsure * np.maximum(swing, LEAST_SWING * top), LEAST_BAR)
     return np.where(kept >= FEWEST_HIGHS, bar, np.inf)
+
+
+def _rarely(every_s: Floats | float, age_s: Floats | float) -> Floats:
+    """How rarely chance is to reach the bar: what has been known for hours cannot tell of months."""
+    return np.where(np.less(age_s, YOUNG_S), np.minimum(every_s, np.multiply(AS_LONG, age_s)), every_s)
 
 
 def _follow_span(state: Rows, level: Floats, ts_s: Floats, is_up: Mask) -> None:

@@ -163,7 +163,16 @@ def test_it_says_which_metrics_and_what_they_usually_are() -> None:
     assert "what adds most to it: Vibration about" in raised.explanation.text
     assert "times as far" in raised.explanation.observed
     assert raised.explanation.window_s == raised.ts_s - raised.started_at_s > 0.0
-    assert "where chance takes them about once in 300 days" in raised.explanation.text
+
+
+def test_it_says_how_rarely_chance_does_that_by_how_long_a_device_is_known() -> None:
+    """Of one that was known for an hour it said 300 days, of which so few rows can tell nothing."""
+    young = judge(faulty("step"))[0]
+    assert "where chance takes them about once in 2.4 hours" in young.explanation.text
+    values = machine(30 * 144, 600.0, 3)
+    values[4000:, 1] += 8.0
+    known = judge(values, 600.0, Engine({AUTOMATIC.model: AUTOMATIC}, MONTHS), names=tuple("abcdef"))[0]
+    assert "where chance takes them about once in 300 days" in known.explanation.text
 
 
 def test_later_rows_change_nothing_that_was_said() -> None:
