@@ -218,6 +218,8 @@ class CommandSender:
             for device_id in over:
                 self._published.pop(device_id, None)
                 self._again.discard(device_id)
+            # What was acknowledged since the last look is not written down yet, and goes out no more.
+            kept = [command for command in kept if command.command_id not in self._delivered]
             if not kept:
                 return
             seated = [command.command_id for command in kept if self._hand_over(command, now_s)]

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from tests.doors import raw
+from tests.services.streams import serving
 
 CONNECT, SUBSCRIBE, PINGREQ = 1, 8, 12
 WELCOME = raw.packet(0x20, b"\0\0\0")
@@ -62,12 +63,8 @@ async def scripted(serve: Callable[[Guest], Awaitable[None]]) -> AsyncGenerator[
     """A broker that serves each connection so, and then closes it; its port."""
 
     async def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # the client has left
             await serve(Guest(reader, writer))
-        except (asyncio.IncompleteReadError, ConnectionError):  # the client has left
-            pass
-        finally:
-            writer.close()
 
-    async with await asyncio.start_server(welcome, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
+    async with serving(welcome) as port:
+        yield port

@@ -12,6 +12,7 @@ from tests.doors.intake import HeldIntake, eventually
 from tests.doors.subscription import TELEMETRY, publish, subscribed
 from tests.services.mosquitto import Mosquitto
 from tests.services.patience import PATIENCE_S
+from tests.services.streams import serving
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -112,7 +113,6 @@ class SlowQueue:
         writer.write(raw.packet(0x90, body))
         while await reader.read(4096):
             pass
-        writer.close()
 
     async def _packet(self, reader: asyncio.StreamReader) -> bytes:
         _first, size = await reader.readexactly(2)
@@ -131,9 +131,6 @@ class SlowQueue:
 async def test_a_long_queue_before_the_brokers_answer_does_not_end_the_connection(engine: str) -> None:
     """The paho engine used to give up, and was sent the whole queue again, and gave up again, for ever."""
     broker, intake = SlowQueue(25), HeldIntake(at_once=True)
-    server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        async with subscribed(intake, port, engine=engine, connect_timeout=5):
-            assert broker.connections == 1
+    async with serving(broker.serve) as port, subscribed(intake, port, engine=engine, connect_timeout=5):
+        assert broker.connections == 1
     assert intake.payloads == [b"%d" % number for number in range(1, 26)]

@@ -7,6 +7,8 @@ from typing import Literal
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tests.services.streams import serving
+
 Break = Literal["before_commit", "after_commit"]
 
 
@@ -21,7 +23,6 @@ class Proxy:
         self._port = 0
         self._is_blocked = False
         self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self.broken: list[Break] = []
 
     @property
@@ -46,30 +47,17 @@ class Proxy:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["Proxy"]:
         """Listen on a free port."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self._port = server.sockets[0].getsockname()[1]
-        try:
+        async with serving(self._serve) as self._port:
             yield self
-        finally:
-            server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         if self._is_blocked:
-            writer.close()
             return
         try:
             up_reader, up_writer = await asyncio.open_connection(*self._upstream)
         except OSError:
-            writer.close()
             return
         if self._is_blocked:  # meanwhile
-            writer.close()
             up_writer.close()
             return
         down = asyncio.create_task(_pump(up_reader, writer))
@@ -82,9 +70,7 @@ class Proxy:
             down.cancel()
             with suppress(asyncio.CancelledError):
                 await down
-            writer.close()
             up_writer.close()
-            self._tasks.discard(task)
 
     async def _up(self, reader: asyncio.StreamReader, up: asyncio.StreamWriter, down: asyncio.Task[None]) -> None:
         stored = False

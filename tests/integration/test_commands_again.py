@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiomqtt
 import pytest
@@ -12,10 +13,11 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from devices.commands import queries
 from devices.commands.model import CommandAnswer, CommandState, NewCommand
-from devices.commands.queries import Outgoing, put_command, take_answers
+from devices.commands.queries import Outgoing, put_command, take_answers, take_outgoing
 from gateway.commands.broker import BrokerWay
-from gateway.commands.sender import AGAIN_S, Broker, CommandSender, Ways
+from gateway.commands.sender import AGAIN_S, Broker, CommandSender, Seats, Ways
 from gateway.commands.settings import CommandSettings
 from gateway.intake import Bunch, Route, Verdict
 from gateway.pipeline.packets import Packets
@@ -46,6 +48,7 @@ class House:
     """A sender at work, and a pipeline's taps."""
 
     pool: Pool
+    sender: CommandSender | None = None
     taps: Taps = field(default_factory=Taps)
     at_s: float = 0.0
 
@@ -87,7 +90,7 @@ async def pool(plain_database_url: str) -> AsyncIterator[Pool]:
 
 
 @asynccontextmanager
-async def at_work(pool: Pool, broker: Broker) -> AsyncGenerator[House]:
+async def at_work(pool: Pool, broker: Broker | None, seats: Seats | None = None) -> AsyncGenerator[House]:
     """A gateway's sender, from its start to its end."""
     house = House(pool)
 
@@ -104,7 +107,8 @@ async def at_work(pool: Pool, broker: Broker) -> AsyncGenerator[House]:
         settings=CommandSettings(),
         monotonic=lambda: house.at_s,
     )
-    task = asyncio.create_task(sender.run(Ways(None, broker, house.taps)))
+    house.sender = sender
+    task = asyncio.create_task(sender.run(Ways(seats, broker, house.taps)))
     try:
         yield house
     finally:
@@ -162,3 +166,47 @@ async def test_what_was_published_before_a_restart_is_told_again_too(
         house.at_s = AGAIN_S
         house.hear()
         await house.until(lambda: again.taken == ["c-1"])
+
+
+@dataclass
+class Attentive:
+    """A device at the listen door; its acknowledgement comes while the sender looks at it once more."""
+
+    heard: list[str] = field(default_factory=list[str])
+
+    def is_connected(self, device_id: str) -> bool:
+        """It is."""
+        return device_id == "d-1"
+
+    def send_command(self, device_id: str, command_id: str, payload: bytes, expires_in_s: int | None = None) -> bool:
+        """Hear it."""
+        del device_id, payload, expires_in_s
+        self.heard.append(command_id)
+        return True
+
+
+async def test_what_is_acknowledged_while_it_is_looked_at_again_does_not_come_twice(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, looks = Attentive(), 0
+    async with at_work(pool, None, device) as house:
+        sender = house.sender
+        assert sender is not None
+
+        async def take(*arguments: Any) -> list[Outgoing]:
+            nonlocal looks
+            found = await take_outgoing(*arguments)
+            looks += 1
+            if looks == 2:
+                assert [each.command_id for each in found] == ["c-1"]  # nobody has written down that it has it
+                sender.delivered("d-1", "c-1")
+            return found
+
+        monkeypatch.setattr(queries, "take_outgoing", take)
+        await house.until(lambda: looks == 1)
+        await house.until_tries(1)
+        sender.hears("d-1")
+        await house.until(lambda: looks == 2)
+        sender.hears("d-1")  # and once more, when it is written down
+        await house.until(lambda: looks == 3)
+    assert device.heard == ["c-1"]

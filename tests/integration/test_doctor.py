@@ -26,6 +26,7 @@ from gateway.settings import load_settings
 from tests.services.folders import find_free_port
 from tests.services.mosquitto import Mosquitto
 from tests.services.patience import PATIENCE_S
+from tests.services.streams import serving
 
 FILTERS = ("devices/+/telemetry", "devices/+/events", "devices/+/status")
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwAAAAAAAA"
@@ -206,9 +207,8 @@ async def tls_server(certificate: trustme.LeafCert) -> AsyncGenerator[int]:
         writer.close()
         await asyncio.sleep(0)
 
-    server = await asyncio.start_server(hang_up, "127.0.0.1", 0, ssl=context)
-    async with server:
-        yield int(server.sockets[0].getsockname()[1])
+    async with serving(hang_up, context) as port:
+        yield port
 
 
 async def crm(port: int, ca_file: str = "", scheme: str = "https") -> dict[str, Finding]:

@@ -16,6 +16,7 @@ from crm_sync.guard import Resolve
 from crm_sync.settings import EndpointSettings, MessageType
 from tests.services.delivery_rig import SECRET
 from tests.services.receiver import Receiver, reply
+from tests.services.streams import serving
 
 DELIVERY = Delivery("case_a", "msg_1", MessageType.CASE_OPENED, b'{"data": {}}', None, 1, uncertain=False)
 
@@ -107,16 +108,12 @@ async def tls_server(authority: trustme.CA, name: str, seen: list[str | None]) -
     context.sni_callback = note_name  # pyright: ignore[reportAttributeAccessIssue]
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            await writer.drain()
-        finally:
-            writer.close()
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
+    async with serving(answer, context) as port:
+        yield port
 
 
 @pytest.mark.parametrize(

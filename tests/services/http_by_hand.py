@@ -3,9 +3,12 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+from tests.services.streams import serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,45 +25,27 @@ class HttpByHand(ABC):
     """Listens on a port of the loopback address for the length of a `with`."""
 
     def __init__(self) -> None:
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = AsyncExitStack()
+        self.port = 0
+        """The port it listens on."""
 
     @abstractmethod
     async def answer(self, request: Request, writer: asyncio.StreamWriter) -> bool:
         """Answer it, or not; whether the connection goes on."""
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = await self._open.enter_async_context(serving(self._accept))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
+        await self._open.aclose()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # the caller is done with us
             while await self.answer(await _read(reader), writer):
                 pass
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass  # the caller, or the test, is done with us
-        finally:
-            self._tasks.discard(task)
-            writer.close()
 
 
 async def _read(reader: asyncio.StreamReader) -> Request:

@@ -17,6 +17,7 @@ from tests.doors.intake import HeldIntake, eventually
 from tests.doors.proxy import proxied
 from tests.doors.subscription import TELEMETRY, new_subscription, publish, subscribed
 from tests.services.mosquitto import Mosquitto
+from tests.services.streams import serving
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 
@@ -268,10 +269,9 @@ async def test_topics_that_the_broker_refuses_are_not_healthy(intake: HeldIntake
         subscribe = await reader.read(4096)
         writer.write(raw.packet(0x90, subscribe[2:4] + b"\0" + b"\x01\x01\x87\x01"))  # SUBACK
         await reader.read(4096)
-        writer.close()
 
-    async with await asyncio.start_server(refuse_one, "127.0.0.1", 0) as broker:
-        subscription = new_subscription(intake, broker.sockets[0].getsockname()[1], engine=engine)
+    async with serving(refuse_one) as port:
+        subscription = new_subscription(intake, port, engine=engine)
         await subscription.start()
         await eventually(lambda: subscription.stats.lost >= 1)
         assert subscription.stats.connected == 0
