@@ -12,7 +12,6 @@
 #include "exact.h"
 #include "layout.h"
 
-#define NEVER_INLINE __attribute__((noinline))
 #define EXPORT __attribute__((visibility("default")))
 
 enum { IDLE, PENDING, ACTIVE, UNKNOWN };           /* gateway/detect/episodes.py: Phase */
