@@ -46,7 +46,8 @@ from gateway.maintenance.job import Maintenance, Upkeep
 from gateway.metrics.exposition import Metrics, MetricSources
 from gateway.outreach.supervisor import Outreach
 from gateway.outreach.words import Start
-from gateway.people.people import FIRST_ADMIN, People
+from gateway.people.people import People
+from gateway.people.welcome import welcome
 from gateway.pipeline.directory import DeviceDirectory
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.settings import PipelineSettings
@@ -220,7 +221,7 @@ class _Gateway:
             if api is not None:
                 pool = self._ground.database.pool
                 people = People(pool, settings.tenant.id, settings.people, resolve_token(settings))
-                await _welcome(people, api.url, announce)
+                await welcome(people, api.url, announce, stop, log)
                 parts = self._api_parts(people)
                 application = build_api(parts)
                 if settings.console.enabled:
@@ -369,12 +370,6 @@ class _Gateway:
     def _subscribe_stats(self) -> SubscribeStats | None:
         door = self._doors.get("subscribe")
         return door.stats if isinstance(door, Subscription) else None
-
-
-async def _welcome(people: People, url: str, announce: Callable[[str], None]) -> None:
-    """At the first start, say how the first admin gets in; there is no default password."""
-    if (password := await people.welcome()) is not None:
-        announce(f"sign in   {url} as {FIRST_ADMIN}, within a week, with the one-time password {password}")
 
 
 def _ignore(_text: str) -> None:

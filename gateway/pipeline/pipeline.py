@@ -5,6 +5,7 @@ submit ─▶ queue ─▶ decode ─▶ transaction (store, judge, alarms, coun
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Final
 
@@ -162,22 +163,35 @@ class Pipeline:
         await ingest.checkpoint()
 
     async def _start(self) -> Ingest:
-        """Own the database, and bring the detectors to where they were."""
-        parts = self._parts
-        conn = await self._open()
-        store = parts.store
-        parts.log.info("store.opened", database=store.edition.describe() if store.edition else "", fence=store.fence)
-        recovered = await Recovery(parts.engine, store.profiles, store.tables.all(), parts.log, parts.order).run(conn)
-        return Ingest(parts, recovered)
+        """Own the database, and bring the detectors to where they were, however often it goes away meanwhile."""
+        while True:
+            conn = await self._open()
+            parts, store = self._parts, self._parts.store
+            parts.log.info(
+                "store.opened", database=store.edition.describe() if store.edition else "", fence=store.fence
+            )
+            recovery = Recovery(parts.engine, store.profiles, store.tables.all(), parts.log, parts.order)
+            try:
+                return Ingest(parts, await recovery.run(conn))
+            except LOST_CONNECTION as error:
+                if parts.make_engine is None:
+                    raise
+                await self._wait_for_database("detect.not_recovered", error)
+                # What these have taken in already must not be taken in twice.
+                self.order = OrderKeeper(parts.settings.tenant_id, parts.settings.order, parts.log)
+                self._parts = replace(parts, engine=parts.make_engine(), order=self.order)
 
     async def _open(self) -> Connection:
         while True:
             try:
                 conn = await self._parts.store.open()
             except LOST_CONNECTION as error:
-                self._parts.log.warning("store.unreachable", error=type(error).__name__)
-                self._waits_for = words_of(error)
-                await asyncio.sleep(_REOPEN_S)
+                await self._wait_for_database("store.unreachable", error)
             else:
                 self._waits_for = None
                 return conn
+
+    async def _wait_for_database(self, event: str, error: BaseException) -> None:
+        self._parts.log.warning(event, error=type(error).__name__)
+        self._waits_for = words_of(error)
+        await asyncio.sleep(_REOPEN_S)

@@ -27,7 +27,7 @@ def print_scorecard(console: Console, outcome: Outcome, sandbox: Crm) -> None:
     console.print(Text("Scorecard", style="bold"))
     console.print(Padding(_table(outcome, sandbox), (0, 0, 1, 2)))
     if card.detection.injected:
-        console.print(Padding(_kinds(card.detection), (0, 0, 1, 2)))
+        console.print(Padding(kinds(card.detection), (0, 0, 1, 2)))
     broken = card.broken()
     for words in broken:
         console.print(f"  BROKEN: {words}", style="bold red", highlight=False)
@@ -104,13 +104,14 @@ def _met(sandbox: Crm) -> str:
     return f"; of {sandbox.requests} requests it answered {', '.join(met)}" if met else ""
 
 
-def _kinds(detection: DetectionScore) -> Table:
+def kinds(detection: DetectionScore) -> Table:
+    """What was found of each kind of fault."""
     rows = Table(box=None, padding=(0, 2), header_style="dim")
     rows.add_column("fault", no_wrap=True)
-    rows.add_column("injected", justify="right")
-    rows.add_column("found", justify="right")
+    rows.add_column("injected", justify="right", no_wrap=True)
+    rows.add_column("found", justify="right", no_wrap=True)
     rows.add_column("found after", justify="right", no_wrap=True)
-    rows.add_column("", no_wrap=True)
+    rows.add_column("")  # on a narrow terminal this one breaks, and no figure is cut short
     for kind, found in detection.by_kind.items():
         soon = "" if found.median_time_to_detect_h is None else f"{found.median_time_to_detect_h:.1f} h"
         note = "" if found.watched else UNWATCHED.get(kind, "no watch of these profiles is for it")

@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,9 +16,13 @@ from gateway.database.migrate import migrate
 from gateway.database.postmaster import wait_until
 from gateway.intake import NO_ANSWER
 from gateway.pipeline.settings import BatchSettings, IngestSettings, PipelineSettings
+from gateway.store import checkpoints
 from gateway.store.ownership import OwnershipLostError
+from gateway.store.rows import EventRow
+from gateway.store.store import Connection
 from tests.ingest.proxy import Break, Proxy
-from tests.ingest.rig import NOW_S, Rig, reading
+from tests.ingest.recorder import RecordingEngine
+from tests.ingest.rig import NOW_S, Rig, crash, reading
 
 
 def settings() -> PipelineSettings:
@@ -101,6 +105,38 @@ async def test_a_database_killed_in_the_flow_loses_and_doubles_nothing(own_postg
     assert all(verdict.stored == 1 for verdict in rig.door.verdicts)
     assert rows == [(int(NOW_S) + second,) for second in range(1, at_s + 1)]
     assert [entry[1] for entry in rig.recorder.told()["k1"]] == [NOW_S + second for second in range(1, at_s + 1)]
+
+
+async def test_a_database_that_goes_away_while_the_detectors_recover_ends_no_gateway(
+    plain_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that was full then ended the process with a traceback; what had been judged is judged once in the end."""
+    sent = [reading(at_s, celsius=20) for at_s in range(12)]
+    first = Rig(plain_database_url, settings=settings())
+    await first.prepare()
+    task = asyncio.create_task(first.pipeline.run())
+    await first.until(lambda: first.pipeline.healthy, task)
+    await first.tell("k1", *sent)
+    await crash(first, task)
+
+    engines = [RecordingEngine()]
+    breaks = [None, None, psycopg.errors.DiskFull("No space left on device"), None, psycopg.OperationalError("gone")]
+
+    async def read_events(conn: Connection, after: int, until: int) -> Mapping[int, Sequence[EventRow]]:
+        if breaks and (error := breaks.pop(0)) is not None:
+            raise error
+        return await checkpoints.read_events(conn, after, until)
+
+    def make_engine() -> RecordingEngine:
+        engines.append(RecordingEngine())
+        return engines[-1]
+
+    monkeypatch.setattr("gateway.pipeline.recovery._WINDOW", 1)
+    monkeypatch.setattr("gateway.pipeline.recovery.read_events", read_events)
+    async with Rig(plain_database_url, engines[0], settings(), make_engine=make_engine).running() as rig:
+        await rig.tell("k1", reading(12, celsius=20))
+    assert [len(engine.told().get("k1", ())) > 0 for engine in engines] == [True, True, True]
+    assert [entry[1] for entry in engines[-1].told()["k1"]] == [NOW_S + at_s for at_s in range(13)]
 
 
 async def test_what_a_stop_without_a_database_loses_is_counted_and_said(

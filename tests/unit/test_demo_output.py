@@ -2,11 +2,15 @@
 
 from io import StringIO
 
+from rich.console import Console
 from rich.table import Table
 
 from simulators.api_client import Json
 from simulators.demo.plain import make_console
 from simulators.demo.replay_story import print_alarms
+from simulators.demo.verdict import kinds
+from simulators.fleet.faults import FaultKind
+from simulators.scorecard import DetectionScore, KindScore
 from simulators.words import count
 
 
@@ -23,6 +27,21 @@ def test_lines_in_a_file_end_where_their_words_end() -> None:
 
     lines = file.getvalue().splitlines()
     assert lines == ["readings  few", "a b  c"]
+
+
+def test_a_terminal_of_eighty_columns_cuts_no_figure_of_the_faults_short() -> None:
+    """The note on a firmware took all the room: `foun…`, `42.4…`, and no word of how many faults there were."""
+    found = {kind: KindScore(17, 17, 13, 13, 142.4) for kind in FaultKind}
+    unwatched = {FaultKind.BAD_FIRMWARE: KindScore(19, 0, 0, 0, None)}
+    console = Console(file=(file := StringIO()), width=80)
+    console.print(kinds(DetectionScore({**found, **unwatched}, None, None, None, 0, None)))
+
+    told = file.getvalue()
+    assert "…" not in told
+    assert all(title in told for title in ("fault", "injected", "found", "found after"))
+    assert [told.count(figure) for figure in (" 17 ", " 13 ", "142.4 h", " 19 ")] == [*[len(FaultKind) - 1] * 3, 1]
+    assert "many devices at once: careloop simulate rollout" in " ".join(told.split())
+    assert all(kind.value.replace("_", " ") in told for kind in FaultKind)
 
 
 def test_one_is_counted_in_the_singular() -> None:
