@@ -7,12 +7,21 @@ before it, for the pipe stays open behind it. No secret in it stands in a comman
 import os
 import pickle
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from io import FileIO
 from typing import Final, TypeVar
+
+from gateway.garbage import collect_seldom
 
 Word = TypeVar("Word")
 
 _SIZE_BYTES: Final = 8
+
+
+def command_of(module: str) -> tuple[str, ...]:
+    """What starts the `main` of a module in a process of its own."""
+    return sys.executable, "-P", "-m", "gateway.child_process", module
 
 
 def encode_first(word: object) -> bytes:
@@ -49,3 +58,14 @@ def take_output() -> FileIO:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return answers
+
+
+def main() -> None:
+    """Become the process that the command line names; imports are slower where the collector looks through them."""
+    collect_seldom()
+    become: Callable[[], None] = import_module(sys.argv[1]).main
+    become()
+
+
+if __name__ == "__main__":
+    main()

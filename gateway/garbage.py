@@ -1,4 +1,4 @@
-"""How seldom Python's cycle collector runs while readings come in.
+"""How seldom Python's cycle collector runs, while a process starts and while readings come in.
 
 Reference counts free nearly everything here. What is left to the collector is little, yet by default it runs after
 every 700 new containers, several times a batch, and looks through packets that all still live.
@@ -13,13 +13,18 @@ _THRESHOLDS: Final = (50_000, 5, 2)
 """Some batches' worth of containers; a full collection after half a million, so that cycles cannot pile up."""
 
 
+def collect_seldom() -> None:
+    """From now on: what a process imports and builds at its start stays, and would be looked through many times."""
+    gc.set_threshold(*_THRESHOLDS)
+
+
 @contextmanager
 def collecting_seldom() -> Generator[None]:
     """Leave out what start-up built, the registry above all, for it stays; look seldom at the rest."""
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_THRESHOLDS)
+    collect_seldom()
     try:
         yield
     finally:

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,10 +16,11 @@ from devices.errors import CareloopError
 from devices.profiles.model import Profile
 from gateway.backtest.run import Plan
 from gateway.backtest.words import Failed, Progress, Result, Task, decode
-from gateway.child_process import encode_first
+from gateway.child_process import command_of, encode_first
 from gateway.detect.settings import DetectSettings
 from gateway.store.history import Wanted
 
+PROCESS: Final = "gateway.backtest.process"
 KEPT: Final = 20
 MOST_LINE_BYTES: Final = 64 * 2**20
 
@@ -114,9 +114,7 @@ class Backtests:
 
 
 async def _run(job: Job, task: bytes) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "gateway.backtest.process", stdin=PIPE, stdout=PIPE, limit=MOST_LINE_BYTES
-    )
+    process = await asyncio.create_subprocess_exec(*command_of(PROCESS), stdin=PIPE, stdout=PIPE, limit=MOST_LINE_BYTES)
     assert process.stdin is not None
     assert process.stdout is not None
     try:

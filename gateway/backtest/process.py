@@ -1,4 +1,4 @@
-"""A backtest in a process of its own: `python -m gateway.backtest.process`, started by a gateway and by nobody else.
+"""A backtest in a process of its own: the `main` of this module, started by a gateway and by nobody else.
 
 Judging months of readings keeps a processor busy for minutes, which the process that takes readings in does not have.
 It works with the least priority, and lives no longer than the gateway: a thread waits for the end of its input.
@@ -87,7 +87,3 @@ async def _draw(url: str, report: Report, says: Sequence[str]) -> bytes:
         async with reading(url) as conn:
             await draw(conn, report, says, path)
         return await asyncio.to_thread(path.read_bytes)
-
-
-if __name__ == "__main__":
-    main()

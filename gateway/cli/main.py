@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 
 from devices.errors import CareloopError, ConfigError
+from gateway.garbage import collect_seldom
 
 
 class EntryPointGroup(click.Group):
@@ -46,6 +47,7 @@ def careloop() -> None:
 
 def main() -> None:
     """Run the command line; exit 0 when done, 1 when something is wrong, 2 for usage or configuration."""
+    collect_seldom()
     console = Console(stderr=True, highlight=False)
     try:
         careloop()

@@ -1,4 +1,4 @@
-"""The CRM process: `python -m gateway.outreach.process`, started by a gateway and by nobody else.
+"""The CRM process: the `main` of this module, started by a gateway and by nobody else.
 
 It lives no longer than the gateway: a thread reads what the gateway says, and when the pipe ends, as it does when the
 gateway is killed, so does the process, whatever it is doing. What it was sending is then unsettled, and is sent again
@@ -120,7 +120,3 @@ def _listen(said: FileIO, loop: asyncio.AbstractEventLoop, obey: Callable[[Order
         for line in lines:
             loop.call_soon_threadsafe(obey, decode_order(line))
     os._exit(1)  # the gateway is gone
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,6 @@
 """Keeps the CRM process running: starts it, tells it what it must know, and starts it again should it die."""
 
 import asyncio
-import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
@@ -12,9 +11,10 @@ import msgspec
 import structlog
 
 from devices.clock import ScaledClock
-from gateway.child_process import encode_first
+from gateway.child_process import command_of, encode_first
 from gateway.outreach.words import ClockIsSet, Pulse, SetClock, Start, Stop, Wake, decode_answer, encode
 
+PROCESS: Final = "gateway.outreach.process"
 RESTART_S: Final = 0.5
 LONGEST_RESTART_S: Final = 30.0
 STEADY_S: Final = 60.0  # who has lived this long and then dies is started again at once
@@ -101,9 +101,7 @@ class Outreach:
     async def _live(self) -> None:
         """One life of the process; it is gone when this returns or raises."""
         self._changed_s = self._real_s()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "gateway.outreach.process", stdin=PIPE, stdout=PIPE
-        )
+        process = await asyncio.create_subprocess_exec(*command_of(PROCESS), stdin=PIPE, stdout=PIPE)
         try:
             if _write(process, encode_first(self._start)):  # the clock as it stands now
                 self._process = process

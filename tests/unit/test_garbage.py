@@ -1,9 +1,27 @@
 """Cycles are collected more seldom while the gateway runs, and still are collected."""
 
 import gc
+import subprocess
+import sys
 import weakref
+from collections.abc import Iterator
+from types import ModuleType
 
+import pytest
+
+from gateway import child_process
 from gateway.garbage import collecting_seldom
+
+PYTHONS_OWN = (700, 10, 10)
+
+
+@pytest.fixture(autouse=True)
+def as_python_begins() -> Iterator[None]:
+    """Whatever commands have run in this process before."""
+    before = gc.get_threshold()
+    gc.set_threshold(*PYTHONS_OWN)
+    yield
+    gc.set_threshold(*before)
 
 
 class Node:
@@ -22,6 +40,34 @@ def test_cycles_are_still_collected() -> None:
                 return
             kept.append([])
         raise AssertionError("a cycle has outlived two million new containers")
+
+
+IMPORTS = """
+import gc
+from gateway.garbage import collect_seldom
+if {seldom}:
+    collect_seldom()
+import gateway.cli.run
+print(gc.get_stats()[0]["collections"])
+"""
+
+
+def test_a_process_that_starts_looks_seldom_through_what_it_builds() -> None:
+    def collections(*, seldom: bool) -> int:
+        script = IMPORTS.format(seldom=seldom)
+        return int(subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, check=True).stdout)
+
+    assert collections(seldom=True) * 10 < collections(seldom=False)
+
+
+def test_so_does_a_process_that_a_gateway_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int, int]] = []
+    module = ModuleType("process")
+    vars(module)["main"] = lambda: seen.append(gc.get_threshold())
+    monkeypatch.setitem(sys.modules, "process", module)
+    monkeypatch.setattr(sys, "argv", list(child_process.command_of("process"))[3:])
+    child_process.main()
+    assert seen[0] > PYTHONS_OWN
 
 
 def test_afterwards_all_is_as_it_was() -> None:
