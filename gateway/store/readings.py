@@ -1,8 +1,8 @@
 """Writes readings so that each identity is stored once, however often it is told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import LiteralString
+from typing import Final, LiteralString
 
 import msgspec
 import numpy as np
@@ -78,11 +78,15 @@ async def copy_readings(
         meanwhile()
 
 
+# One look into the key for each: a join may be planned as every identity held against every row, where the newest rows
+# came after the last ANALYZE.
 FIND_TAKEN: LiteralString = """
 SELECT wanted.position, t.extra, {columns}
 FROM unnest(%(device_ids)s::text[], %(ts)s::timestamptz[]) WITH ORDINALITY AS wanted (device_id, ts, position)
-JOIN {table} t ON t.device_id = wanted.device_id AND t.ts = wanted.ts
-WHERE t.ts BETWEEN %(first)s AND %(last)s
+CROSS JOIN LATERAL (
+    SELECT * FROM {table} r
+    WHERE r.device_id = wanted.device_id AND r.ts = wanted.ts AND r.ts BETWEEN %(first)s AND %(last)s LIMIT 1
+) AS t
 ORDER BY wanted.position
 """
 
@@ -101,7 +105,7 @@ async def find_taken(conn: Connection, readings: Readings) -> Taken:
         "last": max(ts),
     }
     async with conn.cursor(binary=True) as cursor:
-        rows = await (await cursor.execute(statement, wanted)).fetchall()
+        rows = await (await cursor.execute(statement, wanted, prepare=False)).fetchall()  # planned for the table's size
     count = len(table.columns)
     values = np.array([row[2 : 2 + count] for row in rows], np.float64).reshape(len(rows), count)
     extra = {index: floats_of(row[1]) for index, row in enumerate(rows) if row[1]}
@@ -114,6 +118,7 @@ FROM unnest(%(device_ids)s::text[], %(ts)s::timestamptz[], %(columns)s::jsonb[],
      AS told (device_id, ts, columns, extra)
 WHERE t.device_id = told.device_id AND t.ts = told.ts AND t.ts BETWEEN %(first)s AND %(last)s
 """
+FILLED_AT_ONCE: Final = 100  # so few are looked up by their key, whatever the planner believes of the newest rows
 ASSIGN_COLUMN: LiteralString = "{column} = coalesce(t.{column}, (told.columns ->> {metric})::double precision)"
 ASSIGN_EXTRA: LiteralString = "extra = coalesce(t.extra || told.extra, told.extra, t.extra)"
 
@@ -131,23 +136,24 @@ async def fill_readings(conn: Connection, table: ReadingTable, fills: Sequence[F
         table=sql.Identifier(table.name),
         assignments=sql.SQL(", ").join([*assignments, sql.SQL(ASSIGN_EXTRA)]),
     )
-    ts = [datetime_of(fill.ts_us) for fill in merged]
-    await conn.execute(
-        statement,
-        {
-            "device_ids": [fill.device_id for fill in merged],
-            "ts": ts,
-            "columns": [
-                _json({name: fill.metrics[name] for name in fill.metrics if name in column_of}) for fill in merged
-            ],
-            "extra": [
-                _json({name: fill.metrics[name] for name in fill.metrics if name not in column_of}) or None
-                for fill in merged
-            ],
-            "first": min(ts),
-            "last": max(ts),
-        },
-    )
+    for start in range(0, len(merged), FILLED_AT_ONCE):
+        values = _filling(merged[start : start + FILLED_AT_ONCE], column_of)
+        await conn.execute(statement, values, prepare=False)
+
+
+def _filling(fills: Sequence[Fill], column_of: Mapping[str, str]) -> dict[str, object]:
+    ts = [datetime_of(fill.ts_us) for fill in fills]
+    return {
+        "device_ids": [fill.device_id for fill in fills],
+        "ts": ts,
+        "columns": [_json({name: fill.metrics[name] for name in fill.metrics if name in column_of}) for fill in fills],
+        "extra": [
+            _json({name: fill.metrics[name] for name in fill.metrics if name not in column_of}) or None
+            for fill in fills
+        ],
+        "first": min(ts),
+        "last": max(ts),
+    }
 
 
 def _json(metrics: Extra) -> str | None:
