@@ -30,6 +30,7 @@ from simulators.fleet.publish import wait_until_let_in
 from simulators.fleet.registry import write_registry
 from simulators.fleet.world import Settings, make_world
 from simulators.machines.run import machines
+from simulators.records.run import records
 from simulators.replay import Playback, UnreadableSeries, read_series, write_playback_registry
 from simulators.rollout.cli import rollout
 from simulators.usage.run import usage
@@ -49,6 +50,7 @@ def simulate() -> None:
 simulate.add_command(budget)
 simulate.add_command(usage)
 simulate.add_command(machines)
+simulate.add_command(records)
 simulate.add_command(rollout)
 
 
