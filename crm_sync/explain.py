@@ -52,10 +52,15 @@ def explain_case(view: CaseView) -> Story:
     return Story(answer, _in_order(lines))
 
 
+NOTHING_PLANNED: Final = (
+    " Nothing was to be sent to them: what was found is for a team to act on, as the playbooks have it."
+)
+
+
 def explain_owner(
     owner_ref: str, decisions: Sequence[DecisionView], steps: Sequence[StepView], standing: Standing | None = None
 ) -> Story:
-    """What was decided about one person: above all why they were not contacted; `decisions` in any order."""
+    """What was decided about one person: above all why they were not contacted; `decisions` the newest first."""
     arrived = {each.reference for each in (standing or Standing()).contacts if each.source == OWN}
     adrift = sum(step.state == "sent" and step.step_id not in arrived for step in steps)
     refused = [each for each in decisions if each.outcome == Outcome.REFUSE]
@@ -67,16 +72,22 @@ def explain_owner(
         f"{owner_ref} was {contacted}."
         + _adrift(adrift)
         + (f" What was left undone: {why}." if why else "")
+        + (NOTHING_PLANNED if not (arrived or steps or refused) and _went_through(decisions) else "")
         + _stands(standing or Standing())
     )
     if not decisions and not steps:
         answer = f"Nothing was ever decided about {owner_ref}: no alarm of their products reached the gates."
     lines = [
-        *(_of_decision(each) for each in decisions),
+        *(_of_decision(each) for each in reversed(decisions)),
         *(_of_step(step) for step in steps),
         *(_of_contact(contact) for contact in (standing or Standing()).contacts if contact.source != OWN),
     ]
     return Story(answer, _in_order(lines))
+
+
+def _went_through(decisions: Sequence[DecisionView]) -> bool:
+    """Whether a case was let through, and nothing waits for anybody."""
+    return bool(decisions) and all(each.outcome == Outcome.ALLOW for each in decisions)
 
 
 def _adrift(count: int) -> str:

@@ -19,6 +19,10 @@ def refusal(reason: Reason, **inputs: object) -> DecisionView:
     )
 
 
+def allowed(gate: str) -> DecisionView:
+    return DecisionView(None, "alm_1", "a-1", "d-1", "own-1", "case", "crm", gate, "allow", None, {}, None, AT)
+
+
 def test_every_reason_has_words() -> None:
     assert set(WORDS) == set(Reason)
 
@@ -37,6 +41,18 @@ def test_what_was_looked_at_is_said() -> None:
         "own-1 was never contacted. What was left undone: when it was heard of it was over, or the newest reading "
         "25.0 h old (at most 24.0 h)."
     )
+
+
+def test_what_was_decided_at_once_is_told_in_the_order_in_which_it_was_decided() -> None:
+    """It began with the last gate, the yes of a person, and ended with the first."""
+    newest_first = [allowed("grant"), allowed("freshness"), allowed("kill_switch")]
+    told = [line.says for line in explain_owner("own-1", newest_first, []).lines]
+    assert [text.partition(":")[0] for text in told] == ["kill switch", "freshness", "grant"]
+
+
+def test_whose_case_was_a_teams_to_act_on_is_not_left_without_a_reason() -> None:
+    answer = explain_owner("own-1", [allowed("grant")], []).answer
+    assert answer.startswith("own-1 was never contacted. Nothing was to be sent to them: what was found is for a team")
 
 
 def test_a_person_about_whom_nothing_was_decided_is_told_so() -> None:
