@@ -22,8 +22,9 @@ _ASKED: Final = 8  # times, of a pooler, who answers
 
 SPEAK_ALIKE: LiteralString = """
 SET client_encoding = 'UTF8'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
-SET extra_float_digits = 1; SET default_transaction_isolation = 'read committed'
+SET extra_float_digits = 1; SET default_transaction_isolation = 'read committed'; SET jit = off
 """
+"""None of our statements runs so long that compiling it first would pay; many are guessed to."""
 
 
 async def open_session(

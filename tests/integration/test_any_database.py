@@ -25,6 +25,7 @@ WAYS: Sequence[bytes] = (
     b"extra_float_digits = -10",
     b"default_transaction_isolation = 'serializable'",
     b"client_encoding = 'LATIN1'",
+    b"jit = on",
 )
 WHEN = datetime(2026, 3, 4, 5, 6, 7, 890_123, tzinfo=UTC)
 ASKED = "SELECT '2026-03-04 05:06:07.890123Z'::timestamptz, 1772600767.890123::float8, 'Kołobrzeg'::text"
@@ -40,16 +41,17 @@ async def given_its_ways(url: str) -> None:
 
 
 async def answers(conn: AsyncConnection[tuple[object, ...]]) -> tuple[object, ...] | None:
-    """Instant, number and text as they come out, and how strict a transaction is."""
+    """Instant, number and text as they come out, how strict a transaction is, and whether statements are compiled."""
     found = await (await conn.execute(ASKED)).fetchone()
     level = await (await conn.execute("SHOW transaction_isolation")).fetchone()
-    return found and level and (*found, *level)
+    jit = await (await conn.execute("SHOW jit")).fetchone()
+    return found and level and jit and (*found, *level, *jit)
 
 
 async def test_a_database_with_a_date_style_of_its_own_answers_like_any_other(plain_database_url: str) -> None:
     """Every page and most commands failed there, and numbers came with five digits."""
     await given_its_ways(plain_database_url)
-    expected = (WHEN, 1772600767.890123, "Kołobrzeg", "read committed")
+    expected = (WHEN, 1772600767.890123, "Kołobrzeg", "read committed", "off")
     for autocommit in (True, False):
         async with await open_session(plain_database_url, autocommit=autocommit) as conn:
             await conn.rollback()  # what is taken back does not take back how it speaks
