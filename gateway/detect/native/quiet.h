@@ -12,18 +12,13 @@
 #include "usage_drop.h"
 #include "usage_surge.h"
 
-/* A lane, with where its watches begin and end: nowhere for one that is not there; `bit` is its own in a set of lanes. */
-typedef struct { lane_t *lane; const watch_t *first, *end; uint64_t bit; } span_t;
+/* A lane, with where its watches begin, those over the device (last), and where all end: nowhere for one that is not
+ * there; `bit` is its own in a set of lanes.
+ */
+typedef struct { lane_t *lane; const watch_t *first, *whole, *end; uint64_t bit; } span_t;
 
 /* The lanes of the detectors that can take readings so, and the set of the others. */
 typedef struct { span_t silence, record, decline, stuck, usage_drop, usage_surge; uint64_t others; } quiet_t;
-
-/* Whether there is nothing to do for a watch that has no slot: it is not judged, or nothing is there to be judged. */
-INLINE bool is_idle(const lane_t *lane, const watch_t *watch, const reading_t *reading, int64_t slot, int64_t fewest) {
-    if (slot < -1) return true;
-    if (watch->metric >= 0) return !is_there(reading->values[watch->metric]);
-    return !has_parts(lane, reading->slots, fewest) || !concerns(lane, reading->values, watch - lane->bound);
-}
 
 /* More is to be done in a lane, from this watch on. */
 INLINE uint64_t leave_at(const span_t *span, const watch_t *watch) {
@@ -31,24 +26,40 @@ INLINE uint64_t leave_at(const span_t *span, const watch_t *watch) {
     return span->bit;
 }
 
+/* Take a value into a slot; false if there is more to be done, or it is late. */
+INLINE bool take(const span_t *span, const watch_t *watch, int64_t slot, const reading_t *reading, double value, bool whole, brief_t *brief) {
+    double *newest_s = (double *)(watch->hot + slot * watch->width);
+    if (reading->ts_s < *newest_s || !brief(span->lane, watch, newest_s, slot, reading, value, whole)) return false;
+    *newest_s = reading->ts_s;
+    return true;
+}
+
 /* Take a reading through a lane as far as it can be taken so; gives the lane's bit if that is not all there is to do. */
-INLINE uint64_t take_all(const span_t *span, const reading_t *reading, int64_t fewest, brief_t *brief) {
-    lane_t *lane = span->lane;
-    const watch_t *watch = span->first, *end = span->end;
-    for (; watch < end; watch++) {
-        int64_t slot = reading->slots[watch->column], offset = slot * watch->width;
-        if (slot < 0) {
-            if (is_idle(lane, watch, reading, slot, fewest)) continue;
-            return leave_at(span, watch);
-        }
-        bool whole = fewest && watch->metric < 0;
-        double value = whole ? NAN : reading->values[watch->metric];
-        if (whole ? !concerns(lane, reading->values, watch - span->first) : !is_there(value)) continue;
-        double *newest_s = (double *)(watch->hot + offset);
-        if (reading->ts_s < *newest_s || !brief(lane, watch, newest_s, offset, reading, value)) return leave_at(span, watch);
-        *newest_s = reading->ts_s;
+INLINE uint64_t take_all(const span_t *span, const reading_t *reading, brief_t *brief) {
+    for (const watch_t *watch = span->first; watch < span->whole; watch++) {
+        int64_t slot = reading->slots[watch->column];
+        double value = reading->values[watch->metric];
+        if (slot < -1 || !is_there(value)) continue;
+        if (slot < 0 || !take(span, watch, slot, reading, value, false, brief)) return leave_at(span, watch);
     }
     return 0;
+}
+
+/* The same through the lane's watches over the device, once it has so many series, if it is done with all others. */
+INLINE uint64_t take_whole(const span_t *span, const reading_t *reading, int64_t fewest, brief_t *brief) {
+    lane_t *lane = span->lane;
+    for (const watch_t *watch = span->whole; watch < span->end; watch++) {
+        int64_t slot = reading->slots[watch->column];
+        if (slot < -1 || (slot < 0 && !has_parts(lane, reading->slots, fewest))) continue;
+        if (!concerns(lane, reading->values, watch - span->first)) continue;
+        if (slot < 0 || !take(span, watch, slot, reading, NAN, true, brief)) return leave_at(span, watch);
+    }
+    return 0;
+}
+
+INLINE uint64_t take_both(const span_t *span, const reading_t *reading, int64_t fewest, brief_t *brief) {
+    uint64_t rest = take_all(span, reading, brief);
+    return rest ? rest : take_whole(span, reading, fewest, brief);
 }
 
 INLINE uint64_t hear_all(const span_t *span, const reading_t *reading) {
@@ -61,11 +72,11 @@ INLINE uint64_t hear_all(const span_t *span, const reading_t *reading) {
 INLINE uint64_t take_quietly(const quiet_t *lanes, const reading_t *reading) {
     uint64_t rest = lanes->others;
     rest |= hear_all(&lanes->silence, reading);
-    rest |= take_all(&lanes->record, reading, 0, take_record);
-    rest |= take_all(&lanes->decline, reading, FEWEST_LEVELS, take_decline);
-    rest |= take_all(&lanes->stuck, reading, FEWEST_SERIES, take_stuck);
-    rest |= take_all(&lanes->usage_drop, reading, 0, take_usage_drop);
-    rest |= take_all(&lanes->usage_surge, reading, 0, take_usage_surge);
+    rest |= take_all(&lanes->record, reading, take_record);
+    rest |= take_both(&lanes->decline, reading, FEWEST_LEVELS, take_decline);
+    rest |= take_both(&lanes->stuck, reading, FEWEST_SERIES, take_stuck);
+    rest |= take_all(&lanes->usage_drop, reading, take_usage_drop);
+    rest |= take_all(&lanes->usage_surge, reading, take_usage_surge);
     return rest;
 }
 
@@ -78,9 +89,19 @@ INLINE void fetch_all(const span_t *span, const reading_t *reading, fetch_t *fet
     }
 }
 
-/* Ask for further memory of a reading to come, the hot groups of which are at hand. */
+/* Whether a device has been heard since a time, as far as anything listens for it. */
+INLINE bool is_heard_since(const span_t *silence, const reading_t *reading, double since_s) {
+    if (silence->first == silence->end) return false;
+    int64_t slot = reading->slots[silence->first->column];
+    return slot >= 0 && ((const silence_t *)(silence->first->hot + slot * silence->first->width))->newest_s >= since_s;
+}
+
+/* Ask for further memory of a reading to come, the hot groups of which are at hand: what is wanted at the end of an hour
+ * only of a device of which nothing has come in this one.
+ */
 INLINE void fetch_quietly(const quiet_t *lanes, const reading_t *reading) {
     fetch_all(&lanes->record, reading, fetch_record);
+    if (is_heard_since(&lanes->silence, reading, reading->hour * HOUR_S)) return;
     fetch_all(&lanes->decline, reading, fetch_decline);
     fetch_all(&lanes->usage_drop, reading, fetch_usage_drop);
     fetch_all(&lanes->usage_surge, reading, fetch_usage_surge);

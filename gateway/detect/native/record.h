@@ -49,7 +49,7 @@ INLINE void learn(record_t *state, float *cell, const features_t *seen, double v
     state->before[0] = seen->distance;
     *cell = (float)(is_nan(seen->hourly) ? value : seen->hourly + pace * 0.03 * (value - seen->hourly));
     /* An amount of nothing says nothing of how large amounts are. */
-    rate = amount && value == 0.0 ? 0.0f : 0.5f * (0.0004f + 1.0f / (state->count + 10.0f));
+    rate = 0.5f * (0.0004f + 1.0f / (state->count + 10.0f)) * (float)!(amount & (value == 0.0)); /* nobody can tell beforehand */
     for (int k = 0; k < FEATURES; k++) widen(state, k, seen->of[k], floor, (float)pace, rate);
     state->count = leastf(1e6f, state->count + 1.0f);
 }
@@ -60,19 +60,29 @@ INLINE double root_of(double value) {
 }
 
 /* A value within both ranges, or of a series that is young, whose kind is known. */
-INLINE bool take_record(lane_t *lane, const watch_t *watch, void *hot, int64_t offset, const reading_t *reading, double value) {
+INLINE bool take_record(lane_t *lane, const watch_t *watch, void *hot, int64_t slot, const reading_t *reading, double value, bool whole) {
+    (void)whole;
     record_t *state = hot;
     bool amount = state->kind == DELTA;
-    if (!(amount || state->kind == LEVEL) || !is_nan(watch->parameters[RECORD_TOLD_KIND]) || lane->scores) return false;
+    if (!(amount | (state->kind == LEVEL)) || !is_nan(watch->parameters[RECORD_TOLD_KIND]) || lane->scores) return false;
     if (state->phase != IDLE || state->count == 0.0f) return false;
     double used = amount ? root_of(value) : value;
-    int64_t slot = reading->slots[watch->column];
-    float *cell = (float *)row_of(lane, RECORD_HOURLY, slot) + reading->hour_of_day;
+    int64_t hour_at = slot * lane->groups[RECORD_HOURLY].width + reading->hour_of_day * (int64_t)sizeof(float);
+    float *cell = (float *)(lane->groups[RECORD_HOURLY].slots + hour_at);
     features_t seen = features_of(state, state->slow, (double)*cell, used);
     if (state->count >= WARM_UP && (leaves(state, 0, seen.of[0]) || leaves(state, 1, seen.of[1]))) return false;
-    keep_hot(lane, state, offset, sizeof *state);
-    remember(lane, slot, reading->ts_s, value, &state->recent);
-    keep_cell(lane, RECORD_HOURLY, slot, reading->hour_of_day);
+    int64_t recent_at = place_to_remember(lane, slot, state->recent);
+    uint8_t *place = lane->groups[RECENT].slots + recent_at;
+    journal_t *journal = lane->journal;
+    if (journal) {
+        uint8_t *end = journal->bytes + journal->used;
+        end = write_down(end, HOT, state, slot * watch->width, sizeof *state);
+        end = write_down(end, RECENT, place, recent_at, sizeof(uint64_t));
+        end = write_down(end, RECORD_HOURLY, cell, hour_at, sizeof *cell);
+        journal->used = end - journal->bytes;
+    }
+    remember_at(place, reading->ts_s, value);
+    state->recent = next_place(state->recent, lane->evidence_points);
     state->unrest = state->unrest * 0.999f;
     state->bar = state->bar * 0.985f;
     learn(state, cell, &seen, used, 1.0, amount, NULL);

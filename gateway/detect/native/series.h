@@ -132,15 +132,20 @@ INLINE int64_t offset_of(lane_t *lane, int group, int64_t slot) {
     return *row * its->width;
 }
 
+/* Write at the journal's end what a slot held; gives where the journal ends then. */
+INLINE uint8_t *write_down(uint8_t *end, int group, const void *at, int64_t offset, int32_t length) {
+    origin_t origin = (uint64_t)offset << 16 | (uint64_t)length << 8 | (uint64_t)group;
+    memcpy(end, at, (size_t)length);
+    memcpy(end + length, &origin, sizeof origin);
+    return end + length + sizeof origin;
+}
+
 INLINE void keep(lane_t *lane, int group, const void *at, int64_t offset, int32_t length) {
     journal_t *journal = lane->journal;
     if (!journal) return;
-    origin_t origin = (uint64_t)offset << 16 | (uint64_t)length << 8 | (uint64_t)group;
     int64_t used = journal->used;
-    uint8_t *end = journal->bytes + used;
-    journal->used = used + length + (int64_t)sizeof origin;
-    memcpy(end, at, (size_t)length);
-    memcpy(end + length, &origin, sizeof origin);
+    journal->used = used + length + (int64_t)sizeof(origin_t);
+    write_down(journal->bytes + used, group, at, offset, length);
 }
 
 INLINE void keep_part(lane_t *lane, int group, int64_t offset, int32_t length) {
@@ -188,15 +193,26 @@ INLINE int64_t place_of(float recent, int64_t points) {
     return place >= 0 && place < points ? place : 0;
 }
 
-INLINE void remember(lane_t *lane, int64_t slot, double ts_s, double value, float *recent) {
-    int64_t points = lane->evidence_points;
-    int64_t offset = slot * lane->groups[RECENT].width + place_of(*recent, points) * (int64_t)sizeof(uint64_t);
-    keep_part(lane, RECENT, offset, (int32_t)sizeof(uint64_t));
+INLINE int64_t place_to_remember(const lane_t *lane, int64_t slot, float recent) {
+    return slot * lane->groups[RECENT].width + place_of(recent, lane->evidence_points) * (int64_t)sizeof(uint64_t);
+}
+
+INLINE void remember_at(uint8_t *place, double ts_s, double value) {
     ts_s = ts_s < 0.0 ? 0.0 : ts_s > LAST_SECOND ? LAST_SECOND : ts_s;
-    union { uint32_t parts[2]; float values[2]; } pair = {.parts = {(uint32_t)ts_s, 0}};
+    union { uint32_t parts[2]; float values[2]; } pair = {.parts = {(uint32_t)(int64_t)ts_s, 0}};
     pair.values[1] = (float)value;
-    memcpy(lane->groups[RECENT].slots + offset, &pair, sizeof pair);
-    *recent = *recent + 1.0f < (float)(2 * points) ? *recent + 1.0f : (float)points;
+    memcpy(place, &pair, sizeof pair);
+}
+
+INLINE float next_place(float recent, int64_t points) {
+    return recent + 1.0f < (float)(2 * points) ? recent + 1.0f : (float)points;
+}
+
+INLINE void remember(lane_t *lane, int64_t slot, double ts_s, double value, float *recent) {
+    int64_t offset = place_to_remember(lane, slot, *recent);
+    keep_part(lane, RECENT, offset, (int32_t)sizeof(uint64_t));
+    remember_at(lane->groups[RECENT].slots + offset, ts_s, value);
+    *recent = next_place(*recent, lane->evidence_points);
 }
 
 /* gateway/detect/episodes.py: step() for one sample that is not late. */
@@ -263,7 +279,7 @@ JUDGES(usage_drop);
 JUDGES(usage_surge);
 
 typedef finding_t judge_t(lane_t *lane, const sample_t *sample);
-typedef bool brief_t(lane_t *lane, const watch_t *watch, void *state, int64_t offset, const reading_t *reading, double value);
+typedef bool brief_t(lane_t *lane, const watch_t *watch, void *state, int64_t slot, const reading_t *reading, double value, bool whole);
 
 /* The first fields of the group `hot` of a detector that looks `phase_at` bytes into it for its phase. */
 typedef struct {
@@ -320,7 +336,7 @@ INLINE int32_t judge_all(lane_t *lane, const reading_t *reading, int64_t first, 
         if (whole && !(*newest_s > -INFINITY) && !has_parts(lane, reading->slots, detector->fewest_parts)) continue;
         float *phase = (float *)(hot + detector->phase_at);
         bool late = reading->ts_s < *newest_s;
-        if (detector->brief && j > first && !late && detector->brief(lane, watch, hot, slot * watch->width, reading, value)) {
+        if (detector->brief && j > first && !late && detector->brief(lane, watch, hot, slot, reading, value, whole)) {
             *newest_s = reading->ts_s;
             continue;
         }

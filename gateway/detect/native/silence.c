@@ -55,8 +55,9 @@ EXPORT int32_t judge_silence(lane_t *lane, const reading_t *reading, int64_t fir
         episode_t *episode = silent ? KEEP_ROW(episode_t, lane, EPISODE, slot) : NULL;
         /* What returns with old data returns no sooner than its silence was told. */
         if (silent) back_s = most(back_s, episode->told_s);
-        bool moved = move_on(state, reading->alive_s); /* further away: it is queued already */
-        if (!moved) hear(state, watch->parameters, reading->alive_s);
+        bool moved = moves_on(state, reading->alive_s); /* further away: it is queued already */
+        if (moved) move_on(state, reading->alive_s);
+        else hear(state, watch->parameters, reading->alive_s);
         state->newest_s = most(state->newest_s, back_s);
         if (!moved) queue(lane, slot, state);
         if (!silent) continue;

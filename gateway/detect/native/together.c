@@ -118,7 +118,8 @@ static quiet_t find_lanes(const together_t *call) {
     quiet_t lanes = {0};
     for (int64_t k = 0; k < call->lanes; k++) {
         lane_t *lane = call->lane[k];
-        span_t span = {lane, lane->bound, lane->bound + lane->watches, UINT64_C(1) << k};
+        span_t span = {lane, lane->bound, lane->bound, lane->bound + lane->watches, UINT64_C(1) << k};
+        while (span.whole < span.end && span.whole->metric >= 0) span.whole++;
         if (lane->judge == judge_silence) lanes.silence = span;
         else if (lane->judge == judge_record) lanes.record = span;
         else if (lane->judge == judge_decline) lanes.decline = span;
@@ -140,17 +141,17 @@ INLINE int32_t leave(together_t *call, int64_t sample, int64_t at, uint64_t rest
 
 /* Judge reading after reading, each in every lane; 0 at the end, or why the lane `at` has stopped before. */
 EXPORT FOR_EACH_PROCESSOR int32_t judge_together(together_t *call) {
-    int64_t at = call->at, checked = call->sample;
+    int64_t checked = call->sample;
     uint64_t rest = call->rest;
     hour_clock_t clock = {.from_s = 1.0}, clock_ahead = clock;
     for (int64_t k = 0; k < call->lanes; k++) bind_watches(call->lane[k]);
     if (call->sample < call->samples) find_lines(call);
     const quiet_t lanes = find_lanes(call);
-    for (int64_t i = call->sample; i < call->samples; i++, at = 0, rest = 0) {
+    for (int64_t i = call->sample; i < call->samples; i++) {
         if (i == checked) {
             int64_t readings = room(call, &call->short_of);
             checked = readings < call->samples ? i + readings : call->samples;
-            if (call->short_of >= 0) return leave(call, i, at, rest, OUT_OF_ROOM);
+            if (call->short_of >= 0) return leave(call, i, call->at, rest, OUT_OF_ROOM);
         }
         if (!rest) fetch(call, &lanes, &clock_ahead, i);
         reading_t reading = {
@@ -163,9 +164,9 @@ EXPORT FOR_EACH_PROCESSOR int32_t judge_together(together_t *call) {
         };
         tell_hour(&clock, reading.ts_s, &reading);
         if (!rest) rest = take_quietly(&lanes, &reading);
-        for (; at < call->lanes; at++) {
+        for (; rest; rest &= rest - 1) { /* lane by lane, in their order */
+            int64_t at = __builtin_ctzll(rest);
             lane_t *lane = call->lane[at];
-            if (!(rest >> at & 1)) continue;
             int32_t why = lane->judge(lane, &reading, lane->which);
             if (why) return leave(call, i, at, rest, why);
             lane->which = 0;
