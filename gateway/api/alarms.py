@@ -5,7 +5,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import HTTPException, Query, Request, Response
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,7 @@ from devices.profiles.model import Severity
 from gateway.api.fields import Behalf, Instant, Name, Why
 from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor
 from gateway.api.queries import Connection, Row, acknowledge_alarm, list_alarms
+from gateway.api.router import Router
 from gateway.api.writes import TAGGED, Act, Done, Write, Writing, tag_of
 from gateway.people.door import Agent, Viewer, people_of
 from gateway.people.model import Actor
@@ -83,9 +84,9 @@ _NOTHING_ASKED: Final[Mapping[str, object]] = {
 }
 
 
-def alarms_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIRouter:
+def alarms_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> Router:
     """``/alarms``, and what a person does to one of them."""
-    router = APIRouter(tags=["alarms"])
+    router = Router(tags=["alarms"])
 
     async def fetch(who: Actor, asked: Mapping[str, object]) -> list[Row]:
         async with pool.connection() as conn:
@@ -152,7 +153,7 @@ class Snoozed(BaseModel):
     until: datetime
 
 
-def _add_acts(router: APIRouter, clock: Clock) -> None:
+def _add_acts(router: Router, clock: Clock) -> None:
     @router.post("/alarms/{alarm_id}/acknowledge", response_model=Alarm)
     async def acknowledge(alarm_id: Name, asked: Acknowledging, who: Agent, write: Writing) -> Response:
         """Say that somebody has seen it; its case, if there is one, goes its way."""

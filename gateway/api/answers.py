@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 import psycopg
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -18,6 +18,7 @@ from crm_sync.settings import CrmSettings
 from crm_sync.wording.catalogue import load_wordings
 from devices.clock import Clock
 from gateway.api.answer_pages import HEADERS, Words, answered_page, question_page, sorry_page, words_for
+from gateway.api.router import Router
 from gateway.people.audit import record_owner
 
 MAX_FORM_BYTES: Final = 1024
@@ -25,9 +26,9 @@ MAX_FORM_BYTES: Final = 1024
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 
-def answers_router(pool: Pool, tenant_id: str, crm: CrmSettings, clock: Clock) -> APIRouter:
+def answers_router(pool: Pool, tenant_id: str, crm: CrmSettings, clock: Clock) -> Router:
     """``GET`` and ``POST /answers/{token}``. Raises ConfigError where the secret cannot be read."""
-    router = APIRouter(tags=["answers"])
+    router = Router(tags=["answers"])
     keys = link_keys(crm.voice)
     policy = AnswerPolicy(crm.voice, load_wordings(crm.language, crm.wording_folder).of())
 

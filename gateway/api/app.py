@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import Depends, FastAPI
 from psycopg_pool import AsyncConnectionPool
 
 from crm_sync.settings import CrmSettings
@@ -40,6 +40,7 @@ from gateway.api.problems import install_problems
 from gateway.api.quarantine import quarantine_router
 from gateway.api.queries import Connection
 from gateway.api.rollups import rollups_router
+from gateway.api.router import Router
 from gateway.api.session import session_router
 from gateway.api.silences import silences_router
 from gateway.api.watches import watches_router
@@ -80,43 +81,48 @@ def build_api(parts: ApiParts) -> FastAPI:
     app = FastAPI(title="careloop", version="1", docs_url=None, redoc_url=None, generate_unique_id_function=name_of)
     app.router.redirect_slashes = False  # one slash too many is another address, with a console and without one
     install_problems(app)
-    app.include_router(health_router(parts.probe))
+    health_router(parts.probe).install(app)
     install_people(app, parts.people, parts.settings.public_url)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders, is_https=parts.settings.public_url.startswith("https://"))
-    app.include_router(metrics_router(parts.scrape, parts.settings))
+    metrics_router(parts.scrape, parts.settings).install(app)
     # A router's function is as long as its calls: each of them stands in it, where it sees what all of them are given.
     exactly = Depends(only_known_parameters)
-    app.include_router(session_router(), prefix="/v1", dependencies=[exactly])
-    app.include_router(oidc_router(open_oidc(parts.people.settings.oidc, parts.people)), prefix="/v1")
-    guarded = APIRouter(prefix="/v1", dependencies=[Depends(may_call), exactly])
-    guarded.include_router(counts_router(parts.pool, parts.pipeline, parts.clock, parts.database))
-    guarded.include_router(devices_router(parts.pool, parts.pipeline.taps, parts.is_connected, parts.pipeline.prior_of))
-    guarded.include_router(commands_router(parts.pool, parts.commands, parts.clock))
-    guarded.include_router(credentials_router(parts.pool, parts.clock))
-    guarded.include_router(captures_router(parts.pool, parts.captures))
-    guarded.include_router(rollups_router(parts.pool))
-    guarded.include_router(alarms_router(parts.pool, parts.clock))
-    guarded.include_router(
-        cases_router(parts.pool, parts.clock, load_wordings(parts.crm.language, parts.crm.wording_folder).of())
-    )
-    guarded.include_router(watches_router(parts.pool, parts.trust, parts.clock))
-    guarded.include_router(playbooks_router(parts.pool, parts.commands.profiles))
-    guarded.include_router(incidents_router(parts.pool))
-    guarded.include_router(journey_router(parts.pool, parts.clock))
-    guarded.include_router(quarantine_router(parts.pool))
-    guarded.include_router(deliveries_router(parts.pool))
-    guarded.include_router(export_router(parts.pool))
-    guarded.include_router(changes_router(Feed(parts.pool)))
-    guarded.include_router(silences_router(parts.pool, parts.clock))
-    guarded.include_router(owners_router(parts.pool))
-    guarded.include_router(outreach_router(parts.pool, parts.crm, parts.clock))
-    guarded.include_router(grants_router(parts.pool, parts.crm, parts.clock, parts.controller))
-    guarded.include_router(people_router(parts.pool))
-    guarded.include_router(clock_router(parts.clock, parts.on_clock_set))
-    app.include_router(guarded)
-    app.include_router(callbacks_router(parts.pool, parts.tenant_id, parts.crm, parts.clock), prefix="/v1")
-    pages_of_owners = answers_router(parts.pool, parts.tenant_id, parts.crm, parts.clock)
-    app.include_router(pages_of_owners, prefix="/v1", include_in_schema=False)
+    session_router().install(app, "/v1", [exactly])
+    oidc_router(open_oidc(parts.people.settings.oidc, parts.people)).install(app, "/v1")
+    for router in _guarded(parts):
+        router.install(app, "/v1", [Depends(may_call), exactly])
+    callbacks_router(parts.pool, parts.tenant_id, parts.crm, parts.clock).install(app, "/v1")
+    answers_router(parts.pool, parts.tenant_id, parts.crm, parts.clock).install(app, "/v1", include_in_schema=False)
     describe(app)
     return app
+
+
+def _guarded(parts: ApiParts) -> list[Router]:
+    """What only those may call who are known, each as far as their role goes."""
+    pool, clock = parts.pool, parts.clock
+    wording = load_wordings(parts.crm.language, parts.crm.wording_folder).of()
+    return [
+        counts_router(pool, parts.pipeline, clock, parts.database),
+        devices_router(pool, parts.pipeline.taps, parts.is_connected, parts.pipeline.prior_of),
+        commands_router(pool, parts.commands, clock),
+        credentials_router(pool, clock),
+        captures_router(pool, parts.captures),
+        rollups_router(pool),
+        alarms_router(pool, clock),
+        cases_router(pool, clock, wording),
+        watches_router(pool, parts.trust, clock),
+        playbooks_router(pool, parts.commands.profiles),
+        incidents_router(pool),
+        journey_router(pool, clock),
+        quarantine_router(pool),
+        deliveries_router(pool),
+        export_router(pool),
+        changes_router(Feed(pool)),
+        silences_router(pool, clock),
+        owners_router(pool),
+        outreach_router(pool, parts.crm, clock),
+        grants_router(pool, parts.crm, clock, parts.controller),
+        people_router(pool),
+        clock_router(clock, parts.on_clock_set),
+    ]

@@ -3,7 +3,7 @@
 from functools import partial
 from http import HTTPStatus
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -16,6 +16,7 @@ from crm_sync.cases.callback import apply_callback
 from crm_sync.settings import CrmSettings
 from crm_sync.wording.catalogue import load_wordings
 from devices.clock import Clock
+from gateway.api.router import Router
 
 
 def callbacks_router(
@@ -23,9 +24,9 @@ def callbacks_router(
     tenant_id: str,
     crm: CrmSettings,
     clock: Clock,
-) -> APIRouter:
+) -> Router:
     """``POST /callbacks/{endpoint}``. Raises ConfigError where an endpoint's hooks cannot be believed."""
-    router = APIRouter(tags=["callbacks"])
+    router = Router(tags=["callbacks"])
     endpoints = {endpoint.name: endpoint for endpoint in crm.endpoints}
     apply = partial(apply_callback, wording=load_wordings(crm.language, crm.wording_folder).of())
     factories = load_adapters()

@@ -9,7 +9,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +17,7 @@ from devices.clock import to_datetime
 from gateway.api.fields import Name
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
 from gateway.api.queries import Connection, list_devices
+from gateway.api.router import Router
 from gateway.api.writes import Act, Done, Writing
 from gateway.captures.captures import Capture, Captures
 from gateway.captures.queries import RawMessage, drop_messages, list_messages
@@ -56,9 +57,9 @@ class CapturedMessage(BaseModel):
     reason: str | None
 
 
-def captures_router(pool: AsyncConnectionPool[Connection], captures: Captures) -> APIRouter:  # noqa: C901 - its calls
+def captures_router(pool: AsyncConnectionPool[Connection], captures: Captures) -> Router:  # noqa: C901 - its calls
     """``/devices/{device_id}/capture`` and ``/devices/{device_id}/captured``."""
-    router = APIRouter(tags=["devices"])
+    router = Router(tags=["devices"])
     to_the_end = ToTheEnd()
 
     @router.get("/devices/{device_id}/capture")

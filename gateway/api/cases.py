@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
 import msgspec
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,6 +27,7 @@ from devices.profiles.model import Severity
 from gateway.api.fields import Behalf, Name, Reason, Text, Why
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
 from gateway.api.queries import Connection
+from gateway.api.router import Router
 from gateway.api.writes import TAGGED, Act, Done, Write, Writing, tag_of
 from gateway.people.door import Agent, Viewer, people_of
 from gateway.people.model import Actor
@@ -84,9 +85,9 @@ class Case(BaseModel):
     words: tuple[WordView, ...]
 
 
-def cases_router(pool: AsyncConnectionPool[Connection], clock: Clock, wording: Wording) -> APIRouter:
+def cases_router(pool: AsyncConnectionPool[Connection], clock: Clock, wording: Wording) -> Router:
     """``/cases``, and what a person does to one of them."""
-    router = APIRouter(tags=["cases"])
+    router = Router(tags=["cases"])
 
     @router.get("/cases", response_model=Page[Case])
     async def cases(  # noqa: PLR0917 - each is a query parameter
@@ -211,7 +212,7 @@ async def _do(write: Write, who: Actor, hand: Hand, what: str, work: Work, **inp
     return await write.run(Act(f"case.{what}", hand.case_id, inputs), do)
 
 
-def _add_decisions(router: APIRouter, clock: Clock, wording: Wording) -> None:
+def _add_decisions(router: Router, clock: Clock, wording: Wording) -> None:
     @router.post("/cases/{case_id}/approve", response_model=Case)
     async def approve(case_id: Name, asked: Decision, who: Agent, write: Writing) -> Response:
         """Say yes to a proposed case; it opens soon."""
@@ -241,7 +242,7 @@ def _add_decisions(router: APIRouter, clock: Clock, wording: Wording) -> None:
         )
 
 
-def _add_work(router: APIRouter, clock: Clock, wording: Wording) -> None:
+def _add_work(router: Router, clock: Clock, wording: Wording) -> None:
     @router.post("/cases/{case_id}/assign", response_model=Case)
     async def assign(case_id: Name, asked: Assignment, who: Agent, write: Writing) -> Response:
         """Say who looks after a case; CRMs hear of another team."""

@@ -14,12 +14,13 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final, LiteralString
 
 import msgspec
-from fastapi import APIRouter, Header, HTTPException, Query, Request
+from fastapi import Header, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from gateway.api.queries import Connection
+from gateway.api.router import Router
 from gateway.people.door import Viewer, still
 from gateway.people.model import Actor
 
@@ -173,9 +174,9 @@ _STREAM: Final = {
 }
 
 
-def changes_router(feed: Feed) -> APIRouter:
+def changes_router(feed: Feed) -> Router:
     """``GET /events``."""
-    router = APIRouter(tags=["events"])
+    router = Router(tags=["events"])
 
     @router.get(
         "/events",

@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import HTTPException, Request
 from pydantic import AwareDatetime, BaseModel, BeforeValidator
 
 from devices.clock import Clock, ScaledClock, to_datetime
+from gateway.api.router import Router
 from gateway.people.door import Operator, Viewer, at_home, people_of
 from gateway.settings import parse_instant_s
 
@@ -37,9 +38,9 @@ def view_clock(clock: Clock) -> ClockView:
     return ClockView(kind=kind, now=to_datetime(clock.now_s()).isoformat())
 
 
-def clock_router(clock: Clock, on_set: Callable[[], Awaitable[None]]) -> APIRouter:
+def clock_router(clock: Clock, on_set: Callable[[], Awaitable[None]]) -> Router:
     """``GET`` and ``PUT /clock``, which is answered when `on_set` has told everybody who follows the clock."""
-    router = APIRouter(tags=["clock"])
+    router = Router(tags=["clock"])
 
     @router.get("/clock")
     async def show_clock(_who: Viewer) -> ClockView:

@@ -5,7 +5,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +15,7 @@ from devices.commands.queries import cancel_command, find_command, list_commands
 from gateway.api.fields import Behalf, Name
 from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import Connection
+from gateway.api.router import Router
 from gateway.api.writes import TAGGED, Act, Done, Writing, tag_of
 from gateway.commands.issue import Rules, Wish, issue
 from gateway.people.door import Agent, Viewer, at_home, people_of
@@ -52,9 +53,9 @@ class DeviceCommand(BaseModel):
     reached_at: datetime | None
 
 
-def commands_router(pool: AsyncConnectionPool[Connection], rules: Rules, clock: Clock) -> APIRouter:
+def commands_router(pool: AsyncConnectionPool[Connection], rules: Rules, clock: Clock) -> Router:
     """``/devices/{device_id}/commands`` and what lies below it."""
-    router = APIRouter(tags=["commands"])
+    router = Router(tags=["commands"])
 
     @router.post(
         "/devices/{device_id}/commands",

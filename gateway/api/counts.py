@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 
@@ -11,6 +11,7 @@ from crm_sync.queries import CaseCounts, count_cases
 from devices.clock import Clock
 from gateway.api.clock import ClockView, view_clock
 from gateway.api.queries import Connection, count_readings, pipeline_totals
+from gateway.api.router import Router
 from gateway.cohorts.shown import count_incidents
 from gateway.order.totals import OrderTotals
 from gateway.people.door import Viewer, at_home
@@ -80,9 +81,9 @@ class Counts(BaseModel):
     pipeline: PipelineStats
 
 
-def counts_router(pool: AsyncConnectionPool[Connection], pipeline: Pipeline, clock: Clock, database: str) -> APIRouter:
+def counts_router(pool: AsyncConnectionPool[Connection], pipeline: Pipeline, clock: Clock, database: str) -> Router:
     """``GET /counts``."""
-    router = APIRouter(tags=["counts"])
+    router = Router(tags=["counts"])
 
     @router.get("/counts")
     async def counts(

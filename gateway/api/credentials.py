@@ -6,7 +6,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +23,7 @@ from devices.registry.passwords import (
 from gateway.api.fields import Name
 from gateway.api.paging import Cursor, Limit, Page, page_of
 from gateway.api.queries import Connection, list_devices
+from gateway.api.router import Router
 from gateway.api.writes import GIVEN_ONCE, TAGGED, Act, Done, Write, Writing, tag_of
 from gateway.people.door import Operator, Viewer, people_of
 from gateway.people.model import Actor
@@ -59,9 +60,9 @@ class Revoked(BaseModel):
     revoked: int
 
 
-def credentials_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIRouter:
+def credentials_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> Router:
     """``/devices/{device_id}/credentials``."""
-    router = APIRouter(tags=["devices"])
+    router = Router(tags=["devices"])
 
     @router.get("/devices/{device_id}/credentials", responses=TAGGED)
     async def credentials(  # noqa: PLR0917 - whose, who asks, and which page
@@ -79,7 +80,7 @@ def credentials_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> A
     return router
 
 
-def _add_changes(router: APIRouter, clock: Clock) -> None:
+def _add_changes(router: Router, clock: Clock) -> None:
     @router.post(
         "/devices/{device_id}/credentials",
         response_model=DevicePassword,

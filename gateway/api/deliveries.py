@@ -5,7 +5,7 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import HTTPException, Query, Request, Response
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
@@ -27,6 +27,7 @@ from devices.errors import CareloopError
 from gateway.api.fields import BigNumber, Instant, Name
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, page_of
 from gateway.api.queries import Connection
+from gateway.api.router import Router
 from gateway.api.writes import Act, Done, Writing
 from gateway.people.door import Operator, Viewer, people_of
 from gateway.people.model import Role
@@ -68,9 +69,9 @@ class Resumed(BaseModel):
     endpoint: str
 
 
-def deliveries_router(pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> APIRouter:
+def deliveries_router(pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> Router:
     """``/deliveries`` and ``/endpoints``."""
-    router = APIRouter(tags=["deliveries"])
+    router = Router(tags=["deliveries"])
 
     @router.get("/deliveries")
     async def deliveries(  # noqa: PLR0917 - each is a query parameter
@@ -120,7 +121,7 @@ def deliveries_router(pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> A
     return router
 
 
-def _add_range(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> None:
+def _add_range(router: Router, pool: AsyncConnectionPool[Connection]) -> None:
     @router.get("/deliveries/dead")
     async def dead(  # noqa: PLR0917 - each is a query parameter
         who: Viewer,
@@ -153,7 +154,7 @@ def _add_range(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> None
         return await write.run(Act("delivery.replay_range", asked.endpoint or "", inputs), work)
 
 
-def _add_endpoints(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> None:
+def _add_endpoints(router: Router, pool: AsyncConnectionPool[Connection]) -> None:
     @router.get("/endpoints")
     async def endpoints(who: Viewer, cursor: Cursor = None, limit: Limit = 100) -> Page[EndpointStatus]:
         """Every endpoint that has ever been written to, and how it is doing."""

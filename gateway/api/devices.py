@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, TypeAdapter
@@ -17,6 +17,7 @@ from gateway.api.device_queries import StoredReading, Stretch, find_held, list_r
 from gateway.api.fields import Instant, Name
 from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import Connection, Row, list_devices, tenant_of
+from gateway.api.router import Router
 from gateway.order.queries import order_of
 from gateway.people.door import Viewer, at_home, people_of, still
 from gateway.people.model import Actor
@@ -95,9 +96,9 @@ def devices_router(
     taps: Taps,
     is_connected: Callable[[str], bool],
     prior_of: Callable[[str], int],
-) -> APIRouter:
+) -> Router:
     """``/devices`` and what lies below it."""
-    router = APIRouter(tags=["devices"])
+    router = Router(tags=["devices"])
 
     async def find(who: Actor, device_id: str) -> Row:
         async with pool.connection() as conn:
@@ -177,7 +178,7 @@ _LINES: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def _add_tail(router: APIRouter, pool: AsyncConnectionPool[Connection], taps: Taps) -> None:
+def _add_tail(router: Router, pool: AsyncConnectionPool[Connection], taps: Taps) -> None:
     @router.get("/devices/{device_id}/tail", response_class=StreamingResponse, responses=_LINES)
     async def tail(device_id: Name, who: Viewer, request: Request) -> StreamingResponse:
         """What becomes of each of the device's packets, a JSON object a line, for as long as the caller listens.

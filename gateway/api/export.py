@@ -13,13 +13,14 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, LiteralString
 
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from psycopg import sql
 from psycopg_pool import AsyncConnectionPool
 
 from gateway.api.fields import Instant, Name
 from gateway.api.queries import Connection
+from gateway.api.router import Router
 from gateway.maintenance.usage import find_usage
 from gateway.people.door import Operator, people_of
 from gateway.store.tables import read_tables
@@ -65,9 +66,9 @@ async def kinds_of(conn: Connection, table: str) -> dict[str, str]:
     return dict(await (await conn.execute(_KINDS, [quoted])).fetchall())
 
 
-def export_router(pool: Pool) -> APIRouter:
+def export_router(pool: Pool) -> Router:
     """``/export/readings`` and ``/export/rollups``."""
-    router = APIRouter(prefix="/export", tags=["export"])
+    router = Router(prefix="/export", tags=["export"])
     turns = asyncio.Semaphore(AT_ONCE)
 
     @router.get("/readings", response_class=StreamingResponse, responses=_responses())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from psycopg_pool import AsyncConnectionPool
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -18,6 +18,7 @@ from devices.registry.records import Purpose, Recipient
 from gateway.api.fields import Behalf, Name
 from gateway.api.paging import Cursor, Limit, Page, page_of
 from gateway.api.queries import Connection
+from gateway.api.router import Router
 from gateway.api.writes import TAGGED, Act, Done, Writing, tag_of
 from gateway.people.door import Agent, Viewer, people_of
 
@@ -60,9 +61,9 @@ class WordAsked(BaseModel):
     personal_data: tuple[Text, ...] = ()
 
 
-def grants_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock: Clock, controller: str) -> APIRouter:
+def grants_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock: Clock, controller: str) -> Router:
     """``/owners/{owner_ref}/grants`` and ``/owners/{owner_ref}/consents``; every look is recorded."""
-    router = APIRouter(tags=["grants"])
+    router = Router(tags=["grants"])
 
     @router.get("/owners/{owner_ref}/grants", responses=TAGGED)
     async def grants(  # noqa: PLR0917 - whose, who asks, and which page

@@ -3,8 +3,10 @@
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import BaseModel
+
+from gateway.api.router import Router
 
 
 class Check(BaseModel):
@@ -24,9 +26,9 @@ class Readiness(BaseModel):
 ReadinessProbe = Callable[[], Awaitable[Mapping[str, Check]]]
 
 
-def health_router(probe: ReadinessProbe) -> APIRouter:
+def health_router(probe: ReadinessProbe) -> Router:
     """``GET /healthz`` and ``GET /readyz``, both without a token."""
-    router = APIRouter(tags=["health"])
+    router = Router(tags=["health"])
 
     @router.get("/healthz")
     async def live() -> dict[str, str]:

@@ -2,19 +2,20 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import HTTPException, Request
 from psycopg_pool import AsyncConnectionPool
 
 from gateway.api.fields import Name
 from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor
 from gateway.api.queries import Connection
+from gateway.api.router import Router
 from gateway.cohorts.shown import IncidentState, IncidentView, MemberView, list_incidents, list_members
 from gateway.people.door import Viewer, people_of
 
 
-def incidents_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
+def incidents_router(pool: AsyncConnectionPool[Connection]) -> Router:
     """``GET /incidents``, ``/incidents/{incident_id}`` and ``/incidents/{incident_id}/members``."""
-    router = APIRouter(tags=["incidents"])
+    router = Router(tags=["incidents"])
 
     async def find(tenant_id: str, incident_id: str) -> IncidentView:
         async with pool.connection() as conn:

@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from fastapi import APIRouter
 from psycopg_pool import AsyncConnectionPool
 
 from crm_sync.journey.kept import KeptJourneys
@@ -12,14 +11,15 @@ from crm_sync.journey.queries import Connection, Period
 from crm_sync.journey.report import read_journey
 from devices.clock import Clock, to_datetime
 from gateway.api.fields import Instant
+from gateway.api.router import Router
 from gateway.people.door import Viewer
 
 DEFAULT_SPAN: Final = timedelta(days=30)
 
 
-def journey_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIRouter:
+def journey_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> Router:
     """``GET /journey``."""
-    router = APIRouter(tags=["journey"])
+    router = Router(tags=["journey"])
     kept = KeptJourneys()
 
     @router.get("/journey")

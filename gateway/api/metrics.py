@@ -4,8 +4,9 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import Header, Request, Response
 
+from gateway.api.router import Router
 from gateway.people.door import actor
 from gateway.settings import ApiSettings
 
@@ -14,9 +15,9 @@ _MEDIA: Final = {name: {"schema": {"type": "string"}} for name in ("text/plain",
 Scrape = Callable[[str], tuple[bytes, str]]
 
 
-def metrics_router(scrape: Scrape, settings: ApiSettings) -> APIRouter:
+def metrics_router(scrape: Scrape, settings: ApiSettings) -> Router:
     """``GET /metrics``, with a bearer token or, for whom `api.metrics` says so, without."""
-    router = APIRouter(tags=["metrics"])
+    router = Router(tags=["metrics"])
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": _MEDIA}})
     async def metrics(request: Request, accept: Annotated[str, Header()] = "") -> Response:

@@ -4,9 +4,10 @@ import secrets
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import HTTPException, Query, Request
 from fastapi.responses import RedirectResponse
 
+from gateway.api.router import Router
 from gateway.api.session import refused
 from gateway.people.door import address_of, is_https, keep_session
 from gateway.people.model import SignInRefused
@@ -17,9 +18,9 @@ _PATH: Final = "/v1/session/oidc"
 Word = Annotated[str | None, Query(max_length=4096)]
 
 
-def oidc_router(sign_in: OidcSignIn | None) -> APIRouter:
+def oidc_router(sign_in: OidcSignIn | None) -> Router:
     """``GET /session/oidc`` and its callback; 404 where no provider is configured."""
-    router = APIRouter(prefix="/session/oidc", tags=["session"])
+    router = Router(prefix="/session/oidc", tags=["session"])
 
     @router.get("", status_code=HTTPStatus.SEE_OTHER, response_class=RedirectResponse)
     async def begin(request: Request, return_to: Annotated[str, Query(max_length=2000)] = "/") -> RedirectResponse:

@@ -6,7 +6,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +25,7 @@ from devices.registry.consent import owner_exists
 from gateway.api.fields import Behalf, Instant, Name, Reason, Why
 from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import Connection
+from gateway.api.router import Router
 from gateway.api.writes import TAGGED, Act, Done, Write, Writing, tag_of
 from gateway.people.door import Agent, Operator, Viewer, people_of
 from gateway.people.model import Actor
@@ -86,18 +87,16 @@ class Stopped(BaseModel):
     holds: list[HoldView]
 
 
-def outreach_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock: Clock) -> APIRouter:
+def outreach_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock: Clock) -> Router:
     """``/outreach`` and ``/owners/{owner_ref}/holds``."""
-    router = APIRouter(tags=["outreach"])
-    router.include_router(_steps_router(pool, crm, clock))
-    router.include_router(_switches_router(pool, crm, clock))
-    router.include_router(_holds_router(clock))
+    router = Router(tags=["outreach"])
+    _add_steps(router, pool, crm, clock)
+    _add_switches(router, pool, crm, clock)
+    _add_holds(router, clock)
     return router
 
 
-def _steps_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock: Clock) -> APIRouter:
-    router = APIRouter()
-
+def _add_steps(router: Router, pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock: Clock) -> None:
     @router.get("/outreach/waiting")
     async def waiting(who: Viewer, request: Request, cursor: Cursor = None, limit: Limit = 100) -> Page[WaitingStep]:
         """Contacts that wait for a person's yes, those first that will not wait long."""
@@ -147,12 +146,8 @@ def _steps_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock
 
         return await write.run(Act("outreach.decline", step_id, {"why": asked.why}), work)
 
-    return router
 
-
-def _switches_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock: Clock) -> APIRouter:
-    router = APIRouter()
-
+def _add_switches(router: Router, pool: AsyncConnectionPool[Connection], crm: CrmSettings, clock: Clock) -> None:
     @router.get("/outreach/stopped", responses=TAGGED)
     async def stopped(who: Viewer, response: Response) -> Stopped:
         """The kill switches that are thrown, and owners who are to be left alone; the ETag is that of the switches."""
@@ -196,12 +191,8 @@ def _switches_router(pool: AsyncConnectionPool[Connection], crm: CrmSettings, cl
 
         return await write.run(Act("outreach.resume", name, {"scope": scope, "model": model}), work)
 
-    return router
 
-
-def _holds_router(clock: Clock) -> APIRouter:
-    router = APIRouter()
-
+def _add_holds(router: Router, clock: Clock) -> None:
     @router.post("/owners/{owner_ref}/holds", status_code=HTTPStatus.NO_CONTENT, response_class=Response)
     async def leave_alone(owner_ref: Name, asked: HoldAsked, who: Agent, write: Writing) -> Response:
         """Leave an owner alone: no step that they would see is sent."""
@@ -227,8 +218,6 @@ def _holds_router(clock: Clock) -> APIRouter:
             return Done(None)
 
         return await write.run(Act("owner.release", owner_ref, {"kind": kind}), work)
-
-    return router
 
 
 async def _check(conn: Connection, who: Actor, step_id: str, write: Write) -> None:

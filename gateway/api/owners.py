@@ -5,7 +5,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final, Literal, LiteralString
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import HTTPException, Request
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from gateway.api.fields import Name
 from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import Connection
+from gateway.api.router import Router
 from gateway.people.door import Viewer, people_of
 from gateway.store.times import us_of
 
@@ -158,9 +159,9 @@ async def read_timeline(conn: Connection, values: Mapping[str, object]) -> Seque
         return await (await cursor.execute(_TIMELINE, values)).fetchall()
 
 
-def owners_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
+def owners_router(pool: AsyncConnectionPool[Connection]) -> Router:
     """``/owners/{owner_ref}`` and its timeline; every look is recorded."""
-    router = APIRouter(tags=["owners"])
+    router = Router(tags=["owners"])
 
     async def find(tenant_id: str, owner_ref: str) -> Owner:
         async with pool.connection() as conn:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict
 
@@ -14,6 +14,7 @@ from devices.errors import CareloopError
 from gateway.api.fields import Instant, Name
 from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor, page_of
 from gateway.api.queries import Connection
+from gateway.api.router import Router
 from gateway.api.writes import GIVEN_ONCE, TAGGED, Act, Done, Write, Writing, tag_of
 from gateway.people.administer import Office
 from gateway.people.audit import AuditFilter, list_audit
@@ -109,9 +110,9 @@ async def _administer(write: Write, who: Actor, act: Act, work: Callable[[Office
     return await write.run(act, do, keep_answer=False)
 
 
-def people_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
+def people_router(pool: AsyncConnectionPool[Connection]) -> Router:
     """``/people``, ``/tokens`` and ``/audit``."""
-    router = APIRouter(tags=["people"])
+    router = Router(tags=["people"])
     _add_people(router, pool)
     _add_tokens(router, pool)
 
@@ -141,7 +142,7 @@ def people_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
     return router
 
 
-def _add_people(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> None:
+def _add_people(router: Router, pool: AsyncConnectionPool[Connection]) -> None:
     @router.get("/people")
     async def people(who: Admin, cursor: Cursor = None, limit: Limit = 100) -> Page[PersonShown]:
         """Everybody, by name."""
@@ -160,7 +161,7 @@ def _add_people(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> Non
     _add_changes(router)
 
 
-def _add_changes(router: APIRouter) -> None:
+def _add_changes(router: Router) -> None:
     @router.post("/people", response_model=OneTime, status_code=HTTPStatus.CREATED, responses=GIVEN_ONCE)
     async def add(asked: PersonAsked, who: Admin, write: Writing) -> Response:
         """Add somebody; the answer holds their one-time password, this once."""
@@ -197,7 +198,7 @@ def _add_changes(router: APIRouter) -> None:
         return await _administer(write, who, Act("person.reset_password", name), work)
 
 
-def _add_tokens(router: APIRouter, pool: AsyncConnectionPool[Connection]) -> None:
+def _add_tokens(router: Router, pool: AsyncConnectionPool[Connection]) -> None:
     @router.get("/tokens")
     async def tokens(who: Admin, cursor: Cursor = None, limit: Limit = 100) -> Page[TokenShown]:
         """Every token that there was, the oldest first."""

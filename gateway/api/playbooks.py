@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from fastapi import APIRouter
 from psycopg_pool import AsyncConnectionPool
 
 from crm_sync.playbooks.shown import RateView, list_rates
@@ -10,12 +9,13 @@ from devices.profiles.model import Profile
 from gateway.api.fields import Name
 from gateway.api.paging import Cursor, Limit, Page, page_of
 from gateway.api.queries import Connection
+from gateway.api.router import Router
 from gateway.people.door import Viewer
 
 
-def playbooks_router(pool: AsyncConnectionPool[Connection], profiles: Mapping[str, Profile]) -> APIRouter:
+def playbooks_router(pool: AsyncConnectionPool[Connection], profiles: Mapping[str, Profile]) -> Router:
     """``GET /playbooks``."""
-    router = APIRouter(tags=["playbooks"])
+    router = Router(tags=["playbooks"])
 
     @router.get("/playbooks")
     async def playbooks(

@@ -5,7 +5,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import HTTPException, Query, Request, Response
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,6 +13,7 @@ from devices.errors import QuarantineReason
 from gateway.api.fields import BigNumber, Instant, Name
 from gateway.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
 from gateway.api.queries import Connection
+from gateway.api.router import Router
 from gateway.api.writes import Act, Done, Writing
 from gateway.people.door import Operator, Viewer, people_of
 from gateway.store.quarantine import Stage, Wanted, list_entries, list_newest, request_replay
@@ -67,9 +68,9 @@ class Replay(BaseModel):
     ids: list[int]
 
 
-def quarantine_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
+def quarantine_router(pool: AsyncConnectionPool[Connection]) -> Router:
     """``/quarantine``."""
-    router = APIRouter(tags=["quarantine"])
+    router = Router(tags=["quarantine"])
 
     @router.get("/quarantine")
     async def quarantine(  # noqa: PLR0917 - each is a query parameter

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import HTTPException, Query, Request, Response
 from psycopg.errors import InvalidParameterValue
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from gateway.api.fields import Instant, Name
 from gateway.api.paging import Cursor, Page, decode_cursor, encode_cursor, moment_of
 from gateway.api.queries import Connection, list_devices
+from gateway.api.router import Router
 from gateway.maintenance.usage import (
     Usage,
     UsageTable,
@@ -70,9 +71,9 @@ class _Asked(BaseModel):
     limit: int
 
 
-def rollups_router(pool: AsyncConnectionPool[Connection]) -> APIRouter:
+def rollups_router(pool: AsyncConnectionPool[Connection]) -> Router:
     """``GET /devices/{device_id}/rollups``."""
-    router = APIRouter(tags=["devices"])
+    router = Router(tags=["devices"])
 
     @router.get("/devices/{device_id}/rollups", response_model=Page[UsageBucket])
     async def rollups(  # noqa: PLR0917 - each is a query parameter

@@ -3,9 +3,10 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import Depends, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.api.router import Router
 from gateway.people.door import actor, address_of, drop_session, keep_session, people_of, session_of
 from gateway.people.model import Actor, Role, SignInRefused
 
@@ -46,9 +47,9 @@ class Session(BaseModel):
     must_change_password: bool
 
 
-def session_router() -> APIRouter:
+def session_router() -> Router:
     """``/session``: anybody may try to sign in."""
-    router = APIRouter(prefix="/session", tags=["session"])
+    router = Router(prefix="/session", tags=["session"])
 
     @router.post("", status_code=HTTPStatus.CREATED)
     async def sign_in(asked: SignIn, request: Request, response: Response) -> Session:

@@ -5,7 +5,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import HTTPException, Query, Response
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -15,6 +15,7 @@ from devices.errors import CareloopError
 from gateway.api.fields import Behalf, BigNumber, Instant, Name, Reason
 from gateway.api.paging import Cursor, Limit, Page, cut, decode_cursor, encode_cursor
 from gateway.api.queries import Connection
+from gateway.api.router import Router
 from gateway.api.writes import TAGGED, Act, Done, Writing, tag_of
 from gateway.people.door import Operator, Viewer
 
@@ -63,9 +64,9 @@ class Silence(BaseModel):
     ended_by: str | None
 
 
-def silences_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> APIRouter:
+def silences_router(pool: AsyncConnectionPool[Connection], clock: Clock) -> Router:
     """``/silences``."""
-    router = APIRouter(tags=["silences"])
+    router = Router(tags=["silences"])
 
     @router.get("/silences")
     async def silences(

@@ -17,7 +17,7 @@ def build_waiting_api(waits_for: Callable[[], str]) -> FastAPI:
     async def probe() -> Mapping[str, Check]:
         return {"database": Check(ok=False, says=waits_for())}
 
-    app.include_router(health_router(probe))
+    health_router(probe).install(app)
 
     @app.api_route("/{path:path}", methods=["GET", "PUT", "POST", "PATCH", "DELETE"])
     async def unavailable(path: str) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,6 +28,7 @@ from devices.profiles.model import WatchMode
 from gateway.api.fields import Behalf, Name, Reason, Text
 from gateway.api.paging import Cursor, Limit, Page, page_of
 from gateway.api.queries import Connection
+from gateway.api.router import Router
 from gateway.api.writes import TAGGED, Act, Done, Writing, tag_of
 from gateway.people.door import Agent, Operator, Viewer
 
@@ -88,9 +89,9 @@ class VerdictAsked(BaseModel):
     by: Behalf = None
 
 
-def watches_router(pool: Pool, rules: TrustRules, clock: Clock) -> APIRouter:
+def watches_router(pool: Pool, rules: TrustRules, clock: Clock) -> Router:
     """``/watches``, ``/budget``, and a person's word on alarms."""
-    router = APIRouter(tags=["trust"])
+    router = Router(tags=["trust"])
 
     @router.get("/watches")
     async def watches(

@@ -73,7 +73,7 @@ def build_console(parts: ConsoleParts) -> FastAPI:
     app = FastAPI(title="careloop", docs_url=None, redoc_url=None, openapi_url=None)
     install_people(app, parts.people, parts.public_url)
     for make in ROUTERS:
-        app.include_router(make(desk))
+        make(desk).install(app)
     _add_assets(app, assets)
     _add_live(app, desk)
     _add_troubles(app, desk)

@@ -519,7 +519,7 @@ async def test_salesforce_reads_that_its_message_was_taken_only_when_it_was(
     async with open_told(party_of("salesforce"), stage, plain_database_url, 1_800_000_000.0) as told:
         app = FastAPI()
         crm = told.world.settings
-        app.include_router(callbacks_router(told.world.pool, "default", crm, told.world.clock), prefix="/v1")
+        callbacks_router(told.world.pool, "default", crm, told.world.clock).install(app, "/v1")
         hook = told.vendor.hook([replace(told.record, status="Closed")], told.now_s, HOOK_KEY)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://careloop") as http:

@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import APIRouter
 
 from crm_sync import holds
 from crm_sync.trust.rules import TrustRules
@@ -20,6 +19,7 @@ from gateway.api.owners import owners_router
 from gateway.api.paging import encode_cursor
 from gateway.api.people import people_router
 from gateway.api.quarantine import quarantine_router
+from gateway.api.router import Router
 from gateway.api.silences import silences_router
 from gateway.api.watches import watches_router
 from gateway.commands.issue import Rules
@@ -46,7 +46,7 @@ async def world(plain_database_url: str) -> AsyncIterator[CaseWorld]:
 
 @pytest.fixture
 async def house(world: CaseWorld, plain_database_url: str) -> AsyncIterator[House]:
-    def build(pool: Pool) -> list[APIRouter]:
+    def build(pool: Pool) -> list[Router]:
         return [
             alarms_router(pool, world.clock),
             cases_router(pool, world.clock, wording()),

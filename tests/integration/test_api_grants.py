@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from fastapi import APIRouter
 
 from gateway.api.grants import grants_router
+from gateway.api.router import Router
 from gateway.people.model import Role
 from gateway.people.people import Pool
 from tests.services.case_world import CaseWorld, open_world
@@ -20,7 +20,7 @@ async def world(plain_database_url: str) -> AsyncIterator[CaseWorld]:
 
 @pytest.fixture
 async def house(world: CaseWorld, plain_database_url: str) -> AsyncIterator[House]:
-    def build(pool: Pool) -> list[APIRouter]:
+    def build(pool: Pool) -> list[Router]:
         return [grants_router(pool, world.settings, world.clock, "Acme")]
 
     async with open_house(plain_database_url, build) as opened:

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 from arro3.io import read_parquet
-from fastapi import APIRouter
 
 from gateway.api import devices
 from gateway.api.changes import Feed, Place
 from gateway.api.export import export_router
+from gateway.api.router import Router
 from gateway.maintenance.passing import forget_what_passed
 from gateway.people.model import Actor, Role
 from gateway.people.people import Pool
@@ -33,7 +33,7 @@ ALARM = (
 )
 
 
-def exports(pool: Pool) -> list[APIRouter]:
+def exports(pool: Pool) -> list[Router]:
     """What this file asks."""
     return [export_router(pool)]
 
@@ -196,7 +196,7 @@ async def test_whose_token_was_taken_back_sees_no_more_packets(
     monkeypatch.setattr(devices, "ASK_AGAIN_S", 0.0)
     taps = OnePacket()
 
-    def build(pool: Pool) -> list[APIRouter]:
+    def build(pool: Pool) -> list[Router]:
         return [devices.devices_router(pool, taps, lambda _: False, lambda _: -1)]
 
     async with open_house(plain_database_url, build) as house, house.client(await house.token(Role.VIEWER)) as client:

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from fastapi import APIRouter
 
 from gateway.api.devices import devices_router
 from gateway.api.quarantine import quarantine_router
 from gateway.api.rollups import rollups_router
+from gateway.api.router import Router
 from gateway.maintenance.rollups import leave_rollups
 from gateway.people.people import Pool
 from gateway.pipeline.taps import Taps
@@ -23,7 +23,7 @@ from tests.integration.test_rollups import rise_of, roll_up
 from tests.services.people import open_house
 
 
-def routers(pool: Pool) -> list[APIRouter]:
+def routers(pool: Pool) -> list[Router]:
     """What this file asks."""
     return [devices_router(pool, Taps(), lambda _: False, lambda _: -1), rollups_router(pool), quarantine_router(pool)]
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from fastapi import APIRouter
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
@@ -15,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 from devices.errors import CareloopError
 from devices.registry.queries import register_device
 from gateway.api.captures import captures_router
+from gateway.api.router import Router
 from gateway.captures.captures import MOST_AT_ONCE, Capture, Captures
 from gateway.captures.queries import MOST_MESSAGES, Connection, RawMessage, keep_messages, list_messages
 from gateway.maintenance.passing import forget_what_passed
@@ -187,7 +187,7 @@ async def test_as_many_are_ended_at_once_as_there_are_connections_and_each_keeps
 ) -> None:
     said, pools = Said(3), list[Pool]()
 
-    def routers(pool: Pool) -> list[APIRouter]:
+    def routers(pool: Pool) -> list[Router]:
         pools.append(pool)
         return [captures_router(pool, Captures(pool, cast("Taps", said), Hands()))]
 

@@ -44,7 +44,7 @@ async def case(plain_database_url: str) -> AsyncIterator[Case]:
         made = Case(house)
         made.provider.claims["groups"] = ["staff", "desk"]
         made.sign_in = OidcSignIn(settings, house.people, made.provider.connect)
-        house.app.include_router(oidc_router(made.sign_in), prefix="/v1")
+        oidc_router(made.sign_in).install(house.app, "/v1")
         yield made
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
-from fastapi import APIRouter
 
 from crm_sync.explain import explain_case, explain_owner
 from crm_sync.owners.news import take_news
@@ -18,6 +17,7 @@ from crm_sync.policy.shown import list_decisions, steps_of_owner
 from crm_sync.queries import find_case_id, get_case
 from devices.errors import CareloopError
 from gateway.api.outreach import outreach_router
+from gateway.api.router import Router
 from gateway.cli.outreach import outreach
 from gateway.people.model import Role
 from gateway.people.people import Pool
@@ -39,7 +39,7 @@ async def world(plain_database_url: str) -> AsyncIterator[CaseWorld]:
 
 @pytest.fixture
 async def house(world: CaseWorld, plain_database_url: str) -> AsyncIterator[House]:
-    def build(pool: Pool) -> list[APIRouter]:
+    def build(pool: Pool) -> list[Router]:
         return [outreach_router(pool, world.settings, world.clock)]
 
     async with open_house(plain_database_url, build) as opened:

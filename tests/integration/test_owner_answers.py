@@ -33,7 +33,7 @@ async def link(world: CaseWorld) -> str:
 
 def browser(world: CaseWorld) -> httpx.AsyncClient:
     app = FastAPI()
-    app.include_router(answers_router(world.pool, "default", world.settings, world.clock), prefix="/v1")
+    answers_router(world.pool, "default", world.settings, world.clock).install(app, "/v1")
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://care.example.com")
 
 

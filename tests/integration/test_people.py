@@ -9,9 +9,10 @@ from unittest.mock import MagicMock
 import httpx
 import pytest
 from click.testing import CliRunner
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from devices.errors import CareloopError
+from gateway.api.router import Router
 from gateway.cli.people import people as people_command
 from gateway.cli.tokens import tokens as tokens_command
 from gateway.console.parts import Desk
@@ -24,9 +25,9 @@ from tests.services.people import GOOD, House, open_house
 WRONG = {"name": "ada", "password": "a wrong password"}
 
 
-def rooms(_pool: Pool) -> list[APIRouter]:
+def rooms(_pool: Pool) -> list[Router]:
     """A route for each role, and a write."""
-    router = APIRouter()
+    router = Router()
 
     @router.get("/viewer")
     async def viewer(actor: Viewer) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from fastapi import APIRouter
 
 from crm_sync.delivery.records import DeliveryFilter
 from crm_sync.delivery.replay_range import DeadLetters, Ranged, count_dead, replay_range
 from crm_sync.settings import MessageType
 from devices.errors import CareloopError
 from gateway.api.deliveries import deliveries_router
+from gateway.api.router import Router
 from gateway.people.model import Role
 from gateway.people.people import Pool
 from tests.services.delivery_rig import Rig, endpoint, message, open_rig
@@ -81,7 +81,7 @@ async def test_one_call_takes_a_bounded_number(rig: Rig, monkeypatch: pytest.Mon
 
 
 async def test_the_api_counts_confirms_and_writes_down_who_did_it(rig: Rig, plain_database_url: str) -> None:
-    def build(pool: Pool) -> list[APIRouter]:
+    def build(pool: Pool) -> list[Router]:
         return [deliveries_router(pool)]
 
     async with open_house(plain_database_url, build) as house:

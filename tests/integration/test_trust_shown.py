@@ -9,13 +9,13 @@ import httpx
 import pytest
 import structlog
 from click.testing import CliRunner
-from fastapi import APIRouter
 
 from crm_sync.keeping import Keeper
 from crm_sync.trust.rules import TrustRules
 from crm_sync.trust.settings import BudgetSettings
 from devices.errors import CareloopError
 from gateway.api.cases import cases_router
+from gateway.api.router import Router
 from gateway.api.watches import watches_router
 from gateway.cli.watches import watches
 from gateway.people.people import Pool
@@ -82,7 +82,7 @@ async def world(plain_database_url: str) -> AsyncIterator[CaseWorld]:
 
 @pytest.fixture
 async def api(world: CaseWorld, plain_database_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    def build(pool: Pool) -> list[APIRouter]:
+    def build(pool: Pool) -> list[Router]:
         return [watches_router(pool, TrustRules(), world.clock), cases_router(pool, world.clock, wording())]
 
     async with open_house(plain_database_url, build) as house, house.client(base_url="http://careloop/v1") as client:

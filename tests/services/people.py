@@ -8,13 +8,14 @@ from typing import Any
 from unittest.mock import patch
 
 import httpx
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool
 
 from crm_sync.settings import CrmSettings
 from crm_sync.wording.catalogue import load_wordings
 from crm_sync.wording.wording import Wording
 from gateway.api.problems import install_problems
+from gateway.api.router import Router
 from gateway.api.session import session_router
 from gateway.people import passwords
 from gateway.people.administer import Office
@@ -81,7 +82,7 @@ class House:
 @asynccontextmanager
 async def open_house(
     url: str,
-    build: Callable[[Pool], list[APIRouter]] = lambda _: [],
+    build: Callable[[Pool], list[Router]] = lambda _: [],
     *,
     public_url: str = "",
     pool: Pool | None = None,
@@ -105,9 +106,9 @@ async def open_house(
             install_problems(app)
             install_people(app, people, public_url)
             app.add_middleware(SecurityHeaders, is_https=public_url.startswith("https://"))
-            app.include_router(session_router(), prefix="/v1")
+            session_router().install(app, "/v1")
             for router in build(used):
-                app.include_router(router, prefix="/v1")
+                router.install(app, "/v1")
             yield House(app, people, used, hands)
 
 

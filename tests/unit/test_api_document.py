@@ -6,6 +6,8 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from crm_sync.settings import CrmSettings
 from gateway.api.app import ApiParts, build_api
@@ -14,11 +16,22 @@ from gateway.settings import ApiSettings
 
 
 @pytest.fixture(scope="module")
-def document() -> dict[str, Any]:
-    """As `/openapi.json` has it; nothing of the gateway is asked for it."""
+def api() -> FastAPI:
     parts: dict[str, Any] = {each.name: MagicMock() for each in fields(ApiParts)}
     parts |= {"settings": ApiSettings(), "crm": CrmSettings()}
-    return build_api(ApiParts(**parts)).openapi()
+    return build_api(ApiParts(**parts))
+
+
+@pytest.fixture(scope="module")
+def document(api: FastAPI) -> dict[str, Any]:
+    """As `/openapi.json` has it; nothing of the gateway is asked for it."""
+    return api.openapi()
+
+
+def test_every_call_stands_in_the_application_itself(api: FastAPI, document: dict[str, Any]) -> None:
+    """One of an included router would be built again, at the first request."""
+    built = {route.path for route in api.routes if isinstance(route, APIRoute) and route.include_in_schema}
+    assert built == set(document["paths"])
 
 
 def fields_of(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:

@@ -38,7 +38,7 @@ class OneToken(People):
 async def test_the_setting_says_who_needs_the_token(whom: str, address: str, status: int) -> None:
     app = FastAPI()
     settings = ApiSettings.model_validate({"metrics": whom})
-    app.include_router(metrics_router(lambda _accept: (b"up 1\n", "text/plain"), settings))
+    metrics_router(lambda _accept: (b"up 1\n", "text/plain"), settings).install(app)
     install_people(app, OneToken())
     transport = httpx.ASGITransport(app, raise_app_exceptions=True, client=(address, 40_000))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:

@@ -7,13 +7,14 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
 from crm_sync.wording.wording import Wording
 from devices.errors import CareloopError, ConfigError
 from devices.profiles.model import Profile, Severity, Watch, WatchMode
+from gateway.api.router import Router
 from gateway.backtest.jobs import Asked, Job
 from gateway.backtest.proposal import propose_watch
 from gateway.backtest.words import Task
@@ -43,9 +44,9 @@ class Knob:
     usual: str
 
 
-def backtests_router(desk: Desk) -> APIRouter:
+def backtests_router(desk: Desk) -> Router:
     """``POST /watches/{model}/{watch}/backtest``, and ``/backtests/{job_id}``."""
-    router = APIRouter()
+    router = Router()
 
     @router.post("/watches/{model}/{watch}/backtest")
     async def begin(request: Request, model: str, watch: str) -> Response:
@@ -76,7 +77,7 @@ def backtests_router(desk: Desk) -> APIRouter:
     return router
 
 
-def _add_results(router: APIRouter, desk: Desk) -> None:
+def _add_results(router: Router, desk: Desk) -> None:
     async def find(request: Request, job_id: str) -> Job:
         person = await desk.enter(request)
         job = desk.parts.backtests.find(person.tenant_id, job_id)

@@ -5,8 +5,9 @@ from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 
+from gateway.api.router import Router
 from gateway.captures.queries import drop_messages, list_messages
 from gateway.console.fleet_queries import has_device
 from gateway.console.forms import seconds_of
@@ -20,9 +21,9 @@ SPANS: Final[Mapping[str, float]] = {"5": 5 * MINUTE_S, "15": 15 * MINUTE_S, "60
 """For how many minutes they may be kept."""
 
 
-def captures_router(desk: Desk) -> APIRouter:
+def captures_router(desk: Desk) -> Router:
     """``POST /devices/{device_id}/capture`` and ``/devices/{device_id}/capture/stop``."""
-    router = APIRouter()
+    router = Router()
 
     @router.post("/devices/{device_id}/capture")
     async def begin(request: Request, device_id: str) -> Response:

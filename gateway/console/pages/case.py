@@ -6,7 +6,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Final, cast
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 from markupsafe import Markup
 
 from crm_sync.cases import by_hand, proposals
@@ -19,6 +19,7 @@ from crm_sync.queries import CaseView, get_case
 from crm_sync.trust.verdicts import Truth
 from devices.clock import to_datetime
 from devices.profiles.model import Playbook
+from gateway.api.router import Router
 from gateway.console.attention_queries import list_workers, snoozes_of
 from gateway.console.case_charts import Beside, Known, draw_case, look_up
 from gateway.console.command_queries import CommandRow, commands_of
@@ -79,9 +80,9 @@ class Option:
     result: str | None
 
 
-def case_router(desk: Desk) -> APIRouter:
+def case_router(desk: Desk) -> Router:
     """``GET /cases/{case_id}``, and what a person does about a case."""
-    router = APIRouter()
+    router = Router()
 
     @router.get("/cases/{case_id}")
     async def case(request: Request, case_id: str) -> Response:
@@ -136,7 +137,7 @@ def case_router(desk: Desk) -> APIRouter:
     return router
 
 
-def _add_decisions(router: APIRouter, desk: Desk) -> None:
+def _add_decisions(router: Router, desk: Desk) -> None:
     @router.post("/cases/{case_id}/approve")
     async def approve(request: Request, case_id: str) -> Response:
         person, fields = await desk.write(request, Role.AGENT)

@@ -6,11 +6,12 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import cast
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 
 from devices.commands.queries import cancel_command, find_command
 from devices.errors import CareloopError
 from devices.profiles.model import Profile
+from gateway.api.router import Router
 from gateway.commands.issue import Wish, issue
 from gateway.console.forms import MOST_NAME, needed_text, text_of, unusable
 from gateway.console.parts import Desk, done, safe_path
@@ -19,9 +20,9 @@ from gateway.people.door import at_home
 from gateway.people.model import Role
 
 
-def commands_router(desk: Desk) -> APIRouter:
+def commands_router(desk: Desk) -> Router:
     """``POST /devices/{device_id}/commands`` and what takes one back."""
-    router = APIRouter()
+    router = Router()
 
     @router.post("/devices/{device_id}/commands")
     async def tell(request: Request, device_id: str) -> Response:

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from crm_sync.cases import step_approvals
+from gateway.api.router import Router
 from gateway.console.attention_queries import answered_contacts, count_contacts, waiting_contacts
 from gateway.console.forms import needed_text
 from gateway.console.pages.inbox import counted_tabs
@@ -18,9 +19,9 @@ MOST_PAGES: Final = 10_000
 LATELY_S: Final = 14 * DAY_S
 
 
-def contacts_router(desk: Desk) -> APIRouter:
+def contacts_router(desk: Desk) -> Router:
     """``GET /contacts``, and a person's answer to one."""
-    router = APIRouter()
+    router = Router()
 
     @router.get("/contacts")
     async def contacts(request: Request, page: int = 1) -> Response:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 
 from devices.clock import to_datetime
 from devices.credentials import hash_generated, new_secret
 from devices.registry.passwords import add_credentials, revoke_credentials, revoke_old_credentials
+from gateway.api.router import Router
 from gateway.console.fleet_queries import has_device
 from gateway.console.pages.devices import show_device
 from gateway.console.parts import Connection, Desk, done
@@ -15,9 +16,9 @@ from gateway.people.audit import record
 from gateway.people.model import Actor, Role
 
 
-def credentials_router(desk: Desk) -> APIRouter:
+def credentials_router(desk: Desk) -> Router:
     """``POST /devices/{device_id}/credentials/rotate`` and ``/revoke``."""
-    router = APIRouter()
+    router = Router()
 
     @router.post("/devices/{device_id}/credentials/rotate")
     async def rotate(request: Request, device_id: str) -> Response:

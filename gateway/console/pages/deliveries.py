@@ -6,12 +6,13 @@ from http import HTTPStatus
 from time import time as now_s
 from typing import Final, cast, get_args
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 
 from crm_sync.delivery.records import DeliveryFilter, MessageState, get_delivery, list_deliveries, list_endpoints
 from crm_sync.delivery.replay import Replayed, replay, resume_endpoint
 from crm_sync.delivery.replay_range import MOST, PER_MINUTE, DeadLetters, count_dead, replay_range
 from crm_sync.delivery.streams import list_streams
+from gateway.api.router import Router
 from gateway.console.parts import Desk, done
 from gateway.console.queries import name_cases
 from gateway.people.audit import record
@@ -28,9 +29,9 @@ SAID: Final = {
 }
 
 
-def deliveries_router(desk: Desk) -> APIRouter:
+def deliveries_router(desk: Desk) -> Router:
     """``/deliveries`` and what an operator does there."""
-    router = APIRouter()
+    router = Router()
 
     @router.get("/deliveries")
     async def deliveries(  # noqa: PLR0917 - each is a query parameter
@@ -107,7 +108,7 @@ def pretty(text: str | None) -> str:
         return text or ""
 
 
-def _add_replays(router: APIRouter, desk: Desk) -> None:
+def _add_replays(router: Router, desk: Desk) -> None:
     @router.post("/deliveries/{message_id}/replay")
     async def again(request: Request, message_id: str) -> Response:
         person, _ = await desk.write(request, Role.OPERATOR)

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 
 from crm_sync.queries import CaseFilter, list_cases
 from devices.registry.passwords import list_credentials
@@ -15,6 +15,7 @@ from devices.registry.queries import count_devices
 from gateway.api.device_queries import Held, find_held, list_readings, summarise_device
 from gateway.api.device_queries import Stretch as Between
 from gateway.api.queries import list_alarms, list_devices
+from gateway.api.router import Router
 from gateway.console.attention_queries import fates_of, snoozes_of
 from gateway.console.chart import Drawn, Floats, Series, draw_series
 from gateway.console.command_queries import commands_of
@@ -42,9 +43,9 @@ MOST_CREDENTIALS: Final = 20
 MOST_COLUMNS: Final = 30
 
 
-def devices_router(desk: Desk) -> APIRouter:
+def devices_router(desk: Desk) -> Router:
     """``GET /devices``, ``/devices/{device_id}`` and ``/devices/{device_id}/tail``."""
-    router = APIRouter()
+    router = Router()
 
     @router.get("/devices")
     async def devices(request: Request, q: str = "", model: str = "", cursor: str = "") -> Response:
@@ -154,7 +155,7 @@ def _battery(
     return None
 
 
-def _add_tail(router: APIRouter, desk: Desk) -> None:
+def _add_tail(router: Router, desk: Desk) -> None:
     @router.get("/devices/{device_id}/tail")
     async def tail(request: Request, device_id: str) -> Response:
         """What becomes of each of the device's packets, from now on; operators see the packets themselves too."""

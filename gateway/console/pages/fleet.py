@@ -7,9 +7,10 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 
 from devices.clock import to_datetime
+from gateway.api.router import Router
 from gateway.cohorts.shown import list_incidents, list_members
 from gateway.console.chart import Drawn, draw_map
 from gateway.console.fleet_queries import CohortRow, list_cohorts, silent_days
@@ -39,9 +40,9 @@ class Beside:
         return self.low > 1 or self.high < 1
 
 
-def fleet_router(desk: Desk) -> APIRouter:
+def fleet_router(desk: Desk) -> Router:
     """``GET /fleet`` and ``/fleet/incidents/{incident_id}``."""
-    router = APIRouter()
+    router = Router()
 
     @router.get("/fleet")
     async def fleet(request: Request) -> Response:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from gateway.api.queries import pipeline_totals
+from gateway.api.router import Router
 from gateway.console.attention_queries import count_opened
 from gateway.console.parts import Desk
 from gateway.console.said import say_check, say_finding
@@ -23,9 +24,9 @@ TOTALS: Final = ("packets", "stored", "duplicates", "filled", "conflicts", "quar
 DAYS: Final = 7  # of a week
 
 
-def health_router(desk: Desk) -> APIRouter:
+def health_router(desk: Desk) -> Router:
     """``GET /health``, and the doctor on demand."""
-    router = APIRouter()
+    router = Router()
 
     @router.get("/health")
     async def health(request: Request) -> Response:

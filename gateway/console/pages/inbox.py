@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from crm_sync.model import CaseState
 from devices.profiles.model import Severity
+from gateway.api.router import Router
 from gateway.console.attention_queries import count_contacts, list_workers
 from gateway.console.pages.case import seen_of
 from gateway.console.parts import Connection, Desk
@@ -51,9 +52,9 @@ async def counted_tabs(conn: Connection, tenant_id: str, words: Words) -> list[T
     return [*tabs[:2], contacts, *tabs[2:]]
 
 
-def inbox_router(desk: Desk) -> APIRouter:
+def inbox_router(desk: Desk) -> Router:
     """``GET /``."""
-    router = APIRouter()
+    router = Router()
 
     @router.get("/")
     async def inbox(request: Request, show: str = "live", page: int = 1) -> Response:

@@ -3,22 +3,23 @@
 from datetime import timedelta
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from crm_sync.journey.kept import KeptJourneys
 from crm_sync.journey.model import GROUPINGS, GroupBy, Journey, Span, Stage
 from crm_sync.journey.queries import Period
 from crm_sync.journey.report import read_journey
 from devices.clock import to_datetime
+from gateway.api.router import Router
 from gateway.console.chart import draw_bars
 from gateway.console.parts import Desk
 
 PERIODS: Final = (7, 30, 90, 365)
 
 
-def journey_router(desk: Desk) -> APIRouter:
+def journey_router(desk: Desk) -> Router:
     """``GET /journey``."""
-    router = APIRouter()
+    router = Router()
     kept = KeptJourneys()
 
     @router.get("/journey")

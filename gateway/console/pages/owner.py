@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Final, cast, get_args
 from urllib.parse import quote
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 
 from crm_sync.owners.holding import hold
 from crm_sync.owners.standing import standing_of
@@ -13,6 +13,7 @@ from crm_sync.policy.shown import list_decisions, steps_of_owner
 from crm_sync.queries import CaseFilter, list_cases
 from devices.registry.consent import owner_exists
 from devices.registry.queries import grants_of
+from gateway.api.router import Router
 from gateway.console.attention_queries import alarms_of_owner
 from gateway.console.fleet_queries import get_owner, products_of
 from gateway.console.forms import moment_of, needed_text, unusable
@@ -25,9 +26,9 @@ from gateway.people.model import Role
 MOST: Final = 100
 
 
-def owner_router(desk: Desk) -> APIRouter:
+def owner_router(desk: Desk) -> Router:
     """``GET /owners/{owner_ref}``; who looked is kept."""
-    router = APIRouter()
+    router = Router()
 
     @router.get("/owners/{owner_ref:path}")
     async def owner(request: Request, owner_ref: str) -> Response:
@@ -66,7 +67,7 @@ def owner_router(desk: Desk) -> APIRouter:
     return router
 
 
-def _add_holds(router: APIRouter, desk: Desk) -> None:
+def _add_holds(router: Router, desk: Desk) -> None:
     async def put(request: Request, owner_ref: str, what: str) -> Response:
         person, fields = await desk.write(request, Role.AGENT)
         is_on, kind = what == "owner.hold", fields.get("kind", "")

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Final
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 
 from devices.errors import CareloopError
+from gateway.api.router import Router
 from gateway.console.forms import unusable
 from gateway.console.parts import Desk, Refused, done
 from gateway.people.administer import Office
@@ -37,9 +38,9 @@ Told = Mapping[str, str]
 """What was just made, and is shown this once."""
 
 
-def people_router(desk: Desk) -> APIRouter:
+def people_router(desk: Desk) -> Router:
     """``/people``, ``/tokens`` and what an admin does there."""
-    router = APIRouter()
+    router = Router()
 
     @router.get("/people")
     async def people(request: Request) -> Response:
@@ -57,7 +58,7 @@ def people_router(desk: Desk) -> APIRouter:
     return router
 
 
-def _add_changes(router: APIRouter, desk: Desk) -> None:
+def _add_changes(router: Router, desk: Desk) -> None:
     @router.post("/people/{name}/role")
     async def role(request: Request, name: str) -> Response:
         person, fields = await desk.write(request, Role.ADMIN)
@@ -86,7 +87,7 @@ def _add_changes(router: APIRouter, desk: Desk) -> None:
         return done(request, "/people")
 
 
-def _add_tokens(router: APIRouter, desk: Desk) -> None:
+def _add_tokens(router: Router, desk: Desk) -> None:
     @router.post("/tokens")
     async def create(request: Request) -> Response:
         person, fields = await desk.write(request, Role.ADMIN)

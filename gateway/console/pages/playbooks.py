@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from crm_sync.playbooks.shown import RateView, list_rates
+from gateway.api.router import Router
 from gateway.console.parts import Desk
 from gateway.console.products import Product
 from gateway.console.show import Shown
@@ -26,9 +27,9 @@ class ActionRow:
         return self.rate.worked + self.rate.failed
 
 
-def playbooks_router(desk: Desk) -> APIRouter:
+def playbooks_router(desk: Desk) -> Router:
     """``GET /playbooks``."""
-    router = APIRouter()
+    router = Router()
 
     @router.get("/playbooks")
     async def playbooks(request: Request, model: str = "") -> Response:

@@ -3,9 +3,10 @@
 from http import HTTPStatus
 from typing import Final
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 
 from devices.errors import QuarantineReason
+from gateway.api.router import Router
 from gateway.console.parts import Desk, done
 from gateway.console.readable import readable
 from gateway.people.audit import record
@@ -16,9 +17,9 @@ from gateway.store.tallies import read_tallies
 SIZE: Final = 50
 
 
-def quarantine_router(desk: Desk) -> APIRouter:
+def quarantine_router(desk: Desk) -> Router:
     """``/quarantine`` and what an operator does there."""
-    router = APIRouter()
+    router = Router()
 
     @router.get("/quarantine")
     async def quarantine(

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final, cast
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 
 from crm_sync.cases.quiet_queries import Quiet, QuietKind, end_quiet, list_quiet, put_quiet
 from devices.clock import to_datetime
 from devices.registry.queries import count_devices
 from gateway.api.queries import acknowledge_alarm
+from gateway.api.router import Router
 from gateway.console.attention_queries import alarm_exists
 from gateway.console.forms import MOST_NAME, moment_of, needed_text, seconds_of, text_of, unusable
 from gateway.console.parts import Connection, Desk, done, safe_path
@@ -23,9 +24,9 @@ KINDS: Final = ("maintenance", "silence")
 ABOUT: Final = ("device_id", "model", "region", "watch", "problem")
 
 
-def quiet_router(desk: Desk) -> APIRouter:
+def quiet_router(desk: Desk) -> Router:
     """``/silences``, and ``/alarms/{alarm_id}/…``."""
-    router = APIRouter()
+    router = Router()
 
     @router.get("/silences")
     async def silences(request: Request, show: str = "live", cursor: int | None = None) -> Response:
@@ -63,7 +64,7 @@ def _sorted(names: Sequence[str]) -> list[str]:
     return sorted(set(names))
 
 
-def _add_silences(router: APIRouter, desk: Desk) -> None:
+def _add_silences(router: Router, desk: Desk) -> None:
     @router.post("/silences")
     async def begin(request: Request) -> Response:
         person, fields = await desk.write(request, Role.OPERATOR)
@@ -93,7 +94,7 @@ def _add_silences(router: APIRouter, desk: Desk) -> None:
         return done(request, "/silences")
 
 
-def _add_alarms(router: APIRouter, desk: Desk) -> None:
+def _add_alarms(router: Router, desk: Desk) -> None:
     @router.post("/alarms/{alarm_id}/acknowledge")
     async def acknowledge(request: Request, alarm_id: str) -> Response:
         person, fields = await desk.write(request, Role.AGENT)

@@ -7,16 +7,17 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 
+from gateway.api.router import Router
 from gateway.console.chart import draw_bars
 from gateway.console.parts import Desk
 from gateway.people.door import at_home
 
 
-def scorecard_router(desk: Desk) -> APIRouter:
+def scorecard_router(desk: Desk) -> Router:
     """``GET /scorecard``, where a demo has written one."""
-    router = APIRouter()
+    router = Router()
 
     @router.get("/scorecard")
     async def scorecard(request: Request) -> Response:

@@ -3,9 +3,10 @@
 from http import HTTPStatus
 from typing import Final
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
+from gateway.api.router import Router
 from gateway.console.parts import Desk, SentAway, read_form, safe_path
 from gateway.console.render import THEMES
 from gateway.console.words import LANGUAGES, Words
@@ -16,9 +17,9 @@ A_YEAR_S: Final = 365 * 86_400
 CHOICES: Final = {"language": tuple(LANGUAGES), "theme": THEMES, "keys": ("on", "off")}
 
 
-def signing_in_router(desk: Desk) -> APIRouter:
+def signing_in_router(desk: Desk) -> Router:
     """``/sign-in``, ``/sign-out``, ``/password`` and ``/preferences``."""
-    router = APIRouter()
+    router = Router()
 
     @router.get("/sign-in")
     async def show(request: Request) -> Response:
@@ -61,7 +62,7 @@ def signing_in_router(desk: Desk) -> APIRouter:
     return router
 
 
-def _add_password(router: APIRouter, desk: Desk) -> None:
+def _add_password(router: Router, desk: Desk) -> None:
     @router.get("/password")
     async def show(request: Request) -> Response:
         return await _password_page(desk, request, safe_path(request.query_params.get("next", "/")))
@@ -82,7 +83,7 @@ def _add_password(router: APIRouter, desk: Desk) -> None:
         return answer
 
 
-def _add_preferences(router: APIRouter) -> None:
+def _add_preferences(router: Router) -> None:
     @router.post("/preferences")
     async def prefer(request: Request) -> Response:
         fields = await read_form(request)

@@ -2,20 +2,21 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 
 from crm_sync.trust.queries import ModeSet, WatchKey, set_mode
 from crm_sync.trust.shown import audit_of, customers_of, list_watches, show_budget
 from devices.profiles.model import Severity, WatchMode
+from gateway.api.router import Router
 from gateway.console.pages.backtests import SPANS, knobs_of, watch_of
 from gateway.console.parts import Desk, done
 from gateway.people.audit import record
 from gateway.people.model import Role
 
 
-def watches_router(desk: Desk) -> APIRouter:
+def watches_router(desk: Desk) -> Router:
     """``/watches`` and what an operator does there."""
-    router = APIRouter()
+    router = Router()
     trust = desk.parts.trust
 
     @router.get("/watches")
