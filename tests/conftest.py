@@ -20,6 +20,7 @@ sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(Path(sys.prefix) / 
 # Folders first: the others import it, and pytest wants to rewrite its assertions before that.
 pytest_plugins = (
     "tests.services.folders",
+    "tests.services.order",
     "tests.services.postgres",
     "tests.services.mosquitto",
     "tests.services.mqttjs",
