@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlencode
 
 import httpx
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
 
 from devices.errors import ConfigError, Fault
 from gateway.people import queries
@@ -25,6 +22,9 @@ from gateway.people.model import Actor, Role, SignedIn, SignInRefused
 from gateway.people.people import People, digest_of, new_person_id
 from gateway.people.queries import Account, Connection, NewPerson, OidcAttempt
 from gateway.people.settings import OidcSettings
+
+if TYPE_CHECKING:  # its cryptography takes long to load, and most houses have no provider
+    from joserfc.jwk import KeySet
 
 CALLBACK: Final = "/v1/session/oidc/callback"
 ATTEMPT_FOR: Final = timedelta(minutes=10)
@@ -208,6 +208,9 @@ class OidcSignIn:
 
     async def _claims(self, answer: Mapping[str, Any], nonce: str | None) -> Mapping[str, Any]:
         """What the provider says of whom it signed in, believed only with its signature and, at first, its nonce."""
+        from joserfc import jwt  # noqa: PLC0415 - see above
+        from joserfc.errors import JoseError  # noqa: PLC0415
+
         provider = await self._discover()
         token = answer.get("id_token")
         if not isinstance(token, str):
@@ -232,6 +235,9 @@ class OidcSignIn:
 
     async def _verified(self, token: str, provider: _Provider) -> dict[str, Any]:
         """The claims of a token with a good signature; keys are fetched anew once, for providers change them."""
+        from joserfc import jwt  # noqa: PLC0415
+        from joserfc.errors import JoseError  # noqa: PLC0415
+
         for is_again in (False, True):
             try:
                 return dict(jwt.decode(token, await self._key_set(provider, anew=is_again), _ALGORITHMS).claims)
@@ -240,7 +246,9 @@ class OidcSignIn:
                     raise SignInRefused("wrong", "the provider's signature is not good") from error
         raise AssertionError
 
-    async def _key_set(self, provider: _Provider, *, anew: bool) -> KeySet:
+    async def _key_set(self, provider: _Provider, *, anew: bool) -> "KeySet":
+        from joserfc.jwk import KeySet  # noqa: PLC0415
+
         if self._keys is None or anew:
             said: Any = await self._ask("GET", provider.jwks_uri)
             self._keys = KeySet.import_key_set(said)

@@ -1,11 +1,10 @@
 """A signed statement of who careloop is, for the grant of RFC 7523."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import RSAKey
+if TYPE_CHECKING:  # its cryptography takes long to load, and every process that knows of CRMs loads this
+    from joserfc.jwk import RSAKey
 
 LIFE_S: Final = 120  # Salesforce wants at most three minutes
 GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -20,8 +19,11 @@ class Claims:
     audience: str
 
 
-def read_key(pem: str) -> RSAKey:
+def read_key(pem: str) -> "RSAKey":
     """The private key in a PEM text. Raises ValueError."""
+    from joserfc.errors import JoseError  # noqa: PLC0415 - see above
+    from joserfc.jwk import RSAKey  # noqa: PLC0415
+
     try:
         key = RSAKey.import_key(pem)
     except (ValueError, TypeError, JoseError) as error:  # TypeError: it wants a password
@@ -31,7 +33,9 @@ def read_key(pem: str) -> RSAKey:
     return key
 
 
-def assertion(key: RSAKey, claims: Claims, now_s: float) -> str:
+def assertion(key: "RSAKey", claims: Claims, now_s: float) -> str:
     """The token, good for two minutes from `now_s`."""
+    from joserfc import jwt  # noqa: PLC0415
+
     stated = {"iss": claims.issuer, "sub": claims.subject, "aud": claims.audience, "exp": int(now_s) + LIFE_S}
     return jwt.encode({"alg": "RS256"}, stated, key, algorithms=["RS256"])
