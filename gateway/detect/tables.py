@@ -1,7 +1,6 @@
 """Tables as people have them: which column is the time, which the device, which are measured; and their rows."""
 
 import csv
-import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -10,6 +9,7 @@ from pathlib import PurePath
 from typing import Final
 
 from devices.errors import CareloopError
+from gateway.detect.figures import is_number, read_number, split_unit
 from gateway.detect.instants import BadTime, Instants
 from gateway.detect.lines import BadLine, Line
 
@@ -40,7 +40,7 @@ PROCESSOR: Final = frozenset({"system", "sys", "idle", "iowait"})
 """Beside one of these `user` is a share of a processor's time, and nobody's name."""
 COUNTED: Final = "id"
 """What a table whose time is a number of cycles calls its machines, too; elsewhere it may count rows."""
-NAMES: Final = ("metric", "metric_name", "variable", "measurement", "parameter", "quantity", "signal")
+NAMES: Final = ("metric", "metric_name", "variable", "field", "measurement", "parameter", "quantity", "signal")
 VALUES: Final = ("value", "values", "val", "wert")
 """A table with one of both has a measurement a row, and says in the row which: the long form."""
 SINGLE: Final = ("timestamp", "value")
@@ -58,8 +58,8 @@ HOURS: Final = 24  # a time of day that is a number up to this is an hour
 HOUR_S: Final = 3600.0
 DAY_S: Final = 24 * HOUR_S
 EPOCH_S: Final = 9e8  # a time of day that is a number from here on says its day, too
-_TRUTHS: Final = {"true": 1.0, "false": 0.0}
-_DECIMAL_COMMA: Final = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+(?:[eE][+-]?\d+)?")
+_SAYS_SEPARATOR: Final = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # the first line of what Excel is to open
+_PACKED: Final = "PK\x03\x04"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,7 @@ class Table:
         self._asked = asked
         self._instants = instants
         self._separator = ","
+        self._units: dict[int | str, str] = {}  # likewise: what its values bear
         self._texts: dict[int | str, bool] = {}  # by column, or by metric in the long form: whether it is text
         self._first: tuple[int, str] | None = None  # the first line, while the second one is to tell the long form
         self._notes: list[str] = []
@@ -124,7 +125,7 @@ class Table:
         """Each row, in order. Raises CareloopError where the columns cannot be told."""
         for number, raw in chunk:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8", "replace").rstrip("\r")
-            if not text.strip() or (self.columns is None and text.startswith("#")):
+            if not text.strip() or (self.columns is None and _says_how(text)):
                 continue
             if self._first is not None:
                 self.columns, self._first = self._find_columns(*self._first, self._cells(text)), None
@@ -134,7 +135,8 @@ class Table:
                 if not self._is_headless(cells):
                     self.header = [cell.strip() for cell in cells]
                     self._first = (number, text)
-                    if self._find_long([]) is None and self._find_parts([]) is None:
+                    is_told = self._find_long([]) is None and self._find_parts([]) is None
+                    if is_told and not self._is_index_nameless():
                         self.columns, self._first = self._find_columns(number, text, []), None
                     continue
                 self.header, self.columns = SINGLE, Columns(2, 0, None, ((1, "value"),))
@@ -152,11 +154,7 @@ class Table:
         """Whether the first line is a row already: a time and a number, and nothing that could be a name."""
         if len(cells) != len(SINGLE) or self._asked.time is not None:
             return False
-        try:
-            Instants().read(cells[0].strip())
-        except BadTime:
-            return False
-        return self._is_number(cells[1].strip())
+        return _is_time(cells[0].strip(), numbers=True) and is_number(cells[1].strip(), self._separator)
 
     def _find_long(self, cells: Sequence[str]) -> tuple[int, int] | None:
         """In the long form, where a metric's name and its value are; what holds a number first is no name."""
@@ -164,7 +162,7 @@ class Table:
         named, value = _first(NAMES, names), _first(VALUES, names)
         if named is None or value is None:
             return None
-        return None if named < len(cells) and self._is_number(cells[named].strip()) else (named, value)
+        return None if named < len(cells) and is_number(cells[named].strip(), self._separator) else (named, value)
 
     def _find_parts(self, cells: Sequence[str]) -> tuple[int, int] | None:
         """Where a day and a time of day are; one of a week or a month is no day where another column is a time."""
@@ -185,7 +183,7 @@ class Table:
             if whose := [self.header[at] for at, name in enumerate(names) if name in DEVICES]:
                 self._notes.append(f"all rows are one series; `--device {whose[0]}` makes one of each {whose[0]!r}")
             return Columns(len(names), names.index("timestamp"), None, ((names.index("value"), "value"),))
-        time, clock = self._find_parts(cells) or (self._find_time(number, text, names), None)
+        time, clock = self._find_parts(cells) or (self._find_time(number, text, cells), None)
         devices = (*DEVICES, COUNTED) if names[time] in CYCLES else DEVICES
         others = {"unit"} if is_long else {"user"} if PROCESSOR & set(names) else set[str]()  # the value's; a share
         usual = [name for name in devices if name not in others]
@@ -198,16 +196,28 @@ class Table:
             return replace(places, metrics=((value, self.header[value]),))
         return replace(places, metrics=self._find_metrics(number, text, names, places))
 
-    def _find_time(self, number: int, text: str, names: Sequence[str]) -> int:
-        """Where the time is. Raises CareloopError."""
+    def _is_index_nameless(self) -> bool:
+        """Whether only the first column can be the time, and has no name, as pandas writes an index."""
+        names = [_plain(name) for name in self.header]
+        return self._asked.time is None and names[:1] == [""] and self._called_time(names) is None
+
+    def _called_time(self, names: Sequence[str]) -> int | None:
         time = self._find(self._asked.time, TIMES, names)
         if time is None:
             time = next((at for at, name in enumerate(self.header) if TIME_WORDS & set(_words(name))), None)
+        return time
+
+    def _find_time(self, number: int, text: str, cells: Sequence[str]) -> int:
+        """Where the time is. Raises CareloopError."""
+        time = self._called_time([_plain(name) for name in self.header])
+        if time is None and cells and self._is_index_nameless() and _is_time(cells[0].strip()):
+            time = 0
         if time is None:
-            raise CareloopError(
-                "columns",
-                f"line {number}: no column is called timestamp or time, which `--time` can name; not {text!r}",
-            )
+            what = "no column is called timestamp or time, which `--time` can name"
+            if text.startswith(_PACKED):
+                what = "this is a workbook or another archive, and no table; save its sheet as CSV"
+                text = text[:2]
+            raise CareloopError("columns", f"line {number}: {what}; not {text!r}")
         return time
 
     def _find_metrics(
@@ -227,11 +237,18 @@ class Table:
             self._notes.append(
                 f"{name!r} is not judged, as it may number the rows; `--device {name}` makes one series of each"
             )
-        return tuple((at, self.header[at]) for at in metrics)
+        if again := [self.header[at] for at in metrics if self.header.index(self.header[at]) != at]:
+            self._notes.append(f"columns of one name are told apart by their place: {', '.join(again)}")
+        called = [self.header[at] for at in metrics]
+        return tuple(
+            (at, name if called.index(name) == place else f"{name} ({at + 1})")
+            for place, (at, name) in enumerate(zip(metrics, called, strict=True))
+        )
 
     def _tell(self, places: Columns, metrics: Sequence[int]) -> None:
         """Say what was chosen."""
         time = " and ".join(repr(self.header[at]) for at in (places.time, places.clock) if at is not None)
+        time = time if time != repr("") else "the first column, which has no name"
         whose = "" if places.device is None else f" of each {self.header[places.device]!r}"
         each = "" if places.named is None else f"each {self.header[places.named]!r} by its "
         self._notes.append(f"time is {time}; judged{whose}: {each}{', '.join(self.header[at] for at in metrics)}")
@@ -311,7 +328,7 @@ class Table:
         if text.lower() in ABSENT or self._texts.get(which):
             return None
         try:
-            value = self._number(text)
+            value = self._number(which, name, text)
         except BadLine:
             if which in self._texts or (len(columns.metrics) == 1 and columns.named is None):
                 raise
@@ -322,31 +339,40 @@ class Table:
         self._texts[which] = False
         return value
 
-    def _is_number(self, text: str) -> bool:
+    def _number(self, which: int | str, name: str, text: str) -> float:
+        """A cell as a number, with the unit that all of its column bear. Raises BadLine."""
         try:
-            self._number(text)
+            return read_number(text, self._separator)
         except BadLine:
-            return False
-        return True
-
-    def _number(self, text: str) -> float:
-        if self._separator != "," and _DECIMAL_COMMA.fullmatch(text):
-            text = text.replace(".", "").replace(",", ".")
-        truth = _TRUTHS.get(text.lower())
-        if truth is not None:
-            return truth
-        try:
-            number = float(text) if "_" not in text else math.nan
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise BadLine(f"value {text!r} is not a number")
+            if (parts := split_unit(text)) is None:
+                raise
+        figure, unit = parts
+        number = read_number(figure, self._separator)
+        known = self._units.get(which)
+        if known is None:
+            self._notes.append(f"values of {name!r} are taken as numbers of {unit}")
+        elif known != unit:
+            raise BadLine(f"value {text!r} is not in {known}, as those before it are")
+        self._units[which] = unit
         return number
 
 
 def _plain(name: str) -> str:
     """A column's name as names are compared: `Unit Number` and `time (cycles)` are `unit_number` and `time_cycles`."""
     return re.sub(r"[\s()\-,]+", "_", name.lower()).strip("_") or name.lower()
+
+
+def _is_time(text: str, *, numbers: bool = False) -> bool:
+    """Whether a cell is a time; a small number only where it may be one of `numbers`."""
+    with suppress(BadTime):
+        Instants().read(text)
+        return numbers or _says_day(text)
+    return False
+
+
+def _says_how(text: str) -> bool:
+    """Whether a line before the first one with names is no row: a remark, or what separates cells."""
+    return text.startswith("#") or _SAYS_SEPARATOR.fullmatch(text.strip()) is not None
 
 
 def _says_day(clock: str) -> bool:

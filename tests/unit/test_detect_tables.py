@@ -323,3 +323,68 @@ def test_what_is_packed_or_wide_is_read_all_the_same() -> None:
         "unit 3.v2",
         "x",
     ]
+
+
+def test_the_line_that_tells_excel_the_separator_is_no_header() -> None:
+    """The file was refused: no column was called timestamp."""
+    assert metrics_of("sep=;\nTimestamp;Temp\n2026-01-01 00:00;1,5") == [{"Temp": 1.5}]
+    assert metrics_of('"sep=,"\nTimestamp,Temp\n2026-01-01 00:00,1.5') == [{"Temp": 1.5}]
+
+
+def test_the_nameless_index_of_pandas_is_the_time_where_it_says_one() -> None:
+    rows, notes = rows_of(",temp\n2026-01-01 00:00:00+00:00,1.5\n2026-01-01 00:01:00+00:00,2.5")
+    assert [row.line and (row.line.ts_s, row.line.metrics) for row in rows] == [
+        (DAY_S, {"temp": 1.5}),
+        (DAY_S + 60, {"temp": 2.5}),
+    ]
+    assert notes[0] == "time is the first column, which has no name; judged: temp"
+    assert metrics_of(",timestamp,temp\n0,2026-01-01,1.5") == [{"temp": 1.5}]
+
+
+@pytest.mark.parametrize("first", ["0", "17", "row 1", ""])
+def test_a_nameless_column_of_row_numbers_or_names_is_no_time(first: str) -> None:
+    with pytest.raises(CareloopError, match="no column is called timestamp"):
+        rows_of(f",temp\n{first},1.5")
+
+
+def test_columns_of_one_name_are_both_judged() -> None:
+    """The last one took the place of the others, and nobody was told."""
+    rows, notes = rows_of("timestamp,temp,temp\n2026-01-01,1,2")
+    assert [row.line and row.line.metrics for row in rows] == [{"temp": 1.0, "temp (3)": 2.0}]
+    assert "columns of one name are told apart by their place: temp" in notes
+
+
+def test_values_with_a_unit_behind_them_are_numbers_of_it() -> None:
+    """As Grafana exports them; the whole table was called text."""
+    rows, notes = rows_of("Time,Oven,Load,Flat\n2026-01-01,20.5 °C,51.3%,12A\n2026-01-02,21 °C,49%,12B")
+    assert [row.line and row.line.metrics for row in rows] == [
+        {"Oven": 20.5, "Load": 51.3},
+        {"Oven": 21.0, "Load": 49.0},
+    ]
+    assert "values of 'Oven' are taken as numbers of °C" in notes
+    assert "column 'Flat' holds text, such as '12A', and is not judged" in notes
+
+
+def test_a_value_of_another_unit_is_not_taken_for_one_of_the_first() -> None:
+    rows, _ = rows_of("timestamp,power\n2026-01-01,900 W\n2026-01-02,1.2 kW")
+    assert [row.line and row.line.metrics for row in rows] == [{"power": 900.0}, {}]
+    assert "value '1.2 kW' is not in W" in str(rows[1].fault)
+
+
+def test_thousands_apart_and_in_quotes_are_numbers_where_a_point_shows_that_they_are() -> None:
+    assert metrics_of('timestamp,a,b\n2026-01-01,"1,254.03",2\n2026-01-02,"-1,254,000.5",2') == [
+        {"a": 1254.03, "b": 2.0},
+        {"a": -1_254_000.5, "b": 2.0},
+    ]
+
+
+def test_the_metric_of_an_export_from_influx_is_its_field() -> None:
+    """All fields of a measurement were judged as one series."""
+    header = "#group,false,false,true\n,result,table,_time,_value,_field,_measurement\n"
+    rows = ",,0,2026-01-01T00:00:00Z,1,t,oven\n,,1,2026-01-01T00:00:00Z,9,p,oven"
+    assert metrics_of(header + rows) == [{"t": 1.0}, {"p": 9.0}]
+
+
+def test_a_workbook_is_called_one() -> None:
+    with pytest.raises(CareloopError, match="save its sheet as CSV"):
+        rows_of("PK\x03\x04\x14\x00rubbish")

@@ -1,0 +1,79 @@
+"""Numbers as people's tables have them: decimal commas, thousands apart, truths, and units behind them."""
+
+import math
+import re
+from typing import Final
+
+from gateway.detect.lines import BadLine
+
+_TRUTHS: Final = {"true": 1.0, "false": 0.0}
+_DECIMAL_COMMA: Final = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+(?:[eE][+-]?\d+)?")
+_THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+")
+UNITS: Final = frozenset(
+    {
+        *("%", "‰", "ppm", "ppb", "°", "°C", "°F", "℃", "℉", "C", "F", "K", "pH", "dB", "dBm", "dBA", "lx", "lux"),
+        *("mV", "V", "kV", "µA", "mA", "A", "mW", "W", "kW", "MW", "VA", "kVA", "Wh", "kWh", "MWh", "Ah", "mAh", "Ω"),
+        *("Hz", "kHz", "MHz", "GHz", "rpm", "bpm", "1/min", "ms", "s", "min", "h", "B", "kB", "KB", "MB", "GB"),
+        *(
+            "Pa",
+            "hPa",
+            "kPa",
+            "MPa",
+            "mbar",
+            "bar",
+            "psi",
+            "N",
+            "kN",
+            "Nm",
+            "mm",
+            "cm",
+            "m",
+            "km",
+            "mg",
+            "g",
+            "kg",
+            "t",
+        ),
+        *("m/s", "km/h", "mph", "m/s²", "mm/s", "ml", "l", "L", "l/min", "L/min", "l/h", "m³", "m³/h", "m3", "m3/h"),
+        *("g/m³", "mg/m³", "µg/m³", "W/m²", "kWh/h"),
+    }
+)
+_WITH_UNIT: Final = re.compile(r"([+-]?[\d.,]+(?:[eE][+-]?\d+)?)\s*(\D\S*|1/min)")
+
+
+def read_number(text: str, separator: str) -> float:
+    """A number from a table whose cells are so separated. Raises BadLine."""
+    try:
+        number = float(text) if "_" not in text else math.nan
+    except ValueError:
+        number = _otherwise_written(text, separator)
+    if not math.isfinite(number):
+        raise BadLine(f"value {text!r} is not a number")
+    return number
+
+
+def _otherwise_written(text: str, separator: str) -> float:
+    """NaN for what is no number."""
+    if separator != "," and _DECIMAL_COMMA.fullmatch(text):
+        return float(text.replace(".", "").replace(",", "."))
+    if separator == "," and _THOUSANDS.fullmatch(text):  # it was in quotes; without decimals its comma might be theirs
+        return float(text.replace(",", ""))
+    return _TRUTHS.get(text.lower(), math.nan)
+
+
+def is_number(text: str, separator: str) -> bool:
+    """Whether it is one."""
+    try:
+        read_number(text, separator)
+    except BadLine:
+        return False
+    return True
+
+
+def split_unit(text: str) -> tuple[str, str] | None:
+    """A number and the unit behind it, `20.4 °C`; None where it is nothing of the kind."""
+    found = _WITH_UNIT.fullmatch(text)
+    if found is None or found[2] not in UNITS:
+        return None
+    is_glued = found.end(1) == found.start(2)
+    return None if is_glued and len(found[2]) == 1 and found[2].isalpha() else (found[1], found[2])  # `12A` is a name
