@@ -132,10 +132,16 @@ INLINE int64_t offset_of(lane_t *lane, int group, int64_t slot) {
     return *row * its->width;
 }
 
+/* Half a line, copied in one go where the processor can. */
+typedef uint8_t half_line_t __attribute__((vector_size(LINE / 2), aligned(1), may_alias));
+
 /* Write at the journal's end what a slot held; gives where the journal ends then. */
 INLINE uint8_t *write_down(uint8_t *end, int group, const void *at, int64_t offset, int32_t length) {
     origin_t origin = (uint64_t)offset << 16 | (uint64_t)length << 8 | (uint64_t)group;
-    memcpy(end, at, (size_t)length);
+    const uint8_t *from = at;
+    int32_t done = 0;
+    for (; done + LINE / 2 <= length; done += LINE / 2) *(half_line_t *)(end + done) = *(const half_line_t *)(from + done);
+    memcpy(end + done, from + done, (size_t)(length - done));
     memcpy(end + length, &origin, sizeof origin);
     return end + length + sizeof origin;
 }
@@ -242,14 +248,18 @@ INLINE int32_t step(const lane_t *lane, float *phase, episode_t *state, const sa
 /* The value of a sample for a watch; absent where it is no number that a device measures. */
 INLINE bool is_there(double value) { return fabs(value) <= LARGEST; }
 
-/* For how many readings, whatever they need, there is room. */
-INLINE int64_t room_of(const lane_t *lane) {
-    int64_t room = lane->journal ? (lane->journal->capacity - lane->journal->used) / lane->most_undo : INT64_MAX;
-    for (int64_t k = 0; k < lane->row_sets; k++) {
-        int64_t rows = (lane->rows[k].capacity - lane->rows[k].used) / lane->watches;
-        if (rows < room) room = rows;
-    }
-    return room;
+/* For how many of so many readings each of which may take `most_each` of it a room is large enough. */
+INLINE int64_t fit_in(int64_t room, int64_t readings, int64_t most_each) {
+    return room < readings * most_each ? room / most_each : readings; /* a division costs more than all the rest */
+}
+
+/* For how many of so many readings, whatever they need, there is room. */
+INLINE int64_t room_of(const lane_t *lane, int64_t readings) {
+    const journal_t *journal = lane->journal;
+    if (journal) readings = fit_in(journal->capacity - journal->used, readings, lane->most_undo);
+    for (int64_t k = 0; k < lane->row_sets; k++)
+        readings = fit_in(lane->rows[k].capacity - lane->rows[k].used, readings, lane->watches);
+    return readings;
 }
 
 /* Leave the loop, to go on after this reading and watch. */

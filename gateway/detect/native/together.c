@@ -101,16 +101,16 @@ INLINE void fetch(const together_t *call, const quiet_t *lanes, hour_clock_t *cl
     fetch_quietly(lanes, &reading);
 }
 
-/* For how many readings every lane has room; -1 in `short_of` or the first lane that has none. */
-static int64_t room(const together_t *call, int64_t *short_of) {
-    int64_t least_room = INT64_MAX;
+/* For how many of so many readings every lane has room; -1 in `short_of` or the first lane that has none. */
+static int64_t room(const together_t *call, int64_t readings, int64_t *short_of) {
     *short_of = -1;
-    for (int64_t k = call->lanes - 1; k >= 0; k--) {
-        int64_t its = room_of(call->lane[k]);
-        if (its < least_room) least_room = its;
-        if (its < 1) *short_of = k;
+    for (int64_t k = 0; k < call->lanes; k++) {
+        readings = room_of(call->lane[k], readings);
+        if (readings) continue;
+        *short_of = k;
+        break;
     }
-    return least_room;
+    return readings;
 }
 
 /* Which lane is of which detector. */
@@ -149,8 +149,7 @@ EXPORT FOR_EACH_PROCESSOR int32_t judge_together(together_t *call) {
     const quiet_t lanes = find_lanes(call);
     for (int64_t i = call->sample; i < call->samples; i++) {
         if (i == checked) {
-            int64_t readings = room(call, &call->short_of);
-            checked = readings < call->samples ? i + readings : call->samples;
+            checked = i + room(call, call->samples - i, &call->short_of);
             if (call->short_of >= 0) return leave(call, i, call->at, rest, OUT_OF_ROOM);
         }
         if (!rest) fetch(call, &lanes, &clock_ahead, i);
