@@ -28,7 +28,7 @@ def test_it_begins_anew_until_a_connection_begins_with_nothing_that_was_sent_bef
     renewal = Renewal()
     renewal.paused(100.0)
     renewal.renewed(102.0)
-    for times, begun_s in enumerate((102.0, 110.0, 120.0), 1):  # ever a little later
+    for times, begun_s in ((1, 102.0), (2, 110.0), (4, 120.0)):  # each waits twice as long
         renewal.begin()
         renewal.came(begun_s, MANY - 1, MANY - 1)
         renewal.came(begun_s + 1, 10, 3)
@@ -62,6 +62,17 @@ def test_however_often_it_begins_with_much_that_was_sent_before_it_connects_anew
         renewal.came(100.0, MANY, MANY)
     assert not renewal.is_due(100.0 + APART_S - 1, is_calm=True)
     assert renewal.is_due(100.0 + APART_S, is_calm=True)
+
+
+def test_a_broker_that_is_slow_to_read_what_is_acknowledged_has_ever_more_time_for_it() -> None:
+    """It sent the same 60,000 messages again with each of the connections, which came every half a minute."""
+    renewal = Renewal()
+    waits: list[float] = []
+    for _ in range(10):
+        renewal.begin()
+        renewal.came(0.0, 60_000, 60_000)
+        waits.append(next(float(s) for s in range(1000) if renewal.is_due(float(s), is_calm=True)))
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, APART_S]
 
 
 def test_what_was_put_off_comes_on_any_new_connection() -> None:

@@ -7,6 +7,8 @@ LOOK_S: Final = 1.0
 LATEST_S: Final = 30.0
 APART_S: Final = 300.0
 """The least time between two of them: a fleet that sends all at once each minute costs no connection a minute."""
+DOUBLED: Final = 9
+"""So often the wait is doubled at most: by then it is longer than that time."""
 WITHIN_S: Final = 10.0
 """How long what was read by then may take to be settled and acknowledged; what is not comes again."""
 
@@ -23,7 +25,8 @@ class Renewal:
     `max_queued_messages` of them (mosquitto.conf(5)), 1,000 unless it is told otherwise. They are still in our session,
     not acknowledged, and come on the next connection and not before. We cannot see whether there are any.
     Nor does it send more of them at once on that connection: what does not fit is put off again. So where a connection
-    begins with many messages that were sent before, another one follows, each a little later than the one before.
+    begins with many messages that were sent before, another one follows, each after twice the wait of the one before: a
+    broker that is slow to read our acknowledgements sends everything again each time.
     One serves all connections of a subscription.
     """
 
@@ -66,7 +69,7 @@ class Renewal:
         """Whether to connect anew now; `is_calm`: the broker is read, and all that came is settled."""
         if is_calm and self._again_s is not None:
             since_s = max(self._again_s, self._paused_s or 0.0)
-            return now_s - since_s >= min(LOOK_S * (1 + self._times), APART_S)
+            return now_s - since_s >= min(LOOK_S * 2 ** min(self._times, DOUBLED), APART_S)
         if self._paused_s is None or now_s - self._renewed_s < APART_S:
             return False
         return now_s - self._paused_s >= (LOOK_S if is_calm else LATEST_S)
