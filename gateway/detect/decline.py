@@ -22,7 +22,7 @@ from devices.profiles.model import Metric
 from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.detector import Batch, Findings, Moment, Parameter, Part, Parts, Words
 from gateway.detect.drift import LEVEL, NO_SHARE, TINY, error_of, step, wide
-from gateway.detect.early import follow_early
+from gateway.detect.early import Early, follow_early, haste
 from gateway.detect.falling_use import explain_use, judge_use
 from gateway.detect.kinds import LearntKind, tell_kind
 from gateway.detect.model import Kind
@@ -67,7 +67,7 @@ class Decline:
         Field("use", "f4"),  # of an amount, in the day of the last step; of a young level, roots of…
         Field("covered", "f4"),  # hours of that day; …the leaps that land where it stood, and how many
         Field("last", initial=np.nan, group="means"),  # value of the last step
-        Field("slow", group="means"),  # a level's slow mean
+        Field("slow", group="means"),  # a level's slow mean; of a young device see early.py
         Field("count", "f4", group="means"),  # steps; of a device, readings that its swing was learnt from
         Field("spread", "f4", group="means"),  # around the slow mean; of a device, as how many its series move together
         Field("jitter", "f4", group="means"),  # what the spread would be, were neighbours independent
@@ -115,7 +115,7 @@ class Decline:
         amounts = ~batch.late & (kind <= LearntKind.COUNTER)
         hour = np.floor(batch.ts_s / HOUR_S).astype(np.float32)
         levels = ~batch.late & ~amounts & (kind != LearntKind.STATE)
-        is_early = follow_early(state, batch, levels)
+        early = follow_early(state, batch, levels)
         levels &= hour != state["hour"]
         found = Findings(
             np.zeros(count, bool),
@@ -131,9 +131,9 @@ class Decline:
         chosen = np.flatnonzero(levels)
         if len(chosen):
             some = state.at(chosen)
-            some["hour"] = np.where(is_early[chosen], some["hour"], hour[chosen])
-            _judge_level(some, batch, (chosen, is_early[chosen]), found)
-            _settle(some, told[chosen], is_early[chosen])
+            some["hour"] = np.where(early.steps[chosen], some["hour"], hour[chosen])
+            _judge_level(some, batch, (chosen, early), found)
+            _settle(some, told[chosen], early.steps[chosen])
             some.flush()
         return found
 
@@ -141,9 +141,9 @@ class Decline:
         """Judge devices by the shares of all their series, once an hour."""
         count = len(state)
         hour = np.floor(batch.ts_s / HOUR_S).astype(np.float32)
-        is_early = follow_early(state, batch, ~batch.late)
+        early = follow_early(state, batch, ~batch.late, "use")
         steps = ~batch.late & (hour != state["hour"])
-        state["hour"] = np.where(steps & ~is_early, hour, state["hour"])
+        state["hour"] = np.where(steps & ~early.steps, hour, state["hour"])
         telling = _telling(parts, count)
         levels = np.bincount(parts.owner, telling, minlength=count)
         total = np.bincount(parts.owner, np.where(telling, wide(parts.rows, "share"), 0.0), minlength=count)
@@ -152,9 +152,10 @@ class Decline:
         evidence = total / together / np.sqrt(levels / together + PRIOR)
         state["fast"] = np.where(steps, evidence, state["fast"])
         # What nobody controls wanders, the further the longer it has been watched; wear is quick beside a life.
-        bar = batch.parameter("evidence") * (np.clip(wide(state, "count"), LEVEL.memory, OLD) / LEVEL.memory)
+        growth, is_mute = haste(state, batch, early, np.clip(wide(state, "count"), LEVEL.memory, OLD) / LEVEL.memory)
+        bar = batch.parameter("evidence") * growth
         known = (levels >= FEWEST) & (state["count"] >= LEVEL.young)
-        breach = steps & known & (evidence >= bar)
+        breach = steps & known & ~is_mute & (evidence >= bar)
         calm = steps & ~(known & (evidence >= EASY * bar))
         began_s = np.fmin(state["since_s"], batch.ts_s)
         state["since_s"] = np.where(calm, np.nan, np.where(steps, began_s, state["since_s"]))
@@ -209,9 +210,9 @@ def _say_drift(part: Part) -> str:
     return f"{say_metric(part.metric)} {now}, was {then}"
 
 
-def _judge_level(state: Rows, batch: Batch, which: tuple[Indices, Mask], found: Findings) -> None:
+def _judge_level(state: Rows, batch: Batch, which: tuple[Indices, Early], found: Findings) -> None:
     """Step levels, and note what is found of them; `which` also says whether they are in their first hours."""
-    chosen, is_early = which
+    chosen, early = which
     assert found.judged is not None
     assert found.began_s is not None
     drifted = state["share"] > 0
@@ -233,7 +234,7 @@ def _judge_level(state: Rows, batch: Batch, which: tuple[Indices, Mask], found: 
     if len(doubtful):
         doubt(state.at(doubtful))
     state["share"] = _share(state)
-    known = (state["share"] >= 0) & (state["count"] >= STEPS_ALONE)
+    known = (state["share"] >= 0) & (state["count"] >= STEPS_ALONE) & ~early.beyond[chosen]
     far, usual = np.abs(wide(state, "fast")), wide(state, "spread")
     far = far / np.maximum(usual, TINY)
     shift = np.broadcast_to(batch.parameter("shift"), len(batch.ts_s))[chosen]
@@ -244,7 +245,7 @@ def _judge_level(state: Rows, batch: Batch, which: tuple[Indices, Mask], found: 
     moves = np.flatnonzero(drifted | (state["share"] > 0))
     if len(moves):
         at = chosen[moves]
-        most = np.where(is_early[moves], np.inf, MOST_RECORD * (shift[moves] * usual[moves]))
+        most = np.where(early.steps[at], np.inf, MOST_RECORD * (shift[moves] * usual[moves]))
         found.began_s[at], is_new = _follow(state.at(moves), batch.ts_s[at], most)
         found.breach[at] &= is_new
 

@@ -25,6 +25,20 @@ def pump(count: int = 1100, valve_s: int | None = 600) -> Floats:
     return np.column_stack([1.3 + rng.normal(0.0, 0.2, count), flow, np.full(count, 3.0)])
 
 
+def worn(cycles: int = 300, seed: int = 4, wear: float = 6.0) -> Floats:
+    """Fourteen sensors of a machine that wears out: its wear comes to so many times their noise."""
+    rng = np.random.default_rng(seed)
+    wears = wear * np.exp(np.arange(1.0 - cycles, 1.0) / 40.0)
+    return np.outer(wears, rng.choice([-1.0, 1.0], 14)) + rng.normal(size=(cycles, 14))
+
+
+def daily(minutes: Floats, seed: int) -> Floats:
+    """Ten sensors that follow the day, some hardly and some by three times their noise."""
+    rng = np.random.default_rng(seed)
+    day = np.sin(2 * np.pi * (minutes / 1440.0 + rng.uniform()))
+    return np.outer(day, rng.uniform(0.0, 3.0, 10)) + rng.normal(size=(len(minutes), 10))
+
+
 def told(
     values: Floats,
     every_s: float = 1.0,
@@ -32,8 +46,9 @@ def told(
     early_s: float = EARLY_S,
     compiled: bool = True,
     metrics: tuple[str, ...] = METRICS,
+    ts_s: Floats | None = None,
 ) -> list[AlarmChange]:
-    ts_s = np.arange(len(values), dtype=np.float64) * np.float64(every_s)
+    ts_s = np.arange(len(values), dtype=np.float64) * np.float64(every_s) if ts_s is None else ts_s
     samples = Samples(AUTOMATIC, ("a",), np.zeros(len(values), np.int32), ts_s, ts_s, metrics, values)
     return Engine({}, DetectSettings(decline_early=early_s), compiled=compiled).judge([samples])
 
@@ -57,6 +72,40 @@ def test_a_gateway_goes_by_hours() -> None:
 @pytest.mark.parametrize("every_s", [1.0, 60.0])
 def test_compiled_or_not_is_the_same(every_s: float) -> None:
     assert told(pump(), every_s) == told(pump(), every_s, compiled=False)
+
+
+@pytest.mark.parametrize("every_s", [60.0, 900.0, 1800.0, HOUR_S])
+def test_wear_is_told_of_in_time_however_long_a_cycle_is(every_s: float) -> None:
+    names = tuple(f"m{k}" for k in range(14))
+    for seed in (4, 5):
+        raised = [change for change in told(worn(seed=seed), every_s, metrics=names) if change.event == "raised"]
+        assert raised
+        assert raised[0].metric is None
+        assert 150 < raised[0].ts_s / every_s < 280
+        assert told(worn(seed=seed, wear=0.0), every_s, metrics=names) == []
+
+
+@pytest.mark.parametrize(("every_s", "cycles"), [(60.0, 280), (600.0, 520)])
+def test_wear_is_told_of_alike_by_the_compiled_loops(every_s: float, cycles: int) -> None:
+    """The second machine goes on where the first ends, beyond the 500 readings after which a device begins anew."""
+    values, names = np.vstack([worn(), worn()])[:cycles, :9], tuple(f"m{k}" for k in range(9))
+    changes = told(values, every_s, metrics=names)
+    assert changes
+    assert changes == told(values, every_s, metrics=names, compiled=False)
+
+
+@pytest.mark.parametrize(("every_s", "hours"), [(120.0, 14), (300.0, 30), (600.0, 72)])
+def test_a_days_rhythm_is_no_wear_before_it_has_come_round(every_s: float, hours: int) -> None:
+    for seed in (1, 2, 3):
+        values = daily(np.arange(0.0, hours * 60.0, every_s / 60.0), seed)
+        assert told(values, every_s, metrics=tuple(f"m{k}" for k in range(10))) == []
+
+
+def test_nothing_is_told_of_after_a_pause_in_which_a_days_rhythm_went_on() -> None:
+    minutes = np.concatenate([np.arange(0.0, 200.0), np.arange(200.0 + 30 * 60.0, 700.0 + 30 * 60.0)])
+    for seed in (1, 2):
+        changes = told(daily(minutes, seed), ts_s=60.0 * minutes, metrics=tuple(f"m{k}" for k in range(10)))
+        assert changes == []
 
 
 def test_what_was_learnt_in_minutes_is_not_held_against_hours() -> None:

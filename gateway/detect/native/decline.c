@@ -186,14 +186,19 @@ static bool is_firing(const lane_t *lane, const sample_t *sample) {
     return sample->firing || is_alarmed(lane, sample->seat, offsetof(decline_hot_t, phase));
 }
 
-/* gateway/detect/early.py: whether the series is in its first hours, in which it steps with every reading. */
-static bool follow_early(lane_t *lane, const sample_t *sample, decline_t *state, bool firing) {
+/* gateway/detect/early.py: whether a series is in its first hours, in which it steps with every reading. */
+typedef struct { bool steps, beyond; double age_h; } early_t;
+
+static early_t follow_early(lane_t *lane, const sample_t *sample, decline_t *state, bool firing, double steps) {
     double early = sample->parameters[EARLY_S], hours = sample->ts_s / HOUR_S;
-    if (!(early > 0.0 && sample->ts_s >= 0.0)) return false;
+    if (!(early > 0.0 && sample->ts_s >= 0.0)) return (early_t){0};
     if (is_nan(state->hour)) state->hour = (float)(-1.0 - hours);
-    double begun = (double)state->hour;
-    if (!(begun < 0.0)) return false;
-    if (firing || hours + begun + 1.0 < early / HOUR_S) return true;
+    double begun = (double)state->hour, age_h = hours + begun + 1.0;
+    if (!(begun < 0.0)) return (early_t){0};
+    bool young = age_h < early / HOUR_S;
+    bool goes_on = steps < 500.0 && (steps >= 1.5 * age_h || state->kind == (float)IN_REGIMES ||
+                                     ((const regimes_t *)row_of(lane, REGIMES, sample->slot))->width < 0.0f);
+    if (firing || young || goes_on) return (early_t){true, !young && !firing, age_h};
     state->hour = NAN;
     if (state->count > 100.0f) {
         state->count = state->fast = state->spread = state->jitter = state->falls = 0.0f;
@@ -206,16 +211,30 @@ static bool follow_early(lane_t *lane, const sample_t *sample, decline_t *state,
             for (int k = 0; k < MOST_REGIMES; k++) regimes->visits[k] = 0;
         }
     }
-    return false;
+    return (early_t){0};
 }
 
-static finding_t judge_level(lane_t *lane, const sample_t *sample, decline_t *state) {
+/* By how much a young device's bar is raised, which grows with age, and whether nothing is told of it yet. */
+typedef struct { double growth; bool is_mute; } haste_t;
+
+static haste_t haste_of(const sample_t *sample, decline_t *state, early_t early, double growth) {
+    if (!early.steps) return (haste_t){growth, false};
+    double gap_h = (sample->ts_s - state->slow) / HOUR_S, usual_h = early.age_h / most((double)state->use, 1.0);
+    double looks_back_h = LEVEL_PACE.memory * gap_h;
+    bool is_steady = gap_h <= 2.0 * usual_h && usual_h <= 2.0 * gap_h;
+    bool is_clear = looks_back_h <= 2.0 || looks_back_h >= 24.0 || early.age_h >= 30.0;
+    state->use += 1.0f;
+    state->slow = sample->ts_s;
+    double raised = early.beyond ? most(growth, 1.6 * sqrt(growth)) : growth;
+    return (haste_t){raised, early.beyond && !(is_steady && is_clear)};
+}
+
+static finding_t judge_level(lane_t *lane, const sample_t *sample, decline_t *state, early_t early) {
     finding_t found = {.judged = true, .tells_began = true, .began_s = sample->ts_s};
     double value = sample->value, shift = sample->parameters[SHIFT];
     bool drifted = state->share > 0.0f, in_regimes = state->kind == (float)IN_REGIMES;
     state->zeros = value < 0.0 ? -INFINITY : state->zeros + (float)(value == 0.0);
     bool firing = is_firing(lane, sample);
-    bool early = sample->parameters[EARLY_S] > 0.0 && sample->ts_s >= 0.0 && state->hour < 0.0f;
     if (in_regimes) value = out_of_regime(lane, sample, state, firing);
     double last = state->count == 0.0f ? value : state->last;
     state->falls += value < last;
@@ -224,16 +243,16 @@ static finding_t judge_level(lane_t *lane, const sample_t *sample, decline_t *st
     if (in_regimes && state->count == 24.0f) doubt_regimes(lane, sample, state);
     state->share = share_of(state);
     double far = fabs((double)state->fast) / most((double)state->spread, TINY);
-    bool known = state->share >= 0.0f && state->count >= ALONE;
+    bool known = state->share >= 0.0f && state->count >= ALONE && !early.beyond;
     found.breach = known && far >= shift && state->share >= 3.0f;
     found.calm = !known || far < 0.5 * shift;
     found.score = known ? far / (far + shift) : 0.0;
     bool moves = drifted || state->share > 0.0f;
-    bool settles = is_nan(sample->parameters[DECLINE_TOLD_KIND]) && !early && state->kind == UNSETTLED && state->count >= 48.0f;
+    bool settles = is_nan(sample->parameters[DECLINE_TOLD_KIND]) && !early.steps && state->kind == UNSETTLED && state->count >= 48.0f;
     if (!moves && !settles) return found;
     drift_t *drift = KEEP_ROW(drift_t, lane, DRIFT, sample->slot);
     if (moves) {
-        drifting_t drifting = follow(state, drift, sample->ts_s, early ? INFINITY : 1.5 * (shift * (double)state->spread));
+        drifting_t drifting = follow(state, drift, sample->ts_s, early.steps ? INFINITY : 1.5 * (shift * (double)state->spread));
         found.began_s = drifting.began_s;
         found.breach = found.breach && drifting.is_new;
     }
@@ -303,11 +322,12 @@ static finding_t judge_series(lane_t *lane, const sample_t *sample, decline_t *s
     if (sample->late || found.dismissed) return found;
     if (kind <= COUNTER) return judge_use(lane, sample, state, kind);
     float hour = (float)sample->hour;
-    if (!follow_early(lane, sample, state, is_firing(lane, sample))) {
+    early_t early = follow_early(lane, sample, state, is_firing(lane, sample), (double)state->count);
+    if (!early.steps) {
         if (hour == state->hour) return found;
         state->hour = hour;
     }
-    return judge_level(lane, sample, state);
+    return judge_level(lane, sample, state, early);
 }
 
 INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
@@ -358,19 +378,22 @@ static finding_t judge_device(lane_t *lane, const sample_t *sample, decline_t *s
     finding_t found = {0};
     float hour = (float)sample->hour;
     if (sample->late) return found;
-    if (!follow_early(lane, sample, state, sample->firing)) {
+    early_t early = follow_early(lane, sample, state, sample->firing, (double)state->use);
+    if (!early.steps) {
         if (hour == state->hour) return found;
         state->hour = hour;
     }
     sums_t sums = add_up(lane, sample);
     learn_swing(state, &sums);
     double together = most((double)state->spread, 1.0);
-    double bar = sample->parameters[EVIDENCE] * (least(most((double)state->count, LEVEL_PACE.memory), 250.0) / LEVEL_PACE.memory);
+    double growth = least(most((double)state->count, LEVEL_PACE.memory), 250.0) / LEVEL_PACE.memory;
+    haste_t haste = haste_of(sample, state, early, growth);
+    double bar = sample->parameters[EVIDENCE] * haste.growth;
     double evidence = sums.total / together / sqrt(sums.levels / together + 6.0);
     state->fast = (float)evidence;
     bool known = sums.levels >= (double)FEWEST_LEVELS && state->count >= (float)LEVEL_PACE.young;
     found.judged = found.tells_began = true;
-    found.breach = known && evidence >= bar;
+    found.breach = known && !haste.is_mute && evidence >= bar;
     found.calm = !(known && evidence >= 0.5 * bar);
     drift_t *drift = KEEP_ROW(drift_t, lane, DRIFT, sample->slot);
     found.began_s = least(sample->ts_s, drift->since_s);
