@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
+from gateway.detect.called import SINGLE
 from gateway.detect.instants import Instants
 from gateway.detect.lines import BadLine, Line, Row, parse_line, say_line
 from gateway.detect.opened import Numbered
 from gateway.detect.stream import Scorer, Stream
-from gateway.detect.tables import SINGLE, Table
+from gateway.detect.tables import Table
 from gateway.detect.whole import RowScorer
 from gateway.pictures.album import Album
 

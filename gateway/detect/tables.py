@@ -9,6 +9,21 @@ from pathlib import PurePath
 from typing import Final
 
 from devices.errors import CareloopError
+from gateway.detect.called import (
+    CLOCKS,
+    COUNTED,
+    CYCLES,
+    DAYS,
+    DEVICES,
+    LABELS,
+    NAMES,
+    PROCESSOR,
+    SINGLE,
+    TIME_WORDS,
+    TIMES,
+    VALUES,
+    WHOLE,
+)
 from gateway.detect.figures import is_number, read_number, split_unit
 from gateway.detect.instants import BadTime, Instants
 from gateway.detect.lines import BadLine, Line
@@ -17,41 +32,6 @@ Numbered = Sequence[tuple[int, bytes]]
 """Lines with their numbers, without their ends."""
 
 SEPARATORS: Final = ",;\t|"
-CYCLES: Final = ("cycle", "cycles", "cycle_number", "time_cycle", "time_cycles", "time_in_cycles")
-TIMES: Final = (
-    *("timestamp", "time_stamp", "datetime", "date_time", "time", "ts", "date"),
-    *("zeitstempel", "zeit", "datum", "epoch", "unix", *CYCLES),
-)
-TIME_WORDS: Final = frozenset({"timestamp", "datetime", "time", "date", "hour", "minute", "day"})
-"""What is part of the name of a time where no column bears one of the usual names: `ActivityHour`, `start_time`."""
-DAYS: Final = ("date", "datum", "day")
-CLOCKS: Final = ("time", "time_of_day", "zeit", "uhrzeit", "clock", "hour", "stunde")
-"""A day and a time of day in two columns are one time…"""
-WHOLE: Final = frozenset({"timestamp", "time_stamp", "datetime", "date_time", "ts", "zeitstempel", "epoch", "unix"})
-"""…unless one of these says all of it: then they are measured, as numbers of a weekday and of an hour are."""
-DEVICES: Final = (
-    *("device", "device_id", "deviceid", "machine", "machine_id", "machineid"),
-    *("unit", "unit_id", "unit_number", "unitnumber", "unit_nr", "unit_no", "asset", "asset_id", "serial"),
-    *("engine", "engine_id", "engine_number", "engine_nr", "engine_no"),
-    *("user", "user_id", "userid", "person", "person_id", "participant", "participant_id"),
-    *("subject", "subject_id", "patient", "patient_id", "wearer", "wearer_id"),
-)
-PROCESSOR: Final = frozenset({"system", "sys", "idle", "iowait"})
-"""Beside one of these `user` is a share of a processor's time, and nobody's name."""
-COUNTED: Final = "id"
-"""What a table whose time is a number of cycles calls its machines, too; elsewhere it may count rows."""
-NAMES: Final = ("metric", "metric_name", "variable", "field", "measurement", "parameter", "quantity", "signal")
-VALUES: Final = ("value", "values", "val", "wert")
-"""A table with one of both has a measurement a row, and says in the row which: the long form."""
-SINGLE: Final = ("timestamp", "value")
-"""A table with these two is one series, whatever else it holds."""
-LABELS: Final = frozenset(
-    (
-        *("anomaly", "is_anomaly", "anomaly_score", "label", "labels", "changepoint", "change_point", "ground_truth"),
-        *("outlier", "is_outlier", "attack", "target", "class", "fault", "is_fault", "rul"),
-    )
-)
-"""Answers, not measurements: a detector must not see them."""
 ABSENT: Final = frozenset({"", "nan", "null", "none", "na", "n/a", "#n/a", "-", "nil"})
 OF_A_YEAR: Final = 3  # digits of a day that is one of a week, a month or a year
 HOURS: Final = 24  # a time of day that is a number up to this is an hour
@@ -162,7 +142,10 @@ class Table:
         named, value = _first(NAMES, names), _first(VALUES, names)
         if named is None or value is None:
             return None
-        return None if named < len(cells) and is_number(cells[named].strip(), self._separator) else (named, value)
+        return None if self._holds_number(cells, named) else (named, value)
+
+    def _holds_number(self, cells: Sequence[str], at: int) -> bool:
+        return at < len(cells) and is_number(cells[at].strip(), self._separator)
 
     def _find_parts(self, cells: Sequence[str]) -> tuple[int, int] | None:
         """Where a day and a time of day are; one of a week or a month is no day where another column is a time."""
@@ -185,7 +168,9 @@ class Table:
             return Columns(len(names), names.index("timestamp"), None, ((names.index("value"), "value"),))
         time, clock = self._find_parts(cells) or (self._find_time(number, text, cells), None)
         devices = (*DEVICES, COUNTED) if names[time] in CYCLES else DEVICES
-        others = {"unit"} if is_long else {"user"} if PROCESSOR & set(names) else set[str]()  # the value's; a share
+        others = {"user"} if PROCESSOR & set(names) else set[str]()  # a share
+        if is_long and "unit" in names and not self._holds_number(cells, names.index("unit")):
+            others = {"unit"}  # the value's
         usual = [name for name in devices if name not in others]
         device = self._find(self._asked.device, usual, names)
         places = Columns(len(names), time, device, (), clock, named)

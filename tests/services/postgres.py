@@ -8,6 +8,7 @@ import asyncio
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ SHARED_SERVER = {
     "shared_buffers": "64MB",
     "max_wal_size": "256MB",  # which may be memory
 }
+DROP_TRIES = 100
+DROP_AGAIN_S = 0.2
 
 
 class DatabaseServer:
@@ -80,12 +83,23 @@ class DatabaseServer:
                 migrate_apart(url)
             yield url
         finally:
-            self._execute("DROP DATABASE {name} WITH (FORCE)", name)
+            self._drop(name)
 
     def drop_template(self) -> None:
         """Leave nothing on a server that goes on."""
         self._execute("ALTER DATABASE {name} IS_TEMPLATE false", self._template)
-        self._execute("DROP DATABASE {name} WITH (FORCE)", self._template)
+        self._drop(self._template)
+
+    def _drop(self, name: str) -> None:
+        """Drop a database, as soon as no job of TimescaleDB runs in it: that is a superuser's; not all may end it."""
+        for tries_left in reversed(range(DROP_TRIES)):
+            try:
+                return self._execute("DROP DATABASE {name} WITH (FORCE)", name)
+            except psycopg.errors.InsufficientPrivilege:
+                if not tries_left:
+                    raise
+                time.sleep(DROP_AGAIN_S)
+        return None
 
     def _execute(self, query: str, name: str) -> None:
         composed = sql.SQL(query).format(name=sql.Identifier(name), text=sql.Literal(name))  # pyright: ignore[reportArgumentType]

@@ -270,6 +270,19 @@ def test_a_column_of_numbers_is_measured_and_names_no_metrics_though_it_is_calle
     assert [row.line and row.line.metrics for row in rows] == [{"value": 5.0}]
 
 
+def test_in_the_long_form_a_unit_that_is_numbered_is_a_machine_and_any_other_one_the_values() -> None:
+    """All machines became one."""
+    rows, _ = rows_of("unit,cycle,metric,value\n1,1,temp,5\n2,1,temp,6\n")
+    assert [row.line and row.line.device for row in rows] == ["1", "2"]
+    rows, _ = rows_of("time,metric,value,unit\n1,temp,5,bpm\n")
+    assert [row.line and row.line.device for row in rows] == ["m"]
+
+
+def test_a_sensor_with_a_name_says_whose_value_it_is() -> None:
+    """The values of all sensors became one series."""
+    assert metrics_of("timestamp,sensor,value\n1,inlet,5\n1,outlet,7\n") == [{"inlet": 5.0}, {"outlet": 7.0}]
+
+
 def test_a_row_may_be_one_measurement_and_say_which() -> None:
     told = "ts,device,metric,value,unit\n2026-01-01,a,steps,5,1\n2026-01-01,a,heart_rate,,bpm\n2026-01-01,b,,5,bpm\n"
     rows, notes = rows_of(told)

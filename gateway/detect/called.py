@@ -1,0 +1,61 @@
+"""What the columns of people's tables are called."""
+
+from typing import Final
+
+CYCLES: Final = ("cycle", "cycles", "cycle_number", "time_cycle", "time_cycles", "time_in_cycles")
+TIMES: Final = (
+    *("timestamp", "time_stamp", "datetime", "date_time", "time", "ts", "date"),
+    *("zeitstempel", "zeit", "datum", "epoch", "unix", *CYCLES),
+)
+TIME_WORDS: Final = frozenset({"timestamp", "datetime", "time", "date", "hour", "minute", "day"})
+"""What is part of the name of a time where no column bears one of the usual names: `ActivityHour`, `start_time`."""
+DAYS: Final = ("date", "datum", "day")
+CLOCKS: Final = ("time", "time_of_day", "zeit", "uhrzeit", "clock", "hour", "stunde")
+"""A day and a time of day in two columns are one time…"""
+WHOLE: Final = frozenset({"timestamp", "time_stamp", "datetime", "date_time", "ts", "zeitstempel", "epoch", "unix"})
+"""…unless one of these says all of it: then they are measured, as numbers of a weekday and of an hour are."""
+DEVICES: Final = (
+    *("device", "device_id", "deviceid", "machine", "machine_id", "machineid"),
+    *("unit", "unit_id", "unit_number", "unitnumber", "unit_nr", "unit_no", "asset", "asset_id", "serial"),
+    *("engine", "engine_id", "engine_number", "engine_nr", "engine_no"),
+    *("user", "user_id", "userid", "person", "person_id", "participant", "participant_id"),
+    *("subject", "subject_id", "patient", "patient_id", "wearer", "wearer_id"),
+)
+PROCESSOR: Final = frozenset({"system", "sys", "idle", "iowait"})
+"""Beside one of these `user` is a share of a processor's time, and nobody's name."""
+COUNTED: Final = "id"
+"""What a table whose time is a number of cycles calls its machines, too; elsewhere it may count rows."""
+NAMES: Final = (
+    "metric",
+    "metric_name",
+    "variable",
+    "field",
+    "measurement",
+    "parameter",
+    "quantity",
+    "signal",
+    "sensor",
+)
+VALUES: Final = ("value", "values", "val", "wert")
+"""A table with one of both has a measurement a row, and says in the row which: the long form."""
+SINGLE: Final = ("timestamp", "value")
+"""A table with these two is one series, whatever else it holds."""
+LABELS: Final = frozenset(
+    (
+        *("anomaly", "is_anomaly", "anomaly_score", "label", "labels", "changepoint", "change_point", "ground_truth"),
+        *(
+            "outlier",
+            "is_outlier",
+            "attack",
+            "target",
+            "class",
+            "fault",
+            "is_fault",
+            "failure",
+            "label_bnc",
+            "label_mcc",
+        ),
+        *("rul", "rul_cycles", "remaining_useful_life", "ttf", "time_to_failure", "max_cycle", "max_cycles"),
+    )
+)
+"""Answers, not measurements: a detector must not see them."""
