@@ -29,7 +29,7 @@ from gateway.detect.table import Field, Rows
 from gateway.detect.taken_together import DAY_S, FIRST, PAIRS, VALUES, by_part, learn, measure
 from gateway.detect.words import say_instant, say_metric, say_number, say_quantity, say_span
 
-FEWEST: Final = 2
+FEWEST: Final = 2  # values of a row, where a device has more than one metric
 QUICKEST_S: Final = 0.1  # quicker is a waveform, or a number of cycles that is read as milliseconds: no rows
 KNOWN_CADENCE: Final = 12.0  # gaps
 CADENCE: Final = 0.05  # of the mean gap towards each one,…
@@ -40,8 +40,10 @@ AS_FAR: Final = 0.9  # of the row before: what is smoothed sinks faster than tha
 HIGHS: Final = 32  # spans of which the highest level is kept,…
 FIRST_SPAN: Final = 4.0  # …rows long at first, and a day at last
 FEWEST_HIGHS: Final = 8
-YOUNG_S: Final = 3 * DAY_S  # so young, a device is judged as if it had been known three times as long, at most
-AS_LONG: Final = 3.0
+YOUNG_S: Final = 3 * DAY_S  # so young, a device is judged as if it had been known for longer, at most:…
+AS_LONG: Final = 6.0  # …so many times as long,…
+FIRST_S: Final = 3600.0
+AS_LONG_AT_FIRST: Final = 3.0  # …and its first hour so many times
 GUMBEL: Final = 0.78  # spreads of the highest levels that their logarithm of rarity goes up by: √6/π
 EULER: Final = 0.5772
 UNSURE: Final = 4.0  # by so much over their number their spread is taken for wider,…
@@ -98,7 +100,7 @@ class Unlike:
         Parameter("warm_up", default=3 * DAY_S, minimum=0.0, span=True),  # nothing is raised before
     )
     evidence_points: Final = 0
-    fewest_parts: int = FEWEST
+    fewest_parts: int = 1
 
     def defaults(self, metric: Metric | None, settings: DetectSettings) -> Mapping[str, float]:
         """How soon something is raised is set for all devices."""
@@ -137,7 +139,7 @@ class Unlike:
             values = _values(some, parts, (chosen, batch.ts_s))
             there = np.count_nonzero(~np.isnan(values), axis=1)
             taken = np.count_nonzero(some.lanes("code"), axis=0)
-            whole = np.flatnonzero((there >= FEWEST) & (there >= ENOUGH * taken))
+            whole = np.flatnonzero((there >= np.where(taken == 1, 1, FEWEST)) & (there >= ENOUGH * taken))
             if len(whole):
                 row = some.at(whole)
                 _judge_rows(row, values[whole], batch, (chosen[whole], found))
@@ -158,24 +160,43 @@ class Unlike:
         expected = f"metrics that lie, and go together, as they have so far: {say_number(top)} at most on most days"
         observed = f"{say_number(level)} times as far from that as usual"
         evidence = ((moment.began_s, bar), (moment.ts_s, level))
-        if moment.event == "cleared":
-            text = f"The device's metrics lie and go together again as they did; they had not since {since}"
-            return Words(text, expected, observed, window_s, evidence)
         named = {code_of(part.metric): part for part in parts}
-        mean, spread, smooth = (state.lanes(name)[:, 0].astype(np.float64) for name in ("mean", "spread", "smooth"))
-        most: list[str] = []
-        for place in by_part(state):
-            part = named.get(int(state.lanes("code")[place, 0]))
-            if part is not None and len(most) < NAMED:
-                now = mean[place] + smooth[place] * spread[place]
-                seen, usual = say_quantity(now, part.unit), say_quantity(mean[place], part.unit)
-                most.append(f"{say_metric(part.metric)} about {seen}, usually {usual}")
+        if moment.event == "cleared":
+            return Words(_say_over(state, named, since), expected, observed, window_s, evidence)
+        most = _say_most(state, named)
         every = say_span(float(_rarely(moment.parameters["every"], moment.ts_s - float(state["first_s"][0]))))
-        text = (
-            f"The device's metrics, taken together, are {observed} since {since}, where chance takes them about once "
-            f"in {every} to {say_number(bar)} times; what adds most to it: {'; '.join(most)}"
-        )
+        chance = f"{observed} since {since}, where chance takes {{}} about once in {every} to {say_number(bar)} times"
+        if _alone(state)[0]:
+            text = f"{'; '.join(most)}: {chance.format('it')}"
+        else:
+            together = f"The device's metrics, taken together, are {chance.format('them')}"
+            text = f"{together}; what adds most to it: {'; '.join(most)}"
         return Words(text, expected, observed, window_s, evidence)
+
+
+def _alone(state: Rows) -> Mask:
+    """Which devices have a single metric."""
+    return np.count_nonzero(state.lanes("code"), axis=0) == 1
+
+
+def _say_over(state: Rows, named: Mapping[int, Part], since: str) -> str:
+    if _alone(state)[0] and named:
+        (part,) = list(named.values())[:1]
+        return f"{say_metric(part.metric)} lies again as it did; it had not since {since}"
+    return f"The device's metrics lie and go together again as they did; they had not since {since}"
+
+
+def _say_most(state: Rows, named: Mapping[int, Part]) -> list[str]:
+    """What adds most to the distance of a device's row, and where it usually is."""
+    mean, spread, smooth = (state.lanes(name)[:, 0].astype(np.float64) for name in ("mean", "spread", "smooth"))
+    most: list[str] = []
+    for place in by_part(state):
+        part = named.get(int(state.lanes("code")[place, 0]))
+        if part is not None and len(most) < NAMED:
+            now = mean[place] + smooth[place] * spread[place]
+            seen, usual = say_quantity(now, part.unit), say_quantity(mean[place], part.unit)
+            most.append(f"{say_metric(part.metric)} about {seen}, usually {usual}")
+    return most
 
 
 def _follow_cadence(state: Rows, batch: Batch) -> Mask:
@@ -242,7 +263,10 @@ def _judge_rows(state: Rows, values: Floats, batch: Batch, where: tuple[Indices,
 
 
 def _tell(state: Rows, seen: tuple[Floats, Floats], batch: Batch, where: tuple[Indices, Findings]) -> None:
-    """Compare the level with the bar; `seen` is how far rows are, and how long the devices have been known."""
+    """Compare the level with the bar; `seen` is how far rows are, and how long the devices have been known.
+
+    A metric alone needs days before anything is told: nothing beside it shows what is the rhythm of a day.
+    """
     (distance, age_s), (chosen, found) = seen, where
     assert found.judged is not None
     assert found.began_s is not None
@@ -250,6 +274,7 @@ def _tell(state: Rows, seen: tuple[Floats, Floats], batch: Batch, where: tuple[I
     every_s, warm_up_s = (
         np.broadcast_to(batch.parameter(name), len(batch.ts_s))[chosen] for name in ("every", "warm_up")
     )
+    warm_up_s = np.where(_alone(state), np.maximum(warm_up_s, YOUNG_S), warm_up_s)
     before, top, gap_s = (state[name].astype(np.float64) for name in ("level", "top", "gap_s"))
     last = state["distance"].astype(np.float64)
     counts = np.minimum(distance, np.where(distance >= AS_FAR * last, last, before))
@@ -280,7 +305,8 @@ def _bar(state: Rows, every_s: Floats, age_s: Floats) -> Floats:
 
 def _rarely(every_s: Floats | float, age_s: Floats | float) -> Floats:
     """How rarely chance is to reach the bar: what has been known for hours cannot tell of months."""
-    return np.where(np.less(age_s, YOUNG_S), np.minimum(every_s, np.multiply(AS_LONG, age_s)), every_s)
+    known_s = AS_LONG * np.asarray(age_s) - (AS_LONG - AS_LONG_AT_FIRST) * np.minimum(age_s, FIRST_S)
+    return np.where(np.less(age_s, YOUNG_S), np.minimum(every_s, known_s), every_s)
 
 
 def _follow_span(state: Rows, level: Floats, ts_s: Floats, is_up: Mask) -> None:

@@ -139,8 +139,29 @@ def test_a_single_row_that_is_far_off_raises_nothing() -> None:
     assert judge(values) == []
 
 
-def test_a_metric_alone_is_no_row() -> None:
-    assert judge(faulty("step")[:, 3:], names=NAMES[3:]) == []
+def of_one(rises_at: int) -> list[AlarmChange]:
+    """Of one sensor that is read every five minutes for six days, and rises for half a day."""
+    rng = np.random.default_rng(5)
+    values = 20.0 + rng.normal(size=(6 * 288, 1))
+    values[rises_at : rises_at + 144] += 15.0
+    return judge(values, 300.0, names=("celsius",))
+
+
+def test_a_metric_alone_is_judged_too_and_named() -> None:
+    """A sensor that rose by fifteen spreads for hours had no alarm."""
+    changes = of_one(1200)
+    assert steps(changes) == ["raised", "cleared"]
+    assert 1200 <= row_of(changes[0], 300.0) <= 1206
+    assert changes[0].explanation.text.startswith("Celsius about ")
+    assert "where chance takes it about once in 300 days" in changes[0].explanation.text
+    assert changes[-1].explanation.text.startswith("Celsius lies again as it did; it had not since")
+
+
+def test_a_metric_alone_is_told_of_once_it_has_been_known_for_days() -> None:
+    """Nothing beside it shows what is the rhythm of a day."""
+    assert [
+        row_of(change, 300.0) for change in of_one(500) if change.event == "raised" and row_of(change, 300.0) < 864
+    ] == []
 
 
 def test_a_gateway_judges_rows_only_where_its_settings_say_so() -> None:

@@ -195,7 +195,7 @@ static void keep_high(row_t *row) {
 /* The level that chance reaches once in `every_s`, by the highest ones so far (Gumbel). */
 static double bar_of(const row_t *row, double every_s, double age_s) {
     if (row->kept < FEWEST_HIGHS) return INFINITY;
-    every_s = age_s < YOUNG_S ? least(every_s, 3.0 * age_s) : every_s;
+    every_s = age_s < YOUNG_S ? least(every_s, 6.0 * age_s - 3.0 * least(age_s, 3600.0)) : every_s;
     double rarity = 0.78 * (log_of(most(every_s / (double)row->block_s, 2.0)) - 0.5772);
     double swing = most((double)row->swing, 0.05 * (double)row->top);
     return most((double)row->top + rarity * (1.0 + 4.0 / (double)row->kept) * swing, 1.0);
@@ -206,7 +206,8 @@ static void tell(row_t *row, const seen_t *seen, const sample_t *sample, finding
     double counts = least(seen->distance, seen->distance >= 0.9 * last ? last : before);
     double level = before > 0.0 ? before + rate * (counts - before) : seen->distance;
     double bar = bar_of(row, sample->parameters[EVERY_S], seen->age_s), top = (double)row->top;
-    found->breach = level >= bar && seen->age_s >= sample->parameters[WARM_UP_S];
+    double warm_up_s = sample->parameters[WARM_UP_S];
+    found->breach = level >= bar && seen->age_s >= (seen->taken == 1 ? most(warm_up_s, YOUNG_S) : warm_up_s);
     found->calm = level < top + CALM * (bar - top);
     found->score = level / (level + bar);
     row->since_s = found->calm ? NAN : least(sample->ts_s, row->since_s);
@@ -239,7 +240,7 @@ static finding_t combine(lane_t *lane, const sample_t *sample) {
         there = collect(lane, sample, row, values, &lacks);
     }
     seen_t seen = {.taken = taken_of(row), .gap_s = (double)state->gap_s};
-    if (there < FEWEST || 2 * there < seen.taken) return found;
+    if (there < (seen.taken == 1 ? 1 : FEWEST) || 2 * there < seen.taken) return found;
     state->last = sample->ts_s;
     row->first_s = is_nan(row->first_s) ? sample->ts_s : row->first_s;
     seen.age_s = sample->ts_s - row->first_s;
@@ -267,7 +268,7 @@ static const detector_t UNLIKE = {
     .size = sizeof(unlike_t),
     .phase_at = offsetof(unlike_t, phase),
     .combine = combine,
-    .fewest_parts = FEWEST,
+    .fewest_parts = 1,
     .judge = judge,
 };
 
