@@ -148,7 +148,7 @@ class Unlike:
         return found
 
     def explain(self, state: Rows, moment: Moment) -> Words:
-        """A metric alone is not judged."""
+        """Series are not judged one by one; a device with a single metric is judged as a device, too."""
         del state
         value = say_quantity(moment.value, moment.unit)
         return Words(f"{say_metric(moment.metric)} {value}", value, value, 0.0)
@@ -180,9 +180,9 @@ def _alone(state: Rows) -> Mask:
 
 
 def _say_over(state: Rows, named: Mapping[int, Part], since: str) -> str:
-    if _alone(state)[0] and named:
-        (part,) = list(named.values())[:1]
-        return f"{say_metric(part.metric)} lies again as it did; it had not since {since}"
+    alone = named.get(int(state.lanes("code")[0, 0])) if _alone(state)[0] else None
+    if alone is not None:
+        return f"{say_metric(alone.metric)} lies again as it did; it had not since {since}"
     return f"The device's metrics lie and go together again as they did; they had not since {since}"
 
 

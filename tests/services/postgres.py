@@ -8,7 +8,6 @@ import asyncio
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from psycopg import sql
 
 from gateway.database.embedded import EmbeddedPostgres
 from gateway.database.migrate import migrate
+from gateway.database.postmaster import wait_until
 from gateway.database.provisioned import TIMESCALEDB_SETTINGS, Provisioned, cache_folder, find_provisioned
 
 GIVEN_URL = environ.get("CARELOOP_TEST_DATABASE_URL", "")
@@ -38,8 +38,7 @@ SHARED_SERVER = {
     "shared_buffers": "64MB",
     "max_wal_size": "256MB",  # which may be memory
 }
-DROP_TRIES = 100
-DROP_AGAIN_S = 0.2
+DROPPED_WITHIN_S = 60.0
 
 
 class DatabaseServer:
@@ -92,14 +91,14 @@ class DatabaseServer:
 
     def _drop(self, name: str) -> None:
         """Drop a database, as soon as no job of TimescaleDB runs in it: that is a superuser's; not all may end it."""
-        for tries_left in reversed(range(DROP_TRIES)):
-            try:
-                return self._execute("DROP DATABASE {name} WITH (FORCE)", name)
-            except psycopg.errors.InsufficientPrivilege:
-                if not tries_left:
-                    raise
-                time.sleep(DROP_AGAIN_S)
-        return None
+        assert wait_until(lambda: self._is_dropped(name), DROPPED_WITHIN_S), f"{name} is still in use"
+
+    def _is_dropped(self, name: str) -> bool:
+        try:
+            self._execute("DROP DATABASE {name} WITH (FORCE)", name)
+        except psycopg.errors.InsufficientPrivilege:
+            return False
+        return True
 
     def _execute(self, query: str, name: str) -> None:
         composed = sql.SQL(query).format(name=sql.Identifier(name), text=sql.Literal(name))  # pyright: ignore[reportArgumentType]
