@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Final, LiteralString, cast
 
 import structlog
-from psycopg import AsyncConnection, OperationalError
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from devices.errors import CareloopError, Retryable
+from devices.errors import CareloopError
+from gateway.database.awaited import until_it_answers
 from gateway.database.connect import build_embedded, configured_url, is_embedded
 from gateway.database.edition import Edition, detect_edition
 from gateway.database.embedded import EmbeddedPostgres
@@ -28,7 +29,6 @@ Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 APPLICATION: Final = "careloop"
 """What the database knows the gateway's own pool by."""
 LOOK_S: Final = 0.2
-RETRY_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +61,12 @@ async def hold_database(
 
 
 async def _prepare(url: str, stop: asyncio.Event, say: Callable[[str], None], log: Log) -> tuple[Edition, int] | None:
-    outage = Outage(log, "database.awaited", "database.answers")
-    while not stop.is_set():
-        try:
-            applied = await migrate(url)
-            async with await open_session(url) as conn:
-                found = await detect_edition(conn), len(applied)
-        except (Retryable, OperationalError) as error:
-            says = " ".join(str(error).split())
-            say(says)
-            outage.goes_on(detail=says)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), RETRY_S)
-        else:
-            outage.ends()
-            return found
-    return None
+    async def prepare() -> tuple[Edition, int]:
+        applied = await migrate(url)
+        async with await open_session(url) as conn:
+            return await detect_edition(conn), len(applied)
+
+    return await until_it_answers(prepare, stop, Outage(log, "database.awaited", "database.answers"), say)
 
 
 def build_pool(url: str, size: int, name: str = APPLICATION, *, autocommit: bool = False) -> Pool:

@@ -2,12 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
-from psycopg import OperationalError
-
-from gateway.database.hold import RETRY_S
+from gateway.database.awaited import until_it_answers
 from gateway.doors.sparing import Log
 from gateway.outage import Outage
 from gateway.people.people import FIRST_ADMIN
@@ -23,16 +20,6 @@ class Newcomers(Protocol):
 
 async def welcome(people: Newcomers, url: str, announce: Callable[[str], None], stop: asyncio.Event, log: Log) -> None:
     """At the first start, say how the first admin gets in, once the database answers; there is no default password."""
-    outage = Outage(log, "people.awaited", "people.known")
-    while not stop.is_set():
-        try:
-            password = await people.welcome()
-        except OperationalError as error:
-            outage.goes_on(error=type(error).__name__)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), RETRY_S)
-        else:
-            outage.ends()
-            if password is not None:
-                announce(f"sign in   {url} as {FIRST_ADMIN}, within a week, with the one-time password {password}")
-            return
+    password = await until_it_answers(people.welcome, stop, Outage(log, "people.awaited", "people.known"))
+    if password is not None:
+        announce(f"sign in   {url} as {FIRST_ADMIN}, within a week, with the one-time password {password}")

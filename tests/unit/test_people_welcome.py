@@ -27,7 +27,7 @@ class _People:
 
 async def test_a_database_that_is_killed_at_a_first_start_ends_no_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     """It ended with a traceback; nobody learnt the password."""
-    monkeypatch.setattr("gateway.people.welcome.RETRY_S", 0.001)
+    monkeypatch.setattr("gateway.database.awaited.RETRY_S", 0.001)
     told: list[str] = []
     await welcome(_People(3), "http://here", told.append, asyncio.Event(), structlog.get_logger())
     assert told == ["sign in   http://here as admin, within a week, with the one-time password once"]
