@@ -154,18 +154,20 @@ def _moments(thread: Thread, book: Book, wait_s: float | None) -> Iterator[_Mome
 
 
 def _moves(case: Json, decided: Mapping[str, float]) -> Iterator[_Moment]:
-    """The case's moves, each told after its cause.
+    """The case's moves, each told after its cause, and after the move before it, in the time of the device.
 
     The gateway's clock is held back until all devices have caught up, so a move that an alarm causes may be noted some
-    hours before the reading that decided it.
+    hours before the reading that decided it, and what follows from that move, too.
     """
+    at_s = 0.0
     for move in _items(case, "transitions"):
         by, state = str(move["actor"]), str(move["to_state"])
         cause = decided.get("cleared" if state == "resolved" else "raised", 0.0)
         if by not in {"telemetry", "policy"}:
             cause = 0.0
         reason = str(move["reason"]).replace("_", " ")
-        yield _Moment(max(epoch_s(move["at"]), cause), "case", f"{state}: {reason}, by {by}")
+        at_s = max(at_s, epoch_s(move["at"]), cause)
+        yield _Moment(at_s, "case", f"{state}: {reason}, by {by}")
 
 
 def _told_owner(case: Json, opened_s: float) -> Iterator[_Moment]:

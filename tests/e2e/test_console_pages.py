@@ -30,7 +30,12 @@ CARD = {
     "precision": 0.8,
     "median_time_to_detect_h": 2.0,
     "latency_s": {"alarm_to_crm_p99": 0.4},
-    "faults": {"by_kind": {"stuck": {"injected": 3, "detected": 2, "median_time_to_detect_h": 4.0}}},
+    "faults": {
+        "by_kind": {
+            "stuck": {"injected": 3, "watched": 3, "detected": 2, "median_time_to_detect_h": 4.0},
+            "decline": {"injected": 3, "watched": 0, "detected": 0, "median_time_to_detect_h": None},
+        }
+    },
     "cases": {"opened": 3, "resolved": 2, "retracted": 0, "duplicate": 0},
     "crm": {"records": 3, "duplicate_records": 0, "missing": 0},
     "readings_per_s": 12.5,

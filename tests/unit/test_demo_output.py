@@ -1,15 +1,20 @@
 """What the demo prints where nobody watches a screen."""
 
+import re
 from io import StringIO
+from unittest.mock import MagicMock
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from simulators.api_client import Json
+from simulators.api_client import Json, epoch_s
+from simulators.crm.records import Book
 from simulators.demo.plain import make_console
 from simulators.demo.replay_story import print_alarms
+from simulators.demo.story import Thread, tell
 from simulators.demo.verdict import kinds
-from simulators.fleet.faults import FaultKind
+from simulators.fleet.faults import FaultKind, Label, Trace
 from simulators.scorecard import DetectionScore, KindScore
 from simulators.words import count
 
@@ -73,6 +78,43 @@ def test_data_without_alarms_is_told_in_a_sentence() -> None:
     print_alarms(make_console(file), [], [])
 
     assert "Nothing in this data looked like a fault." in file.getvalue()
+
+
+def test_a_silent_fix_is_told_after_the_alarm_that_it_is_of() -> None:
+    """The gateway's clock is behind that of a device which is ahead: the fix stood at 08:00, its alarm at 08:06."""
+    raised, noted = "2026-01-11T08:06:00Z", "2026-01-11T08:00:00Z"
+    alarm = {
+        **_alarm("alm_1", raised),
+        "events": [{"event": "raised", "ts": raised}, {"event": "cleared", "ts": "2026-01-11T15:00:00Z"}],
+    }
+    moves = [
+        ("proposed", "telemetry", "alarm_raised", noted),
+        ("open", "policy", "auto", noted),
+        ("waiting", "playbook", "silent_fix", noted),
+        ("resolved", "telemetry", "fixed_silently", "2026-01-11T14:00:00Z"),
+    ]
+    case = {
+        **_case("alm_1"),
+        "opened_at": noted,
+        "resolution": "fixed_silently",
+        "transitions": [
+            {"to_state": state, "actor": actor, "reason": reason, "at": at} for state, actor, reason, at in moves
+        ],
+    }
+    device = MagicMock()
+    device.encoder.ts_ms = np.array([0.0])
+    file = StringIO()
+    label = Label("rds", FaultKind.STUCK, epoch_s(noted) - 3600, None, Trace(frozenset()), watched=True)
+    make_console(file).print(tell(Thread(label, device, alarm, case), Book(), None))
+
+    assert re.findall(r"^ +Sun 11 Jan (\d\d:\d\d) +\w+ +([^:]+):", file.getvalue(), re.MULTILINE) == [
+        ("08:06", "silence (minor)"),
+        ("08:06", "proposed"),
+        ("08:06", "open"),
+        ("08:06", "waiting"),
+        ("15:00", "silence (minor) cleared"),
+        ("15:00", "resolved"),
+    ]
 
 
 def _alarm(alarm_id: str, started_at: str) -> Json:
