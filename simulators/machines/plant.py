@@ -28,12 +28,12 @@ Floats = NDArray[np.float64]
 class Plant(StrEnum):
     """What sort of fleet it is."""
 
-    HOURLY = "hourly cycles"
-    DAILY = "daily cycles"
+    HOURLY = "hourly"  # a cycle is an hour
+    DAILY = "daily"
     REGIMES = "regimes"  # the operating point jumps between six, and takes every sensor with it
     CALM = "calm"  # nothing wears: rhythms, weather, and noise that resembles itself
-    SLOW = "slow wear"  # it grows 15-fold over a life, where the others' grows 60-fold
-    UNEVEN = "uneven wear"  # no two units wear alike, none is quite new, and wear wanders on its way
+    SLOW = "slow"  # it grows 15-fold over a life, where the others' grows 60-fold
+    UNEVEN = "uneven"  # no two units wear alike, none is quite new, and wear wanders on its way
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,6 @@
 """`careloop simulate machines`: fleets that run to failure through `careloop detect -`, and how early it told."""
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -14,10 +12,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from simulators.api_client import GatewayAway
-from simulators.command import careloop_command
 from simulators.machines.plant import Plant, Unit, lines_of, make_fleet
 from simulators.machines.score import MachineScore, plain_z, score
+from simulators.scoring import detect, scoring
 
 TUNING: Final = (1, 2, 3)
 HELD_OUT: Final = (101, 102, 103)
@@ -36,32 +33,25 @@ class Outcome:
 
 @click.command(short_help="Score the detectors on machines that run to failure.")
 @click.option("--units", default=100, show_default=True, type=click.IntRange(1, 1000), help="In each fleet.")
-@click.option("--seed", "seeds", multiple=True, type=int, help="A fleet for each; those for tuning by default.")
-@click.option("--held-out", is_flag=True, help="The fleets that nothing was tuned on.")
 @click.option(
     "--plant",
     "plants",
     multiple=True,
-    type=click.Choice([*Plant], case_sensitive=False),
+    type=click.Choice([plant.value for plant in Plant], case_sensitive=False),
     help="All of them by default.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
-def machines(units: int, seeds: tuple[int, ...], held_out: bool, plants: tuple[str, ...], as_json: bool) -> None:
+@scoring("fleets", tuning=TUNING, held_out=HELD_OUT)
+def machines(seeds: Sequence[int], as_json: bool, units: int, plants: tuple[str, ...]) -> None:
     """Score the detectors on machines that run until they fail: about twenty sensors in noise, a reading a cycle.
 
     Runs `careloop detect -` on each fleet, without a profile, and compares first alarms with the ends. Each fleet is
     also scored by a plain smoothed z-score. The calm plant's units do not fail: an alarm there is a false one.
     """
-    chosen = seeds or (HELD_OUT if held_out else TUNING)
-    try:
-        outcomes = [_run(Plant(plant), chosen, units) for plant in plants or Plant]
-    except GatewayAway as error:
-        click.echo(str(error), err=True)
-        sys.exit(1)
+    outcomes = [_run(Plant(plant), seeds, units) for plant in plants or Plant]
     if as_json:
-        click.echo(json.dumps({"seeds": list(chosen), "plants": [asdict(outcome) for outcome in outcomes]}, indent=2))
+        click.echo(json.dumps({"seeds": list(seeds), "plants": [asdict(outcome) for outcome in outcomes]}, indent=2))
     else:
-        Console(highlight=False).print(_table(outcomes, chosen))
+        Console(highlight=False).print(_table(outcomes, seeds))
 
 
 def _run(plant: Plant, seeds: Sequence[int], units: int) -> Outcome:
@@ -81,14 +71,14 @@ def _run(plant: Plant, seeds: Sequence[int], units: int) -> Outcome:
 def _detect(fleet: Sequence[Unit]) -> dict[str, tuple[int, str]]:
     """Each unit's first alarm, by a process of its own: the cycle and the kind; silences after the end do not count."""
     units = {unit.name: unit for unit in fleet}
-    with tempfile.TemporaryFile() as readings:
+    with tempfile.TemporaryFile() as readings, tempfile.TemporaryFile() as told:
         readings.writelines(lines_of(fleet))
         readings.seek(0)
-        done = subprocess.run([*careloop_command(), "detect", "-"], stdin=readings, capture_output=True, check=False)
-    if done.returncode:
-        raise GatewayAway(f"careloop detect: {done.stderr.decode(errors='replace').strip()}")
+        detect(told, "-", readings=readings)
+        told.seek(0)
+        lines = told.readlines()
     first: dict[str, tuple[int, str]] = {}
-    for line in done.stdout.splitlines():
+    for line in lines:
         change = json.loads(line)
         unit = units[change["device"]]
         cycle = int((datetime.fromisoformat(change["ts"]).timestamp() - unit.start_s) // unit.cycle_s)

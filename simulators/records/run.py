@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -18,8 +16,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from simulators.api_client import GatewayAway
-from simulators.command import careloop_command
 from simulators.records.baseline import rolling_z
 from simulators.records.faults import FaultKind
 from simulators.records.machine import Floats
@@ -33,6 +29,7 @@ from simulators.records.score import (
     limit_for,
     score_alarms,
 )
+from simulators.scoring import detect, scoring
 
 TUNING: Final = (1, 2)
 HELD_OUT: Final = (101, 102)
@@ -68,8 +65,6 @@ class _Plan:
 @click.option(
     "--records", default=12, show_default=True, type=click.IntRange(1, 1000), help="Of each seed and cadence."
 )
-@click.option("--seed", "seeds", multiple=True, type=int, help="Some records for each; those for tuning by default.")
-@click.option("--held-out", is_flag=True, help="The records that nothing was tuned on.")
 @click.option(
     "--cadence",
     "cadences",
@@ -77,35 +72,28 @@ class _Plan:
     type=click.Choice([cadence.value for cadence in Cadence]),
     help="How far rows are apart; all by default.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
 @click.option(
     "--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep tables, faults and alarms in this folder."
 )
-def records(  # noqa: PLR0917 - each is an option of the command
-    records: int, seeds: tuple[int, ...], held_out: bool, cadences: tuple[str, ...], as_json: bool, keep: Path | None
-) -> None:
+@scoring("records", tuning=TUNING, held_out=HELD_OUT)
+def records(seeds: Sequence[int], as_json: bool, records: int, cadences: tuple[str, ...], keep: Path | None) -> None:
     """Score the detectors on machines with 5 to 40 sensors, seconds to minutes apart, whose faulty rows are known.
 
     Runs `careloop detect` on each table, without a profile, once for its alarms and once for its scores. Beside it
     stands a rolling z-score, with the limit at which it raises as many false alarms on these very records.
     """
-    chosen = seeds or (HELD_OUT if held_out else TUNING)
     with tempfile.TemporaryDirectory(prefix="careloop-records-") as scratch:
         folder = keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with ThreadPoolExecutor(2) as pool:
-                plans = [_Plan(Cadence(cadence), chosen, records, folder) for cadence in cadences or Cadence]
-                outcomes = list(pool.map(_run, plans))
-        except GatewayAway as error:
-            click.echo(str(error), err=True)
-            sys.exit(1)
+        with ThreadPoolExecutor(2) as pool:
+            plans = [_Plan(Cadence(cadence), seeds, records, folder) for cadence in cadences or Cadence]
+            outcomes = list(pool.map(_run, plans))
     if as_json:
-        plain = {"seeds": list(chosen), "cadences": [_plain(outcome) for outcome in outcomes]}
+        plain = {"seeds": list(seeds), "cadences": [_plain(outcome) for outcome in outcomes]}
         click.echo(json.dumps(plain, indent=2))
     else:
         console = Console(highlight=False)
-        console.print(_table(outcomes, chosen))
+        console.print(_table(outcomes, seeds))
         console.print(_by_kind(outcomes))
 
 
@@ -142,12 +130,8 @@ def _told_faults(drawn: Sequence[Record]) -> str:
 
 
 def _detect(table: Path, into: Path, *options: str) -> None:
-    """Let a process of its own judge the rows."""
-    command = [*careloop_command(), "detect", *options, str(table)]
     with into.open("wb") as sink:
-        done = subprocess.run(command, stdout=sink, stderr=subprocess.PIPE, check=False)
-    if done.returncode:
-        raise GatewayAway(f"careloop detect: {done.stderr.decode(errors='replace').strip()}")
+        detect(sink, *options, str(table))
 
 
 def _read_alarms(drawn: Sequence[Record], told: Path) -> Alarms:

@@ -1,8 +1,6 @@
 """`careloop simulate usage`: populations through `careloop detect -`, and how well it did."""
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from simulators.api_client import GatewayAway
-from simulators.command import careloop_command
+from simulators.scoring import detect, scoring
 from simulators.usage.population import Device, Plan, lines_of, make_population
 from simulators.usage.score import KindScore, Raised, UsageScore, merge, score
 
@@ -27,45 +24,37 @@ HELD_OUT: Final = (101, 102, 103, 104)
 @click.command(short_help="Score the detectors on hourly usage with faults.")
 @click.option("--devices", default=60, show_default=True, type=click.IntRange(1, 5000), help="In each population.")
 @click.option("--days", default=90, show_default=True, type=click.IntRange(30, 730), help="Days that they live.")
-@click.option("--seed", "seeds", multiple=True, type=int, help="One population for each; those for tuning by default.")
-@click.option("--held-out", is_flag=True, help="The populations that nothing was tuned on.")
 @click.option("--machines", default=0.25, show_default=True, type=click.FloatRange(0, 1), help="Share of machines.")
 @click.option("--trackers", is_flag=True, help="Fitness trackers with their many columns, in place of plain bands.")
 @click.option("--one-metric", is_flag=True, help="Faults of one metric each, in place of those of whole devices.")
-@click.option("--json", "as_json", is_flag=True, help="Print the score as JSON.")
 @click.option(
     "--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep readings, faults and alarms in this folder."
 )
+@scoring("populations", tuning=TUNING, held_out=HELD_OUT)
 def usage(  # noqa: PLR0917 - each is an option of the command
+    seeds: Sequence[int],
+    as_json: bool,
     devices: int,
     days: int,
-    seeds: tuple[int, ...],
-    held_out: bool,
     machines: float,
     trackers: bool,
     one_metric: bool,
-    as_json: bool,
     keep: Path | None,
 ) -> None:
     """Score the detectors on people's wearables and machines: hourly data, a quarter missing, faults injected.
 
     Runs `careloop detect -` on each population, without a profile, and compares its alarms with the faults.
     """
-    chosen = seeds or (HELD_OUT if held_out else TUNING)
-    plans = [Plan(seed, devices, days, machines, trackers, one_metric) for seed in chosen]
+    plans = [Plan(seed, devices, days, machines, trackers, one_metric) for seed in seeds]
     with tempfile.TemporaryDirectory(prefix="careloop-usage-") as scratch, ThreadPoolExecutor(2) as pool:
         folder = keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            scores = list(pool.map(_scorer(folder), plans))
-        except GatewayAway as error:
-            click.echo(str(error), err=True)
-            sys.exit(1)
+        scores = list(pool.map(_scorer(folder), plans))
     result = merge(scores)
     if as_json:
-        click.echo(json.dumps(_plain(result, chosen), indent=2))
+        click.echo(json.dumps(_plain(result, seeds), indent=2))
     else:
-        Console(highlight=False).print(_table(result, chosen))
+        Console(highlight=False).print(_table(result, seeds))
 
 
 def _scorer(folder: Path) -> Callable[[Plan], UsageScore]:
@@ -89,11 +78,7 @@ def _detect(population: Sequence[Device], plan: Plan, folder: Path) -> list[Rais
     }
     (folder / f"faults-{plan.seed}.json").write_text(json.dumps(faults, indent=1), encoding="utf-8")
     with readings.open("rb") as source, alarms.open("wb") as sink:
-        done = subprocess.run(
-            [*careloop_command(), "detect", "-"], stdin=source, stdout=sink, stderr=subprocess.PIPE, check=False
-        )
-    if done.returncode:
-        raise GatewayAway(f"careloop detect: {done.stderr.decode(errors='replace').strip()}")
+        detect(sink, "-", readings=source)
     changes = [json.loads(line) for line in alarms.read_text(encoding="utf-8").splitlines()]
     start_s = plan.calendar.start_s
     return [
