@@ -70,6 +70,11 @@ class Door(Protocol):
         """Whether devices can reach us through it."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong although it is open."""
+        ...
+
     async def start(self) -> None:
         """Open it."""
         ...

@@ -27,6 +27,11 @@ class Door(Protocol):
         """Whether devices can reach us through it."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong although it is open, in words; None when nothing."""
+        ...
+
 
 class Queue(Protocol):
     """What waits for a batch."""
@@ -137,6 +142,8 @@ class Readiness:
 
 
 def _of_door(door: Door) -> Check:
+    if door.trouble is not None:
+        return Check(ok=False, says=door.trouble)
     return Check(ok=door.healthy, says="open" if door.healthy else "not reachable for devices")
 
 

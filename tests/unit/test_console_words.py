@@ -23,13 +23,21 @@ from gateway.console.pages.inbox import TABS
 from gateway.console.pages.people import REFUSALS as REFUSALS_OF_PEOPLE
 from gateway.console.render import PAGES
 from gateway.console.words import choose_language, load_words
+from gateway.doors.subscribe.renewal import NOT_TAKEN
 from gateway.people.model import Role
 from gateway.pipeline.troubles import WORDS as TROUBLES_OF_THE_DATABASE
 from simulators.fleet.faults import FaultKind
 
 CONSOLE = Path(__file__).resolve().parents[2] / "gateway" / "console"
 WORDS_OF = load_words()
-HOW_PARTS_ARE = ("open", "not reachable for devices", "stores and judges", "makes cases and delivers", "has room")
+HOW_PARTS_ARE = (
+    "open",
+    "not reachable for devices",
+    NOT_TAKEN,
+    "stores and judges",
+    "makes cases and delivers",
+    "has room",
+)
 SAYS = {"t": 1, "n": 2}  # how many of the first arguments are texts
 
 

@@ -60,6 +60,7 @@ def test_all_is_well() -> None:
     ("part", "world", "says"),
     [
         ("listen", World(door=Part(healthy=False)), "not reachable for devices"),
+        ("listen", World(door=Part(trouble="the same messages come again")), "the same messages come again"),
         ("pipeline", World(pipeline=Part(trouble="the disk is full")), "the disk is full"),
         ("crm", World(crm=Part(trouble="it hangs")), "it hangs"),
     ],

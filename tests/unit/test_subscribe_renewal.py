@@ -1,6 +1,17 @@
 """When a subscription connects anew after it could not read."""
 
-from gateway.doors.subscribe.renewal import APART_S, LATEST_S, LOOK_S, MANY, Renewal
+from gateway.doors.subscribe.renewal import APART_S, IN_VAIN, LATEST_S, LOOK_S, MANY, Renewal
+from gateway.intake import Alike, Verdict
+
+STORED, KNOWN = Verdict(stored=1), Verdict(duplicates=1)
+
+
+def connect(renewal: Renewal, again: int, *, known: int, is_calm: bool = True) -> None:
+    """A connection that begins with so many messages that were sent before, and is left for another one."""
+    renewal.begin()
+    renewal.came(0.0, again, again)
+    renewal.settled([KNOWN] * known + [STORED] * (again - known))
+    renewal.renewed(0.0, is_calm=is_calm)
 
 
 def test_who_never_paused_stays() -> None:
@@ -90,3 +101,70 @@ def test_pauses_that_come_again_and_again_do_not_cost_a_connection_each() -> Non
     renewal.paused(120.0)
     assert not renewal.is_due(110.0 + APART_S - 1, is_calm=True)
     assert renewal.is_due(110.0 + APART_S, is_calm=True)
+
+
+def test_a_broker_that_does_not_take_acknowledgements_is_noticed_when_what_it_sends_again_gets_no_less() -> None:
+    renewal = Renewal()
+    for _ in range(2 + IN_VAIN):  # the first is of what came before, the second to compare with
+        assert not renewal.is_in_vain
+        connect(renewal, 5_000, known=5_000)
+    assert renewal.is_in_vain
+    renewal.begin()
+    renewal.came(0.0, MANY - 1, MANY - 1)
+    assert not renewal.is_in_vain
+    renewal.came(0.0, 1, 1)
+    assert renewal.is_in_vain
+    assert renewal.is_stuck
+    renewal.came(1.0, 1, 0)
+    assert renewal.is_in_vain
+    assert not renewal.is_stuck  # something new comes, too
+
+
+def test_a_broker_that_takes_acknowledgements_after_all_is_noticed_too() -> None:
+    renewal = Renewal()
+    for _ in range(2 + IN_VAIN):
+        connect(renewal, 5_000, known=5_000)
+    connect(renewal, 5_000, known=4_999)
+    assert not renewal.is_in_vain
+
+
+def test_a_broker_that_has_nothing_to_send_again_takes_acknowledgements() -> None:
+    renewal = Renewal()
+    for _ in range(2 + IN_VAIN):
+        connect(renewal, 5_000, known=5_000)
+    renewal.begin()  # nothing comes
+    connect(renewal, 5_000, known=5_000)
+    assert not renewal.is_in_vain
+
+
+def test_a_broker_that_takes_acknowledgements_slowly_makes_progress() -> None:
+    renewal = Renewal()
+    for times in range(50):
+        connect(renewal, 60_000, known=60_000 - times)
+        assert not renewal.is_in_vain
+
+
+def test_what_was_put_off_is_progress_however_much_comes_each_time() -> None:
+    renewal = Renewal()
+    for _ in range(50):
+        connect(renewal, 5_000, known=MANY - 1)
+        assert not renewal.is_in_vain
+
+
+def test_what_could_not_be_acknowledged_in_time_comes_again_with_good_reason() -> None:
+    renewal = Renewal()
+    for _ in range(50):
+        connect(renewal, 5_000, known=5_000, is_calm=False)
+        assert not renewal.is_in_vain
+
+
+def test_a_device_that_says_everything_twice_is_no_fault_of_the_broker() -> None:
+    renewal = Renewal()
+    for _ in range(50):
+        renewal.begin()
+        renewal.came(0.0, MANY, MANY)
+        renewal.settled([STORED] * MANY)
+        renewal.came(0.0, 5_000, 0)
+        renewal.settled(Alike(KNOWN, 5_000))
+        renewal.renewed(0.0, is_calm=True)
+        assert not renewal.is_in_vain

@@ -80,6 +80,11 @@ class ListenDoor:
         return self._reception is not None and self._reception.is_open
 
     @property
+    def trouble(self) -> str | None:
+        """Nothing comes again that does not come from a device; what devices do wrong is their own."""
+        return None
+
+    @property
     def connections(self) -> int:
         """Devices that are connected and logged in."""
         return len(self._door.roll)

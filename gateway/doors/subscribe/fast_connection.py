@@ -198,8 +198,9 @@ class FastConnection(asyncio.Protocol):
             self._renewal.paused(now_s)
         # Who keeps nothing for us, or sends all at QoS 0, has put nothing off; what came meanwhile would be lost.
         may_leave = self.is_subscribed and self._keeps_session and self._counters.acknowledged > 0
-        if may_leave and self._renewal.is_due(now_s, is_calm=not self._unsettled):
-            self._renewal.renewed(now_s)
+        is_calm = not self._unsettled
+        if may_leave and self._renewal.is_due(now_s, is_calm=is_calm):
+            self._renewal.renewed(now_s, is_calm=is_calm)
             self._leaving = self._loop.create_task(self.leave(WITHIN_S, is_renewal=True))
         else:
             self._timers["renewal"] = self._loop.call_later(LOOK_S, self._look_for_calm)
@@ -225,14 +226,15 @@ class FastConnection(asyncio.Protocol):
 
     def settle(self, tokens: Sequence[int], verdicts: Sequence[Verdict]) -> None:
         """Acknowledge packets whose transaction has committed, if their connection still stands."""
-        del verdicts
         self._counters.settled += len(tokens)
         self._unsettled -= len(tokens)
         if self.ended.done() or self._transport is None:
             self._counters.too_late += len(_at_qos_1(tokens))
-        elif packet_ids := self._order.settled(_at_qos_1(tokens)):
-            self._counters.acknowledged += len(packet_ids)
-            self._transport.write(write.pubacks(packet_ids))
+        else:
+            self._renewal.settled(verdicts)
+            if packet_ids := self._order.settled(_at_qos_1(tokens)):
+                self._counters.acknowledged += len(packet_ids)
+                self._transport.write(write.pubacks(packet_ids))
         if not self._unsettled:
             self._idle.set()
         self._context.on_settled()

@@ -14,6 +14,7 @@ from gateway.doors.settings import SubscribeSettings
 from gateway.doors.sparing import Log
 from gateway.doors.subscribe.fast_connection import FastConnection
 from gateway.doors.subscribe.fast_context import FastContext
+from gateway.doors.subscribe.renewal import NOT_TAKEN
 from gateway.doors.subscribe.retry import BrokerLost, Versions, delay_s
 from gateway.doors.subscribe.secrets import read_secrets
 from gateway.doors.subscribe.stats import SubscribeStats
@@ -65,9 +66,16 @@ class FastSubscription:
 
     @property
     def healthy(self) -> bool:
-        """Whether we are connected and subscribed."""
+        """Whether we are connected and subscribed, and what comes is not only what came before."""
         connection = self._connection
-        return connection is not None and connection.is_subscribed and not connection.ended.done()
+        if connection is None or not connection.is_subscribed or connection.ended.done():
+            return False
+        return not self._context.renewal.is_stuck
+
+    @property
+    def trouble(self) -> str | None:
+        """What the broker does wrong, in words; None when nothing."""
+        return NOT_TAKEN if self._context.renewal.is_in_vain else None
 
     @property
     def stats(self) -> SubscribeStats:
@@ -110,6 +118,7 @@ class FastSubscription:
                 await self._serve()
             except BrokerLost as lost:
                 if lost.is_renewal and not self._stopping:
+                    failures = 0  # who leaves by himself was let in
                     self._log.info(
                         "subscribe.renewed", host=self._settings.host, port=self._settings.port, reason=str(lost)
                     )

@@ -18,6 +18,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from gateway.doors.routes import Match
 from gateway.doors.settings import SubscribeSettings
 from gateway.doors.subscribe.in_order import InOrder
+from gateway.doors.subscribe.renewal import Renewal
 from gateway.doors.subscribe.retry import BrokerLost
 from gateway.intake import Bunch, Kept, Verdict
 
@@ -38,6 +39,7 @@ class Surroundings:
     match: Callable[[str], Match]
     now_s: Callable[[], float]
     on_settled: Callable[[int, int], None]  # packets, and how many of them can no longer be acknowledged
+    renewal: Renewal
 
 
 class BrokerConnection:
@@ -222,9 +224,9 @@ class BrokerConnection:
 
     def settle(self, tokens: Sequence[int], verdicts: Sequence[Verdict]) -> None:
         """Acknowledge packets whose transaction has committed, if their connection still stands."""
-        del verdicts
         at_qos_1 = [token for token in tokens if token]
         if not self._ended:
+            self._around.renewal.settled(verdicts)
             self._settled.extend(at_qos_1)
         self._around.on_settled(len(tokens), len(at_qos_1) if self._ended else 0)
 

@@ -16,7 +16,7 @@ from gateway.doors.routes import Routes
 from gateway.doors.settings import SubscribeSettings
 from gateway.doors.sparing import Log
 from gateway.doors.subscribe.paho_connection import BrokerConnection, Surroundings
-from gateway.doors.subscribe.renewal import WHY, WITHIN_S, Renewal
+from gateway.doors.subscribe.renewal import NOT_TAKEN, WHY, WITHIN_S, Renewal
 from gateway.doors.subscribe.retry import BrokerLost, Versions, delay_s
 from gateway.doors.subscribe.secrets import read_secrets
 from gateway.doors.subscribe.stats import SubscribeStats
@@ -48,8 +48,9 @@ class PahoSubscription:
         self._log = log
         self._jitter = jitter or random.Random()  # noqa: S311 - spreads reconnects, hides nothing
         tls, password = read_secrets(settings)
+        self._renewal = Renewal()
         self._around = Surroundings(
-            settings, password, tls, routes.topic_filters(), routes.match, clock.now_s, self._on_settled
+            settings, password, tls, routes.topic_filters(), routes.match, clock.now_s, self._on_settled, self._renewal
         )
         self._versions = Versions(settings.protocol)
         self._stopping = threading.Event()
@@ -61,15 +62,19 @@ class PahoSubscription:
         self._healthy = False
         self._has_subscribed = False
         self._held_since_s: float | None = None
-        self._renewal = Renewal()
         # Each of these is written by one thread only.
         self._connected = self._lost = self._received = self._redelivered = self._acknowledged = 0  # the network thread
         self._settled = self._too_late = 0  # the event loop
 
     @property
     def healthy(self) -> bool:
-        """Whether we are connected and subscribed."""
-        return self._healthy
+        """Whether we are connected and subscribed, and what comes is not only what came before."""
+        return self._healthy and not self._renewal.is_stuck
+
+    @property
+    def trouble(self) -> str | None:
+        """What the broker does wrong, in words; None when nothing."""
+        return NOT_TAKEN if self._renewal.is_in_vain else None
 
     @property
     def stats(self) -> SubscribeStats:
@@ -164,12 +169,12 @@ class PahoSubscription:
             self._drain_wakee()
             received: list[Bunch] = []
             if reading and self._may_read():  # it may have become full meanwhile
-                received_before, again_before = self._received, connection.redelivered
+                again_before = connection.redelivered
                 received = connection.read()
-                self._hand_over(received)
                 self._redelivered = redelivered_before + connection.redelivered
-                came, again = self._received - received_before, connection.redelivered - again_before
-                self._renewal.came(time.monotonic(), came, again)
+                came = sum(len(bunch.tokens) for bunch in received)
+                self._renewal.came(time.monotonic(), came, connection.redelivered - again_before)
+                self._hand_over(received)
             if received or not reading:
                 # What the broker had queued for us comes before its answer to SUBSCRIBE, and may take its time.
                 due_s = time.monotonic() + self._settings.connect_timeout
@@ -189,9 +194,10 @@ class PahoSubscription:
             self._renewal.paused(now_s)
         # Who keeps nothing for us, or sends all at QoS 0, has put nothing off; what came meanwhile would be lost.
         may_leave = connection.is_subscribed and connection.keeps_session and self._acknowledged > 0
-        if not may_leave or not self._renewal.is_due(now_s, is_calm=self._received == self._settled):
+        is_calm = self._received == self._settled
+        if not may_leave or not self._renewal.is_due(now_s, is_calm=is_calm):
             return False
-        self._renewal.renewed(now_s)
+        self._renewal.renewed(now_s, is_calm=is_calm)
         return True
 
     def _leave(self, connection: BrokerConnection, within_s: float) -> None:

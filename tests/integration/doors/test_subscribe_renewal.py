@@ -1,9 +1,14 @@
 """After a pause a subscription connects anew: at once, not too often, and only where that may bring something."""
 
+import random
+
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.doors.subscribe.renewal import MANY
+from gateway.doors.settings import SubscribeSettings
+from gateway.doors.subscribe.renewal import IN_VAIN, MANY, NOT_TAKEN
+from gateway.doors.subscribe.retry import delay_s
+from gateway.intake import Verdict
 from tests.doors import raw
 from tests.doors.broker import WELCOME, Guest, scripted, suback
 from tests.doors.intake import HeldIntake, eventually
@@ -11,6 +16,7 @@ from tests.doors.subscription import TELEMETRY, new_subscription, subscribed
 
 NEVER = 3600.0
 OFTEN = 60  # enough for a look to fall between two messages
+REFUSED = raw.packet(0x20, b"\0\x87\0")
 KEEPS_NO_SESSION = b"\x11\0\0\0\0"
 
 
@@ -129,6 +135,58 @@ async def test_it_connects_anew_until_a_connection_begins_with_nothing_that_was_
         broker.guests[-1].send(sent_before)  # after something new
         await eventually(lambda: broker.acknowledged == 4 * MANY + OFTEN)
         assert (len(broker.guests), subscription.stats.lost, subscription.stats.redelivered) == (4, 0, 4 * MANY)
+
+
+async def test_a_broker_that_does_not_take_acknowledgements_is_told(engine: str) -> None:
+    """It made careloop connect anew for ever, and nothing said so."""
+    intake, broker = HeldIntake(verdict=Verdict(duplicates=1)), Broker()
+    again = b"".join(raw.publish(TELEMETRY, b"again", number, first=0x3A) for number in range(1, MANY + 1))
+
+    async def serve(guest: Guest) -> None:
+        await guest.let_in()
+        guest.send(again if len(broker.guests) < IN_VAIN + 3 else b"")
+        await broker.listen(guest)
+
+    async with scripted(serve) as port, subscribed(intake, port, engine=engine, protocol="5") as subscription:
+        for _ in range(IN_VAIN + 2):
+            await eventually(lambda: len(intake.held) == MANY)
+            assert (subscription.trouble, subscription.healthy) == (None, True)
+            intake.settle()
+        await eventually(lambda: (subscription.trouble, subscription.healthy) == (NOT_TAKEN, False))
+        await eventually(lambda: len(intake.held) == MANY)
+        intake.settle()
+        await eventually(lambda: (subscription.trouble, subscription.healthy) == (None, True))
+
+
+async def test_a_connection_that_was_left_for_another_one_ends_the_row_of_failures(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After hours without a fault the first connection that failed was waited after as if it were the sixth."""
+    failures: list[int] = []
+
+    def remember(settings: SubscribeSettings, count: int, jitter: random.Random) -> float:
+        failures.append(count)
+        return delay_s(settings, count, jitter)
+
+    monkeypatch.setattr(f"gateway.doors.subscribe.{engine}_engine.delay_s", remember)
+    intake, broker = HeldIntake(at_once=True), Broker()
+    callers = 0
+
+    async def serve(guest: Guest) -> None:
+        nonlocal callers
+        callers += 1
+        if callers in {1, 2, 3, 5}:
+            await guest.read()
+            guest.send(REFUSED)
+            return
+        await guest.let_in()
+        if callers == 4:
+            guest.send(b"".join(raw.publish(TELEMETRY, b"{}", number, first=0x3A) for number in range(1, MANY + 1)))
+        await broker.listen(guest)
+
+    async with scripted(serve) as port, subscribed(intake, port, engine=engine, protocol="5"):
+        await eventually(lambda: callers == 6)
+        assert failures == [1, 2, 3, 1]
 
 
 async def test_it_waits_for_the_answer_to_subscribe(engine: str) -> None:
