@@ -77,7 +77,7 @@ def list_(*, config: Path | None, as_json: bool) -> None:
 @click.argument("new_role", metavar="ROLE", type=role_argument)
 @config_option
 def role_(name: str, new_role: str, config: Path | None) -> None:
-    """Let somebody do more, or less: ROLE is viewer, agent, operator or admin."""
+    """Give somebody a ROLE: viewer, agent, operator or admin."""
     at_office(config, lambda office: office.set_role(name, Role(new_role)))
     click.echo(f"{name} is {new_role}")
 
