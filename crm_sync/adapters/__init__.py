@@ -1,18 +1,32 @@
 """Ways to CRMs, helpdesks and webhook receivers; installed packages register more as `careloop.crm_adapters`."""
 
-from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import EntryPoints
 from typing import Any, cast
 
 from crm_sync.adapters.contract import AdapterFactory, CrmAdapter, Hooked, Inbound, Rationed
 from crm_sync.settings import EndpointSettings
 from devices.errors import ConfigError, Fault
+from devices.installed import registered
 
 
 def load_adapters() -> Mapping[str, AdapterFactory]:
-    """Every registered adapter by name."""
-    found = entry_points(group="careloop.crm_adapters")
-    return {each.name: cast("AdapterFactory", each.load()) for each in found}
+    """Every registered adapter by name, each imported when it is asked for: few gateways have more than one."""
+    return _Registered(registered("careloop.crm_adapters"))
+
+
+class _Registered(Mapping[str, AdapterFactory]):
+    def __init__(self, found: EntryPoints) -> None:
+        self._found = {each.name: each for each in found}
+
+    def __getitem__(self, name: str) -> AdapterFactory:
+        return cast("AdapterFactory", self._found[name].load())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 def _as_it_is(_account: str, budget: Any) -> Any:

@@ -16,8 +16,7 @@ import msgspec
 
 from crm_sync.adapters.contract import OWN_LIMIT, Delivery, Outcome, Result
 from crm_sync.adapters.http import Exchange, Request, unanswered
-from crm_sync.adapters.rest.limits import Bucket
-from crm_sync.adapters.rest.spec import Limits
+from crm_sync.adapters.rest.limits import Bucket, Limits
 
 CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
 LEAVE_LASTS_S: Final = 86_400.0

@@ -1,7 +1,6 @@
 """Payload codecs: what the bytes of a message say."""
 
-from importlib.metadata import entry_points
-
+from devices.installed import registered
 from devices.payloads.codec import Bad, Codec, DecodedEvent, DecodedReading
 
 __all__ = [
@@ -16,7 +15,7 @@ __all__ = [
 def load_codecs() -> dict[str, Codec]:
     """Every installed codec by name, from the entry points `careloop.codecs`."""
     codecs: dict[str, Codec] = {}
-    for entry in entry_points(group="careloop.codecs"):
+    for entry in registered("careloop.codecs"):
         make_codec = entry.load()
         codecs[entry.name] = make_codec()
     return codecs

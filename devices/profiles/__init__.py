@@ -3,7 +3,6 @@
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from typing import Final, Protocol, cast
@@ -11,6 +10,7 @@ from typing import Final, Protocol, cast
 from pydantic import ValidationError
 
 from devices.errors import ConfigError, Fault
+from devices.installed import registered
 from devices.profiles.model import Profile
 
 __all__ = ["AUTOMATIC", "Profile", "load_profiles", "read_profile"]
@@ -104,7 +104,7 @@ def read_profile(name: str, source: _Source) -> Profile:
 
 
 def _installed() -> Iterator[_Found]:
-    for entry in sorted(entry_points(group="careloop.profiles"), key=lambda entry: entry.name):
+    for entry in sorted(registered("careloop.profiles"), key=lambda entry: entry.name):
         yield _Found(f"{entry.value}/profile.toml", files(entry.value) / "profile.toml")
 
 

@@ -1,12 +1,14 @@
 """The `careloop` command: a group whose commands come from entry points, imported only when they are asked for."""
 
 import sys
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, version
 
 import click
 from rich.console import Console
 
 from devices.errors import CareloopError, ConfigError
+from devices.installed import registered
+from gateway.cli.summaries import SUMMARIES
 from gateway.garbage import collect_seldom
 
 
@@ -30,9 +32,20 @@ class EntryPointGroup(click.Group):
             raise click.ClickException(message)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List all commands; only those that are not careloop's own are imported for what they say of themselves."""
+        room = formatter.width - 6 - max(map(len, _registered()))
+        rows = [(name, SUMMARIES.get(name) or self._ask(ctx, name, room)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def _ask(self, ctx: click.Context, name: str, room: int) -> str:
+        command = self.get_command(ctx, name)
+        return "" if command is None else command.get_short_help_str(room)
+
 
 def _registered() -> dict[str, EntryPoint]:
-    return {found.name: found for found in entry_points(group="careloop.commands")}
+    return {found.name: found for found in registered("careloop.commands")}
 
 
 @click.group(

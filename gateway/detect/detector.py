@@ -7,12 +7,12 @@ To add one, write a class with the members of `SeriesDetector` and register it a
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from devices.errors import ConfigError, Fault
+from devices.installed import registered
 from devices.profiles.model import Metric, Watch, parse_span_s
 from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.model import AlarmEvent, Kind
@@ -283,7 +283,7 @@ def code_of(metric: str) -> int:
 def load_detectors() -> dict[str, Detector]:
     """Every installed detector, by the name that watches call it."""
     detectors: dict[str, Detector] = {}
-    for entry in entry_points(group="careloop.detectors"):
+    for entry in registered("careloop.detectors"):
         make: object = entry.load()
         detector: object = make() if callable(make) else make
         if not isinstance(detector, SeriesDetector | DeadlineDetector):

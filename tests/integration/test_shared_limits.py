@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from crm_sync.adapters.rest.limits import Bucket, Budget
+from crm_sync.adapters.rest.limits import Bucket, Budget, Limits
 from crm_sync.adapters.rest.shared_limits import Pool, SharedBudget, share
-from crm_sync.adapters.rest.spec import Limits
 from tests.services.case_world import open_world
 
 NOW_S = 1_800_000_000.0

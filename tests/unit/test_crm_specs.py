@@ -12,8 +12,7 @@ from crm_sync.adapters import load_adapters, open_inbound
 from crm_sync.adapters.contract import Hook
 from crm_sync.adapters.rest import calls, hearing, spec
 from crm_sync.adapters.rest.adapter import RestAdapter
-from crm_sync.adapters.rest.limits import Bucket
-from crm_sync.adapters.rest.spec import Limits
+from crm_sync.adapters.rest.limits import Bucket, Limits
 from crm_sync.settings import CASE_TYPES, EndpointSettings
 from crm_sync.signing import BadSignature
 from devices.errors import ConfigError

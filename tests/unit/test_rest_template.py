@@ -2,8 +2,7 @@
 
 import pytest
 
-from crm_sync.adapters.rest.limits import Bucket
-from crm_sync.adapters.rest.spec import Limits
+from crm_sync.adapters.rest.limits import Bucket, Limits
 from crm_sync.adapters.rest.template import UnknownWord, Values, fill, fill_path, is_same, look_up, places
 
 VALUES = Values(

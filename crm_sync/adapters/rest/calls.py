@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from crm_sync.adapters.rest.documents import Format
+from crm_sync.adapters.rest.section import Section
 from crm_sync.adapters.rest.template import Json, check_path, places
 from devices.profiles.model import SpanS
 
@@ -35,12 +36,6 @@ def _pattern(text: str) -> str:
 Expression = Annotated[str, Field(min_length=1), AfterValidator(check_path)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Statuses = Annotated[tuple[Annotated[int, Field(ge=100, le=599)], ...], BeforeValidator(_several)]
-
-
-class Section(BaseModel):
-    """A table of the file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Call(Section):

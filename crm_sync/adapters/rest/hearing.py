@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from crm_sync.adapters.rest.calls import Expression, Listing, Pattern, Section
+from crm_sync.adapters.rest.calls import Expression, Listing, Pattern
 from crm_sync.adapters.rest.instants import InstantFormat
+from crm_sync.adapters.rest.section import Section
 from crm_sync.cases.callback import AgentOutcome, CallbackStatus
 from devices.profiles.model import SpanS
 

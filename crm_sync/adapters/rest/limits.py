@@ -1,11 +1,24 @@
 """Keeps below the limit that an account has for all of its applications."""
 
-from typing import Final
+from typing import Annotated, Final, Literal
 
-from crm_sync.adapters.rest.spec import Limits
+from pydantic import Field
+
+from crm_sync.adapters.rest.section import Section
+from devices.profiles.model import SpanS
 
 SPARED: Final = 0.25
 """The share of the limit that what can wait leaves to what cannot: polling and comparing to deliveries."""
+
+
+class Limits(Section):
+    """How much of the account's limit careloop may use; other applications share it."""
+
+    requests: Annotated[int, Field(ge=1)] = 100_000
+    per: Annotated[SpanS, Field(gt=0)] = 60.0
+    in_flight: Annotated[int, Field(ge=1, le=100)] = 4
+    of: Literal["origin", "token"] = "origin"  # who shares them: all at this address, or all with this token
+    wait_header: str = ""  # says how long to wait where there is no Retry-After: seconds, or an instant
 
 
 class Bucket:

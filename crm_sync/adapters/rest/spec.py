@@ -21,13 +21,14 @@ from crm_sync.adapters.rest.calls import (
     Parent,
     Pattern,
     Read,
-    Section,
     Status,
     Statuses,
     Write,
     path_inside,
 )
 from crm_sync.adapters.rest.hearing import Contacts, Inbound, Poll, Tickets
+from crm_sync.adapters.rest.limits import Limits
+from crm_sync.adapters.rest.section import Section
 from devices.errors import ConfigError, Fault
 from devices.profiles.model import SpanS
 
@@ -111,16 +112,6 @@ class Auth(Section):
     def is_granted(self) -> bool:
         """Whether careloop is given a token for a while, and another one when that is refused."""
         return self.kind in {"login", "client_credentials", "jwt_bearer"}
-
-
-class Limits(Section):
-    """How much of the account's limit careloop may use; other applications share it."""
-
-    requests: Annotated[int, Field(ge=1)] = 100_000
-    per: Annotated[SpanS, Field(gt=0)] = 60.0
-    in_flight: Annotated[int, Field(ge=1, le=100)] = 4
-    of: Literal["origin", "token"] = "origin"  # who shares them: all at this address, or all with this token
-    wait_header: str = ""  # says how long to wait where there is no Retry-After: seconds, or an instant
 
 
 class ErrorRule(Section):
