@@ -252,7 +252,8 @@ class Engine:
     def _judge_in_order(self, roster: Roster, layout: Layout, arrived: Arrived, where: tuple[int, Told]) -> None:
         """Bring readings before the detectors' compiled loops, one after the other."""
         first, told = where
-        for number, stop in layout.go(arrived, roster.slots):
+        note_hidden = partial(roster.note_hidden, self._journal)
+        for number, stop in layout.go(arrived, roster.slots, note_hidden):
             lane = layout.in_order[number]
             station = lane.station
             if stop.why == UNOPENED and lane.loop is not None:

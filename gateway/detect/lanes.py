@@ -12,7 +12,7 @@ from devices.profiles.model import EVENT_SERIES, EVERY_EVENT, Profile, Watch
 from gateway.detect.arrays import Indices
 from gateway.detect.detector import code_of
 from gateway.detect.generic import DEVICE_WATCHES, ROW_WATCH, event_watches, habits_beside, metric_watches, row_watch
-from gateway.detect.native.compiled import Arrived, LaneLoop, LoopsTogether, Stop
+from gateway.detect.native.compiled import Arrived, LaneLoop, LoopsTogether, NoteHidden, Stop
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import Station
 
@@ -50,9 +50,9 @@ class Layout:
         loops = [lane.loop for lane in self.in_order if lane.loop is not None]
         self._loops = LoopsTogether(loops) if loops else None
 
-    def go(self, arrived: Arrived, slots: npt.NDArray[np.int32]) -> Iterator[tuple[int, Stop]]:
+    def go(self, arrived: Arrived, slots: npt.NDArray[np.int32], note_hidden: NoteHidden) -> Iterator[tuple[int, Stop]]:
         """Judge readings by all compiled loops; told are the lane, by its place in `in_order`, and its stop."""
-        return iter(()) if self._loops is None else self._loops.go(arrived, slots)
+        return iter(()) if self._loops is None else self._loops.go(arrived, slots, None, note_hidden)
 
 
 class WatchColumns:

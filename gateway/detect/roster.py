@@ -178,13 +178,15 @@ class Roster:
 
     def dismiss(self, seats: Indices, columns: Indices, journal: Journal) -> None:
         """Judge these series no more; their state is kept."""
-        slots = self.slots[seats, columns]
-        self.slots[seats, columns] = _hidden(slots)
+        self._turn_over(seats, columns)
+        self.note_hidden(journal, seats, columns)
 
-        def undo() -> None:
-            self.slots[seats, columns] = slots
+    def note_hidden(self, journal: Journal, seats: Indices, columns: Indices) -> None:
+        """Let the turn's journal uncover series that were hidden just now, each once."""
+        journal.note(lambda: self._turn_over(seats, columns))
 
-        journal.note(undo)
+    def _turn_over(self, seats: Indices, columns: Indices) -> None:
+        self.slots[seats, columns] = _hidden(self.slots[seats, columns])
 
     def uncover(self, station: Station, seats: Indices, place: tuple[int, int]) -> Indices:
         """The slots of a watch, by column and number, judged again where they were not, opened where they are new."""

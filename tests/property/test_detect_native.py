@@ -168,6 +168,23 @@ def test_where_the_state_lies_makes_no_difference(profile: Profile, monkeypatch:
         assert compiled.take_out(device_id) == plain.take_out(device_id)
 
 
+def test_series_that_an_undone_turn_dismissed_are_judged_again() -> None:
+    """More of them in one turn than compiled loops hide without stopping."""
+    rng = np.random.default_rng(7)
+    times_s = 1.7e9 + 6 * HOUR_S * np.arange(52)  # after 48, a metric is a level, of which nobody watches the use
+    batches = [
+        with_metrics(
+            [Line(f"device-{device}", ts_s, {"heat": rng.normal(20.0, 1.0)}) for device in range(300) for ts_s in some],
+            AUTOMATIC,
+            [some[-1]] * (300 * len(some)),
+        )
+        for some in ([*map(float, times_s[:46])], *([float(ts_s)] for ts_s in times_s[46:]))
+    ]
+    compiled, plain = Engine({}, SETTINGS), Engine({}, SETTINGS, compiled=False)
+    assert lived(compiled, batches, set(range(1, len(batches)))) == lived(plain, batches, set())
+    assert saved(compiled) == saved(plain)
+
+
 @pytest.mark.parametrize("is_compiled", [True, False])
 def test_a_device_is_watched_as_a_whole_from_the_reading_on_that_brings_enough_series(*, is_compiled: bool) -> None:
     """Not from the first one on of a batch that has such a reading; and a turn that is undone leaves nothing of it."""

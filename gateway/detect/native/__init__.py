@@ -67,6 +67,15 @@ class JournalMemory(ctypes.Structure):
     _fields_ = (("bytes", ctypes.c_void_p), ("used", ctypes.c_int64), ("capacity", ctypes.c_int64))
 
 
+class HiddenMemory(ctypes.Structure):
+    """Series that a loop has hidden: seat and column, pair after pair."""
+
+    places: int
+    used: int
+    capacity: int
+    _fields_ = (("places", ctypes.c_void_p), ("used", ctypes.c_int64), ("capacity", ctypes.c_int64))
+
+
 class LaneCall(ctypes.Structure):
     """What a loop is given, and what it has found; ``series.h`` says what is what."""
 
@@ -93,6 +102,7 @@ class LaneCall(ctypes.Structure):
     row_sets: int
     journal: Any
     most_undo: int
+    hidden: Any
     update_every_s: float
     update_score: float
     skips_unopened: int
@@ -122,6 +132,7 @@ class LaneCall(ctypes.Structure):
         ("row_sets", ctypes.c_int64),
         ("journal", ctypes.POINTER(JournalMemory)),
         ("most_undo", ctypes.c_int64),
+        ("hidden", ctypes.POINTER(HiddenMemory)),
         ("update_every_s", ctypes.c_double),
         ("update_score", ctypes.c_float),
         ("skips_unopened", ctypes.c_int32),

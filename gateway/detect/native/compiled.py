@@ -1,7 +1,7 @@
 """A detector's compiled loop over the state of its series, and the loops of a roster's lanes, reading by reading."""
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Self
@@ -17,6 +17,7 @@ from gateway.detect.native import (
     OUT_OF_ROOM,
     UNOPENED,
     GroupMemory,
+    HiddenMemory,
     JournalMemory,
     Kernel,
     LaneCall,
@@ -29,6 +30,9 @@ from gateway.detect.table import Table
 FIRST_JOURNAL: Final = 1 << 16  # bytes
 BOUND: Final = 6  # numbers that a loop keeps of each watch at hand
 ORIGIN: Final = 8  # bytes beside those of a slot that the journal keeps
+MOST_HIDDEN: Final = 256  # series that loops hide by themselves before they stop for each
+
+NoteHidden = Callable[[Indices, Indices], None]  # is told seats and columns
 
 
 @dataclass(frozen=True)
@@ -210,9 +214,10 @@ class LaneLoop:
         """How many it has."""
         return int(self._call.watches)
 
-    def bind(self, memory: Indices) -> None:
-        """Let the loop use memory for what it is asked of every watch."""
+    def bind(self, memory: Indices, hidden: Any) -> None:
+        """Let the loop use memory for what it is asked of every watch, and for the series that it hides."""
         self._call.bound = memory.ctypes.data
+        self._call.hidden = hidden
 
     def make_room(self) -> None:
         """Give the loop the memory that it was short of."""
@@ -263,18 +268,25 @@ class LoopsTogether:
         self._call.watches = sum(loop.watches for loop in loops)
         self._bound = np.empty((self._call.watches, BOUND), np.int64)
         self._call.bound = self._bound.ctypes.data
+        self._places = np.empty((MOST_HIDDEN, 2), np.int64)
+        self._hidden = HiddenMemory(self._places.ctypes.data, 0, self._places.size)
         first = 0
         for loop in loops:
-            loop.bind(self._bound[first:])
+            loop.bind(self._bound[first:], ctypes.pointer(self._hidden))
             first += loop.watches
         self._at = ctypes.byref(self._call)
 
     def go(
-        self, arrived: Arrived, slots: npt.NDArray[np.int32], scores: Floats | None = None
+        self,
+        arrived: Arrived,
+        slots: npt.NDArray[np.int32],
+        scores: Floats | None = None,
+        note_hidden: NoteHidden | None = None,
     ) -> Iterator[tuple[int, Stop]]:
         """Judge readings in their order; whoever is given a loop's stop sees to it before asking for the next.
 
-        Loops are told by their place; `scores` are those of the only one.
+        Loops are told by their place; `scores` are those of the only one. Without `note_hidden` they stop for every
+        series that is dismissed; else they hide it, and that is noted before anything else is done.
         """
         call = self._call
         call.samples, call.metrics = arrived.values.shape
@@ -284,7 +296,8 @@ class LoopsTogether:
         for loop in self._loops:
             loop.prepare(call.samples, scores)
         self._kernel.begin_together(self._at)
-        while why := self._kernel.judge_together(self._at):
+        self._hidden.capacity = 0 if note_hidden is None else self._places.size
+        while why := self._go_on(note_hidden):
             if why == OUT_OF_ROOM:
                 self._loops[call.short_of].make_room()
                 continue
@@ -294,3 +307,10 @@ class LoopsTogether:
             for each in self._loops:  # a table that grows moves those that stand beside it
                 each.locate()
             loop.go_on(why)
+
+    def _go_on(self, note_hidden: NoteHidden | None) -> int:
+        why: int = self._kernel.judge_together(self._at)
+        if self._hidden.used and note_hidden is not None:
+            note_hidden(*self._places[: self._hidden.used // 2].T.copy())
+            self._hidden.used = 0
+        return why

@@ -36,6 +36,9 @@ typedef struct { uint8_t *slots; int64_t width; rows_t *rows; uint8_t *initial; 
 typedef struct { uint8_t *bytes; int64_t used, capacity; } journal_t;
 typedef uint64_t origin_t; /* offset in the group's memory, length in bytes, group */
 
+/* Series that are not to be judged any more: seat and column in the roster, pair after pair. */
+typedef struct { int64_t *places, used, capacity; } hidden_t;
+
 /* One reading of a device. */
 typedef struct {
     int64_t number; /* in the order of arrival */
@@ -75,6 +78,7 @@ typedef struct lane_t {
     int64_t row_sets;
     journal_t *journal; /* NULL where no turn is open */
     int64_t most_undo;  /* bytes that one sample can add to the journal */
+    hidden_t *hidden;   /* without room, the loop stops for a series that is dismissed */
     double update_every_s;
     float update_score;
     int32_t skips_unopened;
@@ -279,6 +283,17 @@ INLINE int32_t halt(lane_t *lane, const reading_t *reading, int64_t which, int32
     return why;
 }
 
+/* Let a series be judged no more, as gateway/detect/roster.py: dismiss() does; false where there is no room to note it. */
+INLINE bool hide(const lane_t *lane, const reading_t *reading, const watch_t *watch) {
+    hidden_t *hidden = lane->hidden;
+    if (hidden->used + 2 > hidden->capacity) return false;
+    hidden->places[hidden->used++] = reading->seat;
+    hidden->places[hidden->used++] = watch->column;
+    int32_t *slot = lane->slots + reading->seat * lane->columns + watch->column;
+    *slot = -2 - *slot;
+    return true;
+}
+
 /* The loops of detectors. */
 #define JUDGES(name) EXPORT int32_t judge_##name(lane_t *lane, const reading_t *reading, int64_t first)
 JUDGES(silence);
@@ -375,6 +390,7 @@ INLINE int32_t judge_all(lane_t *lane, const reading_t *reading, int64_t first, 
             lane->score = found.score;
             if (lane->step != NOTHING) why |= TOLD;
         }
+        if (why == DISMISSED && hide(lane, reading, watch)) continue;
         if (why) return stop(lane, reading, j, slot, why);
     }
     return 0;
