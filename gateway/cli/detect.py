@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -11,19 +11,24 @@ import click
 from devices.profiles import AUTOMATIC, load_profiles, read_profile
 from devices.profiles.model import Profile
 from gateway.cli.detect_lines import Judge, JudgedLines, JudgedRows, Reader, ScoredRows
+from gateway.detect.columns import Asked
 from gateway.detect.instants import Instants
-from gateway.detect.opened import read_chunks
+from gateway.detect.lines import BadLine
+from gateway.detect.opened import Numbered, read_chunks
+from gateway.detect.records import RecordTable, holds_table, open_records
 from gateway.detect.settings import DetectSettings
 from gateway.detect.stream import Stream
-from gateway.detect.tables import Asked, Table, device_of
+from gateway.detect.tables import Table, device_of
 from gateway.pictures.album import Album
 from gateway.pictures.canvas import check_name, save
 
 # A file may hold minutes of a machine's life, a gateway's devices stay for years; in longer, a day's rhythm drifts.
 EARLY_S: Final = 2 * 3600.0
+SETTINGS: Final = DetectSettings(silence_grace=0.0, decline_early=EARLY_S, whole_rows=True, rows_warm_up=0.0)
 MOST_FAULTS: Final = 20
 """Lines that cannot be read which are named; of further ones it is said how many there are."""
 CSV: Final = frozenset({".csv", ".tsv"})
+EITHER: Final = frozenset({".txt", ".dat"})
 
 
 @click.command()
@@ -32,13 +37,22 @@ CSV: Final = frozenset({".csv", ".tsv"})
     "--format",
     "format_",
     type=click.Choice(["ndjson", "csv"]),
-    help="What FILE holds; by default what its name ends in says, else ndjson.",
+    help="What FILE holds; by default what its name ends in says, else ndjson, which an array of objects may be, too.",
 )
 @click.option("--profile", help="Product model, or a profile's TOML file; by default everything is learnt.")
 @click.option("--scores", is_flag=True, help="For csv: print every row again, with its anomaly score from 0 to 1.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw it too: FILE.png or FILE.svg.")
-@click.option("--time", metavar="COLUMN", help="For csv: the column of the time; by default it is known by its name.")
-@click.option("--device", metavar="COLUMN", help="For csv: the column that names the device, where there are several.")
+@click.option(
+    "--time", metavar="COLUMN", help="Of a table: the column of the time; by default it is known by its name."
+)
+@click.option(
+    "--device", metavar="COLUMN", help="Of a table: the column that names the device, where there are several."
+)
+@click.option(
+    "--no-header",
+    is_flag=True,
+    help="For csv: the first line is a row; COLUMN is a number, from 1. By default it shows.",
+)
 @click.option(
     "--time-format",
     metavar="FORM",
@@ -55,49 +69,64 @@ def detect(
     plot: Path | None,
     time: str | None,
     device: str | None,
+    no_header: bool,
     time_format: str | None,
     sort: bool,
 ) -> None:
     """Find trouble in your own data, without a database.
 
-    Reads FILE, or standard input: lines of {"device", "ts", "metrics"} in the order of time, or a CSV with a column of
-    times and one or more of values; packed by gzip or not. Writes alarm events as lines of JSON, each as soon as it is
-    decided.
+    Reads FILE, or standard input: lines of {"device", "ts", "metrics"} in the order of time, or a table, as CSV or as
+    JSON with an object a row, with a column of times and one or more of values; packed by gzip or not. Writes alarm
+    events as lines of JSON, each as soon as it is decided.
     """
-    is_csv = (format_ or ("csv" if _suffix(file) in CSV else "ndjson")) == "csv"
-    _check(scores=scores, is_csv=is_csv, sort=sort, plot=plot, profile=profile, columns=time or device)
+    is_csv = _is_csv(file) if format_ is None else format_ == "csv"
+    _check(scores=scores, is_csv=is_csv, sort=sort, plot=plot, profile=profile, no_header=no_header)
     name, instants = device_of(file) if str(file) != "-" else "stdin", Instants(time_format)
     album = None if plot is None else Album()
-    table = Table(Asked(name, time, device), instants)
-    if scores:
-        reader: Reader = ScoredRows(table)
-    else:
-        stream = Stream(
-            _find_profile(profile),
-            DetectSettings(silence_grace=0.0, decline_early=EARLY_S, whole_rows=True, rows_warm_up=0.0),
-        )
-        judge = Judge(stream, album, sort=sort)
-        reader = JudgedRows(table, judge) if is_csv else JudgedLines(instants, judge)
+    asked = Asked(name, time, device, has_header=False if no_header else None)
     with click.open_file(str(file), "rb") as source:
-        faults = _read_all(reader, cast("BinaryIO", source))
+        chunks = read_chunks(cast("BinaryIO", source))
+        if scores:
+            reader: Reader = ScoredRows(Table(asked, instants))
+        else:
+            judge = Judge(Stream(_find_profile(profile), SETTINGS), album, sort=sort)
+            reader, chunks = _judging(chunks, judge, asked, instants, is_csv=is_csv)
+        faults = _read_all(reader, chunks)
     if album is not None and plot is not None:
         save(album.sheet(file.name if str(file) != "-" else "standard input"), plot)
     if faults:
         sys.exit(1)
 
 
-def _suffix(file: Path) -> str:
-    return (file.with_suffix("") if file.suffix.lower() == ".gz" else file).suffix.lower()
+def _judging(
+    chunks: Iterator[Numbered], judge: Judge, asked: Asked, instants: Instants, *, is_csv: bool
+) -> tuple[Reader, Iterator[Numbered]]:
+    """Who judges what there is, and the lines for it."""
+    if is_csv:
+        return JudgedRows(Table(asked, instants), judge), chunks
+    are_rows, each, chunks = open_records(chunks)
+    if are_rows:
+        return JudgedRows(RecordTable(asked, instants, each), judge), chunks
+    if asked.time is not None or asked.device is not None:
+        raise click.UsageError("--time and --device name columns of a table; for a CSV they need --format csv")
+    return JudgedLines(instants, judge, each), chunks
 
 
-def _check(
-    *, scores: bool, is_csv: bool, sort: bool, plot: Path | None, profile: str | None, columns: str | None
-) -> None:
+def _is_csv(file: Path) -> bool:
+    """Whether a file is a table by its name or, where that says nothing, by how it begins."""
+    suffix = (file.with_suffix("") if file.suffix.lower() == ".gz" else file).suffix.lower()
+    if suffix not in EITHER or not file.is_file():
+        return suffix in CSV
+    with file.open("rb") as source:
+        return holds_table(read_chunks(source))
+
+
+def _check(*, scores: bool, is_csv: bool, sort: bool, plot: Path | None, profile: str | None, no_header: bool) -> None:
     """Refuse options that do not go together."""
     if scores and not is_csv:
         raise click.UsageError("--scores needs --format csv")
-    if columns is not None and not is_csv:
-        raise click.UsageError("--time and --device name columns, and need --format csv")
+    if no_header and not is_csv:
+        raise click.UsageError("--no-header is of a table, and needs --format csv")
     if scores and plot is not None:
         raise click.UsageError("--plot draws alarms, and --scores raises none")
     if scores and profile is not None:
@@ -121,20 +150,24 @@ def _find_profile(name: str | None) -> Profile:
     return profiles[name]
 
 
-def _read_all(reader: Reader, source: BinaryIO) -> int:
+def _read_all(reader: Reader, chunks: Iterator[Numbered]) -> int:
     """Read to the end; how many lines could not be read."""
     faults = 0
-    for chunk in read_chunks(source):
-        found = reader.take(chunk)
-        for fault in found[: max(0, MOST_FAULTS - faults)]:
-            click.echo(str(fault), err=True)
-        faults += len(found)
+    for chunk in chunks:
+        faults = _name(reader.take(chunk), faults)
         _say(reader.take_notes())
-    reader.end()
+    faults = _name(reader.end(), faults)
     if faults > MOST_FAULTS:
         click.echo(f"{faults - MOST_FAULTS:,} further lines could not be read", err=True)
     _say(reader.take_notes())
     return faults
+
+
+def _name(found: Sequence[BadLine], before: int) -> int:
+    """Name those that could not be read, but not all of very many; how many there are by now."""
+    for fault in found[: max(0, MOST_FAULTS - before)]:
+        click.echo(str(fault), err=True)
+    return before + len(found)
 
 
 def _say(notes: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from gateway.detect.instants import Instants
 from gateway.detect.lines import BadLine, Line, Row, parse_line, say_line
 from gateway.detect.opened import Numbered
 from gateway.detect.stream import Scorer, Stream
-from gateway.detect.tables import Table
+from gateway.detect.tables import Table, TableRow
 from gateway.detect.whole import RowScorer
 from gateway.pictures.album import Album
 
@@ -28,8 +28,8 @@ class Reader(Protocol):
         """Those that could not be read."""
         ...
 
-    def end(self) -> None:
-        """Nothing more comes."""
+    def end(self) -> Sequence[BadLine]:
+        """Nothing more comes; what could not be read for that."""
         ...
 
     def take_notes(self) -> list[str]:
@@ -52,6 +52,15 @@ def join(lines: Sequence[Line]) -> list[Line]:
         else:
             joined[-1] = replace(last, metrics=last.metrics | line.metrics)
     return joined
+
+
+def no_numbers(table: Table) -> Sequence[BadLine]:
+    """What is wrong with a table whose rows could all be read, where nothing of it is to be judged."""
+    if table.has_numbers or table.columns is None:
+        return ()
+    named = table.columns.named
+    found = ", ".join(name for _, name in table.columns.metrics) if named is None else f"any {table.header[named]!r}"
+    return [BadLine(f"nothing to judge: no number in {found}; expected is a column of numbers beside the time")]
 
 
 class Judge:
@@ -104,9 +113,11 @@ class Judge:
 class JudgedLines:
     """NDJSON in, alarm events out."""
 
-    def __init__(self, instants: Instants, judge: Judge) -> None:
+    def __init__(self, instants: Instants, judge: Judge, each: str = "line") -> None:
+        """`each` is what lines are called by their numbers."""
         self._instants = instants
         self._judge = judge
+        self._each = each
         self._has_listed = False  # whether a line held a list of events, and it was said
         self._may_be_table = False  # by its first line
         self._last: list[str] = []
@@ -122,7 +133,7 @@ class JudgedLines:
                     lines.append(parse_line(stripped, self._instants))
                     self._look_for_listed(stripped)
             except BadLine as error:
-                faults.append(BadLine(f"line {number}: {error}"))
+                faults.append(BadLine(f"{self._each} {number}: {error}"))
                 self._may_be_table = self._may_be_table or (number == 1 and not stripped.startswith((b"{", b"[")))
         self._judge.take(lines)
         return faults
@@ -132,10 +143,11 @@ class JudgedLines:
             self._has_listed = True
             self._last.append(UNREAD)
 
-    def end(self) -> None:
+    def end(self) -> Sequence[BadLine]:
         """Judge what was kept."""
         notes = self._judge.end()
         self._last += [*notes, TABLE] if EMPTY in notes and self._may_be_table else notes
+        return ()
 
     def take_notes(self) -> list[str]:
         """What is to be said of how the lines are read."""
@@ -150,23 +162,30 @@ class JudgedRows:
         self._judge = judge
         self._table = table
         self._open: list[Line] = []  # in the long form, a reading of which more rows may come
+        self._has_faults = False
         self._last: list[str] = []
 
     def take(self, chunk: Numbered) -> Sequence[BadLine]:
         """Judge rows, print what they decide; gives the rows that could not be read."""
-        found = list(self._table.rows(chunk))
+        return self._take(list(self._table.rows(chunk)))
+
+    def _take(self, found: Sequence[TableRow]) -> Sequence[BadLine]:
         lines = [row.line for row in found if row.line is not None]
         if self._table.columns is not None and self._table.columns.named is not None:
             self._judge.joins = True
             lines = join([*self._open, *lines])
             self._open = [lines.pop()] if lines else []
         self._judge.take(lines)
-        return [row.fault for row in found if row.fault is not None]
+        faults = [row.fault for row in found if row.fault is not None]
+        self._has_faults = self._has_faults or bool(faults)
+        return faults
 
-    def end(self) -> None:
+    def end(self) -> Sequence[BadLine]:
         """Judge what was kept."""
+        faults = self._take(list(self._table.end()))
         self._judge.take(self._open)
         self._last = self._judge.end()
+        return faults if self._has_faults or EMPTY in self._last else no_numbers(self._table)
 
     def take_notes(self) -> list[str]:
         """What is to be said of how the rows are read."""
@@ -183,11 +202,14 @@ class ScoredRows:
         self._wholes: dict[str, RowScorer] = {}
         self._is_begun = False
         self._has_rows = False
+        self._has_faults = False
         self._last: list[str] = []
 
     def take(self, chunk: Numbered) -> Sequence[BadLine]:
         """Score rows and print them again, all of them; gives the faults of those that could not be read."""
-        rows = list(self._table.rows(chunk))
+        return self._take(list(self._table.rows(chunk)))
+
+    def _take(self, rows: Sequence[TableRow]) -> Sequence[BadLine]:
         columns = self._table.columns
         if columns is None:
             return []
@@ -204,7 +226,9 @@ class ScoredRows:
             self._is_begun = True
         self._has_rows = self._has_rows or bool(rows)
         _write("".join(lines).encode())
-        return [row.fault for row in rows if row.fault is not None]
+        faults = [row.fault for row in rows if row.fault is not None]
+        self._has_faults = self._has_faults or bool(faults)
+        return faults
 
     def _score_one(self, line: Line) -> float:
         return max((self._score_value(line, name, number) for name, number in line.metrics.items()), default=0.0)
@@ -221,10 +245,12 @@ class ScoredRows:
             scorer = self._wholes[line.device] = RowScorer()
         return scorer.score(line.ts_s, line.metrics)
 
-    def end(self) -> None:
-        """Every row was printed as it came."""
+    def end(self) -> Sequence[BadLine]:
+        """Score the rows that waited for others."""
+        faults = self._take(list(self._table.end()))
         if not self._has_rows:
             self._last = [EMPTY]
+        return faults if self._has_faults or not self._has_rows else no_numbers(self._table)
 
     def take_notes(self) -> list[str]:
         """What is to be said of how the rows are read."""

@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint, version
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from devices.errors import CareloopError, ConfigError
 from devices.installed import registered
@@ -66,10 +67,9 @@ def main() -> None:
         careloop()
     except ConfigError as error:
         for fault in error.faults:
-            console.print(
-                f"[bold red]{fault.setting}[/]: found {fault.found}; allowed: {fault.allowed}", soft_wrap=True
-            )
+            said = escape(f"found {fault.found}; allowed: {fault.allowed}")
+            console.print(f"[bold red]{escape(fault.setting)}[/]: {said}", soft_wrap=True)
         sys.exit(2)
     except CareloopError as error:
-        console.print(f"[bold red]{error.reason}[/]: {error.detail}", soft_wrap=True)
+        console.print(f"[bold red]{error.reason}[/]: {escape(error.detail)}", soft_wrap=True)
         sys.exit(1)

@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.detect.lines import BadLine
 
+ABSENT: Final = frozenset({"", "nan", "null", "none", "na", "n/a", "#n/a", "-", "nil"})
 _TRUTHS: Final = {"true": 1.0, "false": 0.0}
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+(?:[eE][+-]?\d+)?")
 _THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+")

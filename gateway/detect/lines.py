@@ -33,7 +33,7 @@ class BadLine(ValueError):
 
 
 class _WireLine(msgspec.Struct):
-    device: str
+    device: str | int
     ts: datetime | float
     metrics: dict[str, float | bool | None] | None = None
     event: str | None = None
@@ -52,7 +52,8 @@ def parse_line(line: bytes, instants: Instants | None = None) -> Line:
         wire = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadLine(str(error)) from error
-    if not wire.device:
+    device = str(wire.device)  # a number is a name, too
+    if not device:
         raise BadLine("`device` is empty")
     if wire.metrics is None and not wire.event:
         raise BadLine("neither `metrics` nor `event`")
@@ -61,7 +62,7 @@ def parse_line(line: bytes, instants: Instants | None = None) -> Line:
         ts_s = (instants or Instants("ms")).of(wire.ts)
     except BadTime as error:
         raise BadLine(str(error)) from error
-    return Line(wire.device, ts_s, metrics, wire.event or None)
+    return Line(device, ts_s, metrics, wire.event or None)
 
 
 def say_line(change: AlarmChange) -> bytes:

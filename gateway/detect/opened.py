@@ -4,7 +4,7 @@ import codecs
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Final, cast
 
 from devices.errors import CareloopError
@@ -13,7 +13,8 @@ CHUNK_BYTES: Final = 1 << 18
 _GZIP: Final = b"\x1f\x8b"
 _WIDE: Final = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
-Numbered = list[tuple[int, bytes]]
+Numbered = Sequence[tuple[int, bytes]]
+"""Lines with their numbers, without their ends."""
 
 
 def read_chunks(source: BinaryIO) -> Iterator[Numbered]:

@@ -1,71 +1,27 @@
-"""Tables as people have them: which column is the time, which the device, which are measured; and their rows."""
+"""Tables as people have them, row by row: what stands between cells, when and of whom a row is, what it measures."""
 
 import csv
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
-from devices.errors import CareloopError
-from gateway.detect.called import (
-    CLOCKS,
-    COUNTED,
-    CYCLES,
-    DAYS,
-    DEVICES,
-    LABELS,
-    NAMES,
-    PROCESSOR,
-    SINGLE,
-    TIME_WORDS,
-    TIMES,
-    VALUES,
-    WHOLE,
-)
-from gateway.detect.figures import is_number, read_number, split_unit
+from gateway.detect.called import LABELS
+from gateway.detect.columns import Asked, Begun, Columns, Header, plain, says_day
+from gateway.detect.figures import ABSENT, is_number, read_number, split_unit
+from gateway.detect.headless import Headless, is_headless
 from gateway.detect.instants import BadTime, Instants
 from gateway.detect.lines import BadLine, Line
-
-Numbered = Sequence[tuple[int, bytes]]
-"""Lines with their numbers, without their ends."""
+from gateway.detect.opened import Numbered
 
 SEPARATORS: Final = ",;\t|"
-ABSENT: Final = frozenset({"", "nan", "null", "none", "na", "n/a", "#n/a", "-", "nil"})
-OF_A_YEAR: Final = 3  # digits of a day that is one of a week, a month or a year
+BLANK: Final = " "
 HOURS: Final = 24  # a time of day that is a number up to this is an hour
 HOUR_S: Final = 3600.0
 DAY_S: Final = 24 * HOUR_S
-EPOCH_S: Final = 9e8  # a time of day that is a number from here on says its day, too
 _SAYS_SEPARATOR: Final = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # the first line of what Excel is to open
-_PACKED: Final = "PK\x03\x04"
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a user says of a table; what is left open shows."""
-
-    name: str  # of the table, and of the device where no column names it
-    time: str | None = None
-    device: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Where in a row things are."""
-
-    width: int
-    time: int
-    device: int | None
-    metrics: tuple[tuple[int, str], ...]
-    clock: int | None = None  # the time of day, where the column of the time holds the day alone
-    named: int | None = None  # what says which metric a row is of, in the long form
-
-    @property
-    def is_single(self) -> bool:
-        """Whether it is a plain series, with `timestamp` and `value`."""
-        return self.device is None and self.named is None and [name for _, name in self.metrics] == ["value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +34,18 @@ class TableRow:
 
 
 class Table:
-    """A table whose first line names its columns; rows are read one after the other."""
+    """A table whose first line names its columns, or is a row already; rows are read one after the other."""
 
-    def __init__(self, asked: Asked, instants: Instants) -> None:
+    def __init__(self, asked: Asked, instants: Instants, each: str = "line") -> None:
+        """`each` is what rows are called by their numbers."""
         self._asked = asked
         self._instants = instants
+        self.each = each
         self._separator = ","
         self._units: dict[int | str, str] = {}  # likewise: what its values bear
         self._texts: dict[int | str, bool] = {}  # by column, or by metric in the long form: whether it is text
-        self._first: tuple[int, str] | None = None  # the first line, while the second one is to tell the long form
+        self._begun: Header | Headless | None = None  # until the columns are known
+        self._kept: list[tuple[int, Sequence[str]]] = []  # rows that wait for that
         self._notes: list[str] = []
         self.header: Sequence[str] = ()
         self.columns: Columns | None = None
@@ -96,161 +55,74 @@ class Table:
         notes, self._notes = [*self._notes, *self._instants.take_notes()], []
         return notes
 
+    def note(self, text: str) -> None:
+        """Have something said."""
+        self._notes.append(text)
+
     @property
     def separator(self) -> str:
         """What stands between two cells."""
         return self._separator
 
+    @property
+    def has_numbers(self) -> bool:
+        """Whether there was anything to judge so far."""
+        return not all(self._texts.values())
+
     def rows(self, chunk: Numbered) -> Iterator[TableRow]:
         """Each row, in order. Raises CareloopError where the columns cannot be told."""
         for number, raw in chunk:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8", "replace").rstrip("\r")
-            if not text.strip() or (self.columns is None and _says_how(text)):
+            if not text.strip() or (self._begun is None and _says_how(text)):
                 continue
-            if self._first is not None:
-                self.columns, self._first = self._find_columns(*self._first, self._cells(text)), None
-            if self.columns is None:
-                self._separator = max(SEPARATORS, key=text.count)
-                cells = self._cells(text)
-                if not self._is_headless(cells):
-                    self.header = [cell.strip() for cell in cells]
-                    self._first = (number, text)
-                    is_told = self._find_long([]) is None and self._find_parts([]) is None
-                    if is_told and not self._is_index_nameless():
-                        self.columns, self._first = self._find_columns(number, text, []), None
-                    continue
-                self.header, self.columns = SINGLE, Columns(2, 0, None, ((1, "value"),))
-                self._notes.append("the first line names no columns: taken as timestamp and value")
-            yield self._row(number, self._cells(text), self.columns)
+            if self._begun is None:
+                self._separator = _separator_of(text)
+            yield from self.take(number, self._cells(text), text)
+
+    def take(self, number: int, cells: Sequence[str], text: str) -> Iterator[TableRow]:
+        """The rows that are known with these cells, of which the first ones are the table's first line."""
+        if self.columns is not None:
+            yield self._row(number, cells, self.columns)
+            return
+        if self._begun is not None:
+            self._kept.append((number, cells))
+            yield from self._tell_columns(self._begun, cells)
+            return
+        begun = Begun(f"{self.each} {number}", text, [cell.strip() for cell in cells], self._separator)
+        if is_headless(self._asked, begun):
+            self._begun = Headless(self._asked, begun)
+            self._kept.append((number, cells))
+        else:
+            self._begun = Header(self._asked, begun)
+        self.header = self._begun.names
+        if not self._begun.waits:
+            yield from self._tell_columns(self._begun, [])
+
+    def end(self) -> Iterator[TableRow]:
+        """The rows of a table that is over before its columns were known. Raises CareloopError as `rows` does."""
+        if self.columns is None and self._begun is not None:
+            yield from self._tell_columns(self._begun, [])
+
+    def _tell_columns(self, begun: Header | Headless, cells: Sequence[str]) -> Iterator[TableRow]:
+        self.columns = begun.columns(cells)
+        self._notes += begun.notes
+        kept, self._kept = self._kept, []
+        for number, each in kept:
+            yield self._row(number, each, self.columns)
 
     def _cells(self, text: str) -> list[str]:
         """The cells of a line; none where it is no line of a table, as in a file that is packed."""
+        told = " ".join(text.split()) if self._separator == BLANK else text
         try:
-            return next(csv.reader([text], delimiter=self._separator))
+            return next(csv.reader([told], delimiter=self._separator))
         except csv.Error:
             return []
-
-    def _is_headless(self, cells: Sequence[str]) -> bool:
-        """Whether the first line is a row already: a time and a number, and nothing that could be a name."""
-        if len(cells) != len(SINGLE) or self._asked.time is not None:
-            return False
-        return _is_time(cells[0].strip(), numbers=True) and is_number(cells[1].strip(), self._separator)
-
-    def _find_long(self, cells: Sequence[str]) -> tuple[int, int] | None:
-        """In the long form, where a metric's name and its value are; what holds a number first is no name."""
-        names = [_plain(name) for name in self.header]
-        named, value = _first(NAMES, names), _first(VALUES, names)
-        if named is None or value is None:
-            return None
-        return None if self._holds_number(cells, named) else (named, value)
-
-    def _holds_number(self, cells: Sequence[str], at: int) -> bool:
-        return at < len(cells) and is_number(cells[at].strip(), self._separator)
-
-    def _find_parts(self, cells: Sequence[str]) -> tuple[int, int] | None:
-        """Where a day and a time of day are; one of a week or a month is no day where another column is a time."""
-        names = [_plain(name) for name in self.header]
-        day, clock = _first(DAYS, names), _first(CLOCKS, names)
-        if self._asked.time is not None or day is None or clock is None or WHOLE & set(names):
-            return None
-        told = cells[day].strip() if day < len(cells) else ""
-        is_counted = told.isdecimal() and len(told) <= OF_A_YEAR
-        return None if is_counted and {*TIMES} & {*names} - {names[day]} else (day, clock)
-
-    def _find_columns(self, number: int, text: str, cells: Sequence[str]) -> Columns:
-        """Where things are, by the first line and, where that leaves it open, the cells of the second one."""
-        names = [_plain(name) for name in self.header]
-        named, value = self._find_long(cells) or (None, None)
-        is_long = named is not None
-        if not is_long and self._asked.time is None and self._asked.device is None and set(SINGLE) <= set(names):
-            if whose := [self.header[at] for at, name in enumerate(names) if name in DEVICES]:
-                self._notes.append(f"all rows are one series; `--device {whose[0]}` makes one of each {whose[0]!r}")
-            return Columns(len(names), names.index("timestamp"), None, ((names.index("value"), "value"),))
-        time, clock = self._find_parts(cells) or (self._find_time(number, text, cells), None)
-        devices = (*DEVICES, COUNTED) if names[time] in CYCLES else DEVICES
-        others = {"user"} if PROCESSOR & set(names) else set[str]()  # a share
-        if is_long and "unit" in names and not self._holds_number(cells, names.index("unit")):
-            others = {"unit"}  # the value's
-        usual = [name for name in devices if name not in others]
-        device = self._find(self._asked.device, usual, names)
-        places = Columns(len(names), time, device, (), clock, named)
-        if value is not None:
-            self._tell(places, [value])
-            if left := [self.header[at] for at in range(len(names)) if at not in {time, device, clock, named, value}]:
-                self._notes.append(f"not judged: {', '.join(left)}")
-            return replace(places, metrics=((value, self.header[value]),))
-        return replace(places, metrics=self._find_metrics(number, text, names, places))
-
-    def _is_index_nameless(self) -> bool:
-        """Whether only the first column can be the time, and has no name, as pandas writes an index."""
-        names = [_plain(name) for name in self.header]
-        return self._asked.time is None and names[:1] == [""] and self._called_time(names) is None
-
-    def _called_time(self, names: Sequence[str]) -> int | None:
-        time = self._find(self._asked.time, TIMES, names)
-        if time is None:
-            time = next((at for at, name in enumerate(self.header) if TIME_WORDS & set(_words(name))), None)
-        return time
-
-    def _find_time(self, number: int, text: str, cells: Sequence[str]) -> int:
-        """Where the time is. Raises CareloopError."""
-        time = self._called_time([_plain(name) for name in self.header])
-        if time is None and cells and self._is_index_nameless() and _is_time(cells[0].strip()):
-            time = 0
-        if time is None:
-            what = "no column is called timestamp or time, which `--time` can name"
-            if text.startswith(_PACKED):
-                what = "this is a workbook or another archive, and no table; save its sheet as CSV"
-                text = text[:2]
-            raise CareloopError("columns", f"line {number}: {what}; not {text!r}")
-        return time
-
-    def _find_metrics(
-        self, number: int, text: str, names: Sequence[str], places: Columns
-    ) -> tuple[tuple[int, str], ...]:
-        taken = {places.time, places.clock, places.device}
-        free = [at for at, name in enumerate(names) if name and at not in taken]
-        counted = [at for at in free if names[at] == COUNTED]
-        metrics = [at for at in free if names[at] not in LABELS and at not in counted]
-        if not metrics:
-            time = self.header[places.time]
-            raise CareloopError("columns", f"line {number}: no column besides the time {time!r}: {text!r}")
-        self._tell(places, metrics)
-        if labels := [self.header[at] for at in free if names[at] in LABELS]:
-            self._notes.append(f"labels, no measurements: {', '.join(labels)}")
-        for name in [self.header[at] for at in counted]:
-            self._notes.append(
-                f"{name!r} is not judged, as it may number the rows; `--device {name}` makes one series of each"
-            )
-        if again := [self.header[at] for at in metrics if self.header.index(self.header[at]) != at]:
-            self._notes.append(f"columns of one name are told apart by their place: {', '.join(again)}")
-        called = [self.header[at] for at in metrics]
-        return tuple(
-            (at, name if called.index(name) == place else f"{name} ({at + 1})")
-            for place, (at, name) in enumerate(zip(metrics, called, strict=True))
-        )
-
-    def _tell(self, places: Columns, metrics: Sequence[int]) -> None:
-        """Say what was chosen."""
-        time = " and ".join(repr(self.header[at]) for at in (places.time, places.clock) if at is not None)
-        time = time if time != repr("") else "the first column, which has no name"
-        whose = "" if places.device is None else f" of each {self.header[places.device]!r}"
-        each = "" if places.named is None else f"each {self.header[places.named]!r} by its "
-        self._notes.append(f"time is {time}; judged{whose}: {each}{', '.join(self.header[at] for at in metrics)}")
-
-    def _find(self, asked: str | None, usual: Sequence[str], names: Sequence[str]) -> int | None:
-        if asked is None:
-            return _first(usual, names)
-        called = [name.lower() for name in self.header]
-        if asked.lower() not in called:
-            raise CareloopError("columns", f"no column {asked!r}; there are {', '.join(self.header)}")
-        return called.index(asked.lower())
 
     def _row(self, number: int, cells: Sequence[str], columns: Columns) -> TableRow:
         try:
             ts_s, device = self._whose(cells, columns)
         except (BadLine, BadTime) as error:
-            return TableRow(cells, None, BadLine(f"line {number}: {error}"))
+            return TableRow(cells, None, BadLine(f"{self.each} {number}: {error}"))
         metrics: dict[str, float] = {}
         faults: list[str] = []
         for at, name in columns.metrics:
@@ -262,7 +134,7 @@ class Table:
             else:
                 if value is not None:
                     metrics[called] = value
-        fault = BadLine(f"line {number}: {'; '.join(faults)}") if faults else None
+        fault = BadLine(f"{self.each} {number}: {'; '.join(faults)}") if faults else None
         return TableRow(cells, Line(device, ts_s, metrics), fault)
 
     def _whose(self, cells: Sequence[str], columns: Columns) -> tuple[float, str]:
@@ -292,7 +164,7 @@ class Table:
             if ":" in text:
                 ts_s = self._instants.read(text)  # a time of day is there already; that of midnight may be none
                 return ts_s if ts_s % DAY_S else self._on(re.split("[ T]", text)[0], clock)
-            if not _says_day(clock):
+            if not says_day(clock):
                 raise
             with suppress(BadTime):
                 return self._instants.read(clock)
@@ -307,7 +179,7 @@ class Table:
     def _value(self, at: int, name: str, text: str, columns: Columns) -> float | None:
         """A cell as a number; None where it is empty, or in a column of text. Raises BadLine."""
         which = at if columns.named is None else name
-        if columns.named is not None and name not in self._texts and _plain(name) in LABELS:
+        if columns.named is not None and name not in self._texts and plain(name) in LABELS:
             self._texts[name] = True
             self._notes.append(f"a label, no measurement: {name}")
         if text.lower() in ABSENT or self._texts.get(which):
@@ -342,17 +214,13 @@ class Table:
         return number
 
 
-def _plain(name: str) -> str:
-    """A column's name as names are compared: `Unit Number` and `time (cycles)` are `unit_number` and `time_cycles`."""
-    return re.sub(r"[\s()\-,]+", "_", name.lower()).strip("_") or name.lower()
-
-
-def _is_time(text: str, *, numbers: bool = False) -> bool:
-    """Whether a cell is a time; a small number only where it may be one of `numbers`."""
-    with suppress(BadTime):
-        Instants().read(text)
-        return numbers or _says_day(text)
-    return False
+def _separator_of(text: str) -> str:
+    """What stands between the cells of a first line: blanks where nothing else does, but for commas within numbers."""
+    numbers = text.split(BLANK)
+    if len(numbers) > 1 and all(is_number(cell, BLANK) for cell in numbers if cell):
+        return BLANK
+    separator = max(SEPARATORS, key=text.count)
+    return BLANK if separator not in text and len(text.split()) > 1 else separator
 
 
 def _says_how(text: str) -> bool:
@@ -360,26 +228,8 @@ def _says_how(text: str) -> bool:
     return text.startswith("#") or _SAYS_SEPARATOR.fullmatch(text.strip()) is not None
 
 
-def _says_day(clock: str) -> bool:
-    """Whether a time of day may say all of a time: a small number counts something else."""
-    try:
-        return float(clock) >= EPOCH_S
-    except ValueError:
-        return True
-
-
-def _words(name: str) -> list[str]:
-    """The words of a name in lower case: `ActivityHour` and `activity_hour` are two."""
-    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
-
-
-def _first(usual: Sequence[str], names: Sequence[str]) -> int | None:
-    """Where the first of the usual names is that a table has."""
-    return next((names.index(name) for name in usual if name in names), None)
-
-
 def device_of(path: PurePath) -> str:
     """The device that a file is named after: what `boiler.csv.gz` holds is the boiler's."""
-    while path.suffix.lower() in {".csv", ".gz", ".tsv", ".txt", ".ndjson", ".jsonl", ".json"}:
+    while path.suffix.lower() in {".csv", ".gz", ".tsv", ".txt", ".dat", ".ndjson", ".jsonl", ".json"}:
         path = path.with_suffix("")
     return path.name

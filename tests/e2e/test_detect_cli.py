@@ -179,6 +179,13 @@ def test_a_table_without_the_right_columns_is_named() -> None:
     assert "timestamp" in done.stderr
 
 
+def test_a_name_in_brackets_is_told_as_it_is_and_ends_nothing() -> None:
+    """Words in brackets were taken for colours: `temp [C]` lost its unit, and `[/h]` ended in a traceback."""
+    done = run("--format", "csv", given="when [/h],temp [C]\n1,2\n")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "when [/h],temp [C]" in done.stderr
+
+
 def test_a_table_of_a_public_set_is_read_as_it_is(tmp_path: Path) -> None:
     story = stories()["record"]
     rows = [

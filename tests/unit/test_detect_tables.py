@@ -7,10 +7,11 @@ from pathlib import PurePath
 import pytest
 
 from devices.errors import CareloopError
+from gateway.detect.columns import Asked
 from gateway.detect.instants import BadTime, Instants
 from gateway.detect.lines import parse_line
 from gateway.detect.opened import read_chunks
-from gateway.detect.tables import Asked, Table, TableRow, device_of
+from gateway.detect.tables import Table, TableRow, device_of
 
 DAY_S = 1_767_225_600.0  # 1 January 2026
 
@@ -19,7 +20,7 @@ def rows_of(text: str, asked: Asked | None = None, form: str | None = None) -> t
     """The rows of a table, and what was said of it."""
     table = Table(asked or Asked("m"), Instants(form))
     lines = [(number, line.encode()) for number, line in enumerate(text.split("\n"), 1)]
-    return list(table.rows(lines)), table.take_notes()
+    return [*table.rows(lines), *table.end()], table.take_notes()
 
 
 def metrics_of(text: str) -> list[dict[str, float]]:

@@ -1,0 +1,116 @@
+"""JSON as people have it besides the lines of `careloop detect`: arrays of objects, and objects that are rows."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final, cast
+
+import msgspec
+
+from devices.errors import CareloopError
+from gateway.detect.columns import Asked
+from gateway.detect.instants import Instants
+from gateway.detect.lines import BadLine
+from gateway.detect.opened import Numbered
+from gateway.detect.tables import Table, TableRow
+
+LINES: Final = frozenset({"metrics", "event", "events"})
+"""What has one of these is a line of ours."""
+_OURS: Final = frozenset({"device", "ts"})
+_BOM: Final = b"\xef\xbb\xbf"
+_EXPECTED: Final = (
+    'expected is {"device", "ts", "metrics"} a line, or an object a row, in lines or in an array, as pandas writes with'
+    ' orient="records"'
+)
+
+Record = dict[str, object]
+
+
+def open_records(chunks: Iterator[Numbered]) -> tuple[bool, str, Iterator[Numbered]]:
+    """Whether the objects of a file are rows of a table, what each is called, and the file with an object a line.
+
+    A file that begins with an array is read to its end first. Raises CareloopError where nothing of it can be read.
+    """
+    first, whole = _look(chunks)
+    if not first.startswith(b"["):
+        return _is_row(first), "line", whole
+    objects = _read_array(b"\n".join(line for chunk in whole for _, line in chunk).strip().removeprefix(_BOM))
+    lines = [(number, msgspec.json.encode(each)) for number, each in enumerate(objects, 1)]
+    return bool(lines) and _is_row(lines[0][1]), "object", iter([lines])
+
+
+def holds_table(chunks: Iterator[Numbered]) -> bool:
+    """Whether a file whose name does not say what it holds begins as no JSON does."""
+    first, _ = _look(chunks)
+    return bool(first) and not first.startswith((b"{", b"["))
+
+
+def _look(chunks: Iterator[Numbered]) -> tuple[bytes, Iterator[Numbered]]:
+    """The first line that is not empty, and all chunks still."""
+    begun: list[Numbered] = []
+    for chunk in chunks:
+        begun.append(chunk)
+        if first := next((text for _, line in chunk if (text := line.removeprefix(_BOM).strip())), b""):
+            return first, itertools.chain(begun, chunks)
+    return b"", iter(begun)
+
+
+def _read_array(text: bytes) -> list[Record]:
+    try:
+        found = msgspec.json.decode(text, type=list[object])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CareloopError("malformed", f"the array of JSON cannot be read: {error}") from error
+    for number, each in enumerate(found, 1):
+        if not isinstance(each, dict):
+            raise CareloopError("malformed", f"object {number} of the array is {each!r:.40}; {_EXPECTED}")
+    return cast("list[Record]", found)
+
+
+def _is_row(text: bytes) -> bool:
+    """Whether the first object is a row. Raises CareloopError where it holds rows or columns of its own."""
+    try:
+        record = msgspec.json.decode(text, type=Record)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        if text == b"{":
+            raise CareloopError("malformed", f"one object stands in several lines; {_EXPECTED}") from None
+        return False
+    if LINES & record.keys() or not record.keys() - _OURS:
+        return False
+    if all(isinstance(each, dict | list) for each in record.values()):
+        raise CareloopError(
+            "malformed", f"the first object holds {', '.join(record)}, which are no values; {_EXPECTED}"
+        )
+    return True
+
+
+class RecordTable(Table):
+    """A table whose rows are objects of JSON, of which the first one names the columns."""
+
+    def __init__(self, asked: Asked, instants: Instants, each: str) -> None:
+        """`each` is what objects are called by their numbers."""
+        super().__init__(replace(asked, has_header=True), instants, each)
+        self._strange: set[str] = set()  # names that the first object has not, and that were said
+
+    def rows(self, chunk: Numbered) -> Iterator[TableRow]:
+        """Each row, in order. Raises CareloopError where the columns cannot be told."""
+        for number, raw in chunk:
+            if not (text := raw.removeprefix(_BOM).strip()):
+                continue
+            try:
+                record = msgspec.json.decode(text, type=Record)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                yield TableRow((), None, BadLine(f"{self.each} {number}: {error}"))
+                continue
+            if not self.header:
+                yield from self.take(number, list(record), ", ".join(record))
+            for name in record.keys() - {*self.header} - self._strange:
+                self._strange.add(name)
+                self.note(f"{name!r} is not in the first object, and is not judged")
+            yield from self.take(number, [_cell(record.get(name)) for name in self.header], "")
+
+
+def _cell(value: object) -> str:
+    """A value of JSON as a table would have it; one that holds others is a text."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

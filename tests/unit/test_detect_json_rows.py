@@ -1,0 +1,137 @@
+"""`careloop detect` on JSON as pandas and others write it: an object a row, in lines or in an array."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from devices.errors import CareloopError
+from gateway.cli.detect import detect
+
+TOML = """
+model = "kettle"
+title = "A kettle"
+[metrics.heat]
+kind = "gauge"
+[[watches]]
+name = "hot"
+detector = "threshold"
+metric = "heat"
+parameters = { above = 100, clear_below = 90 }
+"""
+HOUR_MS = 3_600_000
+START_MS = 1_767_225_600_000
+ROWS: Sequence[dict[str, object]] = [
+    {"timestamp": START_MS + HOUR_MS * hour, "machine": machine, "heat": heat, "mode": "auto"}
+    for hour, heats in enumerate(((20, 20), (20, 120), (None, 20)))
+    for machine, heat in enumerate(heats, 1)
+]
+ALARMS = [("2", "2026-01-01T01:00:00Z", "raised"), ("2", "2026-01-01T02:00:00Z", "cleared")]
+LINES = [{"device": row["machine"], "ts": row["timestamp"], "metrics": {"heat": row["heat"]}} for row in ROWS]
+
+
+def judge(folder: Path, text: str | bytes, *arguments: str, name: str = "kettles.json") -> Result:
+    """What comes of a file with a profile that has a limit."""
+    profile, file = folder / "kettle.toml", folder / name
+    profile.write_text(TOML)
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return CliRunner().invoke(detect, [*arguments, "--profile", str(profile), str(file)])
+
+
+def alarms(done: Result) -> list[tuple[str, str, str]]:
+    """Whose, when and what."""
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    return [(each["device"], each["ts"], each["state"]) for each in told]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(ROWS),
+        json.dumps(ROWS, indent=2),
+        "\ufeff\n" + json.dumps(ROWS),
+        gzip.compress(json.dumps(ROWS).encode()),
+        "\n".join(json.dumps(row) for row in ROWS),
+    ],
+    ids=["array", "indented", "with a mark", "packed", "lines"],
+)
+def test_rows_of_objects_are_a_table(tmp_path: Path, text: str | bytes) -> None:
+    """All that was said of an array was "Expected `object`"."""
+    done = judge(tmp_path, text)
+    assert (done.exit_code, alarms(done)) == (0, ALARMS)
+    assert "judged of each 'machine': heat, mode" in done.stderr
+    assert "'mode' holds text" in done.stderr
+
+
+@pytest.mark.parametrize("text", [json.dumps(LINES), "\n".join(json.dumps(line) for line in LINES)])
+def test_a_device_may_be_a_number_as_in_a_table(tmp_path: Path, text: str) -> None:
+    done = judge(tmp_path, text)
+    assert (done.exit_code, alarms(done), done.stderr) == (0, ALARMS, "")
+
+
+def test_columns_of_objects_may_be_named(tmp_path: Path) -> None:
+    rows = json.dumps([{"when": row["timestamp"], "who": row["machine"], "heat": row["heat"]} for row in ROWS])
+    assert alarms(judge(tmp_path, rows, "--time", "when", "--device", "who")) == ALARMS
+    done = judge(tmp_path, json.dumps(LINES), "--time", "when")
+    assert (done.exit_code, "columns of a table" in done.stderr) == (2, True)
+
+
+def test_objects_that_cannot_be_read_are_named_by_their_place(tmp_path: Path) -> None:
+    spoilt = [*ROWS[:3], {**ROWS[3], "timestamp": "then", "hum": 7}, *ROWS[4:]]
+    done = judge(tmp_path, json.dumps(spoilt, indent=1))
+    assert done.exit_code == 1
+    assert "object 4: timestamp 'then'" in done.stderr
+    assert done.stderr.count("'hum' is not in the first object") == 1
+    done = judge(tmp_path, "\n".join(json.dumps(row) for row in ROWS[:2]) + "\n{\n" + json.dumps(ROWS[2]))
+    assert (done.exit_code, "line 3: " in done.stderr) == (1, True)
+    done = judge(tmp_path, json.dumps([*LINES[:2], {"device": True, "ts": 1, "metrics": {}}]))
+    assert (done.exit_code, "object 3: " in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1, 2]", "object 1 of the array is 1"),
+        ('[{"ts": 1}, [2]]', "object 2 of the array is"),
+        ('[{"ts": 1, "x": 2}, {"ts"', "cannot be read"),
+        ('{"ts": {"0": 1}, "x": {"0": 2}}', "holds ts, x"),
+        ('{"data": [{"ts": 1}]}', "holds data"),
+        ('{\n  "data": []\n}', "in several lines"),
+        ('[{"a": 1, "b": 2}]', "object 1: no column is called timestamp or time"),
+    ],
+)
+def test_json_that_holds_no_rows_is_told_what_is_read(tmp_path: Path, text: str, said: str) -> None:
+    done = judge(tmp_path, text)
+    assert isinstance(done.exception, CareloopError)
+    assert said in done.exception.detail
+
+
+def test_an_array_of_nothing_is_nothing_to_judge(tmp_path: Path) -> None:
+    done = judge(tmp_path, "[]")
+    assert (done.exit_code, done.stderr) == (0, "note: nothing to judge: it holds no readings\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--scores",)])
+def test_a_table_of_text_says_that_there_is_nothing_to_judge(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """It ended as if all were well."""
+    file = tmp_path / "states.csv"
+    file.write_text("time,state,mode\n2026-01-01,open,auto\n2026-01-02,shut,\n")
+    done = CliRunner().invoke(detect, [*arguments, str(file)])
+    assert (done.exit_code, "no number in state, mode; expected is a column of numbers" in done.stderr) == (1, True)
+    file.write_text("time,metric,value\n2026-01-01,door,open\n2026-01-02,door,shut\n")
+    done = CliRunner().invoke(detect, [*arguments, str(file)])
+    assert (done.exit_code, "no number in any 'metric'" in done.stderr) == (1, True)
+    file.write_text("time,x,y\n2026-01-01,,\n")
+    assert CliRunner().invoke(detect, [*arguments, str(file)]).exit_code == 1
+
+
+@pytest.mark.parametrize("name", ["train.txt", "train.dat.gz"])
+def test_a_file_whose_name_says_nothing_is_a_table_where_it_begins_as_no_json_does(tmp_path: Path, name: str) -> None:
+    packed = gzip.compress if name.endswith(".gz") else bytes
+    done = judge(tmp_path, packed(b"1 1 20\n1 2 120\n"), name=name)
+    assert "time is 'column_2'" in done.stderr
+    done = judge(tmp_path, packed("\n".join(json.dumps(line) for line in LINES).encode()), name=name)
+    assert alarms(done) == ALARMS
