@@ -59,6 +59,22 @@ def test_a_device_that_has_been_in_is_not_locked_out_by_guesses_of_others() -> N
     assert not logins.allows("198.51.100.1", "victim")
 
 
+def test_devices_with_wrong_passwords_do_not_keep_out_those_that_share_their_address() -> None:
+    """After a restart, hundreds of them behind one router kept a good one out for as long as they tried."""
+    now = Now()
+    logins = FailedLogins(20, 10.0, now)
+    for seconds in range(600):
+        for number in range(50):
+            if logins.allows("192.0.2.1", f"wrong-{number}"):
+                logins.failed("192.0.2.1", f"wrong-{number}")
+            else:
+                logins.doubt("192.0.2.1", f"wrong-{number}")
+        assert seconds < 10 or logins.allows("192.0.2.1", "good")
+        now.s += 1
+    logins.succeeded("192.0.2.1", "wrong-7")
+    assert logins.allows("192.0.2.1", "wrong-7")
+
+
 def test_an_ipv6_customer_is_one_address() -> None:
     logins = FailedLogins(1, 60.0, Now())
     logins.failed("2001:db8::1", "a")
@@ -78,5 +94,7 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(30_000):
         logins.failed(f"192.0.2.{number}", "x" * 1000 + str(number))
     failures = logins._failures  # pyright: ignore[reportPrivateUsage] - what must stay small
+    doubted = logins._doubted  # pyright: ignore[reportPrivateUsage] - likewise
     assert len(failures) <= 10_000
+    assert len(doubted) <= 10_000
     assert not any(len(name) > 64 for _, name in failures)

@@ -56,6 +56,7 @@ def admit(connect: Connect, device_id: str | None, address: str, door: DoorConte
     name = connect.username or ""
     if device_id is None:
         if (guesser := refuse_guesser(connect, address, door)) is not None:
+            door.failed_logins.doubt(address, name)
             return guesser
         door.failed_logins.failed(address, name)
         if connect.username is None and connect.password is None:

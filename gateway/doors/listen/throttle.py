@@ -38,7 +38,9 @@ class FailedLogins:
 
     Nobody locks a device out by guessing at its password from elsewhere: a user name that has succeeded from an address
     is not held up there by what others do, until it fails there itself; and a name that is guessed at may still be
-    tried from an address that has not failed. What is remembered is bounded; the oldest is forgotten first.
+    tried from an address that has not failed. Nor do those who try again and again in vain keep out others who share
+    their address: a quarter of what an address may fail is left to names that have not failed there. What is remembered
+    is bounded; the oldest is forgotten first.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class FailedLogins:
         self._monotonic = monotonic
         self._failures: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()  # key: level, at
         self._trusted: OrderedDict[tuple[str, str], None] = OrderedDict()  # address, user name
+        self._doubted: OrderedDict[tuple[str, str], None] = OrderedDict()  # likewise
 
     def allows(self, address: str, username: str) -> bool:
         """Whether a login may be tried."""
@@ -63,10 +66,14 @@ class FailedLogins:
         if self._burst == 0 or (address, username) in self._trusted:
             return True
         limit, failed_here = self._burst - 0.5, self._level(("address", address))
-        return failed_here < limit and (failed_here < _HARDLY or self._level(("name", username)) < limit)
+        left_to_others = self._burst // 4 if (address, username) in self._doubted else 0
+        return failed_here < limit - left_to_others and (
+            failed_here < _HARDLY or self._level(("name", username)) < limit
+        )
 
     def failed(self, address: str, username: str) -> None:
         """A login was tried in vain."""
+        self.doubt(address, username)
         address, username = network_of(address), self._bucket_of(username)
         self._trusted.pop((address, username), None)
         for key in (("address", address), ("name", username)):
@@ -75,17 +82,26 @@ class FailedLogins:
         while len(self._failures) > _REMEMBERED:
             self._failures.popitem(last=False)
 
+    def doubt(self, address: str, username: str) -> None:
+        """A login would have been in vain, had it been looked at."""
+        _remember(self._doubted, (network_of(address), self._bucket_of(username)))
+
     def succeeded(self, address: str, username: str) -> None:
         """A login went well."""
         key = (network_of(address), self._bucket_of(username))
-        self._trusted[key] = None
-        self._trusted.move_to_end(key)
-        if len(self._trusted) > _REMEMBERED:
-            self._trusted.popitem(last=False)
+        self._doubted.pop(key, None)
+        _remember(self._trusted, key)
 
     def _level(self, key: tuple[str, str]) -> float:
         level, at_s = self._failures.get(key, (0.0, 0.0))
         return max(0.0, level - (self._monotonic() - at_s) * self._per_s)
+
+
+def _remember(some: OrderedDict[tuple[str, str], None], key: tuple[str, str]) -> None:
+    some[key] = None
+    some.move_to_end(key)
+    if len(some) > _REMEMBERED:
+        some.popitem(last=False)
 
 
 def network_of(address: str) -> str:
