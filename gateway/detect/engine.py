@@ -23,8 +23,9 @@ from gateway.detect.lanes import Lane, Layout
 from gateway.detect.listening import Signs, fall_silent
 from gateway.detect.model import AlarmChange, Events, Samples
 from gateway.detect.moving import part
-from gateway.detect.native import DISMISSED, TOLD, UNOPENED, load_kernel
+from gateway.detect.native import DISMISSED, TOLD, UNOPENED
 from gateway.detect.native.compiled import Arrived, Stop
+from gateway.detect.native.ledger import load_ledger
 from gateway.detect.roster import Roster
 from gateway.detect.seating import arrive, find_seats
 from gateway.detect.settings import DetectSettings
@@ -54,9 +55,10 @@ class Engine:
         With `compiled`, our own detectors run as compiled loops where these are installed; the findings are the same.
         """
         self._journal = Journal()
-        self._kernel = load_kernel() if compiled else None
+        ledger = load_ledger(self._journal) if compiled else None
+        self._kernel = None if ledger is None else ledger.kernel
         named = load_detectors() if detectors is None else detectors
-        self._stations = {name: Station(name, named[name], self._journal, self._kernel) for name in sorted(named)}
+        self._stations = {name: Station(name, named[name], self._journal, ledger) for name in sorted(named)}
         self._order = {name: place for place, name in enumerate(self._stations, start=1)}
         self._fleet = Fleet(self._stations, settings, self._journal)
         self._shelves = Shelves([station.table for station in self._stations.values() if station.compiled])

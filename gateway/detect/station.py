@@ -24,8 +24,8 @@ from gateway.detect.detector import (
 )
 from gateway.detect.episodes import EPISODE_FIELDS
 from gateway.detect.groups import OWNER
-from gateway.detect.native import Kernel
 from gateway.detect.native.compiled import Compiled, LaneLoop
+from gateway.detect.native.ledger import Ledger
 from gateway.detect.settings import DetectSettings
 from gateway.detect.table import Field, Journal, Rows, Table
 from gateway.detect.words import unit_of
@@ -55,7 +55,7 @@ class Binding:
 class Station:
     """A detector, its table, and the watches that name it."""
 
-    def __init__(self, name: str, detector: Detector, journal: Journal, kernel: Kernel | None = None) -> None:
+    def __init__(self, name: str, detector: Detector, journal: Journal, ledger: Ledger | None = None) -> None:
         self.name = name
         self.detector = detector
         self.series = detector if isinstance(detector, SeriesDetector) else None
@@ -74,7 +74,7 @@ class Station:
         if len(self.table.fields) != len(self._own_fields()) + len(detector.fields):
             raise ConfigError([Fault(f"detector {name}: fields", "a name twice", "names that are not yet taken")])
         names = (FOR, KEEP_FIRING_FOR, *(parameter.name for parameter in detector.parameters))
-        self.compiled = None if kernel is None else Compiled.of(kernel, detector, self.table, names)
+        self.compiled = None if ledger is None else Compiled.of(ledger, detector, self.table, names)
 
     def _own_fields(self) -> list[Field]:
         fields = [*OWNER_FIELDS, *EPISODE_FIELDS]

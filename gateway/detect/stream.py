@@ -17,8 +17,8 @@ from gateway.detect.engine import Engine
 from gateway.detect.kinds import LearntKind
 from gateway.detect.lines import Line, Row
 from gateway.detect.model import LARGEST, AlarmChange, Events, Samples
-from gateway.detect.native import load_kernel
 from gateway.detect.native.compiled import Arrived, LoopsTogether
+from gateway.detect.native.ledger import load_ledger
 from gateway.detect.settings import DetectSettings
 from gateway.detect.station import FOR, KEEP_FIRING_FOR, Station
 from gateway.detect.table import Journal
@@ -116,7 +116,8 @@ class Scorer:
 
     def __init__(self, detectors: Mapping[str, Detector] | None = None, *, compiled: bool = True) -> None:
         named = load_detectors() if detectors is None else detectors
-        self._station = Station("record", named["record"], Journal(), load_kernel() if compiled else None)
+        journal = Journal()
+        self._station = Station("record", named["record"], journal, load_ledger(journal) if compiled else None)
         # Every series is judged by its values as they stand, so that one threshold means the same on all; and none is
         # ever raised, after which it would be judged otherwise.
         level = {parameter.name: parameter.default for parameter in named["record"].parameters}

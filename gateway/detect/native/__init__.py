@@ -100,8 +100,8 @@ class LaneCall(ctypes.Structure):
     groups: Any
     rows: Any
     row_sets: int
+    number: int
     journal: Any
-    most_undo: int
     hidden: Any
     update_every_s: float
     update_score: float
@@ -130,8 +130,8 @@ class LaneCall(ctypes.Structure):
         ("groups", ctypes.POINTER(GroupMemory)),
         ("rows", ctypes.POINTER(RowsMemory)),
         ("row_sets", ctypes.c_int64),
+        ("number", ctypes.c_int64),
         ("journal", ctypes.POINTER(JournalMemory)),
-        ("most_undo", ctypes.c_int64),
         ("hidden", ctypes.POINTER(HiddenMemory)),
         ("update_every_s", ctypes.c_double),
         ("update_score", ctypes.c_float),
@@ -164,6 +164,10 @@ class TogetherCall(ctypes.Structure):
     at: int
     rest: int
     short_of: int
+    journal: Any
+    most_undo: int
+    hidden: Any
+    scores: int | None
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("samples", "metrics")),
         *((name, ctypes.c_void_p) for name in ("ts_s", "alive_s", "values", "seats", "slots")),
@@ -171,6 +175,10 @@ class TogetherCall(ctypes.Structure):
         ("lane", ctypes.POINTER(ctypes.POINTER(LaneCall))),
         ("bound", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("watches", "sample", "at", "rest", "short_of")),
+        ("journal", ctypes.POINTER(JournalMemory)),
+        ("most_undo", ctypes.c_int64),
+        ("hidden", ctypes.POINTER(HiddenMemory)),
+        ("scores", ctypes.c_void_p),
     )
 
 
@@ -207,7 +215,11 @@ class Kernel:
         self.begin_together.argtypes = self.judge_together.argtypes = (ctypes.POINTER(TogetherCall),)
         self.begin_together.restype, self.judge_together.restype = None, ctypes.c_int32
         self.undo = library.undo
-        self.undo.argtypes = (ctypes.POINTER(GroupMemory), ctypes.POINTER(JournalMemory), ctypes.c_int64)
+        self.undo.argtypes = (
+            ctypes.POINTER(ctypes.POINTER(GroupMemory)),
+            ctypes.POINTER(JournalMemory),
+            ctypes.c_int64,
+        )
         self.undo.restype = None
         self.find_unopened = library.find_unopened
         self.find_unopened.argtypes = (ctypes.POINTER(LaneCall), ctypes.c_void_p, ctypes.c_void_p)

@@ -18,16 +18,14 @@ from gateway.detect.native import (
     UNOPENED,
     GroupMemory,
     HiddenMemory,
-    JournalMemory,
-    Kernel,
     LaneCall,
     Loop,
     RowsMemory,
     TogetherCall,
 )
+from gateway.detect.native.ledger import Ledger
 from gateway.detect.table import Table
 
-FIRST_JOURNAL: Final = 1 << 16  # bytes
 BOUND: Final = 6  # numbers that a loop keeps of each watch at hand
 ORIGIN: Final = 8  # bytes beside those of a slot that the journal keeps
 MOST_HIDDEN: Final = 256  # series that loops hide by themselves before they stop for each
@@ -64,13 +62,12 @@ class Stop:
 
 
 class Compiled:
-    """A station's loop, with its groups' memory and its journal as C sees them."""
+    """A station's loop, with its groups' memory as C sees it."""
 
-    def __init__(self, kernel: Kernel, loop: Loop, names: tuple[Sequence[str], Sequence[str]], table: Table) -> None:
-        self.kernel = kernel
+    def __init__(self, ledger: Ledger, loop: Loop, names: tuple[Sequence[str], Sequence[str]], table: Table) -> None:
+        self.ledger = ledger
         self.loop = loop
         self._table = table
-        self._journal = table.journal
         groups, self._parameter_names = names
         self._groups = [table.groups[name] for name in groups]
         self._memory = (GroupMemory * len(self._groups))()
@@ -84,10 +81,7 @@ class Compiled:
                 memory.rows = group.index.address
         # A row may be kept whole, and one number of it once more.
         self.most_undo = 2 * sum(group.width + ORIGIN for group in self._groups)
-        self._kept: npt.NDArray[np.uint8] = np.empty(max(FIRST_JOURNAL, self.most_undo), np.uint8)
-        self._kept_memory = JournalMemory(self._kept.ctypes.data, 0, len(self._kept))
-        self._journal_at = ctypes.pointer(self._kept_memory)
-        self._turn = -1
+        self._number = ledger.enter(self, self._memory)
         self._moves = -1
         self._parameters = np.empty((0, 0))
         self._parameters_at = 0
@@ -95,12 +89,18 @@ class Compiled:
         self._queue_at = (0, 0)
 
     @classmethod
-    def of(cls, kernel: Kernel, detector: Detector, table: Table, parameters: Sequence[str]) -> Self | None:
+    def of(cls, ledger: Ledger, detector: Detector, table: Table, parameters: Sequence[str]) -> Self | None:
         """The loop of one of our own detectors, if its table is as the loop was compiled for."""
         if type(detector).__module__ != f"gateway.detect.{detector.name}":
             return None
-        loop = kernel.loop(detector.name, table)
-        return None if loop is None else cls(kernel, loop, (GROUPS[detector.name], parameters), table)
+        loop = ledger.kernel.loop(detector.name, table)
+        return None if loop is None else cls(ledger, loop, (GROUPS[detector.name], parameters), table)
+
+    def bind(self, call: LaneCall) -> None:
+        """Tell a call what never changes."""
+        call.judge = self.loop.judge
+        call.number, call.groups = self._number, self._memory
+        call.rows, call.row_sets = self._rows, len(self._table.indexes)
 
     def prepare(self, call: LaneCall, parameters: Parameters) -> None:
         """Tell a call where everything is now."""
@@ -110,14 +110,7 @@ class Compiled:
         if call.parameters != self._parameters_at:
             call.parameters = self._parameters_at
             call.parameter_count = self._parameters.shape[1]
-            call.groups, call.rows, call.row_sets = self._memory, self._rows, len(self._table.indexes)
         self.locate()
-        if not self._journal.open:
-            call.journal = None
-            return
-        if self._turn != self._journal.turn:
-            self._turn, self._kept_memory.used = self._journal.turn, 0
-        call.journal = self._journal_at
 
     def locate(self) -> None:
         """Look where the groups' memory is: it moves when slots are opened."""
@@ -128,27 +121,10 @@ class Compiled:
             memory.slots, memory.width = group.address, group.stride
 
     def make_room(self, watches: int) -> None:
-        """Have room for what a reading may need: in groups that few slots use, and in the journal."""
+        """Have room for what a reading may need in groups that few slots use."""
         for index in self._table.indexes.values():
             index.make_room(watches)
         self.locate()
-        most_undo = self.most_undo * watches
-        if self._kept_memory.capacity - self._kept_memory.used >= most_undo:
-            return
-        kept = np.empty(2 * len(self._kept) + most_undo, np.uint8)
-        kept[: len(self._kept)] = self._kept
-        self._kept = kept
-        self._kept_memory.bytes, self._kept_memory.capacity = kept.ctypes.data, len(kept)
-
-    def note(self) -> None:
-        """Let the turn's journal undo what the loop is about to do."""
-        if self._journal.open:
-            start = self._kept_memory.used
-            self._journal.note(lambda: self._undo(start))
-
-    def _undo(self, start: int) -> None:
-        self.locate()
-        self.kernel.undo(self._memory, ctypes.byref(self._kept_memory), start)
 
     def room_to_queue(self, count: int) -> tuple[int, int]:
         """Where a loop can put deadlines that came nearer."""
@@ -184,40 +160,37 @@ class LaneLoop:
         self._call.metric = metrics.ctypes.data
         self._call.parts, self._call.part = len(parts), parts.ctypes.data
         self._call.code = codes.ctypes.data
-        self._call.judge = compiled.loop.judge
+        compiled.bind(self._call)
         # A watch over a device may change all of its series.
         self._steps = len(columns) + (len(parts) if compiled.changes_parts else 0)
-        self._call.most_undo = compiled.most_undo * self._steps
+        self.most_undo = compiled.most_undo * self._steps
         self._call.evidence_points, self._call.update_every_s, self._call.update_score = rules
 
     @property
-    def kernel(self) -> Kernel:
-        """Where the loop is from."""
-        return self._compiled.kernel
+    def ledger(self) -> Ledger:
+        """What undoes what the loop does."""
+        return self._compiled.ledger
 
     @property
     def address(self) -> Any:
         """What the loop is given."""
         return ctypes.pointer(self._call)
 
-    def prepare(self, samples: int, scores: Floats | None) -> None:
-        """Have everything ready for so many readings; undone with the turn."""
+    def prepare(self, samples: int) -> None:
+        """Have everything ready for so many readings."""
         call, compiled = self._call, self._compiled
-        call.scores = None if scores is None else scores.ctypes.data
         if compiled.has_deadlines:
             call.queued_slots, call.queued_ticks = compiled.room_to_queue(samples * call.watches)
         compiled.prepare(call, self._parameters)
-        compiled.note()
 
     @property
     def watches(self) -> int:
         """How many it has."""
         return int(self._call.watches)
 
-    def bind(self, memory: Indices, hidden: Any) -> None:
-        """Let the loop use memory for what it is asked of every watch, and for the series that it hides."""
+    def bind(self, memory: Indices) -> None:
+        """Let the loop use memory for what it is asked of every watch."""
         self._call.bound = memory.ctypes.data
-        self._call.hidden = hidden
 
     def make_room(self) -> None:
         """Give the loop the memory that it was short of."""
@@ -232,7 +205,6 @@ class LaneLoop:
         """Be ready again, after a stop was seen to."""
         if why == UNOPENED:
             self._call.skips_unopened = 1
-        self._compiled.note()  # after what was done meanwhile
 
     def locate(self) -> None:
         """Look where the state is now."""
@@ -252,7 +224,9 @@ class LaneLoop:
         """Readings and watches from the stop on that have no slot yet, each slot once, in the order of arrival."""
         most = (self._call.samples - self._call.sample) * self._call.watches
         samples, watches = np.empty(most, np.int64), np.empty(most, np.int64)
-        found = self._compiled.kernel.find_unopened(ctypes.byref(self._call), samples.ctypes.data, watches.ctypes.data)
+        found = self._compiled.ledger.kernel.find_unopened(
+            ctypes.byref(self._call), samples.ctypes.data, watches.ctypes.data
+        )
         return samples[:found], watches[:found]
 
 
@@ -261,19 +235,22 @@ class LoopsTogether:
 
     def __init__(self, loops: Sequence[LaneLoop]) -> None:
         self._loops = loops
-        self._kernel = loops[0].kernel
+        self._ledger = loops[0].ledger
+        self._kernel = self._ledger.kernel
         self._call = TogetherCall()
         self._lanes = (ctypes.POINTER(LaneCall) * len(loops))(*(loop.address for loop in loops))
         self._call.lanes, self._call.lane = len(loops), self._lanes
         self._call.watches = sum(loop.watches for loop in loops)
         self._bound = np.empty((self._call.watches, BOUND), np.int64)
         self._call.bound = self._bound.ctypes.data
+        self._call.most_undo = sum(loop.most_undo for loop in loops)
         self._places = np.empty((MOST_HIDDEN, 2), np.int64)
         self._hidden = HiddenMemory(self._places.ctypes.data, 0, self._places.size)
         first = 0
         for loop in loops:
-            loop.bind(self._bound[first:], ctypes.pointer(self._hidden))
+            loop.bind(self._bound[first:])
             first += loop.watches
+        self._call.hidden = ctypes.pointer(self._hidden)
         self._at = ctypes.byref(self._call)
 
     def go(
@@ -293,13 +270,15 @@ class LoopsTogether:
         call.ts_s, call.alive_s, call.values, call.seats = arrived.addresses
         call.alive_step = int(len(arrived.alive_s) > 1)
         call.slots, call.columns = slots.ctypes.data, slots.shape[1]
+        call.scores = None if scores is None else scores.ctypes.data
         for loop in self._loops:
-            loop.prepare(call.samples, scores)
+            loop.prepare(call.samples)
+        call.journal = self._ledger.open()
         self._kernel.begin_together(self._at)
         self._hidden.capacity = 0 if note_hidden is None else self._places.size
         while why := self._go_on(note_hidden):
             if why == OUT_OF_ROOM:
-                self._loops[call.short_of].make_room()
+                self._make_room(call.short_of)
                 continue
             number = call.at
             loop = self._loops[number]
@@ -307,6 +286,7 @@ class LoopsTogether:
             for each in self._loops:  # a table that grows moves those that stand beside it
                 each.locate()
             loop.go_on(why)
+            self._ledger.note()  # after what was done meanwhile
 
     def _go_on(self, note_hidden: NoteHidden | None) -> int:
         why: int = self._kernel.judge_together(self._at)
@@ -314,3 +294,9 @@ class LoopsTogether:
             note_hidden(*self._places[: self._hidden.used // 2].T.copy())
             self._hidden.used = 0
         return why
+
+    def _make_room(self, short_of: int) -> None:
+        if short_of == len(self._loops):
+            self._ledger.make_room(self._call.most_undo)
+        else:
+            self._loops[short_of].make_room()

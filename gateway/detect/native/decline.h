@@ -21,18 +21,20 @@ INLINE void add_use(decline_hot_t *state, float hour, double value) {
 }
 
 /* A level, and a device, steps once an hour; use is added up until the day is over. */
-INLINE bool take_decline(lane_t *lane, const watch_t *watch, void *hot, int64_t slot, const reading_t *reading, double value, bool whole) {
+INLINE bool take_decline(lane_t *lane, const watch_t *watch, void *hot, const moment_t *moment) {
     decline_hot_t *state = hot;
-    float hour = (float)reading->hour;
+    double value = moment->value;
+    bool whole = moment->whole;
+    float hour = (float)moment->reading->hour;
     double told = watch->parameters[DECLINE_TOLD_KIND], kind = is_nan(told) ? (double)state->kind : told;
     if (!whole && kind == DELTA) {
         if (!(value >= 0.0) || !(hour == state->hour || is_same_day(hour, state->hour))) return false;
-        keep_hot(lane, state, slot * watch->width, sizeof *state);
+        keep_hot(moment, lane, watch, state, sizeof *state);
         add_use(state, hour, value);
         return true;
     }
     if (hour != state->hour || (!whole && (kind == STATE || kind == COUNTER))) return false;
-    keep_hot(lane, state, slot * watch->width, sizeof state->newest_s);
+    keep_hot(moment, lane, watch, state, sizeof state->newest_s);
     return true;
 }
 

@@ -1,15 +1,16 @@
 /* What is done to a turn's journal, and to a lane before it is judged. */
 #include "series.h"
 
-/* Put back what the journal holds beyond `start`, last change first. */
-EXPORT void undo(const group_t *groups, journal_t *journal, int64_t start) {
+/* Put back what the journal holds beyond `start`, last change first, in the groups of each detector. */
+EXPORT void undo(const group_t *const *detectors, journal_t *journal, int64_t start) {
     while (journal->used > start) {
         origin_t origin;
         journal->used -= (int64_t)sizeof origin;
         memcpy(&origin, journal->bytes + journal->used, sizeof origin);
-        size_t length = origin >> 8 & 0xff;
+        size_t length = origin >> 16 & 0xff;
+        const group_t *group = detectors[origin >> 8 & 0xff] + (origin & 0xff);
         journal->used -= (int64_t)length;
-        memcpy(groups[origin & 0xff].slots + (origin >> 16), journal->bytes + journal->used, length);
+        memcpy(group->slots + (origin >> 24), journal->bytes + journal->used, length);
     }
 }
 

@@ -60,9 +60,11 @@ INLINE double root_of(double value) {
 }
 
 /* A value within both ranges, or of a series that is young, whose kind is known. */
-INLINE bool take_record(lane_t *lane, const watch_t *watch, void *hot, int64_t slot, const reading_t *reading, double value, bool whole) {
-    (void)whole;
+INLINE bool take_record(lane_t *lane, const watch_t *watch, void *hot, const moment_t *moment) {
     record_t *state = hot;
+    const reading_t *reading = moment->reading;
+    double value = moment->value;
+    int64_t slot = moment->slot;
     bool amount = state->kind == DELTA;
     if (!(amount | (state->kind == LEVEL)) || !is_nan(watch->parameters[RECORD_TOLD_KIND]) || lane->scores) return false;
     if (state->phase != IDLE || state->count == 0.0f) return false;
@@ -73,14 +75,9 @@ INLINE bool take_record(lane_t *lane, const watch_t *watch, void *hot, int64_t s
     if (state->count >= WARM_UP && (leaves(state, 0, seen.of[0]) || leaves(state, 1, seen.of[1]))) return false;
     int64_t recent_at = place_to_remember(lane, slot, state->recent);
     uint8_t *place = lane->groups[RECENT].slots + recent_at;
-    journal_t *journal = lane->journal;
-    if (journal) {
-        uint8_t *end = journal->bytes + journal->used;
-        end = write_down(end, HOT, state, slot * watch->width, sizeof *state);
-        end = write_down(end, RECENT, place, recent_at, sizeof(uint64_t));
-        end = write_down(end, RECORD_HOURLY, cell, hour_at, sizeof *cell);
-        journal->used = end - journal->bytes;
-    }
+    keep_hot(moment, lane, watch, state, sizeof *state);
+    write_down(moment->end, lane, RECENT, place, recent_at, sizeof(uint64_t));
+    write_down(moment->end, lane, RECORD_HOURLY, cell, hour_at, sizeof *cell);
     remember_at(place, reading->ts_s, value);
     state->recent = next_place(state->recent, lane->evidence_points);
     state->unrest = state->unrest * 0.999f;

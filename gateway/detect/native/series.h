@@ -32,9 +32,9 @@ typedef struct { int32_t *of; int64_t used, capacity; } rows_t;
 /* `rows` is NULL where every slot has its own. A slot that has none is as `initial` is. */
 typedef struct { uint8_t *slots; int64_t width; rows_t *rows; uint8_t *initial; } group_t;
 
-/* What the slots held before this turn touched them: bytes, then where they were, one after the other. */
+/* What slots of all detectors held before this turn touched them: bytes, then where they were, one after the other. */
 typedef struct { uint8_t *bytes; int64_t used, capacity; } journal_t;
-typedef uint64_t origin_t; /* offset in the group's memory, length in bytes, group */
+typedef uint64_t origin_t; /* offset in the group's memory, length in bytes, detector, group */
 
 /* Series that are not to be judged any more: seat and column in the roster, pair after pair. */
 typedef struct { int64_t *places, used, capacity; } hidden_t;
@@ -76,8 +76,8 @@ typedef struct lane_t {
     group_t *groups;
     rows_t *rows; /* [row_sets] */
     int64_t row_sets;
+    int64_t number;     /* the detector's, in the journal */
     journal_t *journal; /* NULL where no turn is open */
-    int64_t most_undo;  /* bytes that one sample can add to the journal */
     hidden_t *hidden;   /* without room, the loop stops for a series that is dismissed */
     double update_every_s;
     float update_score;
@@ -101,6 +101,9 @@ typedef struct {
     int64_t hour_of_day, seat;
     bool late, firing;
 } sample_t;
+
+/* A value of a slot; `whole` where it stands for the device. What is changed is written down at the journal's `end`. */
+typedef struct { const reading_t *reading; int64_t slot; double value; bool whole; uint8_t **end; } moment_t;
 
 typedef struct {
     bool breach, calm, judged, dismissed, tells_began;
@@ -139,32 +142,34 @@ INLINE int64_t offset_of(lane_t *lane, int group, int64_t slot) {
 /* Half a line, copied in one go where the processor can. */
 typedef uint8_t half_line_t __attribute__((vector_size(LINE / 2), aligned(1), may_alias));
 
-/* Write at the journal's end what a slot held; gives where the journal ends then. */
-INLINE uint8_t *write_down(uint8_t *end, int group, const void *at, int64_t offset, int32_t length) {
-    origin_t origin = (uint64_t)offset << 16 | (uint64_t)length << 8 | (uint64_t)group;
-    const uint8_t *from = at;
-    int32_t done = 0;
-    for (; done + LINE / 2 <= length; done += LINE / 2) *(half_line_t *)(end + done) = *(const half_line_t *)(from + done);
-    memcpy(end + done, from + done, (size_t)(length - done));
-    memcpy(end + length, &origin, sizeof origin);
-    return end + length + sizeof origin;
+/* Where the journal ends, to be written on; NULL where nothing will be undone. */
+INLINE uint8_t *end_of(const journal_t *journal) { return journal ? journal->bytes + journal->used : NULL; }
+INLINE void end_at(journal_t *journal, const uint8_t *end) {
+    if (journal) journal->used = end - journal->bytes;
 }
 
-INLINE void keep(lane_t *lane, int group, const void *at, int64_t offset, int32_t length) {
-    journal_t *journal = lane->journal;
-    if (!journal) return;
-    int64_t used = journal->used;
-    journal->used = used + length + (int64_t)sizeof(origin_t);
-    write_down(journal->bytes + used, group, at, offset, length);
+/* Write at the journal's end what a slot held. */
+INLINE void write_down(uint8_t **end, const lane_t *lane, int group, const void *at, int64_t offset, int32_t length) {
+    uint8_t *to = *end;
+    if (!to) return;
+    origin_t origin = (uint64_t)offset << 24 | (uint64_t)length << 16 | (uint64_t)lane->number << 8 | (uint64_t)group;
+    const uint8_t *from = at;
+    int32_t done = 0;
+    for (; done + LINE / 2 <= length; done += LINE / 2) *(half_line_t *)(to + done) = *(const half_line_t *)(from + done);
+    memcpy(to + done, from + done, (size_t)(length - done));
+    memcpy(to + length, &origin, sizeof origin);
+    *end = to + length + sizeof origin;
 }
 
 INLINE void keep_part(lane_t *lane, int group, int64_t offset, int32_t length) {
-    keep(lane, group, lane->groups[group].slots + offset, offset, length);
+    uint8_t *end = end_of(lane->journal);
+    write_down(&end, lane, group, lane->groups[group].slots + offset, offset, length);
+    end_at(lane->journal, end);
 }
 
 /* The same of the group `hot`, the place of which is known. */
-INLINE void keep_hot(lane_t *lane, const void *hot, int64_t offset, int32_t length) {
-    keep(lane, HOT, hot, offset, length);
+INLINE void keep_hot(const moment_t *moment, const lane_t *lane, const watch_t *watch, const void *hot, size_t length) {
+    write_down(moment->end, lane, HOT, hot, moment->slot * watch->width, (int32_t)length);
 }
 
 /* A slot's fields of one group, to be changed; `size` is a constant, so that no call is needed to copy them. */
@@ -257,10 +262,8 @@ INLINE int64_t fit_in(int64_t room, int64_t readings, int64_t most_each) {
     return room < readings * most_each ? room / most_each : readings; /* a division costs more than all the rest */
 }
 
-/* For how many of so many readings, whatever they need, there is room. */
+/* For how many of so many readings, whatever they need, there are rows. */
 INLINE int64_t room_of(const lane_t *lane, int64_t readings) {
-    const journal_t *journal = lane->journal;
-    if (journal) readings = fit_in(journal->capacity - journal->used, readings, lane->most_undo);
     for (int64_t k = 0; k < lane->row_sets; k++)
         readings = fit_in(lane->rows[k].capacity - lane->rows[k].used, readings, lane->watches);
     return readings;
@@ -304,7 +307,7 @@ JUDGES(usage_drop);
 JUDGES(usage_surge);
 
 typedef finding_t judge_t(lane_t *lane, const sample_t *sample);
-typedef bool brief_t(lane_t *lane, const watch_t *watch, void *state, int64_t slot, const reading_t *reading, double value, bool whole);
+typedef bool brief_t(lane_t *lane, const watch_t *watch, void *state, const moment_t *moment);
 
 /* The first fields of the group `hot` of a detector that looks `phase_at` bytes into it for its phase. */
 typedef struct {
@@ -361,9 +364,12 @@ INLINE int32_t judge_all(lane_t *lane, const reading_t *reading, int64_t first, 
         if (whole && !(*newest_s > -INFINITY) && !has_parts(lane, reading->slots, detector->fewest_parts)) continue;
         float *phase = (float *)(hot + detector->phase_at);
         bool late = reading->ts_s < *newest_s;
-        if (detector->brief && j > first && !late && detector->brief(lane, watch, hot, slot, reading, value, whole)) {
-            *newest_s = reading->ts_s;
-            continue;
+        if (detector->brief && j > first && !late) {
+            uint8_t *end = end_of(lane->journal);
+            bool done = detector->brief(lane, watch, hot, &(moment_t){reading, slot, value, whole, &end});
+            end_at(lane->journal, end);
+            if (done) *newest_s = reading->ts_s;
+            if (done) continue;
         }
         sample_t sample = {
             .parameters = watch->parameters,

@@ -27,12 +27,12 @@ INLINE void move_on(silence_t *state, double alive_s) {
 }
 
 /* A sign of life in time, of which nothing new is to be learnt. */
-INLINE bool take_silence(lane_t *lane, const watch_t *watch, const reading_t *reading) {
+INLINE bool take_silence(lane_t *lane, const watch_t *watch, const reading_t *reading, uint8_t **end) {
     int64_t slot = reading->slots[watch->column], offset = slot * watch->width;
     if (slot < 0) return true;
     silence_t *state = (silence_t *)(watch->hot + offset);
     if (state->phase >= ACTIVE || !moves_on(state, reading->alive_s)) return false;
-    keep_hot(lane, state, offset, sizeof *state);
+    write_down(end, lane, HOT, state, offset, sizeof *state);
     move_on(state, reading->alive_s);
     state->newest_s = most(state->newest_s, reading->ts_s);
     return true;

@@ -17,7 +17,11 @@ typedef struct {
     int64_t watches;
     int64_t sample, at; /* the reading and the lane to go on with */
     uint64_t rest;      /* lanes in which the reading is not done yet; none where it is not begun */
-    int64_t short_of;          /* the lane that has no room */
+    int64_t short_of;   /* the lane that has no rows; as many as there are lanes where the journal has no room */
+    journal_t *journal; /* NULL where no turn is open */
+    int64_t most_undo;  /* bytes that one reading can add to it */
+    hidden_t *hidden;
+    double *scores; /* [samples] of the only watch, or NULL */
 } together_t;
 
 /* Let every lane begin with the first reading. */
@@ -31,6 +35,9 @@ EXPORT void begin_together(together_t *call) {
         lane->seats = call->seats;
         lane->slots = call->slots;
         lane->columns = call->columns;
+        lane->journal = call->journal;
+        lane->hidden = call->hidden;
+        lane->scores = call->scores;
         lane->queued = lane->skips_unopened = 0;
         lane->which = 0;
     }
@@ -101,21 +108,22 @@ INLINE void fetch(const together_t *call, const quiet_t *lanes, hour_clock_t *cl
     fetch_quietly(lanes, &reading);
 }
 
-/* For how many of so many readings every lane has room; -1 in `short_of` or the first lane that has none. */
+/* For how many of so many readings there is room in the journal and in every lane; -1 in `short_of` or what has none. */
 static int64_t room(const together_t *call, int64_t readings, int64_t *short_of) {
+    const journal_t *journal = call->journal;
     *short_of = -1;
-    for (int64_t k = 0; k < call->lanes; k++) {
+    if (journal) readings = fit_in(journal->capacity - journal->used, readings, call->most_undo);
+    if (!readings) *short_of = call->lanes;
+    for (int64_t k = 0; readings && k < call->lanes; k++) {
         readings = room_of(call->lane[k], readings);
-        if (readings) continue;
-        *short_of = k;
-        break;
+        if (!readings) *short_of = k;
     }
     return readings;
 }
 
 /* Which lane is of which detector. */
 static quiet_t find_lanes(const together_t *call) {
-    quiet_t lanes = {0};
+    quiet_t lanes = {.journal = call->journal};
     for (int64_t k = 0; k < call->lanes; k++) {
         lane_t *lane = call->lane[k];
         span_t span = {lane, lane->bound, lane->bound, lane->bound + lane->watches, UINT64_C(1) << k};

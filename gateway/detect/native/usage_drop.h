@@ -10,14 +10,14 @@ enum { KIND = EPISODE + 1, USUAL, WEEKDAY, DAILY, HABIT, RUN, CHANCES, LULL };
 enum { DROP_TOLD_KIND = PARAMETERS + 7 };
 
 /* Use in the hour that is being added up. */
-INLINE bool take_usage_drop(lane_t *lane, const watch_t *watch, void *hot, int64_t slot, const reading_t *reading, double value, bool whole) {
-    (void)whole;
+INLINE bool take_usage_drop(lane_t *lane, const watch_t *watch, void *hot, const moment_t *moment) {
     usage_t *state = hot;
-    if ((float)reading->hour != state->hour) return false;
+    double value = moment->value;
+    if ((float)moment->reading->hour != state->hour) return false;
     double told = watch->parameters[DROP_TOLD_KIND], kind = is_nan(told) ? (double)state->kind : told;
     double amount = kind == COUNTER ? difference(value, state->last) : value;
     if (!(kind <= COUNTER && amount >= 0.0)) return false;
-    keep_hot(lane, state, slot * watch->width, sizeof *state);
+    keep_hot(moment, lane, watch, state, sizeof *state);
     state->last = value;
     state->use = (float)((double)state->use + amount);
     return true;

@@ -23,13 +23,12 @@ INLINE bool use_of(float kind, double value, bool late, double last, double *use
 }
 
 /* Use in the hour that is being added up. */
-INLINE bool take_usage_surge(lane_t *lane, const watch_t *watch, void *hot, int64_t slot, const reading_t *reading, double value, bool whole) {
-    (void)whole;
+INLINE bool take_usage_surge(lane_t *lane, const watch_t *watch, void *hot, const moment_t *moment) {
     using_t *state = hot;
-    double told = watch->parameters[SURGE_TOLD_KIND], use;
-    if ((float)reading->hour != state->hour || !is_nan(told)) return false;
+    double value = moment->value, told = watch->parameters[SURGE_TOLD_KIND], use;
+    if ((float)moment->reading->hour != state->hour || !is_nan(told)) return false;
     if (!use_of(state->kind, value, false, state->last, &use)) return false;
-    keep_hot(lane, state, slot * watch->width, sizeof *state);
+    keep_hot(moment, lane, watch, state, sizeof *state);
     state->last = value;
     state->use = (float)((double)state->use + use);
     return true;
