@@ -28,7 +28,7 @@ SETTINGS: Final = DetectSettings(silence_grace=0.0, decline_early=EARLY_S, whole
 MOST_FAULTS: Final = 20
 """Lines that cannot be read which are named; of further ones it is said how many there are."""
 CSV: Final = frozenset({".csv", ".tsv"})
-EITHER: Final = frozenset({".txt", ".dat"})
+JSON: Final = frozenset({".ndjson", ".jsonl", ".json"})
 
 
 @click.command()
@@ -115,7 +115,7 @@ def _judging(
 def _is_csv(file: Path) -> bool:
     """Whether a file is a table by its name or, where that says nothing, by how it begins."""
     suffix = (file.with_suffix("") if file.suffix.lower() == ".gz" else file).suffix.lower()
-    if suffix not in EITHER or not file.is_file():
+    if suffix in CSV | JSON or not file.is_file():
         return suffix in CSV
     with file.open("rb") as source:
         return holds_table(read_chunks(source))

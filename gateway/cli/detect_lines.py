@@ -70,8 +70,9 @@ class Judge:
         self._stream = stream
         self._album = album
         self._kept: list[Line] | None = [] if sort else None
-        self._newest_s: dict[str, float] = {}
+        self._newest: dict[str, Line] = {}
         self._late = 0
+        self._again = 0  # lines of a moment of which the same metrics were told already
         self._lines = 0
         self.joins = False  # whether lines of one moment are one reading, when they are put in order
 
@@ -81,10 +82,6 @@ class Judge:
         if self._kept is not None:
             self._kept += lines
             return
-        for line in lines:
-            newest_s = self._newest_s.get(line.device, line.ts_s)
-            self._late += line.ts_s < newest_s
-            self._newest_s[line.device] = max(newest_s, line.ts_s)
         self._judge(lines)
 
     def end(self) -> list[str]:
@@ -96,12 +93,28 @@ class Judge:
                 self._judge(sorted(self._kept, key=lambda line: line.ts_s))
         if not self._lines:
             return [EMPTY]
-        if not self._late:
-            return []
-        late = f"{self._late:,} of {self._lines:,} lines are older than one of the same device before them"
-        return [f"{late}, and were judged as late; `--sort` judges in the order of time"]
+        notes: list[str] = []
+        if self._late:
+            late = f"{self._late:,} of {self._lines:,} lines are older than one of the same device before them"
+            notes.append(f"{late}, and were judged as late; `--sort` judges in the order of time")
+        if self._again:
+            again = f"{self._again:,} of {self._lines:,} lines tell of a moment what a line before them did"
+            notes.append(f"{again}: where these are several devices, each line must say which, in a table by a column")
+        return notes
+
+    def _count(self, lines: Sequence[Line]) -> None:
+        for line in lines:
+            newest = self._newest.setdefault(line.device, line)
+            if line.ts_s < newest.ts_s:
+                self._late += 1
+                continue
+            self._again += (
+                line is not newest and line.ts_s == newest.ts_s and bool(line.metrics.keys() & newest.metrics)
+            )
+            self._newest[line.device] = line
 
     def _judge(self, lines: Sequence[Line]) -> None:
+        self._count(lines)
         changes = self._stream.take(lines)
         if changes:
             _write(b"".join(say_line(change) + b"\n" for change in changes))

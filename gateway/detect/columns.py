@@ -27,7 +27,12 @@ from gateway.detect.instants import BadTime, Instants
 
 OF_A_YEAR: Final = 3  # digits of a day that is one of a week, a month or a year
 EPOCH_S: Final = 9e8  # a number from here on says a day
-_PACKED: Final = "PK\x03\x04"
+_NO_TEXT: Final = {
+    "PK\x03\x04": "this is a workbook or another archive, and no table; save its sheet as CSV",
+    "\xd0\xcf\x11\xe0": "this is a workbook, and no table; save its sheet as CSV",
+    "PAR1": "this is Parquet, and no table of text; save it as CSV",
+}
+"""What files of programs begin with, and what to do with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +155,10 @@ class Header:
             time = 0
         if time is None:
             what, text = "no column is called timestamp or time, which `--time` can name", self._begun.text
-            if text.startswith(_PACKED):
-                what = "this is a workbook or another archive, and no table; save its sheet as CSV"
-                text = text[:2]
-            raise CareloopError("columns", f"{self._begun.where}: {what}; not {text!r}")
+            for begins, says in _NO_TEXT.items():
+                if text.startswith(begins):
+                    what, text = says, text[:2]
+            raise CareloopError("columns", f"{self._begun.where}: {what}; not {text!r:.200}")
         return time
 
     def _find_metrics(self, places: Columns) -> tuple[tuple[int, str], ...]:

@@ -10,6 +10,8 @@ ABSENT: Final = frozenset({"", "nan", "null", "none", "na", "n/a", "#n/a", "-", 
 _TRUTHS: Final = {"true": 1.0, "false": 0.0}
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+(?:[eE][+-]?\d+)?")
 _THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+")
+_APART: Final = re.compile(r"([+-]?\d{1,3}(?:[ \u00a0\u202f'\u2019]\d{3})+)((?:[.,]\d+)?)")
+_MINUS: Final = "\u2212"  # as typesetters have it
 UNITS: Final = frozenset(
     {
         *("%", "‰", "ppm", "ppb", "°", "°C", "°F", "℃", "℉", "C", "F", "K", "pH", "dB", "dBm", "dBA", "lx", "lux"),
@@ -26,9 +28,8 @@ _WITH_UNIT: Final = re.compile(r"([+-]?[\d.,]+(?:[eE][+-]?\d+)?)\s*(\D\S*|1/min)
 
 def read_number(text: str, separator: str) -> float:
     """A number from a table whose cells are so separated. Raises BadLine."""
-    try:
-        number = float(text) if "_" not in text else math.nan
-    except ValueError:
+    number = _plainly(text)
+    if not math.isfinite(number):
         number = _otherwise_written(text, separator)
     if not math.isfinite(number):
         raise BadLine(f"value {text!r} is not a number")
@@ -37,11 +38,21 @@ def read_number(text: str, separator: str) -> float:
 
 def _otherwise_written(text: str, separator: str) -> float:
     """NaN for what is no number."""
+    text = text.replace(_MINUS, "-")
+    if (apart := _APART.fullmatch(text)) is not None:  # `3 000,5` in France, `3'000.5` in Switzerland
+        text = re.sub(r"[^\d+-]", "", apart[1]) + apart[2]
     if separator != "," and _DECIMAL_COMMA.fullmatch(text):
         return float(text.replace(".", "").replace(",", "."))
     if separator == "," and _THOUSANDS.fullmatch(text):  # it was in quotes; without decimals its comma might be theirs
         return float(text.replace(",", ""))
-    return _TRUTHS.get(text.lower(), math.nan)
+    return _TRUTHS[text.lower()] if text.lower() in _TRUTHS else _plainly(text)
+
+
+def _plainly(text: str) -> float:
+    try:
+        return float(text) if "_" not in text else math.nan
+    except ValueError:
+        return math.nan
 
 
 def is_number(text: str, separator: str) -> bool:

@@ -115,7 +115,9 @@ class Instants:
             return self.of(instant)
         if self._has_pattern:
             raise BadTime(f"timestamp {text!r} is not as --time-format {self._patterns[0]!r} says")
-        hint = "; `--time-format` tells whether day or month comes first" if text.count("/") == 2 else ""  # noqa: PLR2004
+        hint = "; `--time-format` gives its pattern, such as %d-%b-%Y" if any(map(str.isdigit, text)) else ""
+        if text.count("/") == 2:  # noqa: PLR2004
+            hint = "; `--time-format` tells whether day or month comes first"
         raise BadTime(f"timestamp {text!r} is neither RFC 3339 nor a number of epoch milliseconds or seconds{hint}")
 
 

@@ -1,5 +1,6 @@
 """Tables as people have them, row by row: what stands between cells, when and of whom a row is, what it measures."""
 
+import codecs
 import csv
 import re
 from collections.abc import Iterator, Sequence
@@ -72,7 +73,7 @@ class Table:
     def rows(self, chunk: Numbered) -> Iterator[TableRow]:
         """Each row, in order. Raises CareloopError where the columns cannot be told."""
         for number, raw in chunk:
-            text = raw.decode("utf-8-sig" if number == 1 else "utf-8", "replace").rstrip("\r")
+            text = _decode(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw).rstrip("\r")
             if not text.strip() or (self._begun is None and _says_how(text)):
                 continue
             if self._begun is None:
@@ -191,7 +192,9 @@ class Table:
                 raise
             self._texts[which] = True
             what = "column" if columns.named is None else "metric"
-            self._notes.append(f"{what} {name!r} holds text, such as {text!r}, and is not judged")
+            is_free = columns.device is None and columns.named is None
+            whose = f"; `--device {name}` makes one series of each" if is_free else ""
+            self._notes.append(f"{what} {name!r} holds text, such as {text!r}, and is not judged{whose}")
             return None
         self._texts[which] = False
         return value
@@ -221,6 +224,14 @@ def _separator_of(text: str) -> str:
         return BLANK
     separator = max(SEPARATORS, key=text.count)
     return BLANK if separator not in text and len(text.split()) > 1 else separator
+
+
+def _decode(raw: bytes) -> str:
+    """A line as text: UTF-8, or else what Excel writes on Windows in the west."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace")
 
 
 def _says_how(text: str) -> bool:

@@ -376,7 +376,8 @@ def test_values_with_a_unit_behind_them_are_numbers_of_it() -> None:
         {"Oven": 21.0, "Load": 49.0},
     ]
     assert "values of 'Oven' are taken as numbers of °C" in notes
-    assert "column 'Flat' holds text, such as '12A', and is not judged" in notes
+    said = "column 'Flat' holds text, such as '12A', and is not judged; `--device Flat` makes one series of each"
+    assert said in notes
 
 
 def test_a_value_of_another_unit_is_not_taken_for_one_of_the_first() -> None:
