@@ -82,7 +82,7 @@ async def _issue(config: Path | None, wish: Wish, wait_s: float) -> CommandView:
 
 @click.command(short_help="What a device was told, and what came of it.")
 @click.argument("device_id", metavar="ID")
-@click.option("--limit", default=20, type=click.IntRange(1, 1000), show_default=True)
+@click.option("--limit", default=20, type=click.IntRange(1, 1000), show_default=True, help="At most this many.")
 @click.option("--cancel", "cancelled", metavar="COMMAND", help="Send this one no more.")
 @config_option
 @json_option

@@ -149,7 +149,7 @@ def print_welcome(found: Welcome, as_json: bool) -> None:
 @devices.command("list")
 @click.option("--model", help="Only devices of this model.")
 @click.option("--after", default="", metavar="ID", help="Begin behind this device.")
-@click.option("--limit", default=100, type=click.IntRange(1, 100_000), show_default=True)
+@click.option("--limit", default=100, type=click.IntRange(1, 100_000), show_default=True, help="At most this many.")
 @config_option
 @json_option
 def list_command(config: Path | None, as_json: bool, model: str | None, after: str, limit: int) -> None:
@@ -274,13 +274,13 @@ def credentials() -> None:
     """Passwords of devices."""
 
 
-@credentials.command()
+@credentials.command(short_help="Give a device a new password, told once.")
 @click.argument("device_id", metavar="ID")
 @click.option("--keep-old", is_flag=True, help="Let the old password work too, until it is revoked.")
 @config_option
 @json_option
 def rotate(config: Path | None, as_json: bool, device_id: str, keep_old: bool) -> None:
-    """Give a device a new password and print it, once; the old one stops to work."""
+    """Give a device a new password and print it, once; the old one no longer works."""
 
     async def rotated() -> Welcome:
         async with _registry(config) as registry:
@@ -293,7 +293,7 @@ def rotate(config: Path | None, as_json: bool, device_id: str, keep_old: bool) -
     print_welcome(asyncio.run(rotated()), as_json)
 
 
-@credentials.command()
+@credentials.command(short_help="Take away every password of a device.")
 @click.argument("device_id", metavar="ID")
 @click.option("--old", "only_old", is_flag=True, help="All but the newest: what ends a rotation with --keep-old.")
 @config_option
