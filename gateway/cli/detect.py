@@ -40,7 +40,7 @@ JSON: Final = frozenset({".ndjson", ".jsonl", ".json"})
     help="What FILE holds; by default what its name ends in says, else ndjson, which an array of objects may be, too.",
 )
 @click.option("--profile", help="Product model, or a profile's TOML file; by default everything is learnt.")
-@click.option("--scores", is_flag=True, help="For csv: print every row again, with its anomaly score from 0 to 1.")
+@click.option("--scores", is_flag=True, help="Of a table: print every row again, with its anomaly score from 0 to 1.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw it too: FILE.png or FILE.svg.")
 @click.option(
     "--time", metavar="COLUMN", help="Of a table: the column of the time; by default it is known by its name."
@@ -86,11 +86,14 @@ def detect(
     asked = Asked(name, time, device, has_header=False if no_header else None)
     with click.open_file(str(file), "rb") as source:
         chunks = read_chunks(cast("BinaryIO", source))
+        table, each, chunks = _open_table(chunks, asked, instants, is_csv=is_csv)
         if scores:
-            reader: Reader = ScoredRows(Table(asked, instants))
+            reader: Reader = ScoredRows(_must_be(table, "--scores gives back the rows"))
         else:
             judge = Judge(Stream(_find_profile(profile), SETTINGS), album, sort=sort)
-            reader, chunks = _judging(chunks, judge, asked, instants, is_csv=is_csv)
+            reader = JudgedLines(instants, judge, each) if table is None else JudgedRows(table, judge)
+        if time is not None or device is not None:
+            _must_be(table, "--time and --device name columns")
         faults = _read_all(reader, chunks)
     if album is not None and plot is not None:
         save(album.sheet(file.name if str(file) != "-" else "standard input"), plot)
@@ -98,18 +101,20 @@ def detect(
         sys.exit(1)
 
 
-def _judging(
-    chunks: Iterator[Numbered], judge: Judge, asked: Asked, instants: Instants, *, is_csv: bool
-) -> tuple[Reader, Iterator[Numbered]]:
-    """Who judges what there is, and the lines for it."""
+def _open_table(
+    chunks: Iterator[Numbered], asked: Asked, instants: Instants, *, is_csv: bool
+) -> tuple[Table | None, str, Iterator[Numbered]]:
+    """The table that there is, if it is one; what each of its rows, or each line, is called; and the lines for it."""
     if is_csv:
-        return JudgedRows(Table(asked, instants), judge), chunks
+        return Table(asked, instants), "line", chunks
     are_rows, each, chunks = open_records(chunks)
-    if are_rows:
-        return JudgedRows(RecordTable(asked, instants, each), judge), chunks
-    if asked.time is not None or asked.device is not None:
-        raise click.UsageError("--time and --device name columns of a table; for a CSV they need --format csv")
-    return JudgedLines(instants, judge, each), chunks
+    return (RecordTable(asked, instants, each) if are_rows else None), each, chunks
+
+
+def _must_be(table: Table | None, what: str) -> Table:
+    if table is None:
+        raise click.UsageError(f"{what} of a table, and this is none; a CSV needs --format csv")
+    return table
 
 
 def _is_csv(file: Path) -> bool:
@@ -123,8 +128,6 @@ def _is_csv(file: Path) -> bool:
 
 def _check(*, scores: bool, is_csv: bool, sort: bool, plot: Path | None, profile: str | None, no_header: bool) -> None:
     """Refuse options that do not go together."""
-    if scores and not is_csv:
-        raise click.UsageError("--scores needs --format csv")
     if no_header and not is_csv:
         raise click.UsageError("--no-header is of a table, and needs --format csv")
     if scores and plot is not None:

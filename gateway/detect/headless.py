@@ -31,7 +31,9 @@ def is_headless(asked: Asked, begun: Begun) -> bool:
     others = [cell for cell in begun.cells if cell not in numbers and cell not in absent]
     if len(begun.cells) < len(SINGLE) or not numbers:
         return False
-    return not others or (sum(map(is_time, others)) == 1 and len(others) - 1 <= len(numbers))
+    texts = [cell for cell in others if not is_time(cell)]
+    names = [cell for cell in texts if _CLOCK.fullmatch(cell) is None]
+    return not others or (len(others) - len(texts) == 1 and len(names) <= len(numbers))
 
 
 class Headless:

@@ -79,6 +79,20 @@ def test_columns_of_objects_may_be_named(tmp_path: Path) -> None:
     assert (done.exit_code, "columns of a table" in done.stderr) == (2, True)
 
 
+def test_rows_of_objects_come_back_with_their_scores(tmp_path: Path) -> None:
+    file = tmp_path / "kettles.json"
+    file.write_text(json.dumps(ROWS[:2]))
+    done = CliRunner().invoke(detect, ["--scores", str(file)])
+    assert done.stdout.splitlines() == [
+        "timestamp,machine,heat,mode,anomaly_score",
+        f"{START_MS},1,20,auto,0.000000",
+        f"{START_MS},2,20,auto,0.000000",
+    ]
+    file.write_text(json.dumps(LINES))
+    done = CliRunner().invoke(detect, ["--scores", str(file)])
+    assert (done.exit_code, "--scores gives back the rows of a table" in done.stderr) == (2, True)
+
+
 def test_objects_that_cannot_be_read_are_named_by_their_place(tmp_path: Path) -> None:
     spoilt = [*ROWS[:3], {**ROWS[3], "timestamp": "then", "hum": 7}, *ROWS[4:]]
     done = judge(tmp_path, json.dumps(spoilt, indent=1))
