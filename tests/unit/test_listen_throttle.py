@@ -62,7 +62,7 @@ def test_a_device_that_has_been_in_is_not_locked_out_by_guesses_of_others() -> N
 def test_devices_with_wrong_passwords_do_not_keep_out_those_that_share_their_address() -> None:
     """After a restart, hundreds of them behind one router kept a good one out for as long as they tried."""
     now = Now()
-    logins = FailedLogins(20, 10.0, now)
+    logins = FailedLogins(20, 10.0, now, left_to_others=5)
     for seconds in range(600):
         for number in range(50):
             if logins.allows("192.0.2.1", f"wrong-{number}"):
@@ -73,6 +73,15 @@ def test_devices_with_wrong_passwords_do_not_keep_out_those_that_share_their_add
         now.s += 1
     logins.succeeded("192.0.2.1", "wrong-7")
     assert logins.allows("192.0.2.1", "wrong-7")
+
+
+def test_a_person_may_fail_as_often_as_is_said_where_nothing_is_left_to_others() -> None:
+    logins = FailedLogins(10, 1.0, Now())
+    tries = 0
+    while tries < 40 and logins.allows("192.0.2.1", "mallory"):
+        logins.failed("192.0.2.1", "mallory")
+        tries += 1
+    assert tries == 10
 
 
 def test_an_ipv6_customer_is_one_address() -> None:

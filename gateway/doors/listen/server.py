@@ -55,7 +55,12 @@ class ListenDoor:
         self._settings = settings
         self._log = log
         self._counters = ListenCounters()
-        failed_logins = FailedLogins(settings.failed_logins_burst, settings.failed_logins_per_minute, time.monotonic)
+        failed_logins = FailedLogins(
+            settings.failed_logins_burst,
+            settings.failed_logins_per_minute,
+            time.monotonic,
+            left_to_others=settings.failed_logins_burst // 4,
+        )
         connections: set[Seated] = set()
         self._door = DoorContext(
             settings=settings,

@@ -39,8 +39,8 @@ class FailedLogins:
     Nobody locks a device out by guessing at its password from elsewhere: a user name that has succeeded from an address
     is not held up there by what others do, until it fails there itself; and a name that is guessed at may still be
     tried from an address that has not failed. Nor do those who try again and again in vain keep out others who share
-    their address: a quarter of what an address may fail is left to names that have not failed there. What is remembered
-    is bounded; the oldest is forgotten first.
+    their address, where some of what an address may fail is left to names that have not failed there. What is
+    remembered is bounded; the oldest is forgotten first.
     """
 
     def __init__(
@@ -50,9 +50,14 @@ class FailedLogins:
         monotonic: Callable[[], float],
         *,
         bucket_of: Callable[[str], str] | None = None,
+        left_to_others: int = 0,
     ) -> None:
-        """`burst` failures in a row are free; 0 turns the limit off. `bucket_of` says what names are counted under."""
+        """`burst` failures in a row are free; 0 turns the limit off. `bucket_of` says what names are counted under.
+
+        `left_to_others` of an address's failures are for names that have not failed there.
+        """
         self._burst = burst
+        self._left_to_others = left_to_others
         self._bucket_of = bucket_of or _name
         self._per_s = per_minute / 60.0
         self._monotonic = monotonic
@@ -66,10 +71,8 @@ class FailedLogins:
         if self._burst == 0 or (address, username) in self._trusted:
             return True
         limit, failed_here = self._burst - 0.5, self._level(("address", address))
-        left_to_others = self._burst // 4 if (address, username) in self._doubted else 0
-        return failed_here < limit - left_to_others and (
-            failed_here < _HARDLY or self._level(("name", username)) < limit
-        )
+        left = self._left_to_others if (address, username) in self._doubted else 0
+        return failed_here < limit - left and (failed_here < _HARDLY or self._level(("name", username)) < limit)
 
     def failed(self, address: str, username: str) -> None:
         """A login was tried in vain."""
