@@ -34,9 +34,9 @@ PYTHON = Path(sys.executable)
 
 
 @contextmanager
-def kettle(gateway: GatewayProcess, password: str, times: int) -> Generator["subprocess.Popen[str]"]:
+def kettle(gateway: GatewayProcess, device_id: str, password: str, times: int) -> Generator["subprocess.Popen[str]"]:
     """The sample of the first tutorial while it runs."""
-    where = ["127.0.0.1", str(gateway.port), "kettle-1", password, str(times)]
+    where = ["127.0.0.1", str(gateway.port), device_id, password, str(times)]
     with subprocess.Popen(
         [PYTHON, TUTORIALS / "samples/device.py", *where], stdout=subprocess.PIPE, text=True
     ) as sample:
@@ -46,9 +46,12 @@ def kettle(gateway: GatewayProcess, password: str, times: int) -> Generator["sub
             sample.kill()
 
 
-def test_the_device_of_the_first_tutorial_is_stored_though_its_connection_breaks(gateway: GatewayProcess) -> None:
+def test_the_device_of_the_first_tutorial_is_stored_though_its_connection_breaks(
+    shared_gateway: GatewayProcess,
+) -> None:
+    gateway = shared_gateway
     password = json.loads(gateway.command("devices", "add", "kettle-1", "--json"))["password"]
-    with kettle(gateway, password, 60) as sample:
+    with kettle(gateway, "kettle-1", password, 60) as sample:
         assert sample.stdout is not None
         said = [next(sample.stdout) for _ in range(5)]
         log_in("kettle-1", password, gateway.port)  # which takes over, so that the sample is cut off
@@ -58,9 +61,9 @@ def test_the_device_of_the_first_tutorial_is_stored_though_its_connection_breaks
     assert gateway.ask("/v1/devices/kettle-1")["stored"] == 60
 
 
-def test_the_device_of_the_first_tutorial_says_when_its_password_is_wrong(gateway: GatewayProcess) -> None:
-    gateway.command("devices", "add", "kettle-1")
-    with kettle(gateway, "wrong", 1) as sample:
+def test_the_device_of_the_first_tutorial_says_when_its_password_is_wrong(shared_gateway: GatewayProcess) -> None:
+    shared_gateway.command("devices", "add", "kettle-2")
+    with kettle(shared_gateway, "kettle-2", "wrong", 1) as sample:
         assert sample.stdout is not None
         assert next(sample.stdout).startswith("refused: ")
 
