@@ -1,13 +1,16 @@
 """The lines that `careloop detect` reads and writes."""
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from gateway.detect.instants import BadTime, Instants
 from gateway.detect.model import AlarmChange
+
+Wanted = TypeVar("Wanted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class _WireLine(msgspec.Struct):
     event: str | None = None
 
 
+_NO_NUMBERS: Final = (b"NaN", b"Infinity")
 _decoder: Final = msgspec.json.Decoder(_WireLine)
 _encoder: Final = msgspec.json.Encoder()
 
@@ -48,10 +52,7 @@ def parse_line(line: bytes, instants: Instants | None = None) -> Line:
 
     `instants` are those of its file; without them a number is epoch milliseconds.
     """
-    try:
-        wire = _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadLine(str(error)) from error
+    wire = read_json(line, _decoder)
     device = str(wire.device)  # a number is a name, too
     if not device:
         raise BadLine("`device` is empty")
@@ -63,6 +64,19 @@ def parse_line(line: bytes, instants: Instants | None = None) -> Line:
     except BadTime as error:
         raise BadLine(str(error)) from error
     return Line(device, ts_s, metrics, wire.event or None)
+
+
+def read_json(text: bytes, decoder: msgspec.json.Decoder[Wanted]) -> Wanted:
+    """JSON, also with NaN and Infinity, which Python's `json.dumps` writes and are absent then. Raises BadLine."""
+    try:
+        return decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if isinstance(error, msgspec.ValidationError) or not any(each in text for each in _NO_NUMBERS):
+            raise BadLine(str(error)) from error
+    try:
+        return decoder.decode(msgspec.json.encode(json.loads(text)))  # of these it makes null
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise BadLine(str(error)) from error
 
 
 def say_line(change: AlarmChange) -> bytes:

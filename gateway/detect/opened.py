@@ -22,15 +22,19 @@ def read_chunks(source: BinaryIO) -> Iterator[Numbered]:
 
     Raises CareloopError where what is packed is damaged.
     """
-    number, rest = 0, b""
+    number, begun = 0, list[bytes]()  # pieces of a line that goes on: all of a file's JSON may be one
     try:
         for data in _unpacked(source):
-            *whole, rest = (rest + data).split(b"\n")
-            yield [(number + at, line) for at, line in enumerate(whole, 1)]
-            number += len(whole)
+            first, *others = data.split(b"\n")
+            begun.append(first)
+            if others:
+                lines = [b"".join(begun), *others[:-1]]
+                begun = others[-1:]
+                yield [(number + at, line) for at, line in enumerate(lines, 1)]
+                number += len(lines)
     except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
         raise CareloopError("damaged", f"after line {number}: {error}") from error
-    if rest:
+    if rest := b"".join(begun):
         yield [(number + 1, rest)]
 
 

@@ -1,7 +1,7 @@
 """JSON as people have it besides the lines of `careloop detect`: arrays of objects, and objects that are rows."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, cast
 
@@ -10,7 +10,7 @@ import msgspec
 from devices.errors import CareloopError
 from gateway.detect.columns import Asked
 from gateway.detect.instants import Instants
-from gateway.detect.lines import BadLine
+from gateway.detect.lines import BadLine, read_json
 from gateway.detect.opened import Numbered
 from gateway.detect.tables import Table, TableRow
 
@@ -24,6 +24,8 @@ _EXPECTED: Final = (
 )
 
 Record = dict[str, object]
+_RECORD: Final = msgspec.json.Decoder(Record)
+_ARRAY: Final = msgspec.json.Decoder(list[object])
 
 
 def open_records(chunks: Iterator[Numbered]) -> tuple[bool, str, Iterator[Numbered]]:
@@ -36,7 +38,7 @@ def open_records(chunks: Iterator[Numbered]) -> tuple[bool, str, Iterator[Number
         return _is_row(first), "line", whole
     objects = _read_array(b"\n".join(line for chunk in whole for _, line in chunk).strip().removeprefix(_BOM))
     lines = [(number, msgspec.json.encode(each)) for number, each in enumerate(objects, 1)]
-    return bool(lines) and _is_row(lines[0][1]), "object", iter([lines])
+    return not lines or _is_row(lines[0][1]), "object", iter([lines])
 
 
 def holds_table(chunks: Iterator[Numbered]) -> bool:
@@ -57,8 +59,8 @@ def _look(chunks: Iterator[Numbered]) -> tuple[bytes, Iterator[Numbered]]:
 
 def _read_array(text: bytes) -> list[Record]:
     try:
-        found = msgspec.json.decode(text, type=list[object])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        found = read_json(text, _ARRAY)
+    except BadLine as error:
         raise CareloopError("malformed", f"the array of JSON cannot be read: {error}") from error
     for number, each in enumerate(found, 1):
         if not isinstance(each, dict):
@@ -69,8 +71,8 @@ def _read_array(text: bytes) -> list[Record]:
 def _is_row(text: bytes) -> bool:
     """Whether the first object is a row. Raises CareloopError where it holds rows or columns of its own."""
     try:
-        record = msgspec.json.decode(text, type=Record)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        record = read_json(text, _RECORD)
+    except BadLine:
         if text == b"{":
             raise CareloopError("malformed", f"one object stands in several lines; {_EXPECTED}") from None
         return False
@@ -89,6 +91,7 @@ class RecordTable(Table):
     def __init__(self, asked: Asked, instants: Instants, each: str) -> None:
         """`each` is what objects are called by their numbers."""
         super().__init__(replace(asked, has_header=True), instants, each)
+        self._keys: Sequence[str] = ()  # the header's names, with the blanks around them
         self._strange: set[str] = set()  # names that the first object has not, and that were said
 
     def rows(self, chunk: Numbered) -> Iterator[TableRow]:
@@ -97,16 +100,17 @@ class RecordTable(Table):
             if not (text := raw.removeprefix(_BOM).strip()):
                 continue
             try:
-                record = msgspec.json.decode(text, type=Record)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                record = read_json(text, _RECORD)
+            except BadLine as error:
                 yield TableRow((), None, BadLine(f"{self.each} {number}: {error}"))
                 continue
-            if not self.header:
-                yield from self.take(number, list(record), ", ".join(record))
-            for name in record.keys() - {*self.header} - self._strange:
+            if not self._keys:
+                self._keys = list(record)
+                yield from self.take(number, self._keys, ", ".join(record))
+            for name in record.keys() - {*self._keys} - self._strange:
                 self._strange.add(name)
                 self.note(f"{name!r} is not in the first object, and is not judged")
-            yield from self.take(number, [_cell(record.get(name)) for name in self.header], "")
+            yield from self.take(number, [_cell(record.get(key)) for key in self._keys], "")
 
 
 def _cell(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -124,8 +125,34 @@ def test_json_that_holds_no_rows_is_told_what_is_read(tmp_path: Path, text: str,
 
 
 def test_an_array_of_nothing_is_nothing_to_judge(tmp_path: Path) -> None:
-    done = judge(tmp_path, "[]")
-    assert (done.exit_code, done.stderr) == (0, "note: nothing to judge: it holds no readings\n")
+    """With `--scores` it was told that a CSV needs `--format csv`."""
+    file, nothing = tmp_path / "kettles.json", "note: nothing to judge: it holds no readings\n"
+    file.write_text("[]")
+    for arguments in ((), ("--scores",), ("--time", "when")):
+        done = CliRunner().invoke(detect, [*arguments, str(file)])
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "", nothing)
+
+
+@pytest.mark.parametrize("are_rows", [True, False])
+@pytest.mark.parametrize("is_array", [True, False])
+def test_what_python_writes_for_no_number_is_absent(tmp_path: Path, *, are_rows: bool, is_array: bool) -> None:
+    """One NaN, as of `json.dumps`, kept a whole array from being read."""
+    each: list[dict[str, object]] = []
+    for row in ROWS:
+        metrics = {"heat": math.nan if row["heat"] is None else row["heat"], "hum": -math.inf}
+        each.append(
+            {"device": row["machine"], "ts": row["timestamp"], **(metrics if are_rows else {"metrics": metrics})}
+        )
+    done = judge(tmp_path, json.dumps(each) if is_array else "\n".join(map(json.dumps, each)))
+    assert (done.exit_code, alarms(done)) == (0, ALARMS)
+
+
+def test_names_of_objects_may_have_blanks_around_them(tmp_path: Path) -> None:
+    """As of `pandas.read_csv` where blanks follow the commas: such a column counted as one that is always empty."""
+    rows = [{"timestamp": row["timestamp"], " machine": row["machine"], " heat ": row["heat"]} for row in ROWS]
+    done = judge(tmp_path, json.dumps(rows))
+    assert (done.exit_code, alarms(done)) == (0, ALARMS)
+    assert "is not in the first object" not in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [(), ("--scores",)])

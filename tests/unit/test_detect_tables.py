@@ -1,7 +1,5 @@
 """Tables and times as people's files have them."""
 
-import gzip
-import io
 from pathlib import PurePath
 
 import pytest
@@ -10,7 +8,6 @@ from devices.errors import CareloopError
 from gateway.detect.columns import Asked
 from gateway.detect.instants import BadTime, Instants
 from gateway.detect.lines import parse_line
-from gateway.detect.opened import read_chunks
 from gateway.detect.tables import Table, TableRow, device_of
 
 DAY_S = 1_767_225_600.0  # 1 January 2026
@@ -319,19 +316,7 @@ def test_that_several_devices_are_read_as_one_series_is_said() -> None:
     assert notes == ["all rows are one series; `--device machine` makes one of each 'machine'"]
 
 
-def test_what_is_packed_or_wide_is_read_all_the_same() -> None:
-    text = "timestamp,value\n" + "".join(f"{number},{number}\n" for number in range(20_000))
-    plain = list(read_chunks(io.BytesIO(text.encode())))
-    for packed in (gzip.compress(text.encode()), text.encode("utf-16"), gzip.compress(text.encode("utf-16"))):
-        lines = [line for chunk in read_chunks(io.BytesIO(packed)) for line in chunk]
-        assert lines == [line for chunk in plain for line in chunk]
-    with pytest.raises(CareloopError, match="damaged"):
-        list(read_chunks(io.BytesIO(gzip.compress(text.encode())[:-4000])))
-    wrong = bytearray(gzip.compress(text.encode()))
-    wrong[len(wrong) // 2 : len(wrong) // 2 + 64] = bytes(64)
-    with pytest.raises(CareloopError, match="damaged"):
-        list(read_chunks(io.BytesIO(wrong)))
-    assert list(read_chunks(io.BytesIO(b""))) == []
+def test_a_file_is_named_after_a_device() -> None:
     assert [device_of(PurePath(name)) for name in ("boiler.csv.gz", "a/unit 3.v2.csv", "x.ndjson")] == [
         "boiler",
         "unit 3.v2",
