@@ -95,8 +95,11 @@ def _end(state: Rows) -> None:
             some[name] = 0.0
         some["zeros"] = np.where(some["zeros"] < 0.0, some["zeros"], 0.0)
         some["share"] = NO_SHARE
+        is_jumping = some["kind"] == IN_REGIMES
+        for name in ("use", "covered"):  # leaps that landed near; by those of a level in regimes these are found again
+            some[name] = np.where(is_jumping, some[name], 0.0)
         some.flush()
-        regimes = np.flatnonzero(some["kind"] == IN_REGIMES)
+        regimes = np.flatnonzero(is_jumping)
         if len(regimes):
             jumping = some.at(regimes)
             jumping["kind"], jumping["width"] = float(LearntKind.UNSETTLED), 0.0

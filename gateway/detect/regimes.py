@@ -21,7 +21,7 @@ from gateway.detect.table import Field, Rows
 IN_REGIMES: Final = 5.0  # a kind that only levels have, beside LearntKind
 MOST_REGIMES: Final = 7
 MOST_VISITS: Final = 100
-LOOKING: Final = 48.0  # steps of a level's life in which regimes are looked for
+LOOKING: Final = 96.0  # steps of a level's life in which regimes are looked for: in half of them few may stay in one
 FEWEST_STEPS: Final = 12.0
 NEAR: Final = 0.07  # of the spread: a leap of no more lands in the same regime
 FEWEST_NEAR: Final = 3.0

@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from devices.ids import partition_of
 from devices.profiles import AUTOMATIC
 from gateway.cli.detect import EARLY_S, detect
+from gateway.detect.checkpoint import SavedState
 from gateway.detect.engine import Engine
 from gateway.detect.model import AlarmChange, Kind, Samples
 from gateway.detect.settings import DetectSettings
@@ -92,6 +95,22 @@ def test_wear_is_told_of_alike_by_the_compiled_loops(every_s: float, cycles: int
     changes = told(values, every_s, metrics=names)
     assert changes
     assert changes == told(values, every_s, metrics=names, compiled=False)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_chance_of_the_first_readings_makes_no_regimes_of_noise_later(*, compiled: bool) -> None:
+    """After 500 readings a level starts anew: leaps that landed near until then do not count for its first hours."""
+    rng, zeros = np.random.default_rng(1), np.zeros(502, np.int32)
+    ts_s, names = np.float64(900.0) * np.arange(502, dtype=np.float64), tuple(f"m{k}" for k in range(10))
+    engine = Engine({}, DetectSettings(decline_early=EARLY_S), compiled=compiled)
+    engine.judge([Samples(AUTOMATIC, ("a",), zeros, ts_s, ts_s, names, rng.normal(size=(502, 10)))])
+    state = msgspec.msgpack.decode(engine.checkpoint(partition_of("a")), type=SavedState)
+    (saved,) = (each for each in state.stations if each.detector == "decline")
+    known = {array.name: array.data for array in saved.arrays}
+    near, steps = (np.frombuffer(known[name], np.float32) for name in ("covered", "count"))
+    anew = steps <= 2.0  # all of them but such as had begun anew before
+    assert np.count_nonzero(anew) > len(names) // 2
+    assert near[anew].max() <= 1.0
 
 
 @pytest.mark.parametrize(("every_s", "hours"), [(120.0, 14), (300.0, 30), (600.0, 72)])

@@ -209,6 +209,8 @@ static early_t follow_early(lane_t *lane, const sample_t *sample, decline_t *sta
             state->kind = UNSETTLED;
             regimes->width = 0.0f;
             for (int k = 0; k < MOST_REGIMES; k++) regimes->visits[k] = 0;
+        } else {
+            state->use = state->covered = 0.0f;
         }
     }
     return (early_t){0};
@@ -239,7 +241,7 @@ static finding_t judge_level(lane_t *lane, const sample_t *sample, decline_t *st
     double last = state->count == 0.0f ? value : state->last;
     state->falls += value < last;
     step_by(state, value, firing, LEVEL_PACE);
-    if (!in_regimes && state->count < 48.0f) look_for_regimes(lane, sample, state, value - last);
+    if (!in_regimes && state->count < 96.0f) look_for_regimes(lane, sample, state, value - last);
     if (in_regimes && state->count == 24.0f) doubt_regimes(lane, sample, state);
     state->share = share_of(state);
     double far = fabs((double)state->fast) / most((double)state->spread, TINY);
