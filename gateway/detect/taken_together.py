@@ -6,10 +6,14 @@ factorizations*, 1974): a row's distance, and what is learnt from it, take work 
 are. The distance is what is left when that is taken out (Hotelling's T², per value that varies). Each metric in turn is
 taken to have some noise of its own besides.
 
+How far a value *leaps* is told beside it: from what is smoothed, in such leaps as it usually takes. The root of that,
+smoothed, grows with noise and with spikes that come often, and little with a single leap. Of a row the value counts
+whose leaps are the largest.
+
 Only basic operations, one lane after the other, so that ``native/unlike.c`` has the same to the last bit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -33,8 +37,10 @@ FURTHEST: Final = 6.0  # spreads that a value counts as
 OUTLIER: Final = 4.0  # spreads that one row can move anything by
 FIRST_CHANGE: Final = 3.0  # spreads, of what never changed before
 FEW: Final = 10.0  # rows as if the smoothed values had been independent in them
-NOISE: Final = 0.1  # of the mean variance: what is taken for noise of its own in each value,…
+NOISE: Final = 0.02  # of the mean variance: what is taken for noise of its own in each value,…
 LEAST_VARIANCE: Final = 0.01  # …and the least mean variance
+LEAPS: Final = 0.15  # of the smoothed leaps towards each new one,…
+LARGEST_LEAP: Final = 16.0  # …which counts as so many usual ones at most
 USUAL: Final = 2.0  # distance from which on a row says less of how values go together
 MANY: Final = 1e6
 
@@ -46,10 +52,12 @@ class Seen:
     """Rows of some devices, as measured by what was known before them; arrays are [n] or [n, places]."""
 
     off: Floats  # from the mean; NaN for what is not in the row
+    leap: Floats  # from what was smoothed before, in spreads; NaN for what is not in the row, or does not yet vary
     smooth: Floats  # 0 for what is not yet known
     taken: Indices  # places in use
     memory: Floats  # rows
     distance: Floats  # 0 for the first rows
+    leaps: Floats  # of the value that has the largest, as roots of usual ones
 
 
 def measure(state: Rows, values: Floats, gap_s: Floats) -> Seen:
@@ -64,13 +72,26 @@ def measure(state: Rows, values: Floats, gap_s: Floats) -> Seen:
     away = np.clip(off / np.where(varies, spread, 1.0), -FURTHEST, FURTHEST)
     away = np.where(varies, away, np.where((off != 0.0) & (count > YOUNG), FIRST_CHANGE, 0.0))
     smooth = np.where(there, before + SMOOTH * (away - before), FADES * before)
+    leap = np.where(there & varies & (count >= YOUNG), np.abs(away - before), np.nan)
+    leaps = _follow_leaps(state, leap)
     state.set_lanes("mean", mean.T)
     state.set_lanes("smooth", smooth.T)
     state.flush()
     known = np.where(count >= YOUNG, smooth, 0.0)
     memory = np.minimum(np.maximum(MEMORY_S / gap_s, MEMORY), LONGEST_MEMORY)
     far = _distance(factors_of(state), known, taken, np.count_nonzero(varies, axis=1))
-    return Seen(np.where(there, off, np.nan), known, taken, memory, np.where(state["rows"] >= FIRST, far, 0.0))
+    far = np.where(state["rows"] >= FIRST, far, 0.0)
+    return Seen(np.where(there, off, np.nan), leap, known, taken, memory, far, leaps)
+
+
+def _follow_leaps(state: Rows, leap: Floats) -> Floats:
+    """Take the leaps of rows, [n, places], into the smoothed ones; gives the largest of each row."""
+    usual, before = (state.lanes(name).T.astype(np.float64) for name in ("leap", "leaps"))
+    counts = (usual > 0.0) & ~np.isnan(leap)
+    ratio = np.minimum(np.where(counts, leap, 0.0) / np.where(counts, usual, 1.0), LARGEST_LEAP)
+    leaps = np.where(counts, before + LEAPS * (np.sqrt(ratio) - before), before).astype(np.float32)
+    state.set_lanes("leaps", leaps.T)
+    return np.asarray(leaps.max(axis=1), np.float64)
 
 
 def learn(state: Rows, seen: Seen, pace: Floats) -> None:
@@ -84,12 +105,26 @@ def learn(state: Rows, seen: Seen, pace: Floats) -> None:
     state.set_lanes("mean", np.where(there, mean + rate * away, mean).T)
     state.set_lanes("spread", np.where(there, wider, spread).T)
     state.set_lanes("seen", np.where(there, np.minimum(count + pace[:, None], MANY), count).T)
+    _learn_leaps(state, seen, (count, pace))
     ripe = np.flatnonzero(state["rows"] >= YOUNG)
     if len(ripe):
         along = factors_of(state)
         along[ripe] = _learn_together(along[ripe], state["rows"][ripe], _some(seen, ripe), pace[ripe])
         state.set_lanes("along", along[:, UPPER[0], UPPER[1]].T)
     state["rows"] = state["rows"] + pace
+
+
+def _learn_leaps(state: Rows, seen: Seen, how: tuple[Floats, Floats]) -> None:
+    """Learn how far values usually leap: the first leap is the usual one, then the root of the mean square."""
+    count, pace = how
+    usual = state.lanes("leap").T.astype(np.float64)
+    there = ~np.isnan(seen.leap)
+    leap = np.where(there, seen.leap, 0.0)
+    leap = np.where(usual > 0.0, np.minimum(leap, LARGEST_LEAP * usual), leap)
+    rate = pace[:, None] * np.maximum(1.0 / np.maximum(count - YOUNG + 1.0, 1.0), 1.0 / seen.memory[:, None])
+    rate = np.where(usual > 0.0, rate, 1.0)
+    further = np.sqrt(usual * usual + rate * (leap * leap - usual * usual))
+    state.set_lanes("leap", np.where(there, further, usual).T)
 
 
 def factors_of(state: Rows) -> Factors:
@@ -113,7 +148,7 @@ def by_part(state: Rows) -> list[int]:
 
 
 def _some(seen: Seen, chosen: Indices) -> Seen:
-    return Seen(seen.off[chosen], seen.smooth[chosen], seen.taken[chosen], seen.memory[chosen], seen.distance[chosen])
+    return Seen(*(getattr(seen, field.name)[chosen] for field in fields(seen)))
 
 
 def _distance(along: Factors, smooth: Floats, taken: Indices, varying: Indices) -> Floats:

@@ -2,13 +2,13 @@
 
 How far a row lies from what is usual is measured by `taken_together`. Of sensors that always move together a common
 swing says little, and one of them that goes its own way much; so a change of a correlation and a ramp of minutes are
-found, as well as a step. The *level* is that distance over half a minute, or some rows.
+found, as well as a step. The *level* of that distance is what it is over half a minute, or some rows. A second level,
+of the leaps from row to row of the metric that leaps most for its own usage, finds noise that grows, and spikes.
 
-How far chance takes the level is learnt from the device itself: the highest level of each of the last 32 spans, which
-grow with what is known to a day each, says how high it comes once in 300 days (Gumbel's distribution of maxima). So a
-likeness of neighbouring rows, heavy tails, hours of the day and the cadence are all counted in. An alarm is raised
-where the level comes there, and is over where it is back near the usual highest ones. What it has come to counts among
-the highest levels from then on: a device that is often unlike itself must be more so.
+How far chance takes either level is learnt from the device itself, as `highest` tells: so a likeness of neighbouring
+rows, heavy tails, hours of the day and the cadence are all counted in. An alarm is raised where a level comes there,
+and is over where both are back near the usual highest ones. What a level has come to counts among the highest ones from
+then on: a device that is often unlike itself must be more so.
 
 A watch over a metric raises nothing; it keeps the metric's latest value for the device's watch.
 """
@@ -21,11 +21,11 @@ import numpy as np
 from devices.profiles.model import Metric
 from gateway.detect.arrays import Floats, Indices, Mask
 from gateway.detect.detector import Batch, Findings, Moment, Parameter, Part, Parts, Words, code_of
-from gateway.detect.exact import log_of
 from gateway.detect.groups import rarely
+from gateway.detect.highest import CALM, HIGHEST, bars_of, follow_span
 from gateway.detect.model import Kind
 from gateway.detect.settings import DetectSettings
-from gateway.detect.table import Field, Rows
+from gateway.detect.table import Field, Numeric, Rows
 from gateway.detect.taken_together import DAY_S, FIRST, PAIRS, VALUES, by_part, learn, measure
 from gateway.detect.words import say_instant, say_metric, say_number, say_quantity, say_span
 
@@ -37,21 +37,12 @@ LONGEST: Final = 10.0  # …which counts as so many mean ones at most
 LEVEL_S: Final = 30.0  # that the level looks back,…
 LEVEL: Final = 0.3  # …by this much of a row at most
 AS_FAR: Final = 0.9  # of the row before: what is smoothed sinks faster than that after a single row
-HIGHS: Final = 32  # spans of which the highest level is kept,…
-FIRST_SPAN: Final = 4.0  # …rows long at first, and a day at last
-FEWEST_HIGHS: Final = 8
 YOUNG_S: Final = 3 * DAY_S  # so young, a device is judged as if it had been known for longer, at most:…
 AS_LONG: Final = 6.0  # …so many times as long,…
 FIRST_S: Final = 3600.0
 AS_LONG_AT_FIRST: Final = 3.0  # …and its first hour so many times
-GUMBEL: Final = 0.78  # spreads of the highest levels that their logarithm of rarity goes up by: √6/π
-EULER: Final = 0.5772
-UNSURE: Final = 4.0  # by so much over their number their spread is taken for wider,…
-LEAST_SWING: Final = 0.05  # …and for this share of their mean at least
-LEAST_BAR: Final = 1.0
-CALM: Final = 0.3  # of the way from the usual highest level to the bar
 SLOW_WHILE_FAR: Final = 0.05  # so much is learnt…
-FAR: Final = 2.5  # …of rows as far as that
+FAR: Final = 4.0  # …of rows as far as that
 ENOUGH: Final = 0.5  # of the values, for a row to be judged
 MANY: Final = 1e6
 NAMED: Final = 3  # metrics in an explanation
@@ -61,7 +52,7 @@ class Unlike:
     """Rows that are further from what a device's rows usually are than chance takes them."""
 
     name: Final = "unlike"
-    version: Final = 1
+    version: Final = 2
     kind: Final = Kind.RECORD
     fields: Sequence[Field] = (
         Field("last", initial=np.nan),  # value; of a device, when its latest row was judged
@@ -73,23 +64,16 @@ class Unlike:
             (
                 Field("first_s", initial=np.nan, group="row"),  # the first row
                 Field("since_s", initial=np.nan, group="row"),  # since when the level has been near the bar
-                Field("block_since_s", group="row"),  # since when the present span
                 Field("rows", group="row"),  # that were learnt from; those that are far off count little
                 Field("mean", lanes=VALUES, group="row"),
+                *HIGHEST,
                 Field("distance", "f4", group="row"),  # of the latest row, from what is usual
-                Field("level", "f4", group="row"),  # usual distances
-                Field("bar", "f4", group="row"),  # of the level
-                Field("top", "f4", group="row"),  # mean of the highest levels
-                Field("swing", "f4", group="row"),  # their spread
-                Field("peak", "f4", group="row"),  # highest level of the present span; 0 for none
-                Field("block_s", "f4", group="row"),  # length of a span
-                Field("kept", "f4", group="row"),  # highest levels that are kept
-                Field("next", "f4", group="row"),  # where the next one is kept
-                Field("highs", "f4", lanes=HIGHS, group="row"),
                 Field("code", "i4", lanes=VALUES, group="row"),  # of the metric in each place, 0 for none
                 Field("spread", "f4", lanes=VALUES, group="row"),
                 Field("smooth", "f4", lanes=VALUES, group="row"),  # in spreads
                 Field("seen", "f4", lanes=VALUES, group="row"),
+                Field("leap", "f4", lanes=VALUES, group="row"),  # usual one from what is smoothed, in spreads
+                Field("leaps", "f4", lanes=VALUES, group="row"),  # roots of the latest ones, in usual ones
                 Field("along", "f4", lanes=PAIRS, group="row"),  # factors of the covariance of what is smoothed
             ),
         ),
@@ -111,6 +95,13 @@ class Unlike:
         """Any combination is fine."""
         del parameters
         return None
+
+    def migrate(self, version: int, saved: Mapping[str, Numeric]) -> Mapping[str, Numeric] | None:
+        """Version 1 judged the distance alone: what rows are like is kept, how high levels come is learnt anew."""
+        if version != 1:
+            return None
+        anew = {field.name for field in HIGHEST}
+        return {name: field for name, field in saved.items() if name not in anew}
 
     def judge(self, state: Rows, batch: Batch) -> Findings:
         """Keep the value for the device; say nothing."""
@@ -156,22 +147,24 @@ class Unlike:
     def explain_device(self, state: Rows, moment: Moment, parts: Sequence[Part]) -> Words:
         """Say which metrics are unlike what the others make expect, and what they usually are."""
         window_s, since = moment.ts_s - moment.began_s, say_instant(moment.began_s, moment.ts_s)
-        level, bar, top = (float(state[name][0]) for name in ("level", "bar", "top"))
-        expected = f"metrics that lie, and go together, as they have so far: {say_number(top)} at most on most days"
-        observed = f"{say_number(level)} times as far from that as usual"
-        evidence = ((moment.began_s, bar), (moment.ts_s, level))
         named = {code_of(part.metric): part for part in parts}
+        levels, bars, tops = (state.lanes(name)[:, 0].astype(np.float64) for name in ("level", "bar", "top"))
+        leaps = bool(levels[1] * bars[0] > levels[0] * bars[1])
+        if leaps:
+            level, bar = float(levels[1]) ** 2, float(bars[1]) ** 2  # they are roots
+            expected, observed = "readings as far apart as so far", f"{say_number(level)} times as far as usual"
+        else:
+            level, bar = float(levels[0]), float(bars[0])
+            usual = f"{say_number(float(tops[0]))} at most on most days"
+            expected = f"metrics that lie, and go together, as they have so far: {usual}"
+            observed = f"{say_number(level)} times as far from that as usual"
+        evidence = ((moment.began_s, bar), (moment.ts_s, level))
         if moment.event == "cleared":
             return Words(_say_over(state, named, since), expected, observed, window_s, evidence)
-        most = _say_most(state, named)
         every = say_span(float(_rarely(moment.parameters["every"], moment.ts_s - float(state["first_s"][0]))))
         chance = f"{observed} since {since}, where chance takes {{}} about once in {every} to {say_number(bar)} times"
-        if _alone(state)[0]:
-            text = f"{'; '.join(most)}: {chance.format('it')}"
-        else:
-            together = f"The device's metrics, taken together, are {chance.format('them')}"
-            text = f"{together}; what adds most to it: {'; '.join(most)}"
-        return Words(text, expected, observed, window_s, evidence)
+        say = _say_leaps if leaps else _say_away
+        return Words(say(state, named, chance), expected, observed, window_s, evidence)
 
 
 def _alone(state: Rows) -> Mask:
@@ -184,6 +177,26 @@ def _say_over(state: Rows, named: Mapping[int, Part], since: str) -> str:
     if alone is not None:
         return f"{say_metric(alone.metric)} lies again as it did; it had not since {since}"
     return f"The device's metrics lie and go together again as they did; they had not since {since}"
+
+
+def _say_away(state: Rows, named: Mapping[int, Part], chance: str) -> str:
+    most = "; ".join(_say_most(state, named))
+    if _alone(state)[0]:
+        return f"{most}: {chance.format('it')}"
+    return f"The device's metrics, taken together, are {chance.format('them')}; what adds most to it: {most}"
+
+
+def _say_leaps(state: Rows, named: Mapping[int, Part], chance: str) -> str:
+    """Which metrics leap from reading to reading, the furthest first."""
+    roots = state.lanes("leaps")[:, 0].astype(np.float64)
+    furthest = np.argsort(-roots, kind="stable")[:NAMED]
+    furthest = furthest[: max(int(np.count_nonzero(roots[furthest] > 1.0)), 1)]
+    parts = (named.get(int(code)) for code in state.lanes("code")[furthest, 0])
+    names = [say_metric(part.metric) for part in parts if part is not None]
+    if _alone(state)[0]:
+        return f"{'; '.join(names)} leaps from reading to reading {chance.format('it')}"
+    leap = f"Some of the device's metrics leap from reading to reading {chance.format('them')}"
+    return f"{leap}; most of all: {', '.join(names)}"
 
 
 def _say_most(state: Rows, named: Mapping[int, Part]) -> list[str]:
@@ -255,19 +268,19 @@ def _judge_rows(state: Rows, values: Floats, batch: Batch, where: tuple[Indices,
     known = np.flatnonzero(state["rows"] >= FIRST)
     if len(known):
         some = state.at(known)
-        _tell(some, (seen.distance[known], age_s[known]), batch, (chosen[known], found))
+        _tell(some, (seen.distance[known], seen.leaps[known], age_s[known]), batch, (chosen[known], found))
         some.flush()
     is_old = age_s >= np.broadcast_to(batch.parameter("warm_up"), len(batch.ts_s))[chosen]
     far = batch.firing[chosen] | ((seen.distance > FAR) & is_old)
     learn(state, seen, np.where(far, SLOW_WHILE_FAR, 1.0))
 
 
-def _tell(state: Rows, seen: tuple[Floats, Floats], batch: Batch, where: tuple[Indices, Findings]) -> None:
-    """Compare the level with the bar; `seen` is how far rows are, and how long the devices have been known.
+def _tell(state: Rows, seen: tuple[Floats, Floats, Floats], batch: Batch, where: tuple[Indices, Findings]) -> None:
+    """Compare levels with bars; `seen` is how far rows are, how far metrics leap, how long devices have been known.
 
     A metric alone needs days before anything is told: nothing beside it shows what is the rhythm of a day.
     """
-    (distance, age_s), (chosen, found) = seen, where
+    (distance, leaps, age_s), (chosen, found) = seen, where
     assert found.judged is not None
     assert found.began_s is not None
     ts_s = batch.ts_s[chosen]
@@ -275,75 +288,31 @@ def _tell(state: Rows, seen: tuple[Floats, Floats], batch: Batch, where: tuple[I
         np.broadcast_to(batch.parameter(name), len(batch.ts_s))[chosen] for name in ("every", "warm_up")
     )
     warm_up_s = np.where(_alone(state), np.maximum(warm_up_s, YOUNG_S), warm_up_s)
-    before, top, gap_s = (state[name].astype(np.float64) for name in ("level", "top", "gap_s"))
-    last = state["distance"].astype(np.float64)
-    counts = np.minimum(distance, np.where(distance >= AS_FAR * last, last, before))
-    level = np.where(before > 0.0, before + np.minimum(gap_s / LEVEL_S, LEVEL) * (counts - before), distance)
-    bar = _bar(state, every_s, age_s)
-    calm = level < top + CALM * (bar - top)
+    levels = _levels(state, distance, leaps)
+    bars, tops = bars_of(state, _rarely(every_s, age_s)), state.lanes("top").astype(np.float64)
+    calm = (levels < tops + CALM * (bars - tops)).all(axis=0)
     since_s = np.fmin(state["since_s"], ts_s)
     found.judged[chosen] = True
-    found.breach[chosen] = (level >= bar) & (age_s >= warm_up_s)
+    found.breach[chosen] = (levels >= bars).any(axis=0) & (age_s >= warm_up_s)
     found.calm[chosen] = calm
-    found.score[chosen] = level / (level + bar)
+    found.score[chosen] = (levels / (levels + bars)).max(axis=0)
     found.began_s[chosen] = np.where(calm, ts_s, since_s)
     state["since_s"] = np.where(calm, np.nan, since_s)
-    state["distance"], state["level"], state["bar"] = distance, level, bar
-    _follow_span(state, np.minimum(level, bar), ts_s, batch.firing[chosen])
+    state["distance"] = distance
+    state.set_lanes("level", levels)
+    state.set_lanes("bar", bars)
+    follow_span(state, np.minimum(levels, bars), ts_s, batch.firing[chosen])
 
 
-def _bar(state: Rows, every_s: Floats, age_s: Floats) -> Floats:
-    """The level that chance reaches once in `every_s`, by the highest ones so far."""
-    kept, top, swing, block_s = (state[name].astype(np.float64) for name in ("kept", "top", "swing", "block_s"))
-    every_s = _rarely(every_s, age_s)
-    spans = np.maximum(every_s / np.where(block_s > 0.0, block_s, 1.0), 2.0)
-    rarity = GUMBEL * (log_of(spans) - EULER)
-    unsure = 1.0 + UNSURE / np.maximum(kept, 1.0)
-    bar = np.maximum(top + rarity * unsure * np.maximum(swing, LEAST_SWING * top), LEAST_BAR)
-    return np.where(kept >= FEWEST_HIGHS, bar, np.inf)
+def _levels(state: Rows, distance: Floats, leaps: Floats) -> Floats:
+    """What is compared with the bars, [levels, n]: the distance over some rows, and how far metrics leap."""
+    before, last = state.lanes("level")[0].astype(np.float64), state["distance"].astype(np.float64)
+    counts = np.minimum(distance, np.where(distance >= AS_FAR * last, last, before))
+    rate = np.minimum(state["gap_s"].astype(np.float64) / LEVEL_S, LEVEL)
+    return np.stack((np.where(before > 0.0, before + rate * (counts - before), distance), leaps))
 
 
 def _rarely(every_s: Floats | float, age_s: Floats | float) -> Floats:
     """How rarely chance is to reach the bar: what has been known for hours cannot tell of months."""
     known_s = AS_LONG * np.asarray(age_s) - (AS_LONG - AS_LONG_AT_FIRST) * np.minimum(age_s, FIRST_S)
     return np.where(np.less(age_s, YOUNG_S), np.minimum(every_s, known_s), every_s)
-
-
-def _follow_span(state: Rows, level: Floats, ts_s: Floats, is_up: Mask) -> None:
-    """Take a level into the present span, and keep its highest one when it is over; none while an alarm is up."""
-    first = state["block_s"] == 0.0
-    state["block_s"] = np.where(first, FIRST_SPAN * state["gap_s"].astype(np.float64), state["block_s"])
-    state["block_since_s"] = np.where(first, ts_s, state["block_since_s"])
-    state["peak"] = np.where(is_up, state["peak"], np.maximum(state["peak"], level))
-    over = ~(ts_s - state["block_since_s"] < state["block_s"])
-    highs = np.flatnonzero(over & (state["peak"] > 0.0))
-    if len(highs):
-        some = state.at(highs)
-        _keep_high(some)
-        some.flush()
-    state["peak"] = np.where(over, 0.0, state["peak"])
-    state["block_since_s"] = np.where(over, ts_s, state["block_since_s"])
-
-
-def _keep_high(state: Rows) -> None:
-    """Keep the highest level of a span that is over; short spans become longer ones, up to a day."""
-    highs, block_s = state.lanes("highs").copy(), state["block_s"].astype(np.float64)
-    kept, following = state["kept"].astype(np.int64), state["next"].astype(np.int64)
-    double = (kept == HIGHS) & (block_s < DAY_S)
-    pairs = np.maximum(highs[0::2], highs[1::2])
-    highs[: HIGHS // 2] = np.where(double, pairs, highs[: HIGHS // 2])
-    kept = np.where(double, HIGHS // 2, kept)
-    following = np.where(double, HIGHS // 2, following % HIGHS)
-    state["block_s"] = np.where(double, 2.0 * block_s, block_s)
-    highs[following, np.arange(len(state))] = state["peak"]
-    kept = np.minimum(kept + 1, HIGHS)
-    total, squares = np.zeros(len(state)), np.zeros(len(state))
-    for at in range(HIGHS):
-        total = np.where(kept > at, total + highs[at].astype(np.float64), total)
-    top = total / kept
-    for at in range(HIGHS):
-        away = highs[at].astype(np.float64) - top
-        squares = np.where(kept > at, squares + away * away, squares)
-    state["top"], state["swing"] = top, np.sqrt(squares / kept)
-    state["kept"], state["next"] = kept, following + 1
-    state.set_lanes("highs", highs)

@@ -11,7 +11,7 @@ from devices.profiles import AUTOMATIC
 from devices.profiles.model import EVERY_EVENT, Profile
 from gateway.detect.checkpoint import SavedArray, SavedState, SavedStation, SavedWatch
 from gateway.detect.engine import Engine
-from gateway.detect.model import AlarmChange
+from gateway.detect.model import AlarmChange, Samples
 from tests.detect.stories import HOUR_S, START_S, Floats, engine_for, judge, profile_of, samples_of
 
 PARTITION = partition_of("a")
@@ -107,6 +107,60 @@ def test_a_habit_goes_on_from_version_two() -> None:
     assert told == []
     assert [change.event for change in rest][:1] == ["raised"]
     assert judge(after, DROP, *at(values, 500, len(values))) == rest
+
+
+ROWS = Profile.model_validate(
+    {
+        "model": "pump",
+        "title": "Pump",
+        "metrics": {name: {"kind": "gauge"} for name in ("flow", "pressure", "current")},
+        "watches": [
+            {"name": "row", "detector": "unlike", "parameters": {"warm_up": 0}},
+            *({"name": name, "detector": "unlike", "metric": name} for name in ("flow", "pressure", "current")),
+        ],
+    }
+)
+
+
+def rows_told(engine: Engine, values: Floats, start: int) -> list[AlarmChange]:
+    ts_s = START_S + 10.0 * np.arange(start, start + len(values), dtype=np.float64)
+    where = np.zeros(len(values), np.int32)
+    return engine.judge([Samples(ROWS, ("a",), where, ts_s, ts_s, tuple(ROWS.metrics), values)])
+
+
+def old_rows(saved: SavedStation) -> SavedStation:
+    """The state of rows as version 1 had it, with one level."""
+    arrays = {array.name: array for array in saved.arrays}
+    for name in ("level", "bar", "top", "swing", "peak"):
+        both = np.frombuffer(arrays[name].data, "f4").reshape(-1, 2)
+        arrays[name] = SavedArray(name, "f4", 0, np.ascontiguousarray(both[:, 0]).tobytes())
+    both = np.frombuffer(arrays["highs"].data, "f4").reshape(-1, 64)
+    arrays["highs"] = SavedArray("highs", "f4", 32, np.ascontiguousarray(both[:, :32]).tobytes())
+    del arrays["leap"], arrays["leaps"]
+    return msgspec.structs.replace(saved, version=1, arrays=list(arrays.values()))
+
+
+def test_what_rows_are_like_goes_on_from_version_one_and_how_high_levels_come_is_learnt_anew() -> None:
+    values = np.random.default_rng(4).normal(size=(1500, 3)) + np.array([10.0, 200.0, 3.0])
+    values[1400:, 1] += 8.0
+    before, after = engine_for(ROWS), engine_for(ROWS)
+    assert rows_told(before, values[:800], 0) == []
+    state = msgspec.msgpack.decode(before.checkpoint(PARTITION), type=SavedState)
+    stations = [old_rows(saved) if saved.detector == "unlike" else saved for saved in state.stations]
+    after.restore(PARTITION, msgspec.msgpack.encode(msgspec.structs.replace(state, stations=stations)))
+    again = msgspec.msgpack.decode(after.checkpoint(PARTITION), type=SavedState)
+    assert all(_of_rows(state, name) == _of_rows(again, name) for name in ("mean", "spread", "along", "rows"))
+    assert max(map(max, _of_rows(state, "highs"))) > 0.0 == max(map(max, _of_rows(again, "highs")))
+    assert [change.event for change in rows_told(after, values[800:1400], 800)] == []
+    raised = rows_told(after, values[1400:], 1400)[0]
+    assert (raised.watch, raised.event) == ("row", "raised")
+
+
+def _of_rows(state: SavedState, name: str) -> list[list[float]]:
+    """A field of the series of rows, in no order of theirs."""
+    saved = next(saved for saved in state.stations if saved.detector == "unlike")
+    array = next(array for array in saved.arrays if array.name == name)
+    return sorted(_numbers(array).reshape(-1, max(array.lanes, 1)).tolist())
 
 
 def test_when_a_device_was_first_heard_is_found_in_states_that_kept_it_with_a_series_of_events() -> None:

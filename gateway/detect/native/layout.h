@@ -77,12 +77,13 @@
 #define UNLIKE_HOT(ONE, MANY) \
     ONE(double, newest_s) ONE(double, last) ONE(double, heard_s) ONE(float, phase) ONE(float, gap_s) ONE(float, gaps)
 
-/* 32 values, and the upper half of what they are together: 32 * 33 / 2. */
+/* 32 values, and the upper half of what they are together: 32 * 33 / 2; two levels with the 32 highest of each. */
 #define ROW_GROUP(ONE, MANY) \
-    ONE(double, first_s) ONE(double, since_s) ONE(double, block_since_s) ONE(double, rows) MANY(double, mean, 32) \
-    ONE(float, distance) ONE(float, level) ONE(float, bar) ONE(float, top) ONE(float, swing) ONE(float, peak) ONE(float, block_s) \
-    ONE(float, kept) ONE(float, next) MANY(float, highs, 32) MANY(int32_t, code, 32) MANY(float, spread, 32) \
-    MANY(float, smooth, 32) MANY(float, seen, 32) MANY(float, along, 528)
+    ONE(double, first_s) ONE(double, since_s) ONE(double, rows) MANY(double, mean, 32) ONE(double, block_since_s) \
+    MANY(float, level, 2) MANY(float, bar, 2) MANY(float, top, 2) MANY(float, swing, 2) MANY(float, peak, 2) \
+    MANY(float, highs, 64) ONE(float, block_s) ONE(float, kept) ONE(float, next) ONE(float, distance) \
+    MANY(int32_t, code, 32) MANY(float, spread, 32) MANY(float, smooth, 32) MANY(float, seen, 32) MANY(float, leap, 32) \
+    MANY(float, leaps, 32) MANY(float, along, 528)
 
 #define HOURLY_GROUP(ONE, MANY) MANY(float, hourly, 24)
 #define USUAL_GROUP(ONE, MANY) MANY(float, usual, 24)

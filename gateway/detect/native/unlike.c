@@ -4,7 +4,7 @@
 
 enum { ROW = EPISODE + 1 };
 enum { EVERY_S = PARAMETERS, CADENCE_S, WARM_UP_S };
-enum { VALUES = 32, HIGHS = 32, FEWEST = 2, FEWEST_HIGHS = 8 };
+enum { VALUES = 32, LEVELS = 2, HIGHS = 32, FEWEST = 2, FEWEST_HIGHS = 6 };
 enum { CHUNK = 248 }; /* bytes that the journal takes at once */
 
 static const double QUICKEST_S = 0.1;
@@ -15,6 +15,9 @@ static const double YOUNG = 30.0;
 static const double FIRST = 60.0;
 static const double CALM = 0.3;
 static const double SLOW_WHILE_FAR = 0.05;
+static const double FAR = 4.0;
+static const double FIRST_SPAN = 64.0;
+static const double LARGEST_LEAP = 16.0;
 
 INLINE double clip(double x, double most) { return x < -most ? -most : x > most ? most : x; }
 
@@ -94,7 +97,18 @@ static void seat_all(const lane_t *lane, const sample_t *sample, row_t *row) {
     }
 }
 
-typedef struct { double off[VALUES], smooth[VALUES], memory, age_s, gap_s, distance; int64_t taken, varying; } seen_t;
+typedef struct {
+    double off[VALUES], leap[VALUES], smooth[VALUES], memory, age_s, gap_s, distance, leaps;
+    int64_t taken, varying;
+} seen_t;
+
+/* Take the leap of a value into the smoothed ones, and note the largest of the row. */
+INLINE void follow_leap(row_t *row, seen_t *seen, int64_t k) {
+    double usual = (double)row->leap[k], before = (double)row->leaps[k];
+    if (usual > 0.0 && !is_nan(seen->leap[k]))
+        row->leaps[k] = (float)(before + 0.15 * (sqrt(least(seen->leap[k] / usual, LARGEST_LEAP)) - before));
+    seen->leaps = most(seen->leaps, (double)row->leaps[k]);
+}
 
 /* Each value from its own mean, in spreads, and smoothed. */
 static void smooth_out(row_t *row, seen_t *seen, const double *values) {
@@ -106,6 +120,8 @@ static void smooth_out(row_t *row, seen_t *seen, const double *values) {
         double away = spread > 0.0 ? clip(off / spread, 6.0) : off != 0.0 && count > YOUNG ? 3.0 : 0.0;
         double smooth = there ? before + 0.18 * (away - before) : 0.95 * before;
         row->smooth[k] = (float)smooth;
+        seen->leap[k] = there && spread > 0.0 && count >= YOUNG ? fabs(away - before) : NAN;
+        follow_leap(row, seen, k);
         seen->off[k] = there ? off : NAN;
         seen->smooth[k] = count >= YOUNG ? smooth : 0.0;
         seen->varying += spread > 0.0;
@@ -154,7 +170,16 @@ static void learn_together(row_t *row, const seen_t *seen, double pace) {
     add_product(row, seen->taken, weight, values);
     for (int64_t k = 0; k < seen->taken; k++) values[k] = 0.0;
     values[(int64_t)row->rows % seen->taken] = 1.0;
-    add_product(row, seen->taken, rate * count * 0.1 * most(total / count, 0.01), values);
+    add_product(row, seen->taken, rate * count * 0.02 * most(total / count, 0.01), values);
+}
+
+/* How far a value usually leaps: the first leap, then the root of the mean square. */
+INLINE void learn_leap(row_t *row, const seen_t *seen, int64_t k, double pace) {
+    if (is_nan(seen->leap[k])) return;
+    double usual = (double)row->leap[k], count = (double)row->seen[k];
+    double leap = usual > 0.0 ? least(seen->leap[k], LARGEST_LEAP * usual) : seen->leap[k];
+    double rate = usual > 0.0 ? pace * most(1.0 / most(count - YOUNG + 1.0, 1.0), 1.0 / seen->memory) : 1.0;
+    row->leap[k] = (float)sqrt(usual * usual + rate * (leap * leap - usual * usual));
 }
 
 static void learn(row_t *row, const seen_t *seen, double pace) {
@@ -163,6 +188,7 @@ static void learn(row_t *row, const seen_t *seen, double pace) {
         double count = (double)row->seen[k], spread = (double)row->spread[k];
         double away = clip(seen->off[k], spread > 0.0 && count > YOUNG ? 4.0 * spread : INFINITY);
         double rate = pace * most(1.0 / (count + 1.0), 1.0 / seen->memory);
+        learn_leap(row, seen, k, pace);
         row->mean[k] = row->mean[k] + rate * away;
         row->spread[k] = (float)sqrt(spread * spread + rate * (away * away - spread * spread));
         row->seen[k] = (float)least(count + pace, 1e6);
@@ -171,59 +197,86 @@ static void learn(row_t *row, const seen_t *seen, double pace) {
     row->rows = row->rows + pace;
 }
 
-/* Keep the highest level of a span that is over; short spans become longer ones, up to a day. */
-static void keep_high(row_t *row) {
+/* Keep the highest one of a level in the place where it is to stand; gives their mean and their spread. */
+static void keep_high(row_t *row, int64_t level, int64_t kept, int64_t next) {
+    float *highs = row->highs + level * HIGHS;
+    double total = 0.0, squares = 0.0;
+    highs[next] = row->peak[level];
+    for (int64_t k = 0; k < kept; k++) total += (double)highs[k];
+    double top = total / (double)kept;
+    for (int64_t k = 0; k < kept; k++) squares += ((double)highs[k] - top) * ((double)highs[k] - top);
+    row->top[level] = (float)top;
+    row->swing[level] = (float)sqrt(squares / (double)kept);
+}
+
+/* Keep the highest levels of a span that is over; short spans become longer ones, up to a day. */
+static void keep_highs(row_t *row) {
     int64_t kept = (int64_t)row->kept, next = (int64_t)row->next;
     if (kept == HIGHS && row->block_s < DAY_S) {
-        for (int64_t k = 0; k < HIGHS / 2; k++) row->highs[k] = mostf(row->highs[2 * k], row->highs[2 * k + 1]);
+        for (int64_t level = 0; level < LEVELS; level++) {
+            float *highs = row->highs + level * HIGHS;
+            for (int64_t k = 0; k < HIGHS / 2; k++) highs[k] = mostf(highs[2 * k], highs[2 * k + 1]);
+        }
         kept = next = HIGHS / 2;
         row->block_s = 2.0f * row->block_s;
     }
     next = next == HIGHS ? 0 : next;
-    row->highs[next] = row->peak;
     kept = kept < HIGHS ? kept + 1 : HIGHS;
-    double total = 0.0, squares = 0.0;
-    for (int64_t k = 0; k < kept; k++) total += (double)row->highs[k];
-    double top = total / (double)kept;
-    for (int64_t k = 0; k < kept; k++) squares += ((double)row->highs[k] - top) * ((double)row->highs[k] - top);
-    row->top = (float)top;
-    row->swing = (float)sqrt(squares / (double)kept);
+    for (int64_t level = 0; level < LEVELS; level++) keep_high(row, level, kept, next);
     row->kept = (float)kept;
     row->next = (float)(next + 1);
 }
 
-/* The level that chance reaches once in `every_s`, by the highest ones so far (Gumbel). */
-static double bar_of(const row_t *row, double every_s, double age_s) {
+/* What chance reaches once in `every_s`, by the highest ones so far (Gumbel). */
+static double bar_of(const row_t *row, int64_t level, double every_s) {
     if (row->kept < FEWEST_HIGHS) return INFINITY;
-    every_s = age_s < YOUNG_S ? least(every_s, 6.0 * age_s - 3.0 * least(age_s, 3600.0)) : every_s;
-    double rarity = 0.78 * (log_of(most(every_s / (double)row->block_s, 2.0)) - 0.5772);
-    double swing = most((double)row->swing, 0.05 * (double)row->top);
-    return most((double)row->top + rarity * (1.0 + 4.0 / (double)row->kept) * swing, 1.0);
+    double rarity = 0.78 * (log_of(most(every_s / (double)row->block_s, 2.0)) - 0.5772), top = (double)row->top[level];
+    double swing = most((double)row->swing[level], 0.1 * top);
+    return most(top + rarity * (1.0 + 4.0 / (double)row->kept) * swing, 1.0);
+}
+
+/* gateway/detect/highest.py: follow_span() for one row. */
+static void follow_span(row_t *row, const seen_t *seen, const sample_t *sample) {
+    if (row->block_s == 0.0f) {
+        row->block_s = (float)(FIRST_SPAN * seen->gap_s);
+        row->block_since_s = sample->ts_s;
+    }
+    bool over = !(sample->ts_s - row->block_since_s < (double)row->block_s);
+    for (int64_t level = 0; level < LEVELS && !sample->firing; level++)
+        row->peak[level] = mostf(row->peak[level], (float)least((double)row->level[level], (double)row->bar[level]));
+    if (!over) return;
+    if (row->peak[0] > 0.0f) keep_highs(row);
+    for (int64_t level = 0; level < LEVELS; level++) row->peak[level] = 0.0f;
+    row->block_since_s = sample->ts_s;
+}
+
+/* What is compared with the bars: the distance over some rows, and how far metrics leap. */
+static void tell_levels(row_t *row, const seen_t *seen, double *levels) {
+    double before = (double)row->level[0], last = (double)row->distance, rate = least(seen->gap_s / 30.0, 0.3);
+    double counts = least(seen->distance, seen->distance >= 0.9 * last ? last : before);
+    levels[0] = before > 0.0 ? before + rate * (counts - before) : seen->distance;
+    levels[1] = seen->leaps;
 }
 
 static void tell(row_t *row, const seen_t *seen, const sample_t *sample, finding_t *found) {
-    double before = (double)row->level, last = (double)row->distance, rate = least(seen->gap_s / 30.0, 0.3);
-    double counts = least(seen->distance, seen->distance >= 0.9 * last ? last : before);
-    double level = before > 0.0 ? before + rate * (counts - before) : seen->distance;
-    double bar = bar_of(row, sample->parameters[EVERY_S], seen->age_s), top = (double)row->top;
+    double every_s = sample->parameters[EVERY_S], age_s = seen->age_s, levels[LEVELS];
+    every_s = age_s < YOUNG_S ? least(every_s, 6.0 * age_s - 3.0 * least(age_s, 3600.0)) : every_s;
+    tell_levels(row, seen, levels);
+    found->calm = true;
+    for (int64_t k = 0; k < LEVELS; k++) {
+        double bar = bar_of(row, k, every_s), top = (double)row->top[k];
+        found->breach = found->breach || levels[k] >= bar;
+        found->calm = found->calm && levels[k] < top + CALM * (bar - top);
+        found->score = most(found->score, levels[k] / (levels[k] + bar));
+        row->level[k] = (float)levels[k];
+        row->bar[k] = (float)bar;
+    }
     double warm_up_s = sample->parameters[WARM_UP_S];
-    found->breach = level >= bar && seen->age_s >= (seen->taken == 1 ? most(warm_up_s, YOUNG_S) : warm_up_s);
-    found->calm = level < top + CALM * (bar - top);
-    found->score = level / (level + bar);
+    found->breach = found->breach && age_s >= (seen->taken == 1 ? most(warm_up_s, YOUNG_S) : warm_up_s);
     row->since_s = found->calm ? NAN : least(sample->ts_s, row->since_s);
     found->began_s = found->calm ? sample->ts_s : row->since_s;
     row->distance = (float)seen->distance;
-    row->level = (float)level;
-    row->bar = (float)bar;
-    if (row->block_s == 0.0f) {
-        row->block_s = (float)(4.0 * seen->gap_s);
-        row->block_since_s = sample->ts_s;
-    }
-    if (!sample->firing) row->peak = (float)most((double)row->peak, least(level, bar));
-    if (sample->ts_s - row->block_since_s < (double)row->block_s) return;
-    if (row->peak > 0.0f) keep_high(row);
-    row->peak = 0.0f;
-    row->block_since_s = sample->ts_s;
+    follow_span(row, seen, sample);
 }
 
 static finding_t combine(lane_t *lane, const sample_t *sample) {
@@ -251,7 +304,7 @@ static finding_t combine(lane_t *lane, const sample_t *sample) {
         tell(row, &seen, sample, &found);
         found.judged = found.tells_began = true;
     }
-    bool far = sample->firing || (seen.distance > 2.5 && seen.age_s >= sample->parameters[WARM_UP_S]);
+    bool far = sample->firing || (seen.distance > FAR && seen.age_s >= sample->parameters[WARM_UP_S]);
     learn(row, &seen, far ? SLOW_WHILE_FAR : 1.0);
     return found;
 }
