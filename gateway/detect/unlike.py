@@ -162,9 +162,9 @@ class Unlike:
         if moment.event == "cleared":
             return Words(_say_over(state, named, since), expected, observed, window_s, evidence)
         every = say_span(float(_rarely(moment.parameters["every"], moment.ts_s - float(state["first_s"][0]))))
-        chance = f"{observed} since {since}, where chance takes {{}} about once in {every} to {say_number(bar)} times"
+        chance = f"since {since}, where chance takes {{}} about once in {every} to {say_number(bar)} times"
         say = _say_leaps if leaps else _say_away
-        return Words(say(state, named, chance), expected, observed, window_s, evidence)
+        return Words(say(state, named, observed, chance), expected, observed, window_s, evidence)
 
 
 def _alone(state: Rows) -> Mask:
@@ -179,14 +179,16 @@ def _say_over(state: Rows, named: Mapping[int, Part], since: str) -> str:
     return f"The device's metrics lie and go together again as they did; they had not since {since}"
 
 
-def _say_away(state: Rows, named: Mapping[int, Part], chance: str) -> str:
+def _say_away(state: Rows, named: Mapping[int, Part], observed: str, chance: str) -> str:
     most = "; ".join(_say_most(state, named))
     if _alone(state)[0]:
-        return f"{most}: {chance.format('it')}"
-    return f"The device's metrics, taken together, are {chance.format('them')}; what adds most to it: {most}"
+        return f"{most}: {observed} {chance.format('it')}"
+    times = say_number(float(state.lanes("level")[0, 0]))
+    far = f"The device's metrics, taken together, are {times} times as far from how they were as usual"
+    return f"{far} {chance.format('them')}; what adds most to it: {most}"
 
 
-def _say_leaps(state: Rows, named: Mapping[int, Part], chance: str) -> str:
+def _say_leaps(state: Rows, named: Mapping[int, Part], observed: str, chance: str) -> str:
     """Which metrics leap from reading to reading, the furthest first."""
     roots = state.lanes("leaps")[:, 0].astype(np.float64)
     furthest = np.argsort(-roots, kind="stable")[:NAMED]
@@ -194,8 +196,8 @@ def _say_leaps(state: Rows, named: Mapping[int, Part], chance: str) -> str:
     parts = (named.get(int(code)) for code in state.lanes("code")[furthest, 0])
     names = [say_metric(part.metric) for part in parts if part is not None]
     if _alone(state)[0]:
-        return f"{'; '.join(names)} leaps from reading to reading {chance.format('it')}"
-    leap = f"Some of the device's metrics leap from reading to reading {chance.format('them')}"
+        return f"{'; '.join(names)} leaps from reading to reading {observed} {chance.format('it')}"
+    leap = f"Some of the device's metrics leap from reading to reading {observed} {chance.format('them')}"
     return f"{leap}; most of all: {', '.join(names)}"
 
 

@@ -183,6 +183,8 @@ def test_a_profile_can_name_it() -> None:
 def test_it_says_which_metrics_and_what_they_usually_are() -> None:
     raised = judge(faulty("step"))[0]
     assert raised.metric is None
+    assert raised.explanation.text.startswith("The device's metrics, taken together, are ")
+    assert "times as far from how they were as usual since " in raised.explanation.text
     assert "what adds most to it: Vibration about" in raised.explanation.text
     assert "times as far" in raised.explanation.observed
     assert raised.explanation.window_s == raised.ts_s - raised.started_at_s > 0.0
