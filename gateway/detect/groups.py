@@ -74,6 +74,7 @@ class Group:
             self.places[field.name] = Place(name, field.dtype, at // size, at // size + lanes)
             at += size * lanes
         self.width = _padded(at, is_hot=name == HOT)
+        self._whole = np.dtype((np.void, self.width))  # a slot as one opaque element
         self._initial = np.zeros(self.width, np.uint8)
         self.initial_address = self._initial.ctypes.data
         for field in fields:
@@ -135,15 +136,14 @@ class Group:
 
     def take(self, index: Indices) -> Bytes:
         """A copy of some slots, [n, width]."""
-        whole = self.slots.view(np.dtype((np.void, self.width)))[:, 0]
+        whole = self.slots.view(self._whole)[:, 0]
         # `take` is faster, but copies all that does not lie side by side.
         taken = whole.take(index) if self.shelf is None else whole[index]
         return taken.view(np.uint8).reshape(len(index), self.width)
 
     def put(self, index: Indices, slots: Bytes) -> None:
         """Write some slots, as one opaque element each: four times as fast as rows of numbers."""
-        whole = np.dtype((np.void, self.width))
-        self.slots.view(whole)[:, 0][index] = slots.view(whole)[:, 0]
+        self.slots.view(self._whole)[:, 0][index] = slots.view(self._whole)[:, 0]
 
     def take_cells(self, place: Place, index: Indices, lane: Indices) -> Array:
         """One lane of a vector that is stored alone, [n]."""

@@ -1,7 +1,6 @@
 """What sort of number a metric is, learnt from its values where no profile says it."""
 
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Final
 
 import numpy as np
@@ -22,14 +21,14 @@ FEWEST_RISES: Final = 5.0
 FEW_BETWEEN: Final = 0.01  # of a state's values
 
 
-class LearntKind(IntEnum):
-    """How the numbers of a series are to be used; floats in the state."""
+class LearntKind:
+    """How the numbers of a series are to be used; floats in the state, and here no enum, as `Phase` is none."""
 
-    DELTA = 0
-    COUNTER = 1
-    LEVEL = 2
-    STATE = 3  # two values, hardly ever others
-    UNSETTLED = 4
+    DELTA: Final = 0
+    COUNTER: Final = 1
+    LEVEL: Final = 2
+    STATE: Final = 3  # two values, hardly ever others
+    UNSETTLED: Final = 4
 
 
 TALLIES: Final[Sequence[Field]] = (
