@@ -15,7 +15,7 @@ from gateway.detect.columns import Asked
 from gateway.detect.instants import Instants
 from gateway.detect.lines import BadLine
 from gateway.detect.opened import Numbered, read_chunks
-from gateway.detect.records import RecordTable, holds_table, open_records
+from gateway.detect.records import RecordTable, holds_table, open_records, pipes_table
 from gateway.detect.settings import DetectSettings
 from gateway.detect.stream import Stream
 from gateway.detect.tables import Table, device_of
@@ -37,7 +37,8 @@ JSON: Final = frozenset({".ndjson", ".jsonl", ".json"})
     "--format",
     "format_",
     type=click.Choice(["ndjson", "csv"]),
-    help="What FILE holds; by default what its name ends in says, else ndjson, which an array of objects may be, too.",
+    help="What FILE holds; by default what its name ends in says, or how it begins; ndjson may be an array of objects,"
+    " too.",
 )
 @click.option("--profile", help="Product model, or a profile's TOML file; by default everything is learnt.")
 @click.option("--scores", is_flag=True, help="Of a table: print every row again, with its anomaly score from 0 to 1.")
@@ -86,6 +87,8 @@ def detect(
     asked = Asked(name, time, device, has_header=False if no_header else None)
     with click.open_file(str(file), "rb") as source:
         chunks = read_chunks(cast("BinaryIO", source))
+        if format_ is None and not is_csv and not file.is_file():
+            is_csv, chunks = pipes_table(chunks)
         table, each, chunks = _open_table(chunks, asked, instants, is_csv=is_csv)
         if scores:
             reader: Reader = ScoredRows(_must_be(table, "--scores gives back the rows"))

@@ -12,12 +12,13 @@ from gateway.detect.columns import Asked
 from gateway.detect.instants import Instants
 from gateway.detect.lines import BadLine, read_json
 from gateway.detect.opened import Numbered
-from gateway.detect.tables import Table, TableRow
+from gateway.detect.tables import Table, TableRow, begins_table
 
 LINES: Final = frozenset({"metrics", "event", "events"})
 """What has one of these is a line of ours."""
 _OURS: Final = frozenset({"device", "ts"})
 _BOM: Final = b"\xef\xbb\xbf"
+_JSON: Final = (b"{", b"[")
 _EXPECTED: Final = (
     'expected is {"device", "ts", "metrics"} a line, or an object a row, in lines or in an array, as pandas writes with'
     ' orient="records"'
@@ -44,16 +45,32 @@ def open_records(chunks: Iterator[Numbered]) -> tuple[bool, str, Iterator[Number
 def holds_table(chunks: Iterator[Numbered]) -> bool:
     """Whether a file whose name does not say what it holds begins as no JSON does."""
     first, _ = _look(chunks)
-    return bool(first) and not first.startswith((b"{", b"["))
+    return bool(first) and not first.startswith(_JSON)
 
 
-def _look(chunks: Iterator[Numbered]) -> tuple[bytes, Iterator[Numbered]]:
-    """The first line that is not empty, and all chunks still."""
+def pipes_table(chunks: Iterator[Numbered]) -> tuple[bool, Iterator[Numbered]]:
+    """Whether what has no name begins as a table, and all chunks still.
+
+    A first line that merely cannot be read does not make one: the second must be a row. No JSON waits for a second one.
+    """
+    first, whole = _look(chunks)
+    if not first or first.startswith(_JSON):
+        return False, whole
+    second, whole = _look(whole, 1)
+    return not second.startswith(_JSON) and begins_table(first, second), whole
+
+
+def _look(chunks: Iterator[Numbered], skipped: int = 0) -> tuple[bytes, Iterator[Numbered]]:
+    """The first line that is not empty, or a later one, and all chunks still."""
     begun: list[Numbered] = []
     for chunk in chunks:
         begun.append(chunk)
-        if first := next((text for _, line in chunk if (text := line.removeprefix(_BOM).strip())), b""):
-            return first, itertools.chain(begun, chunks)
+        for _, line in chunk:
+            if not (text := line.removeprefix(_BOM).strip()):
+                continue
+            if not skipped:
+                return text, itertools.chain(begun, chunks)
+            skipped -= 1
     return b"", iter(begun)
 
 

@@ -217,6 +217,17 @@ class Table:
         return number
 
 
+def begins_table(first: bytes, second: bytes) -> bool:
+    """Whether two lines are the first ones of a table, of which the second is a row with a number."""
+    text, row = _decode(first), _decode(second)
+    if _says_how(text):
+        return True
+    separator = _separator_of(text)
+    cells = row.split() if separator == BLANK else row.split(separator)
+    is_regular = separator != BLANK or len(cells) == len(text.split())  # as a log's lines are not
+    return len(cells) > 1 and is_regular and any(is_number(cell.strip(' "'), separator) for cell in cells)
+
+
 def _separator_of(text: str) -> str:
     """What stands between the cells of a first line: blanks where nothing else does, but for commas within numbers."""
     numbers = text.split(BLANK)

@@ -3,7 +3,7 @@
 import gzip
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 
 from devices.errors import CareloopError
 from gateway.cli.detect import detect
+from gateway.detect.opened import Numbered
+from gateway.detect.records import pipes_table
 
 TOML = """
 model = "kettle"
@@ -176,3 +178,70 @@ def test_a_file_whose_name_says_nothing_is_a_table_where_it_begins_as_no_json_do
     assert "time is 'column_2'" in done.stderr
     done = judge(tmp_path, packed("\n".join(json.dumps(line) for line in LINES).encode()), name=name)
     assert alarms(done) == ALARMS
+
+
+TABLE = "machine,timestamp,heat\n1,2026-01-01T00:00:00Z,20.5\n2,2026-01-01T01:00:00Z,120\n2,2026-01-01T02:00:00Z,20\n"
+
+
+def pipe(folder: Path, data: bytes, *arguments: str) -> Result:
+    """What comes of standard input with a profile that has a limit."""
+    profile = folder / "kettle.toml"
+    profile.write_text(TOML)
+    return CliRunner().invoke(detect, [*arguments, "--profile", str(profile), "-"], input=data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TABLE.encode(),
+        ("\ufeff\n" + TABLE.replace("\n", "\r\n")).encode(),
+        TABLE.replace(",", "\t").encode(),
+        TABLE.replace(",", ";").replace("20.5", "20,5").encode(),
+        ("sep=;\n" + TABLE.replace(",", ";")).encode(),
+        TABLE.replace(",", " ").encode(),
+        TABLE.replace("machine", '"machine"').replace("20.5", '"20.5"').encode(),
+        TABLE.encode("utf-16"),
+        gzip.compress(TABLE.encode()),
+    ],
+    ids=["commas", "with a mark", "tabs", "semicolons", "what Excel reads", "blanks", "quoted", "wide", "packed"],
+)
+def test_a_table_through_a_pipe_is_seen_to_be_one(tmp_path: Path, data: bytes) -> None:
+    """Each of its lines was told of as JSON that is malformed."""
+    done = pipe(tmp_path, data)
+    assert (done.exit_code, alarms(done)) == (0, ALARMS)
+    assert "time is 'timestamp'; judged of each 'machine': heat" in done.stderr
+
+
+def test_scores_of_a_table_through_a_pipe_need_no_format() -> None:
+    text = "timestamp,value\n2026-01-01 00:00:00,1\n2026-01-01 00:05:00,2\n"
+    done = CliRunner().invoke(detect, ["--scores", "-"], input=text)
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "timestamp,value,anomaly_score")
+
+
+def test_numbers_without_names_through_a_pipe_are_a_table() -> None:
+    done = CliRunner().invoke(detect, ["-"], input="1 1 0.5 642.1  \n1 2 0.4 642.2  \n")
+    assert (done.exit_code, "time is 'column_2'; judged of each 'column_1'" in done.stderr) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "begins",
+    [
+        "not json",
+        "starting, please wait\nconnected to 3 machines, 2 idle",
+        "2026-01-01 00:00:00,123 INFO begun\n2026-01-01 00:00:00,125 INFO going on",
+        '"device": 1, "ts": 5',
+    ],
+)
+def test_lines_of_json_are_read_behind_such_as_cannot_be(tmp_path: Path, begins: str) -> None:
+    done = pipe(tmp_path, "\n".join([begins, *map(json.dumps, LINES)]).encode())
+    assert (done.exit_code, alarms(done)) == (1, ALARMS)
+    assert done.stderr.startswith("line 1: ")
+
+
+def test_a_line_of_json_through_a_pipe_waits_for_no_second_one() -> None:
+    def come() -> Iterator[Numbered]:
+        yield [(1, b'{"device": "a"}')]
+        pytest.fail("the second line is asked for")
+
+    is_table, chunks = pipes_table(come())
+    assert (is_table, next(chunks)) == (False, [(1, b'{"device": "a"}')])
