@@ -55,8 +55,9 @@ def metric_watches(metric: str) -> Sequence[Watch]:
             metric=metric,
             problem=slug,
             severity=Severity.MAJOR,
-            # Soon where it stops, sure where it only falls; and one alarm, whatever a device counts.
-            parameters={"lull": 1.8, "drop": 0.35, "days": 4, "margin": 1.5, "alone": 1},
+            # Soon where it stops, sure where it only falls; and one alarm, whatever a device counts. What tells of each
+            # hour is given as much time in a drawer as a silence.
+            parameters={"lull": 1.8, "complete": 1.4, "drop": 0.35, "days": 4, "margin": 1.5, "alone": 1},
         ),
         Watch(
             name=f"usage-surge-{slug}",

@@ -23,6 +23,7 @@ EVIDENCE: Final = 2.2  # swings times days
 FALL: Final = 0.3  # least excess of what is expected over use
 CALM: Final = 0.15  # logarithm of a ratio that is usual again
 EASED: Final = 2.0**-20  # depth of an alarm that is over: that it was one of a fall can still be told
+GOES_ON: Final = 0.5  # of its habit: a companion that does less has stopped, too
 FURTHEST: Final = 20.0  # times the habit, or a part of it, that a ratio counts as
 
 
@@ -33,10 +34,12 @@ class Lag:
     fall: Floats  # logarithm by which use is too low
     depth: Floats  # swings times days so far
     bar: Floats
+    beside: Floats  # logarithm of the companion's use, as a share of its habit
 
     def is_wrong(self, compared: Mask) -> Mask:
         """Where an alarm is due, were the habit known for long enough."""
-        wrong: Mask = compared & (self.depth > self.bar) & (self.fall > log_of(np.array([1.0 + FALL])))
+        goes_on = self.beside > log_of(np.array([GOES_ON]))
+        wrong: Mask = compared & goes_on & (self.depth > self.bar) & (self.fall > log_of(np.array([1.0 + FALL])))
         return wrong
 
     def is_calm(self, known: Mask) -> Mask:
@@ -59,7 +62,7 @@ def follow_lag(state: Rows, judged: tuple[Mask, Mask], part: Floats, measures: t
     step = (swings - SWINGS) * weight
     step = np.where(compared, step, np.minimum(step, 0.0))  # with nothing to compare it with, it can but fade
     depth = np.where(known, np.maximum(before + step, 0.0), before)
-    return Lag(fall, depth, EVIDENCE * seldom)
+    return Lag(fall, depth, EVIDENCE * seldom, beside)
 
 
 def log_ratio(part: Floats, whole: Floats) -> Floats:

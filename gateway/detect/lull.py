@@ -2,8 +2,9 @@
 
 Each such hour adds how unlikely it is, by the device's own chances hour by hour, in nats. Hours without a reading add
 too, but never more than a few times what covered hours said: a device that was put away often reports little, and one
-that merely does not report says nothing. Use ends the lull, and what it amounted to becomes the record to pass. A
-silence of days ends it too: that is told of by itself, and the device that is back may be used again at once.
+that merely does not report says nothing. One that tells of every hour tells of those in a drawer, too: there a lull may
+be asked to last longer. Use ends the lull, and what it amounted to becomes the record to pass. A silence of days ends
+it too: that is told of by itself, and the device that is back may be used again at once.
 """
 
 from collections.abc import Sequence
@@ -36,6 +37,8 @@ YOUNG_DAYS: Final = 7.0  # a habit of so many days is trusted half
 USUAL_WEEKDAY: Final = 0.5  # share of the mean day's use; the idle hours of a lesser one say less, and teach nothing
 WHOLE_DAYS: Final = 1.05  # fully covered, that a lull must amount to: a night is none, where few nights are covered
 LEAST_COVERAGE: Final = 0.2
+COMPLETE: Final = 0.98  # coverage at which a device tells of every hour, also of those in a drawer;…
+INCOMPLETE: Final = 0.95  # …and one at which it does not
 DOUBTFUL: Final = 0.5  # bars: the chances are not learnt from a lull beyond
 
 LULL_FIELDS: Final[Sequence[Field]] = (
@@ -61,8 +64,12 @@ class Lull:
     breach: Mask
 
 
-def follow(state: Rows, hours: Hours, days: Floats, least_days: Floats | float, firing: Mask) -> Lull:
-    """Add the completed hours and the gaps before them; `days` is the age of the habit, `least_days` a parameter."""
+def follow(state: Rows, hours: Hours, days: Floats, least: tuple[Floats | float, Floats | float], firing: Mask) -> Lull:
+    """Add the completed hours and the gaps before them.
+
+    `days` is the age of the habit, `least` are parameters: a lull's least days, and how many times as much it takes
+    where a device tells of every hour.
+    """
     hour = hours.hour.astype(np.float64)
     judged = state["judged_hour"].astype(np.float64)
     first = np.isnan(judged)
@@ -87,7 +94,7 @@ def follow(state: Rows, hours: Hours, days: Floats, least_days: Floats | float, 
     peak = lull + np.minimum(missing, MISSING * lull)
     longest = state["longest"].astype(np.float64) * exp2_of(-elapsed_h / FORGET_H)
     a_day = state["daily_nats"].astype(np.float64), state["coverage"].astype(np.float64)
-    bar = bar_of(longest, a_day, days, least_days)
+    bar = bar_of(longest, a_day, days, least)
     longest = np.where(used, np.maximum(longest, np.minimum(peak, HIGHEST_PEAK * bar)), longest)
     began = np.where((lull == 0) | used, hour, state["lull_hour"])
     lull = (lull + _nats(counts, weekday)) * idle
@@ -103,10 +110,14 @@ def follow(state: Rows, hours: Hours, days: Floats, least_days: Floats | float, 
     return Lull(nats, bar, began * 3600.0, breach)
 
 
-def bar_of(longest: Floats, a_day: tuple[Floats, Floats], days: Floats, least_days: Floats | float) -> Floats:
+def bar_of(
+    longest: Floats, a_day: tuple[Floats, Floats], days: Floats, least: tuple[Floats | float, Floats | float]
+) -> Floats:
     """The nats that a lull must pass, [n]; of a day are told its nats and how much of it is covered."""
-    daily_nats, coverage = a_day
+    (daily_nats, coverage), (least_days, complete) = a_day, least
+    told = np.minimum(np.maximum((coverage - INCOMPLETE) / (COMPLETE - INCOMPLETE), 0.0), 1.0)
     at_least = np.where(days < WEEK_DAYS, np.maximum(least_days, LONG_WEEKEND), least_days)
+    at_least = at_least * (1.0 + (np.asarray(complete) - 1.0) * told)
     own = np.maximum(LEAST_NATS, longest * MARGIN) * (1.0 + YOUNG_DAYS / np.maximum(days, 1.0))
     at_least = np.maximum(at_least, WHOLE_DAYS / np.maximum(coverage, LEAST_COVERAGE))
     return np.maximum(own, daily_nats * at_least)
@@ -127,7 +138,7 @@ def end_lull(state: Rows, ended: Mask) -> None:
 def _turn_day(state: Rows, hour: Floats, before: Floats, days: Floats, first: Mask) -> None:
     """Close the days before: how much of them was covered, and what a day without use would say."""
     skipped = np.floor(hour / 24.0) - np.floor(before / 24.0) - 1.0
-    rate = np.maximum(1.0 / (np.maximum(days, 0.0) + 1.0), 1.0 / MEMORY_DAYS)
+    rate = np.maximum(1.0 / np.maximum(days, 1.0), 1.0 / MEMORY_DAYS)
     known = state["coverage"].astype(np.float64)
     coverage = known + rate * (state["covered"].astype(np.float64) / 24.0 - known)
     coverage = coverage * (MEMORY_DAYS / (MEMORY_DAYS + np.maximum(skipped, 0.0)))

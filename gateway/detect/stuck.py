@@ -130,8 +130,7 @@ class Stuck:
             lasts = _lasts(_at(batch, "lasting", touched), batch.ts_s[touched] - began_s[touched], length, bar)
             wrong = (length >= bar) & lasts & ~usual
             is_up = some["phase"] >= Phase.ACTIVE  # its own alarm, not the device's
-            new = np.flatnonzero(wrong & ~is_up & ~rests[touched])
-            new = new[length[new] < PATIENCE * bar[new]]
+            new = np.flatnonzero(wrong & ~is_up)
             wrong[new[_others_rest(batch, some.index[new], touched[new], length[new])]] = False
             breach[touched] = wrong
             score[touched] = length / (length + bar)

@@ -89,6 +89,7 @@ class UsageDrop:
         Parameter("lull", default=1.25, minimum=0.1),  # least time without any use, in days of the habit
         Parameter("alone", default=0.0, minimum=0.0, maximum=1.0),  # 1: one metric of a device at a time
         Parameter("kind", minimum=0.0, maximum=1.0),  # 0: amounts; 1: the metric counts up; else it is learnt
+        Parameter("complete", default=1.0, minimum=1.0),  # times `lull`, of what tells of every hour, used or not
     )
     evidence_points: Final = 0
     looks_around: Final = True
@@ -147,7 +148,7 @@ class UsageDrop:
         known_days = float(state["day"][0] - state["first_day"][0])
         sure = _how_sure(state, known_days)
         if state["lull"][0] > 0 and float(state["lull_hour"][0]) * HOUR_S == moment.began_s:
-            longest = say_span(_longest_lull_s(state, known_days, moment.parameters["lull"]))
+            longest = say_span(_longest_lull_s(state, known_days, moment.parameters))
             text = (
                 f"{name}: no use since {since} ({say_span(window_s)}), where some is expected within {longest}; {sure}"
             )
@@ -171,11 +172,11 @@ def _how_sure(state: Rows, known_days: float) -> str:
     )
 
 
-def _longest_lull_s(state: Rows, known_days: float, least_days: float) -> float:
+def _longest_lull_s(state: Rows, known_days: float, told: Mapping[str, float]) -> float:
     """The longest time without use that the habit makes plausible, as hours are covered."""
     longest, a_day, coverage = (state[name].astype(np.float64) for name in ("longest", "daily_nats", "coverage"))
-    nats = float(bar_of(longest, (a_day, coverage), np.array([known_days]), least_days)[0])
-    return DAY_S * nats / float(a_day[0]) if a_day[0] > 0 else DAY_S * least_days
+    nats = float(bar_of(longest, (a_day, coverage), np.array([known_days]), (told["lull"], told["complete"]))[0])
+    return DAY_S * nats / float(a_day[0]) if a_day[0] > 0 else DAY_S * told["lull"]
 
 
 def _amount(state: Rows, batch: Batch, kind: Floats) -> tuple[Floats, Mask]:
@@ -245,7 +246,8 @@ class _Run:
         recent_use, recent_usual = self._recent(use, usual, scale)
 
         age = np.floor(hours.hour / 24.0) - state["first_day"]
-        lull = follow(state, hours, age, batch.parameter("lull"), batch.firing)
+        least = batch.parameter("lull"), batch.parameter("complete")
+        lull = follow(state, hours, age, least, batch.firing)
         habit = batch.parameter("habit")
         # Ripe when the deficit began: what came before it is what it is compared with.
         ripe = known & (days >= habit) & (run_s / DAY_S - state["first_day"] >= habit)

@@ -27,6 +27,7 @@ class Plan:
     machines: float = MACHINES
     trackers: bool = False  # in place of plain bands
     one_metric: bool = False  # faults are of one metric each, in place of those of devices
+    complete: bool = False  # what is worn tells of every hour, also of those in a drawer
 
     @property
     def calendar(self) -> Calendar:
@@ -71,7 +72,7 @@ def _make_device(plan: Plan, number: int) -> Device:
     is_machine = rng.random() < plan.machines
     fault = draw_fault(calendar, rng, OF_ONE_METRIC if plan.one_metric else WHOLE)
     life = keep_house(calendar, rng, 6 * rng.lognormal(0, 1.0)) if is_machine else live(calendar, rng)
-    presence = stand(life, rng) if is_machine else wear(life, rng)
+    presence = stand(life, rng) if is_machine else wear(life, rng, complete=plan.complete)
     reported = _reported(presence, fault, calendar, rng)
     make = machine if is_machine else tracker if plan.trackers else band
     columns = make(life, presence, calendar, fault, rng)

@@ -26,6 +26,7 @@ HELD_OUT: Final = (101, 102, 103, 104)
 @click.option("--days", default=90, show_default=True, type=click.IntRange(30, 730), help="Days that they live.")
 @click.option("--machines", default=0.25, show_default=True, type=click.FloatRange(0, 1), help="Share of machines.")
 @click.option("--trackers", is_flag=True, help="Fitness trackers with their many columns, in place of plain bands.")
+@click.option("--complete", is_flag=True, help="Wearables that tell of every hour, also of those in a drawer.")
 @click.option("--one-metric", is_flag=True, help="Faults of one metric each, in place of those of whole devices.")
 @click.option(
     "--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep readings, faults and alarms in this folder."
@@ -38,6 +39,7 @@ def usage(  # noqa: PLR0917 - each is an option of the command
     days: int,
     machines: float,
     trackers: bool,
+    complete: bool,
     one_metric: bool,
     keep: Path | None,
 ) -> None:
@@ -45,7 +47,7 @@ def usage(  # noqa: PLR0917 - each is an option of the command
 
     Runs `careloop detect -` on each population, without a profile, and compares its alarms with the faults.
     """
-    plans = [Plan(seed, devices, days, machines, trackers, one_metric) for seed in seeds]
+    plans = [Plan(seed, devices, days, machines, trackers, one_metric, complete) for seed in seeds]
     with tempfile.TemporaryDirectory(prefix="careloop-usage-") as scratch, ThreadPoolExecutor(2) as pool:
         folder = keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)

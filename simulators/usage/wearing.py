@@ -26,8 +26,11 @@ class Presence:
     charging: Flags
 
 
-def wear(life: Life, rng: np.random.Generator) -> Presence:
-    """A device that is worn: taken off for nights, for charging, for hours and for days; a part of that unreported."""
+def wear(life: Life, rng: np.random.Generator, *, complete: bool = False) -> Presence:
+    """A device that is worn: taken off for nights, for charging, for hours and for days; a part of that unreported.
+
+    One that is `complete` tells of every hour, in time: in a drawer, of hours without use.
+    """
     hours = len(life.use)
     off = np.zeros(hours, np.bool_)
     if rng.random() < 0.45:
@@ -39,6 +42,8 @@ def wear(life: Life, rng: np.random.Generator) -> Presence:
     due = np.floor(life.day / every) != np.floor((life.day - 1) / every)
     charging |= due & (((life.local - at) % 24) < rng.integers(1, 4))
     worn = ~(off | charging)
+    if complete:
+        return Presence(worn, np.ones(hours, np.bool_), np.arange(hours, dtype=np.float64), charging)
     tells = rng.choice([0.0, 0.15, 1.0], p=[0.5, 0.3, 0.2])  # of the hours off: reported as nothing done
     told = np.zeros(hours, np.bool_)
     edges = np.flatnonzero(np.diff(worn.astype(np.int8), prepend=1))

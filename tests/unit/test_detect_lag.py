@@ -75,6 +75,15 @@ def test_a_lazy_fortnight_is_no_fall_of_any_metric(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_a_metric_whose_companion_has_nearly_stopped_too_does_not_fall_alone(seed: int) -> None:
+    """Nine tenths less use, and minutes that are not counted at all then: the device is hardly used."""
+    hardly = times(0.1, end=FAULT_DAY + 6)
+    metrics = {name: np.round(use * hardly) for name, use in worn(seed).items()}
+    metrics["minutes"] *= times(0.0, end=FAULT_DAY + 6)
+    assert falls(judged(metrics)) == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_device_that_lies_at_home_says_nothing_of_one_metric(seed: int) -> None:
     away = times(0.0, end=FAULT_DAY + 3)
     assert falls(judged({name: use * away for name, use in worn(seed).items()})) == []

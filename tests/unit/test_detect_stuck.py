@@ -164,9 +164,14 @@ def worn(days: int) -> dict[str, Floats]:
     return {"steps": steps, "walked": (steps * 0.7).astype(np.float64), "sitting": sitting, "battery": battery}
 
 
-def test_what_stands_still_while_the_others_rest_lies_on_a_table() -> None:
-    metrics = worn(30)
-    away = slice(25 * 24 + 9, 26 * 24 + 5)
+@pytest.mark.parametrize("days", [1, 8])
+@pytest.mark.parametrize("known", [False, True])
+def test_what_stands_still_while_the_others_rest_lies_on_a_table(days: int, known: bool) -> None:
+    """However long it lies there: after four days it was called stuck, too."""
+    metrics = worn(35)
+    if known:
+        metrics["sitting"][: 20 * 24][metrics["steps"][: 20 * 24] == 0] = 60.0
+    away = slice(25 * 24 + 9, (25 + days) * 24 + 5)
     for name, rests in {"steps": 0.0, "walked": 0.0, "sitting": 60.0}.items():
         metrics[name][away] = rests
     assert stuck_of(metrics) == []

@@ -35,6 +35,16 @@ def test_about_a_quarter_of_the_hours_of_wearables_is_missing() -> None:
     assert 0.65 < np.mean([len(one.hours) for one in well]) / (24 * 40) < 0.9
 
 
+def test_complete_wearables_tell_of_every_hour_in_time_unless_they_are_silent() -> None:
+    plan = Plan(seed=2, devices=30, days=40, machines=0, trackers=True, complete=True)
+    for one in make_population(plan):
+        assert np.array_equal(one.arrives, one.hours)
+        if one.fault is None:
+            assert one.hours.tolist() == list(range(24 * 40))
+            most_used = max(one.columns.values(), key=lambda values: float((values == 0).mean()))
+            assert (most_used == 0).mean() > 0.1, "hours in a drawer are hours without use"
+
+
 def test_lines_are_in_the_order_of_arrival_and_of_each_device() -> None:
     devices = make_population(PLAN)
     for one in devices:

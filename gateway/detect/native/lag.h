@@ -7,7 +7,7 @@
 
 static const double EASED = 0x1p-20;
 
-typedef struct { double fall, depth; } lag_t;
+typedef struct { double fall, depth, beside; } lag_t;
 
 INLINE double log_ratio(double part, double whole) {
     double ratio = whole > 0.0 ? part / whole : 1.0;
@@ -18,10 +18,9 @@ INLINE double log_ratio(double part, double whole) {
 INLINE lag_t follow_lag(const surge_t *state, bool known, bool compared, double part, double width, double weight) {
     double prior = 1.5 * (double)state->typical, scale = (double)state->recent_usual + prior;
     double ratio = log_ratio((double)state->recent_use + prior, scale);
-    double beside = log_ratio((double)state->recent_beside + prior, scale);
-    lag_t lag = {.depth = most(-(double)state->surge, 0.0)};
+    lag_t lag = {.beside = log_ratio((double)state->recent_beside + prior, scale), .depth = most(-(double)state->surge, 0.0)};
     if (!known) return lag;
-    lag.fall = compared ? least(-ratio, part * beside - ratio) : -ratio;
+    lag.fall = compared ? least(-ratio, part * lag.beside - ratio) : -ratio;
     double swings = least(most(lag.fall / width, -4.0), 4.0);
     double step = (swings - 1.6) * weight;
     lag.depth = most(lag.depth + (compared ? step : least(step, 0.0)), 0.0); /* compared with nothing, it can but fade */

@@ -14,6 +14,8 @@ static const double SILENT_H = 40.0;
 static const double EXPECTED_H = 10.0;
 static const double LEAST_COVERAGE = 0.2;
 static const double WHOLE_DAYS = 1.05;
+static const double COMPLETE = 0.98;
+static const double INCOMPLETE = 0.95;
 
 typedef struct { double nats, bar, began_s; bool breach; } lull_found_t;
 
@@ -41,7 +43,7 @@ static double nats_of_gap(const lull_t *state, const uint8_t *counts, double bef
 /* Close the days before: how much of them was covered, and what a day without use would say. */
 static void turn_lull_day(lull_t *state, const uint8_t *counts, double hour, double before, double days, bool first) {
     double skipped = floor_of(hour / 24.0) - floor_of(before / 24.0) - 1.0;
-    double rate = most(1.0 / COVERAGE_DAYS, 1.0 / (most(days, 0.0) + 1.0)), known = (double)state->coverage;
+    double rate = most(1.0 / COVERAGE_DAYS, 1.0 / most(days, 1.0)), known = (double)state->coverage;
     double coverage = known + rate * ((double)state->covered / 24.0 - known);
     coverage = coverage * (COVERAGE_DAYS / (COVERAGE_DAYS + most(skipped, 0.0)));
     if (!first) state->coverage = (float)coverage;
@@ -57,9 +59,9 @@ INLINE uint8_t count_hour(uint8_t counts, bool used) {
     return count >= 15 ? (uint8_t)(with_use >> 1 << 4 | count >> 1) : (uint8_t)(with_use << 4 | count);
 }
 
-/* Add the completed hour and the gap before it; `days` is the age of the habit, `least_days` a parameter. */
+/* Add the completed hour and the gap before it; `days` is the age of the habit, `least_days` and `complete` are parameters. */
 INLINE lull_found_t follow_lull(lane_t *lane, int groups, int64_t slot, double hour, double use, double days,
-                                double weekday_factor, double least_days, bool firing) {
+                                double weekday_factor, double least_days, double complete, bool firing) {
     int chances_group = groups, lull_group = groups + 1;
     lull_t *state = KEEP_ROW(lull_t, lane, lull_group, slot);
     const uint8_t *counts = row_of(lane, chances_group, slot);
@@ -75,8 +77,10 @@ INLINE lull_found_t follow_lull(lane_t *lane, int groups, int64_t slot, double h
     double peak = lull + least(missing, 2.0 * lull);
     double longest = (double)state->longest * exp2_of(-elapsed_h / FORGET_H);
     double at_least = days < 8.0 ? most(3.0, least_days) : least_days;
-    double own = most(longest * RECORD_MARGIN, LEAST_NATS) * (1.0 + 7.0 / most(days, 1.0));
     double coverage = (double)state->coverage;
+    double told = least(1.0, most(0.0, (coverage - INCOMPLETE) / (COMPLETE - INCOMPLETE)));
+    at_least = at_least * (1.0 + (complete - 1.0) * told);
+    double own = most(longest * RECORD_MARGIN, LEAST_NATS) * (1.0 + 7.0 / most(days, 1.0));
     double bar = most((double)state->daily_nats * most(at_least, WHOLE_DAYS / most(coverage, LEAST_COVERAGE)), own);
     if (used) longest = most(longest, least(peak, 1.2 * bar));
     double began = lull == 0.0 || used ? hour : (double)state->lull_hour;

@@ -76,7 +76,7 @@ INLINE finding_t judge(lane_t *lane, const sample_t *sample) {
         bool lasts = sample->ts_s - found.began_s >= lasting_of(p[LASTING_S]);
         lasts |= is_nan(p[LASTING_S]) && length >= 60.0 && length >= 3.0 * bar;
         found.breach = length >= bar && lasts && !(repeats > 0.6 || falls < 0.05);
-        if (found.breach && state->phase < ACTIVE && !rests && length < 10.0 * bar) found.breach = !others_rest(lane, sample, length);
+        if (found.breach && state->phase < ACTIVE) found.breach = !others_rest(lane, sample, length);
         found.score = length / (length + bar);
     }
     if (same) return found;

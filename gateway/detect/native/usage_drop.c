@@ -5,7 +5,7 @@
 #include "series.h"
 #include "usage_drop.h"
 
-enum { DROP = PARAMETERS, DAYS, MARGIN, USES, HABIT_DAYS, LULL_DAYS, ALONE };
+enum { DROP = PARAMETERS, DAYS, MARGIN, USES, HABIT_DAYS, LULL_DAYS, ALONE, WHERE_COMPLETE = DROP_TOLD_KIND + 1 };
 
 static const double DAY_S = 86400.0;
 static const double LATE_HOURS = 48.0;
@@ -188,7 +188,7 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, hours_t hours,
     double age = floor_of(hours.hour / 24.0) - habit->first_day;
     double factor = (double)habit->weekday_factor;
     lull_found_t lull =
-        follow_lull(lane, CHANCES, sample->slot, hours.hour, hours.use, age, factor, p[LULL_DAYS], sample->firing);
+        follow_lull(lane, CHANCES, sample->slot, hours.hour, hours.use, age, factor, p[LULL_DAYS], p[WHERE_COMPLETE], sample->firing);
     bool back = hours.use > 0.0 && run->recent_use >= (1.0 - 0.8 * p[DROP]) * run->recent_usual;
     bool is_short = ripe && deficit > bar && chance(habit, run->run_use, run->run_usual) >= p[USES];
     lull.breach = lull.breach && next == 0.0; /* what completes the hour shows that it is over */

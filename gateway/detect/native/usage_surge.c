@@ -271,7 +271,7 @@ static finding_t judge_hour(lane_t *lane, const sample_t *sample, double at, dou
     if (!ripe) surge = least(surge, 0.5 * bar);
     if (!ripe) lag.depth = least(lag.depth, 0.5 * lag_bar);
     bool falls = sample->firing ? signed_before < 0.0 : lag.depth > surge;
-    bool lags = compared && lag.depth > lag_bar && lag.fall > log_of(1.0 + 0.3);
+    bool lags = compared && lag.beside > log_of(0.5) && lag.depth > lag_bar && lag.fall > log_of(1.0 + 0.3);
     bool surges = known && surge > bar && excess > log_of(1.0 + rise);
     if (surges && surge < 2.0 * bar && kind <= COUNTER && !sample->firing && p[ALONE] == 1.0)
         surges = !rise_too(lane, sample, lately.ratio);
