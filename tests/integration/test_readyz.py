@@ -23,7 +23,8 @@ def readiness(url: str) -> tuple[int, dict[str, str]]:
     return answer.status_code, {name: check["says"] for name, check in checks.items() if not check["ok"]}
 
 
-def test_a_paused_database_is_told_and_forgotten_when_it_goes_on(gateway: GatewayProcess) -> None:
+def test_a_paused_database_is_told_and_forgotten_when_it_goes_on(shared_gateway: GatewayProcess) -> None:
+    gateway = shared_gateway
     url = str(gateway.address["api_url"])
     assert wait_until(lambda: readiness(url) == (200, {}), PATIENCE_S)
     data = Path(json.loads((gateway.state / "database" / "connection.json").read_text())["data"])
@@ -45,9 +46,11 @@ def test_a_paused_database_is_told_and_forgotten_when_it_goes_on(gateway: Gatewa
     assert wait_until(lambda: readiness(url) == (200, {}), PATIENCE_S)
 
 
-def test_a_standby_says_that_it_is_one(gateway: GatewayProcess, new_gateway: Callable[[], GatewayProcess]) -> None:
+def test_a_standby_says_that_it_is_one(
+    shared_gateway: GatewayProcess, new_gateway: Callable[[], GatewayProcess]
+) -> None:
     other = new_gateway()
-    other.configure(f'[database]\nurl = "{gateway.database_url}"\n')
+    other.configure(f'[database]\nurl = "{shared_gateway.database_url}"\n')
     with (other.folder / "gateway.log").open("ab") as log:
         standby = subprocess.Popen([CARELOOP, "run", "--config", other.config], stdout=log, stderr=log)
     try:

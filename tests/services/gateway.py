@@ -181,7 +181,7 @@ def new_gateway(service_folder: Path, prepared_database: Path) -> Iterator[Calla
 
 @pytest.fixture(scope="module")
 def shared_gateway(service_folder: Path, prepared_database: Path) -> Iterator[GatewayProcess]:
-    """A gateway that runs, for those tests of one file that only add devices of their own to it."""
+    """A gateway that runs, for those tests of one file that add devices of their own to it, or leave it as it was."""
     made = GatewayProcess(Path(mkdtemp(prefix="shared-", dir=service_folder)), prepared_database)
     made.configure()
     try:
