@@ -2,7 +2,10 @@
 
 from typing import Final
 
-CYCLES: Final = ("cycle", "cycles", "cycle_number", "time_cycle", "time_cycles", "time_in_cycles")
+CYCLES: Final = (
+    *("cycle", "cycles", "cycle_number", "cycle_no", "cycle_nr", "time_cycle", "time_cycles", "time_in_cycles"),
+    *("time_step", "timestep", "flight", "flight_number", "flight_no"),
+)
 TIMES: Final = (
     *("timestamp", "time_stamp", "datetime", "date_time", "time", "ts", "date"),
     *("zeitstempel", "zeit", "datum", "epoch", "unix", *CYCLES),

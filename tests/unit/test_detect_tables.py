@@ -136,7 +136,16 @@ def test_columns_may_be_named_and_must_be_there() -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["id,cycle", "engine,time", "Unit Number,Time (cycles)", "unitNumber,cycle_number", "ENGINE-ID,time_in_cycles"],
+    [
+        *(
+            "id,cycle",
+            "engine,time",
+            "Unit Number,Time (cycles)",
+            "unitNumber,cycle_number",
+            "ENGINE-ID,time_in_cycles",
+        ),
+        *("unit,cycle_no", "asset_id,Flight No", "machine,time step"),
+    ],
 )
 def test_machines_of_a_table_are_told_apart_however_it_calls_them(header: str) -> None:
     rows, notes = rows_of(f"{header},s1\n1,1,5\n2,1,6\n")
