@@ -148,7 +148,7 @@ class UsageDrop:
         known_days = float(state["day"][0] - state["first_day"][0])
         sure = _how_sure(state, known_days)
         if state["lull"][0] > 0 and float(state["lull_hour"][0]) * HOUR_S == moment.began_s:
-            longest = say_span(_longest_lull_s(state, known_days, moment.parameters))
+            longest = say_span(_longest_lull_s(state, known_days, moment.parameters, window_s))
             text = (
                 f"{name}: no use since {since} ({say_span(window_s)}), where some is expected within {longest}; {sure}"
             )
@@ -172,11 +172,14 @@ def _how_sure(state: Rows, known_days: float) -> str:
     )
 
 
-def _longest_lull_s(state: Rows, known_days: float, told: Mapping[str, float]) -> float:
-    """The longest time without use that the habit makes plausible, as hours are covered."""
+def _longest_lull_s(state: Rows, known_days: float, told: Mapping[str, float], window_s: float) -> float:
+    """The longest time without use that the habit makes plausible, from when this lull began, as hours are covered.
+
+    A lull that spans three mornings and two nights says more than its length: it is measured in what it says.
+    """
     longest, a_day, coverage = (state[name].astype(np.float64) for name in ("longest", "daily_nats", "coverage"))
     nats = float(bar_of(longest, (a_day, coverage), np.array([known_days]), (told["lull"], told["complete"]))[0])
-    return DAY_S * nats / float(a_day[0]) if a_day[0] > 0 else DAY_S * told["lull"]
+    return window_s * min(nats / float(nats_of_lull(state)[0]), 1.0)
 
 
 def _amount(state: Rows, batch: Batch, kind: Floats) -> tuple[Floats, Mask]:

@@ -1,5 +1,7 @@
 """Use that stays away, and the many ways in which people's use varies without anything being wrong."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -97,6 +99,19 @@ def test_what_reports_a_third_of_the_time_is_missed_too() -> None:
     kept = np.random.default_rng(4).random(len(use)) < np.where(np.arange(len(use)) < 24 * 30, 1.0, 0.3)
     [day] = raised(run(use, kept.astype(float)))
     assert 30.5 < day <= 32
+
+
+@pytest.mark.parametrize("hour", range(0, 24, 3))
+def test_no_use_is_told_of_only_once_some_was_to_be_expected(hour: int) -> None:
+    """From an afternoon on, three mornings and two nights are more than their length."""
+    use = habit(40)
+    use[24 * 30 + hour :] = 0
+    [told] = [change for change in run(use) if change.event == "raised"]
+    said = re.search(r"no use since [^(]*\(([\d.]+) (\w+)\), .* within ([\d.]+) (\w+);", told.explanation.text)
+    assert said is not None
+    lasted, unit, expected, other = said.groups()
+    in_hours = {"hours": 1.0, "days": 24.0}
+    assert float(lasted) * in_hours[unit] >= float(expected) * in_hours[other] - 1.2  # of a tenth of a day
 
 
 @pytest.mark.parametrize("seed", SEEDS)
