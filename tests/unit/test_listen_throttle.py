@@ -1,6 +1,17 @@
 """How fast strangers may come, and how often they may guess."""
 
+import asyncio
+from dataclasses import replace
+from typing import Final, cast
+
+from gateway.doors.listen.connection import Connection
 from gateway.doors.listen.throttle import FailedLogins, Pace
+from tests.doors import raw
+from tests.doors.intake import HeldIntake
+from tests.doors.wired import Wire, door_of
+
+LATER: Final = 3  # "server unavailable", in MQTT 3.1.1
+WRONG: Final = 4  # "bad user name or password"
 
 
 class Now:
@@ -82,6 +93,26 @@ def test_a_person_may_fail_as_often_as_is_said_where_nothing_is_left_to_others()
         logins.failed("192.0.2.1", "mallory")
         tries += 1
     assert tries == 10
+
+
+async def test_who_is_refused_with_a_wrong_password_waits_for_more_than_who_is_not_known_here_yet() -> None:
+    """What is left to others is not left to whoever was refused meanwhile."""
+    now = Now()
+    logins = FailedLogins(4, 60.0, now, left_to_others=1)
+    door = replace(door_of(HeldIntake()), failed_logins=logins)
+
+    def told(name: str) -> int:
+        wire = Wire()
+        connection = Connection(door, "192.0.2.1", "192.0.2.1", lambda: None)
+        connection.connection_made(cast("asyncio.Transport", wire))
+        connection.data_received(raw.connect(4, username=name, client_id=name, password="guess"))
+        return wire.written[3]
+
+    assert [told(f"guesser-{number}") for number in range(4)] == [WRONG] * 4
+    assert told("late") == LATER
+    now.s += 1.0  # one may be tried
+    assert told("late") == LATER
+    assert told("new") == WRONG
 
 
 def test_an_ipv6_customer_is_one_address() -> None:
