@@ -10,6 +10,7 @@ _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _PARENT: Final = 1  # fields behind the command's name, which may hold spaces and brackets
 _OWN: Final = slice(11, 13)
 _WITH_CHILDREN: Final = slice(11, 15)
+_REAPED: Final = slice(13, 15)
 
 
 def own_s(pid: int) -> float:
@@ -24,10 +25,13 @@ def main_thread_s(pid: int) -> float:
 
 def family_s(pid: int) -> float:
     """Seconds of a server and of all children that it has had: those that live, and those that it has reaped."""
-    ticks = sum(map(int, _stat(pid)[_WITH_CHILDREN]))
-    for child in _children(pid):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            ticks += sum(map(int, _stat(child)[_OWN]))
+    ticks, reaped = 0, None
+    while reaped != (stat := _stat(pid))[_REAPED]:  # a child reaped meanwhile is in neither sum, or in both
+        reaped = stat[_REAPED]
+        ticks = sum(map(int, stat[_WITH_CHILDREN]))
+        for child in _children(pid):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                ticks += sum(map(int, _stat(child)[_OWN]))
     return ticks / _TICKS_PER_S
 
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -279,6 +279,22 @@ def test_processor_time_of_a_server_holds_that_of_its_children() -> None:
 
     assert 0 <= own_s < family_s
     assert processor_time.family_s(os.getpid()) >= processor_time.own_s(os.getpid())
+
+
+def test_a_child_that_is_reaped_while_its_family_is_counted_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of a COPY ended with psql, between two looks: its time was in nobody's figure."""
+    busy = "import time\nwhile time.process_time() < 0.5: pass"
+    before_s = processor_time.family_s(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", busy]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is not reaped
+        look = processor_time._children  # pyright: ignore[reportPrivateUsage] - between two looks
+
+        def reap_first(pid: int) -> Sequence[int]:
+            child.wait()
+            return look(pid)
+
+        monkeypatch.setattr(processor_time, "_children", reap_first)
+        assert processor_time.family_s(os.getpid()) >= before_s + 0.4
 
 
 def test_the_plot_has_a_point_for_every_size() -> None:
