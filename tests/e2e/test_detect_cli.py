@@ -13,21 +13,12 @@ from typing import cast
 import numpy as np
 import pytest
 
+from tests.detect.kettle import KETTLE
 from tests.detect.stories import START_S, habit, stories
 from tests.services.patience import PATIENCE_S
 
 COMMAND = [sys.executable, "-c", "from gateway.cli.main import main; main()", "detect"]
-TOML = """
-model = "kettle"
-title = "A kettle"
-[metrics.heat]
-kind = "gauge"
-unit = "Cel"
-[[watches]]
-name = "hot"
-detector = "threshold"
-metric = "heat"
-parameters = { above = 100, clear_below = 90 }
+QUIET = """
 [[watches]]
 name = "quiet"
 detector = "silence"
@@ -53,7 +44,7 @@ def told(output: str) -> list[tuple[str, str, str, str]]:
 @pytest.fixture
 def kettle(tmp_path: Path) -> str:
     path = tmp_path / "kettle.toml"
-    path.write_text(TOML)
+    path.write_text(KETTLE + QUIET)
     return str(path)
 
 

@@ -13,18 +13,8 @@ from devices.errors import CareloopError
 from gateway.cli.detect import detect
 from gateway.detect.opened import Numbered
 from gateway.detect.records import pipes_table
+from tests.detect.kettle import KETTLE
 
-TOML = """
-model = "kettle"
-title = "A kettle"
-[metrics.heat]
-kind = "gauge"
-[[watches]]
-name = "hot"
-detector = "threshold"
-metric = "heat"
-parameters = { above = 100, clear_below = 90 }
-"""
 HOUR_MS = 3_600_000
 START_MS = 1_767_225_600_000
 ROWS: Sequence[dict[str, object]] = [
@@ -39,7 +29,7 @@ LINES = [{"device": row["machine"], "ts": row["timestamp"], "metrics": {"heat": 
 def judge(folder: Path, text: str | bytes, *arguments: str, name: str = "kettles.json") -> Result:
     """What comes of a file with a profile that has a limit."""
     profile, file = folder / "kettle.toml", folder / name
-    profile.write_text(TOML)
+    profile.write_text(KETTLE)
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     return CliRunner().invoke(detect, [*arguments, "--profile", str(profile), str(file)])
 
@@ -186,7 +176,7 @@ TABLE = "machine,timestamp,heat\n1,2026-01-01T00:00:00Z,20.5\n2,2026-01-01T01:00
 def pipe(folder: Path, data: bytes, *arguments: str) -> Result:
     """What comes of standard input with a profile that has a limit."""
     profile = folder / "kettle.toml"
-    profile.write_text(TOML)
+    profile.write_text(KETTLE)
     return CliRunner().invoke(detect, [*arguments, "--profile", str(profile), "-"], input=data)
 
 
