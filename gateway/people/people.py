@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from gateway.doors.listen.throttle import FailedLogins
+from gateway.failed_logins import FailedLogins
 from gateway.people import passwords, queries
 from gateway.people.audit import record
 from gateway.people.model import Actor, Role, SignedIn, SignInRefused

@@ -11,10 +11,10 @@ from gateway.doors.listen.context import DoorContext, Seated, Valve
 from gateway.doors.listen.counters import ListenCounters
 from gateway.doors.listen.login import Logins
 from gateway.doors.listen.reach import Reach
-from gateway.doors.listen.throttle import FailedLogins
 from gateway.doors.routes import Routes
 from gateway.doors.settings import ListenSettings
 from gateway.doors.sparing import SparingLog
+from gateway.failed_logins import FailedLogins
 from gateway.intake import Intake
 from tests.doors import raw
 from tests.doors.door import OnePassword

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Final, cast
 
 from gateway.doors.listen.connection import Connection
-from gateway.doors.listen.throttle import FailedLogins, Pace
+from gateway.doors.listen.throttle import Pace
+from gateway.failed_logins import FailedLogins
 from tests.doors import raw
 from tests.doors.intake import HeldIntake
 from tests.doors.wired import Wire, door_of

@@ -11,7 +11,6 @@ from gateway.doors.listen.counters import ListenCounters
 from gateway.doors.listen.login import Logins
 from gateway.doors.listen.reach import Reach
 from gateway.doors.listen.singles import Singles
-from gateway.doors.listen.throttle import FailedLogins
 from gateway.doors.listen.wheel import Timed, Wheel
 from gateway.doors.mqtt.codes import ReasonCode
 from gateway.doors.mqtt.native import CutRuns, load_cutter_of_runs
@@ -19,6 +18,7 @@ from gateway.doors.mqtt.packets import Violation
 from gateway.doors.reading import Hold
 from gateway.doors.settings import ListenSettings
 from gateway.doors.sparing import SparingLog
+from gateway.failed_logins import FailedLogins
 from gateway.intake import Bunch, Intake
 
 _MOST_KEPT: Final = 32 * 1024 * 1024

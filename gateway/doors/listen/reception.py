@@ -16,7 +16,8 @@ from typing import Final
 from gateway.doors.listen.connection import Connection
 from gateway.doors.listen.context import DoorContext
 from gateway.doors.listen.lobby import Lobby
-from gateway.doors.listen.throttle import Pace, network_of
+from gateway.doors.listen.throttle import Pace
+from gateway.failed_logins import network_of
 
 _AT_ONCE: Final = 128  # sockets accepted before others have a turn in the event loop
 _NO_DESCRIPTORS_S: Final = 0.5

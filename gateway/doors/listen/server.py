@@ -17,12 +17,12 @@ from gateway.doors.listen.counters import ListenCounters, ListenStats
 from gateway.doors.listen.login import Logins
 from gateway.doors.listen.reach import Reach
 from gateway.doors.listen.reception import Reception
-from gateway.doors.listen.throttle import FailedLogins
 from gateway.doors.listen.tls import server_context
 from gateway.doors.mqtt.codes import ReasonCode
 from gateway.doors.routes import Routes
 from gateway.doors.settings import ListenSettings, is_loopback
 from gateway.doors.sparing import Log, SparingLog
+from gateway.failed_logins import FailedLogins
 from gateway.intake import Intake
 
 _BACKLOG: Final = 4096
