@@ -13,6 +13,7 @@ then on: a device that is often unlike itself must be more so.
 A watch over a metric raises nothing; it keeps the metric's latest value for the device's watch.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -26,7 +27,7 @@ from gateway.detect.highest import CALM, HIGHEST, bars_of, follow_span
 from gateway.detect.model import Kind
 from gateway.detect.settings import DetectSettings
 from gateway.detect.table import Field, Numeric, Rows
-from gateway.detect.taken_together import DAY_S, FIRST, PAIRS, VALUES, by_part, learn, measure
+from gateway.detect.taken_together import DAY_S, FIRST, PAIRS, USUAL, VALUES, by_part, learn, measure
 from gateway.detect.words import say_instant, say_metric, say_number, say_quantity, say_span
 
 FEWEST: Final = 2  # values of a row, where a device has more than one metric
@@ -149,20 +150,22 @@ class Unlike:
         window_s, since = moment.ts_s - moment.began_s, say_instant(moment.began_s, moment.ts_s)
         named = {code_of(part.metric): part for part in parts}
         levels, bars, tops = (state.lanes(name)[:, 0].astype(np.float64) for name in ("level", "bar", "top"))
-        leaps = bool(levels[1] * bars[0] > levels[0] * bars[1])
+        known = math.isfinite(bars[0])  # not of an alarm that has outlived an upgrade
+        leaps = known and bool(levels[1] * bars[0] > levels[0] * bars[1])
         if leaps:
             level, bar = float(levels[1]) ** 2, float(bars[1]) ** 2  # they are roots
             expected, observed = "readings as far apart as so far", f"{say_number(level)} times as far as usual"
         else:
             level, bar = float(levels[0]), float(bars[0])
-            usual = f"{say_number(float(tops[0]))} at most on most days"
-            expected = f"metrics that lie, and go together, as they have so far: {usual}"
+            usual = f": {say_number(float(tops[0]))} at most on most days" if known else ""
+            expected = f"metrics that lie, and go together, as they have so far{usual}"
             observed = f"{say_number(level)} times as far from that as usual"
-        evidence = ((moment.began_s, bar), (moment.ts_s, level))
+        evidence = ((moment.began_s, bar), (moment.ts_s, level)) if known else ((moment.ts_s, level),)
         if moment.event == "cleared":
             return Words(_say_over(state, named, since), expected, observed, window_s, evidence)
         every = say_span(float(_rarely(moment.parameters["every"], moment.ts_s - float(state["first_s"][0]))))
-        chance = f"since {since}, where chance takes {{}} about once in {every} to {say_number(bar)} times"
+        rarity = f", where chance takes {{}} about once in {every} to {say_number(bar)} times" if known else ""
+        chance = f"since {since}{rarity}"
         say = _say_leaps if leaps else _say_away
         return Words(say(state, named, observed, chance), expected, observed, window_s, evidence)
 
@@ -293,6 +296,8 @@ def _tell(state: Rows, seen: tuple[Floats, Floats, Floats], batch: Batch, where:
     levels = _levels(state, distance, leaps)
     bars, tops = bars_of(state, _rarely(every_s, age_s)), state.lanes("top").astype(np.float64)
     calm = (levels < tops + CALM * (bars - tops)).all(axis=0)
+    # An alarm that outlives an upgrade has no bars until it is over: it is while rows are far.
+    calm &= ~(batch.firing[chosen] & np.isinf(bars[0]) & (levels[0] >= USUAL))
     since_s = np.fmin(state["since_s"], ts_s)
     found.judged[chosen] = True
     found.breach[chosen] = (levels >= bars).any(axis=0) & (age_s >= warm_up_s)

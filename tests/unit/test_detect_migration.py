@@ -12,6 +12,7 @@ from devices.profiles.model import EVERY_EVENT, Profile
 from gateway.detect.checkpoint import SavedArray, SavedState, SavedStation, SavedWatch
 from gateway.detect.engine import Engine
 from gateway.detect.model import AlarmChange, Samples
+from gateway.detect.settings import DetectSettings
 from tests.detect.stories import HOUR_S, START_S, Floats, engine_for, judge, profile_of, samples_of
 
 PARTITION = partition_of("a")
@@ -122,8 +123,8 @@ ROWS = Profile.model_validate(
 )
 
 
-def rows_told(engine: Engine, values: Floats, start: int) -> list[AlarmChange]:
-    ts_s = START_S + 10.0 * np.arange(start, start + len(values), dtype=np.float64)
+def rows_told(engine: Engine, values: Floats, start: int, every_s: float = 10.0) -> list[AlarmChange]:
+    ts_s = START_S + every_s * np.arange(start, start + len(values), dtype=np.float64)
     where = np.zeros(len(values), np.int32)
     return engine.judge([Samples(ROWS, ("a",), where, ts_s, ts_s, tuple(ROWS.metrics), values)])
 
@@ -143,17 +144,50 @@ def old_rows(saved: SavedStation) -> SavedStation:
 def test_what_rows_are_like_goes_on_from_version_one_and_how_high_levels_come_is_learnt_anew() -> None:
     values = np.random.default_rng(4).normal(size=(1500, 3)) + np.array([10.0, 200.0, 3.0])
     values[1400:, 1] += 8.0
-    before, after = engine_for(ROWS), engine_for(ROWS)
+    before = engine_for(ROWS)
     assert rows_told(before, values[:800], 0) == []
     state = msgspec.msgpack.decode(before.checkpoint(PARTITION), type=SavedState)
-    stations = [old_rows(saved) if saved.detector == "unlike" else saved for saved in state.stations]
-    after.restore(PARTITION, msgspec.msgpack.encode(msgspec.structs.replace(state, stations=stations)))
+    after = upgraded(before)
     again = msgspec.msgpack.decode(after.checkpoint(PARTITION), type=SavedState)
     assert all(_of_rows(state, name) == _of_rows(again, name) for name in ("mean", "spread", "along", "rows"))
     assert max(map(max, _of_rows(state, "highs"))) > 0.0 == max(map(max, _of_rows(again, "highs")))
     assert [change.event for change in rows_told(after, values[800:1400], 800)] == []
     raised = rows_told(after, values[1400:], 1400)[0]
     assert (raised.watch, raised.event) == ("row", "raised")
+
+
+def upgraded(before: Engine, *, compiled: bool = True) -> Engine:
+    """An engine that takes up the rows that another knew, as version 1 had them."""
+    state = msgspec.msgpack.decode(before.checkpoint(PARTITION), type=SavedState)
+    stations = [old_rows(saved) if saved.detector == "unlike" else saved for saved in state.stations]
+    after = Engine({ROWS.model: ROWS}, DetectSettings(), compiled=compiled)
+    after.restore(PARTITION, msgspec.msgpack.encode(msgspec.structs.replace(state, stations=stations)))
+    return after
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_rows_that_were_unlike_before_an_upgrade_and_still_are_are_not_said_to_be_over(compiled: bool) -> None:
+    values = np.random.default_rng(4).normal(size=(1500, 3)) + np.array([10.0, 200.0, 3.0])
+    values[1000:1400, 1] += 8.0
+    before = engine_for(ROWS)
+    raised = rows_told(before, values[:1010], 0)[0]
+    assert raised.event == "raised"
+    after = upgraded(before, compiled=compiled)
+    assert [change.event for change in rows_told(after, values[1010:1400], 1010)] == []
+    over = rows_told(after, values[1400:], 1400)[0]
+    assert (over.event, over.started_at_s) == ("cleared", raised.started_at_s)
+    assert np.isfinite(over.explanation.evidence).all()
+
+
+def test_what_is_not_known_after_an_upgrade_is_not_said_of_rows_that_are_still_unlike() -> None:
+    values = np.random.default_rng(4).normal(size=(1500, 3)) + np.array([10.0, 200.0, 3.0])
+    values[1000:, 1] += 8.0
+    before = engine_for(ROWS)
+    assert [change.event for change in rows_told(before, values[:1010], 0, 600.0)] == ["raised", "updated"]
+    updated = rows_told(upgraded(before), values[1010:], 1010, 600.0)[0]
+    told = updated.explanation
+    assert updated.event == "updated"
+    assert "inf" not in f"{told.text} {told.expected} {told.observed} {told.evidence}"
 
 
 def _of_rows(state: SavedState, name: str) -> list[list[float]]:

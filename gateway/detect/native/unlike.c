@@ -16,6 +16,7 @@ static const double FIRST = 60.0;
 static const double CALM = 0.3;
 static const double SLOW_WHILE_FAR = 0.05;
 static const double FAR = 4.0;
+static const double USUAL = 2.0;
 static const double FIRST_SPAN = 64.0;
 static const double LARGEST_LEAP = 16.0;
 
@@ -159,7 +160,7 @@ static void add_product(row_t *row, int64_t taken, double weight, double *left) 
 
 static void learn_together(row_t *row, const seen_t *seen, double pace) {
     double rate = pace * most(1.0 / (row->rows - YOUNG + 10.0), 1.0 / seen->memory), values[VALUES], total = 0.0;
-    double weight = rate * (seen->distance > 2.0 ? 4.0 / (seen->distance * seen->distance) : 1.0);
+    double weight = rate * (seen->distance > USUAL ? 4.0 / (seen->distance * seen->distance) : 1.0);
     double count = (double)seen->taken;
     for (int64_t k = 0; k < seen->taken; k++) {
         float *own = row->along + line_of(k);
@@ -271,6 +272,7 @@ static void tell(row_t *row, const seen_t *seen, const sample_t *sample, finding
         row->level[k] = (float)levels[k];
         row->bar[k] = (float)bar;
     }
+    if (sample->firing && row->kept < FEWEST_HIGHS && levels[0] >= USUAL) found->calm = false; /* it outlived an upgrade */
     double warm_up_s = sample->parameters[WARM_UP_S];
     found->breach = found->breach && age_s >= (seen->taken == 1 ? most(warm_up_s, YOUNG_S) : warm_up_s);
     row->since_s = found->calm ? NAN : least(sample->ts_s, row->since_s);
