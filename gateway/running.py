@@ -67,17 +67,19 @@ def forget_gateway(settings: Settings) -> None:
 def wait_for_gateway(settings: Settings) -> RunningGateway | None:
     """The gateway that runs on these settings, or None; one that is just being started is waited for."""
     deadline = time.monotonic() + START_WITHIN_S
-    while _is_starting(settings) and time.monotonic() < deadline:
+    while starting_process(settings) is not None and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
     return find_gateway(settings)
 
 
-def _is_starting(settings: Settings) -> bool:
+def starting_process(settings: Settings) -> int | None:
+    """The process of a gateway that is being started on these settings, or waits as standby; or None."""
     try:
-        os.kill(int(_starting(settings).read_text("utf-8")), 0)
+        pid = int(_starting(settings).read_text("utf-8"))
+        os.kill(pid, 0)
     except (OSError, ValueError):
-        return False
-    return True
+        return None
+    return pid
 
 
 def find_gateway(settings: Settings) -> RunningGateway | None:

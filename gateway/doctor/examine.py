@@ -19,7 +19,7 @@ from gateway.doctor.database import examine_database
 from gateway.doctor.finding import Finding, judge
 from gateway.doctor.machine import examine_machine
 from gateway.doors.routing import build_routes
-from gateway.running import RunningGateway, find_gateway
+from gateway.running import RunningGateway, find_gateway, starting_process
 from gateway.settings import Settings
 
 _ASK_TIMEOUT_S: Final = 5.0
@@ -30,7 +30,7 @@ async def examine(settings: Settings, *, probe: bool = False) -> list[Finding]:
     findings = [_settings(settings), _profiles(settings)]
     findings += await asyncio.to_thread(examine_machine, settings)
     findings += await examine_database(settings)
-    findings += await asyncio.to_thread(_gateway, settings)
+    findings += await asyncio.to_thread(examine_gateway, settings)
     if settings.subscribe.enabled:
         filters = build_routes(settings.routes, load_codecs()).topic_filters()
         findings += await asyncio.to_thread(examine_broker, settings.subscribe, filters, probe=probe)
@@ -57,13 +57,17 @@ def _profiles(settings: Settings) -> Finding:
     return Finding("profiles", ok=True, says=f"product models: {', '.join(sorted(profiles))}")
 
 
-def _gateway(settings: Settings) -> list[Finding]:
+def examine_gateway(settings: Settings) -> list[Finding]:
+    """Whether it runs, and what it says of itself; where it does not, whether it could."""
     running = find_gateway(settings)
     if running is not None:
         return [
             Finding("gateway", ok=True, says=f"runs as process {running.pid}, API at {running.api_url}"),
             *_readiness(running),
         ]
+    if (pid := starting_process(settings)) is not None:
+        fix = "look into its log where that takes long: it says what is waited for"
+        return [Finding("gateway", ok=False, says=f"is being started, as process {pid}", fix=fix)]
     return _taken_ports(settings) or [Finding("gateway", ok=True, says="does not run; its ports are free")]
 
 

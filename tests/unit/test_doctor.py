@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import socket
 import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import trustme
 
 from gateway.doctor.certificates import CertificateError, not_after_s
 from gateway.doctor.database import clock_finding
+from gateway.doctor.examine import examine_gateway
 from gateway.doctor.loops import ALL_LOOPS, Loops, loops_finding
 from gateway.doctor.machine import (
     certificate_finding,
@@ -19,6 +21,7 @@ from gateway.doctor.machine import (
     judge_disk,
     judge_expiry,
 )
+from gateway.running import announce_start, forget_gateway
 from gateway.settings import load_settings
 
 NOW = datetime(2030, 5, 17, 12, 0, tzinfo=UTC)
@@ -105,3 +108,17 @@ def test_the_diagnosis_of_this_machine_names_every_library_of_loops() -> None:
     found = {finding.what: finding.says for finding in examine_machine(load_settings(None, {}))}
     for loops in ALL_LOOPS:
         assert "loops" in found[loops.what]
+
+
+def test_a_gateway_that_is_being_started_is_not_told_to_be_another_program(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as api:
+        given = {
+            "CARELOOP_STATE__FOLDER": str(tmp_path),
+            "CARELOOP_LISTEN__PORT": "0",
+            "CARELOOP_API__PORT": str(api.getsockname()[1]),
+        }
+        settings = load_settings(None, given)
+        announce_start(settings)
+        assert [each.says for each in examine_gateway(settings)] == [f"is being started, as process {os.getpid()}"]
+        forget_gateway(settings)
+        assert "something else has" in examine_gateway(settings)[0].says
