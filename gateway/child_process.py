@@ -12,7 +12,7 @@ from importlib import import_module
 from io import FileIO
 from typing import Final, TypeVar
 
-from gateway.garbage import collect_seldom
+from gateway.garbage import collect_seldom, collecting_nothing
 
 Word = TypeVar("Word")
 
@@ -63,7 +63,8 @@ def take_output() -> FileIO:
 def main() -> None:
     """Become the process that the command line names; imports are slower where the collector looks through them."""
     collect_seldom()
-    become: Callable[[], None] = import_module(sys.argv[1]).main
+    with collecting_nothing():
+        become: Callable[[], None] = import_module(sys.argv[1]).main
     become()
 
 

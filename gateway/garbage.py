@@ -14,8 +14,21 @@ _THRESHOLDS: Final = (50_000, 5, 2)
 
 
 def collect_seldom() -> None:
-    """From now on: what a process imports and builds at its start stays, and would be looked through many times."""
+    """From now on: what a process builds at its start stays, and would be looked through many times."""
     gc.set_threshold(*_THRESHOLDS)
+
+
+@contextmanager
+def collecting_nothing() -> Generator[None]:
+    """Import and build what stays: it is not looked through meanwhile, nor ever after."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was:
+            gc.enable()
 
 
 @contextmanager

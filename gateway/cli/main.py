@@ -10,7 +10,7 @@ from rich.markup import escape
 from devices.errors import CareloopError, ConfigError
 from devices.installed import registered
 from gateway.cli.summaries import SUMMARIES
-from gateway.garbage import collect_seldom
+from gateway.garbage import collect_seldom, collecting_nothing
 
 
 class EntryPointGroup(click.Group):
@@ -27,7 +27,8 @@ class EntryPointGroup(click.Group):
         found = _registered().get(cmd_name)
         if found is None:
             return None
-        command: object = found.load()
+        with collecting_nothing():
+            command: object = found.load()
         if not isinstance(command, click.Command):
             message = f"{found.value} is registered as a careloop command but is not a click command"
             raise click.ClickException(message)
