@@ -15,7 +15,7 @@ from gateway.detect.columns import Asked
 from gateway.detect.instants import Instants
 from gateway.detect.lines import BadLine
 from gateway.detect.opened import Numbered, read_chunks
-from gateway.detect.records import RecordTable, holds_table, open_records, pipes_table
+from gateway.detect.records import RecordTable, looks_like_table, open_records
 from gateway.detect.settings import DetectSettings
 from gateway.detect.stream import Stream
 from gateway.detect.tables import Table, device_of
@@ -44,10 +44,14 @@ JSON: Final = frozenset({".ndjson", ".jsonl", ".json"})
 @click.option("--scores", is_flag=True, help="Of a table: print every row again, with its anomaly score from 0 to 1.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw it too: FILE.png or FILE.svg.")
 @click.option(
-    "--time", metavar="COLUMN", help="Of a table: the column of the time; by default it is known by its name."
+    "--time",
+    metavar="COLUMN",
+    help="Of a table: the column of the time; by default its name or a date in it shows. `-`: none, row after row.",
 )
 @click.option(
-    "--device", metavar="COLUMN", help="Of a table: the column that names the device, where there are several."
+    "--device",
+    metavar="COLUMN",
+    help="Of a table: the column that names the device, where there are several; by default it shows. `-`: none.",
 )
 @click.option(
     "--no-header",
@@ -87,8 +91,8 @@ def detect(
     asked = Asked(name, time, device, has_header=False if no_header else None)
     with click.open_file(str(file), "rb") as source:
         chunks = read_chunks(cast("BinaryIO", source))
-        if format_ is None and not is_csv and not file.is_file():
-            is_csv, chunks = pipes_table(chunks)
+        if is_csv is None:
+            is_csv, chunks = (True, chunks) if no_header else looks_like_table(chunks)
         table, each, chunks = _open_table(chunks, asked, instants, is_csv=is_csv)
         if scores:
             reader: Reader = ScoredRows(_must_be(table, "--scores gives back the rows"))
@@ -120,18 +124,17 @@ def _must_be(table: Table | None, what: str) -> Table:
     return table
 
 
-def _is_csv(file: Path) -> bool:
-    """Whether a file is a table by its name or, where that says nothing, by how it begins."""
+def _is_csv(file: Path) -> bool | None:
+    """Whether a file is a table by its name; None where that says nothing, as of standard input."""
     suffix = (file.with_suffix("") if file.suffix.lower() == ".gz" else file).suffix.lower()
-    if suffix in CSV | JSON or not file.is_file():
-        return suffix in CSV
-    with file.open("rb") as source:
-        return holds_table(read_chunks(source))
+    return suffix in CSV if suffix in CSV | JSON else None
 
 
-def _check(*, scores: bool, is_csv: bool, sort: bool, plot: Path | None, profile: str | None, no_header: bool) -> None:
+def _check(
+    *, scores: bool, is_csv: bool | None, sort: bool, plot: Path | None, profile: str | None, no_header: bool
+) -> None:
     """Refuse options that do not go together."""
-    if no_header and not is_csv:
+    if no_header and is_csv is False:
         raise click.UsageError("--no-header is of a table, and needs --format csv")
     if scores and plot is not None:
         raise click.UsageError("--plot draws alarms, and --scores raises none")
@@ -178,4 +181,4 @@ def _name(found: Sequence[BadLine], before: int) -> int:
 
 def _say(notes: Sequence[str]) -> None:
     for text in notes:
-        click.echo(f"note: {text}", err=True)
+        click.echo(f"note: {' '.join(text.splitlines())}", err=True)  # names of columns may hold ends of lines

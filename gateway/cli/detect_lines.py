@@ -280,4 +280,4 @@ def _joined(cells: Sequence[str], mark: str) -> str:
 
 
 def _quote(text: str, mark: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if any(each in text for each in (mark, '"', "\n")) else text
+    return '"' + text.replace('"', '""') + '"' if any(each in text for each in (mark, '"', "\n", "\r")) else text

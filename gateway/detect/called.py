@@ -22,12 +22,29 @@ DEVICES: Final = (
     *("unit", "unit_id", "unit_number", "unitnumber", "unit_nr", "unit_no", "asset", "asset_id", "serial"),
     *("engine", "engine_id", "engine_number", "engine_nr", "engine_no"),
     *("user", "user_id", "userid", "person", "person_id", "participant", "participant_id"),
-    *("subject", "subject_id", "patient", "patient_id", "wearer", "wearer_id"),
+    *("subject", "subject_id", "patient", "patient_id", "wearer", "wearer_id", "athlete", "athlete_id"),
+    *("station", "station_id", "vehicle", "vehicle_id", "household", "household_id", "sensor_id", "imei"),
 )
 PROCESSOR: Final = frozenset({"system", "sys", "idle", "iowait"})
 """Beside one of these `user` is a share of a processor's time, and nobody's name."""
 COUNTED: Final = "id"
-"""What a table whose time is a number of cycles calls its machines, too; elsewhere it may count rows."""
+"""What a table whose time is a number of cycles calls its machines, too; elsewhere it may count rows, as may what
+ends in it."""
+SERIALS: Final = frozenset({"serial_no", "serial_number", "serialnumber"})
+"""These may count rows, too."""
+NUMBERS: Final = frozenset(
+    {
+        *("index", "idx", "row", "rows", "row_no", "row_number", "rownum", "rownumber", "no", "no.", "nr", "nr.", "#"),
+        *("s.no", "s.no.", "sno", "sl_no", "sl.no", "unnamed:_0", "seq", "sequence", "sequence_number", "record_no"),
+    }
+)
+"""What numbers the rows beside a time, where it counts on by one."""
+STEPS: Final = frozenset(
+    {"t", "n", "step", "sample", "sample_no", "sample_number", "frame", "tick", "elapsed", *NUMBERS}
+)
+"""What stands in the place of a time where nothing else does, and rises."""
+PARTS: Final = ("year", "month", "day", "hour", "minute", "second")
+"""A time whose parts are columns."""
 NAMES: Final = (
     "metric",
     "metric_name",

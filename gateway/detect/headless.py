@@ -7,8 +7,9 @@ from typing import Final
 
 from devices.errors import CareloopError
 from gateway.detect.called import SINGLE
-from gateway.detect.columns import Asked, Begun, Columns, is_time, say_columns
+from gateway.detect.columns import NONE, ROWS, Asked, Begun, Columns, is_time, say_columns
 from gateway.detect.figures import ABSENT, is_number, read_number
+from gateway.detect.timing import RISING, are_timeless
 
 FIRST_CYCLES: Final = (0, 1)
 _CLOCK: Final = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?")
@@ -22,7 +23,7 @@ def is_headless(asked: Asked, begun: Begun) -> bool:
     """
     if asked.has_header is not None:
         return not asked.has_header
-    if asked.time is not None and not asked.time.isdecimal():
+    if asked.time is not None and asked.time != NONE and not asked.time.isdecimal():
         return False
     numbers = [cell for cell in begun.cells if is_number(cell, begun.separator)]
     absent = [
@@ -43,6 +44,7 @@ class Headless:
         self._asked = asked
         self._cells = begun.cells
         self._begun = begun
+        self._rows: list[Sequence[str]] = [begun.cells]
         self.notes: list[str] = []
         self.is_single = asked.time is None and self._is_series()
         self.names = SINGLE if self.is_single else [f"column_{place}" for place in range(1, len(begun.cells) + 1)]
@@ -54,27 +56,38 @@ class Headless:
         return is_time(self._cells[0], numbers=True) and is_number(self._cells[1], self._begun.separator)
 
     @property
-    def waits(self) -> bool:
-        """Whether the second row is to tell what is what."""
-        return not self.is_single and self._asked.time is None and self._shown_time() is None
+    def is_told(self) -> bool:
+        """Whether what was seen so far tells what is what; further rows need not where the first one does."""
+        if self.is_single or self._asked.time is not None or self._shown_time() is not None:
+            return True
+        return self._counts_cycles() or len(self._rows) == RISING
 
-    def columns(self, cells: Sequence[str]) -> Columns:
-        """Where things are, by the first row and, where that leaves it open, the cells of the second one.
+    def see(self, cells: Sequence[str]) -> None:
+        """Look at a further row."""
+        if len(self._rows) < RISING:
+            self._rows.append(cells)
 
-        Raises CareloopError.
-        """
+    def columns(self) -> Columns:
+        """Where things are, by the rows that were seen. Raises CareloopError."""
         if self.is_single:
             self.notes.append("the first line names no columns: taken as timestamp and value")
             return Columns(2, 0, None, ((1, "value"),))
-        device = self._place(self._asked.device)
+        device = None if self._asked.device == NONE else self._place(self._asked.device)
         time = self._place(self._asked.time)
         if time is None:
             time = self._shown_time()
-        if time is None and self._counts_cycles(cells):
-            time, device = 1, 0 if device is None else device
+        if time is None and self._counts_cycles():
+            is_open = self._asked.device is None
+            time, device = 1, 0 if is_open else device
+        if time is None and are_timeless(self._rows, len(self.names), self._begun.separator):
+            time = ROWS
         if time is None:
-            what = "names no columns, and none shows to be the time: `--time 2` says that the second is"
-            raise CareloopError("columns", f"{self._begun.where} {what}, `--device 1` that the first is a device")
+            what = (
+                "names no columns, and none shows to be the time: `--time 2` says that the second is, `--time -` that"
+            )
+            raise CareloopError(
+                "columns", f"{self._begun.where} {what} none is, `--device 1` that the first is a device"
+            )
         clock = time + 1 if self._is_clock(time) else None
         places = Columns(len(self.names), time, device, (), clock)
         metrics = [at for at in range(len(self.names)) if at not in {time, device, clock}]
@@ -87,6 +100,8 @@ class Headless:
         """Where a column is that was named by its number, or as it is called in alarms."""
         if asked is None:
             return None
+        if asked == NONE:
+            return ROWS
         number = asked.removeprefix("column_")
         if not number.isdecimal() or not 1 <= int(number) <= len(self.names):
             raise CareloopError("columns", f"no column {asked!r}; there are 1 to {len(self.names)}, and no names")
@@ -102,13 +117,15 @@ class Headless:
 
     def _is_clock(self, time: int) -> bool:
         """Whether the time of day stands in a column of its own behind the day."""
+        if time == ROWS:
+            return False
         after = self._cells[time + 1] if time + 1 < len(self._cells) else ""
         return ":" not in self._cells[time] and _CLOCK.fullmatch(after) is not None
 
-    def _counts_cycles(self, cells: Sequence[str]) -> bool:
+    def _counts_cycles(self) -> bool:
         """Whether the first two columns are a machine and its cycle: the same machine, and cycle after cycle."""
-        pairs = [*self._cells[:2], *cells[:2]]
-        if len(pairs) < 2 * 2 or not all(is_number(cell.strip(), self._begun.separator) for cell in pairs):
+        pairs = [cell.strip() for row in self._rows[:2] for cell in row[:2]]
+        if len(pairs) < 2 * 2 or not all(is_number(cell, self._begun.separator) for cell in pairs):
             return False
-        unit, cycle, next_unit, next_cycle = (read_number(cell.strip(), self._begun.separator) for cell in pairs)
+        unit, cycle, next_unit, next_cycle = (read_number(cell, self._begun.separator) for cell in pairs)
         return unit == next_unit and unit.is_integer() and cycle in FIRST_CYCLES and next_cycle == cycle + 1

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Final, cast
@@ -11,6 +12,7 @@ from devices.errors import CareloopError
 
 CHUNK_BYTES: Final = 1 << 18
 _GZIP: Final = b"\x1f\x8b"
+_LONE: Final = re.compile(rb"\r[^\r\n]")
 _WIDE: Final = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 Numbered = Sequence[tuple[int, bytes]]
@@ -24,7 +26,7 @@ def read_chunks(source: BinaryIO) -> Iterator[Numbered]:
     """
     number, begun = 0, list[bytes]()  # pieces of a line that goes on: all of a file's JSON may be one
     try:
-        for data in _unpacked(source):
+        for data in _ended(_unpacked(source)):
             first, *others = data.split(b"\n")
             begun.append(first)
             if others:
@@ -36,6 +38,28 @@ def read_chunks(source: BinaryIO) -> Iterator[Numbered]:
         raise CareloopError("damaged", f"after line {number}: {error}") from error
     if rest := b"".join(begun):
         yield [(number + 1, rest)]
+
+
+def _ended(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same with lines that end in LF, where they end in CR alone, as Excel writes them for the Macintosh.
+
+    That shows in the first end of a line, and what follows it.
+    """
+    begun = b""
+    for piece in pieces:
+        begun += piece
+        if b"\n" in begun:
+            break
+        if _LONE.search(begun) is not None:
+            yield begun.replace(b"\r", b"\n")
+            for each in pieces:
+                yield each.replace(b"\r", b"\n")
+            return
+        if b"\r" not in begun:  # a long line comes in many pieces
+            yield begun
+            begun = b""
+    yield begun
+    yield from pieces
 
 
 def _unpacked(source: BinaryIO) -> Iterator[bytes]:

@@ -16,6 +16,8 @@ from gateway.detect.tables import Table, TableRow, begins_table
 
 LINES: Final = frozenset({"metrics", "event", "events"})
 """What has one of these is a line of ours."""
+LOOKED_AT: Final = 100
+"""Lines of what has no name; where none of them begins as JSON it is a table, if not a good one."""
 _OURS: Final = frozenset({"device", "ts"})
 _BOM: Final = b"\xef\xbb\xbf"
 _JSON: Final = (b"{", b"[")
@@ -42,35 +44,35 @@ def open_records(chunks: Iterator[Numbered]) -> tuple[bool, str, Iterator[Number
     return not lines or _is_row(lines[0][1]), "object", iter([lines])
 
 
-def holds_table(chunks: Iterator[Numbered]) -> bool:
-    """Whether a file whose name does not say what it holds begins as no JSON does."""
-    first, _ = _look(chunks)
-    return bool(first) and not first.startswith(_JSON)
+def looks_like_table(chunks: Iterator[Numbered]) -> tuple[bool, Iterator[Numbered]]:
+    """Whether what has no name that tells is a table, and all chunks still.
 
-
-def pipes_table(chunks: Iterator[Numbered]) -> tuple[bool, Iterator[Numbered]]:
-    """Whether what has no name begins as a table, and all chunks still.
-
-    A first line that merely cannot be read does not make one: the second must be a row. No JSON waits for a second one.
+    It is none where one of its first lines begins as JSON does, behind such as cannot be read. No more lines are looked
+    at than are needed: no second one behind one of JSON, and no third one behind a row with a number.
     """
-    first, whole = _look(chunks)
-    if not first or first.startswith(_JSON):
-        return False, whole
-    second, whole = _look(whole, 1)
-    return not second.startswith(_JSON) and begins_table(first, second), whole
-
-
-def _look(chunks: Iterator[Numbered], skipped: int = 0) -> tuple[bytes, Iterator[Numbered]]:
-    """The first line that is not empty, or a later one, and all chunks still."""
     begun: list[Numbered] = []
+    lines: list[bytes] = []
     for chunk in chunks:
         begun.append(chunk)
         for _, line in chunk:
             if not (text := line.removeprefix(_BOM).strip()):
                 continue
-            if not skipped:
+            lines.append(text)
+            if text.startswith(_JSON if len(lines) == 1 else b"{"):
+                return False, itertools.chain(begun, chunks)
+            if len(lines) == LOOKED_AT or (len(lines) > 1 and begins_table(lines[0], text)):
+                return True, itertools.chain(begun, chunks)
+    return bool(lines), iter(begun)
+
+
+def _look(chunks: Iterator[Numbered]) -> tuple[bytes, Iterator[Numbered]]:
+    """The first line that is not empty, and all chunks still."""
+    begun: list[Numbered] = []
+    for chunk in chunks:
+        begun.append(chunk)
+        for _, line in chunk:
+            if text := line.removeprefix(_BOM).strip():
                 return text, itertools.chain(begun, chunks)
-            skipped -= 1
     return b"", iter(begun)
 
 

@@ -6,20 +6,24 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Final
 
 from gateway.detect.called import LABELS
-from gateway.detect.columns import Asked, Begun, Columns, Header, plain, says_day
+from gateway.detect.columns import ROWS, Asked, Begun, Columns, is_time, plain, says_day
 from gateway.detect.figures import ABSENT, is_number, read_number, split_unit
+from gateway.detect.header import Header
 from gateway.detect.headless import Headless, is_headless
 from gateway.detect.instants import BadTime, Instants
 from gateway.detect.lines import BadLine, Line
 from gateway.detect.opened import Numbered
+from gateway.detect.quoted import Quoted
 
 SEPARATORS: Final = ",;\t|"
 BLANK: Final = " "
 HOURS: Final = 24  # a time of day that is a number up to this is an hour
+OF_DAY: Final = 3  # the first parts of a time: year, month, day
 HOUR_S: Final = 3600.0
 DAY_S: Final = 24 * HOUR_S
 _SAYS_SEPARATOR: Final = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # the first line of what Excel is to open
@@ -48,6 +52,8 @@ class Table:
         self._begun: Header | Headless | None = None  # until the columns are known
         self._kept: list[tuple[int, Sequence[str]]] = []  # rows that wait for that
         self._notes: list[str] = []
+        self._quoted = Quoted(self._is_row)
+        self._ordinal = 0  # of the latest row, where no column is the time
         self.header: Sequence[str] = ()
         self.columns: Columns | None = None
 
@@ -74,21 +80,33 @@ class Table:
         """Each row, in order. Raises CareloopError where the columns cannot be told."""
         for number, raw in chunk:
             text = _decode(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw).rstrip("\r")
-            if not text.strip() or (self._begun is None and _says_how(text)):
-                continue
-            if self._begun is None:
+            if self._begun is None and not self._quoted.is_open:
+                if _says_how(text):
+                    continue
                 self._separator = _separator_of(text)
-            yield from self.take(number, self._cells(text), text)
+            if '"' not in text and not self._quoted.is_open:
+                yield from self._record(number, text)
+                continue
+            for first, record, is_closed in self._quoted.take(number, text, self._separator):
+                yield from self._record(first, record, is_closed=is_closed)
 
-    def take(self, number: int, cells: Sequence[str], text: str) -> Iterator[TableRow]:
+    def _record(self, number: int, text: str, *, is_closed: bool = True) -> Sequence[TableRow]:
+        """The rows that are known with a record, which may be several lines."""
+        if not text.strip():
+            return ()
+        cells = self._cells(text)
+        if not is_closed and self.columns is not None:
+            return (TableRow(cells, None, BadLine(f"{self.each} {number}: a quote in it is never closed")),)
+        return (self._row(number, cells, self.columns),) if self.columns is not None else self.take(number, cells, text)
+
+    def take(self, number: int, cells: Sequence[str], text: str) -> Sequence[TableRow]:
         """The rows that are known with these cells, of which the first ones are the table's first line."""
         if self.columns is not None:
-            yield self._row(number, cells, self.columns)
-            return
+            return (self._row(number, cells, self.columns),)
         if self._begun is not None:
             self._kept.append((number, cells))
-            yield from self._tell_columns(self._begun, cells)
-            return
+            self._begun.see(cells)
+            return self._tell_columns(self._begun) if self._begun.is_told else ()
         begun = Begun(f"{self.each} {number}", text, [cell.strip() for cell in cells], self._separator)
         if is_headless(self._asked, begun):
             self._begun = Headless(self._asked, begun)
@@ -96,20 +114,27 @@ class Table:
         else:
             self._begun = Header(self._asked, begun)
         self.header = self._begun.names
-        if not self._begun.waits:
-            yield from self._tell_columns(self._begun, [])
+        return self._tell_columns(self._begun) if self._begun.is_told else ()
 
     def end(self) -> Iterator[TableRow]:
         """The rows of a table that is over before its columns were known. Raises CareloopError as `rows` does."""
+        for number, text, is_closed in self._quoted.end():
+            yield from self._record(number, text, is_closed=is_closed)
         if self.columns is None and self._begun is not None:
-            yield from self._tell_columns(self._begun, [])
+            yield from self._tell_columns(self._begun)
 
-    def _tell_columns(self, begun: Header | Headless, cells: Sequence[str]) -> Iterator[TableRow]:
-        self.columns = begun.columns(cells)
+    def _tell_columns(self, begun: Header | Headless) -> Sequence[TableRow]:
+        columns = self.columns = begun.columns()
         self._notes += begun.notes
         kept, self._kept = self._kept, []
-        for number, each in kept:
-            yield self._row(number, each, self.columns)
+        return [self._row(number, each, columns) for number, each in kept]
+
+    def _is_row(self, text: str) -> bool:
+        """Whether a line is a row by itself, with a time."""
+        cells, columns = self._cells(text), self.columns
+        if columns is None or columns.time == ROWS or len(cells) != columns.width or columns.width == 1:
+            return False
+        return is_time(cells[columns.time].strip(), numbers=True)
 
     def _cells(self, text: str) -> list[str]:
         """The cells of a line; none where it is no line of a table, as in a file that is packed."""
@@ -140,7 +165,7 @@ class Table:
 
     def _whose(self, cells: Sequence[str], columns: Columns) -> tuple[float, str]:
         """When and of which device a row is. Raises BadLine or BadTime."""
-        needed = (columns.time, columns.device, columns.clock, columns.named, columns.metrics[0][0])
+        needed = (columns.time, columns.device, columns.clock, columns.named, columns.metrics[0][0], *columns.parts)
         least = 1 + max(at for at in needed if at is not None)
         if len(cells) < least or (len(cells) > columns.width and any(map(str.strip, cells[columns.width :]))):
             raise BadLine(f"{len(cells)} columns, where {columns.width} are needed")
@@ -153,6 +178,11 @@ class Table:
 
     def _instant(self, cells: Sequence[str], columns: Columns) -> float:
         """When a row is. Raises BadTime."""
+        if columns.time == ROWS:
+            self._ordinal += 1
+            return self._instants.of(self._ordinal)
+        if columns.parts:
+            return _of_parts([cells[at].strip() for at in columns.parts])
         text = cells[columns.time].strip()
         if columns.clock is None:
             return self._instants.read(text)
@@ -215,6 +245,19 @@ class Table:
             raise BadLine(f"value {text!r} is not in {known}, as those before it are")
         self._units[which] = unit
         return number
+
+
+def _of_parts(parts: Sequence[str]) -> float:
+    """The time that a year, a month, a day and what there is of hour, minute and second say. Raises BadTime."""
+    try:
+        numbers = [float(part) for part in parts]
+        day = datetime(*(int(number) for number in numbers[:OF_DAY]), tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadTime(f"{'-'.join(parts)} is no year, month and day") from error
+    spans = sum(number * size for number, size in zip(numbers[OF_DAY:], (HOUR_S, 60.0, 1.0), strict=False))
+    if not 0 <= spans <= DAY_S:
+        raise BadTime(f"{':'.join(parts[OF_DAY:])} is no time of day")
+    return day.timestamp() + spans
 
 
 def begins_table(first: bytes, second: bytes) -> bool:

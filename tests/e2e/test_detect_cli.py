@@ -269,11 +269,13 @@ def test_a_table_in_the_long_form_is_judged_as_the_wide_one(tmp_path: Path) -> N
     assert of_pulse == [row.rsplit(",", 1)[1] for row in alone[1:]]
 
 
-def test_what_comes_through_a_pipe_is_a_table_where_two_lines_say_so_and_else_is_told_what_reads_one() -> None:
+def test_what_comes_through_a_pipe_is_a_table_where_nothing_of_it_is_json() -> None:
     table = "ts,heat\n2026-01-01T00:00:00Z,20\n"
     done = run("-", given=table)
     assert (done.returncode, done.stderr) == (0, "note: time is 'ts'; judged: heat\n")
     done = run("-", given="ts,heat\n")
+    assert (done.returncode, "holds no readings" in done.stderr) == (0, True)
+    done = run("--format", "ndjson", "-", given="ts,heat\n")
     assert (done.returncode, done.stderr.count("`--format csv` reads a table")) == (1, 1)
     assert "--format csv" not in run("-", given='{"device": "a"\n').stderr
     assert "--format csv" not in run("-", given=line("a", 0, heat=20) + "\nts,heat\n").stderr

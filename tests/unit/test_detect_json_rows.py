@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from devices.errors import CareloopError
 from gateway.cli.detect import detect
 from gateway.detect.opened import Numbered
-from gateway.detect.records import pipes_table
+from gateway.detect.records import looks_like_table
 from tests.detect.kettle import KETTLE
 
 HOUR_MS = 3_600_000
@@ -233,5 +233,5 @@ def test_a_line_of_json_through_a_pipe_waits_for_no_second_one() -> None:
         yield [(1, b'{"device": "a"}')]
         pytest.fail("the second line is asked for")
 
-    is_table, chunks = pipes_table(come())
+    is_table, chunks = looks_like_table(come())
     assert (is_table, next(chunks)) == (False, [(1, b'{"device": "a"}')])
