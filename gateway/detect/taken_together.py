@@ -89,7 +89,7 @@ def _follow_leaps(state: Rows, leap: Floats) -> Floats:
     usual, before = (state.lanes(name).T.astype(np.float64) for name in ("leap", "leaps"))
     counts = (usual > 0.0) & ~np.isnan(leap)
     ratio = np.minimum(np.where(counts, leap, 0.0) / np.where(counts, usual, 1.0), LARGEST_LEAP)
-    leaps = np.where(counts, before + LEAPS * (np.sqrt(ratio) - before), before).astype(np.float32)
+    leaps = np.where(counts, before + LEAPS * (np.sqrt(ratio) - before), FADES * before).astype(np.float32)
     state.set_lanes("leaps", leaps.T)
     return np.asarray(leaps.max(axis=1), np.float64)
 

@@ -69,6 +69,13 @@ def row_of(change: AlarmChange, every_s: float = 10.0) -> int:
     return round((change.ts_s - START_S) / every_s)
 
 
+def test_a_metric_that_was_noisy_and_is_gone_leaps_no_more() -> None:
+    values, rng = calm(), np.random.default_rng(9)
+    values[FROM:UNTIL, 3] += 5.0 * rng.normal(size=UNTIL - FROM)
+    values[UNTIL:, 3] = np.nan
+    assert steps(judge(values)) == ["raised", "cleared"]
+
+
 @pytest.mark.parametrize("every_s", [1.0, 60.0, 600.0])
 @pytest.mark.parametrize("fault", ["step", "ramp", "against", "noise"])
 def test_a_fault_of_some_minutes_is_raised_and_cleared_at_any_quick_cadence(fault: str, every_s: float) -> None:

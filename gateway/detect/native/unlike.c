@@ -17,6 +17,7 @@ static const double CALM = 0.3;
 static const double SLOW_WHILE_FAR = 0.05;
 static const double FAR = 4.0;
 static const double USUAL = 2.0;
+static const double FADES = 0.95;
 static const double FIRST_SPAN = 64.0;
 static const double LARGEST_LEAP = 16.0;
 
@@ -108,6 +109,7 @@ INLINE void follow_leap(row_t *row, seen_t *seen, int64_t k) {
     double usual = (double)row->leap[k], before = (double)row->leaps[k];
     if (usual > 0.0 && !is_nan(seen->leap[k]))
         row->leaps[k] = (float)(before + 0.15 * (sqrt(least(seen->leap[k] / usual, LARGEST_LEAP)) - before));
+    else row->leaps[k] = (float)(FADES * before);
     seen->leaps = most(seen->leaps, (double)row->leaps[k]);
 }
 
@@ -119,7 +121,7 @@ static void smooth_out(row_t *row, seen_t *seen, const double *values) {
         if (there && count == 0.0) row->mean[k] = values[k];
         double off = there ? values[k] - row->mean[k] : 0.0;
         double away = spread > 0.0 ? clip(off / spread, 6.0) : off != 0.0 && count > YOUNG ? 3.0 : 0.0;
-        double smooth = there ? before + 0.18 * (away - before) : 0.95 * before;
+        double smooth = there ? before + 0.18 * (away - before) : FADES * before;
         row->smooth[k] = (float)smooth;
         seen->leap[k] = there && spread > 0.0 && count >= YOUNG ? fabs(away - before) : NAN;
         follow_leap(row, seen, k);
