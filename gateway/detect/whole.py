@@ -3,12 +3,14 @@
 Each value is measured in spreads from its own mean, and smoothed over a few rows; how the smoothed ones usually go
 together is learnt as their covariance. A row's distance is what is left when that is taken out (Hotelling's T², per
 value): of sensors that always move together a common swing says little, and one of them that goes its own way much.
-Everything is counted in rows, whatever their cadence, and learnt slowly from rows that are far off, so that a fault
-does not soon become what is expected.
+How far a value leaps from what is smoothed, in such leaps as it usually takes, is smoothed too: that tells of noise and
+of spikes that come often, and of a row the value counts whose leaps are the largest. Everything is counted in rows,
+whatever their cadence, and learnt slowly from rows that are far off, so that a fault does not soon become what is
+expected.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -34,6 +36,10 @@ OFTEN: Final = 10  # rows after which the covariance is inverted anew
 FAR: Final = 0.5  # score from which on little is learnt…
 SLOW_WHILE_FAR: Final = 0.05  # …by this much
 HALF: Final = 1.5  # usual distances beyond the usual one that score 0.5
+LEAPS: Final = 0.15  # of the smoothed leaps towards each new one,…
+LARGEST_LEAP: Final = 16.0  # …which counts as so many usual ones at most
+USUAL_LEAPS: Final = 1.2  # what the largest of many smoothed leaps may be by chance, as roots of usual ones,…
+HALF_LEAPS: Final = 1.0  # …and how far beyond that they score 0.5
 
 
 @dataclass(slots=True)
@@ -44,6 +50,8 @@ class _Means:
     square: Floats  # of the spread
     smooth: Floats  # in spreads
     seen: Floats  # rows that it was in, 0 before the first
+    leap: Floats  # the usual one, in spreads, 0 before the first
+    leaps: Floats  # smoothed roots of usual ones
 
 
 class RowScorer:
@@ -51,7 +59,7 @@ class RowScorer:
 
     def __init__(self) -> None:
         self._places: dict[str, int] = {}
-        self._known = _Means(*(np.zeros(0) for _ in range(4)))
+        self._known = _Means(*(np.zeros(0) for _ in fields(_Means)))
         self._covariance = np.zeros((0, 0))
         self._inverse = np.zeros((0, 0))
         self._rows = 0.0
@@ -84,9 +92,10 @@ class RowScorer:
         there, known = ~np.isnan(values), self._known
         known.mean = np.where(there & (known.seen == 0), values, known.mean)
         off = np.where(there, values - known.mean, 0.0)
-        self._smooth(off, there)
+        leap = self._smooth(off, there)
         score = self._score()
         pace = SLOW_WHILE_FAR if score > FAR else 1.0
+        self._learn_leaps(leap, pace)
         self._learn(off, there, pace)
         self._rows += pace
         return score
@@ -100,21 +109,25 @@ class RowScorer:
                 return NO_PLACE
             place = self._places[name] = count
             known = self._known
-            self._known = _Means(
-                *(np.append(each, 0.0) for each in (known.mean, known.square, known.smooth, known.seen))
-            )
+            self._known = _Means(*(np.append(getattr(known, each.name), 0.0) for each in fields(_Means)))
             grown = np.eye(count + 1)
             grown[:count, :count] = self._covariance
             self._covariance, self._next = grown, 0
         return place
 
-    def _smooth(self, off: Floats, there: Mask) -> None:
+    def _smooth(self, off: Floats, there: Mask) -> Floats:
+        """Smooth the values of a row and their leaps; gives these in spreads, NaN where there is none."""
         known = self._known
         spread = np.sqrt(known.square)
         away = np.clip(off / np.where(spread > 0, spread, 1.0), -FURTHEST, FURTHEST)
         first = np.where((off != 0) & (known.seen > YOUNG), FIRST_CHANGE, 0.0)
         away = np.where(spread > 0, away, first)
+        leap = np.where(there & (spread > 0) & (known.seen >= YOUNG), np.abs(away - known.smooth), np.nan)
         known.smooth = np.where(there, known.smooth + SMOOTH * (away - known.smooth), FADES * known.smooth)
+        counts = ~np.isnan(leap) & (known.leap > 0)
+        root = np.sqrt(np.minimum(np.where(counts, leap / np.where(counts, known.leap, 1.0), 0.0), LARGEST_LEAP))
+        known.leaps = np.where(counts, known.leaps + LEAPS * (root - known.leaps), known.leaps)
+        return leap
 
     def _score(self) -> float:
         if self._rows < FIRST:
@@ -128,7 +141,18 @@ class RowScorer:
         values = np.where(known.seen >= YOUNG, known.smooth, 0.0)
         varying = max(float(np.count_nonzero(known.square)), 1.0)
         beyond = max(float(np.sqrt(values @ self._inverse @ values / varying)) - 1.0, 0.0)
-        return beyond / (beyond + HALF)
+        leaps = max(float(known.leaps.max()) - USUAL_LEAPS, 0.0)
+        return max(beyond / (beyond + HALF), leaps / (leaps + HALF_LEAPS))
+
+    def _learn_leaps(self, leap: Floats, pace: float) -> None:
+        """The first leap is the usual one, then the root of the mean square."""
+        known = self._known
+        is_known = known.leap > 0
+        leap = np.where(is_known, np.minimum(leap, LARGEST_LEAP * known.leap), leap)
+        rate = pace * np.maximum(1.0 / np.maximum(known.seen - YOUNG + 1.0, 1.0), 1.0 / MEMORY)
+        square = known.leap * known.leap
+        further = np.sqrt(square + np.where(is_known, rate, 1.0) * (leap * leap - square))
+        known.leap = np.where(np.isnan(leap), known.leap, further)
 
     def _learn(self, off: Floats, there: Mask, pace: float) -> None:
         known = self._known

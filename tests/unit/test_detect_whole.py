@@ -40,6 +40,15 @@ def test_a_sensor_that_goes_its_own_way_shows_though_its_values_are_usual() -> N
     assert scores[605:680].mean() > 5.0 * scores[100:600].mean()
 
 
+def test_noise_that_has_grown_shows_for_as_long_as_it_does_though_every_level_is_usual() -> None:
+    """Without leaps its mean was 0.19."""
+    values = _rig(3300)
+    values[3000:3200, 2] += 1.2 * np.random.default_rng(4).normal(size=200)
+    scores = _scores(values)
+    assert scores[3020:3200].mean() > 0.22
+    assert scores[3240:].max() < 0.15
+
+
 def test_a_swing_that_all_share_says_less_than_one_sensors() -> None:
     together, alone = _rig(), _rig()
     together[FAULT, 1::2] += 1.5
