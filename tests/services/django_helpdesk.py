@@ -1,5 +1,6 @@
 """A real open helpdesk, run by its own Python: see tests/senders."""
 
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from os import environ
@@ -19,6 +20,7 @@ from tests.services.patience import PATIENCE_S
 PROGRAM: Final = Path(__file__).resolve().parents[1] / "senders" / "helpdesk_server.py"
 USER: Final = "careloop"
 PASSWORD: Final = "pass-of-careloop"
+DATABASE: Final = "helpdesk.sqlite3"
 
 
 class DjangoHelpdesk:
@@ -65,9 +67,15 @@ class DjangoHelpdesk:
 def new_django_helpdesk(service_folder: Path) -> Iterator[Callable[[str], DjangoHelpdesk]]:
     """Starts helpdesks that are gone after the test."""
     started: list[DjangoHelpdesk] = []
+    unused = service_folder / DATABASE  # as the first one has made it, before anybody has asked it for anything
 
     def start(hook: str = "") -> DjangoHelpdesk:
-        started.append(DjangoHelpdesk(Path(mkdtemp(prefix="helpdesk-", dir=service_folder)), hook))
+        folder = Path(mkdtemp(prefix="helpdesk-", dir=service_folder))
+        if unused.exists():
+            shutil.copy(unused, folder)
+        started.append(DjangoHelpdesk(folder, hook))
+        if not unused.exists():
+            shutil.copy(folder / DATABASE, unused)
         return started[-1]
 
     yield start
