@@ -5,17 +5,17 @@ import logging
 import os
 import sys
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-# Tests start hundreds of processes. Where bytecode is not kept, each compiles all of careloop and its libraries anew,
-# which is more work than the rest of its start; it is kept apart from the sources, so that nothing appears beside them.
+# Tests start hundreds of processes. Where bytecode is not kept, each compiles all of careloop anew, which is more work
+# than the rest of its start. It is kept where Python looks for it by itself: that of the libraries is there already.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.pop("PYTHONPYCACHEPREFIX", None)
 sys.dont_write_bytecode = False
-sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(Path(sys.prefix) / "bytecode")
+sys.pycache_prefix = None
 
 # Folders first: the others import it, and pytest wants to rewrite its assertions before that.
 pytest_plugins = (
