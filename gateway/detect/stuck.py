@@ -155,6 +155,10 @@ class Stuck:
         if moment.event == "cleared":
             text = f"{name} changes again, to {value}; it had stood still since {since}"
             return Words(text, "values that change", value, window_s, evidence[1:])
+        if not float(state["since_s"][0]) <= moment.began_s:  # that run is over, and perhaps the alarm, too
+            return Words(
+                f"{name} had stood still since {since}; now it is {value}", "values that change", value, window_s
+            )
         run, share = int(state["run"][0]), 100 * float(state["repeats"][0])
         text = (
             f"{name} has been {value} in {run + 1} readings on end since {since} ({say_span(window_s)}); otherwise it "

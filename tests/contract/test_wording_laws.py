@@ -4,6 +4,7 @@ import re
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crm_sync.model import Resolution
@@ -14,10 +15,13 @@ from devices.profiles import load_profiles
 from devices.profiles.model import Profile
 from gateway.detect.model import AlarmChange
 from tests.detect.stories import engine_for, judge, stories
+from tests.unit.test_detect_unlike import calm, faulty
+from tests.unit.test_detect_unlike import judge as judge_rows
 
 WORDINGS = load_wordings().by_language
 PROFILES = {name: profile for name, profile in load_profiles().items() if not profile.automatic}
-TOO_SHORT_TO_TELL = frozenset({"a", "in"})  # words of both languages
+TOO_SHORT_TO_TELL = frozenset({"a", "all", "in"})  # words of both languages
+METRICS = frozenset({"load", "flow", "lpm", "pressure", "bar", "current", "vibration"})
 
 
 @pytest.fixture(params=sorted(WORDINGS))
@@ -33,6 +37,17 @@ def told() -> list[AlarmChange]:
         for story in stories().values()
         for change in judge(engine_for(story.profile()), story.profile(), story.ts_s, story.values)
     ]
+
+
+@pytest.fixture(scope="module")
+def told_of_rows() -> list[AlarmChange]:
+    """The same of machines that are judged by all metrics together, or by their only one."""
+    leaping = calm(1400)[:, 3:]
+    leaping[1000:1100] += 8.0 * np.random.default_rng(1).normal(size=(100, 1))
+    alone = [
+        change for values in (faulty("step")[:, 3:], leaping) for change in judge_rows(values, 600.0, names=["load"])
+    ]
+    return [change for fault in ("step", "noise") for change in judge_rows(faulty(fault))] + alone
 
 
 def test_it_has_an_ending_for_every_resolution(wording: Wording) -> None:
@@ -51,6 +66,16 @@ def test_nothing_that_a_detector_says_is_left_in_english(wording: Wording, told:
         for said in (change.explanation.expected, change.explanation.observed):
             left = _words(wording.phrase(said)) & _words(said) - TOO_SHORT_TO_TELL
             assert wording.language == "en" or not left, said
+
+
+def test_nothing_that_is_said_of_rows_is_left_in_english(told_of_rows: list[AlarmChange]) -> None:
+    texts = [change.explanation.text for change in told_of_rows]
+    for said in ("leap from", "leaps from", "taken together", "lies again", "lie and go"):
+        assert any(said in text for text in texts), said
+    for change in told_of_rows:
+        for said in (change.explanation.expected, change.explanation.observed, change.explanation.text):
+            left = _words(WORDINGS["it"].phrase(said)) & _words(said) - TOO_SHORT_TO_TELL
+            assert not left - METRICS, said
 
 
 def _words(text: str) -> set[str]:

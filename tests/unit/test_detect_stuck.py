@@ -33,6 +33,19 @@ def test_a_frozen_sensor_is_told_within_half_a_day() -> None:
     assert "readings on end" in changes[0].explanation.text
 
 
+def test_of_a_sensor_that_has_just_changed_it_is_not_said_that_it_still_stands() -> None:
+    values = pulse(600)
+    values[400:] = values[399]
+    profile = profile_of({"name": "watch", "detector": "stuck", "keep_firing_for": "2d"})
+    stands = judge(engine_for(profile), profile, hours(600), values)
+    at = round((stands[-1].ts_s - START_S) / HOUR_S)  # it is told of again, as on each day
+    values[at] += 1.5
+    told = next(each for each in judge(engine_for(profile), profile, hours(600), values) if each.ts_s == hours(600)[at])
+    assert (stands[-1].event, told.event) == ("updated", "updated")
+    assert told.explanation.text.startswith("Metric had stood still since 20 March ")
+    assert told.explanation.text.endswith(f"; now it is {values[at]:g}")
+
+
 @pytest.mark.parametrize("every_s", [1.0, 60.0])
 def test_a_sensor_that_is_read_often_is_told_within_sixty_odd_readings(every_s: float) -> None:
     values = pulse(600)
