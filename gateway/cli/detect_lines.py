@@ -213,6 +213,9 @@ class ScoredRows:
         self._table = table
         self._scorers: dict[tuple[str, str], Scorer] = {}  # by device and metric
         self._wholes: dict[str, RowScorer] = {}
+        self._newest_s: dict[str, float] = {}  # by device
+        self._late = 0
+        self._lines = 0
         self._is_begun = False
         self._has_rows = False
         self._has_faults = False
@@ -229,6 +232,7 @@ class ScoredRows:
         kept = [columns.time, columns.metrics[0][0]] if columns.is_single else None
         mark = self._table.separator
         score = self._score_one if len(columns.metrics) == 1 else self._score_together
+        self._count([row.line for row in rows if row.line is not None])
         scores = [0.0 if row.line is None else score(row.line) for row in rows]
         lines = [
             _joined([*_kept(row.cells, kept), f"{each:.6f}"], mark) for row, each in zip(rows, scores, strict=True)
@@ -242,6 +246,14 @@ class ScoredRows:
         faults = [row.fault for row in rows if row.fault is not None]
         self._has_faults = self._has_faults or bool(faults)
         return faults
+
+    def _count(self, lines: Sequence[Line]) -> None:
+        self._lines += len(lines)
+        for line in lines:
+            if line.ts_s < self._newest_s.setdefault(line.device, line.ts_s):
+                self._late += 1
+            else:
+                self._newest_s[line.device] = line.ts_s
 
     def _score_one(self, line: Line) -> float:
         return max((self._score_value(line, name, number) for name, number in line.metrics.items()), default=0.0)
@@ -263,6 +275,9 @@ class ScoredRows:
         faults = self._take(list(self._table.end()))
         if not self._has_rows:
             self._last = [EMPTY]
+        if self._late:
+            late = f"{self._late:,} of {self._lines:,} rows are older than one of the same device before them"
+            self._last = [f"{late}, and score 0; sorted by time they would be judged"]
         return faults if self._has_faults or not self._has_rows else no_numbers(self._table)
 
     def take_notes(self) -> list[str]:

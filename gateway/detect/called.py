@@ -9,6 +9,7 @@ CYCLES: Final = (
 TIMES: Final = (
     *("timestamp", "time_stamp", "datetime", "date_time", "time", "ts", "date"),
     *("zeitstempel", "zeit", "datum", "epoch", "unix", *CYCLES),
+    *("start_time", "starttime", "start_date", "startdate"),
 )
 TIME_WORDS: Final = frozenset({"timestamp", "datetime", "time", "date", "hour", "minute", "day"})
 """What is part of the name of a time where no column bears one of the usual names: `ActivityHour`, `start_time`."""
@@ -55,6 +56,7 @@ NAMES: Final = (
     "quantity",
     "signal",
     "sensor",
+    "type",
 )
 VALUES: Final = ("value", "values", "val", "wert")
 """A table with one of both has a measurement a row, and says in the row which: the long form."""
@@ -75,7 +77,10 @@ LABELS: Final = frozenset(
             "label_bnc",
             "label_mcc",
         ),
+        *("machine_failure", "failure_type", "fault_type", "is_failure", "normal/attack", "is_attack", "groundtruth"),
         *("rul", "rul_cycles", "remaining_useful_life", "ttf", "time_to_failure", "max_cycle", "max_cycles"),
     )
 )
-"""Answers, not measurements: a detector must not see them."""
+"""Answers, not measurements: a detector must not see them…"""
+LABEL_WORDS: Final = frozenset({"anomaly", "anomalies", "outlier", "outliers", "label", "labels", "changepoint", "rul"})
+"""…nor what has one of these in its name."""

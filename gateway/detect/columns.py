@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.detect.called import LABEL_WORDS, LABELS
+from gateway.detect.days import is_slashed
 from gateway.detect.instants import BadTime, Instants
 
 ROWS: Final = -1  # in the place of a time's column: rows come one after the other, and none says when
@@ -72,7 +74,12 @@ def is_time(text: str, *, numbers: bool = False) -> bool:
     with suppress(BadTime):
         Instants().read(text)
         return numbers or says_day(text)
-    return False
+    return is_slashed(text)
+
+
+def is_label(name: str) -> bool:
+    """Whether a column is called as one of answers, and no measurement."""
+    return plain(name) in LABELS or not LABEL_WORDS.isdisjoint(words(name))
 
 
 def says_day(clock: str) -> bool:

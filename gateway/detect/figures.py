@@ -6,10 +6,33 @@ from typing import Final
 
 from gateway.detect.lines import BadLine
 
-ABSENT: Final = frozenset({"", "nan", "null", "none", "na", "n/a", "#n/a", "-", "nil"})
+ABSENT: Final = frozenset(
+    {
+        *(
+            "",
+            "nan",
+            "+nan",
+            "-nan",
+            "null",
+            "(null)",
+            "none",
+            "na",
+            "n/a",
+            "n.a.",
+            "n.d.",
+            "<na>",
+            "nat",
+            "nil",
+            "\\n",
+        ),
+        *("#n/a", "#div/0!", "#value!", "#ref!", "#num!", "#null!", "#name?", "1.#qnan", "-1.#ind"),
+        *("\\n", "-", "--", "---", "?", ".", "..", "missing", "no data", "nodata"),
+    }
+)
 _TRUTHS: Final = {"true": 1.0, "false": 0.0}
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+(?:[eE][+-]?\d+)?")
 _THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+")
+_GROUPED: Final = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
 _APART: Final = re.compile(r"([+-]?\d{1,3}(?:[ \u00a0\u202f'\u2019]\d{3})+)((?:[.,]\d+)?)")
 _MINUS: Final = "\u2212"  # as typesetters have it
 UNITS: Final = frozenset(
@@ -43,7 +66,7 @@ def _otherwise_written(text: str, separator: str) -> float:
         text = re.sub(r"[^\d+-]", "", apart[1]) + apart[2]
     if separator != "," and _DECIMAL_COMMA.fullmatch(text):
         return float(text.replace(".", "").replace(",", "."))
-    if separator == "," and _THOUSANDS.fullmatch(text):  # it was in quotes; without decimals its comma might be theirs
+    if _THOUSANDS.fullmatch(text):  # without decimals its comma might be theirs
         return float(text.replace(",", ""))
     return _TRUTHS[text.lower()] if text.lower() in _TRUTHS else _plainly(text)
 
@@ -55,6 +78,11 @@ def _plainly(text: str) -> float:
         return math.nan
 
 
+def is_unit(text: str) -> bool:
+    """Whether a text is a unit alone, or stands in brackets as one does beneath the name of a column."""
+    return text in UNITS or (len(text) > 1 and (text[0], text[-1]) in {("[", "]"), ("(", ")")})
+
+
 def is_number(text: str, separator: str) -> bool:
     """Whether it is one."""
     try:
@@ -62,6 +90,11 @@ def is_number(text: str, separator: str) -> bool:
     except BadLine:
         return False
     return True
+
+
+def read_thousands(text: str, separator: str) -> float | None:
+    """A number such as `12,345` from between commas, where it was in quotes; None for any other text."""
+    return float(text.replace(",", "")) if separator == "," and _GROUPED.fullmatch(text) else None
 
 
 def split_unit(text: str) -> tuple[str, str] | None:

@@ -11,7 +11,6 @@ from gateway.detect.called import (
     CYCLES,
     DAYS,
     DEVICES,
-    LABELS,
     NAMES,
     NUMBERS,
     PARTS,
@@ -22,7 +21,7 @@ from gateway.detect.called import (
     VALUES,
     WHOLE,
 )
-from gateway.detect.columns import NONE, ROWS, Asked, Begun, Columns, first, plain, say_columns, words
+from gateway.detect.columns import NONE, ROWS, Asked, Begun, Columns, first, is_label, plain, say_columns, words
 from gateway.detect.figures import is_number
 from gateway.detect.naming import Naming, follows
 from gateway.detect.timing import Timing
@@ -137,7 +136,7 @@ class Header:
     def _find_long(self) -> tuple[int, int] | None:
         """In the long form, where a metric's name and its value are; what holds a number first is no name."""
         named, value = first(NAMES, self._plain), first(VALUES, self._plain)
-        if named is None or value is None:
+        if named is None or value is None or (self._plain[named] == "type" and set(SINGLE) <= set(self._plain)):
             return None
         return None if self._holds_number(self._plain[named]) else (named, value)
 
@@ -169,7 +168,7 @@ class Header:
         names, plain_names = self.names, self._plain
         taken = {places.time, places.clock, places.device, *places.parts}
         free = [at for at, name in enumerate(plain_names) if name and at not in taken]
-        labels = [at for at in free if plain_names[at] in LABELS]
+        labels = [at for at in free if is_label(names[at])]
         counted = [at for at in free if self._may_count(at)]
         numbers = [at for at in free if self._numbers_rows(at)]
         metrics = [at for at in free if at not in {*labels, *counted, *numbers}]

@@ -1,8 +1,12 @@
 """Times as people's files have them: as text, or as a number of some unit since 1970, which the first one shows."""
 
 import math
+import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
+
+from gateway.detect.days import has_day_first, patterns_of
 
 EARLIEST_S: Final = -62_135_596_800.0  # the year 1
 LATEST_S: Final = 253_402_300_799.0  # the year 9999
@@ -18,11 +22,18 @@ _MICROSECONDS, _NANOSECONDS = 1e14, 1e17
 
 _PATTERNS: Final = tuple(
     day + hour
-    for day in ("%d.%m.%Y", "%Y/%m/%d", "%Y-%m-%d")
+    for day in ("%d.%m.%Y", "%Y/%m/%d", "%Y-%m-%d", "%d.%m.%y")
     for hour in (" %H:%M:%S", " %H:%M", "", " %H:%M:%S.%f", "T%H:%M:%S", "T%H:%M")
 )
-_MONTH_FIRST: Final = ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p")
-"""As written with a clock of twelve hours."""
+_MONTH: Final = re.compile("jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec", re.IGNORECASE)
+_WITH_MONTH: Final = tuple(
+    day + hour
+    for day in ("%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%d-%b-%y", "%d %B %Y", "%B %d, %Y")
+    for hour in ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f")
+)
+_TWELVE: Final = tuple(f"%Y-%m-%d %I:%M{second} %p" for second in (":%S", ""))
+_APART: Final = re.compile(r" (?=[+-]\d\d:?\d\d$)")  # before a zone
+_CLOCK: Final = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?")
 _DAY_DIGITS: Final = 8  # of a day as 20260131
 
 
@@ -36,16 +47,29 @@ class Instants:
     def __init__(self, form: str | None = None) -> None:
         """`form` is a unit of `UNITS`, or a pattern as `strptime` has it; by default it shows."""
         self._unit = form if form in UNITS else None
-        self._patterns = [form] if form is not None and form not in UNITS else [*_PATTERNS, *_MONTH_FIRST]
+        self._patterns = [form] if form is not None and form not in UNITS else [*_PATTERNS, *_TWELVE]
         self._has_pattern = form is not None and form not in UNITS
         self._are_days: bool | None = None  # whether eight digits are a day; None: not decided yet
-        self._is_month_first = False  # whether such a time was read, and it was said
+        self._day_first: bool | None = None  # in dates with slashes; None: no such date has shown it
+        self._has_months = False  # whether patterns with names of months are among those that are tried
         self._notes: list[str] = []
 
     def take_notes(self) -> list[str]:
         """What was decided and is to be said, once."""
         notes, self._notes = self._notes, []
         return notes
+
+    @property
+    def may_show_order(self) -> bool:
+        """Whether dates with slashes are to show if the day comes first, as nothing has said it."""
+        return self._day_first is None and not self._has_pattern
+
+    def put_order(self, text: str, *, day_first: bool) -> None:
+        """Take dates with slashes, of which `text` is one, so from now on."""
+        self._day_first = day_first
+        self._patterns = [*patterns_of(day_first=day_first), *self._patterns]
+        first = "day" if day_first else "month"
+        self._notes.append(f"times such as {text} are taken with the {first} first; `--time-format` says otherwise")
 
     def read(self, text: str) -> float:
         """Epoch seconds of a text. Raises BadTime."""
@@ -54,10 +78,11 @@ class Instants:
         number = _number(text)
         if number is not None and not self._is_day(text):
             return self.of(number)
-        try:
+        with suppress(ValueError):
             return self.of(datetime.fromisoformat(text.removesuffix(" UTC").removesuffix(" GMT")))
-        except ValueError:
-            return self._by_pattern(text)
+        with suppress(ValueError):
+            return self.of(datetime.fromisoformat(_APART.sub("", text)))
+        return self._by_pattern(text)
 
     def of(self, instant: datetime | float) -> float:
         """Epoch seconds; a time that names no zone is taken as UTC. Raises BadTime."""
@@ -101,24 +126,29 @@ class Instants:
         return self._are_days
 
     def _by_pattern(self, text: str) -> float:
+        if self.may_show_order and (order := has_day_first(text)) is not None:
+            self.put_order(text, day_first=order)
+        if not self._has_pattern and not self._has_months and _MONTH.search(text):
+            self._has_months = True
+            self._patterns += _WITH_MONTH
         for place, pattern in enumerate(self._patterns):
             try:
                 instant = datetime.strptime(text, pattern)  # noqa: DTZ007 - `of` takes it as UTC
             except ValueError:
                 continue
             self._patterns.insert(0, self._patterns.pop(place))  # the next one will look alike
-            if pattern in _MONTH_FIRST and not self._has_pattern and not self._is_month_first:
-                self._is_month_first = True
-                self._notes.append(
-                    f"times such as {text} are taken with the month first; `--time-format` says otherwise"
-                )
             return self.of(instant)
+        raise BadTime(self._why_not(text))
+
+    def _why_not(self, text: str) -> str:
         if self._has_pattern:
-            raise BadTime(f"timestamp {text!r} is not as --time-format {self._patterns[0]!r} says")
+            return f"timestamp {text!r} is not as --time-format {self._patterns[0]!r} says"
         hint = "; `--time-format` gives its pattern, such as %d-%b-%Y" if any(map(str.isdigit, text)) else ""
         if text.count("/") == 2:  # noqa: PLR2004
             hint = "; `--time-format` tells whether day or month comes first"
-        raise BadTime(f"timestamp {text!r} is neither RFC 3339 nor a number of epoch milliseconds or seconds{hint}")
+        if _CLOCK.fullmatch(text):
+            hint = "; `--time-format %H:%M:%S` reads times of one day"
+        return f"timestamp {text!r} is neither RFC 3339 nor a number of epoch milliseconds or seconds{hint}"
 
 
 def _number(text: str) -> float | None:

@@ -14,6 +14,8 @@ CHUNK_BYTES: Final = 1 << 18
 _GZIP: Final = b"\x1f\x8b"
 _LONE: Final = re.compile(rb"\r[^\r\n]")
 _WIDE: Final = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_ASCII: Final = bytes(1 if 0 < byte < 128 else byte for byte in range(256))  # noqa: PLR2004 - as letters are
+_WIDE_UNMARKED: Final = {b"\1\0\1\0": "utf-16-le", b"\0\1\0\1": "utf-16-be"}
 
 Numbered = Sequence[tuple[int, bytes]]
 """Lines with their numbers, without their ends."""
@@ -68,7 +70,7 @@ def _unpacked(source: BinaryIO) -> Iterator[bytes]:
     if first.startswith(_GZIP):
         source = cast("BinaryIO", gzip.GzipFile(fileobj=_Begun(first, source)))
         first = _read(source)
-    encoding = _WIDE.get(first[:2])
+    encoding = _WIDE.get(first[:2]) or _WIDE_UNMARKED.get(first[:4].translate(_ASCII))
     decoder = None if encoding is None else codecs.getincrementaldecoder(encoding)()
     data = first
     while data:

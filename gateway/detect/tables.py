@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Final
 
-from gateway.detect.called import LABELS
-from gateway.detect.columns import ROWS, Asked, Begun, Columns, is_time, plain, says_day
-from gateway.detect.figures import ABSENT, is_number, read_number, split_unit
+from gateway.detect.columns import ROWS, Asked, Begun, Columns, is_label, is_time, says_day
+from gateway.detect.days import DayOrder
+from gateway.detect.figures import ABSENT, is_number, is_unit, read_number, read_thousands, split_unit
 from gateway.detect.header import Header
 from gateway.detect.headless import Headless, is_headless
 from gateway.detect.instants import BadTime, Instants
@@ -26,6 +26,7 @@ HOURS: Final = 24  # a time of day that is a number up to this is an hour
 OF_DAY: Final = 3  # the first parts of a time: year, month, day
 HOUR_S: Final = 3600.0
 DAY_S: Final = 24 * HOUR_S
+_DOTTED: Final = re.compile(r"\d{1,2}\.\d\d\.\d\d")
 _SAYS_SEPARATOR: Final = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # the first line of what Excel is to open
 
 
@@ -49,8 +50,14 @@ class Table:
         self._separator = ","
         self._units: dict[int | str, str] = {}  # likewise: what its values bear
         self._texts: dict[int | str, bool] = {}  # by column, or by metric in the long form: whether it is text
+        self._grouped: set[int | str] = set()  # likewise: where `12,345` was read, and it was said
         self._begun: Header | Headless | None = None  # until the columns are known
-        self._kept: list[tuple[int, Sequence[str]]] = []  # rows that wait for that
+        self._kept: list[tuple[int, Sequence[str]]] = []  # rows that wait for that, and for the order of dates
+        self._order = DayOrder()
+        self._passed: dict[int, BadLine | None] = {}  # which of them are no rows, and what is wrong with them
+        self._has_rows = False
+        self._is_settled = False  # whether no further row waits
+        self._has_said_waiting = False
         self._notes: list[str] = []
         self._quoted = Quoted(self._is_row)
         self._ordinal = 0  # of the latest row, where no column is the time
@@ -89,45 +96,97 @@ class Table:
                 continue
             for first, record, is_closed in self._quoted.take(number, text, self._separator):
                 yield from self._record(first, record, is_closed=is_closed)
+        if self.columns is not None and self._kept and not self._has_said_waiting:
+            self._has_said_waiting = True
+            self._notes.append(
+                f"whether day or month comes first in {self._order.last} does not show: rows wait for one that shows"
+                " it; `--time-format` says it"
+            )
 
     def _record(self, number: int, text: str, *, is_closed: bool = True) -> Sequence[TableRow]:
         """The rows that are known with a record, which may be several lines."""
         if not text.strip():
             return ()
         cells = self._cells(text)
-        if not is_closed and self.columns is not None:
-            return (TableRow(cells, None, BadLine(f"{self.each} {number}: a quote in it is never closed")),)
-        return (self._row(number, cells, self.columns),) if self.columns is not None else self.take(number, cells, text)
+        if self._is_settled and is_closed and self.columns is not None:
+            return (self._row(number, cells, self.columns),)
+        if not is_closed and self._begun is not None:
+            self._passed[number] = BadLine(f"{self.each} {number}: a quote in it is never closed")
+        return self.take(number, cells, text)
 
     def take(self, number: int, cells: Sequence[str], text: str) -> Sequence[TableRow]:
         """The rows that are known with these cells, of which the first ones are the table's first line."""
-        if self.columns is not None:
-            return (self._row(number, cells, self.columns),)
-        if self._begun is not None:
-            self._kept.append((number, cells))
-            self._begun.see(cells)
-            return self._tell_columns(self._begun) if self._begun.is_told else ()
-        begun = Begun(f"{self.each} {number}", text, [cell.strip() for cell in cells], self._separator)
-        if is_headless(self._asked, begun):
-            self._begun = Headless(self._asked, begun)
-            self._kept.append((number, cells))
-        else:
-            self._begun = Header(self._asked, begun)
-        self.header = self._begun.names
-        return self._tell_columns(self._begun) if self._begun.is_told else ()
+        if self._begun is None:
+            begun = Begun(f"{self.each} {number}", text, [cell.strip() for cell in cells], self._separator)
+            if is_headless(self._asked, begun):
+                self._begun = Headless(self._asked, begun)
+                self._kept.append((number, cells))
+                self._has_rows = True
+            else:
+                self._begun = Header(self._asked, begun)
+            self.header = self._begun.names
+            return self._settle(self._begun, self._kept)
+        if not self._has_rows and self._is_units(cells):
+            self._passed[number] = None
+            self._notes.append(f"{self.each} {number} holds units or the like, and is no row: {text:.80}")
+        elif number not in self._passed:
+            self._has_rows = True
+            if self.columns is None:
+                self._begun.see(cells)
+        self._kept.append((number, cells))
+        return self._settle(self._begun, self._kept if self.columns is None else self._kept[-1:])
 
     def end(self) -> Iterator[TableRow]:
         """The rows of a table that is over before its columns were known. Raises CareloopError as `rows` does."""
         for number, text, is_closed in self._quoted.end():
             yield from self._record(number, text, is_closed=is_closed)
-        if self.columns is None and self._begun is not None:
-            yield from self._tell_columns(self._begun)
+        if self._begun is not None:
+            yield from self._flush(self._tell_columns(self._begun))
 
-    def _tell_columns(self, begun: Header | Headless) -> Sequence[TableRow]:
-        columns = self.columns = begun.columns()
-        self._notes += begun.notes
+    def _settle(self, begun: Header | Headless, rows: Sequence[tuple[int, Sequence[str]]]) -> Sequence[TableRow]:
+        """The rows that need not wait any longer, after a look at some of them."""
+        if self.columns is None and not begun.is_told:
+            return ()
+        columns = self._tell_columns(begun)
+        for number, cells in rows:
+            if number not in self._passed and not self._is_ordered(columns):
+                text = self._when(cells, columns)
+                self._order.see(text)
+                if self._order.day_first is not None:
+                    self._instants.put_order(text, day_first=self._order.day_first)
+        return self._flush(columns) if self._is_ordered(columns) or not self._has_rows else ()
+
+    def _is_ordered(self, columns: Columns) -> bool:
+        """Whether it is known in which order dates are written, or none needs it."""
+        is_stated = columns.time == ROWS or bool(columns.parts) or not self._instants.may_show_order
+        return is_stated or self._order.is_over
+
+    def _tell_columns(self, begun: Header | Headless) -> Columns:
+        if self.columns is None:
+            self.columns = begun.columns()
+            self._notes += begun.notes
+        return self.columns
+
+    def _flush(self, columns: Columns) -> Sequence[TableRow]:
         kept, self._kept = self._kept, []
-        return [self._row(number, each, columns) for number, each in kept]
+        self._is_settled = self._has_rows
+        return [
+            TableRow(cells, None, self._passed[number]) if number in self._passed else self._row(number, cells, columns)
+            for number, cells in kept
+        ]
+
+    def _when(self, cells: Sequence[str], columns: Columns) -> str:
+        """The time of a row, as it is told."""
+        places = (columns.time,) if columns.clock is None else (columns.time, columns.clock)
+        return " ".join(_colons(cells[at].strip()) for at in places if at < len(cells))
+
+    def _is_units(self, cells: Sequence[str]) -> bool:
+        """Whether a first row says what columns are measured in, or a further one is such a line of a logger."""
+        told = [cell.strip() for cell in cells]
+        filled = [cell for cell in told if cell]
+        if not filled or any(is_number(cell, self._separator) or is_time(cell) for cell in filled):
+            return False
+        return any(map(is_unit, filled)) or (bool(self._passed) and not told[0])
 
     def _is_row(self, text: str) -> bool:
         """Whether a line is a row by itself, with a time."""
@@ -148,7 +207,8 @@ class Table:
         try:
             ts_s, device = self._whose(cells, columns)
         except (BadLine, BadTime) as error:
-            return TableRow(cells, None, BadLine(f"{self.each} {number}: {error}"))
+            is_empty = bool(cells) and not any(map(str.strip, cells))  # as spreadsheets leave them beneath a table
+            return TableRow(cells, None, None if is_empty else BadLine(f"{self.each} {number}: {error}"))
         metrics: dict[str, float] = {}
         faults: list[str] = []
         for at, name in columns.metrics:
@@ -205,12 +265,12 @@ class Table:
         """A time of day on a day. Raises BadTime."""
         if len(clock) <= len(str(HOURS)) and clock.isdecimal() and int(clock) <= HOURS:
             return self._instants.read(f"{day} 00:00") + HOUR_S * int(clock)
-        return self._instants.read(f"{day} {clock}")
+        return self._instants.read(f"{day} {_colons(clock)}")
 
     def _value(self, at: int, name: str, text: str, columns: Columns) -> float | None:
         """A cell as a number; None where it is empty, or in a column of text. Raises BadLine."""
         which = at if columns.named is None else name
-        if columns.named is not None and name not in self._texts and plain(name) in LABELS:
+        if columns.named is not None and name not in self._texts and is_label(name):
             self._texts[name] = True
             self._notes.append(f"a label, no measurement: {name}")
         if text.lower() in ABSENT or self._texts.get(which):
@@ -234,6 +294,11 @@ class Table:
         try:
             return read_number(text, self._separator)
         except BadLine:
+            if (number := read_thousands(text, self._separator)) is not None:
+                if which not in self._grouped:
+                    self._grouped.add(which)
+                    self._notes.append(f"{text} of {name!r} is taken as {number:.0f}, and so are others like it")
+                return number
             if (parts := split_unit(text)) is None:
                 raise
         figure, unit = parts
@@ -245,6 +310,11 @@ class Table:
             raise BadLine(f"value {text!r} is not in {known}, as those before it are")
         self._units[which] = unit
         return number
+
+
+def _colons(clock: str) -> str:
+    """A time of day such as `18.00.00` as others write it."""
+    return clock.replace(".", ":") if _DOTTED.fullmatch(clock) else clock
 
 
 def _of_parts(parts: Sequence[str]) -> float:
