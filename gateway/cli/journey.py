@@ -77,7 +77,8 @@ async def _read(config: Path | None, since: datetime | None, until: datetime | N
 
 def print_journey(found: Journey) -> None:
     """What a terminal shows of a period."""
-    click.echo(f"{_day(found.since)} to {_day(found.until)}: {found.alarms:,} alarms")
+    alarms = f"{found.alarms:,} alarm{'' if found.alarms == 1 else 's'}"
+    click.echo(f"{_day(found.since)} to {_day(found.until)}: {alarms}")
     _print_reasons("without a case", found.without_case)
     click.echo()
     _print_funnel(found.whole)

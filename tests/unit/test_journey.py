@@ -68,3 +68,11 @@ def test_no_line_is_wider_than_a_hundred_columns(capsys: pytest.CaptureFixture[s
     assert max(len(line) for line in said.splitlines()) <= WIDTH
     assert "123,456" in said
     assert all(reason.replace("_", " ").split()[-1] in said for reason in reasons)
+
+
+@pytest.mark.parametrize(("alarms", "said"), [(0, ": 0 alarms"), (1, ": 1 alarm"), (2, ": 2 alarms")])
+def test_a_single_alarm_is_one(alarms: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    start, took = datetime(2026, 1, 1, tzinfo=UTC), dict.fromkeys(Span, SpanTimes(0, None, None))
+    leg = Leg("all", dict.fromkeys(Stage, 0), took)
+    print_journey(Journey(start, start, alarms, {}, {}, 0, leg, (), compare([])))
+    assert capsys.readouterr().out.splitlines()[0].endswith(said)
