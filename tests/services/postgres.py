@@ -38,16 +38,18 @@ SHARED_SERVER = {
     "shared_buffers": "64MB",
     "max_wal_size": "256MB",  # which may be memory
 }
+COPYING = "STRATEGY file_copy"  # half of the work of the usual one, where nothing waits for a disk
 DROPPED_WITHIN_S = 60.0
 
 
 class DatabaseServer:
     """A server and a migrated template in it, from which databases are cloned."""
 
-    def __init__(self, url: str, prefix: str = "") -> None:
-        """Make the template; everything that is made is named with the prefix."""
+    def __init__(self, url: str, prefix: str = "", strategy: str = "") -> None:
+        """Make the template, to be cloned by that strategy; everything that is made is named with the prefix."""
         self.url = url
         self._prefix = prefix
+        self._strategy = strategy
         self._template = f"{prefix}migrated"
         self._numbers = count(1)
         self._execute("CREATE DATABASE {name}", self._template)
@@ -75,7 +77,7 @@ class DatabaseServer:
         """The URL of a database that nobody has used yet."""
         name = f"{self._prefix}test_{next(self._numbers)}"
         template = self._template if self._is_clonable and not is_empty else "template0"
-        self._execute(f"CREATE DATABASE {{name}} TEMPLATE {template}", name)
+        self._execute(f"CREATE DATABASE {{name}} TEMPLATE {template} {self._strategy}", name)
         url = other_database(self.url, name)
         try:
             if not (self._is_clonable or is_empty):
@@ -140,7 +142,7 @@ def provisioned() -> Provisioned:
 def plain_server(memory_folder: Path) -> Iterator[DatabaseServer]:
     """The embedded PostgreSQL with a migrated template."""
     with EmbeddedPostgres(memory_folder / "plain", settings=SHARED_SERVER) as server:
-        yield DatabaseServer(server.url)
+        yield DatabaseServer(server.url, strategy=COPYING)
 
 
 @pytest.fixture(scope="session")
@@ -149,7 +151,7 @@ def timescale_server(memory_folder: Path, provisioned: Provisioned) -> Iterator[
     settings = {**SHARED_SERVER, **TIMESCALEDB_SETTINGS}
     programs = provisioned.postgres_programs
     with EmbeddedPostgres(memory_folder / "timescaledb", programs=programs, settings=settings) as server:
-        yield DatabaseServer(server.url)
+        yield DatabaseServer(server.url, strategy=COPYING)
 
 
 @pytest.fixture(scope="session")
