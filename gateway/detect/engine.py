@@ -65,7 +65,7 @@ class Engine:
         self._in_waves = InWaves(self._fleet, settings, self._order, self._journal)
         self._profiles = dict(profiles)
         self._dirty: set[int] = set()
-        self._dirty_before: set[int] = set()
+        self._saved: set[int] = set()  # in this turn
         for profile in profiles.values():
             self._fleet.roster(profile)
 
@@ -132,7 +132,7 @@ class Engine:
     def begin(self) -> None:
         """Open a turn."""
         self._journal.begin()
-        self._dirty_before = set(self._dirty)
+        self._saved.clear()
 
     def commit(self) -> None:
         """Close the turn: what was judged stands."""
@@ -144,8 +144,9 @@ class Engine:
 
     def rollback(self) -> None:
         """Close the turn as if nothing in it had happened."""
+        if self._journal.open:
+            self._dirty |= self._saved  # what was saved may be of the turn
         self._journal.rollback()
-        self._dirty |= self._dirty_before
         for station in self._stations.values():
             station.deadlines.forget_all()
 
@@ -156,13 +157,13 @@ class Engine:
     def checkpoint(self, partition: int) -> bytes:
         """The state of a partition's devices, for `restore`."""
         state = save_state(self._stations, self._fleet, partition, self.version)
-        self._dirty.discard(partition)
+        self._clean(partition)
         return state
 
     def restore(self, partition: int, state: bytes) -> None:
         """Take over a checkpoint, beside what is there; what no watch answers to any more is left out."""
         load_state(self._stations, self._fleet, self._profiles, state)
-        self._dirty.discard(partition)
+        self._clean(partition)
         for station in self._stations.values():
             station.deadlines.forget_all()
             station.look_for_events()
@@ -226,6 +227,11 @@ class Engine:
             if station.counts_events:
                 held[name] += self._fleet.bytes_of_meetings
         return held
+
+    def _clean(self, partition: int) -> None:
+        if partition in self._dirty:
+            self._dirty.remove(partition)
+            self._saved.add(partition)
 
     def _touch(self, devices: Indices) -> None:
         if len(self._dirty) == PARTITIONS:

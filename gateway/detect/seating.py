@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gateway.detect.arrays import Floats, Indices
+from gateway.detect.arrays import Indices, address_of
 from gateway.detect.fleet import Fleet
 from gateway.detect.model import Samples
 from gateway.detect.native import Kernel
@@ -16,20 +16,19 @@ def find_seats(kernel: Kernel | None, fleet: Fleet, roster: int, devices: Indice
         return fleet.seats_of(devices).take(samples.device) if is_home else None
     numbers = np.ascontiguousarray(devices, np.int64)
     device = np.ascontiguousarray(samples.device, np.int32)
-    seats = np.empty(len(device), np.int64)
+    seats = np.empty(len(device) + len(numbers), np.int64)
     found = kernel.find_seats(
-        *(numbers.ctypes.data, len(numbers), device.ctypes.data, len(device)),
-        *(fleet.homes.ctypes.data, len(fleet.homes), seats.ctypes.data, roster),
+        *(address_of(numbers), len(numbers), address_of(device), len(device)),
+        *(address_of(fleet.homes), len(fleet.homes), address_of(seats), roster),
     )
-    return seats if found else None
+    return seats[: len(device)] if found else None
 
 
 def arrive(samples: Samples, seats: Indices) -> Arrived:
     """Readings at their devices' seats."""
-    alive_s: Floats = np.atleast_1d(np.asarray(samples.alive_s, np.float64))
     return Arrived(
         seats=seats,
         ts_s=np.ascontiguousarray(samples.ts_s, np.float64),
-        alive_s=np.ascontiguousarray(alive_s),
+        alive_s=np.ascontiguousarray(samples.alive_s, np.float64),  # one number, too, becomes [1]
         values=np.ascontiguousarray(samples.values, np.float64),
     )

@@ -159,3 +159,19 @@ def test_what_is_no_state_of_a_device_is_refused() -> None:
     assert engine.take_out("b") is None
     with pytest.raises(ValueError, match="not the state of one device"):
         engine.put_in("a", engine.checkpoint(partition_of("no such device")))
+
+
+def test_what_was_saved_in_a_turn_that_is_undone_is_to_be_saved_again() -> None:
+    engine = Engine(PROFILES, DetectSettings())
+    lines = [Line("a", 1.7e9 + hour * 3600.0, {"heat": 9.0}) for hour in range(3)]
+    judged(engine, PROFILE, lines, [line.ts_s for line in lines])
+    partition = partition_of("a")
+    engine.begin()
+    engine.forget("a")
+    engine.checkpoint(partition)
+    assert engine.dirty() == set()
+    engine.rollback()
+    assert engine.dirty() == {partition}
+    engine.checkpoint(partition)
+    engine.rollback()
+    assert engine.dirty() == set(), "no turn was open"

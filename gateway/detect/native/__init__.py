@@ -210,10 +210,9 @@ class Kernel:
     def __init__(self, library: ctypes.CDLL) -> None:
         self._places = _places(library)
         self._loops = {name: _loop(library, name) for name in GROUPS}
-        self.begin_together = library.begin_together
         self.judge_together = library.judge_together
-        self.begin_together.argtypes = self.judge_together.argtypes = (ctypes.POINTER(TogetherCall),)
-        self.begin_together.restype, self.judge_together.restype = None, ctypes.c_int32
+        self.judge_together.argtypes = (ctypes.POINTER(TogetherCall),)
+        self.judge_together.restype = ctypes.c_int32
         self.undo = library.undo
         self.undo.argtypes = (
             ctypes.POINTER(ctypes.POINTER(GroupMemory)),

@@ -3,15 +3,14 @@
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from gateway.detect.arrays import Floats, Indices
+from gateway.detect.arrays import Floats, Indices, address_of
 from gateway.detect.detector import Detector, Parameters
-from gateway.detect.groups import COMPANY, RareGroup
+from gateway.detect.groups import COMPANY, Group, RareGroup
 from gateway.detect.native import (
     GROUPS,
     OUT_OF_ROOM,
@@ -27,7 +26,9 @@ from gateway.detect.native.ledger import Ledger
 from gateway.detect.table import Table
 
 BOUND: Final = 6  # numbers that a loop keeps of each watch at hand
-ORIGIN: Final = 8  # bytes beside those of a slot that the journal keeps
+ORIGIN: Final = 8  # bytes beside those of a slot that the journal keeps…
+MOST_KEPT: Final = 248  # …or beside so many of them, where there are more
+BEGIN: Final = -1  # with the first reading, in place of one to go on with
 MOST_HIDDEN: Final = 256  # series that loops hide by themselves before they stop for each
 
 NoteHidden = Callable[[Indices, Indices], None]  # is told seats and columns
@@ -42,10 +43,9 @@ class Arrived:
     alive_s: Floats  # [n], or [1] for all of them
     values: Floats  # [n, m]
 
-    @cached_property
     def addresses(self) -> tuple[int, int, int, int]:
         """Where they are, in the order that a call has them in."""
-        return (self.ts_s.ctypes.data, self.alive_s.ctypes.data, self.values.ctypes.data, self.seats.ctypes.data)
+        return (address_of(self.ts_s), address_of(self.alive_s), address_of(self.values), address_of(self.seats))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Compiled:
             if isinstance(group, RareGroup):
                 memory.rows = group.index.address
         # A row may be kept whole, and one number of it once more.
-        self.most_undo = 2 * sum(group.width + ORIGIN for group in self._groups)
+        self.most_undo = 2 * sum(map(most_kept, self._groups))
         self._number = ledger.enter(self, self._memory)
         self._moves = -1
         self._parameters = np.empty((0, 0))
@@ -101,6 +101,11 @@ class Compiled:
         call.judge = self.loop.judge
         call.number, call.groups = self._number, self._memory
         call.rows, call.row_sets = self._rows, len(self._table.indexes)
+
+    @property
+    def moves(self) -> int:
+        """How often the state has moved."""
+        return self._table.moves.count
 
     def prepare(self, call: LaneCall, parameters: Parameters) -> None:
         """Tell a call where everything is now."""
@@ -134,6 +139,11 @@ class Compiled:
         return self._queue_at
 
 
+def most_kept(group: Group) -> int:
+    """Bytes of the journal that all of a slot's fields of a group can take."""
+    return group.width + ORIGIN * -(-group.width // MOST_KEPT)
+
+
 class LaneLoop:
     """The watches of one detector over the devices of one roster."""
 
@@ -153,6 +163,7 @@ class LaneLoop:
         self._compiled = compiled
         self._parameters = parameters
         self._lane = tuple(np.ascontiguousarray(part, np.int64) for part in lane)
+        self._known = (-1, 0)  # where the state was when the loop was told, and how many watches there were
         self._call = LaneCall()
         columns, watches, metrics, parts, codes = self._lane
         self._call.watches = len(columns)
@@ -181,7 +192,10 @@ class LaneLoop:
         call, compiled = self._call, self._compiled
         if compiled.has_deadlines:
             call.queued_slots, call.queued_ticks = compiled.room_to_queue(samples * call.watches)
-        compiled.prepare(call, self._parameters)
+        known = (compiled.moves, len(self._parameters))
+        if self._known != known:
+            compiled.prepare(call, self._parameters)
+            self._known = known
 
     @property
     def watches(self) -> int:
@@ -267,14 +281,14 @@ class LoopsTogether:
         """
         call = self._call
         call.samples, call.metrics = arrived.values.shape
-        call.ts_s, call.alive_s, call.values, call.seats = arrived.addresses
+        call.ts_s, call.alive_s, call.values, call.seats = arrived.addresses()
         call.alive_step = int(len(arrived.alive_s) > 1)
-        call.slots, call.columns = slots.ctypes.data, slots.shape[1]
+        call.slots, call.columns = address_of(slots), slots.shape[1]
         call.scores = None if scores is None else scores.ctypes.data
         for loop in self._loops:
             loop.prepare(call.samples)
         call.journal = self._ledger.open()
-        self._kernel.begin_together(self._at)
+        call.sample = BEGIN
         self._hidden.capacity = 0 if note_hidden is None else self._places.size
         while why := self._go_on(note_hidden):
             if why == OUT_OF_ROOM:

@@ -10,6 +10,7 @@ from gateway.detect.native import GroupMemory, JournalMemory, Kernel, load_kerne
 from gateway.detect.table import Journal
 
 FIRST_ROOM: Final = 1 << 16  # bytes
+MOST_DETECTORS: Final = 1 << 8  # that the journal can tell apart
 
 
 class Located(Protocol):
@@ -34,7 +35,9 @@ class Ledger:
         self._turn = -1
 
     def enter(self, table: Located, groups: "ctypes.Array[GroupMemory]") -> int:
-        """Keep what a detector's groups held, too; gives its number in the journal."""
+        """Keep what a detector's groups held, too; gives its number in the journal. Raises OverflowError."""
+        if len(self._tables) == MOST_DETECTORS:
+            raise OverflowError(f"the journal of compiled loops tells {MOST_DETECTORS} detectors apart")
         first = ctypes.cast(groups, ctypes.POINTER(GroupMemory))
         self._tables.append(table)
         self._detectors = (ctypes.POINTER(GroupMemory) * len(self._tables))(*self._detectors, first)

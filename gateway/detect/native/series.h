@@ -34,7 +34,8 @@ typedef struct { uint8_t *slots; int64_t width; rows_t *rows; uint8_t *initial; 
 
 /* What slots of all detectors held before this turn touched them: bytes, then where they were, one after the other. */
 typedef struct { uint8_t *bytes; int64_t used, capacity; } journal_t;
-typedef uint64_t origin_t; /* offset in the group's memory, length in bytes, detector, group */
+typedef uint64_t origin_t; /* offset in the group's memory, length in bytes, detector, group; eight bits for each of these */
+enum { MOST_KEPT = 248 };  /* bytes at once: what is longer is kept in pieces */
 
 /* Series that are not to be judged any more: seat and column in the roster, pair after pair. */
 typedef struct { int64_t *places, used, capacity; } hidden_t;
@@ -178,7 +179,8 @@ INLINE void *keep_bytes(lane_t *lane, int group, int64_t slot, int32_t size) {
     keep_part(lane, group, offset, size);
     return lane->groups[group].slots + offset;
 }
-#define KEEP_ROW(type, lane, group, slot) ((type *)keep_bytes(lane, group, slot, (int32_t)sizeof(type)))
+#define KEEP_ROW(type, lane, group, slot) ((type *)keep_bytes(lane, group, slot, (int32_t)KEPT_AT_ONCE(type)))
+#define KEPT_AT_ONCE(type) (sizeof(type) + 0 * sizeof(struct { _Static_assert(sizeof(type) <= MOST_KEPT, "in pieces"); int none; }))
 
 /* One number of a vector field that is stored apart, to be changed. */
 INLINE float *keep_cell(lane_t *lane, int group, int64_t slot, int64_t cell) {

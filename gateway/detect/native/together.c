@@ -15,7 +15,7 @@ typedef struct {
     lane_t **lane;
     watch_t *bound; /* [watches], of all lanes */
     int64_t watches;
-    int64_t sample, at; /* the reading and the lane to go on with */
+    int64_t sample, at; /* the reading and the lane to go on with; the former is negative where none is begun */
     uint64_t rest;      /* lanes in which the reading is not done yet; none where it is not begun */
     int64_t short_of;   /* the lane that has no rows; as many as there are lanes where the journal has no room */
     journal_t *journal; /* NULL where no turn is open */
@@ -25,7 +25,7 @@ typedef struct {
 } together_t;
 
 /* Let every lane begin with the first reading. */
-EXPORT void begin_together(together_t *call) {
+static void begin(together_t *call) {
     for (int64_t k = 0; k < call->lanes; k++) {
         lane_t *lane = call->lane[k];
         lane->samples = call->samples;
@@ -149,6 +149,7 @@ INLINE int32_t leave(together_t *call, int64_t sample, int64_t at, uint64_t rest
 
 /* Judge reading after reading, each in every lane; 0 at the end, or why the lane `at` has stopped before. */
 EXPORT FOR_EACH_PROCESSOR int32_t judge_together(together_t *call) {
+    if (call->sample < 0) begin(call);
     int64_t checked = call->sample;
     uint64_t rest = call->rest;
     hour_clock_t clock = {.from_s = 1.0}, clock_ahead = clock;

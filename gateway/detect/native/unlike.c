@@ -5,7 +5,6 @@
 enum { ROW = EPISODE + 1 };
 enum { EVERY_S = PARAMETERS, CADENCE_S, WARM_UP_S };
 enum { VALUES = 32, LEVELS = 2, HIGHS = 32, FEWEST = 2, FEWEST_HIGHS = 6 };
-enum { CHUNK = 248 }; /* bytes that the journal takes at once */
 
 static const double QUICKEST_S = 0.1;
 static const double KNOWN_CADENCE = 12.0;
@@ -43,8 +42,8 @@ static bool follow_cadence(unlike_t *state, const sample_t *sample) {
 /* All that is known of rows, to be changed. */
 static row_t *keep_row(lane_t *lane, int64_t slot) {
     int64_t offset = offset_of(lane, ROW, slot), size = (int64_t)sizeof(row_t);
-    for (int64_t at = 0; at < size; at += CHUNK)
-        keep_part(lane, ROW, offset + at, (int32_t)(size - at < CHUNK ? size - at : CHUNK));
+    for (int64_t at = 0; at < size; at += MOST_KEPT)
+        keep_part(lane, ROW, offset + at, (int32_t)(size - at < MOST_KEPT ? size - at : MOST_KEPT));
     return (row_t *)(lane->groups[ROW].slots + offset);
 }
 
