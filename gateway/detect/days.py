@@ -1,4 +1,4 @@
-"""Dates with slashes, of which the first rows show whether the day or the month comes first."""
+"""Dates such as 3/4/2026 or 03-04-2026, of which the first rows show whether the day or the month comes first."""
 
 import re
 from datetime import UTC, datetime
@@ -6,21 +6,21 @@ from typing import Final
 
 MOST: Final = 1500
 """Rows that wait for one that shows it: a day has 1,440 minutes."""
-_SLASHED: Final = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}|\d\d)(?:[ T].*)?")
+_SLASHED: Final = re.compile(r"(\d{1,2})([/-])(\d{1,2})\2(?:\d{4}|(?<=/)\d\d)(?:[ T].*)?")
 _TWELVE: Final = 12  # hours of a clock, and months
 _DAY_S: Final = 86_400.0
 _HOURS: Final = ("", " %H:%M:%S", " %H:%M", " %H:%M:%S.%f", " %I:%M:%S %p", " %I:%M %p", "T%H:%M:%S")
-_ORDERS: Final = {True: "%d/%m", False: "%m/%d"}
+_ORDERS: Final = {True: ("%d/%m/%Y", "%d/%m/%y", "%d-%m-%Y"), False: ("%m/%d/%Y", "%m/%d/%y", "%m-%d-%Y")}
 
 
 def is_slashed(text: str) -> bool:
-    """Whether a text is a date with slashes, whichever comes first."""
+    """Whether a text is such a date, whichever comes first."""
     return _SLASHED.fullmatch(text) is not None
 
 
 def patterns_of(*, day_first: bool) -> list[str]:
     """How such dates are written, as `strptime` has it."""
-    return [f"{_ORDERS[day_first]}/{year}{hour}" for year in ("%Y", "%y") for hour in _HOURS]
+    return [f"{day}{hour}" for day in _ORDERS[day_first] for hour in _HOURS]
 
 
 def has_day_first(text: str) -> bool | None:
@@ -28,7 +28,7 @@ def has_day_first(text: str) -> bool | None:
     found = _SLASHED.fullmatch(text)
     if found is None:
         return None
-    first, second = int(found[1]), int(found[2])
+    first, second = int(found[1]), int(found[3])
     if (first > _TWELVE) != (second > _TWELVE):
         return first > _TWELVE
     return False if text[-2:].upper() in {"AM", "PM"} else None

@@ -21,7 +21,19 @@ from gateway.detect.called import (
     VALUES,
     WHOLE,
 )
-from gateway.detect.columns import NONE, ROWS, Asked, Begun, Columns, first, is_label, plain, say_columns, words
+from gateway.detect.columns import (
+    NONE,
+    ROWS,
+    Asked,
+    Begun,
+    Columns,
+    first,
+    is_label,
+    is_time,
+    plain,
+    say_columns,
+    words,
+)
 from gateway.detect.figures import is_number
 from gateway.detect.naming import Naming, follows
 from gateway.detect.timing import Timing
@@ -57,6 +69,17 @@ class Header:
         if time is None:
             return self._timing.is_told
         return not self._candidates() if self._naming is None else self._naming.is_over
+
+    def lacks_first(self, cells: Sequence[str]) -> bool:
+        """Whether the first column bears no name at all, as R writes names of rows: the time stands one further."""
+        time = first(TIMES, self._plain)
+        if time is None or len(cells) != len(self.names) + 1:
+            return False
+        return is_time(cells[time + 1].strip()) and not is_time(cells[time].strip())
+
+    def with_first(self) -> "Header":
+        """The same with a first column without a name."""
+        return Header(self._asked, replace(self._begun, cells=["", *self.names]))
 
     def see(self, cells: Sequence[str]) -> None:
         """Look at a further row."""

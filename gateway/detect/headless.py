@@ -30,7 +30,7 @@ def is_headless(asked: Asked, begun: Begun) -> bool:
         cell for cell in begun.cells[1:] if cell.lower() in ABSENT
     ]  # an index of pandas has no name, and is first
     others = [cell for cell in begun.cells if cell not in numbers and cell not in absent]
-    if len(begun.cells) < len(SINGLE) or not numbers:
+    if not numbers:
         return False
     texts = [cell for cell in others if not is_time(cell)]
     names = [cell for cell in texts if _CLOCK.fullmatch(cell) is None]
@@ -60,7 +60,7 @@ class Headless:
         """Whether what was seen so far tells what is what; further rows need not where the first one does."""
         if self.is_single or self._asked.time is not None or self._shown_time() is not None:
             return True
-        return self._counts_cycles() or len(self._rows) == RISING
+        return self._counts_cycles() or len(self._rows) == RISING or len(self.names) == 1
 
     def see(self, cells: Sequence[str]) -> None:
         """Look at a further row."""

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
-from gateway.detect.days import has_day_first, patterns_of
+from gateway.detect.days import has_day_first, is_slashed, patterns_of
 
 EARLIEST_S: Final = -62_135_596_800.0  # the year 1
 LATEST_S: Final = 253_402_300_799.0  # the year 9999
@@ -31,7 +31,7 @@ _WITH_MONTH: Final = tuple(
     for day in ("%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%d-%b-%y", "%d %B %Y", "%B %d, %Y")
     for hour in ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f")
 )
-_TWELVE: Final = tuple(f"%Y-%m-%d %I:%M{second} %p" for second in (":%S", ""))
+_RARE: Final = ("%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %I:%M %p", "%Y-%m")
 _APART: Final = re.compile(r" (?=[+-]\d\d:?\d\d$)")  # before a zone
 _CLOCK: Final = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?")
 _DAY_DIGITS: Final = 8  # of a day as 20260131
@@ -47,7 +47,7 @@ class Instants:
     def __init__(self, form: str | None = None) -> None:
         """`form` is a unit of `UNITS`, or a pattern as `strptime` has it; by default it shows."""
         self._unit = form if form in UNITS else None
-        self._patterns = [form] if form is not None and form not in UNITS else [*_PATTERNS, *_TWELVE]
+        self._patterns = [form] if form is not None and form not in UNITS else [*_PATTERNS, *_RARE]
         self._has_pattern = form is not None and form not in UNITS
         self._are_days: bool | None = None  # whether eight digits are a day; None: not decided yet
         self._day_first: bool | None = None  # in dates with slashes; None: no such date has shown it
@@ -144,7 +144,7 @@ class Instants:
         if self._has_pattern:
             return f"timestamp {text!r} is not as --time-format {self._patterns[0]!r} says"
         hint = "; `--time-format` gives its pattern, such as %d-%b-%Y" if any(map(str.isdigit, text)) else ""
-        if text.count("/") == 2:  # noqa: PLR2004
+        if is_slashed(text):
             hint = "; `--time-format` tells whether day or month comes first"
         if _CLOCK.fullmatch(text):
             hint = "; `--time-format %H:%M:%S` reads times of one day"

@@ -58,6 +58,7 @@ class Table:
         self._has_rows = False
         self._is_settled = False  # whether no further row waits
         self._has_said_waiting = False
+        self._said: set[str] = set()  # of the columns
         self._notes: list[str] = []
         self._quoted = Quoted(self._is_row)
         self._ordinal = 0  # of the latest row, where no column is the time
@@ -126,6 +127,8 @@ class Table:
                 self._begun = Header(self._asked, begun)
             self.header = self._begun.names
             return self._settle(self._begun, self._kept)
+        if not self._has_rows and isinstance(self._begun, Header) and self._begun.lacks_first(cells):
+            self._begun, self.columns = self._begun.with_first(), None
         if not self._has_rows and self._is_units(cells):
             self._passed[number] = None
             self._notes.append(f"{self.each} {number} holds units or the like, and is no row: {text:.80}")
@@ -164,7 +167,8 @@ class Table:
     def _tell_columns(self, begun: Header | Headless) -> Columns:
         if self.columns is None:
             self.columns = begun.columns()
-            self._notes += begun.notes
+            self._notes += [note for note in begun.notes if note not in self._said]
+            self._said |= set(begun.notes)
         return self.columns
 
     def _flush(self, columns: Columns) -> Sequence[TableRow]:

@@ -113,7 +113,8 @@ def risen(rows: Rows, width: int, separator: str) -> list[int]:
 
 def are_timeless(rows: Rows, width: int, separator: str) -> bool:
     """Whether rows hold numbers and none says when it is: as many as tell it, no date, and no column that may count."""
-    if len(rows) < RISING or risen(rows, width, separator):
+    is_alone = width == 1 and bool(rows)  # a column that has no other beside it is what is measured
+    if not is_alone and (len(rows) < RISING or risen(rows, width, separator)):
         return False
     are_numbers = [[is_number(cell.strip(), separator) for cell in row] for row in rows]
     texts = {cell.strip() for row in rows for cell in row if not is_number(cell.strip(), separator)}

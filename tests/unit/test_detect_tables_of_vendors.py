@@ -6,7 +6,7 @@ from gateway.detect.days import MOST
 from gateway.detect.instants import BadTime, Instants
 from tests.detect.tables import DAY, at, pipe, read, seen
 
-DAYS_FIRST = ["%d/%m/%Y %H:%M", "%d/%m/%y %H:%M:%S", "%d/%m/%Y"]
+DAYS_FIRST = ["%d-%m-%Y %H:%M", "%d/%m/%Y %H:%M", "%d/%m/%y %H:%M:%S", "%d/%m/%Y"]
 MONTHS_FIRST = ["%m/%d/%Y %H:%M", "%m/%d/%y %H:%M", "%m/%d/%Y", "%m/%d/%Y %I:%M:%S %p"]
 
 
@@ -47,7 +47,13 @@ def test_a_date_of_the_other_order_is_no_time_any_more() -> None:
     "text",
     [
         *("01-Jan-2026 00:00:00", "1 Jan 2026", "Jan 1, 2026 12:00 AM", "January 1, 2026", "01-jan-26 00:00"),
-        *("2026-01-01 01:00:00 +0100", "2026-01-01 01:00:00 +01:00", "2026-01-01 12:00:00 AM", "01.01.26 00:00"),
+        *(
+            "2026-01-01 01:00:00 +0100",
+            "2026-01-01 01:00:00 +01:00",
+            "2026-01-01 12:00:00 AM",
+            "01.01.26 00:00",
+            "2026-01",
+        ),
     ],
 )
 def test_a_time_of_a_vendor_is_read(text: str) -> None:
@@ -127,3 +133,22 @@ def test_rows_that_score_nothing_as_they_are_late_are_counted() -> None:
         in pipe(text, "--scores").stderr
     )
     assert "older" not in pipe("timestamp,x,y\n" + f"{at(1)},5,6\n" * 2, "--scores").stderr
+
+
+def test_names_of_rows_that_have_no_name_themselves_are_passed_over() -> None:
+    """As R writes them: each row was said to have a column too many."""
+    text = f'"date","Light","Occupancy"\n"1","{at(0)}",426,1\n"2","{at(1)}",429,0\n'
+    assert seen(text) == [("m", 0, {"Light": 426, "Occupancy": 1}), ("m", 1, {"Light": 429, "Occupancy": 0})]
+    done = pipe(text, "--scores")
+    assert (done.exit_code, done.stdout.splitlines()[1]) == (0, f"1,{at(0)},426,1,0.000000")
+    assert done.stderr == "note: time is 'date'; judged: Light, Occupancy\n"
+    wider = f"time,x\n{at(0)},5,6\n"
+    assert [row.line for row in read(wider)[0]] == [None]
+
+
+@pytest.mark.parametrize("header", ["", "load\n"])
+def test_a_file_of_one_number_a_line_is_a_series(header: str) -> None:
+    """The first number was taken for the name of a column, and there was no time."""
+    done = pipe(header + "".join(f"  {number}.5e0\n" for number in range(9)), "--scores")
+    assert (done.exit_code, len(done.stdout.splitlines())) == (0, 10)
+    assert "time is the number of a row" in done.stderr
