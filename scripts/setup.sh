@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv and installs into it what a lock file names, then careloop itself, editable.
+# Makes .venv and installs into it what a lock file names; with requirements.lock, then careloop itself, editable.
 #
 #   scripts/setup.sh LOCK
 #
@@ -47,4 +47,4 @@ install() {
 has_uv || .venv/bin/python -m pip --version >/dev/null 2>&1 || make_venv
 echo "installing $lock into .venv" >&2
 install --require-hashes --only-binary :all: -r "$lock"
-install --no-deps --no-build-isolation -e .
+[ "$lock" != requirements.lock ] || install --no-deps --no-build-isolation -e .
