@@ -43,6 +43,12 @@ class Columns:
         """Whether it is a plain series, with `timestamp` and `value`."""
         return self.device is None and self.named is None and [name for _, name in self.metrics] == ["value"]
 
+    @property
+    def needed(self) -> list[int]:
+        """Where each row must hold something."""
+        places = (self.time, self.device, self.clock, self.named, self.metrics[0][0], *self.parts)
+        return [at for at in places if at is not None]
+
 
 @dataclass(frozen=True, slots=True)
 class Begun:

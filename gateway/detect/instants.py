@@ -2,7 +2,6 @@
 
 import math
 import re
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -78,11 +77,14 @@ class Instants:
         number = _number(text)
         if number is not None and not self._is_day(text):
             return self.of(number)
-        with suppress(ValueError):
+        try:
             return self.of(datetime.fromisoformat(text.removesuffix(" UTC").removesuffix(" GMT")))
-        with suppress(ValueError):
+        except ValueError:
+            pass
+        try:
             return self.of(datetime.fromisoformat(_APART.sub("", text)))
-        return self._by_pattern(text)
+        except ValueError:
+            return self._by_pattern(text)
 
     def of(self, instant: datetime | float) -> float:
         """Epoch seconds; a time that names no zone is taken as UTC. Raises BadTime."""

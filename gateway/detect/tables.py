@@ -57,6 +57,7 @@ class Table:
         self._passed: dict[int, BadLine | None] = {}  # which of them are no rows, and what is wrong with them
         self._has_rows = False
         self._is_settled = False  # whether no further row waits
+        self._least = 0  # cells of a row
         self._has_said_waiting = False
         self._said: set[str] = set()  # of the columns
         self._notes: list[str] = []
@@ -88,13 +89,14 @@ class Table:
         """Each row, in order. Raises CareloopError where the columns cannot be told."""
         for number, raw in chunk:
             text = _decode(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw).rstrip("\r")
+            if self._is_settled and self.columns is not None and text.count('"') % 2 == 0 and not self._quoted.is_open:
+                if text.strip():
+                    yield self._row(number, self._cells(text), self.columns)
+                continue
             if self._begun is None and not self._quoted.is_open:
                 if _says_how(text):
                     continue
                 self._separator = _separator_of(text)
-            if '"' not in text and not self._quoted.is_open:
-                yield from self._record(number, text)
-                continue
             for first, record, is_closed in self._quoted.take(number, text, self._separator):
                 yield from self._record(first, record, is_closed=is_closed)
         if self.columns is not None and self._kept and not self._has_said_waiting:
@@ -169,6 +171,7 @@ class Table:
             self.columns = begun.columns()
             self._notes += [note for note in begun.notes if note not in self._said]
             self._said |= set(begun.notes)
+            self._least = 1 + max(self.columns.needed)
         return self.columns
 
     def _flush(self, columns: Columns) -> Sequence[TableRow]:
@@ -229,9 +232,7 @@ class Table:
 
     def _whose(self, cells: Sequence[str], columns: Columns) -> tuple[float, str]:
         """When and of which device a row is. Raises BadLine or BadTime."""
-        needed = (columns.time, columns.device, columns.clock, columns.named, columns.metrics[0][0], *columns.parts)
-        least = 1 + max(at for at in needed if at is not None)
-        if len(cells) < least or (len(cells) > columns.width and any(map(str.strip, cells[columns.width :]))):
+        if len(cells) < self._least or (len(cells) > columns.width and any(map(str.strip, cells[columns.width :]))):
             raise BadLine(f"{len(cells)} columns, where {columns.width} are needed")
         device = self._asked.name if columns.device is None else cells[columns.device].strip()
         if not device:
