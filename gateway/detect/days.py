@@ -42,6 +42,12 @@ class DayOrder:
         self.is_over = False
         self._rows = 0
         self.last = ""  # of such dates
+        self._days: set[str] = set()
+
+    @property
+    def is_one_day(self) -> bool:
+        """Whether all of them are of one day, so that which order they have changes nothing between them."""
+        return len(self._days) == 1
 
     def see(self, text: str) -> None:
         """Look at a further time."""
@@ -53,6 +59,8 @@ class DayOrder:
         if self.day_first is None and self.last:
             self.day_first = _by_step(self.last, text)
         self.last = text
+        if len(self._days) <= 1:
+            self._days.add(re.split("[ T]", text, maxsplit=1)[0])
         self.is_over = self.day_first is not None or self._rows >= MOST
 
 

@@ -146,7 +146,10 @@ class Table:
         for number, text, is_closed in self._quoted.end():
             yield from self._record(number, text, is_closed=is_closed)
         if self._begun is not None:
-            yield from self._flush(self._tell_columns(self._begun))
+            columns = self._tell_columns(self._begun)
+            if not self._is_ordered(columns) and self._order.is_one_day:
+                self._instants.put_order(self._order.last, day_first=False)
+            yield from self._flush(columns)
 
     def _settle(self, begun: Header | Headless, rows: Sequence[tuple[int, Sequence[str]]]) -> Sequence[TableRow]:
         """The rows that need not wait any longer, after a look at some of them."""

@@ -1,5 +1,7 @@
 """Tables as vendors export them: dates of either order, units beneath names, words for nothing, answers."""
 
+from itertools import pairwise
+
 import pytest
 
 from gateway.detect.days import MOST
@@ -33,6 +35,14 @@ def test_months_that_may_be_days_stay_open_and_are_refused() -> None:
     assert len([row for row in rows if row.fault]) == MOST + 7
     done = pipe(text, "--time-format", "%d/%m/%Y %H:%M")
     assert (done.exit_code, "wait" in done.stderr) == (0, False)
+
+
+def test_a_short_table_of_one_day_is_read_whichever_comes_first() -> None:
+    """Nothing between its rows hangs on it, and each of them was refused."""
+    rows, notes = read("date,x\n" + "".join(f"03/01/2026 10:{minute:02},5\n" for minute in range(50)))
+    times = [row.line.ts_s for row in rows if row.line]
+    assert [later - earlier for earlier, later in pairwise(times)] == [60.0] * 49
+    assert any("taken with the month first" in note for note in notes)
 
 
 def test_a_date_of_the_other_order_is_no_time_any_more() -> None:
