@@ -3,8 +3,8 @@
 Each value is measured in spreads from its own mean, and smoothed over a few rows; how the smoothed ones usually go
 together is learnt as their covariance. A row's distance is what is left when that is taken out (Hotelling's T², per
 value): of sensors that always move together a common swing says little, and one of them that goes its own way much.
-How far a value leaps from what is smoothed, in such leaps as it usually takes, is smoothed too: that tells of noise and
-of spikes that come often, and of a row the value counts whose leaps are the largest. Everything is counted in rows,
+How far a value leaps from what is smoothed, in such leaps as it usually takes, is smoothed too: that tells of noise
+that has grown, and of a row the value counts whose leaps are the largest. Everything is counted in rows,
 whatever their cadence, and learnt slowly from rows that are far off, so that a fault does not soon become what is
 expected.
 """
@@ -38,8 +38,8 @@ SLOW_WHILE_FAR: Final = 0.05  # …by this much
 HALF: Final = 1.5  # usual distances beyond the usual one that score 0.5
 LEAPS: Final = 0.15  # of the smoothed leaps towards each new one,…
 LARGEST_LEAP: Final = 16.0  # …which counts as so many usual ones at most
-USUAL_LEAPS: Final = 1.2  # what the largest of many smoothed leaps may be by chance, as roots of usual ones,…
-HALF_LEAPS: Final = 1.0  # …and how far beyond that they score 0.5
+USUAL_LEAPS: Final = 1.5  # what the largest of many smoothed leaps may be by chance, as roots of usual ones,…
+HALF_LEAPS: Final = 0.5  # …and how far beyond that they score 0.5
 
 
 @dataclass(slots=True)
