@@ -6,9 +6,7 @@ factorizations*, 1974): a row's distance, and what is learnt from it, take work 
 are. The distance is what is left when that is taken out (Hotelling's T², per value that varies). Each metric in turn is
 taken to have some noise of its own besides.
 
-How far a value *leaps* is told beside it: from what is smoothed, in such leaps as it usually takes. The root of that,
-smoothed, grows with noise and with spikes that come often, and little with a single leap. Of a row the value counts
-whose leaps are the largest.
+How far a value *leaps* is told beside it. Of a row the value counts whose leaps are the largest.
 
 Only basic operations, one lane after the other, so that ``native/unlike.c`` has the same to the last bit.
 """
@@ -20,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.detect.arrays import Floats, Indices, Mask
+from gateway.detect.leaps import FADES, follow_leaps, learn_leaps
 from gateway.detect.table import Rows
 
 VALUES: Final = 32  # of a device that are judged together, as many as are watched without a profile
@@ -32,15 +31,12 @@ MEMORY_S: Final = 5 * DAY_S  # that means, spreads and the covariance look back,
 MEMORY: Final = 1500.0  # …but so many rows at least,…
 LONGEST_MEMORY: Final = 1e6  # …and so many at most
 SMOOTH: Final = 0.18  # of a smoothed value towards each new one
-FADES: Final = 0.95  # what remains of one that is missing in a row
 FURTHEST: Final = 6.0  # spreads that a value counts as
 OUTLIER: Final = 4.0  # spreads that one row can move anything by
 FIRST_CHANGE: Final = 3.0  # spreads, of what never changed before
 FEW: Final = 10.0  # rows as if the smoothed values had been independent in them
 NOISE: Final = 0.02  # of the mean variance: what is taken for noise of its own in each value,…
 LEAST_VARIANCE: Final = 0.01  # …and the least mean variance
-LEAPS: Final = 0.15  # of the smoothed leaps towards each new one,…
-LARGEST_LEAP: Final = 16.0  # …which counts as so many usual ones at most
 USUAL: Final = 2.0  # distance from which on a row says less of how values go together
 MANY: Final = 1e6
 
@@ -87,9 +83,7 @@ def measure(state: Rows, values: Floats, gap_s: Floats) -> Seen:
 def _follow_leaps(state: Rows, leap: Floats) -> Floats:
     """Take the leaps of rows, [n, places], into the smoothed ones; gives the largest of each row."""
     usual, before = (state.lanes(name).T.astype(np.float64) for name in ("leap", "leaps"))
-    counts = (usual > 0.0) & ~np.isnan(leap)
-    ratio = np.minimum(np.where(counts, leap, 0.0) / np.where(counts, usual, 1.0), LARGEST_LEAP)
-    leaps = np.where(counts, before + LEAPS * (np.sqrt(ratio) - before), FADES * before).astype(np.float32)
+    leaps = follow_leaps(before, usual, leap).astype(np.float32)
     state.set_lanes("leaps", leaps.T)
     return np.asarray(leaps.max(axis=1), np.float64)
 
@@ -115,16 +109,10 @@ def learn(state: Rows, seen: Seen, pace: Floats) -> None:
 
 
 def _learn_leaps(state: Rows, seen: Seen, how: tuple[Floats, Floats]) -> None:
-    """Learn how far values usually leap: the first leap is the usual one, then the root of the mean square."""
+    """Learn how far values usually leap."""
     count, pace = how
-    usual = state.lanes("leap").T.astype(np.float64)
-    there = ~np.isnan(seen.leap)
-    leap = np.where(there, seen.leap, 0.0)
-    leap = np.where(usual > 0.0, np.minimum(leap, LARGEST_LEAP * usual), leap)
     rate = pace[:, None] * np.maximum(1.0 / np.maximum(count - YOUNG + 1.0, 1.0), 1.0 / seen.memory[:, None])
-    rate = np.where(usual > 0.0, rate, 1.0)
-    further = np.sqrt(usual * usual + rate * (leap * leap - usual * usual))
-    state.set_lanes("leap", np.where(there, further, usual).T)
+    state.set_lanes("leap", learn_leaps(state.lanes("leap").T.astype(np.float64), seen.leap, rate).T)
 
 
 def factors_of(state: Rows) -> Factors:

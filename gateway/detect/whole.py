@@ -17,6 +17,7 @@ import numpy as np
 
 from gateway.detect.arrays import Floats, Mask
 from gateway.detect.away import Away
+from gateway.detect.leaps import FADES, follow_leaps, learn_leaps
 from gateway.detect.model import LARGEST
 
 NO_PLACE: Final = -1
@@ -25,7 +26,6 @@ YOUNG: Final = 30.0  # rows before spreads are known,…
 FIRST: Final = 60.0  # …and before anything is said
 MEMORY: Final = 5000.0  # rows that means, spreads and the covariance look back
 SMOOTH: Final = 0.18  # of a smoothed value towards each new one
-FADES: Final = 0.95  # what remains of one that is missing in a row
 FURTHEST: Final = 12.0  # spreads that a value counts as
 OUTLIER: Final = 4.0  # spreads that one row can move anything by
 FIRST_CHANGE: Final = 3.0  # spreads, of what never changed before
@@ -36,8 +36,6 @@ OFTEN: Final = 10  # rows after which the covariance is inverted anew
 FAR: Final = 0.5  # score from which on little is learnt…
 SLOW_WHILE_FAR: Final = 0.05  # …by this much
 HALF: Final = 1.5  # usual distances beyond the usual one that score 0.5
-LEAPS: Final = 0.15  # of the smoothed leaps towards each new one,…
-LARGEST_LEAP: Final = 16.0  # …which counts as so many usual ones at most
 USUAL_LEAPS: Final = 1.5  # what the largest of many smoothed leaps may be by chance, as roots of usual ones,…
 HALF_LEAPS: Final = 0.5  # …and how far beyond that they score 0.5
 
@@ -95,7 +93,8 @@ class RowScorer:
         leap = self._smooth(off, there)
         score = self._score()
         pace = SLOW_WHILE_FAR if score > FAR else 1.0
-        self._learn_leaps(leap, pace)
+        rate = pace * np.maximum(1.0 / np.maximum(known.seen - YOUNG + 1.0, 1.0), 1.0 / MEMORY)
+        known.leap = learn_leaps(known.leap, leap, rate)
         self._learn(off, there, pace)
         self._rows += pace
         return score
@@ -124,9 +123,7 @@ class RowScorer:
         away = np.where(spread > 0, away, first)
         leap = np.where(there & (spread > 0) & (known.seen >= YOUNG), np.abs(away - known.smooth), np.nan)
         known.smooth = np.where(there, known.smooth + SMOOTH * (away - known.smooth), FADES * known.smooth)
-        counts = ~np.isnan(leap) & (known.leap > 0)
-        root = np.sqrt(np.minimum(np.where(counts, leap / np.where(counts, known.leap, 1.0), 0.0), LARGEST_LEAP))
-        known.leaps = np.where(counts, known.leaps + LEAPS * (root - known.leaps), known.leaps)
+        known.leaps = follow_leaps(known.leaps, known.leap, leap)
         return leap
 
     def _score(self) -> float:
@@ -143,16 +140,6 @@ class RowScorer:
         beyond = max(float(np.sqrt(values @ self._inverse @ values / varying)) - 1.0, 0.0)
         leaps = max(float(known.leaps.max()) - USUAL_LEAPS, 0.0)
         return max(beyond / (beyond + HALF), leaps / (leaps + HALF_LEAPS))
-
-    def _learn_leaps(self, leap: Floats, pace: float) -> None:
-        """The first leap is the usual one, then the root of the mean square."""
-        known = self._known
-        is_known = known.leap > 0
-        leap = np.where(is_known, np.minimum(leap, LARGEST_LEAP * known.leap), leap)
-        rate = pace * np.maximum(1.0 / np.maximum(known.seen - YOUNG + 1.0, 1.0), 1.0 / MEMORY)
-        square = known.leap * known.leap
-        further = np.sqrt(square + np.where(is_known, rate, 1.0) * (leap * leap - square))
-        known.leap = np.where(np.isnan(leap), known.leap, further)
 
     def _learn(self, off: Floats, there: Mask, pace: float) -> None:
         known = self._known

@@ -49,6 +49,18 @@ def test_noise_that_has_grown_shows_for_as_long_as_it_does_though_every_level_is
     assert scores[3240:].max() < 0.15
 
 
+def test_a_sensor_that_was_noisy_and_is_gone_scores_no_longer() -> None:
+    """Its last leaps stayed: all rows that came without it scored 0.5."""
+    values, scorer = _rig(3300), RowScorer()
+    values[3000:3200, 2] += 3.0 * np.random.default_rng(4).normal(size=200)
+    scores: list[float] = []
+    for at, row in enumerate(values):
+        there = [k for k in range(8) if k != 2 or at < 3200]
+        scores.append(scorer.score(float(at), {f"s{k}": float(row[k]) for k in there}))
+    assert min(scores[3190:3200]) > ALARM
+    assert max(scores[3220:]) < 0.2
+
+
 def test_a_swing_that_all_share_says_less_than_one_sensors() -> None:
     together, alone = _rig(), _rig()
     together[FAULT, 1::2] += 1.5
