@@ -26,7 +26,7 @@ ABSENT: Final = frozenset(
             "\\n",
         ),
         *("#n/a", "#div/0!", "#value!", "#ref!", "#num!", "#null!", "#name?", "1.#qnan", "-1.#ind"),
-        *("\\n", "-", "--", "---", "?", ".", "..", "missing", "no data", "nodata"),
+        *("-", "--", "---", "?", ".", "..", "missing", "no data", "nodata"),
     }
 )
 _TRUTHS: Final = {"true": 1.0, "false": 0.0}

@@ -36,11 +36,10 @@ from gateway.detect.columns import (
 )
 from gateway.detect.figures import is_number
 from gateway.detect.naming import Naming, follows
-from gateway.detect.timing import Timing
+from gateway.detect.timing import TWO, Timing
 
 OF_A_YEAR: Final = 3  # digits of a day that is one of a week, a month or a year
 LEAST_PARTS: Final = 3  # year, month and day
-TWO: Final = 2  # rows, of which the second counts on from the first
 
 
 class Header:
@@ -65,8 +64,7 @@ class Header:
             return True
         if len(rows) < TWO and NUMBERS & set(self._plain):
             return False
-        time = self._find_parts() or self._timing.find()
-        if time is None:
+        if self._find_time() is None:
             return self._timing.is_told
         return not self._candidates() if self._naming is None else self._naming.is_over
 
@@ -87,9 +85,9 @@ class Header:
         if self._naming is not None:
             self._naming.see(cells)
             return
-        time = self._find_parts() or self._timing.find()
+        time = self._find_time()
         if time is not None and not self._is_single():
-            self._naming = Naming(self._candidates(), (time,) if isinstance(time, int) else time)
+            self._naming = Naming(self._candidates(), time)
             for each in self._timing.rows:
                 self._naming.see(each)
 
@@ -97,10 +95,10 @@ class Header:
         """Where things are, by the first line and the rows that were seen. Raises CareloopError."""
         if self._is_single():
             return self._single()
-        parts = self._find_parts() or ()
-        time = parts[0] if parts else self._timing.find()
-        if time is None:
+        parts = self._find_time()
+        if parts is None:
             raise self._timing.refusal()
+        time = parts[0]
         device = self._find_device(time)
         if device is None and self._naming is not None and (device := self._naming.chosen) is not None:
             self.notes.append(
@@ -150,8 +148,7 @@ class Header:
 
     def _candidates(self) -> list[int]:
         """The columns that may name devices, where none does by its name."""
-        time = self._find_parts() or self._timing.find()
-        place = ROWS if time is None else time if isinstance(time, int) else time[0]
+        place, *_ = self._find_time() or (ROWS,)
         if self._asked.device is not None or self._find_device(place) is not None:
             return []
         return [at for at in range(len(self.names)) if self._may_count(at) and at != place]
@@ -168,6 +165,13 @@ class Header:
         at = self._plain.index(name)
         cells = next(iter(self._timing.rows), ())
         return at < len(cells) and is_number(cells[at].strip(), self._begun.separator)
+
+    def _find_time(self) -> tuple[int, ...] | None:
+        """Where the time is, in as many columns as it takes; None while that is open. Raises CareloopError."""
+        if (parts := self._find_parts()) is not None:
+            return parts
+        time = self._timing.find()
+        return None if time is None else (time,)
 
     def _find_parts(self) -> tuple[int, ...] | None:
         """Where a day and a time of day are, or a year, a month, a day and what follows; None where one says it all.

@@ -1,6 +1,5 @@
 """Tables without a line of names: their columns are called by their place, and shown or said to be the time."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -9,10 +8,10 @@ from devices.errors import CareloopError
 from gateway.detect.called import SINGLE
 from gateway.detect.columns import NONE, ROWS, Asked, Begun, Columns, is_time, say_columns
 from gateway.detect.figures import ABSENT, is_number, read_number
+from gateway.detect.instants import CLOCK
 from gateway.detect.timing import RISING, are_timeless
 
 FIRST_CYCLES: Final = (0, 1)
-_CLOCK: Final = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?")
 _BY_PLACE: Final = "the first line names no columns: they are called by their place"
 
 
@@ -33,7 +32,7 @@ def is_headless(asked: Asked, begun: Begun) -> bool:
     if not numbers:
         return False
     texts = [cell for cell in others if not is_time(cell)]
-    names = [cell for cell in texts if _CLOCK.fullmatch(cell) is None]
+    names = [cell for cell in texts if CLOCK.fullmatch(cell) is None]
     return not others or (len(others) - len(texts) == 1 and len(names) <= len(numbers))
 
 
@@ -120,7 +119,7 @@ class Headless:
         if time == ROWS:
             return False
         after = self._cells[time + 1] if time + 1 < len(self._cells) else ""
-        return ":" not in self._cells[time] and _CLOCK.fullmatch(after) is not None
+        return ":" not in self._cells[time] and CLOCK.fullmatch(after) is not None
 
     def _counts_cycles(self) -> bool:
         """Whether the first two columns are a machine and its cycle: the same machine, and cycle after cycle."""

@@ -32,7 +32,7 @@ _WITH_MONTH: Final = tuple(
 )
 _RARE: Final = ("%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %I:%M %p", "%Y-%m")
 _APART: Final = re.compile(r" (?=[+-]\d\d:?\d\d$)")  # before a zone
-_CLOCK: Final = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?")
+CLOCK: Final = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?")  # a time of day
 _DAY_DIGITS: Final = 8  # of a day as 20260131
 
 
@@ -148,7 +148,7 @@ class Instants:
         hint = "; `--time-format` gives its pattern, such as %d-%b-%Y" if any(map(str.isdigit, text)) else ""
         if is_slashed(text):
             hint = "; `--time-format` tells whether day or month comes first"
-        if _CLOCK.fullmatch(text):
+        if CLOCK.fullmatch(text):
             hint = "; `--time-format %H:%M:%S` reads times of one day"
         return f"timestamp {text!r} is neither RFC 3339 nor a number of epoch milliseconds or seconds{hint}"
 

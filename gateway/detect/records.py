@@ -51,29 +51,30 @@ def looks_like_table(chunks: Iterator[Numbered]) -> tuple[bool, Iterator[Numbere
     at than are needed: no second one behind one of JSON, and no third one behind a row with a number.
     """
     begun: list[Numbered] = []
-    lines: list[bytes] = []
-    for chunk in chunks:
-        begun.append(chunk)
-        for _, line in chunk:
-            if not (text := line.removeprefix(_BOM).strip()):
-                continue
-            lines.append(text)
-            if text.startswith(_JSON if len(lines) == 1 else b"{"):
-                return False, itertools.chain(begun, chunks)
-            if len(lines) == LOOKED_AT or (len(lines) > 1 and begins_table(lines[0], text)):
-                return True, itertools.chain(begun, chunks)
-    return bool(lines), iter(begun)
+    first = b""
+    for count, text in enumerate(_texts(chunks, begun), 1):
+        if text.startswith(_JSON if count == 1 else b"{"):
+            return False, itertools.chain(begun, chunks)
+        if count == LOOKED_AT or (first and begins_table(first, text)):
+            return True, itertools.chain(begun, chunks)
+        first = first or text
+    return bool(first), iter(begun)
 
 
 def _look(chunks: Iterator[Numbered]) -> tuple[bytes, Iterator[Numbered]]:
     """The first line that is not empty, and all chunks still."""
     begun: list[Numbered] = []
+    first = next(_texts(chunks, begun), b"")
+    return first, itertools.chain(begun, chunks)
+
+
+def _texts(chunks: Iterator[Numbered], begun: list[Numbered]) -> Iterator[bytes]:
+    """The lines that are not empty; each chunk is put behind those that were begun before its lines are looked at."""
     for chunk in chunks:
         begun.append(chunk)
         for _, line in chunk:
             if text := line.removeprefix(_BOM).strip():
-                return text, itertools.chain(begun, chunks)
-    return b"", iter(begun)
+                yield text
 
 
 def _read_array(text: bytes) -> list[Record]:

@@ -84,18 +84,14 @@ class Timing:
         rising = risen(self._rows[:TWO], len(self._names), self._begun.separator)
         return next((at for at in rising if self._names[at] in STEPS or (at == 0 and not self._names[at])), None)
 
-    def _risen(self) -> list[int]:
-        """The columns that may be a time."""
-        return risen(self._rows, len(self._names), self._begun.separator)
-
     def refusal(self) -> CareloopError:
         """Why there is no time."""
         what, text = "no column is called timestamp or time, which `--time` can name", self._begun.text
         for begins, says in _NO_TEXT.items():
             if text.startswith(begins):
                 return CareloopError("columns", f"{self._begun.where}: {says}; not {text[:2]!r}")
-        risen = [repr(self._begun.cells[at]) for at in self._risen()]
-        may = f", as {' and '.join(risen)} may be" if risen else ""
+        rising = [repr(self._begun.cells[at]) for at in risen(self._rows, len(self._names), self._begun.separator)]
+        may = f", as {' and '.join(rising)} may be" if rising else ""
         rows = "`--time -` takes row after row, without one"
         return CareloopError("columns", f"{self._begun.where}: {what}{may}; {rows}; not {text!r:.200}")
 
